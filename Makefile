@@ -1,0 +1,197 @@
+# Weft. `make demo` and `make test` are all that a newcomer needs; `make help` lists the rest.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+# V=1 shows the commands
+Q = $(if $(V),,@)
+OPT ?= -O3
+# Flags of a variant of the whole build: make BUILD=build/asan SAN='-fsanitize=address,undefined'
+SAN ?=
+VERSION := $(shell sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror
+# -ffp-contract=off: a product is fused only where the source says fmaf, so that every CPU path gives the same bits
+CFLAGS += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fvisibility=hidden -fPIC -pthread -D_GNU_SOURCE
+CFLAGS += -Iinclude -Isrc -Itools -I. $(SAN)
+LDFLAGS += -pthread $(SAN)
+LIB_LIBS = -lpcre2-8 -lm
+
+# --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda ------------------------------------------
+NVCC := $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
+KERNELS := $(wildcard kernels/*.cu)
+ifeq ($(NVCC),)
+BACKENDS = CPU only (nvcc not found)
+else ifeq ($(KERNELS),)
+BACKENDS = CPU only (nvcc found, but this tree has no kernels)
+else
+BACKENDS = CPU and CUDA ($(NVCC))
+endif
+
+# --- what is built -------------------------------------------------------------------------------
+LIB_SRC := $(wildcard src/*.c src/arch/*.c src/cpu/*.c)
+TOOL_SRC := $(wildcard tools/*.c)
+SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
+TEST_SRC := $(wildcard tests/test_*.c)
+SUPPORT_SRC := $(wildcard tests/support/*.c)
+
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+SYNTH_OBJ := $(SYNTH_SRC:%.c=$(BUILD)/obj/%.o)
+SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
+TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+
+$(BUILD)/obj/src/cpu/dot_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/obj/src/cpu/dot_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+
+# Line editing is optional: without libedit `weft chat` reads plain lines.
+ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
+$(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT
+TOOL_LIBS = -ledit
+endif
+TOOL_LIBS += -ljansson
+
+.PHONY: all
+all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.a $(BUILD)/libweft.so
+
+$(BUILD)/backends.stamp: Makefile $(KERNELS)
+	@mkdir -p $(@D) && echo "weft $(VERSION): $(BACKENDS)" | tee $@
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC  $<')
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# All symbols, for the tests; the installed library keeps only weft_*.
+$(BUILD)/libweft-all.a: $(LIB_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/libweft.a: $(LIB_OBJ)
+	@rm -f $@
+	$(if $(V),,@echo '  AR  $@')
+	$(Q)$(LD) -r -o $(BUILD)/libweft.o $^
+	$(Q)objcopy --localize-hidden $(BUILD)/libweft.o
+	$(Q)$(AR) rcs $@ $(BUILD)/libweft.o
+
+$(BUILD)/libweft.so: $(LIB_OBJ)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -shared -Wl,-soname,libweft.so.0 -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
+$(BUILD)/weft: $(TOOL_OBJ) $(BUILD)/libweft.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(LIB_LIBS)
+
+$(BUILD)/weft-synth: $(BUILD)/obj/tools/synth/main.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/libweft-all.a
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
+
+# --- use ---------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: deps
+	@$(MAKE) --no-print-directory -s all
+	@for m in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do \
+	    echo "$$ weft run -m $$m -p 'The capital of France is' -n 12 --temp 0"; \
+	    $(BUILD)/weft run -m $$m -p 'The capital of France is' -n 12 --temp 0 --display-prompt && echo || exit 1; \
+	done
+
+# Installs what is missing, or prints the command that does.
+.PHONY: deps
+deps:
+	@sh tools/deps.sh
+
+.PHONY: install
+install: all $(BUILD)/weft.1 $(BUILD)/weft.pc
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BUILD)/weft $(DESTDIR)$(PREFIX)/bin/weft
+	install -m 644 include/weft.h $(DESTDIR)$(PREFIX)/include/weft.h
+	install -m 644 $(BUILD)/libweft.a $(DESTDIR)$(PREFIX)/lib/libweft.a
+	install -m 755 $(BUILD)/libweft.so $(DESTDIR)$(PREFIX)/lib/libweft.so.$(VERSION)
+	ln -sf libweft.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libweft.so.0
+	ln -sf libweft.so.0 $(DESTDIR)$(PREFIX)/lib/libweft.so
+	install -m 644 $(BUILD)/weft.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/weft.pc
+	install -m 644 $(BUILD)/weft.1 $(DESTDIR)$(PREFIX)/share/man/man1/weft.1
+
+$(BUILD)/weft.1: $(BUILD)/weft
+	$(BUILD)/weft help --man > $@
+
+.PHONY: $(BUILD)/weft.pc
+$(BUILD)/weft.pc:
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: weft' \
+	    'Description: GGUF language models' 'Version: $(VERSION)' 'Libs: -L$${libdir} -lweft' \
+	    'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' > $@
+
+# --- tests -------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: deps
+	@$(MAKE) --no-print-directory check
+
+# The suite, for any variant of the build; says at the end how many programs passed.
+.PHONY: check
+check: all $(TESTS)
+	@SAN="$(SAN)" CC="$(CC)" sh tests/run.sh $(BUILD)
+
+.PHONY: asan
+asan: deps
+	@$(MAKE) --no-print-directory check BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
+	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=all'
+
+.PHONY: tsan
+tsan: deps
+	@$(MAKE) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
+
+# libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
+FUZZ_SECONDS ?= 300
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz
+fuzz: deps
+	@$(MAKE) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
+	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+	@sh tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libweft-all.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
+.PHONY: format
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+.PHONY: help
+help:
+	@echo "make            build everything into $(BUILD)/"
+	@echo "make demo       install what is missing, build, and generate text from both demo models"
+	@echo "make test       install what is missing, build, and run all tests"
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
+	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
+	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
+	@echo "make format     clang-format over the sources"
+	@echo "make clean"
+	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME="
+
+# Allocation failures are injected by wrapping the allocator at link time.
+$(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+    -Wl,--wrap=strdup,--wrap=pthread_create
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,373 @@
+/* Weft: GGUF language models in C. This is the only header a program includes.
+ *
+ * Three handles, each holding a reference on the one to its left, so that they may be released in
+ * any order:
+ *
+ *     weft_model  <-  weft_engine  <-  weft_seq
+ *     the file        device, KV      one text being read or written
+ *
+ * A program opens a model, an engine on it, and any number of sequences; it appends tokens, calls
+ * weft_engine_step() until a sequence is ready, and takes the next token with weft_seq_next():
+ *
+ *     weft_seq_append(seq, prompt, n, &err);
+ *     while (weft_seq_finish(seq) == WEFT_RUNNING) {
+ *         weft_engine_step(engine, NULL, &err);    // computes what waits, in all sequences at once
+ *         weft_seq_next(seq, &token, &err);        // samples and accepts, exactly once
+ *         weft_seq_text(seq, text, sizeof text, &n, &err);
+ *     }
+ *
+ * Rules that hold for every function below:
+ *
+ *   - Every fallible function returns a weft_status and fills `err` when it fails; `err` may be
+ *     NULL. A call that fails changes nothing, except where its comment says so.
+ *   - Input arrays are copied. Output goes to memory of the caller: a function with (dst, cap,
+ *     needed) stores the full size in *needed; if that exceeds cap, nothing is written or consumed
+ *     and WEFT_E_BUFFER is returned. dst may be NULL when cap is 0; `needed` may be NULL.
+ *   - Parameter structs start with their own size; initialise them with the WEFT_..._INIT macro.
+ *     A NULL pointer to one means the defaults.
+ *   - Functions on a model are free-threaded. Functions on an engine take the engine's lock. When
+ *     two threads are inside one sequence, the second gets WEFT_E_BUSY.
+ *   - The library never exits, aborts, prints, reads the environment, or keeps mutable globals.
+ */
+#ifndef WEFT_H
+#define WEFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_VERSION "0.1.0"
+#define WEFT_ABI_VERSION 1u
+
+#if defined(__GNUC__)
+#define WEFT_API __attribute__((visibility("default")))
+#else
+#define WEFT_API
+#endif
+
+typedef enum weft_status {
+    WEFT_OK = 0,
+    WEFT_E_ARG,         /* an argument is NULL, out of range or contradicts another */
+    WEFT_E_HANDLE,      /* not a live handle of this type */
+    WEFT_E_STATE,       /* not now: no logits yet, or the sequence has finished */
+    WEFT_E_BUSY,        /* another thread is inside this sequence */
+    WEFT_E_BUFFER,      /* dst is too small; *needed says how much */
+    WEFT_E_NOMEM,       /* host memory */
+    WEFT_E_DEVMEM,      /* device memory */
+    WEFT_E_IO,          /* the operating system refused a read, or the file changed under us */
+    WEFT_E_FORMAT,      /* the file is malformed */
+    WEFT_E_UNSUPPORTED, /* well-formed, but not something this build runs */
+    WEFT_E_KV_FULL,     /* no free pages in the KV pool */
+    WEFT_E_CTX_FULL,    /* the sequence would exceed n_ctx */
+    WEFT_E_CANCELLED,   /* weft_seq_cancel() was called */
+    WEFT_E_DEVICE_LOST, /* the device failed; this engine computes no more */
+    WEFT_E_INTERNAL     /* a bug in Weft */
+} weft_status;
+
+/* Filled by a failing call. `message` names the thing, what was found, what was expected, and the
+ * remedy. */
+typedef struct weft_error {
+    weft_status code;
+    char message[508];
+} weft_error;
+
+typedef struct weft_file weft_file;
+typedef struct weft_model weft_model;
+typedef struct weft_engine weft_engine;
+typedef struct weft_seq weft_seq;
+
+WEFT_API const char *weft_version(void);              /* "0.1.0" */
+WEFT_API uint32_t weft_abi_version(void);             /* compare with WEFT_ABI_VERSION */
+WEFT_API const char *weft_status_name(weft_status s); /* "WEFT_E_ARG"; never NULL */
+
+/* ---------------------------------------------------------------- log */
+
+typedef enum weft_log_level { WEFT_LOG_INFO = 0, WEFT_LOG_WARN = 1 } weft_log_level;
+
+/* Called on the thread that is inside the library, never while an error is being returned instead.
+ * `text` is one line without a newline and lives only during the call. */
+typedef void (*weft_log_fn)(void *user, weft_log_level level, const char *text);
+
+/* ---------------------------------------------------------------- file */
+
+/* A GGUF file (v2 or v3, little-endian, split files through their first part), parsed and
+ * fully bounds-checked, without a model being made of it. For inspection and validation. A
+ * weft_file is read-only after opening and may be used from any number of threads. */
+
+typedef struct weft_key_info {
+    const char *name;    /* lives as long as the file */
+    const char *type;    /* "u32", "f32", "bool", "str", "arr" ... */
+    const char *element; /* type of the elements of an array; equals `type` for a scalar */
+    size_t n;            /* number of elements of an array; 1 for a scalar */
+} weft_key_info;
+
+typedef struct weft_tensor_info {
+    const char *name; /* lives as long as the file */
+    const char *type; /* "Q4_K" */
+    size_t n_dims;
+    uint64_t shape[4]; /* as GGUF writes it: the row length first; unused dimensions are 1 */
+    uint64_t n_bytes;
+    uint64_t offset; /* from the start of the part's data section */
+    size_t part;     /* index of the split part that holds it, 0 when not split */
+} weft_tensor_info;
+
+WEFT_API weft_status weft_file_open(const char *path, weft_file **out, weft_error *err);
+WEFT_API void weft_file_release(weft_file **file);
+WEFT_API uint32_t weft_file_version(const weft_file *file); /* 2 or 3 */
+WEFT_API uint64_t weft_file_bytes(const weft_file *file);   /* of all parts */
+WEFT_API size_t weft_file_n_parts(const weft_file *file);
+WEFT_API size_t weft_file_n_keys(const weft_file *file);
+WEFT_API size_t weft_file_n_tensors(const weft_file *file);
+WEFT_API weft_status weft_file_key(const weft_file *file, size_t i, weft_key_info *out,
+                                   weft_error *err);
+WEFT_API weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *out,
+                                      weft_error *err);
+/* Element `j` of key `i` as text: strings as their bytes (may hold any byte, NUL included; not
+ * terminated), integers in decimal, floats with enough digits to round-trip, bools as true/false.
+ */
+WEFT_API weft_status weft_file_value(const weft_file *file, size_t i, size_t j, char *dst,
+                                     size_t cap, size_t *needed, weft_error *err);
+
+/* ---------------------------------------------------------------- model */
+
+/* The file, its vocabulary and its validated weights. Immutable after opening: any number of
+ * engines and threads may share one. */
+
+typedef struct weft_model_params {
+    size_t size;
+    bool vocab_only; /* only the tokenizer: for files without tensors, or to tokenize quickly */
+    bool no_mmap;    /* read the file into memory instead of mapping it */
+    weft_log_fn log; /* progress and remarks; NULL = silence */
+    void *log_user;
+} weft_model_params;
+#define WEFT_MODEL_PARAMS_INIT                                                                     \
+    {                                                                                              \
+        .size = sizeof(weft_model_params)                                                          \
+    }
+
+typedef struct weft_model_info {
+    size_t size;              /* set by the caller to sizeof(weft_model_info) */
+    const char *architecture; /* "qwen2"; strings live as long as the model */
+    const char *name;         /* general.name, or "" */
+    const char *type; /* the tensor type that holds most weights, "Q4_K"; "" if vocab_only */
+    const char *chat_template; /* name of the recognised template, or NULL */
+    size_t n_vocab, n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
+    uint64_t n_params; /* elements of all tensors */
+    uint64_t n_bytes;  /* bytes of all tensors */
+    int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
+    bool adds_bos;     /* whether the model wants BOS at the start of a text */
+} weft_model_info;
+
+/* Opens and validates `path`; for a split model, the path of its first part.
+ * Errors: WEFT_E_ARG (the path of a later part), WEFT_E_IO, WEFT_E_FORMAT (malformed),
+ * WEFT_E_UNSUPPORTED (architecture, tensor type, tokenizer), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_model_open(const char *path, const weft_model_params *params,
+                                     weft_model **out, weft_error *err);
+/* Gives up the caller's reference and clears *model. NULL and *model == NULL are fine. Any thread,
+ * any order. */
+WEFT_API void weft_model_release(weft_model **model);
+WEFT_API weft_status weft_model_get_info(const weft_model *model, weft_model_info *info,
+                                         weft_error *err);
+
+enum {
+    WEFT_TOKENIZE_BOS = 1u,      /* prepend BOS if the model wants it */
+    WEFT_TOKENIZE_SPECIAL = 2u,  /* parse control tokens in the text; never for text of a user */
+    WEFT_TOKENIZE_NO_PREFIX = 4u /* the text continues another: no leading space (SPM) */
+};
+/* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. */
+WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,
+                                   unsigned flags, int32_t *dst, size_t cap, size_t *needed,
+                                   weft_error *err);
+
+enum {
+    WEFT_DETOKENIZE_SPECIAL = 1u /* write control tokens as their text, instead of nothing */
+};
+/* Ids to bytes dst[cap] (not NUL-terminated), the inverse of weft_tokenize for text without BOS. */
+WEFT_API weft_status weft_detokenize(const weft_model *model, const int32_t *tokens, size_t n,
+                                     unsigned flags, char *dst, size_t cap, size_t *needed,
+                                     weft_error *err);
+/* The token's text as the vocabulary stores it (for display). */
+WEFT_API weft_status weft_token_text(const weft_model *model, int32_t token, char *dst, size_t cap,
+                                     size_t *needed, weft_error *err);
+/* True if the token ends a text or a turn. False for ids outside the vocabulary. */
+WEFT_API bool weft_token_is_end(const weft_model *model, int32_t token);
+
+/* ---------------------------------------------------------------- chat */
+
+typedef struct weft_message {
+    const char *role;    /* "system", "user" or "assistant" */
+    const char *content; /* UTF-8; never parsed for control tokens */
+} weft_message;
+
+typedef struct weft_chat_params {
+    size_t size;
+    const char *template_name; /* NULL = the one the model's file names */
+    bool no_prompt;            /* do not open the assistant's turn at the end */
+    /* The messages continue a conversation already in the sequence: no BOS, no default system
+     * prompt, and the end of the assistant's turn before them is completed. */
+    bool continues;
+} weft_chat_params;
+#define WEFT_CHAT_PARAMS_INIT                                                                      \
+    {                                                                                              \
+        .size = sizeof(weft_chat_params)                                                           \
+    }
+
+/* Messages to ids: the template's own control tokens, BOS where the template or the model wants
+ * it, and the contents as plain text. WEFT_E_UNSUPPORTED if the template is unknown (the message
+ * lists the names), WEFT_E_ARG if a role is unknown or the template cannot express the order of the
+ * messages.
+ */
+WEFT_API weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages,
+                                      size_t n, const weft_chat_params *params, int32_t *dst,
+                                      size_t cap, size_t *needed, weft_error *err);
+/* Name of the i-th built-in template, NULL past the last. */
+WEFT_API const char *weft_chat_template_name(size_t i);
+
+/* ---------------------------------------------------------------- engine */
+
+typedef enum weft_cpu_isa {
+    WEFT_ISA_AUTO = 0, /* the best this processor has */
+    WEFT_ISA_SCALAR,
+    WEFT_ISA_AVX2,  /* needs AVX2, FMA and F16C */
+    WEFT_ISA_AVX512 /* needs AVX-512 F, BW, VL and VNNI */
+} weft_cpu_isa;
+
+#define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
+
+typedef struct weft_engine_params {
+    size_t size;
+    const char *device; /* NULL or "auto", "cpu" */
+    size_t n_ctx;       /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
+    size_t n_kv; /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
+    size_t n_batch;       /* most rows computed in one step; 0 = 512 */
+    size_t n_threads;     /* 0 = one per physical core that this process may use */
+    weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
+} weft_engine_params;
+#define WEFT_ENGINE_PARAMS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(weft_engine_params)                                                         \
+    }
+
+typedef struct weft_engine_info {
+    size_t size;         /* set by the caller */
+    const char *backend; /* "cpu" */
+    const char *kernels; /* "avx512-vnni" */
+    size_t n_ctx, n_kv, n_batch, n_threads;
+    size_t n_kv_free; /* positions in free pages */
+    size_t n_seqs;    /* open sequences */
+    uint64_t weight_bytes, kv_bytes, scratch_bytes;
+    uint64_t n_steps, n_rows; /* computed since the engine was opened */
+} weft_engine_info;
+
+/* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_UNSUPPORTED
+ * (device, ISA), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
+WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
+                                      weft_engine **out, weft_error *err);
+WEFT_API void weft_engine_release(weft_engine **engine);
+WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
+                                          weft_error *err);
+
+/* Computes one step: the waiting tokens of all sequences, at most n_batch rows; a long prompt takes
+ * several steps. *ready (may be NULL) = number of sequences that now have logits, so that
+ * weft_seq_next() can be called on them. With nothing to do it returns WEFT_OK at once. WEFT_E_IO,
+ * WEFT_E_DEVICE_LOST: nothing was computed. */
+WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
+
+/* ---------------------------------------------------------------- sequence */
+
+typedef struct weft_logit_bias {
+    int32_t token;
+    float bias; /* added to the logit; -INFINITY bans the token */
+} weft_logit_bias;
+
+/* How the next token is drawn. The order is fixed: logit bias, penalties, then greedy if
+ * temperature is 0, else top-k, typical, top-p, min-p, temperature, draw. Ranges are checked
+ * (WEFT_E_ARG names the field). */
+typedef struct weft_sampling {
+    size_t size;
+    float temperature;           /* 0 = greedy; at most 100 */
+    int32_t top_k;               /* 0 = off */
+    float top_p;                 /* in (0, 1]; 1 = off */
+    float min_p;                 /* in [0, 1]; 0 = off */
+    float typical_p;             /* in (0, 1]; 1 = off */
+    float repeat_penalty;        /* > 0; 1 = off */
+    float frequency_penalty;     /* in [-2, 2]; 0 = off */
+    float presence_penalty;      /* in [-2, 2]; 0 = off */
+    int32_t repeat_last_n;       /* tokens the penalties look back at; -1 = all */
+    uint64_t seed;               /* same seed, same text */
+    bool ignore_end;             /* end tokens are never drawn */
+    const weft_logit_bias *bias; /* copied */
+    size_t n_bias;               /* at most 1024, each token once */
+} weft_sampling;
+#define WEFT_SAMPLING_INIT                                                                         \
+    {                                                                                              \
+        .size = sizeof(weft_sampling), .temperature = 0.8f, .top_k = 40, .top_p = 0.95f,           \
+        .min_p = 0.05f, .typical_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64             \
+    }
+
+typedef enum weft_finish {
+    WEFT_RUNNING = 0,
+    WEFT_FINISH_END,   /* the model ended its text or turn */
+    WEFT_FINISH_STOP,  /* a stop string appeared */
+    WEFT_FINISH_LENGTH /* n_ctx tokens are in the sequence, or weft_seq_end() was called */
+} weft_finish;
+
+/* Takes a reference on the engine. `sampling` NULL = WEFT_SAMPLING_INIT. */
+WEFT_API weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling,
+                                   weft_seq **out, weft_error *err);
+/* A second sequence with the same tokens, text state and logits. Full KV pages are shared, copied
+ * on write. */
+WEFT_API weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err);
+WEFT_API void weft_seq_release(weft_seq **seq);
+/* New sampling values, from the next token on; the random state restarts at the seed. */
+WEFT_API weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *sampling,
+                                           weft_error *err);
+/* Strings that end the text, copied; at most 16 of at most 256 bytes. They are matched across token
+ * borders in the text generated from now on, and are not part of the text that comes out. */
+WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n,
+                                        weft_error *err);
+
+/* Adds tokens (copied), to be computed by later steps. All or nothing: WEFT_E_ARG names an id
+ * outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL give both numbers. A finished sequence
+ * runs again after this. */
+WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
+                                     weft_error *err);
+/* Samples the next token and accepts it: it is part of the sequence and waits for the next step,
+ * exactly once. WEFT_E_STATE if there are no fresh logits or the sequence has finished;
+ * WEFT_E_CANCELLED once after a cancel. */
+WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
+/* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
+ * become a stop string. When the sequence has finished, all that is left comes out (a broken
+ * character as U+FFFD). Not NUL-terminated. */
+WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed,
+                                   weft_error *err);
+/* Ends the text here, for a limit of the caller's own: the sequence finishes with
+ * WEFT_FINISH_LENGTH, so that what was held back comes out. Does nothing to a finished one. */
+WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
+/* Logits dst[n_vocab] of the last computed position, before sampling. */
+WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
+                                     weft_error *err);
+/* All tokens of the sequence. */
+WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
+                                     weft_error *err);
+/* Keeps the first n tokens and forgets the rest; the text not yet taken is dropped and a finished
+ * sequence runs again. The last kept token is computed again, so that logits are ready after the
+ * next step. */
+WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
+/* Number of tokens in the sequence, and how many of them wait to be computed. */
+WEFT_API size_t weft_seq_len(weft_seq *seq);
+WEFT_API size_t weft_seq_pending(weft_seq *seq);
+WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
+/* Any thread, also from a signal handler: takes the sequence out of the next step. Its waiting
+ * tokens stay. The next call of weft_seq_next() or weft_seq_append() reports WEFT_E_CANCELLED once
+ * and clears it. */
+WEFT_API void weft_seq_cancel(weft_seq *seq);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,11 @@
+/* Phi-3 and 3.5 mini and medium, Phi-4-mini. q, k, v and gate, up are fused; the 128k models carry
+ * two sets of frequency factors, for contexts within and beyond the original one; Phi-4-mini
+ * rotates a part of each head. */
+#include "arch/arch.h"
+
+const struct arch arch_phi3 = {
+    .name = "phi3",
+    .rope_neox = true,
+    .fused = true,
+    .rope_long_short = OPTIONAL,
+};

@@ -1,0 +1,262 @@
+/* GPT-2's alphabet writes each byte as one printable character: bytes that are printable in Latin-1
+ * as themselves, the others, in order, from U+0100 on. */
+#include "bpe.h"
+
+#include "utf8.h"
+
+#include <string.h>
+
+/* Linear probing at half load stays far below this; only pairs made to collide get there. */
+enum { MAX_PROBES = 4096 };
+
+static uint32_t letter_of(uint8_t byte)
+{
+    if (byte <= 0x20) {
+        return 0x100u + byte;
+    }
+    if (byte >= 0x7f && byte <= 0xa0) {
+        return 0x121u + (byte - 0x7fu);
+    }
+    return byte == 0xad ? 0x143u : byte;
+}
+
+/* The byte that this character of the alphabet writes, -1 if it is not in the alphabet. */
+static int byte_of(uint32_t letter)
+{
+    if (letter >= 0x100 && letter <= 0x120) {
+        return (int)(letter - 0x100);
+    }
+    if (letter >= 0x121 && letter <= 0x142) {
+        return (int)(letter - 0x121 + 0x7f);
+    }
+    if (letter == 0x143) {
+        return 0xad;
+    }
+    return letter < 0x100 && letter_of((uint8_t)letter) == letter ? (int)letter : -1;
+}
+
+/* Letters are below U+0800: one or two bytes of UTF-8. */
+static size_t write_letter(uint8_t byte, char *text)
+{
+    uint32_t letter = letter_of(byte);
+    if (letter < 0x80) {
+        text[0] = (char)letter;
+        return 1;
+    }
+    text[0] = (char)(0xc0 | letter >> 6);
+    text[1] = (char)(0x80 | (letter & 0x3f));
+    return 2;
+}
+
+/* The slot of this pair, or the empty one where it would go; NULL after too many probes. */
+static struct bpe_merge *find_slot(const struct bpe *b, int32_t left, int32_t right)
+{
+    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9u;
+    size_t mask = b->n_slots - 1;
+    for (size_t probe = 0; probe < MAX_PROBES && probe < b->n_slots; probe++) {
+        struct bpe_merge *m = &b->merges[((size_t)(h >> 32) + probe) & mask];
+        if (m->id < 0 || (m->left == left && m->right == right)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static weft_status bad_merge(size_t i, struct gguf_str t, const char *why, weft_error *err)
+{
+    return error_set(err, WEFT_E_FORMAT, "tokenizer.ggml.merges[%zu] is '%.*s': %s", i,
+                     (int)(t.n < 64 ? t.n : 64), t.s, why);
+}
+
+/* Adds merge i, "left right". */
+static weft_status add_merge(struct bpe *b, const struct vocab *v, size_t i, struct gguf_str t,
+                             struct bytes *joined, weft_error *err)
+{
+    const char *space = t.n > 1 ? memchr(t.s + 1, ' ', t.n - 1) : NULL;
+    if (space == NULL || space + 1 == t.s + t.n) {
+        return bad_merge(i, t, "expected two token texts with a space between them", err);
+    }
+    size_t n_left = (size_t)(space - t.s);
+    joined->n = 0;
+    if (!bytes_add(joined, t.s, n_left) || !bytes_add(joined, space + 1, t.n - n_left - 1)) {
+        return error_nomem(err, "a merge", t.n);
+    }
+    int32_t left = vocab_find(v, t.s, n_left);
+    int32_t right = vocab_find(v, space + 1, t.n - n_left - 1);
+    int32_t id = vocab_find(v, joined->data, joined->n);
+    if (left < 0 || right < 0 || id < 0) {
+        const char *why = left < 0    ? "the left text is not in tokenizer.ggml.tokens"
+                          : right < 0 ? "the right text is not in tokenizer.ggml.tokens"
+                                      : "the merged text is not in tokenizer.ggml.tokens";
+        return bad_merge(i, t, why, err);
+    }
+    /* ordinary text never becomes a control token, whatever the merges say */
+    if (!vocab_is_text(v, left) || !vocab_is_text(v, right) || !vocab_is_text(v, id)) {
+        return WEFT_OK;
+    }
+    struct bpe_merge *m = find_slot(b, left, right);
+    if (m == NULL) {
+        return bad_merge(i, t, "it collides with thousands of others; no real vocabulary does",
+                         err);
+    }
+    if (m->id < 0) {
+        *m = (struct bpe_merge){ left, right, (uint32_t)i, id };
+    }
+    return WEFT_OK;
+}
+
+static weft_status read_merges(const struct gguf *g, const struct vocab *v, struct bpe *b,
+                               weft_error *err)
+{
+    const struct gguf_kv *kv = NULL;
+    TRY(gguf_get_array(g, "tokenizer.ggml.merges", GGUF_STR, &kv, err));
+    b->n_slots = 16;
+    while (b->n_slots < 2 * kv->n) {
+        b->n_slots *= 2;
+    }
+    b->merges = mem_array(b->n_slots, sizeof *b->merges);
+    if (b->merges == NULL) {
+        return error_nomem(err, "the merges", b->n_slots * sizeof *b->merges);
+    }
+    for (size_t i = 0; i < b->n_slots; i++) {
+        b->merges[i].id = -1;
+    }
+    struct bytes joined = { 0 };
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < kv->n && status == WEFT_OK; i++) {
+        status = add_merge(b, v, i, kv->strs[i], &joined, err);
+    }
+    free(joined.data);
+    return status;
+}
+
+static weft_status read_all(const struct gguf *g, const struct vocab *v, int32_t unknown,
+                            struct bpe *b, weft_error *err)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char letter[2];
+        int32_t id = vocab_find(v, letter, write_letter((uint8_t)byte, letter));
+        b->byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : unknown;
+    }
+    struct gguf_str pre = { "default", 7 };
+    TRY(gguf_opt_str(g, "tokenizer.ggml.pre", &pre, err));
+    TRY(pretokenizer_open(pre, &b->pre, err));
+    return read_merges(g, v, b, err);
+}
+
+weft_status bpe_open(const struct gguf *g, const struct vocab *v, int32_t unknown, struct bpe *b,
+                     weft_error *err)
+{
+    memset(b, 0, sizeof *b);
+    weft_status status = read_all(g, v, unknown, b, err);
+    if (status != WEFT_OK) {
+        bpe_close(b);
+    }
+    return status;
+}
+
+void bpe_close(struct bpe *b)
+{
+    pretokenizer_close(b->pre);
+    free(b->merges);
+    memset(b, 0, sizeof *b);
+}
+
+static bool rule(const void *user, const struct symbol *left, const struct symbol *right,
+                 uint32_t *order, int32_t *id)
+{
+    const struct bpe_merge *m = find_slot(user, left->id, right->id);
+    if (m == NULL || m->id < 0) {
+        return false;
+    }
+    *order = m->rank;
+    *id = m->id;
+    return true;
+}
+
+/* The token that is the whole word, -1 if there is none. */
+static weft_status find_word(const struct vocab *v, const char *text, size_t n, struct bytes *word,
+                             int32_t *id, weft_error *err)
+{
+    *id = -1;
+    if (n > v->longest) {
+        return WEFT_OK;
+    }
+    word->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        char letter[2];
+        if (!bytes_add(word, letter, write_letter((uint8_t)text[i], letter))) {
+            return error_nomem(err, "a word", n);
+        }
+    }
+    int32_t found = vocab_find(v, word->data, word->n);
+    *id = found >= 0 && vocab_is_text(v, found) ? found : -1;
+    return WEFT_OK;
+}
+
+static weft_status encode_word(const struct bpe *b, const struct vocab *v, const char *text,
+                               size_t n, struct bpe_work *work, struct tokens *out, weft_error *err)
+{
+    int32_t whole = -1;
+    if (pretokenizer_ignores_merges(b->pre)) {
+        TRY(find_word(v, text, n, &work->word, &whole, err));
+    }
+    struct merger *m = &work->merger;
+    m->n = 0;
+    bool ok = whole < 0 || tokens_add(out, whole);
+    for (size_t i = 0; ok && whole < 0 && i < n; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        if (b->byte_id[byte] < 0) {
+            return vocab_no_byte(byte, err);
+        }
+        ok = merger_add(m, i, 1, b->byte_id[byte]);
+    }
+    ok = ok && merger_run(m, rule, b);
+    for (int32_t i = ok && m->n > 0 ? 0 : -1; ok && i >= 0; i = m->symbols[i].next) {
+        ok = tokens_add(out, m->symbols[i].id);
+    }
+    return ok ? WEFT_OK : error_nomem(err, "tokenizing a word", n * sizeof *m->symbols);
+}
+
+weft_status bpe_encode(const struct bpe *b, const struct vocab *v, const char *text, size_t n,
+                       struct bpe_work *work, struct tokens *out, weft_error *err)
+{
+    if (work->splitter == NULL) {
+        TRY(splitter_open(b->pre, &work->splitter, err));
+    }
+    const size_t *ends;
+    size_t n_words;
+    TRY(splitter_run(work->splitter, text, n, &ends, &n_words, err));
+    for (size_t i = 0, begin = 0; i < n_words; begin = ends[i++]) {
+        TRY(encode_word(b, v, text + begin, ends[i] - begin, work, out, err));
+    }
+    return WEFT_OK;
+}
+
+void bpe_work_free(struct bpe_work *work)
+{
+    merger_free(&work->merger);
+    splitter_close(work->splitter);
+    free(work->word.data);
+}
+
+bool bpe_piece(const struct vocab *v, int32_t id, struct bytes *out)
+{
+    struct gguf_str t = vocab_text(v, id);
+    for (size_t at = 0, len; at < t.n; at += len) {
+        const unsigned char *c = (const unsigned char *)t.s + at;
+        int byte = -1;
+        if (utf8_next(t.s + at, t.n - at, &len) != UTF8_CHAR) {
+            len = 1;
+        } else if (len <= 2) {
+            byte = byte_of(len == 1 ? c[0] : (uint32_t)(c[0] & 0x1f) << 6 | (c[1] & 0x3f));
+        }
+        /* what is not in the alphabet was written as it is */
+        char raw = (char)byte;
+        if (!(byte >= 0 ? bytes_add(out, &raw, 1) : bytes_add(out, t.s + at, len))) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,27 @@
+/* The hyper-parameters of a model, read from the keys of its file and checked. */
+#ifndef WEFT_CONFIG_H
+#define WEFT_CONFIG_H
+
+#include "arch/arch.h"
+#include "error.h"
+#include "gguf.h"
+
+struct config {
+    const struct arch *arch;
+    size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
+    size_t n_ctx_train;
+    float norm_eps;
+    size_t n_rot; /* leading dimensions of a head that RoPE turns */
+    float rope_base;
+    float rope_scale;       /* positions are multiplied by it; 1 = none */
+    float rope_attn_factor; /* multiplies sine and cosine */
+    size_t n_ctx_orig;      /* contexts longer than this use the long factors */
+    size_t sliding_window;  /* a position sees this many, itself included; 0 = all before it */
+};
+
+/* Fills all of *c but n_vocab. Every size lies in a range in which products of two of them do not
+ * wrap, and none that is divided by is zero. WEFT_E_FORMAT, WEFT_E_UNSUPPORTED. */
+weft_status config_read(const struct gguf *file, const struct arch *arch, struct config *c,
+                        weft_error *err);
+
+#endif

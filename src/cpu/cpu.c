@@ -1,0 +1,475 @@
+/* The CPU backend: the stages of backend.h over the arithmetic of dot.h. A stage is one call of
+ * threads_run(); inside it the threads claim tasks from a counter, and meet at barriers between its
+ * parts. Which thread computes what, and how rows are tiled, never changes a bit of the result. */
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "cpu/state.h"
+
+/* Weight rows of one task, and activation rows that stay in cache while weights pass by. */
+enum { W_TILE = 32, R_TILE = 64, N_COUNTERS = 3 };
+
+/* One stage under way. */
+struct job {
+    struct cpu *c;
+    const struct step *step;
+    size_t layer;
+    const struct layer *weights;
+    atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
+};
+
+static void run(struct backend *b, const struct step *step, size_t layer,
+                void (*part)(void *, size_t))
+{
+    struct cpu *c = (struct cpu *)b;
+    struct job job = {
+        .c = c, .step = step, .layer = layer, .weights = &c->model->weights.layers[layer]
+    };
+    for (size_t i = 0; i < N_COUNTERS; i++) {
+        atomic_init(&job.next[i], 0);
+    }
+    threads_run(c->threads, part, &job);
+}
+
+/* True while there is a task left in [0, n); *task is then this thread's. */
+static bool claim(atomic_size_t *next, size_t n, size_t *task)
+{
+    *task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+    return *task < n;
+}
+
+/* ---------------------------------------------------------------- matrix products */
+
+struct product {
+    const struct tensor *w; /* [n_rows, a->n_cols] */
+    float *out;             /* [rows, w->n_rows] */
+};
+
+/* out = a * w^T for each product, over the first n_rows rows of a. */
+static void multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
+                     size_t n_products, const struct acts *a, size_t n_rows)
+{
+    size_t row_tiles = (n_rows + R_TILE - 1) / R_TILE, w_tiles = 0;
+    for (size_t i = 0; i < n_products; i++) {
+        w_tiles += (products[i].w->n_rows + W_TILE - 1) / W_TILE;
+    }
+    for (size_t task; claim(&j->next[counter], row_tiles * w_tiles, &task);) {
+        size_t row = task / w_tiles * R_TILE, tile = task % w_tiles;
+        const struct product *p = products;
+        for (size_t n; tile >= (n = (p->w->n_rows + W_TILE - 1) / W_TILE); p++) {
+            tile -= n;
+        }
+        size_t first = tile * W_TILE, left = p->w->n_rows - first;
+        size_t n = n_rows - row < R_TILE ? n_rows - row : R_TILE;
+        j->c->ops->matmul(p->w->type, p->w->data + first * (p->w->n_bytes / p->w->n_rows),
+                          left < W_TILE ? left : W_TILE, a, row, n,
+                          p->out + row * p->w->n_rows + first, p->w->n_rows,
+                          j->c->scratch[thread].dot);
+    }
+}
+
+/* Row i of a = quantised rmsnorm of x's row rows[i] (rows NULL: i). */
+static void norm_rows(struct job *j, size_t counter, size_t thread, const struct tensor *weight,
+                      size_t n, const uint32_t *rows, struct acts *a)
+{
+    struct cpu *c = j->c;
+    size_t dim = c->model->config.dim;
+    float *norm = c->scratch[thread].norm;
+    for (size_t i; claim(&j->next[counter], n, &i);) {
+        size_t row = rows != NULL ? rows[i] : i;
+        c->ops->rmsnorm(c->x + row * dim, (const float *)(const void *)weight->data, dim,
+                        c->model->config.norm_eps, norm);
+        c->ops->quantize(norm, a, i);
+    }
+}
+
+/* ---------------------------------------------------------------- embed */
+
+/* Where each row stands, and the sine and cosine of its angles. Angles are taken in double: at
+ * position 100,000 a float angle is off by up to 0.004. */
+static void place_row(struct cpu *c, size_t row, const struct step_seq *seq)
+{
+    const struct config *g = &c->model->config;
+    size_t pos = seq->pos + (row - seq->row), half = g->n_rot / 2;
+    c->row_pos[row] = pos;
+    c->row_seq[row] = seq;
+    for (size_t i = 0; i < half; i++) {
+        double angle = (double)pos * c->freq[i];
+        c->cos[row * half + i] = (float)cos(angle) * g->rope_attn_factor;
+        c->sin[row * half + i] = (float)sin(angle) * g->rope_attn_factor;
+    }
+}
+
+static void embed_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    const struct tensor *table = &c->model->weights.token_embd;
+    (void)thread;
+    for (size_t i; claim(&j->next[0], j->step->n_seqs, &i);) {
+        const struct step_seq *seq = &j->step->seqs[i];
+        for (size_t r = seq->row; r < seq->row + seq->n_rows; r++) {
+            size_t token = (size_t)j->step->tokens[r];
+            place_row(c, r, seq);
+            table->type->decode(table->data + token * (table->n_bytes / table->n_rows),
+                                c->x + r * table->n_cols, table->n_cols);
+        }
+    }
+}
+
+static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error *err)
+{
+    (void)err;
+    run(b, s, 0, embed_part);
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- attention */
+
+/* The 64 positions of one KV head in one page: [KV_PAGE, head_dim]. */
+static f16_bits *kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
+                          size_t head)
+{
+    const struct config *g = &c->model->config;
+    size_t block = (layer * c->params.n_pages + page) * g->n_kv_heads + head;
+    return c->kv[which] + block * KV_PAGE * g->head_dim;
+}
+
+static void rope_head(const struct config *g, const float *cos_row, const float *sin_row, float *h)
+{
+    size_t half = g->n_rot / 2, step = g->arch->rope_neox ? 1 : 2,
+           other = g->arch->rope_neox ? half : 1;
+    for (size_t i = 0; i < half; i++) {
+        float *a = h + i * step, *b = a + other;
+        float x = *a, y = *b;
+        *a = x * cos_row[i] - y * sin_row[i];
+        *b = x * sin_row[i] + y * cos_row[i];
+    }
+}
+
+static const float *floats(const struct tensor *t) { return (const float *)(const void *)t->data; }
+
+/* Bias, per-head norm and RoPE on the heads of one row. */
+static void finish_heads(const struct cpu *c, size_t row, float *heads, size_t n_heads,
+                         const struct tensor *bias, const struct tensor *norm)
+{
+    const struct config *g = &c->model->config;
+    size_t half = g->n_rot / 2;
+    if (bias->name != NULL) {
+        c->ops->add(heads, floats(bias), n_heads * g->head_dim);
+    }
+    for (size_t h = 0; h < n_heads; h++) {
+        float *head = heads + h * g->head_dim;
+        if (norm->name != NULL) {
+            c->ops->rmsnorm(head, floats(norm), g->head_dim, g->norm_eps, head);
+        }
+        rope_head(g, c->cos + row * half, c->sin + row * half, head);
+    }
+}
+
+static void store_kv(const struct cpu *c, size_t layer, size_t row)
+{
+    const struct config *g = &c->model->config;
+    size_t pos = c->row_pos[row], kv_dim = g->n_kv_heads * g->head_dim;
+    uint32_t page = c->row_seq[row]->pages[pos / KV_PAGE];
+    for (size_t h = 0; h < g->n_kv_heads; h++) {
+        size_t at = (pos % KV_PAGE) * g->head_dim;
+        c->ops->to_f16(c->k + row * kv_dim + h * g->head_dim, g->head_dim,
+                       kv_block(c, 0, layer, page, h) + at);
+        c->ops->to_f16(c->v + row * kv_dim + h * g->head_dim, g->head_dim,
+                       kv_block(c, 1, layer, page, h) + at);
+    }
+}
+
+static void attn_in_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    const struct layer *w = j->weights;
+    const struct config *g = &c->model->config;
+    size_t n = j->step->n_rows, q_dim = g->n_heads * g->head_dim,
+           kv_dim = g->n_kv_heads * g->head_dim;
+    norm_rows(j, 0, thread, &w->attn_norm, n, NULL, &c->in);
+    threads_barrier(c->threads);
+    const struct product qkv[] = { { &w->attn_q, c->q },
+                                   { &w->attn_k, c->k },
+                                   { &w->attn_v, c->v } };
+    multiply(j, 1, thread, qkv, 3, &c->in, n);
+    threads_barrier(c->threads);
+    for (size_t r; claim(&j->next[2], n, &r);) {
+        finish_heads(c, r, c->q + r * q_dim, g->n_heads, &w->attn_q_bias, &w->attn_q_norm);
+        finish_heads(c, r, c->k + r * kv_dim, g->n_kv_heads, &w->attn_k_bias, &w->attn_k_norm);
+        if (w->attn_v_bias.name != NULL) {
+            c->ops->add(c->v + r * kv_dim, floats(&w->attn_v_bias), kv_dim);
+        }
+        store_kv(c, j->layer, r);
+    }
+}
+
+static weft_status cpu_attn_in(struct backend *b, const struct step *s, size_t layer,
+                               weft_error *err)
+{
+    (void)err;
+    run(b, s, layer, attn_in_part);
+    return WEFT_OK;
+}
+
+/* The positions that `row` sees, as runs within pages. A run never crosses a page. */
+static size_t visible(const struct cpu *c, size_t layer, size_t row, size_t kv_head,
+                      struct kv_span *spans)
+{
+    const struct config *g = &c->model->config;
+    size_t end = c->row_pos[row] + 1, n_spans = 0;
+    size_t p = g->sliding_window > 0 && end > g->sliding_window ? end - g->sliding_window : 0;
+    while (p < end) {
+        size_t at = p % KV_PAGE, n = KV_PAGE - at < end - p ? KV_PAGE - at : end - p;
+        uint32_t page = c->row_seq[row]->pages[p / KV_PAGE];
+        spans[n_spans++] =
+            (struct kv_span){ .k = kv_block(c, 0, layer, page, kv_head) + at * g->head_dim,
+                              .v = kv_block(c, 1, layer, page, kv_head) + at * g->head_dim,
+                              .n = n };
+        p += n;
+    }
+    return n_spans;
+}
+
+static void attend_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    const struct config *g = &c->model->config;
+    struct scratch *s = &c->scratch[thread];
+    size_t n_tasks = j->step->n_rows * g->n_kv_heads, group = g->n_heads / g->n_kv_heads;
+    float scale = 1.0f / sqrtf((float)g->head_dim);
+    for (size_t task; claim(&j->next[0], n_tasks, &task);) {
+        /* later rows see more positions: they go first, so that the threads finish together */
+        size_t row = j->step->n_rows - 1 - task / g->n_kv_heads, head = task % g->n_kv_heads;
+        size_t at = (row * g->n_heads + head * group) * g->head_dim;
+        size_t n_spans = visible(c, j->layer, row, head, s->spans);
+        c->ops->attend(c->q + at, group, g->head_dim, scale, s->spans, n_spans, s->scores,
+                       c->o + at);
+    }
+}
+
+static weft_status cpu_attend(struct backend *b, const struct step *s, size_t layer,
+                              weft_error *err)
+{
+    (void)err;
+    run(b, s, layer, attend_part);
+    return WEFT_OK;
+}
+
+/* x += y, row by row, and counter 2 of the job. */
+static void add_rows(struct job *j)
+{
+    size_t dim = j->c->model->config.dim;
+    for (size_t r; claim(&j->next[2], j->step->n_rows, &r);) {
+        j->c->ops->add(j->c->x + r * dim, j->c->y + r * dim, dim);
+    }
+}
+
+static void attn_out_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    size_t q_dim = c->model->config.n_heads * c->model->config.head_dim;
+    for (size_t r; claim(&j->next[0], j->step->n_rows, &r);) {
+        c->ops->quantize(c->o + r * q_dim, &c->mid, r);
+    }
+    threads_barrier(c->threads);
+    const struct product out = { &j->weights->attn_output, c->y };
+    multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
+    threads_barrier(c->threads);
+    add_rows(j);
+}
+
+static weft_status cpu_attn_out(struct backend *b, const struct step *s, size_t layer,
+                                weft_error *err)
+{
+    (void)err;
+    run(b, s, layer, attn_out_part);
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- feed-forward */
+
+static void ffn_in_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    size_t n_ff = c->model->config.n_ff;
+    norm_rows(j, 0, thread, &j->weights->ffn_norm, j->step->n_rows, NULL, &c->in);
+    threads_barrier(c->threads);
+    const struct product gate_up[] = { { &j->weights->ffn_gate, c->gate },
+                                       { &j->weights->ffn_up, c->up } };
+    multiply(j, 1, thread, gate_up, 2, &c->in, j->step->n_rows);
+    threads_barrier(c->threads);
+    for (size_t r; claim(&j->next[2], j->step->n_rows, &r);) {
+        float *h = c->gate + r * n_ff;
+        c->ops->swiglu(h, c->up + r * n_ff, n_ff, h);
+        c->ops->quantize(h, &c->ff, r);
+    }
+}
+
+static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t layer,
+                              weft_error *err)
+{
+    (void)err;
+    run(b, s, layer, ffn_in_part);
+    return WEFT_OK;
+}
+
+static void ffn_out_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    const struct product down = { &j->weights->ffn_down, j->c->y };
+    multiply(j, 1, thread, &down, 1, &j->c->ff, j->step->n_rows);
+    threads_barrier(j->c->threads);
+    add_rows(j);
+}
+
+static weft_status cpu_ffn_out(struct backend *b, const struct step *s, size_t layer,
+                               weft_error *err)
+{
+    (void)err;
+    run(b, s, layer, ffn_out_part);
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- head */
+
+static void head_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    const struct weights *w = &c->model->weights;
+    norm_rows(j, 0, thread, &w->output_norm, j->step->n_out, j->step->out_rows, &c->in);
+    threads_barrier(c->threads);
+    const struct product output = { &w->output, c->logits };
+    multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
+}
+
+static weft_status cpu_head(struct backend *b, const struct step *s, weft_error *err)
+{
+    (void)err;
+    run(b, s, 0, head_part);
+    return WEFT_OK;
+}
+
+static weft_status cpu_read_logits(struct backend *b, size_t i, float *dst, weft_error *err)
+{
+    const struct cpu *c = (const struct cpu *)b;
+    (void)err;
+    memcpy(dst, c->logits + i * c->model->config.n_vocab, c->model->config.n_vocab * sizeof *dst);
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- pages, open, close */
+
+static weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
+{
+    const struct cpu *c = (const struct cpu *)b;
+    const struct config *g = &c->model->config;
+    size_t n = g->n_kv_heads * KV_PAGE * g->head_dim;
+    (void)err;
+    for (size_t l = 0; l < g->n_layers; l++) {
+        memcpy(kv_block(c, 0, l, dst, 0), kv_block(c, 0, l, src, 0), n * sizeof(f16_bits));
+        memcpy(kv_block(c, 1, l, dst, 0), kv_block(c, 1, l, src, 0), n * sizeof(f16_bits));
+    }
+    return WEFT_OK;
+}
+
+static void cpu_info(const struct backend *b, struct backend_info *info)
+{
+    const struct cpu *c = (const struct cpu *)b;
+    *info = (struct backend_info){ .kernels = c->ops->name,
+                                   .n_threads = c->n_threads,
+                                   .weight_bytes = c->model->n_bytes,
+                                   .kv_bytes = c->kv_bytes,
+                                   .scratch_bytes = c->arena_bytes };
+}
+
+static void cpu_close(struct backend *b)
+{
+    struct cpu *c = (struct cpu *)b;
+    threads_close(c->threads);
+    state_free(c);
+    free(c);
+}
+
+static weft_status choose_ops(weft_cpu_isa isa, const struct cpu_ops **out, weft_error *err)
+{
+    static const struct {
+        weft_cpu_isa isa;
+        const char *name;
+        const struct cpu_ops *(*get)(void);
+    } sets[] = {
+        { WEFT_ISA_AVX512, "avx512", cpu_ops_avx512 },
+        { WEFT_ISA_AVX2, "avx2", cpu_ops_avx2 },
+        { WEFT_ISA_SCALAR, "scalar", cpu_ops_scalar },
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        if (isa == WEFT_ISA_AUTO || isa == sets[i].isa) {
+            *out = sets[i].get();
+            if (*out != NULL) {
+                return WEFT_OK;
+            }
+            if (isa != WEFT_ISA_AUTO) {
+                return error_set(err, WEFT_E_UNSUPPORTED,
+                                 "this processor lacks the instructions of cpu_isa %s",
+                                 sets[i].name);
+            }
+        }
+    }
+    return error_set(err, WEFT_E_ARG, "cpu_isa is %d, expected a WEFT_ISA_* value", (int)isa);
+}
+
+static const struct backend_ops cpu_backend = {
+    .name = "cpu",
+    .embed = cpu_embed,
+    .attn_in = cpu_attn_in,
+    .attend = cpu_attend,
+    .attn_out = cpu_attn_out,
+    .ffn_in = cpu_ffn_in,
+    .ffn_out = cpu_ffn_out,
+    .head = cpu_head,
+    .read_logits = cpu_read_logits,
+    .copy_page = cpu_copy_page,
+    .info = cpu_info,
+    .close = cpu_close,
+};
+
+static weft_status cpu_init(struct cpu *c, weft_error *err)
+{
+    TRY(choose_ops(c->params.isa, &c->ops, err));
+    c->freq = mem_array(c->model->config.n_rot / 2, sizeof *c->freq);
+    if (c->freq == NULL) {
+        return error_nomem(err, "the RoPE frequencies",
+                           c->model->config.n_rot / 2 * sizeof *c->freq);
+    }
+    model_rope(c->model, c->params.n_ctx, c->freq);
+    TRY(state_alloc_kv(c, err));
+    TRY(threads_open(c->params.n_threads, &c->threads, err));
+    c->n_threads = threads_count(c->threads);
+    return state_alloc(c, err);
+}
+
+weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
+                             struct backend **out, weft_error *err)
+{
+    struct cpu *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return error_nomem(err, "the CPU backend", sizeof *c);
+    }
+    c->base.ops = &cpu_backend;
+    c->model = m;
+    c->params = *p;
+    weft_status status = cpu_init(c, err);
+    if (status != WEFT_OK) {
+        cpu_close(&c->base);
+        return status;
+    }
+    *out = &c->base;
+    return WEFT_OK;
+}

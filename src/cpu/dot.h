@@ -1,0 +1,70 @@
+/* The arithmetic of the CPU backend, once per instruction set: dot_scalar.c, dot_avx2.c,
+ * dot_avx512.c compile the same dot_body.h over their own 16-lane vector type. All three give the
+ * same bits: every sum runs over 16 lanes in one fixed order, products are fused (fmaf), lanes are
+ * folded by the tree l+8, l+4, l+2, l+1. The result for one row never depends on how many rows are
+ * in the call. */
+#ifndef WEFT_CPU_DOT_H
+#define WEFT_CPU_DOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant.h"
+
+/* Rows of activations quantised to 8 bits in blocks of 32, one scale each; rows are padded with
+ * zeros to `stride` = n_cols rounded up to a multiple of 512, so that no kernel needs a tail.
+ * Allocated once by the backend. */
+struct acts {
+    size_t n_cols, stride;
+    int8_t *q;    /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
+    float *d;     /* [n_rows, stride / 32] scale of a block */
+    float *sum16; /* [n_rows, stride / 16] d * (sum of q), of each 16 */
+    float *sum32; /* [n_rows, stride / 32] d * (sum of q), of each 32 */
+    float *x;     /* [n_rows, stride] the unquantised values, for float weights */
+};
+
+/* Up to 64 consecutive positions of one sequence, one KV head: k and v are [n, head_dim] half
+ * floats. */
+struct kv_span {
+    const f16_bits *k, *v;
+    size_t n;
+};
+
+struct cpu_ops {
+    const char *name; /* "scalar", "avx2", "avx512-vnni" */
+
+    /* Fills row `row` of a from x[n_cols]. */
+    void (*quantize)(const float *x, struct acts *a, size_t row);
+
+    /* out[r * ld + w] = dot(weight row w, activation row first + r), for w in [0, n_w), r in [0,
+     * n_r). weights: n_w rows of a->n_cols elements of this type, contiguous as in the file.
+     * scratch: dot_scratch_bytes(a->n_cols), 64-byte aligned, per thread. */
+    void (*matmul)(const struct quant_type *type, const void *weights, size_t n_w,
+                   const struct acts *a, size_t first, size_t n_r, float *out, size_t ld,
+                   void *scratch);
+
+    /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
+    void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);
+    /* h = silu(gate) * up, [n]; h may be gate. */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *h);
+    /* x += y, [n] */
+    void (*add)(float *x, const float *y, size_t n);
+    void (*to_f16)(const float *x, size_t n, f16_bits *out);
+
+    /* Softmax attention of n_q query heads that share one KV head, over the concatenated spans:
+     * out[i] = sum_t softmax_t(scale * q[i] . k[t]) v[t]. q and out are [n_q, head_dim]; scores is
+     * [n_q, total positions] of scratch. head_dim is any multiple of 2. The order of the sums is
+     * fixed by the positions alone. */
+    void (*attend)(const float *q, size_t n_q, size_t head_dim, float scale,
+                   const struct kv_span *spans, size_t n_spans, float *scores, float *out);
+};
+
+size_t dot_scratch_bytes(size_t n_cols);
+
+/* NULL when this processor (or this build) lacks the instructions. */
+const struct cpu_ops *cpu_ops_scalar(void);
+const struct cpu_ops *cpu_ops_avx2(void);
+const struct cpu_ops *cpu_ops_avx512(void);
+
+#endif

@@ -1,0 +1,113 @@
+/* Everything is sized first, allocated once, and carved. */
+#include "cpu/state.h"
+
+enum { ALIGN = 64 };
+
+/* Lays buffers out one after the other. With base == NULL it only adds up the sizes. */
+struct carver {
+    char *base;
+    size_t used;
+    bool wrapped;
+};
+
+static void *carve(struct carver *v, size_t n, size_t size)
+{
+    size_t bytes, end, at = v->used;
+    if (!mul_ok(n, size, &bytes) || !add_ok(at, bytes, &end) || !add_ok(end, ALIGN - 1, &end)) {
+        v->wrapped = true;
+        return NULL;
+    }
+    v->used = end / ALIGN * ALIGN;
+    return v->base != NULL ? v->base + at : NULL;
+}
+
+static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols)
+{
+    a->n_cols = n_cols;
+    a->stride = (n_cols + 511) / 512 * 512;
+    a->q = carve(v, n, a->stride);
+    a->d = carve(v, n, a->stride / 32 * sizeof *a->d);
+    a->sum16 = carve(v, n, a->stride / 16 * sizeof *a->sum16);
+    a->sum32 = carve(v, n, a->stride / 32 * sizeof *a->sum32);
+    a->x = carve(v, n, a->stride * sizeof *a->x);
+}
+
+static void carve_state(struct carver *v, struct cpu *c)
+{
+    const struct config *g = &c->model->config;
+    size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
+           kv_dim = g->n_kv_heads * g->head_dim;
+    size_t widest = g->dim > g->n_ff ? g->dim : g->n_ff;
+    widest = widest > q_dim ? widest : q_dim;
+    c->x = carve(v, n, g->dim * sizeof(float));
+    c->y = carve(v, n, g->dim * sizeof(float));
+    c->q = carve(v, n, q_dim * sizeof(float));
+    c->o = carve(v, n, q_dim * sizeof(float));
+    c->k = carve(v, n, kv_dim * sizeof(float));
+    c->v = carve(v, n, kv_dim * sizeof(float));
+    c->gate = carve(v, n, g->n_ff * sizeof(float));
+    c->up = carve(v, n, g->n_ff * sizeof(float));
+    c->cos = carve(v, n, g->n_rot / 2 * sizeof(float));
+    c->sin = carve(v, n, g->n_rot / 2 * sizeof(float));
+    c->logits = carve(v, c->params.n_out, g->n_vocab * sizeof(float));
+    c->row_pos = carve(v, n, sizeof *c->row_pos);
+    c->row_seq = carve(v, n, sizeof *c->row_seq);
+    carve_acts(v, &c->in, n, g->dim);
+    carve_acts(v, &c->mid, n, q_dim);
+    carve_acts(v, &c->ff, n, g->n_ff);
+    c->scratch = carve(v, c->n_threads, sizeof *c->scratch);
+    for (size_t i = 0; i < c->n_threads; i++) {
+        struct scratch s = {
+            .dot = carve(v, 1, dot_scratch_bytes(widest)),
+            .norm = carve(v, g->dim, sizeof(float)),
+            .scores = carve(v, c->params.n_ctx, g->n_heads / g->n_kv_heads * sizeof(float)),
+            .spans = carve(v, c->params.n_ctx / KV_PAGE + 2, sizeof(struct kv_span))
+        };
+        if (v->base != NULL) {
+            c->scratch[i] = s;
+        }
+    }
+}
+
+weft_status state_alloc(struct cpu *c, weft_error *err)
+{
+    struct carver v = { 0 };
+    carve_state(&v, c);
+    c->arena_bytes = v.used;
+    c->arena = v.wrapped ? NULL : aligned_alloc(ALIGN, v.used);
+    if (c->arena == NULL) {
+        return error_nomem(err, "the activations of a step; a smaller n_batch needs less", v.used);
+    }
+    v = (struct carver){ .base = c->arena };
+    carve_state(&v, c);
+    return WEFT_OK;
+}
+
+weft_status state_alloc_kv(struct cpu *c, weft_error *err)
+{
+    const struct config *g = &c->model->config;
+    size_t n = g->n_layers * g->n_kv_heads * g->head_dim * KV_PAGE, bytes;
+    if (!mul_ok(n, c->params.n_pages, &n) || !mul_ok(n, 2 * sizeof(f16_bits), &bytes)) {
+        return error_set(err, WEFT_E_ARG,
+                         "a KV pool of %zu pages is beyond any memory; ask for a smaller n_kv",
+                         c->params.n_pages);
+    }
+    c->kv_bytes = bytes;
+    for (size_t i = 0; i < 2; i++) {
+        /* never cleared: a page is read only where it was written, and untouched pages take no
+         * memory */
+        c->kv[i] = aligned_alloc(ALIGN, n * sizeof(f16_bits));
+        if (c->kv[i] == NULL) {
+            return error_nomem(err, "the KV pool; a smaller n_ctx or n_kv needs less", bytes);
+        }
+    }
+    return WEFT_OK;
+}
+
+void state_free(struct cpu *c)
+{
+    free(c->kv[0]);
+    free(c->kv[1]);
+    free(c->arena);
+    free(c->freq);
+}

@@ -1,0 +1,49 @@
+/* What the CPU backend keeps: activations of a step, KV pages, scratch of each thread. */
+#ifndef WEFT_CPU_STATE_H
+#define WEFT_CPU_STATE_H
+
+#include "backend.h"
+#include "cpu/dot.h"
+#include "cpu/threads.h"
+
+/* What one thread works in. */
+struct scratch {
+    void *dot;             /* dot_scratch_bytes(widest matrix) */
+    float *norm;           /* [dim] */
+    float *scores;         /* [heads that share a KV head, n_ctx] */
+    struct kv_span *spans; /* [pages of n_ctx] */
+};
+
+struct cpu {
+    struct backend base;
+    const struct model *model;
+    const struct cpu_ops *ops;
+    struct threads *threads;
+    size_t n_threads;
+    struct backend_params params;
+    double *freq; /* [n_rot / 2] angle per position */
+    /* the state: activations of a step, n = n_batch rows */
+    float *x;                        /* [n, dim] residual stream */
+    float *y;                        /* [n, dim] what a stage adds to it */
+    float *q, *o;                    /* [n, n_heads * head_dim] */
+    float *k, *v;                    /* [n, n_kv_heads * head_dim] */
+    float *gate, *up;                /* [n, n_ff] */
+    float *cos, *sin;                /* [n, n_rot / 2] */
+    float *logits;                   /* [n_out, n_vocab] */
+    size_t *row_pos;                 /* [n] */
+    const struct step_seq **row_seq; /* [n] */
+    struct acts in, mid, ff;         /* quantised x, o and h */
+    struct scratch *scratch;         /* [n_threads] */
+    void *arena;                     /* holds all of the above but freq */
+    size_t arena_bytes;
+    f16_bits *kv[2]; /* K and V: [n_layers, n_pages, n_kv_heads, KV_PAGE, head_dim] */
+    size_t kv_bytes; /* of both */
+};
+
+/* Allocates the activations and the scratch, in one piece; c->threads and c->params are set. */
+weft_status state_alloc(struct cpu *c, weft_error *err);
+/* Allocates the KV pool. */
+weft_status state_alloc_kv(struct cpu *c, weft_error *err);
+void state_free(struct cpu *c);
+
+#endif

@@ -1,0 +1,221 @@
+/* Threads wait by spinning for a short time, since the next piece of work usually comes within
+ * microseconds, and then sleep, so that an idle engine costs nothing and oversubscribed cores are
+ * given up. */
+#include "cpu/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SPINS = 200
+}; /* about 10 us: a longer spin steals the core of a thread that was preempted */
+
+/* A counter that threads wait on to change. */
+struct gate {
+    atomic_uint turn;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+};
+
+struct threads {
+    size_t n;
+    pthread_t *handles; /* [n - 1] */
+    size_t n_started;
+    struct gate start, done; /* a piece of work begins; a barrier opens */
+    atomic_size_t arrived;   /* at the barrier */
+    atomic_bool quit;
+    void (*fn)(void *, size_t);
+    void *arg;
+};
+
+struct worker {
+    struct threads *pool;
+    size_t i;
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static bool gate_open(struct gate *g)
+{
+    atomic_init(&g->turn, 0);
+    if (pthread_mutex_init(&g->lock, NULL) != 0) {
+        return false;
+    }
+    if (pthread_cond_init(&g->moved, NULL) != 0) {
+        pthread_mutex_destroy(&g->lock);
+        return false;
+    }
+    return true;
+}
+
+static void gate_close(struct gate *g)
+{
+    pthread_cond_destroy(&g->moved);
+    pthread_mutex_destroy(&g->lock);
+}
+
+static void gate_wait(struct gate *g, unsigned seen)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&g->turn, memory_order_acquire) != seen) {
+            return;
+        }
+        pause_cpu();
+    }
+    pthread_mutex_lock(&g->lock);
+    while (atomic_load_explicit(&g->turn, memory_order_acquire) == seen) {
+        pthread_cond_wait(&g->moved, &g->lock);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void gate_move(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    atomic_fetch_add_explicit(&g->turn, 1, memory_order_release);
+    pthread_cond_broadcast(&g->moved);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void threads_barrier(struct threads *t)
+{
+    if (t->n == 1) {
+        return;
+    }
+    unsigned seen = atomic_load_explicit(&t->done.turn, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) + 1 == t->n) {
+        atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
+        gate_move(&t->done);
+    } else {
+        gate_wait(&t->done, seen);
+    }
+}
+
+static void *work(void *arg)
+{
+    struct worker w = *(struct worker *)arg;
+    free(arg);
+    struct threads *t = w.pool;
+    for (unsigned seen = 0;; seen++) {
+        gate_wait(&t->start, seen);
+        if (atomic_load(&t->quit)) {
+            return NULL;
+        }
+        t->fn(t->arg, w.i);
+        threads_barrier(t);
+    }
+}
+
+void threads_run(struct threads *t, void (*fn)(void *arg, size_t i), void *arg)
+{
+    t->fn = fn;
+    t->arg = arg;
+    if (t->n > 1) {
+        gate_move(&t->start);
+    }
+    fn(arg, 0);
+    threads_barrier(t);
+}
+
+size_t threads_count(const struct threads *t) { return t->n; }
+
+/* The first CPU that shares a core with `cpu`, or `cpu` itself when the system does not say. */
+static unsigned first_sibling(unsigned cpu)
+{
+    char path[96];
+    unsigned first = cpu;
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu);
+    FILE *f = fopen(path, "r");
+    if (f != NULL) {
+        if (fscanf(f, "%u", &first) != 1) {
+            first = cpu;
+        }
+        fclose(f);
+    }
+    return first;
+}
+
+static size_t physical_cores(void)
+{
+    cpu_set_t allowed, cores;
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return 1;
+    }
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &allowed)) {
+            unsigned first = first_sibling(cpu);
+            CPU_SET(first < CPU_SETSIZE ? first : cpu, &cores);
+        }
+    }
+    int n = CPU_COUNT(&cores);
+    return n > 0 ? (size_t)n : 1;
+}
+
+static bool start_worker(struct threads *t, size_t i)
+{
+    struct worker *w = malloc(sizeof *w);
+    if (w == NULL) {
+        return false;
+    }
+    *w = (struct worker){ t, i };
+    if (pthread_create(&t->handles[t->n_started], NULL, work, w) != 0) {
+        free(w);
+        return false;
+    }
+    t->n_started++;
+    return true;
+}
+
+weft_status threads_open(size_t n, struct threads **out, weft_error *err)
+{
+    n = n > 0 ? n : physical_cores();
+    struct threads *t = calloc(1, sizeof *t);
+    pthread_t *handles = calloc(n, sizeof *handles);
+    if (t == NULL || handles == NULL || !gate_open(&t->start)) {
+        free(t);
+        free(handles);
+        return error_nomem(err, "the thread pool", sizeof *t + n * sizeof *handles);
+    }
+    if (!gate_open(&t->done)) {
+        gate_close(&t->start);
+        free(t);
+        free(handles);
+        return error_nomem(err, "the thread pool", sizeof *t);
+    }
+    t->n = n;
+    t->handles = handles;
+    for (size_t i = 1; i < n; i++) {
+        if (!start_worker(t, i)) {
+            threads_close(t);
+            return error_set(err, WEFT_E_NOMEM,
+                             "thread %zu of %zu could not be started; ask for fewer", i + 1, n);
+        }
+    }
+    *out = t;
+    return WEFT_OK;
+}
+
+void threads_close(struct threads *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    atomic_store(&t->quit, true);
+    gate_move(&t->start);
+    for (size_t i = 0; i < t->n_started; i++) {
+        pthread_join(t->handles[i], NULL);
+    }
+    gate_close(&t->start);
+    gate_close(&t->done);
+    free(t->handles);
+    free(t);
+}

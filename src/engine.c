@@ -1,0 +1,231 @@
+/* The engine handle: opening a backend on a model, and the one call that computes. */
+#include "handles.h"
+
+#include <string.h>
+
+enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536, MAX_OUT = 64 };
+
+/* Backends in the order in which "auto" tries them. */
+static const struct {
+    const char *name;
+    weft_status (*open)(const struct model *, const struct backend_params *, struct backend **,
+                        weft_error *);
+} backends[] = {
+    { "cpu", cpu_backend_open },
+};
+
+static weft_status open_backend(const struct model *m, const char *device,
+                                const struct backend_params *p, struct backend **out,
+                                weft_error *err)
+{
+    bool any = device == NULL || strcmp(device, "auto") == 0;
+    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+        if (any || strcmp(device, backends[i].name) == 0) {
+            return backends[i].open(m, p, out, err);
+        }
+    }
+    return error_set(err, WEFT_E_UNSUPPORTED,
+                     "device '%.64s' is not known to this build, expected auto or cpu", device);
+}
+
+/* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
+static weft_status plan(const struct model *m, const weft_engine_params *p,
+                        struct backend_params *out, weft_error *err)
+{
+    size_t trained = m->config.n_ctx_train;
+    size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? trained : p->n_ctx;
+    if (n_ctx == 0) {
+        n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    }
+    if (n_ctx > trained) {
+        return error_set(
+            err, WEFT_E_ARG,
+            "n_ctx is %zu, but the model was trained for %zu positions; ask for at most that",
+            n_ctx, trained);
+    }
+    size_t n_batch = p->n_batch != 0 ? p->n_batch : DEFAULT_BATCH;
+    if (n_batch > MAX_BATCH) {
+        return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", n_batch,
+                         MAX_BATCH);
+    }
+    size_t n_kv = p->n_kv != 0 ? p->n_kv : n_ctx > DEFAULT_CTX ? n_ctx : DEFAULT_CTX;
+    if (n_kv < KV_PAGE || n_kv / KV_PAGE >= UINT32_MAX) {
+        return error_set(err, WEFT_E_ARG, "n_kv is %zu, expected %d to %llu positions", n_kv,
+                         KV_PAGE, (unsigned long long)UINT32_MAX * KV_PAGE);
+    }
+    if (p->n_threads > 1024) {
+        return error_set(err, WEFT_E_ARG, "n_threads is %zu, expected at most 1024", p->n_threads);
+    }
+    *out = (struct backend_params){
+        .n_ctx = n_ctx,
+        .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
+        .n_batch = n_batch,
+        .n_out = n_batch < MAX_OUT ? n_batch : MAX_OUT,
+        .n_threads = p->n_threads,
+        .isa = p->cpu_isa,
+    };
+    return WEFT_OK;
+}
+
+static void engine_free(struct weft_engine *e)
+{
+    struct weft_model *owner = e->owner;
+    sched_close(&e->sched);
+    kv_close(&e->pool);
+    if (e->backend != NULL) {
+        e->backend->ops->close(e->backend);
+    }
+    pthread_mutex_destroy(&e->lock);
+    e->magic = 0;
+    free(e);
+    weft_model_release(&owner);
+}
+
+static weft_status engine_init(struct weft_engine *e, const char *device,
+                               const struct backend_params *p, weft_error *err)
+{
+    TRY(open_backend(e->model, device, p, &e->backend, err));
+    TRY(kv_open(&e->pool, p->n_pages, e->backend, err));
+    return sched_open(&e->sched, p->n_batch, p->n_out, err);
+}
+
+weft_status weft_engine_open(weft_model *model, const weft_engine_params *params, weft_engine **out,
+                             weft_error *err)
+{
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    struct backend_params bp;
+    TRY(model_check(model, err));
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(params_copy(&p, sizeof p, params, "weft_engine_params", err));
+    if (model->model->vocab_only) {
+        return error_set(err, WEFT_E_STATE,
+                         "the model was opened with vocab_only; open it whole to run it");
+    }
+    TRY(plan(model->model, &p, &bp, err));
+    struct weft_engine *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        return error_nomem(err, "the engine", sizeof *e);
+    }
+    if (pthread_mutex_init(&e->lock, NULL) != 0) {
+        free(e);
+        return error_nomem(err, "the engine's lock", sizeof e->lock);
+    }
+    model_retain(model);
+    e->owner = model;
+    e->model = model->model;
+    e->n_ctx = bp.n_ctx;
+    e->n_batch = bp.n_batch;
+    atomic_init(&e->refs, 1);
+    weft_status status = engine_init(e, p.device, &bp, err);
+    if (status != WEFT_OK) {
+        engine_free(e);
+        return status;
+    }
+    e->magic = ENGINE_MAGIC;
+    struct backend_info info;
+    e->backend->ops->info(e->backend, &info);
+    log_line(&model->log, WEFT_LOG_INFO,
+             "%s (%s), %zu threads: weights %.1f MiB, KV %.1f MiB for %zu positions, "
+             "scratch %.1f MiB; context %zu, batch %zu",
+             e->backend->ops->name, info.kernels, info.n_threads,
+             (double)info.weight_bytes / 1048576.0, (double)info.kv_bytes / 1048576.0,
+             bp.n_pages * KV_PAGE, (double)info.scratch_bytes / 1048576.0, bp.n_ctx, bp.n_batch);
+    *out = e;
+    return WEFT_OK;
+}
+
+void engine_retain(struct weft_engine *e) { atomic_fetch_add(&e->refs, 1); }
+
+void weft_engine_release(weft_engine **engine)
+{
+    if (engine == NULL || engine_check(*engine, NULL) != WEFT_OK) {
+        return;
+    }
+    struct weft_engine *e = *engine;
+    *engine = NULL;
+    if (atomic_fetch_sub(&e->refs, 1) == 1) {
+        engine_free(e);
+    }
+}
+
+weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info, weft_error *err)
+{
+    TRY(engine_check(engine, err));
+    struct weft_engine *e = (struct weft_engine *)(uintptr_t)engine;
+    pthread_mutex_lock(&e->lock);
+    struct backend_info b;
+    e->backend->ops->info(e->backend, &b);
+    const weft_engine_info v = {
+        .backend = e->backend->ops->name,
+        .kernels = b.kernels,
+        .n_ctx = e->n_ctx,
+        .n_kv = e->pool.n_pages * KV_PAGE,
+        .n_batch = e->n_batch,
+        .n_threads = b.n_threads,
+        .n_kv_free = e->pool.n_free * KV_PAGE,
+        .n_seqs = e->sched.n_seqs,
+        .weight_bytes = b.weight_bytes,
+        .kv_bytes = b.kv_bytes,
+        .scratch_bytes = b.scratch_bytes,
+        .n_steps = e->n_steps,
+        .n_rows = e->n_rows,
+    };
+    pthread_mutex_unlock(&e->lock);
+    return info_copy(info, &v, sizeof v, "weft_engine_info", err);
+}
+
+/* Runs the packed step and takes its results into the sequences. Nothing changes when it fails. */
+static weft_status compute(struct weft_engine *e, weft_error *err)
+{
+    const struct step *step = &e->sched.step;
+    weft_status status = forward(e->backend, e->model->config.n_layers, step, err);
+    for (size_t i = 0, out = 0; status == WEFT_OK && i < step->n_seqs; i++) {
+        const struct step_seq *s = &step->seqs[i];
+        if (out < step->n_out && step->out_rows[out] < s->row + s->n_rows) {
+            struct weft_seq *seq = seq_of(e->sched.packed[i]);
+            status = e->backend->ops->read_logits(e->backend, out++, seq->logits, err);
+        }
+    }
+    if (status == WEFT_E_DEVICE_LOST) {
+        e->lost = true;
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < step->n_seqs; i++) {
+        struct sched_seq *q = e->sched.packed[i];
+        q->n_done += step->seqs[i].n_rows;
+        seq_of(q)->fresh = q->n_done == q->tokens.n;
+    }
+    e->n_steps++;
+    e->n_rows += step->n_rows;
+    return WEFT_OK;
+}
+
+static weft_status step_locked(struct weft_engine *e, weft_error *err)
+{
+    if (e->lost) {
+        return error_set(err, WEFT_E_DEVICE_LOST,
+                         "the device of this engine failed before; open a new engine");
+    }
+    TRY(gguf_check(e->model->file, err));
+    sched_pack(&e->sched);
+    return e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
+}
+
+weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err)
+{
+    TRY(engine_check(engine, err));
+    pthread_mutex_lock(&engine->lock);
+    weft_status status = step_locked(engine, err);
+    if (status == WEFT_OK && ready != NULL) {
+        *ready = 0;
+        for (size_t i = 0; i < engine->sched.n_seqs; i++) {
+            *ready += seq_of(engine->sched.seqs[i])->fresh && !engine->sched.seqs[i]->idle;
+        }
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return status;
+}

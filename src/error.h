@@ -1,0 +1,30 @@
+/* Errors: every fallible function returns a weft_status and fills a weft_error, through these two.
+ */
+#ifndef WEFT_ERROR_H
+#define WEFT_ERROR_H
+
+#include "weft.h"
+
+/* Stores code and the formatted message in err (may be NULL) and returns code. The message is cut
+ * on a UTF-8 border, and control characters in it (a hostile file may name things so) are replaced
+ * by '?'. */
+__attribute__((format(printf, 3, 4))) weft_status error_set(weft_error *err, weft_status code,
+                                                            const char *fmt, ...);
+
+/* The one message for an allocation that failed: what it was for, and its size. */
+weft_status error_nomem(weft_error *err, const char *what, size_t bytes);
+
+/* Puts "prefix: " in front of the message. Used where the callee does not know the file's name.
+ * Returns err's code. */
+weft_status error_prefix(weft_error *err, weft_status code, const char *prefix);
+
+/* Returns from the calling function when expr fails. */
+#define TRY(expr)                                                                                  \
+    do {                                                                                           \
+        weft_status try_status_ = (expr);                                                          \
+        if (try_status_ != WEFT_OK) {                                                              \
+            return try_status_;                                                                    \
+        }                                                                                          \
+    } while (0)
+
+#endif

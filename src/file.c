@@ -1,0 +1,154 @@
+/* A read-only file in memory. A mapped file costs no memory of its own and opens at once; a read
+ * one cannot be pulled away by somebody who truncates it. Opening never blocks and never follows
+ * into anything but a regular file. */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Tensor data in a read file is as well aligned as in a mapped one. */
+#define READ_ALIGN 4096
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode)    ? "a directory"
+           : S_ISFIFO(mode) ? "a pipe"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISCHR(mode)  ? "a character device"
+           : S_ISBLK(mode)  ? "a block device"
+                            : "no regular file";
+}
+
+/* The size of the regular file behind fd in *n. */
+static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, WEFT_E_IO, "%s is %s; a regular file is expected", path,
+                         kind_of(st.st_mode));
+    }
+    if (st.st_size <= 0) {
+        return error_set(err, WEFT_E_FORMAT, "%s is empty (0 bytes); was the download interrupted?",
+                         path);
+    }
+    if ((uint64_t)st.st_size > PTRDIFF_MAX) {
+        return error_set(err, WEFT_E_NOMEM, "%s: %llu bytes do not fit into the address space",
+                         path, (unsigned long long)st.st_size);
+    }
+    *n = (size_t)st.st_size;
+    return WEFT_OK;
+}
+
+/* read() may return less than asked, and be interrupted by a signal at any time. */
+static weft_status read_all(int fd, const char *path, uint8_t *dst, size_t n, weft_error *err)
+{
+    size_t at = 0;
+    while (at < n) {
+        size_t want = n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30;
+        ssize_t got = read(fd, dst + at, want);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", path, at,
+                             strerror(errno));
+        }
+        if (got == 0) {
+            return error_set(err, WEFT_E_IO,
+                             "%s ended at byte %zu while being read, but had %zu bytes before; is "
+                             "another program writing it?",
+                             path, at, n);
+        }
+        at += (size_t)got;
+    }
+    return WEFT_OK;
+}
+
+static weft_status load(int fd, bool use_mmap, struct file *f, weft_error *err)
+{
+    TRY(stat_file(fd, f->path, &f->n, err));
+    if (use_mmap) {
+        void *p = mmap(NULL, f->n, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            return error_set(err, WEFT_E_IO, "%s: %zu bytes cannot be mapped: %s; try no_mmap",
+                             f->path, f->n, strerror(errno));
+        }
+        f->data = p;
+        f->fd = fd;
+        f->mapped = true;
+        return WEFT_OK;
+    }
+    void *buf = NULL;
+    if (posix_memalign(&buf, READ_ALIGN, f->n) != 0) {
+        return error_nomem(err, f->path, f->n);
+    }
+    weft_status status = read_all(fd, f->path, buf, f->n, err);
+    if (status != WEFT_OK) {
+        free(buf);
+        return status;
+    }
+    f->data = buf;
+    return WEFT_OK;
+}
+
+weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_error *err)
+{
+    struct file f = { .fd = -1 };
+    /* O_NONBLOCK: opening a pipe nobody writes to would wait for ever; regular files ignore it */
+    int fd;
+    do {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+        return error_set(err, WEFT_E_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    }
+    f.path = strdup(path);
+    weft_status status =
+        f.path == NULL ? error_nomem(err, "a path", strlen(path)) : load(fd, use_mmap, &f, err);
+    if (!f.mapped) {
+        close(fd);
+    }
+    if (status != WEFT_OK) {
+        free(f.path);
+        return status;
+    }
+    *out = f;
+    return WEFT_OK;
+}
+
+void file_close(struct file *f)
+{
+    if (f->mapped) {
+        munmap((void *)(uintptr_t)f->data, f->n);
+        close(f->fd);
+    } else {
+        free((void *)(uintptr_t)f->data);
+    }
+    free(f->path);
+    *f = (struct file){ .fd = -1 };
+}
+
+weft_status file_check(const struct file *f, weft_error *err)
+{
+    if (!f->mapped) {
+        return WEFT_OK;
+    }
+    struct stat st;
+    if (fstat(f->fd, &st) != 0) {
+        return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", f->path, strerror(errno));
+    }
+    if (st.st_size < 0 || (uint64_t)st.st_size < f->n) {
+        return error_set(err, WEFT_E_IO,
+                         "%s has shrunk to %lld bytes since it was opened with %zu; open it again",
+                         f->path, (long long)st.st_size, f->n);
+    }
+    return WEFT_OK;
+}

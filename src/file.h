@@ -1,0 +1,23 @@
+/* A read-only file in memory: mapped, or read. */
+#ifndef WEFT_FILE_H
+#define WEFT_FILE_H
+
+#include "error.h"
+
+struct file {
+    char *path; /* as given */
+    const uint8_t *data;
+    size_t n;
+    int fd; /* kept open while mapped, to notice a file that shrinks; -1 when read */
+    bool mapped;
+};
+
+/* Maps (use_mmap) or reads the regular file at `path`. Errors name the path and the cause. */
+weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_error *err);
+void file_close(struct file *f); /* zeroed struct is fine */
+
+/* WEFT_E_IO if a mapped file is now shorter than when it was opened: touching it would be SIGBUS.
+ */
+weft_status file_check(const struct file *f, weft_error *err);
+
+#endif

@@ -1,0 +1,84 @@
+/* The structs behind the public handles, and what every public function does on entry. */
+#ifndef WEFT_HANDLES_H
+#define WEFT_HANDLES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backend.h"
+#include "kv.h"
+#include "model.h"
+#include "sampler.h"
+#include "scheduler.h"
+#include "stream.h"
+
+/* First word of a live handle; cleared on release, so that most stale or mixed-up handles are
+ * refused. */
+enum {
+    MODEL_MAGIC = 0x6c65646d,
+    ENGINE_MAGIC = 0x6e69676e,
+    SEQ_MAGIC = 0x71657377,
+    FILE_MAGIC = 0x656c6977
+};
+
+struct weft_model {
+    uint32_t magic;
+    atomic_size_t refs;
+    struct model *model;
+    struct log log;
+};
+
+struct weft_engine {
+    uint32_t magic;
+    atomic_size_t refs;
+    struct weft_model *owner; /* holds a reference */
+    const struct model *model;
+    pthread_mutex_t lock; /* guards all below, and the sequences' scheduler part */
+    struct backend *backend;
+    struct kv_pool pool;
+    struct scheduler sched;
+    size_t n_ctx, n_batch;
+    uint64_t n_steps, n_rows;
+    bool lost; /* the device failed */
+};
+
+struct weft_seq {
+    uint32_t magic; /* first, as in every handle: a handle of another type may be shorter than this
+                       one */
+    struct sched_seq sched;     /* what the scheduler hands back, see seq_of() */
+    struct weft_engine *engine; /* holds a reference */
+    atomic_flag busy;           /* a thread is inside */
+    atomic_int finish;          /* weft_finish */
+    bool fresh;                 /* logits are those of the last token */
+    float *logits;              /* [n_vocab] */
+    struct sampler *sampler;
+    struct stream stream;
+    int32_t picked; /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
+};
+
+static inline struct weft_seq *seq_of(struct sched_seq *q)
+{
+    return (struct weft_seq *)(void *)((char *)q - offsetof(struct weft_seq, sched));
+}
+
+/* WEFT_E_ARG for NULL, WEFT_E_HANDLE for anything that is not such a handle. */
+weft_status handle_check(const void *handle, const uint32_t *magic, uint32_t expected,
+                         const char *what, weft_error *err);
+weft_status model_check(const weft_model *m, weft_error *err);
+weft_status engine_check(const weft_engine *e, weft_error *err);
+
+void model_retain(struct weft_model *m);
+void engine_retain(struct weft_engine *e);
+
+/* Copies a caller's parameter struct of src->size bytes over the defaults already in dst. Refuses a
+ * size that cannot be, and fields unknown to this library that are not zero. */
+weft_status params_copy(void *dst, size_t dst_size, const void *src, const char *what,
+                        weft_error *err);
+/* Copies as much of an info struct as the caller's version has room for. */
+weft_status info_copy(void *dst, const void *src, size_t src_size, const char *what,
+                      weft_error *err);
+/* The (dst, cap, needed) convention of weft.h, for n elements of `size` bytes. */
+weft_status copy_out(const void *src, size_t n, size_t size, void *dst, size_t cap, size_t *needed,
+                     weft_error *err);
+
+#endif

@@ -1,0 +1,42 @@
+/* Growing arrays and size arithmetic that cannot wrap. */
+#ifndef WEFT_MEM_H
+#define WEFT_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+/* *out = a * b or a + b; false when it would wrap. */
+static inline bool mul_ok(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool add_ok(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+/* n elements of `size` bytes, zeroed; NULL when the product wraps or memory is out. n == 0 gives
+ * one element. */
+static inline void *mem_array(size_t n, size_t size) { return calloc(n ? n : 1, size); }
+
+/* Makes room for `need` elements in *p (capacity *cap), growing by half. On failure false, and *p
+ * is unchanged. */
+bool mem_reserve(void *p, size_t *cap, size_t need, size_t size);
+
+/* A growing byte string. Zero-initialise; free(data). */
+struct bytes {
+    char *data;
+    size_t n, cap;
+};
+bool bytes_add(struct bytes *b, const void *data, size_t n);
+
+/* A growing token list. Zero-initialise; free(data). */
+struct tokens {
+    int32_t *data;
+    size_t n, cap;
+};
+bool tokens_add(struct tokens *t, int32_t token);
+
+#endif

@@ -1,0 +1,24 @@
+/* Logits to the next token. The order of the steps is fixed (weft.h, weft_sampling). */
+#ifndef WEFT_SAMPLER_H
+#define WEFT_SAMPLER_H
+
+#include "error.h"
+
+struct sampler;
+
+/* Checks every field (NaN, ranges, contradictions: penalties without a window, a token biased
+ * twice, bias of a token outside the vocabulary) and copies `p`. NULL = WEFT_SAMPLING_INIT. All
+ * memory is allocated here. */
+weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler **out,
+                         weft_error *err);
+weft_status sampler_copy(const struct sampler *s, struct sampler **out,
+                         weft_error *err); /* random state included */
+void sampler_close(struct sampler *s);
+
+/* Draws from logits[n_vocab]. `past`[n_past] are the tokens of the sequence, for the penalties.
+ * `end`[n_end] are the tokens that end a text, banned when p.ignore_end. WEFT_E_STATE when logits
+ * hold a NaN or every token is banned; the random state is then unchanged. */
+weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
+                         const int32_t *end, size_t n_end, int32_t *token, weft_error *err);
+
+#endif

@@ -1,0 +1,450 @@
+/* The public functions on a sequence. Each enters it (one thread at a time), takes the engine's
+ * lock where it touches what the scheduler sees, and leaves everything as it was when it fails. */
+#include <string.h>
+
+#include "handles.h"
+
+/* Claims the sequence for this thread. Enough for what only this sequence's own calls touch: its
+ * text. */
+static weft_status claim(struct weft_seq *seq, weft_error *err)
+{
+    TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
+    if (atomic_flag_test_and_set(&seq->busy)) {
+        return error_set(err, WEFT_E_BUSY,
+                         "another thread is inside this sequence; use one thread per sequence");
+    }
+    return WEFT_OK;
+}
+
+static weft_status enter(struct weft_seq *seq, weft_error *err)
+{
+    TRY(claim(seq, err));
+    pthread_mutex_lock(&seq->engine->lock);
+    return WEFT_OK;
+}
+
+static weft_status leave(struct weft_seq *seq, weft_status status)
+{
+    pthread_mutex_unlock(&seq->engine->lock);
+    atomic_flag_clear(&seq->busy);
+    return status;
+}
+
+static void set_finish(struct weft_seq *seq, weft_finish finish)
+{
+    seq->sched.idle = finish != WEFT_RUNNING;
+    atomic_store(&seq->finish, (int)finish);
+}
+
+static weft_status take_cancel(struct weft_seq *seq, weft_error *err)
+{
+    if (atomic_exchange(&seq->sched.cancelled, false)) {
+        return error_set(err, WEFT_E_CANCELLED,
+                         "the sequence was cancelled; this call clears that");
+    }
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- open, fork, release */
+
+static void seq_free(struct weft_seq *seq)
+{
+    sampler_close(seq->sampler);
+    stream_free(&seq->stream);
+    free(seq->logits);
+    free(seq->sched.tokens.data);
+    free(seq->sched.kv.pages);
+    free(seq);
+}
+
+/* A sequence with its own memory, not yet known to the engine. */
+static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, weft_error *err)
+{
+    struct weft_seq *seq = calloc(1, sizeof *seq);
+    size_t n_vocab = engine->model->config.n_vocab;
+    if (seq == NULL) {
+        return error_nomem(err, "a sequence", sizeof *seq);
+    }
+    atomic_flag_clear(&seq->busy);
+    stream_init(&seq->stream);
+    seq->magic = SEQ_MAGIC;
+    seq->engine = engine;
+    seq->picked = -1;
+    seq->logits = mem_array(n_vocab, sizeof *seq->logits);
+    if (seq->logits == NULL) {
+        seq_free(seq);
+        return error_nomem(err, "the logits of a sequence", n_vocab * sizeof *seq->logits);
+    }
+    *out = seq;
+    return WEFT_OK;
+}
+
+weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, weft_seq **out,
+                          weft_error *err)
+{
+    weft_sampling p = WEFT_SAMPLING_INIT;
+    struct weft_seq *seq;
+    TRY(engine_check(engine, err));
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(params_copy(&p, sizeof p, sampling, "weft_sampling", err));
+    TRY(seq_new(engine, &seq, err));
+    weft_status status = sampler_open(&p, engine->model->config.n_vocab, &seq->sampler, err);
+    if (status == WEFT_OK) {
+        pthread_mutex_lock(&engine->lock);
+        status = sched_add(&engine->sched, &seq->sched, err);
+        pthread_mutex_unlock(&engine->lock);
+    }
+    if (status != WEFT_OK) {
+        seq_free(seq);
+        return status;
+    }
+    engine_retain(engine);
+    *out = seq;
+    return WEFT_OK;
+}
+
+/* Everything of src but its pages. */
+static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, weft_error *err)
+{
+    const struct tokens *t = &src->sched.tokens;
+    if (!mem_reserve(&dst->sched.tokens.data, &dst->sched.tokens.cap, t->n, sizeof *t->data)) {
+        return error_nomem(err, "the tokens of a sequence", t->n * sizeof *t->data);
+    }
+    if (t->n > 0) {
+        memcpy(dst->sched.tokens.data, t->data, t->n * sizeof *t->data);
+    }
+    dst->sched.tokens.n = t->n;
+    dst->sched.n_done = src->sched.n_done;
+    dst->fresh = src->fresh;
+    dst->picked = src->picked;
+    set_finish(dst, (weft_finish)atomic_load(&src->finish));
+    memcpy(dst->logits, src->logits, src->engine->model->config.n_vocab * sizeof *dst->logits);
+    stream_free(&dst->stream);
+    weft_status status = stream_copy(&dst->stream, &src->stream, err);
+    if (status != WEFT_OK) {
+        stream_init(&dst->stream);
+        return status;
+    }
+    return sampler_copy(src->sampler, &dst->sampler, err);
+}
+
+static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft_error *err)
+{
+    struct weft_engine *e = seq->engine;
+    TRY(copy_state(copy, seq, err));
+    TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
+    /* the waiting tokens will be computed by both: each into pages of its own */
+    weft_status status = WEFT_OK;
+    if (seq->sched.n_done < seq->sched.tokens.n) {
+        status = kv_reserve(&e->pool, &copy->sched.kv, seq->sched.n_done, seq->sched.tokens.n, err);
+    }
+    if (status == WEFT_OK) {
+        status = sched_add(&e->sched, &copy->sched, err);
+    }
+    if (status != WEFT_OK) {
+        kv_release(&e->pool, &copy->sched.kv);
+    }
+    return status;
+}
+
+weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
+{
+    struct weft_seq *copy;
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(enter(seq, err));
+    weft_status status = seq_new(seq->engine, &copy, err);
+    if (status == WEFT_OK) {
+        status = fork_locked(seq, copy, err);
+        if (status == WEFT_OK) {
+            engine_retain(seq->engine);
+            *out = copy;
+        } else {
+            seq_free(copy);
+        }
+    }
+    return leave(seq, status);
+}
+
+void weft_seq_release(weft_seq **seq)
+{
+    if (seq == NULL || *seq == NULL || (*seq)->magic != SEQ_MAGIC) {
+        return;
+    }
+    struct weft_seq *s = *seq;
+    struct weft_engine *engine = s->engine;
+    *seq = NULL;
+    pthread_mutex_lock(&engine->lock);
+    s->magic = 0;
+    sched_remove(&engine->sched, &s->sched);
+    kv_release(&engine->pool, &s->sched.kv);
+    pthread_mutex_unlock(&engine->lock);
+    seq_free(s);
+    weft_engine_release(&engine);
+}
+
+/* ---------------------------------------------------------------- settings */
+
+weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *sampling, weft_error *err)
+{
+    weft_sampling p = WEFT_SAMPLING_INIT;
+    struct sampler *fresh;
+    TRY(params_copy(&p, sizeof p, sampling, "weft_sampling", err));
+    TRY(enter(seq, err));
+    weft_status status = sampler_open(&p, seq->engine->model->config.n_vocab, &fresh, err);
+    if (status == WEFT_OK) {
+        sampler_close(seq->sampler);
+        seq->sampler = fresh;
+        seq->picked = -1;
+    }
+    return leave(seq, status);
+}
+
+weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n, weft_error *err)
+{
+    if (stops == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "stops is NULL, but n is %zu", n);
+    }
+    TRY(enter(seq, err));
+    return leave(seq, stream_set_stops(&seq->stream, stops, n, err));
+}
+
+/* ---------------------------------------------------------------- tokens in, tokens out */
+
+/* Room for n more tokens: in the list, and pages for their K and V. */
+static weft_status make_room(struct weft_seq *seq, size_t n, weft_error *err)
+{
+    struct sched_seq *q = &seq->sched;
+    if (n > seq->engine->n_ctx - q->tokens.n) {
+        return error_set(err, WEFT_E_CTX_FULL,
+                         "%zu tokens do not fit: the sequence holds %zu and its context is %zu; "
+                         "open the engine with a "
+                         "larger n_ctx or shorten the text",
+                         n, q->tokens.n, seq->engine->n_ctx);
+    }
+    if (!mem_reserve(&q->tokens.data, &q->tokens.cap, q->tokens.n + n, sizeof *q->tokens.data)) {
+        return error_nomem(err, "the tokens of a sequence",
+                           (q->tokens.n + n) * sizeof *q->tokens.data);
+    }
+    return kv_reserve(&seq->engine->pool, &q->kv, q->tokens.n, q->tokens.n + n, err);
+}
+
+static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
+                                 weft_error *err)
+{
+    size_t n_vocab = seq->engine->model->config.n_vocab;
+    TRY(take_cancel(seq, err));
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
+            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
+                             i, tokens[i], n_vocab - 1);
+        }
+    }
+    if (n == 0) {
+        return WEFT_OK;
+    }
+    TRY(make_room(seq, n, err));
+    struct tokens *t = &seq->sched.tokens;
+    memcpy(t->data + t->n, tokens, n * sizeof *tokens);
+    t->n += n;
+    seq->fresh = false;
+    seq->picked = -1;
+    if (atomic_load(&seq->finish) != WEFT_RUNNING) {
+        set_finish(seq, WEFT_RUNNING);
+        seq->stream.stopped = false;
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft_error *err)
+{
+    if (tokens == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
+    }
+    TRY(enter(seq, err));
+    return leave(seq, append_locked(seq, tokens, n, err));
+}
+
+/* Puts the token's bytes into the text; an end token finishes the text instead. */
+static weft_status accept_text(struct weft_seq *seq, int32_t token, bool end, weft_error *err)
+{
+    if (end) {
+        return stream_finish(&seq->stream, err);
+    }
+    struct bytes piece = { 0 };
+    weft_status status = tokenizer_piece(seq->engine->model->tokenizer, token, 0, &piece, err);
+    if (status == WEFT_OK) {
+        status = stream_push(&seq->stream, piece.data, piece.n, err);
+    }
+    free(piece.data);
+    return status;
+}
+
+static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error *err)
+{
+    const struct model *m = seq->engine->model;
+    struct tokens *t = &seq->sched.tokens;
+    TRY(take_cancel(seq, err));
+    if (atomic_load(&seq->finish) != WEFT_RUNNING) {
+        return error_set(err, WEFT_E_STATE,
+                         "the sequence has finished; append tokens or rewind to go on");
+    }
+    if (!seq->fresh) {
+        return error_set(
+            err, WEFT_E_STATE,
+            "no fresh logits: %zu of %zu tokens wait to be computed; call weft_engine_step() first",
+            t->n - seq->sched.n_done, t->n);
+    }
+    TRY(make_room(seq, 1, err));
+    weft_status status = WEFT_OK;
+    if (seq->picked < 0) {
+        status = sampler_pick(seq->sampler, seq->logits, t->data, t->n, m->ends, m->n_ends,
+                              &seq->picked, err);
+    }
+    bool end = status == WEFT_OK && tokenizer_is_end(m->tokenizer, seq->picked);
+    if (status == WEFT_OK) {
+        status = accept_text(seq, seq->picked, end, err);
+    }
+    if (status != WEFT_OK) {
+        kv_trim(&seq->engine->pool, &seq->sched.kv, t->n);
+        return status;
+    }
+    bool full = t->n + 1 == seq->engine->n_ctx;
+    if (full && !end && !seq->stream.stopped) {
+        TRY(stream_finish(&seq->stream, err));
+    }
+    t->data[t->n++] = *token = seq->picked;
+    seq->picked = -1;
+    seq->fresh = false;
+    set_finish(seq, end                   ? WEFT_FINISH_END
+                    : seq->stream.stopped ? WEFT_FINISH_STOP
+                    : full                ? WEFT_FINISH_LENGTH
+                                          : WEFT_RUNNING);
+    return WEFT_OK;
+}
+
+weft_status weft_seq_end(weft_seq *seq, weft_error *err)
+{
+    TRY(enter(seq, err));
+    weft_status status = WEFT_OK;
+    if (atomic_load(&seq->finish) == WEFT_RUNNING) {
+        status = stream_finish(&seq->stream, err);
+        if (status == WEFT_OK) {
+            set_finish(seq, WEFT_FINISH_LENGTH);
+        }
+    }
+    return leave(seq, status);
+}
+
+weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err)
+{
+    if (token == NULL) {
+        return error_set(err, WEFT_E_ARG, "token is NULL");
+    }
+    TRY(enter(seq, err));
+    return leave(seq, next_locked(seq, token, err));
+}
+
+static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err)
+{
+    struct sched_seq *q = &seq->sched;
+    struct kv_pool *pool = &seq->engine->pool;
+    if (n > q->tokens.n) {
+        return error_set(err, WEFT_E_ARG, "cannot rewind to %zu tokens, the sequence holds %zu", n,
+                         q->tokens.n);
+    }
+    size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
+    /* the page written next may be shared: get a private one while everything can still be left as
+     * it was */
+    if (n > 0) {
+        TRY(kv_reserve(pool, &q->kv, done, n, err));
+    }
+    kv_trim(pool, &q->kv, n);
+    q->tokens.n = n;
+    q->n_done = done;
+    seq->fresh = false;
+    seq->picked = -1;
+    stream_reset(&seq->stream);
+    set_finish(seq, WEFT_RUNNING);
+    return WEFT_OK;
+}
+
+weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err)
+{
+    TRY(enter(seq, err));
+    return leave(seq, rewind_locked(seq, n, err));
+}
+
+void weft_seq_cancel(weft_seq *seq)
+{
+    if (seq != NULL && seq->magic == SEQ_MAGIC) {
+        atomic_store(&seq->sched.cancelled, true);
+    }
+}
+
+/* ---------------------------------------------------------------- reading */
+
+weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
+{
+    /* no engine lock: text can be taken while a step computes */
+    TRY(claim(seq, err));
+    struct bytes *out = &seq->stream.out;
+    weft_status status = copy_out(out->data, out->n, 1, dst, cap, needed, err);
+    if (status == WEFT_OK) {
+        out->n = 0;
+    }
+    atomic_flag_clear(&seq->busy);
+    return status;
+}
+
+weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
+{
+    TRY(enter(seq, err));
+    weft_status status;
+    if (seq->fresh) {
+        status = copy_out(seq->logits, seq->engine->model->config.n_vocab, sizeof *dst, dst, cap,
+                          needed, err);
+    } else {
+        status = error_set(err, WEFT_E_STATE,
+                           "no fresh logits; call weft_engine_step() until the sequence is ready");
+    }
+    return leave(seq, status);
+}
+
+weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
+                            weft_error *err)
+{
+    TRY(enter(seq, err));
+    const struct tokens *t = &seq->sched.tokens;
+    return leave(seq, copy_out(t->data, t->n, sizeof *dst, dst, cap, needed, err));
+}
+
+size_t weft_seq_len(weft_seq *seq)
+{
+    if (enter(seq, NULL) != WEFT_OK) {
+        return 0;
+    }
+    size_t n = seq->sched.tokens.n;
+    leave(seq, WEFT_OK);
+    return n;
+}
+
+size_t weft_seq_pending(weft_seq *seq)
+{
+    if (enter(seq, NULL) != WEFT_OK) {
+        return 0;
+    }
+    size_t n = seq->sched.tokens.n - seq->sched.n_done;
+    leave(seq, WEFT_OK);
+    return n;
+}
+
+weft_finish weft_seq_finish(const weft_seq *seq)
+{
+    bool live = seq != NULL && seq->magic == SEQ_MAGIC;
+    return live ? (weft_finish)atomic_load(&((struct weft_seq *)(uintptr_t)seq)->finish)
+                : WEFT_FINISH_END;
+}

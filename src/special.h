@@ -1,0 +1,48 @@
+/* Finds the tokens that stand in a text as they are: control, unknown and user-defined tokens. */
+#ifndef WEFT_SPECIAL_H
+#define WEFT_SPECIAL_H
+
+#include "vocab.h"
+
+enum { SPECIAL_MAX = 256 }; /* bytes of the longest special token */
+
+struct special_token {
+    struct gguf_str text;
+    int32_t id;
+    int32_t shorter;   /* index of the longest other token that this one begins with, -1 if none */
+    bool always;       /* user-defined: recognised in any text */
+    bool strips_right; /* white space behind it belongs to it */
+};
+
+struct specials {
+    struct special_token *tokens; /* [n], sorted by text */
+    size_t n;
+    bool any_always;
+    uint32_t first[257]; /* tokens that begin with byte c: first[c] to first[c + 1] */
+};
+
+/* A stretch of text, or (id >= 0) a special token. */
+struct fragment {
+    size_t start, n;
+    int32_t id;
+};
+
+struct fragments {
+    struct fragment *at;
+    size_t n, cap;
+};
+
+/* `strips` (or NULL): for each token, whether white space behind it belongs to it. The texts stay
+ * those of v. WEFT_E_FORMAT: a special token of more than SPECIAL_MAX bytes. *s is zero on failure.
+ */
+weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
+                          weft_error *err);
+void specials_close(struct specials *s);
+
+/* Divides text[n] as llama.cpp does: the longest token first, wherever it stands, then the next in
+ * what is left. With `all` every special token counts, otherwise only user-defined ones. Appends to
+ * *out. */
+weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
+                           struct fragments *out, weft_error *err);
+
+#endif

@@ -1,0 +1,383 @@
+/* What both algorithms have in common: the special tokens of the file, which of them end a text,
+ * and the way from text to fragments and back. The choices of llama.cpp are followed, so that a
+ * file gives the same ids in both. */
+#include "bpe.h"
+#include "special.h"
+#include "spm.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Offsets and symbol numbers fit 32 bits, also when each space becomes three bytes. */
+enum { MAX_TEXT = 1 << 28 };
+
+struct tokenizer {
+    struct vocab vocab;
+    struct specials specials;
+    bool *ends; /* [n_vocab] */
+    int32_t bos, eos, unknown;
+    bool adds_bos;
+    bool is_spm, adds_prefix;
+    struct spm spm; /* if is_spm */
+    struct bpe bpe; /* otherwise */
+};
+
+/* Tokens that are known by their text. Files often give them another type; as control tokens they
+ * are recognised only where that is asked for. Those of `ends` end a text or a turn. */
+static const struct known {
+    const char *text;
+    bool ends;
+} known_tokens[] = {
+    { "</s>", true },
+    { "<eos>", true },
+    { "[EOS]", true },
+    { "<|endoftext|>", true },
+    { "<|end_of_text|>", true },
+    { "<|im_end|>", true },
+    { "<|end|>", true },
+    { "<|eot_id|>", true },
+    { "<|eom_id|>", true },
+    { "<end_of_turn>", true },
+    { "<end_of_utterance>", true },
+    { "<EOT>", true },
+    { "_<EOT>", true },
+    { "[EOT]", true },
+    { "<\xef\xbd\x9c"
+      "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+      true },
+    { "<|fim_pad|>", true },
+    { "<fim-pad>", true },
+    { "<fim_pad>", true },
+    { "<PAD>", true },
+    { "[PAD]", true },
+    { "<|fim_repo|>", true },
+    { "<|repo_name|>", true },
+    { "<fim-repo>", true },
+    { "<REPO>", true },
+    { "<reponame>", true },
+    { "<|file_sep|>", true },
+    { "<|fim_prefix|>", false },
+    { "<fim-prefix>", false },
+    { "<fim_prefix>", false },
+    { "<PRE>", false },
+    { "\xe2\x96\x81<PRE>", false },
+    { "<|fim_suffix|>", false },
+    { "<fim-suffix>", false },
+    { "<fim_suffix>", false },
+    { "<SUF>", false },
+    { "\xe2\x96\x81<SUF>", false },
+    { "<|fim_middle|>", false },
+    { "<fim-middle>", false },
+    { "<fim_middle>", false },
+    { "<MID>", false },
+    { "\xe2\x96\x81<MID>", false },
+};
+
+/* The id under a key, -1 if the key is absent. */
+static weft_status read_id(const struct gguf *g, const char *key, size_t n_vocab, int32_t *out,
+                           weft_error *err)
+{
+    uint32_t id = UINT32_MAX;
+    if (gguf_find(g, key) == NULL) {
+        *out = -1;
+        return WEFT_OK;
+    }
+    TRY(gguf_get_u32(g, key, &id, err));
+    if (id >= n_vocab) {
+        return error_set(err, WEFT_E_FORMAT,
+                         "%s is %u, but the vocabulary has only %zu tokens (0 to %zu)", key, id,
+                         n_vocab, n_vocab - 1);
+    }
+    *out = (int32_t)id;
+    return WEFT_OK;
+}
+
+/* Files of the first SPM models do not name their special tokens. */
+static int32_t or_default(int32_t id, const struct tokenizer *t, int32_t usual)
+{
+    return id >= 0 || !t->is_spm || (size_t)usual >= t->vocab.n ? id : usual;
+}
+
+static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    size_t n = t->vocab.n;
+    t->ends = mem_array(n, sizeof *t->ends);
+    if (t->ends == NULL) {
+        return error_nomem(err, "the end tokens", n);
+    }
+    int32_t eot = -1;
+    int32_t eom = -1;
+    TRY(read_id(g, "tokenizer.ggml.bos_token_id", n, &t->bos, err));
+    TRY(read_id(g, "tokenizer.ggml.eos_token_id", n, &t->eos, err));
+    TRY(read_id(g, "tokenizer.ggml.unknown_token_id", n, &t->unknown, err));
+    TRY(read_id(g, "tokenizer.ggml.eot_token_id", n, &eot, err));
+    TRY(read_id(g, "tokenizer.ggml.eom_token_id", n, &eom, err));
+    t->bos = or_default(t->bos, t, 1);
+    t->eos = or_default(t->eos, t, 2);
+    for (size_t i = 0; i < n && t->is_spm && t->unknown < 0; i++) {
+        t->unknown = t->vocab.type[i] == TOKEN_UNKNOWN ? (int32_t)i : -1;
+    }
+    const int32_t ends[] = { t->eos, eot, eom };
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        if (ends[i] >= 0) {
+            t->ends[ends[i]] = true;
+        }
+    }
+    for (size_t i = 0; i < sizeof known_tokens / sizeof known_tokens[0]; i++) {
+        const struct known *k = &known_tokens[i];
+        int32_t id = vocab_find(&t->vocab, k->text, strlen(k->text));
+        if (id >= 0) {
+            t->vocab.type[id] = TOKEN_CONTROL;
+            t->ends[id] = t->ends[id] || k->ends;
+        }
+    }
+    return WEFT_OK;
+}
+
+static bool names_phi3(struct gguf_str name)
+{
+    static const char *const parts[] = { "phi-3", "phi3" };
+    for (size_t p = 0; p < 2; p++) {
+        size_t len = strlen(parts[p]);
+        for (size_t i = 0; i + len <= name.n; i++) {
+            if (strncasecmp(name.s + i, parts[p], len) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Phi-3's special tokens swallow the white space behind them; GGUF has no key for that, so its name
+ * tells. */
+static weft_status index_specials(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    struct gguf_str name = { "", 0 };
+    TRY(gguf_opt_str(g, "general.name", &name, err));
+    if (!names_phi3(name)) {
+        return specials_open(&t->vocab, NULL, &t->specials, err);
+    }
+    static const char *const plain[] = { "<unk>", "<s>", "<|endoftext|>" };
+    size_t n = t->vocab.n;
+    bool *strips = mem_array(n, sizeof *strips);
+    if (strips == NULL) {
+        return error_nomem(err, "the special tokens", n);
+    }
+    memset(strips, true, n);
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        int32_t id = vocab_find(&t->vocab, plain[i], strlen(plain[i]));
+        if (id >= 0) {
+            strips[id] = false;
+        }
+    }
+    weft_status status = specials_open(&t->vocab, strips, &t->specials, err);
+    free(strips);
+    return status;
+}
+
+static weft_status read_bos(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    const char *key = "tokenizer.ggml.add_bos_token";
+    t->adds_bos = t->bos >= 0 && (t->is_spm || pretokenizer_adds_bos(t->bpe.pre));
+    TRY(gguf_opt_bool(g, key, &t->adds_bos, err));
+    if (t->adds_bos && t->bos < 0) {
+        return error_set(err, WEFT_E_FORMAT,
+                         "%s is true, but there is no tokenizer.ggml.bos_token_id", key);
+    }
+    return WEFT_OK;
+}
+
+static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    struct gguf_str model;
+    TRY(gguf_get_str(g, "tokenizer.ggml.model", &model, err));
+    t->is_spm = gguf_str_is(model, "llama");
+    if (!t->is_spm && !gguf_str_is(model, "gpt2")) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "tokenizer.ggml.model is '%.*s'; the tokenizers known are: gpt2 llama",
+                         (int)(model.n < 64 ? model.n : 64), model.s);
+    }
+    TRY(vocab_open(g, &t->vocab, err));
+    TRY(read_specials(g, t, err));
+    TRY(index_specials(g, t, err));
+    if (t->is_spm) {
+        t->adds_prefix = true;
+        TRY(gguf_opt_bool(g, "tokenizer.ggml.add_space_prefix", &t->adds_prefix, err));
+        TRY(spm_open(&t->vocab, t->unknown, &t->spm, err));
+    } else {
+        TRY(bpe_open(g, &t->vocab, t->unknown, &t->bpe, err));
+    }
+    return read_bos(g, t, err);
+}
+
+weft_status tokenizer_open(const struct gguf *g, struct tokenizer **out, weft_error *err)
+{
+    struct tokenizer *t = mem_array(1, sizeof *t);
+    if (t == NULL) {
+        return error_nomem(err, "the tokenizer", sizeof *t);
+    }
+    weft_status status = read_all(g, t, err);
+    if (status != WEFT_OK) {
+        tokenizer_close(t);
+        return status;
+    }
+    *out = t;
+    return WEFT_OK;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    bpe_close(&t->bpe);
+    specials_close(&t->specials);
+    vocab_close(&t->vocab);
+    free(t->ends);
+    free(t);
+}
+
+/* Memory of one call of tokenizer_encode(). */
+struct work {
+    struct bpe_work bpe; /* its merger serves SPM as well */
+    struct bytes escaped;
+    struct fragments fragments;
+};
+
+static weft_status encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                          struct work *w, struct tokens *out, weft_error *err)
+{
+    if ((flags & WEFT_TOKENIZE_BOS) && t->adds_bos && !tokens_add(out, t->bos)) {
+        return error_nomem(err, "tokens", sizeof(int32_t));
+    }
+    TRY(specials_split(&t->specials, text, n, (flags & WEFT_TOKENIZE_SPECIAL) != 0, &w->fragments,
+                       err));
+    bool prefix = t->adds_prefix && !(flags & WEFT_TOKENIZE_NO_PREFIX);
+    for (size_t i = 0; i < w->fragments.n; i++) {
+        const struct fragment *f = &w->fragments.at[i];
+        if (f->id >= 0) {
+            if (!tokens_add(out, f->id)) {
+                return error_nomem(err, "tokens", out->n * sizeof(int32_t));
+            }
+            prefix = t->adds_prefix;
+        } else if (t->is_spm) {
+            TRY(spm_encode(&t->spm, &t->vocab, text + f->start, f->n, prefix, &w->bpe.merger,
+                           &w->escaped, out, err));
+            prefix = false;
+        } else {
+            TRY(bpe_encode(&t->bpe, &t->vocab, text + f->start, f->n, &w->bpe, out, err));
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                             struct tokens *out, weft_error *err)
+{
+    const unsigned known = WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_SPECIAL | WEFT_TOKENIZE_NO_PREFIX;
+    if (flags & ~known) {
+        return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected a combination of 0x%x", flags,
+                         known);
+    }
+    if (n > MAX_TEXT) {
+        return error_set(err, WEFT_E_ARG, "the text has %zu bytes, expected at most %d", n,
+                         MAX_TEXT);
+    }
+    struct work w = { 0 };
+    size_t before = out->n;
+    weft_status status = encode(t, text, n, flags, &w, out, err);
+    if (status != WEFT_OK) {
+        out->n = before;
+    }
+    bpe_work_free(&w.bpe);
+    free(w.escaped.data);
+    free(w.fragments.at);
+    return status;
+}
+
+static bool add_piece(const struct tokenizer *t, int32_t id, unsigned flags, struct bytes *out)
+{
+    struct gguf_str text = vocab_text(&t->vocab, id);
+    switch ((enum token_type)t->vocab.type[id]) {
+    case TOKEN_NORMAL:
+        return t->is_spm ? spm_piece(&t->vocab, id, out) : bpe_piece(&t->vocab, id, out);
+    case TOKEN_BYTE: {
+        uint8_t byte = vocab_byte(&t->vocab, id);
+        return bytes_add(out, &byte, 1);
+    }
+    case TOKEN_USER_DEFINED: return bytes_add(out, text.s, text.n);
+    case TOKEN_CONTROL:
+    case TOKEN_UNKNOWN: return !(flags & WEFT_DETOKENIZE_SPECIAL) || bytes_add(out, text.s, text.n);
+    case TOKEN_UNUSED: break;
+    }
+    return true;
+}
+
+weft_status tokenizer_piece(const struct tokenizer *t, int32_t token, unsigned flags,
+                            struct bytes *out, weft_error *err)
+{
+    if (token < 0 || (size_t)token >= t->vocab.n) {
+        return error_set(err, WEFT_E_ARG, "token %d is not in the vocabulary of %zu tokens",
+                         (int)token, t->vocab.n);
+    }
+    size_t before = out->n;
+    if (!add_piece(t, token, flags, out)) {
+        out->n = before;
+        return error_nomem(err, "the text of a token", vocab_text(&t->vocab, token).n);
+    }
+    return WEFT_OK;
+}
+
+weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, size_t n,
+                             unsigned flags, struct bytes *out, weft_error *err)
+{
+    if (flags & ~(unsigned)WEFT_DETOKENIZE_SPECIAL) {
+        return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected 0 or 0x%x", flags,
+                         WEFT_DETOKENIZE_SPECIAL);
+    }
+    size_t before = out->n;
+    bool at_start = t->adds_prefix;
+    for (size_t i = 0; i < n; i++) {
+        weft_status status = tokenizer_piece(t, tokens[i], flags, out, err);
+        if (status != WEFT_OK) {
+            out->n = before;
+            return status;
+        }
+        if (at_start && out->n > before) {
+            at_start = false;
+            /* the space that encoding put in front of the text */
+            if (out->data[before] == ' ') {
+                memmove(out->data + before, out->data + before + 1, --out->n - before);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
+size_t tokenizer_n_vocab(const struct tokenizer *t) { return t->vocab.n; }
+
+struct gguf_str tokenizer_text(const struct tokenizer *t, int32_t token)
+{
+    return vocab_text(&t->vocab, token);
+}
+
+enum token_type tokenizer_type(const struct tokenizer *t, int32_t token)
+{
+    return (enum token_type)t->vocab.type[token];
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t n)
+{
+    return vocab_find(&t->vocab, text, n);
+}
+
+bool tokenizer_is_end(const struct tokenizer *t, int32_t token)
+{
+    return token >= 0 && (size_t)token < t->vocab.n && t->ends[token];
+}
+
+int32_t tokenizer_bos(const struct tokenizer *t) { return t->bos; }
+
+int32_t tokenizer_eos(const struct tokenizer *t) { return t->eos; }
+
+bool tokenizer_adds_bos(const struct tokenizer *t) { return t->adds_bos; }

@@ -1,0 +1,42 @@
+/* The token table of a file: texts, types, scores, and an index from text to id. */
+#ifndef WEFT_VOCAB_H
+#define WEFT_VOCAB_H
+
+#include "gguf.h"
+#include "mem.h"
+#include "tokenizer.h"
+
+/* 0 marks an empty slot, so ids are stored plus one. */
+struct vocab_slot {
+    uint32_t hash, id_plus_1;
+};
+
+struct vocab {
+    size_t n;
+    char *text;               /* all texts, one behind the other */
+    size_t *start;            /* [n + 1] where each begins in `text` */
+    uint8_t *type;            /* [n] enum token_type */
+    float *score;             /* [n], NULL if the file has none */
+    struct vocab_slot *index; /* [n_slots], open addressing; the first of equal texts is found */
+    size_t n_slots;           /* a power of two */
+    size_t longest;           /* bytes of the longest text */
+};
+
+/* Reads tokenizer.ggml.tokens, .token_type and .scores. WEFT_E_FORMAT: no tokens, an array of
+ * another type or length, an unknown token type, a byte token not written <0xHH>, a score that is
+ * not a number. *v is zero on failure. */
+weft_status vocab_open(const struct gguf *g, struct vocab *v, weft_error *err);
+void vocab_close(struct vocab *v);
+
+int32_t vocab_find(const struct vocab *v, const char *text, size_t n); /* -1 if absent */
+struct gguf_str vocab_text(const struct vocab *v, int32_t id);
+uint8_t vocab_byte(const struct vocab *v, int32_t id); /* of a token of type TOKEN_BYTE */
+
+/* Ordinary text may become this token: control, unknown, unused and byte tokens are never spelt out
+ * by a user. */
+bool vocab_is_text(const struct vocab *v, int32_t id);
+
+/* Why a text cannot be encoded: there is neither a token for this byte nor an unknown token. */
+weft_status vocab_no_byte(uint8_t byte, weft_error *err);
+
+#endif

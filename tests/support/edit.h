@@ -1,0 +1,34 @@
+/* Copies of a model file with single keys or tensors changed, left out or added, to see what the
+ * model makes of them. */
+#ifndef TESTS_EDIT_H
+#define TESTS_EDIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum edit_what {
+    EDIT_KEY_DROP,
+    EDIT_KEY_U32, /* these replace the key or add it */
+    EDIT_KEY_F32,
+    EDIT_KEY_STR,
+    EDIT_TENSOR_DROP,
+    EDIT_TENSOR_NEW,   /* F32 zeros of shape ne */
+    EDIT_TENSOR_SHAPE, /* becomes F32 zeros of shape ne */
+    EDIT_TENSOR_TYPE,  /* becomes zeros of type u */
+    EDIT_TENSOR_FILL,  /* becomes F32, all f */
+    EDIT_ALL_TENSORS_DROP
+};
+
+struct edit {
+    enum edit_what what;
+    const char *name;
+    uint32_t u;
+    float f;
+    const char *s;
+    uint64_t ne[2]; /* row length first */
+};
+
+/* Writes the edited copy of the model at `from` to `to`. Failures end the test. */
+void edit_model(const char *from, const char *to, const struct edit *edits, size_t n);
+
+#endif

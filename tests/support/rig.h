@@ -1,0 +1,57 @@
+/* What tests of the public API share: expectations with the library's own message, a model with an
+ * engine that must be clean when it closes, and text to feed. Includes only weft.h. */
+#ifndef TESTS_RIG_H
+#define TESTS_RIG_H
+
+#include "weft.h"
+
+/* Where the calls below put their error. */
+extern _Thread_local weft_error rig_err;
+#define E (&rig_err)
+
+#define OK(call) rig_expect(call, WEFT_OK, #call, __FILE__, __LINE__)
+#define FAILS(status, call)                                                                        \
+    (rig_err = (weft_error){ 0 }, rig_expect(call, status, #call, __FILE__, __LINE__))
+/* Fails the test unless got == want; a wanted failure must have filled rig_err. Test's own thread
+ * only. */
+void rig_expect(weft_status got, weft_status want, const char *call, const char *file, int line);
+/* The last message holds each of these words; the list ends with NULL. */
+void rig_message(const char *const *words);
+
+struct rig {
+    weft_model *model;
+    weft_engine *engine;
+    size_t n_vocab;
+};
+
+/* params NULL: 1 thread, otherwise the defaults. */
+struct rig rig_open(const char *path, const weft_engine_params *params);
+/* Expects that no sequence is open and every page is free. */
+void rig_close(struct rig *r);
+weft_engine_info rig_info(const struct rig *r);
+size_t rig_free(const struct rig *r); /* positions in free pages */
+
+/* n ordinary token ids, the same for the same seed. */
+void rig_tokens(const struct rig *r, uint64_t seed, int32_t *dst, size_t n);
+weft_seq *rig_seq(const struct rig *r, const weft_sampling *sampling);
+/* A sequence that holds these tokens, computed. */
+weft_seq *rig_fed(const struct rig *r, const int32_t *tokens, size_t n);
+/* Steps until the sequence waits for nothing. */
+void rig_compute(const struct rig *r, weft_seq *seq);
+/* The sequence's logits, to be freed. */
+float *rig_logits(const struct rig *r, weft_seq *seq);
+/* The logits behind tokens[n], from a sequence of their own; to be freed. */
+float *rig_expected(const struct rig *r, const int32_t *tokens, size_t n);
+/* Bit-equal logits. */
+void rig_same(const struct rig *r, const float *got, const float *want, const char *what);
+/* The sequence's logits are those behind tokens[n] in a sequence of their own, bit by bit. */
+void rig_check(const struct rig *r, weft_seq *seq, const int32_t *tokens, size_t n,
+               const char *what);
+/* Generates until the sequence finishes or holds n_max tokens; all its text to dst, NUL-terminated.
+ */
+void rig_generate(const struct rig *r, weft_seq *seq, size_t n_max, char *dst, size_t cap);
+
+/* A generator of the tests' own: uniform in [0, n). */
+uint32_t rig_random(uint64_t *state, uint32_t n);
+
+#endif

@@ -1,0 +1,354 @@
+/* Matrix products and quantised activations of the CPU backend (src/cpu/dot_*.c), for scalar, AVX2
+ * and AVX-512.
+ * - matmul: against sums in double over the decoded weights and the quantised activations, for
+ *   every tensor type; the same bits from every variant, for every grouping of rows, from dirty
+ *   scratch and unaligned weights
+ * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks */
+#include "dot_variants.h"
+
+enum { MAX_ROWS = 64, N_W = 3 };
+
+/* Exactly n bytes rounded up to the alignment, so that a sanitizer sees what reads or writes past
+ * them. */
+static void *aligned(size_t n)
+{
+    void *p = aligned_alloc(64, (n + 63) / 64 * 64);
+    assert_non_null(p);
+    memset(p, 0xff, n);
+    return p;
+}
+
+static struct acts acts_new(size_t n_cols)
+{
+    struct acts a = { .n_cols = n_cols, .stride = (n_cols + 511) / 512 * 512 };
+    a.q = aligned(MAX_ROWS * a.stride);
+    a.d = aligned(MAX_ROWS * a.stride / 32 * sizeof(float));
+    a.sum16 = aligned(MAX_ROWS * a.stride / 16 * sizeof(float));
+    a.sum32 = aligned(MAX_ROWS * a.stride / 32 * sizeof(float));
+    a.x = aligned(MAX_ROWS * a.stride * sizeof(float));
+    return a;
+}
+
+static void acts_free(struct acts *a)
+{
+    free(a->q);
+    free(a->d);
+    free(a->sum16);
+    free(a->sum32);
+    free(a->x);
+}
+
+/* Random rows; some blocks are extreme: all codes 127 or -127. */
+static struct acts acts_random(size_t n_cols)
+{
+    struct acts a = acts_new(n_cols);
+    float *x = room(n_cols * sizeof *x);
+    for (size_t r = 0; r < MAX_ROWS; r++) {
+        rng_floats(x, n_cols);
+        for (size_t i = 0; r % 4 == 3 && i < n_cols; i++) {
+            x[i] = r % 8 == 3 ? 2.0f : i % 64 < 32 ? -3.0f : x[i];
+        }
+        cpu_ops_scalar()->quantize(x, &a, r);
+    }
+    free(x);
+    return a;
+}
+
+#define AT(id, block, field)                                                                       \
+    {                                                                                              \
+        id, offsetof(struct block, field)                                                          \
+    }
+static const struct {
+    uint32_t id;
+    size_t offset;
+} halves[] = {
+    AT(QUANT_Q4_0, block_q4_0, d),     AT(QUANT_Q4_1, block_q4_1, d),
+    AT(QUANT_Q4_1, block_q4_1, m),     AT(QUANT_Q5_0, block_q5_0, d),
+    AT(QUANT_Q5_1, block_q5_1, d),     AT(QUANT_Q5_1, block_q5_1, m),
+    AT(QUANT_Q8_0, block_q8_0, d),     AT(QUANT_Q2_K, block_q2_k, d),
+    AT(QUANT_Q2_K, block_q2_k, dmin),  AT(QUANT_Q3_K, block_q3_k, d),
+    AT(QUANT_Q4_K, block_q4_k, d),     AT(QUANT_Q4_K, block_q4_k, dmin),
+    AT(QUANT_Q5_K, block_q5_k, d),     AT(QUANT_Q5_K, block_q5_k, dmin),
+    AT(QUANT_Q6_K, block_q6_k, d),     AT(QUANT_IQ4_NL, block_iq4_nl, d),
+    AT(QUANT_IQ4_XS, block_iq4_xs, d),
+};
+
+/* n_w rows: random codes under sane scales, so that no encoder is needed. Row 1 has all bits of its
+ * codes set. */
+static void weights_random(const struct quant_type *t, size_t n_cols, uint8_t *w)
+{
+    const size_t row_bytes = n_cols / t->block * t->bytes;
+    if (t->block == 1) {
+        float *x = room(N_W * n_cols * sizeof *x);
+        rng_floats(x, N_W * n_cols);
+        t->encode(x, w, N_W * n_cols);
+        free(x);
+        return;
+    }
+    for (size_t i = 0; i < N_W * row_bytes; i++) {
+        w[i] = i / row_bytes == 1 ? 0xff : (uint8_t)rng();
+    }
+    for (size_t b = 0; b < N_W * row_bytes; b += t->bytes) {
+        for (size_t k = 0; k < sizeof halves / sizeof *halves; k++) {
+            if (halves[k].id == t->id) {
+                f16_bits h = f32_to_f16(rng_float() * 0.01f);
+                memcpy(w + b + halves[k].offset, &h, sizeof h);
+            }
+        }
+    }
+}
+
+/* out[r, w] in double: decoded weights times the activations as quantised (or as given, for float
+ * weights). */
+static void matmul_double(const struct quant_type *t, const uint8_t *weights, const struct acts *a,
+                          double *out)
+{
+    float *w = room(N_W * a->n_cols * sizeof *w);
+    t->decode(weights, w, N_W * a->n_cols);
+    for (size_t r = 0; r < MAX_ROWS; r++) {
+        for (size_t k = 0; k < N_W; k++) {
+            double sum = 0;
+            for (size_t i = 0; i < a->n_cols; i++) {
+                size_t at = r * a->stride + i;
+                double x = t->block == 1 ? (double)a->x[at] : (double)a->d[at / 32] * a->q[at];
+                sum += x * (double)w[k * a->n_cols + i];
+            }
+            out[r * N_W + k] = sum;
+        }
+    }
+    free(w);
+}
+
+struct matmul_case {
+    const struct quant_type *type;
+    size_t n_cols;
+    struct acts a;
+    uint8_t *weights;
+    void *scratch;
+    float *out; /* [MAX_ROWS, N_W] by the variant under test */
+};
+
+static struct matmul_case case_new(const struct cpu_ops *ops, const struct quant_type *t,
+                                   size_t n_cols)
+{
+    rng_state = t->id * 1000003 + n_cols;
+    struct matmul_case c = { .type = t, .n_cols = n_cols, .a = acts_random(n_cols) };
+    c.weights = room(n_cols / t->block * t->bytes * N_W);
+    weights_random(t, n_cols, c.weights);
+    c.scratch = aligned(dot_scratch_bytes(n_cols));
+    c.out = room(MAX_ROWS * N_W * sizeof *c.out);
+    ops->matmul(t, c.weights, N_W, &c.a, 0, MAX_ROWS, c.out, N_W, c.scratch);
+    return c;
+}
+
+static void case_free(struct matmul_case *c)
+{
+    acts_free(&c->a);
+    free(c->weights);
+    free(c->scratch);
+    free(c->out);
+}
+
+static void each_case(const struct cpu_ops *ops,
+                      void (*check)(const struct cpu_ops *ops, const struct matmul_case *c))
+{
+    static const size_t small[] = { 32, 64, 96, 288, 896, 4864 }, big[] = { 256, 512, 768, 4864 };
+    const struct quant_type *t;
+    for (size_t i = 0; (t = quant_at(i)) != NULL; i++) {
+        const size_t *sizes = t->block == 256 ? big : small;
+        for (size_t k = 0; k < (t->block == 256 ? 4 : 6); k++) {
+            struct matmul_case c = case_new(ops, t, sizes[k]);
+            check(ops, &c);
+            case_free(&c);
+        }
+    }
+}
+
+/* A lane takes n / 64 <= 76 additions, each off by 2^-24 of a sum that the offsets make at most 3
+ * times the result's size (255 against 255 - 128): NMSE <= 76 * 2^-48 * 9 = 2.4e-12, were all
+ * errors of one sign; and the same again for the rounding of the decoded weights themselves. */
+static void check_double(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    double ref[MAX_ROWS * N_W], error = 0, size = 0;
+    matmul_double(c->type, c->weights, &c->a, ref);
+    for (size_t i = 0; i < MAX_ROWS * N_W; i++) {
+        error += (c->out[i] - ref[i]) * (c->out[i] - ref[i]);
+        size += ref[i] * ref[i];
+    }
+    if (!(error <= 5e-12 * size)) {
+        fail_msg("%s %s n_cols %zu: NMSE %g", ops->name, c->type->name, c->n_cols, error / size);
+    }
+}
+
+static void test_matmul_double(void **state) { each_case(variant(state), check_double); }
+
+static void check_scalar(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    float want[MAX_ROWS * N_W];
+    cpu_ops_scalar()->matmul(c->type, c->weights, N_W, &c->a, 0, MAX_ROWS, want, N_W, c->scratch);
+    if (memcmp(want, c->out, sizeof want) != 0) {
+        fail_msg("%s %s n_cols %zu: not the bits of scalar", ops->name, c->type->name, c->n_cols);
+    }
+}
+
+static void test_matmul_scalar(void **state) { each_case(variant(state), check_scalar); }
+
+/* Any rows, any number of them, any chunk of weights, rows of out further apart: the same bits,
+ * nothing else touched. */
+static void check_groups(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    static const size_t groups[] = { 1, 2, 3, 5, 16 };
+    const size_t row_bytes = c->n_cols / c->type->block * c->type->bytes, ld = N_W + 2;
+    const size_t n_w = N_W - 1, skip_w = 1;
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        const size_t n = groups[g], at = (7 * g) % (MAX_ROWS - n);
+        float out[16 * (N_W + 2)];
+        memset(out, 0x55, sizeof out);
+        memset(c->scratch, 0xff, dot_scratch_bytes(c->n_cols));
+        ops->matmul(c->type, c->weights + skip_w * row_bytes, n_w, &c->a, at, n, out, ld,
+                    c->scratch);
+        for (size_t i = 0; i < 16 * ld; i++) {
+            float want;
+            memset(&want, 0x55, sizeof want);
+            if (i / ld < n && i % ld < n_w) {
+                want = c->out[(at + i / ld) * N_W + skip_w + i % ld];
+            }
+            if (memcmp(&want, out + i, sizeof want) != 0) {
+                fail_msg("%s %s n_cols %zu: %zu rows at %zu differ from all rows at once",
+                         ops->name, c->type->name, c->n_cols, n, at);
+            }
+        }
+    }
+}
+
+static void test_matmul_groups(void **state) { each_case(variant(state), check_groups); }
+
+static void check_unaligned(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    const size_t bytes = c->n_cols / c->type->block * c->type->bytes * N_W;
+    uint8_t *moved = room(bytes + 1);
+    memcpy(moved + 1, c->weights, bytes);
+    float out[5 * N_W];
+    ops->matmul(c->type, moved + 1, N_W, &c->a, 0, 5, out, N_W, c->scratch);
+    assert_memory_equal(out, c->out, sizeof out);
+    free(moved);
+}
+
+static void test_matmul_unaligned(void **state) { each_case(variant(state), check_unaligned); }
+
+/* A row with a NaN or Inf gives NaN throughout; its neighbours do not notice. */
+static void check_nan(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    if (c->n_cols > 300) {
+        return;
+    }
+    float *x = room(c->n_cols * sizeof *x), out[6 * N_W];
+    rng_floats(x, c->n_cols);
+    x[c->n_cols - 1] = c->n_cols % 3 == 0 ? INFINITY : NAN;
+    struct acts a = c->a;
+    ops->quantize(x, &a, 2);
+    ops->matmul(c->type, c->weights, N_W, &a, 0, 6, out, N_W, c->scratch);
+    for (size_t i = 0; i < 6 * N_W; i++) {
+        if (i / N_W == 2) {
+            assert_true(!isfinite(out[i]));
+        } else {
+            assert_memory_equal(out + i, c->out + i, sizeof *out);
+        }
+    }
+    free(x);
+}
+
+static void test_matmul_nan(void **state) { each_case(variant(state), check_nan); }
+
+static void test_scratch_bytes(void **state)
+{
+    (void)state;
+    assert_true(dot_scratch_bytes(1) >= 512);
+    assert_true(dot_scratch_bytes(4864) < 64 << 10);
+    assert_true(dot_scratch_bytes(SIZE_MAX) == SIZE_MAX);
+    assert_true(dot_scratch_bytes(SIZE_MAX / 2) == SIZE_MAX);
+}
+
+static void check_block(const float *x, size_t n, const struct acts *a, size_t b)
+{
+    float amax = 0;
+    int sum[2] = { 0, 0 };
+    const int8_t *q = a->q + 32 * b;
+    for (size_t i = 0; i < 32; i++) {
+        float v = i < n ? x[i] : 0.0f;
+        amax = fmaxf(amax, fabsf(v));
+        sum[i / 16] += q[i];
+        assert_true(q[i] >= -127);
+        assert_true(a->x[32 * b + i] == v);
+        /* Half a step, and the two roundings of x * (127 / amax). */
+        assert_true(fabs((double)v - (double)a->d[b] * q[i]) <= a->d[b] * (0.5 + 127 * 0x1p-23));
+    }
+    assert_true(a->d[b] == amax / 127.0f);
+    assert_true(a->sum16[2 * b] == a->d[b] * (float)sum[0]);
+    assert_true(a->sum16[2 * b + 1] == a->d[b] * (float)sum[1]);
+    assert_true(a->sum32[b] == a->d[b] * (float)(sum[0] + sum[1]));
+}
+
+static void test_quantize(void **state)
+{
+    const struct cpu_ops *ops = variant(state);
+    static const size_t sizes[] = { 1, 31, 32, 40, 512, 896, 4864 };
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const size_t n = sizes[k];
+        rng_state = n;
+        struct acts a = acts_new(n), b = acts_new(n);
+        float *x = room((n + 1) * sizeof *x) /* also from an address that is no multiple of 64 */;
+        rng_floats(x, n + 1);
+        ops->quantize(x + 1, &a, 0);
+        cpu_ops_scalar()->quantize(x + 1, &b, 0);
+        for (size_t i = 0; i < a.stride; i += 32) {
+            check_block(x + 1 + i, i < n ? n - i : 0, &a, i / 32);
+        }
+        assert_memory_equal(a.q, b.q, a.stride);
+        assert_memory_equal(a.d, b.d, a.stride / 32 * sizeof(float));
+        assert_memory_equal(a.sum16, b.sum16, a.stride / 16 * sizeof(float));
+        assert_memory_equal(a.sum32, b.sum32, a.stride / 32 * sizeof(float));
+        assert_true(a.q[a.stride] == -1); /* the next row */
+        free(x);
+        acts_free(&a);
+        acts_free(&b);
+    }
+}
+
+static void test_quantize_edges(void **state)
+{
+    const struct cpu_ops *ops = variant(state);
+    /* amax 127 makes the step 1: ties go to even. */
+    static const float ties[] = { 127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, -127.0f };
+    static const int8_t codes[] = { 127, 0, 2, 2, 0, -2, -2, -127 };
+    float x[6 * 32] = { 0 };
+    memcpy(x, ties, sizeof ties);
+    x[32 * 2 + 5] = 1e-40f;
+    x[32 * 3 + 31] = NAN;
+    x[32 * 4] = -INFINITY;
+    x[32 * 5 + 7] = -3.4028234e38f;
+    struct acts a = acts_new(6 * 32);
+    ops->quantize(x, &a, 0);
+    assert_memory_equal(a.q, codes, sizeof codes);
+    for (size_t b = 1; b < 3; b++) { /* zero, and so small that it counts as zero */
+        assert_true(a.d[b] == 0.0f && a.sum32[b] == 0.0f && a.sum16[2 * b] == 0.0f);
+        assert_true(a.q[32 * b + 5] == 0);
+    }
+    for (size_t b = 3; b < 5; b++) {
+        assert_true(isnan(a.d[b]) && isnan(a.sum32[b]) && isnan(a.sum16[2 * b + 1]));
+    }
+    assert_true(isnan(a.x[32 * 3 + 31]));
+    assert_true(a.q[32 * 5 + 7] == -127 && isfinite(a.d[5]));
+    acts_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(test_matmul_double), EACH(test_matmul_scalar),
+        EACH(test_matmul_groups), EACH(test_matmul_unaligned),
+        EACH(test_matmul_nan),    cmocka_unit_test(test_scratch_bytes),
+        EACH(test_quantize),      EACH(test_quantize_edges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

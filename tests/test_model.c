@@ -1,0 +1,486 @@
+/* Opening models that are not what they should be: every hyper-parameter zero, huge, of a wrong
+ * type or missing; every tensor of a wrong shape, of a wrong type, missing, or one too many; what
+ * Weft does not run is refused by name. An edited file either opens and computes, or is refused
+ * with a message that names the file and the key or tensor; it never crashes, and never takes more
+ * than a moment. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gguf.h"
+#include "support/edit.h"
+#include "support/models.h"
+#include "support/rig.h"
+#include "synth/synth.h"
+
+#define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
+
+static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+enum { N_PRESETS = 4 };
+
+/* Ten times what is promised: the machine may be busy, and sanitizers slow. */
+#define MOST_SECONDS 0.5
+
+static const char *edited;
+
+static int setup(void **state)
+{
+    (void)state;
+    edited = model_path("edited.gguf");
+    return 0;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static weft_status open_edited(const char *path, const struct edit *edits, size_t n,
+                               weft_model **model)
+{
+    edit_model(path, edited, edits, n);
+    double start = seconds();
+    weft_status status = weft_model_open(edited, NULL, model, E);
+    assert_true(seconds() - start < MOST_SECONDS);
+    return status;
+}
+
+/* Opens the copy with these edits and expects to be refused so. */
+static void refuse(const char *path, const struct edit *edits, size_t n, weft_status want)
+{
+    weft_model *model = NULL;
+    rig_err = (weft_error){ 0 };
+    rig_expect(open_edited(path, edits, n, &model), want, edits[0].name, __FILE__, __LINE__);
+    assert_null(model);
+    WORDS(edited);
+}
+
+#define REFUSE(path, want, ...)                                                                    \
+    refuse(path, (const struct edit[]){ __VA_ARGS__ },                                             \
+           sizeof((const struct edit[]){ __VA_ARGS__ }) / sizeof(struct edit), want)
+
+/* Computes a few tokens of a model that was opened. */
+static void compute(weft_model *model)
+{
+    const weft_engine_params p = { .size = sizeof p, .n_batch = 4, .n_kv = 64, .n_threads = 1 };
+    struct rig r = { .model = model };
+    int32_t tokens[3] = { 300, 301, 302 };
+    OK(weft_engine_open(model, &p, &r.engine, E));
+    weft_seq *seq = rig_fed(&r, tokens, 3);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
+/* ---------------------------------------------------------------- keys */
+
+/* Which values of a key are refused: the others must give a model that computes. */
+struct key_case {
+    const char *suffix;
+    bool is_float;
+    bool missing, zero, huge; /* refused so? */
+};
+
+static const struct key_case keys[] = {
+    { "embedding_length", false, true, true, true },
+    { "block_count", false, true, true, true },
+    { "feed_forward_length", false, true, true, true },
+    { "context_length", false, true, true, true },
+    { "attention.head_count", false, true, true, true },
+    { "attention.head_count_kv", false, true, true, true },
+    { "attention.key_length", false, false, false, true },
+    { "attention.value_length", false, false, false, true },
+    { "attention.layer_norm_rms_epsilon", true, true, true, true },
+    { "attention.sliding_window", false, false, false, false },
+    { "rope.dimension_count", false, false, true, true },
+    { "rope.freq_base", true, false, true, true },
+    { "rope.scaling.factor", true, false, false, true },
+    { "rope.scaling.attn_factor", true, false, true, true },
+    { "rope.scaling.original_context_length", false, false, false, false },
+    { "expert_count", false, false, false, true },
+};
+
+static void try_key(const char *path, const struct edit *e, bool refused, const char *suffix)
+{
+    weft_model *model = NULL;
+    weft_status status = open_edited(path, e, 1, &model);
+    if (!refused) {
+        if (status != WEFT_OK) {
+            fail_msg("%s: %s", e->name, rig_err.message);
+        }
+        compute(model);
+        return;
+    }
+    if (status != WEFT_E_FORMAT && status != WEFT_E_UNSUPPORTED) {
+        fail_msg("%s (edit %d): %s, expected to be refused", e->name, (int)e->what,
+                 weft_status_name(status));
+    }
+    WORDS(edited);
+    /* the message names the key, or the last part of it */
+    const char *dot = strrchr(suffix, '.');
+    WORDS(dot != NULL ? dot + 1 : suffix);
+}
+
+/* Whether a file of this preset can do without the key, and means the same by it. */
+static bool may_miss(const char *preset, const struct key_case *k)
+{
+    return strcmp(k->suffix, "attention.head_count_kv") == 0
+               ? strcmp(preset, "tiny-llama") == 0  /* as many as query heads */
+               : strcmp(preset, "tiny-qwen3") != 0; /* attention.key_length: dim / heads */
+}
+
+static void try_values(const char *path, const char *preset, const struct key_case *k)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", preset + 5, k->suffix);
+    struct edit e = { .what = EDIT_KEY_DROP, .name = key };
+    bool length = strcmp(k->suffix, "attention.key_length") == 0;
+    bool heads = strcmp(k->suffix, "attention.head_count_kv") == 0;
+    if (!heads && !length) {
+        try_key(path, &e, k->missing, k->suffix);
+    } else if (may_miss(preset, k)) {
+        try_key(path, &e, false, k->suffix);
+    }
+    e.what = k->is_float ? EDIT_KEY_F32 : EDIT_KEY_U32;
+    if (!length || may_miss(preset, k)) {
+        try_key(path, &e, k->zero, k->suffix); /* a length of zero is an absent one */
+    }
+    e.u = UINT32_MAX;
+    e.f = INFINITY;
+    try_key(path, &e, k->huge, k->suffix);
+    e.f = NAN;
+    try_key(path, &e, k->huge, k->suffix);
+    e.what = EDIT_KEY_STR;
+    e.s = "many";
+    try_key(path, &e, true, k->suffix);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        for (size_t j = 0; j < sizeof keys / sizeof keys[0]; j++) {
+            try_values(model_file(presets[i]), presets[i], &keys[j]);
+        }
+    }
+}
+
+/* Numbers that contradict each other, or the tensors. */
+static void test_contradictions(void **state)
+{
+    (void)state;
+    const char *qwen2 = model_file("tiny-qwen2"); /* dim 64, 4 heads, 2 KV heads, n_ff 96 */
+#define U32(key, value) { .what = EDIT_KEY_U32, .name = key, .u = value }
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.attention.head_count", 3));
+    WORDS("head_count", "3");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.attention.head_count_kv", 3));
+    WORDS("4", "3");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.attention.head_count_kv", 8));
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.embedding_length", 66));
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.embedding_length", 128));
+    WORDS("token_embd.weight", "64", "128");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.feed_forward_length", 95));
+    WORDS("ffn_gate.weight", "96", "95");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.block_count", 3));
+    WORDS("blk.2.attn_norm.weight", "missing");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.block_count", 4096));
+    REFUSE(qwen2, WEFT_E_UNSUPPORTED, U32("qwen2.block_count", 1));
+    WORDS("blk.1.", "1 layers");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.attention.key_length", 18),
+           U32("qwen2.rope.dimension_count", 18));
+    REFUSE(qwen2, WEFT_E_UNSUPPORTED, U32("qwen2.attention.key_length", 15),
+           U32("qwen2.rope.dimension_count", 14));
+    WORDS("15", "odd");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.rope.dimension_count", 7));
+    WORDS("7", "even");
+    REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.rope.dimension_count", 18));
+    REFUSE(qwen2, WEFT_E_UNSUPPORTED, U32("qwen2.attention.value_length", 8));
+    WORDS("8", "16");
+}
+
+static void test_refused_by_name(void **state)
+{
+    (void)state;
+    const char *llama = model_file("tiny-llama"), *qwen2 = model_file("tiny-qwen2");
+    REFUSE(llama, WEFT_E_UNSUPPORTED,
+           { .what = EDIT_KEY_STR, .name = "general.architecture", .s = "mamba" });
+    WORDS("mamba", "llama, phi3, qwen2, qwen3");
+    REFUSE(llama, WEFT_E_UNSUPPORTED, { .what = EDIT_KEY_DROP, .name = "general.architecture" });
+    REFUSE(llama, WEFT_E_FORMAT, { .what = EDIT_KEY_U32, .name = "general.architecture", .u = 1 });
+    REFUSE(llama, WEFT_E_UNSUPPORTED, U32("llama.expert_count", 8));
+    WORDS("expert_count is 8");
+    REFUSE(qwen2, WEFT_E_UNSUPPORTED,
+           { .what = EDIT_KEY_STR, .name = "qwen2.rope.scaling.type", .s = "yarn" },
+           { .what = EDIT_KEY_F32, .name = "qwen2.rope.scaling.factor", .f = 4.0f });
+    WORDS("yarn", "linear", "longrope");
+}
+
+/* A factor without a type is linear scaling, also under the key's old name; "none" switches it off.
+ */
+static void test_rope_scaling(void **state)
+{
+    (void)state;
+    const char *path = model_file("tiny-qwen2");
+    const struct edit factor = { .what = EDIT_KEY_F32,
+                                 .name = "qwen2.rope.scaling.factor",
+                                 .f = 4 };
+    const struct edit old = { .what = EDIT_KEY_F32, .name = "qwen2.rope.scale_linear", .f = 4 };
+    const struct edit linear = { .what = EDIT_KEY_STR,
+                                 .name = "qwen2.rope.scaling.type",
+                                 .s = "linear" };
+    const struct edit none = { .what = EDIT_KEY_STR,
+                               .name = "qwen2.rope.scaling.type",
+                               .s = "none" };
+    const struct edit variants[][2] = {
+        { factor, linear }, { factor, factor }, { old, old }, { old, linear }, { factor, none }
+    };
+    const int32_t tokens[] = { 300, 301, 302, 303, 304, 305 };
+    struct rig plain = rig_open(path, NULL);
+    float *unscaled = rig_expected(&plain, tokens, 6), *scaled = NULL;
+    for (size_t i = 0; i < 5; i++) {
+        edit_model(path, edited, variants[i], variants[i][0].name == variants[i][1].name ? 1 : 2);
+        struct rig r = rig_open(edited, NULL);
+        float *got = rig_expected(&r, tokens, 6);
+        if (scaled == NULL) {
+            assert_memory_not_equal(got, unscaled, r.n_vocab * sizeof *got);
+            scaled = got;
+        } else {
+            rig_same(&r, got, i < 4 ? scaled : unscaled, "linear scaling");
+            free(got);
+        }
+        rig_close(&r);
+    }
+    free(unscaled);
+    free(scaled);
+    rig_close(&plain);
+}
+
+/* ---------------------------------------------------------------- tensors */
+
+static bool optional(const char *name)
+{
+    return strcmp(name, "rope_freqs.weight") == 0 || strcmp(name, "output.weight") == 0;
+}
+
+/* Each tensor of each architecture: missing, one row or column more, of a type that cannot be. */
+static void check_tensor(const char *path, const struct gguf_tensor *t)
+{
+    const char *name = t->name;
+    bool vector = t->n_dims == 1;
+    if (!optional(name)) {
+        REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = name });
+        WORDS(name, "missing");
+    }
+    REFUSE(
+        path, WEFT_E_FORMAT,
+        { .what = EDIT_TENSOR_SHAPE, .name = name, .ne = { t->ne[0] + 1, vector ? 0 : t->ne[1] } });
+    WORDS(name, "expected");
+    REFUSE(path, WEFT_E_FORMAT,
+           { .what = EDIT_TENSOR_SHAPE, .name = name, .ne = { t->ne[0], t->ne[1] + 1 } });
+    WORDS(name, "expected");
+    if (vector) {
+        REFUSE(path, WEFT_E_UNSUPPORTED,
+               { .what = EDIT_TENSOR_TYPE, .name = name, .u = QUANT_F16 });
+        WORDS(name, "F16", "F32");
+    }
+}
+
+static void test_tensors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        weft_error err;
+        struct gguf *g;
+        const char *path = model_file(presets[i]);
+        assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
+        for (size_t j = 0; j < g->n_tensors; j++) {
+            /* the layers are alike: the last one stands for all */
+            if (strncmp(g->tensors[j].name, "blk.0.", 6) != 0) {
+                check_tensor(path, &g->tensors[j]);
+            }
+        }
+        gguf_close(g);
+    }
+}
+
+static void test_extra_tensors(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "blk.2.attn_norm.weight", "blk.0.attn_q.scale",
+                                         "blk.1.ffn_gate_inp.weight", "surprise" };
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        for (size_t j = 0; j < 4; j++) {
+            REFUSE(model_file(presets[i]), WEFT_E_UNSUPPORTED,
+                   { .what = EDIT_TENSOR_NEW, .name = names[j], .ne = { 64 } });
+            WORDS(names[j], presets[i] + 5);
+        }
+    }
+    /* biases and norms belong to some architectures only */
+    REFUSE(model_file("tiny-qwen3"), WEFT_E_UNSUPPORTED,
+           { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q.bias", .ne = { 128 } });
+    REFUSE(model_file("tiny-qwen2"), WEFT_E_UNSUPPORTED,
+           { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q_norm.weight", .ne = { 16 } });
+}
+
+/* The message that users see most, word for word. */
+static void test_message(void **state)
+{
+    (void)state;
+    char want[512];
+    struct synth_spec s;
+    assert_true(synth_preset("tiny-qwen2", &s));
+    s.dim = 896;
+    s.n_heads = 14;
+    s.n_layers = 4;
+    s.n_vocab = 512;
+    s.type_mix = "q8_0";
+    REFUSE(model_file_of(&s), WEFT_E_FORMAT,
+           { .what = EDIT_TENSOR_SHAPE, .name = "blk.3.attn_q.weight", .ne = { 896, 512 } });
+    snprintf(want, sizeof want,
+             "%s: tensor blk.3.attn_q.weight is 896x512, expected 896x896 "
+             "(head_count 14 x key_length 64)",
+             edited);
+    assert_string_equal(rig_err.message, want);
+}
+
+/* Long and short factors come as a pair of positive numbers. */
+static void test_factor_pairs(void **state)
+{
+    (void)state;
+    static const char long_name[] = "rope_factors_long.weight";
+    static const char short_name[] = "rope_factors_short.weight";
+    struct synth_spec s;
+    assert_true(synth_preset("tiny-phi3", &s));
+    s.rope_long_short = true;
+    s.rope_scaling_type = "longrope";
+    s.rope_scaling_factor = 1.0f;
+    const char *path = model_file_of(&s);
+    weft_model *model = NULL;
+    OK(weft_model_open(path, NULL, &model, E));
+    compute(model);
+    REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = long_name });
+    WORDS(long_name, "missing");
+    REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = short_name });
+    WORDS(short_name, "missing");
+    REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_SHAPE, .name = short_name, .ne = { 15 } });
+    static const float bad[] = { 0.0f, -1.0f, NAN, INFINITY };
+    for (size_t i = 0; i < 4; i++) {
+        REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_FILL, .name = long_name, .f = bad[i] });
+        WORDS(long_name, "factor 0");
+    }
+}
+
+/* ---------------------------------------------------------------- files of another kind */
+
+static void test_vocab_only(void **state)
+{
+    (void)state;
+    const weft_model_params vocab_only = { .size = sizeof vocab_only, .vocab_only = true };
+    weft_model *model = NULL;
+    weft_engine *engine = NULL;
+    weft_model_info info = { .size = sizeof info };
+    int32_t tokens[8];
+    size_t n;
+    const char *path = model_file("tiny-qwen2");
+    REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_ALL_TENSORS_DROP });
+    WORDS("vocab_only");
+    for (size_t i = 0; i < 2; i++) {
+        /* the edited file without tensors, and a whole one */
+        OK(weft_model_open(i == 0 ? edited : path, &vocab_only, &model, E));
+        OK(weft_tokenize(model, "Hello", 5, 0, tokens, 8, &n, E));
+        OK(weft_model_get_info(model, &info, E));
+        assert_int_equal(info.n_vocab, 640);
+        assert_int_equal(info.n_layers, 0);
+        FAILS(WEFT_E_STATE, weft_engine_open(model, NULL, &engine, E));
+        WORDS("vocab_only");
+        weft_model_release(&model);
+    }
+}
+
+/* Weights that are no numbers: logits are no numbers, and drawing from them is an error, not a
+ * crash. */
+static void test_nan(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "token_embd.weight", "blk.0.attn_norm.weight",
+                                         "blk.1.attn_k.weight", "blk.1.ffn_down.weight",
+                                         "output_norm.weight" };
+    static const float values[] = { NAN, INFINITY, 1e38f };
+    for (size_t i = 0; i < 15; i++) {
+        const struct edit e = { .what = EDIT_TENSOR_FILL,
+                                .name = names[i / 3],
+                                .f = values[i % 3] };
+        edit_model(model_file("tiny-qwen2"), edited, &e, 1);
+        struct rig r = rig_open(edited, NULL);
+        const int32_t tokens[] = { 300, 301 };
+        weft_seq *seq = rig_fed(&r, tokens, 2);
+        int32_t token = -5;
+        weft_status status = weft_seq_next(seq, &token, E);
+        if (i % 3 == 0) {
+            assert_int_equal(status, WEFT_E_STATE);
+            WORDS("NaN");
+            assert_int_equal(token, -5);
+            assert_int_equal(weft_seq_len(seq), 2);
+        } else {
+            assert_true(status == WEFT_OK || status == WEFT_E_STATE);
+        }
+        weft_seq_release(&seq);
+        rig_close(&r);
+    }
+}
+
+static void test_info(void **state)
+{
+    (void)state;
+    weft_model *model = NULL;
+    weft_model_info info = { .size = sizeof info };
+    OK(weft_model_open(model_file("tiny-phi3"), NULL, &model, E));
+    OK(weft_model_get_info(model, &info, E));
+    assert_string_equal(info.architecture, "phi3");
+    assert_string_equal(info.name, "Tiny Phi-3");
+    assert_string_equal(info.type, "F32");
+    assert_string_equal(info.chat_template, "phi3");
+    assert_int_equal(info.n_vocab, 640);
+    assert_int_equal(info.n_ctx_train, 256);
+    assert_int_equal(info.n_layers, 2);
+    assert_int_equal(info.dim, 96);
+    assert_int_equal(info.n_heads, 3);
+    assert_int_equal(info.n_kv_heads, 1);
+    assert_int_equal(info.head_dim, 32);
+    assert_int_equal(info.n_ff, 128);
+    assert_true(info.adds_bos);
+    assert_int_equal(info.bos, 1);
+    /* embedding and output; in each layer qkv of 5 heads, output of 3, fused gate and up, down, and
+     * norms */
+    size_t layer = 96 * 160 + 96 * 96 + 96 * 256 + 128 * 96 + 2 * 96;
+    assert_int_equal(info.n_params, 2 * 640 * 96 + 2 * layer + 96);
+    assert_int_equal(info.n_bytes, 4 * info.n_params);
+    weft_model_release(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_refused_by_name),
+        cmocka_unit_test(test_rope_scaling),
+        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_extra_tensors),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_factor_pairs),
+        cmocka_unit_test(test_vocab_only),
+        cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_info),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,254 @@
+/* Every allocation fails once. The path from opening a model to forking a sequence runs again and
+ * again on a tiny model of each kind of vocabulary; the k-th allocation (or thread) of the library
+ * fails, for k = 1, 2, ... until the path gets through without reaching it. Each time the answer
+ * must be WEFT_E_NOMEM, no block may be left behind, and when only the one allocation failed, the
+ * same call again must work and the text come out as if nothing had happened. The program is linked
+ * with --wrap for the allocator, free and pthread_create. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "support/models.h"
+#include "support/rig.h"
+
+/* ---------------------------------------------------------------- the allocator */
+
+static atomic_bool armed;     /* allocations count, and may fail */
+static atomic_long countdown; /* the allocation at which it reaches 0 fails */
+static atomic_bool for_good;  /* so do all after it */
+static atomic_size_t n_failed, n_live;
+
+/* True when this allocation is to fail. */
+static bool fails(void)
+{
+    if (!atomic_load(&armed)) {
+        return false;
+    }
+    long left = atomic_fetch_sub(&countdown, 1) - 1;
+    bool fail = left == 0 || (left < 0 && atomic_load(&for_good));
+    atomic_fetch_add(&n_failed, fail);
+    return fail;
+}
+
+static void *counted(void *block)
+{
+    atomic_fetch_add(&n_live, block != NULL);
+    return block;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t alignment, size_t n);
+char *__real_strdup(const char *s);
+void __real_free(void *p);
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
+char *__wrap_strdup(const char *s);
+void __wrap_free(void *p);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+
+void *__wrap_malloc(size_t n) { return fails() ? NULL : counted(__real_malloc(n)); }
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : counted(__real_calloc(n, size));
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    if (fails()) {
+        return NULL;
+    }
+    void *block = __real_realloc(p, n);
+    return p == NULL ? counted(block) : block;
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t n)
+{
+    return fails() ? NULL : counted(__real_aligned_alloc(alignment, n));
+}
+
+char *__wrap_strdup(const char *s) { return fails() ? NULL : counted(__real_strdup(s)); }
+
+void __wrap_free(void *p)
+{
+    atomic_fetch_sub(&n_live, p != NULL);
+    __real_free(p);
+}
+
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    return fails() ? 11 /* EAGAIN */ : __real_pthread_create(t, attr, fn, arg);
+}
+
+/* ---------------------------------------------------------------- the path */
+
+enum { N_NEW = 8 };
+
+struct path {
+    bool again; /* a call that ran out of memory is made again */
+    weft_model *model;
+    weft_engine *engine;
+    weft_seq *seq, *copy;
+    size_t n_tokens, n_text;
+    int32_t tokens[64]; /* the prompt, then what was drawn */
+    char text[256];
+};
+
+#define RUN(p, call)                                                                               \
+    do {                                                                                           \
+        weft_status status_ = (call);                                                              \
+        if (status_ == WEFT_E_NOMEM && (p)->again) {                                               \
+            status_ = (call);                                                                      \
+        }                                                                                          \
+        if (status_ != WEFT_OK) {                                                                  \
+            return status_;                                                                        \
+        }                                                                                          \
+    } while (0)
+
+static weft_status open_all(struct path *p, const char *file)
+{
+    static const char *const stops[] = { "no such text", "nor this" };
+    const weft_engine_params params = {
+        .size = sizeof params, .n_threads = 2, .n_batch = 16, .n_kv = 256
+    };
+    static const weft_logit_bias bias = { 5, -1.0f };
+    weft_sampling sampling = WEFT_SAMPLING_INIT;
+    sampling.ignore_end = true;
+    sampling.bias = &bias;
+    sampling.n_bias = 1;
+    sampling.seed = 7;
+    RUN(p, weft_model_open(file, NULL, &p->model, E));
+    RUN(p, weft_engine_open(p->model, &params, &p->engine, E));
+    RUN(p, weft_seq_open(p->engine, NULL, &p->seq, E));
+    RUN(p, weft_seq_set_stops(p->seq, stops, 2, E));
+    RUN(p, weft_seq_set_sampling(p->seq, &sampling, E));
+    return WEFT_OK;
+}
+
+static weft_status generate(struct path *p, weft_seq *seq, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        while (weft_seq_pending(seq) > 0) {
+            RUN(p, weft_engine_step(p->engine, NULL, E));
+        }
+        RUN(p, weft_seq_next(seq, &p->tokens[p->n_tokens], E));
+        p->n_tokens++;
+    }
+    return WEFT_OK;
+}
+
+static weft_status walk(struct path *p, const char *file)
+{
+    static const char text[] = "What is the capital of the world? 12 \xf0\x9f\x8c\x8d";
+    static const weft_message hello = { "user", "Hello" };
+    char bytes[128];
+    size_t n = 0;
+    TRY(open_all(p, file));
+    RUN(p, weft_chat_tokens(p->model, &hello, 1, NULL, p->tokens, 64, &n, E));
+    RUN(p, weft_tokenize(p->model, text, sizeof text - 1, 0, p->tokens, 48, &p->n_tokens, E));
+    RUN(p, weft_detokenize(p->model, p->tokens, p->n_tokens, 0, bytes, sizeof bytes, &n, E));
+    RUN(p, weft_seq_append(p->seq, p->tokens, p->n_tokens, E));
+    p->n_tokens = 0;
+    TRY(generate(p, p->seq, N_NEW));
+    RUN(p, weft_seq_fork(p->seq, &p->copy, E));
+    TRY(generate(p, p->copy, N_NEW));
+    RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
+    RUN(p, weft_seq_rewind(p->seq, 3, E));
+    return WEFT_OK;
+}
+
+static void release(struct path *p)
+{
+    weft_seq_release(&p->copy);
+    weft_seq_release(&p->seq);
+    weft_engine_release(&p->engine);
+    weft_model_release(&p->model);
+}
+
+/* The path with the k-th allocation failing. True if it was reached. */
+static bool run(struct path *p, const char *file, long k, bool again, weft_status *status)
+{
+    *p = (struct path){ .again = again };
+    size_t live = atomic_load(&n_live);
+    atomic_store(&n_failed, 0);
+    atomic_store(&countdown, k);
+    atomic_store(&for_good, !again);
+    atomic_store(&armed, true);
+    *status = walk(p, file);
+    release(p);
+    atomic_store(&armed, false);
+    if (atomic_load(&n_live) != live) {
+        fail_msg("%zd blocks are left behind when allocation %ld fails",
+                 (ssize_t)(atomic_load(&n_live) - live), k);
+    }
+    return atomic_load(&n_failed) > 0;
+}
+
+static void check_model(const char *preset)
+{
+    struct path clean, p;
+    weft_status status;
+    const char *file = model_file(preset);
+    run(&clean, file, LONG_MAX, false, &status);
+    rig_expect(status, WEFT_OK, "the path with all the memory it wants", __FILE__, __LINE__);
+    assert_true(clean.n_text > 0);
+    long k = 1;
+    for (; run(&p, file, k, false, &status); k++) {
+        rig_expect(status, WEFT_E_NOMEM, "with no memory from here on", __FILE__, __LINE__);
+        bool reached = run(&p, file, k, true, &status);
+        assert_true(reached);
+        rig_expect(status, WEFT_OK, "one failure, then the call again", __FILE__, __LINE__);
+        assert_int_equal(p.n_tokens, clean.n_tokens);
+        assert_memory_equal(p.tokens, clean.tokens, clean.n_tokens * sizeof *clean.tokens);
+        assert_int_equal(p.n_text, clean.n_text);
+        assert_memory_equal(p.text, clean.text, clean.n_text);
+    }
+    rig_expect(status, WEFT_OK, "the path past its last allocation", __FILE__, __LINE__);
+    assert_memory_equal(p.tokens, clean.tokens, clean.n_tokens * sizeof *clean.tokens);
+    print_message("%s: %ld allocations failed, each by itself and with all after it\n", preset,
+                  k - 1);
+    assert_true(k > 50);
+}
+
+static void test_bpe(void **state)
+{
+    (void)state;
+    check_model("tiny-qwen2");
+}
+
+static void test_llama3(void **state)
+{
+    (void)state;
+    check_model("tiny-llama");
+}
+
+static void test_spm(void **state)
+{
+    (void)state;
+    check_model("tiny-phi3");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bpe),
+        cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_spm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

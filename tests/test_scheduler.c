@@ -1,0 +1,251 @@
+/* What goes into a step: that it fits, that no sequence waits longer than one round through all,
+ * that neither prompts nor decoding starve the other. Sequences are bare scheduler entries here;
+ * computing is counting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler.h"
+
+enum { MAX_SEQS = 40, MAX_TOKENS = 4096 };
+
+struct bench {
+    struct scheduler sched;
+    struct sched_seq seqs[MAX_SEQS];
+    size_t n_seqs;
+    size_t unserved[MAX_SEQS]; /* steps without a row while waiting */
+    size_t longest;            /* the most of any */
+};
+
+static struct bench *bench_open(size_t n_batch, size_t n_out)
+{
+    weft_error err;
+    struct bench *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    assert_int_equal(sched_open(&b->sched, n_batch, n_out, &err), WEFT_OK);
+    return b;
+}
+
+/* A sequence with n waiting tokens, numbered so that a mix-up shows. */
+static void bench_add(struct bench *b, size_t n)
+{
+    weft_error err;
+    struct sched_seq *q = &b->seqs[b->n_seqs];
+    q->tokens.data = calloc(MAX_TOKENS, sizeof *q->tokens.data);
+    assert_non_null(q->tokens.data);
+    for (size_t i = 0; i < MAX_TOKENS; i++) {
+        q->tokens.data[i] = (int32_t)(b->n_seqs * MAX_TOKENS + i);
+    }
+    q->tokens.n = n;
+    assert_int_equal(sched_add(&b->sched, q, &err), WEFT_OK);
+    b->n_seqs++;
+}
+
+static void bench_close(struct bench *b)
+{
+    for (size_t i = 0; i < b->n_seqs; i++) {
+        free(b->seqs[i].tokens.data);
+    }
+    sched_close(&b->sched);
+    free(b);
+}
+
+static size_t waiting(const struct sched_seq *q)
+{
+    return q->idle || atomic_load(&q->cancelled) ? 0 : q->tokens.n - q->n_done;
+}
+
+/* The step is well-formed: rows in order, tokens those that wait, logits exactly for last tokens.
+ */
+static void check_step(const struct bench *b)
+{
+    const struct step *s = &b->sched.step;
+    size_t row = 0, out = 0;
+    assert_in_range(s->n_rows, 0, b->sched.n_batch);
+    assert_in_range(s->n_out, 0, b->sched.n_out);
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        const struct step_seq *q = &s->seqs[i];
+        const struct sched_seq *from = b->sched.packed[i];
+        assert_int_equal(q->row, row);
+        assert_int_equal(q->pos, from->n_done);
+        assert_in_range(q->n_rows, 1, waiting(from));
+        assert_ptr_equal(q->pages, from->kv.pages);
+        assert_memory_equal(s->tokens + row, from->tokens.data + from->n_done,
+                            q->n_rows * sizeof *s->tokens);
+        row += q->n_rows;
+        if (q->n_rows == waiting(from)) {
+            assert_int_equal(s->out_rows[out], row - 1);
+            out++;
+        }
+    }
+    assert_int_equal(row, s->n_rows);
+    assert_int_equal(out, s->n_out);
+}
+
+/* Packs and "computes" a step; returns its rows. */
+static size_t bench_step(struct bench *b)
+{
+    sched_pack(&b->sched);
+    check_step(b);
+    for (size_t i = 0; i < b->n_seqs; i++) {
+        bool served = !waiting(&b->seqs[i]);
+        for (size_t j = 0; j < b->sched.step.n_seqs; j++) {
+            served = served || b->sched.packed[j] == &b->seqs[i];
+        }
+        b->unserved[i] = served ? 0 : b->unserved[i] + 1;
+        b->longest = b->unserved[i] > b->longest ? b->unserved[i] : b->longest;
+    }
+    for (size_t i = 0; i < b->sched.step.n_seqs; i++) {
+        b->sched.packed[i]->n_done += b->sched.step.seqs[i].n_rows;
+    }
+    return b->sched.step.n_rows;
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    struct bench *b = bench_open(8, 8);
+    assert_int_equal(bench_step(b), 0);
+    bench_add(b, 0);
+    bench_add(b, 5);
+    b->seqs[1].idle = true;
+    assert_int_equal(bench_step(b), 0);
+    b->seqs[1].idle = false;
+    atomic_store(&b->seqs[1].cancelled, true);
+    assert_int_equal(bench_step(b), 0);
+    atomic_store(&b->seqs[1].cancelled, false);
+    assert_int_equal(bench_step(b), 5);
+    assert_int_equal(bench_step(b), 0);
+    bench_close(b);
+}
+
+/* Prompts alone fill every step and share it evenly. */
+static void test_prompts(void **state)
+{
+    (void)state;
+    struct bench *b = bench_open(64, 64);
+    for (size_t i = 0; i < 3; i++) {
+        bench_add(b, 200);
+    }
+    assert_int_equal(bench_step(b), 64);
+    for (size_t i = 0; i < 3; i++) {
+        assert_in_range(b->seqs[i].n_done, 21, 22);
+    }
+    size_t n_steps = 1;
+    while (bench_step(b) > 0) {
+        n_steps++;
+    }
+    assert_int_equal(n_steps, 10); /* 600 rows of 64 */
+    bench_close(b);
+}
+
+/* Up to three quarters of the rows decode in every step, whatever prompts wait; the prompt gets all
+ * the others. */
+static void test_decode_beside_prompt(void **state)
+{
+    (void)state;
+    struct bench *b = bench_open(64, 64);
+    for (size_t i = 0; i < 10; i++) {
+        bench_add(b, 1);
+    }
+    bench_add(b, 4000);
+    for (size_t step = 0; b->seqs[10].n_done < 4000; step++) {
+        bench_step(b);
+        for (size_t i = 0; i < 10; i++) {
+            assert_int_equal(b->seqs[i].n_done, step + 1);
+            b->seqs[i].tokens.n++;
+        }
+        assert_int_equal(b->seqs[10].n_done, 54 * (step + 1) < 4000 ? 54 * (step + 1) : 4000);
+    }
+    bench_close(b);
+}
+
+/* More decoding sequences than rows: a quarter is left for the prompt, which so takes 4 times as
+ * long at most. */
+static void test_prompt_beside_decode(void **state)
+{
+    (void)state;
+    struct bench *b = bench_open(16, 16);
+    bench_add(b, 400);
+    for (size_t i = 1; i < 40; i++) {
+        bench_add(b, 1);
+    }
+    size_t n_steps = 0;
+    for (; b->seqs[0].n_done < 400; n_steps++) {
+        assert_int_equal(bench_step(b), 16);
+        for (size_t i = 1; i < 40; i++) {
+            b->seqs[i].tokens.n = b->seqs[i].n_done + 1;
+        }
+    }
+    assert_in_range(n_steps, 100, 101);
+    assert_in_range(b->longest, 0, b->n_seqs - 1);
+    bench_close(b);
+}
+
+/* With any mixture and any size of step, a waiting sequence is left out of at most n_seqs - 1 steps
+ * in a row. */
+static void test_nobody_starves(void **state)
+{
+    (void)state;
+    static const size_t batches[] = { 1, 2, 3, 4, 5, 7, 16 };
+    static const size_t outs[] = { 1, 2, 16 };
+    for (size_t i = 0; i < 7 * 3; i++) {
+        for (size_t n_prompts = 0; n_prompts <= 12; n_prompts += 3) {
+            size_t n_batch = batches[i / 3];
+            struct bench *b = bench_open(n_batch, outs[i % 3] < n_batch ? outs[i % 3] : n_batch);
+            for (size_t j = 0; j < 12; j++) {
+                bench_add(b, j < n_prompts ? 6 + j : 1);
+            }
+            for (size_t step = 0; step < 150; step++) {
+                bench_step(b);
+                for (size_t j = 0; j < 12; j++) {
+                    struct sched_seq *q = &b->seqs[j];
+                    if (waiting(q) == 0) {
+                        q->tokens.n += j < n_prompts ? 6 + j : 1;
+                    }
+                }
+            }
+            assert_in_range(b->longest, 0, b->n_seqs - 1);
+            bench_close(b);
+        }
+    }
+}
+
+/* Taking sequences out must not push back the one whose turn it is. */
+static void test_remove(void **state)
+{
+    (void)state;
+    struct bench *b = bench_open(1, 1);
+    for (size_t i = 0; i < 6; i++) {
+        bench_add(b, 1);
+    }
+    bench_step(b);
+    bench_step(b);
+    sched_remove(&b->sched, &b->seqs[0]);
+    bench_step(b);
+    assert_int_equal(b->seqs[2].n_done, 1);
+    sched_remove(&b->sched, &b->seqs[3]);
+    bench_step(b);
+    assert_int_equal(b->seqs[4].n_done, 1);
+    sched_remove(&b->sched, &b->seqs[3]); /* not there: nothing happens */
+    assert_int_equal(b->sched.n_seqs, 4);
+    bench_close(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_decode_beside_prompt),
+        cmocka_unit_test(test_prompt_beside_decode),
+        cmocka_unit_test(test_nobody_starves),
+        cmocka_unit_test(test_remove),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,202 @@
+/* Special tokens in a text: against a slow search, token by token, on seeded random texts and
+ * vocabularies of tokens that overlap; and in bounded time however many tokens there are and
+ * however they are nested. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "special.h"
+#include "support/scratch.h"
+#include "synth/writer.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LONG = 1 << 16 }; /* sanitizers slow everything down; the time bound stays */
+#else
+enum { LONG = 1 << 20 };
+#endif
+
+static uint64_t random_state;
+
+static uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((random_state >> 33) % n);
+}
+
+/* Token by token, longest first, each wherever it stands in what is left: owner[i] is the token
+ * that byte i belongs to, -1 for text, -2 for white space that a token took. */
+static void slow_split(const struct specials *s, const char *text, size_t n, bool all,
+                       int32_t *owner)
+{
+    for (size_t i = 0; i < n; i++) {
+        owner[i] = -1;
+    }
+    for (size_t length = SPECIAL_MAX; length > 0; length--) {
+        for (size_t k = 0; k < s->n; k++) {
+            const struct special_token *t = &s->tokens[k];
+            if (t->text.n != length || (!all && !t->always)) {
+                continue;
+            }
+            for (size_t at = 0; at + length <= n; at++) {
+                bool is_free = memcmp(text + at, t->text.s, length) == 0;
+                for (size_t i = at; is_free && i < at + length; i++) {
+                    is_free = owner[i] == -1;
+                }
+                if (!is_free) {
+                    continue;
+                }
+                for (size_t i = at; i < at + length; i++) {
+                    owner[i] = t->id;
+                }
+                for (size_t i = at + length; t->strips_right && i < n && owner[i] == -1; i++) {
+                    if (text[i] != ' ' && text[i] != '\n') {
+                        break;
+                    }
+                    owner[i] = -2;
+                }
+            }
+        }
+    }
+}
+
+static void compare_split(const struct specials *s, const char *text, size_t n, bool all)
+{
+    int32_t owner[64];
+    slow_split(s, text, n, all, owner);
+    struct fragments f = { 0 };
+    weft_error err;
+    assert_int_equal(specials_split(s, text, n, all, &f, &err), WEFT_OK);
+    size_t at = 0;
+    for (size_t i = 0; i < f.n; i++) {
+        while (at < n && owner[at] == -2) {
+            at++;
+        }
+        assert_int_equal(f.at[i].start, at);
+        assert_true(f.at[i].n > 0 && at + f.at[i].n <= n);
+        for (size_t k = 0; k < f.at[i].n; k++) {
+            assert_int_equal(owner[at++], f.at[i].id);
+        }
+        /* text goes on to the next token */
+        assert_true(f.at[i].id >= 0 || at == n || owner[at] != -1);
+    }
+    while (at < n && owner[at] == -2) {
+        at++;
+    }
+    assert_int_equal(at, n);
+    free(f.at);
+}
+
+/* Writes tokens of these texts and types, nothing else, and reads them as a vocabulary. */
+static void make_vocab(struct vocab *v, const char *const *texts, const int32_t *types, size_t n)
+{
+    struct gguf_writer w;
+    struct bytes file = { 0 };
+    struct gguf *g = NULL;
+    weft_error err;
+    writer_init(&w);
+    writer_strs(&w, "tokenizer.ggml.tokens", n);
+    for (size_t i = 0; i < n; i++) {
+        writer_add_str(&w, texts[i], strlen(texts[i]));
+    }
+    writer_array(&w, "tokenizer.ggml.token_type", GGUF_I32, n, types, n * sizeof *types);
+    assert_int_equal(writer_finish(&w, &file, &err), WEFT_OK);
+    assert_int_equal(gguf_open(scratch_write("special.gguf", file.data, file.n), false, &g, &err),
+                     WEFT_OK);
+    assert_int_equal(vocab_open(g, v, &err), WEFT_OK);
+    gguf_close(g);
+    free(file.data);
+    writer_free(&w);
+}
+
+static void test_special_search(void **state)
+{
+    (void)state;
+    /* tokens that overlap, begin and end with one another; some take the white space behind them */
+    static const char *const texts[] = { "a",    "ab",   "abc", "bcd", "cd",
+                                         "aaaa", "aa a", "b\n", "dcba" };
+    static const char letters[] = "aaabbccd \n";
+    enum { N = sizeof texts / sizeof texts[0] };
+    random_state = 3;
+    for (int round = 0; round < 200; round++) {
+        int32_t types[N];
+        bool strips[N];
+        for (size_t i = 0; i < N; i++) {
+            types[i] = TOKEN_NORMAL + (int32_t)random_below(4);
+            strips[i] = random_below(4) == 0;
+        }
+        struct vocab v;
+        struct specials s;
+        weft_error err;
+        make_vocab(&v, texts, types, N);
+        assert_int_equal(specials_open(&v, strips, &s, &err), WEFT_OK);
+        for (int k = 0; k < 200; k++) {
+            char text[64];
+            size_t n = random_below(40);
+            for (size_t i = 0; i < n; i++) {
+                text[i] = letters[random_below(sizeof letters - 1)];
+            }
+            compare_split(&s, text, n, k % 2 == 0);
+        }
+        specials_close(&s);
+        vocab_close(&v);
+    }
+}
+
+static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+
+/* A thousand special tokens, and tokens that all begin with one another, do not slow a long text
+ * down. */
+static void test_special_time(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static char texts[N][SPECIAL_MAX + 1];
+    static const char *names[N];
+    static int32_t types[N];
+    for (size_t i = 0; i < N; i++) {
+        if (i < 200) {
+            memset(texts[i], 'a', i + 2);
+        } else {
+            snprintf(texts[i], sizeof texts[i], "<|special_%zu|>", i);
+        }
+        names[i] = texts[i];
+        types[i] = TOKEN_CONTROL;
+    }
+    struct vocab v;
+    struct specials s;
+    struct fragments f = { 0 };
+    weft_error err;
+    make_vocab(&v, names, types, N);
+    assert_int_equal(specials_open(&v, NULL, &s, &err), WEFT_OK);
+    static const char *const parts[] = { "a", "<|special_", "<|special_777|>", "x<|" };
+    static char text[LONG];
+    for (size_t p = 0; p < 4; p++) {
+        for (size_t i = 0; i < LONG; i++) {
+            text[i] = parts[p][i % strlen(parts[p])];
+        }
+        double start = cpu_seconds();
+        f.n = 0;
+        assert_int_equal(specials_split(&s, text, LONG, true, &f, &err), WEFT_OK);
+        assert_true(cpu_seconds() - start < 1.0);
+        /* the longest of the first 200 has 201 bytes, one piece may be left */
+        assert_true(p == 0 ? f.n <= LONG / 201 + 2 : p == 2 ? f.n >= LONG / 15 : f.n == 1);
+    }
+    free(f.at);
+    specials_close(&s);
+    vocab_close(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_special_search),
+        cmocka_unit_test(test_special_time),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}

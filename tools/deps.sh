@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
+# (root, or sudo without a password), otherwise by printing the command.
+set -eu
+
+missing=""
+has_header() { # a header the compiler finds
+    printf '#include <stddef.h>\n#include <stdint.h>\n#include <stdarg.h>\n#include <setjmp.h>\n%s\n#include <%s>\n' "$3" "$1" |
+        ${CC:-gcc} -E -x c - >/dev/null 2>&1 || missing="$missing $2"
+}
+has_program() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+
+has_program "${CC:-gcc}" gcc
+has_program ld binutils
+has_header stdio.h libc6-dev ""
+has_header pcre2.h libpcre2-dev "#define PCRE2_CODE_UNIT_WIDTH 8"
+has_header jansson.h libjansson-dev ""
+has_header cmocka.h libcmocka-dev ""
+has_header histedit.h libedit-dev ""
+[ -z "$missing" ] && exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "missing:$missing (names of Debian packages); install them with your package manager" >&2
+    exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+    sudo=""
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    sudo="sudo"
+else
+    echo "missing packages; run:  sudo $install" >&2
+    exit 1
+fi
+echo "installing:$missing"
+$sudo env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && $install -qq >/dev/null"

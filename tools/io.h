@@ -1,0 +1,39 @@
+/* Bytes in and out, exactly: whole files, standard input, standard output, and text that is not
+ * UTF-8. */
+#ifndef WEFT_IO_H
+#define WEFT_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Growing bytes; zero-initialise. `data` always has one NUL behind it once something was added. */
+struct buf {
+    char *data;
+    size_t n, cap;
+};
+
+bool buf_reserve(struct buf *b,
+                 size_t extra); /* room for `extra` more bytes; false: no memory, nothing changed */
+bool buf_add(struct buf *b, const char *data, size_t n);
+void buf_free(struct buf *b);
+
+/* Appends all bytes of `path`, or of standard input for "-". Prints what fails and returns the exit
+ * code. */
+int io_read(const char *path, struct buf *out);
+/* Writes to standard output. EXIT_RUNTIME when it fails; silent if the reader has gone. */
+int io_write(const char *data, size_t n);
+bool io_failed(void); /* whether a write has failed */
+/* The same check for what went through stdio; call once at the end. */
+int io_flush(void);
+
+/* Appends `text` with \n \t \r \\ \" \' \xHH replaced by their bytes; other backslashes stay. */
+bool io_unescape(const char *text, struct buf *out);
+/* Appends `text` on one line: control characters and bytes that are no UTF-8 as \n, \t, \r, \\ or
+ * \xHH, and the character `quote` (0: none) behind a backslash. */
+bool io_escape(const char *text, size_t n, char quote, struct buf *out);
+/* Appends `text` with U+FFFD for every maximal part that is no UTF-8; returns the number of such
+ * parts in *bad. */
+bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad);
+
+#endif

@@ -1,0 +1,266 @@
+/* The line reader of `weft chat`. libedit is used when both ends are a terminal; its prompt goes to
+ * standard output, which is nobody's data then. */
+#include "line.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "term.h"
+
+#ifdef HAVE_LIBEDIT
+#include <histedit.h>
+#include <wchar.h>
+#endif
+
+struct line_reader {
+    struct buf line;
+    bool ended;
+    char input[4096]; /* plain reading: bytes read and not yet given out */
+    size_t at, n_input;
+#ifdef HAVE_LIBEDIT
+    EditLine *edit;
+    History *history;
+    const char *prompt;
+    char *file; /* of the history; NULL: none */
+    bool was_empty;
+#endif
+};
+
+#ifdef HAVE_LIBEDIT
+enum { HISTORY_LINES = 1000 };
+
+static char *prompt_of(EditLine *edit)
+{
+    struct line_reader *r = NULL;
+    el_get(edit, EL_CLIENTDATA, &r);
+    /* libedit does not write to it */
+    return (char *)(uintptr_t)r->prompt;
+}
+
+/* libedit's own reader tries again after a signal; Ctrl-C has to end the line. */
+static int read_char(EditLine *edit, wchar_t *out)
+{
+    struct line_reader *r = NULL;
+    mbstate_t state = { 0 };
+    el_get(edit, EL_CLIENTDATA, &r);
+    for (;;) {
+        char byte;
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n == -1 && errno == EINTR) {
+            if (!term_interrupted()) {
+                continue;
+            }
+            const LineInfo *line = el_line(edit);
+            r->was_empty = line->lastchar == line->buffer;
+            return -1;
+        }
+        if (n <= 0) {
+            return (int)n;
+        }
+        size_t used = mbrtowc(out, &byte, 1, &state);
+        if (used == (size_t)-1) {
+            return -1;
+        }
+        if (used != (size_t)-2) {
+            return 1;
+        }
+    }
+}
+
+static void history_open(struct line_reader *r)
+{
+    HistEvent event;
+    const char *home = getenv("HOME");
+    if (home == NULL || home[0] != '/' || asprintf(&r->file, "%s/.weft_history", home) < 0) {
+        r->file = NULL;
+        return;
+    }
+    /* created here, so that it is never readable by others */
+    int fd = open(r->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd == -1) {
+        term_note("weft: no history: cannot open %s: %s", r->file, strerror(errno));
+        free(r->file);
+        r->file = NULL;
+        return;
+    }
+    close(fd);
+    history(r->history, &event, H_LOAD, r->file);
+}
+
+static void edit_open(struct line_reader *r, bool with_file)
+{
+    HistEvent event;
+    if (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1) {
+        return;
+    }
+    /* bytes to characters; the C locale would refuse all that is not ASCII */
+    if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) {
+        setlocale(LC_CTYPE, "C.UTF-8");
+    }
+    r->edit = el_init("weft", stdin, stdout, stderr);
+    if (r->edit == NULL) {
+        return;
+    }
+    el_set(r->edit, EL_CLIENTDATA, r);
+    el_set(r->edit, EL_PROMPT, prompt_of);
+    el_set(r->edit, EL_EDITOR, "emacs");
+    el_set(r->edit, EL_GETCFN, read_char);
+    r->history = history_init();
+    if (r->history != NULL) {
+        history(r->history, &event, H_SETSIZE, HISTORY_LINES);
+        history(r->history, &event, H_SETUNIQUE, 1);
+        el_set(r->edit, EL_HIST, history, r->history);
+        if (with_file) {
+            history_open(r);
+        }
+    }
+}
+
+static void edit_close(struct line_reader *r)
+{
+    HistEvent event;
+    if (r->history != NULL) {
+        if (r->file != NULL) {
+            history(r->history, &event, H_SAVE, r->file);
+        }
+        history_end(r->history);
+    }
+    if (r->edit != NULL) {
+        el_end(r->edit);
+    }
+    free(r->file);
+}
+
+static enum line_result edit_read(struct line_reader *r, const char *prompt)
+{
+    HistEvent event;
+    int n = 0;
+    r->prompt = prompt;
+    r->was_empty = false;
+    const char *line = el_gets(r->edit, &n);
+    if (term_interrupted()) {
+        el_reset(r->edit);
+        puts("^C");
+        return r->was_empty ? LINE_LEAVE : LINE_INTERRUPTED;
+    }
+    if (line == NULL || n <= 0) {
+        puts("");
+        return LINE_END;
+    }
+    if (!buf_add(&r->line, line, (size_t)n)) {
+        term_fail(0, "not enough memory for the line");
+        return LINE_FAILED;
+    }
+    if (r->history != NULL && line[0] != '\n') {
+        history(r->history, &event, H_ENTER, line);
+    }
+    return LINE_OK;
+}
+#endif
+
+struct line_reader *line_open(bool history)
+{
+    struct line_reader *r = calloc(1, sizeof *r);
+    (void)history;
+#ifdef HAVE_LIBEDIT
+    if (r != NULL) {
+        edit_open(r, history);
+    }
+#endif
+    return r;
+}
+
+void line_close(struct line_reader *r)
+{
+    if (r == NULL) {
+        return;
+    }
+#ifdef HAVE_LIBEDIT
+    edit_close(r);
+#endif
+    buf_free(&r->line);
+    free(r);
+}
+
+/* The next bytes of standard input; LINE_OK if there are some. */
+static enum line_result refill(struct line_reader *r)
+{
+    ssize_t n = read(STDIN_FILENO, r->input, sizeof r->input);
+    while (n == -1 && errno == EINTR && !term_interrupted()) {
+        n = read(STDIN_FILENO, r->input, sizeof r->input);
+    }
+    if (n == -1 && errno == EINTR) {
+        return LINE_LEAVE;
+    }
+    if (n == -1) {
+        term_fail(0, "cannot read standard input: %s", strerror(errno));
+        return LINE_FAILED;
+    }
+    r->at = 0;
+    r->n_input = (size_t)n;
+    return n == 0 ? LINE_END : LINE_OK;
+}
+
+static enum line_result plain_read(struct line_reader *r, const char *prompt)
+{
+    if (isatty(STDIN_FILENO) == 1) {
+        fputs(prompt, stderr);
+        fflush(stderr);
+    }
+    while (!r->ended) {
+        if (r->at == r->n_input) {
+            enum line_result got = refill(r);
+            r->ended = got == LINE_END;
+            /* a last line without a newline counts */
+            if (got == LINE_END && r->line.n > 0) {
+                return LINE_OK;
+            }
+            if (got != LINE_OK) {
+                return got;
+            }
+        }
+        const char *start = r->input + r->at;
+        const char *newline = memchr(start, '\n', r->n_input - r->at);
+        size_t n = newline != NULL ? (size_t)(newline - start) + 1 : r->n_input - r->at;
+        if (!buf_add(&r->line, start, n)) {
+            term_fail(0, "not enough memory for the line");
+            return LINE_FAILED;
+        }
+        r->at += n;
+        if (newline != NULL) {
+            return LINE_OK;
+        }
+    }
+    return LINE_END;
+}
+
+enum line_result line_read(struct line_reader *r, const char *prompt, const char **text, size_t *n)
+{
+    enum line_result got;
+    r->line.n = 0;
+    term_on_interrupt(TERM_FLAG);
+#ifdef HAVE_LIBEDIT
+    got = r->edit != NULL ? edit_read(r, prompt) : plain_read(r, prompt);
+#else
+    got = plain_read(r, prompt);
+#endif
+    term_on_interrupt(TERM_KILL);
+    if (got != LINE_OK) {
+        return got;
+    }
+    if (r->line.n > 0 && r->line.data[r->line.n - 1] == '\n') {
+        r->line.data[--r->line.n] = '\0';
+    }
+    if (r->line.n > 0 && r->line.data[r->line.n - 1] == '\r') {
+        r->line.data[--r->line.n] = '\0';
+    }
+    *text = r->line.n > 0 ? r->line.data : "";
+    *n = r->line.n;
+    return LINE_OK;
+}

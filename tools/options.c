@@ -1,0 +1,320 @@
+/* The option table and what goes with it. A new option is one row here and one field in options.h.
+ */
+#include "options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum { ENGINE = CMD_RUN | CMD_CHAT, TEXT = CMD_TOKENIZE | CMD_DETOKENIZE };
+#define NAMES(...) .names = { __VA_ARGS__ }
+#define ROW(k, who, field, what, text)                                                             \
+    .kind = k, .commands = who, .offset = offsetof(struct options, field), .value = what,          \
+    .help = text
+#define INT_MAX_F 2147483647.0
+
+static bool say(struct arg_error *err, const char *text)
+{
+    snprintf(err->text, sizeof err->text, "%s", text);
+    return false;
+}
+
+static bool parse_seed(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    if (strcmp(value, "-1") == 0) {
+        o->seed_given = false;
+        return true;
+    }
+    uint64_t seed = 0;
+    for (const char *c = value; *c != '\0' || c == value; c++) {
+        if (*c < '0' || *c > '9') {
+            return say(
+                err,
+                "expected a whole number from 0 to 18446744073709551615, or -1 for a random one");
+        }
+        if (__builtin_mul_overflow(seed, 10u, &seed) ||
+            __builtin_add_overflow(seed, (uint64_t)(*c - '0'), &seed)) {
+            return say(err, "more than 18446744073709551615");
+        }
+    }
+    o->seed = seed;
+    o->seed_given = true;
+    return true;
+}
+
+static bool parse_stop(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    if (*value == '\0' || strlen(value) > MAX_STOP_BYTES) {
+        return say(err, "a stop string has 1 to 256 bytes");
+    }
+    if (o->n_stops == MAX_STOPS) {
+        return say(err, "at most 16 stop strings");
+    }
+    o->stops[o->n_stops++] = value;
+    return true;
+}
+
+/* TOKEN+BIAS or TOKEN-BIAS; "-inf" bans the token */
+static bool parse_bias(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    char token[16] = "";
+    size_t n = strspn(value, "0123456789");
+    double bias;
+    int64_t id;
+    memcpy(token, value, n < sizeof token ? n : 0);
+    if ((value[n] != '+' && value[n] != '-') || value[n + 1] == '+' || value[n + 1] == '-' ||
+        !args_int(token, &id) || id > INT32_MAX) {
+        return say(err,
+                   "expected TOKEN+BIAS or TOKEN-BIAS with the token's number, such as 15043-1.5");
+    }
+    if (strcmp(value + n, "-inf") == 0) {
+        bias = -(double)INFINITY;
+    } else if (!args_float(value + n, &bias) || fabs(bias) > 1e6) {
+        return say(err, "the bias is a number from -1000000 to 1000000, or -inf to ban the token");
+    }
+    if (o->n_bias == MAX_BIAS) {
+        return say(err, "at most 1024 tokens can be biased");
+    }
+    for (size_t i = 0; i < o->n_bias; i++) {
+        if (o->bias[i].token == (int32_t)id) {
+            return say(err, "this token already has a bias");
+        }
+    }
+    o->bias[o->n_bias++] = (weft_logit_bias){ .token = (int32_t)id, .bias = (float)bias };
+    return true;
+}
+
+// clang-format off
+const struct arg_option option_table[] = {
+    /* the model and the engine */
+    { NAMES("-m", "--model"), ROW(ARG_STRING, ENGINE | TEXT | CMD_INSPECT, model, "FILE",
+      "GGUF file; of a split model the first part") },
+    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, ENGINE, ctx, "N",
+      "longest text in tokens, prompt included; 0 = all the model was trained for"),
+      .otherwise = "4096, or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
+    { NAMES("-b", "--batch-size"), ROW(ARG_INT, ENGINE, batch, "N",
+      "most tokens computed in one step"),
+      .otherwise = "512", .min = 1, .max = 65536 },
+    { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
+      .otherwise = "one per physical core", .min = 1, .max = 4096 },
+    { NAMES("--device"), ROW(ARG_CHOICE, ENGINE, device, "auto|cpu", "where to compute"),
+      .choices = "auto|cpu" },
+    { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE, cpu_isa, "NAME",
+      "CPU kernels: auto, scalar, avx2 or avx512; all give the same text"),
+      .choices = "auto|scalar|avx2|avx512" },
+    { NAMES("--kv"), ROW(ARG_INT, ENGINE, kv, "N",
+      "positions in the KV cache, shared by all sequences"),
+      .otherwise = "what the sequences need", .min = 1, .max = INT_MAX_F },
+    { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | TEXT | CMD_INSPECT, no_mmap, NULL,
+      "read the file into memory instead of mapping it") },
+
+    /* what goes in */
+    { NAMES("-p", "--prompt"), ROW(ARG_STRING, CMD_RUN, prompt, "TEXT",
+      "the prompt; control tokens in it count, except with --chat") },
+    { NAMES("-p", "--prompt"), ROW(ARG_STRING, CMD_TOKENIZE, prompt, "TEXT", "the text") },
+    { NAMES("-f", "--file"), ROW(ARG_STRING, CMD_RUN, file, "FILE",
+      "read the prompt from a file, byte by byte; - is standard input") },
+    { NAMES("-f", "--file"), ROW(ARG_STRING, CMD_TOKENIZE, file, "FILE",
+      "read the text from a file, byte by byte; - is standard input") },
+    { NAMES("-f", "--file"), ROW(ARG_STRING, CMD_DETOKENIZE, file, "FILE",
+      "read the ids from a file; - is standard input") },
+    { NAMES("-e", "--escape"), ROW(ARG_FLAG, CMD_RUN | CMD_TOKENIZE, escape, NULL,
+      "in -p: \\n \\t \\r \\\\ \\\" \\' \\xHH are one byte each") },
+    { NAMES("--chat"), ROW(ARG_FLAG, CMD_RUN, chat, NULL,
+      "the prompt is one message of a user, sent through the chat template") },
+    { NAMES("-sys", "--system-prompt"), ROW(ARG_STRING, ENGINE, system, "TEXT",
+      "system prompt of the chat"), .otherwise = "the template's own" },
+    { NAMES("--chat-template"), ROW(ARG_STRING, ENGINE, template_name, "NAME",
+      "chat template to use"),
+      .otherwise = "the one in the model" },
+    { NAMES("-np", "--parallel"), ROW(ARG_INT, CMD_RUN, parallel, "N",
+      "answer N times at once, with seeds S, S+1, ..."), .min = 1, .max = 1024 },
+
+    /* what comes out */
+    { NAMES("-n", "--predict", "--n-predict"), ROW(ARG_INT, CMD_RUN, n_predict, "N",
+      "most tokens to generate; -1 = until the end of the text, 0 = only compute the prompt"),
+      .min = -1,
+      .max = INT_MAX_F },
+    { NAMES("-n", "--predict", "--n-predict"), ROW(ARG_INT, CMD_CHAT, n_predict, "N",
+      "most tokens of one answer; -1 = until its end"), .min = -1, .max = INT_MAX_F },
+    { NAMES("-r", "--reverse-prompt", "--stop"), ROW(ARG_CUSTOM, ENGINE, stops, "TEXT",
+      "stop when this text appears; may be given 16 times"), .parse = parse_stop },
+    { NAMES("--ignore-eos"), ROW(ARG_FLAG, ENGINE, ignore_end, NULL,
+      "never draw a token that ends the text") },
+    { NAMES("--no-stream"), ROW(ARG_FLAG, CMD_RUN, no_stream, NULL,
+      "write the text in one piece at the end") },
+    { NAMES("--special"), ROW(ARG_FLAG, CMD_RUN | CMD_DETOKENIZE, special, NULL,
+      "write control tokens as text") },
+    { NAMES("--special"), ROW(ARG_FLAG, CMD_TOKENIZE, special, NULL,
+      "control tokens such as <|im_end|> in the text are one token") },
+    { NAMES("--display-prompt"), ROW(ARG_FLAG, CMD_RUN, display_prompt, NULL,
+      "write the prompt before the text") },
+    { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE, quiet, NULL,
+      "nothing on standard error but errors") },
+    { NAMES("--no-history"), ROW(ARG_FLAG, CMD_CHAT, no_history, NULL,
+      "neither read nor write ~/.weft_history") },
+
+    /* how tokens are drawn */
+    { NAMES("-s", "--seed"), ROW(ARG_CUSTOM, ENGINE, seed, "N",
+      "seed of the random numbers; same seed, same text"),
+      .otherwise = "random, shown at the end", .parse = parse_seed },
+    { NAMES("--temp", "--temperature"), ROW(ARG_FLOAT, ENGINE, temperature, "T",
+      "0 = always the most likely token; higher is more varied"), .min = 0, .max = 100 },
+    { NAMES("--top-k"), ROW(ARG_INT, ENGINE, top_k, "N",
+      "draw from the N most likely tokens; 0 = off"),
+      .min = 0,
+      .max = INT_MAX_F },
+    { NAMES("--top-p"), ROW(ARG_FLOAT, ENGINE, top_p, "P",
+      "draw from the most likely tokens that hold P of the probability; 1 = off"),
+      .min = 0, .max = 1,
+      .above_min = true },
+    { NAMES("--min-p"), ROW(ARG_FLOAT, ENGINE, min_p, "P",
+      "drop tokens less likely than P times the most likely one; 0 = off"), .min = 0, .max = 1 },
+    { NAMES("--typical", "--typical-p"), ROW(ARG_FLOAT, ENGINE, typical_p, "P",
+      "locally typical sampling; 1 = off"), .min = 0, .max = 1, .above_min = true },
+    { NAMES("--repeat-penalty"), ROW(ARG_FLOAT, ENGINE, repeat_penalty, "X",
+      "divide the logits of recent tokens; 1 = off"), .min = 0, .max = 1e6, .above_min = true },
+    { NAMES("--repeat-last-n"), ROW(ARG_INT, ENGINE, repeat_last_n, "N",
+      "tokens the penalties look back at; -1 = all, 0 = none"), .min = -1, .max = INT_MAX_F },
+    { NAMES("--presence-penalty"), ROW(ARG_FLOAT, ENGINE, presence_penalty, "X",
+      "subtracted from the logits of recent tokens; 0 = off"), .min = -2, .max = 2 },
+    { NAMES("--frequency-penalty"), ROW(ARG_FLOAT, ENGINE, frequency_penalty, "X",
+      "subtracted once for every time a recent token occurred; 0 = off"), .min = -2, .max = 2 },
+    { NAMES("-l", "--logit-bias"), ROW(ARG_CUSTOM, ENGINE, bias, "TOKEN+BIAS",
+      "change a token's logit; TOKEN-BIAS lowers it, TOKEN-inf bans it; may be repeated"),
+      .parse = parse_bias },
+
+    /* tokenize, inspect, help */
+    { NAMES("--ids"), ROW(ARG_FLAG, CMD_TOKENIZE, ids, NULL, "only the ids, on one line") },
+    { NAMES("--count"), ROW(ARG_FLAG, CMD_TOKENIZE, count, NULL, "only the number of tokens") },
+    { NAMES("--bos"), ROW(ARG_FLAG, CMD_TOKENIZE, bos, NULL,
+      "start with BOS if the model wants it") },
+    { NAMES("--json"), ROW(ARG_FLAG, CMD_INSPECT, json, NULL, "one JSON object with everything") },
+    { NAMES("--keys"), ROW(ARG_FLAG, CMD_INSPECT, keys, NULL, "only the metadata") },
+    { NAMES("--tensors"), ROW(ARG_FLAG, CMD_INSPECT, tensors, NULL, "only the tensors") },
+    { NAMES("--full"), ROW(ARG_FLAG, CMD_INSPECT, full, NULL, "arrays and texts in full length") },
+    { NAMES("--no-check"), ROW(ARG_FLAG, CMD_INSPECT, no_check, NULL,
+      "do not try to open the file as a model") },
+    { NAMES("--man"), ROW(ARG_FLAG, CMD_HELP, man, NULL, "the manual page, in roff") },
+    { .names = { NULL } },
+};
+// clang-format on
+
+void options_init(struct options *o)
+{
+    const weft_sampling s = WEFT_SAMPLING_INIT;
+    memset(o, 0, sizeof *o);
+    o->ctx = -1;
+    o->n_predict = -1;
+    o->parallel = 1;
+    /* the shortest decimals that are these floats, so that the help shows 0.95 and not 0.949999988
+     */
+    char text[32];
+    const float from[] = { s.temperature, s.top_p, s.min_p, s.typical_p, s.repeat_penalty };
+    double *to[] = { &o->temperature, &o->top_p, &o->min_p, &o->typical_p, &o->repeat_penalty };
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        snprintf(text, sizeof text, "%.6g", (double)from[i]);
+        *to[i] = strtod(text, NULL);
+    }
+    o->frequency_penalty = (double)s.frequency_penalty;
+    o->presence_penalty = (double)s.presence_penalty;
+    o->top_k = s.top_k;
+    o->repeat_last_n = s.repeat_last_n;
+}
+
+static bool known_template(const char *name, struct arg_error *err)
+{
+    size_t n = (size_t)snprintf(err->text, sizeof err->text,
+                                "option --chat-template: '%.60s' is unknown; known are", name);
+    for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
+        if (strcmp(weft_chat_template_name(i), name) == 0) {
+            return true;
+        }
+        if (n < sizeof err->text) {
+            n += (size_t)snprintf(err->text + n, sizeof err->text - n, " %s",
+                                  weft_chat_template_name(i));
+        }
+    }
+    return false;
+}
+
+bool options_check(const struct options *o, unsigned command, struct arg_error *err)
+{
+    bool runs = (command & ENGINE) != 0;
+    if (o->model == NULL && (command & (ENGINE | TEXT)) != 0) {
+        return say(err, "no model; name one with -m FILE");
+    }
+    if (o->prompt != NULL && o->file != NULL) {
+        return say(err, "-p and -f contradict each other; give one of them");
+    }
+    if (command == CMD_RUN && !o->chat && (o->system != NULL || o->template_name != NULL)) {
+        return say(err, o->system != NULL ? "-sys needs --chat" : "--chat-template needs --chat");
+    }
+    if (o->escape && o->prompt == NULL) {
+        return say(err, "-e needs -p; the bytes of a file are taken as they are");
+    }
+    if (o->ids && o->count) {
+        return say(err, "--ids and --count contradict each other");
+    }
+    bool penalises =
+        o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0;
+    if (runs && penalises && o->repeat_last_n == 0) {
+        return say(err, "a penalty needs tokens to look back at, and --repeat-last-n is 0");
+    }
+    if (o->kv > 0 && o->ctx > o->kv) {
+        return say(err, "--kv is smaller than -c; one sequence could not hold its text");
+    }
+    return o->template_name == NULL || known_template(o->template_name, err);
+}
+
+void options_seed(struct options *o)
+{
+    uint32_t random;
+    if (o->seed_given) {
+        return;
+    }
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        random = (uint32_t)t.tv_nsec ^ (uint32_t)t.tv_sec;
+    }
+    o->seed = random;
+}
+
+weft_sampling options_sampling(const struct options *o)
+{
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    s.temperature = (float)o->temperature;
+    s.top_k = (int32_t)o->top_k;
+    s.top_p = (float)o->top_p;
+    s.min_p = (float)o->min_p;
+    s.typical_p = (float)o->typical_p;
+    s.repeat_penalty = (float)o->repeat_penalty;
+    s.frequency_penalty = (float)o->frequency_penalty;
+    s.presence_penalty = (float)o->presence_penalty;
+    s.repeat_last_n = (int32_t)o->repeat_last_n;
+    s.seed = o->seed;
+    s.ignore_end = o->ignore_end;
+    s.bias = o->bias;
+    s.n_bias = o->n_bias;
+    return s;
+}
+
+weft_engine_params options_engine(const struct options *o)
+{
+    static const char *const devices[] = { "auto", "cpu" };
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    p.device = devices[o->device];
+    p.cpu_isa = (weft_cpu_isa)o->cpu_isa;
+    p.n_ctx = o->ctx < 0 ? 0 : o->ctx == 0 ? WEFT_CTX_MODEL : (size_t)o->ctx;
+    p.n_kv = (size_t)o->kv;
+    p.n_batch = (size_t)o->batch;
+    p.n_threads = (size_t)o->threads;
+    return p;
+}

@@ -1,0 +1,57 @@
+/* Every option of every sub-command, once: the table that parses them, documents them and holds
+ * their defaults, and the checks and conversions that several sub-commands share. */
+#ifndef WEFT_OPTIONS_H
+#define WEFT_OPTIONS_H
+
+#include "args.h"
+#include "weft.h"
+
+enum {
+    CMD_RUN = 1u,
+    CMD_CHAT = 2u,
+    CMD_TOKENIZE = 4u,
+    CMD_DETOKENIZE = 8u,
+    CMD_INSPECT = 16u,
+    CMD_HELP = 32u,
+    CMD_VERSION = 64u
+};
+
+enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
+
+struct options {
+    const char *model;
+    bool no_mmap;
+    size_t device, cpu_isa;          /* indices into the choices of the table */
+    int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
+    const char *prompt, *file, *system, *template_name;
+    bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
+    int64_t n_predict, parallel; /* n_predict -1: until the end */
+    double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
+        presence_penalty;
+    int64_t top_k, repeat_last_n;
+    uint64_t seed;
+    bool seed_given;
+    const char *stops[MAX_STOPS];
+    size_t n_stops;
+    weft_logit_bias bias[MAX_BIAS];
+    size_t n_bias;
+    bool no_history;
+    bool ids, bos, count;
+    bool json, keys, tensors, full, no_check;
+    bool man;
+};
+
+extern const struct arg_option option_table[];
+
+/* All defaults; the sampling ones come from WEFT_SAMPLING_INIT. */
+void options_init(struct options *o);
+/* What one option cannot see: contradictions, and values the library must know (template names). */
+bool options_check(const struct options *o, unsigned command, struct arg_error *err);
+
+/* A random seed unless one was given. */
+void options_seed(struct options *o);
+/* The sampling the options describe; borrows o->bias. */
+weft_sampling options_sampling(const struct options *o);
+weft_engine_params options_engine(const struct options *o);
+
+#endif

@@ -1,0 +1,148 @@
+/* Opening models and engines for the sub-commands, and calls of the library that return arrays. */
+#include "session.h"
+
+#include <stdlib.h>
+
+#include "term.h"
+
+static void on_log(void *user, weft_log_level level, const char *text)
+{
+    const struct session *s = user;
+    if (level == WEFT_LOG_WARN && !s->quiet) {
+        term_note("weft: %s", text);
+    } else if (level == WEFT_LOG_INFO) {
+        term_progress("%s", text);
+    }
+}
+
+int session_model(struct session *s, const struct options *o, bool vocab_only)
+{
+    weft_error err = { 0 };
+    weft_model_params p = WEFT_MODEL_PARAMS_INIT;
+    s->quiet = o->quiet;
+    p.vocab_only = vocab_only;
+    p.no_mmap = o->no_mmap;
+    p.log = on_log;
+    p.log_user = s;
+    term_progress("loading %s", o->model);
+    weft_status status = weft_model_open(o->model, &p, &s->model, &err);
+    if (status != WEFT_OK) {
+        int code = term_status(status, &err);
+        return status == WEFT_E_IO ? EXIT_MODEL : code;
+    }
+    s->info.size = sizeof s->info;
+    status = weft_model_get_info(s->model, &s->info, &err);
+    term_progress_clear();
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
+size_t session_n_ctx(const struct session *s, const struct options *o)
+{
+    size_t trained = s->info.n_ctx_train;
+    if (o->ctx > 0) {
+        return (size_t)o->ctx;
+    }
+    return o->ctx == 0 || (trained > 0 && trained < 4096) ? trained : 4096;
+}
+
+int session_engine(struct session *s, const struct options *o, size_t n_kv)
+{
+    weft_error err = { 0 };
+    weft_engine_params p = options_engine(o);
+    if (n_kv > 0) {
+        p.n_kv = n_kv;
+    }
+    term_progress("opening the engine");
+    weft_status status = weft_engine_open(s->model, &p, &s->engine, &err);
+    term_progress_clear();
+    if (status != WEFT_OK) {
+        int code = term_status(status, &err);
+        /* here it is the device or the instruction set that is unsupported, not the model */
+        return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
+    }
+    return EXIT_OK;
+}
+
+void session_close(struct session *s)
+{
+    weft_engine_release(&s->engine);
+    weft_model_release(&s->model);
+}
+
+static bool ids_reserve(struct ids *ids, size_t cap)
+{
+    if (cap <= ids->cap) {
+        return true;
+    }
+    int32_t *at = cap > SIZE_MAX / sizeof *at ? NULL : realloc(ids->at, cap * sizeof *at);
+    if (at == NULL) {
+        return false;
+    }
+    ids->at = at;
+    ids->cap = cap;
+    return true;
+}
+
+bool ids_add(struct ids *ids, int32_t id)
+{
+    if (ids->n == ids->cap && !ids_reserve(ids, ids->cap * 2 + 64)) {
+        return false;
+    }
+    ids->at[ids->n++] = id;
+    return true;
+}
+
+static int no_memory(const char *what)
+{
+    return term_fail(EXIT_MEMORY, "not enough memory for %s", what);
+}
+
+int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
+                     struct ids *out)
+{
+    weft_error err = { 0 };
+    /* a token stands for at least one byte, so the first try nearly always fits */
+    size_t needed = n + 16;
+    weft_status status = WEFT_E_BUFFER;
+    while (status == WEFT_E_BUFFER) {
+        if (!ids_reserve(out, needed)) {
+            return no_memory("the tokens of the prompt");
+        }
+        status = weft_tokenize(s->model, text, n, flags, out->at, out->cap, &needed, &err);
+    }
+    out->n = status == WEFT_OK ? needed : 0;
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
+int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
+                        const weft_chat_params *params, struct ids *out)
+{
+    weft_error err = { 0 };
+    size_t needed = 256;
+    weft_status status = WEFT_E_BUFFER;
+    while (status == WEFT_E_BUFFER) {
+        if (!ids_reserve(out, needed)) {
+            return no_memory("the tokens of the conversation");
+        }
+        status = weft_chat_tokens(s->model, messages, n, params, out->at, out->cap, &needed, &err);
+    }
+    out->n = status == WEFT_OK ? needed : 0;
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
+int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
+                       struct buf *out)
+{
+    weft_error err = { 0 };
+    size_t needed = 0;
+    weft_status status = weft_detokenize(model, ids, n, flags, NULL, 0, &needed, &err);
+    if (status == WEFT_E_BUFFER) {
+        if (!buf_reserve(out, needed)) {
+            return no_memory("the text of the tokens");
+        }
+        status = weft_detokenize(model, ids, n, flags, out->data + out->n, needed, &needed, &err);
+        out->n += status == WEFT_OK ? needed : 0;
+        out->data[out->n] = '\0';
+    }
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}

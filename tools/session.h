@@ -1,0 +1,38 @@
+/* What `run`, `chat` and `tokenize` do alike: open the model and the engine the options describe,
+ * turn text into ids and ids into text. Functions print what fails and return the exit code. */
+#ifndef WEFT_SESSION_H
+#define WEFT_SESSION_H
+
+#include "io.h"
+#include "options.h"
+#include "weft.h"
+
+struct session {
+    weft_model *model;
+    weft_engine *engine;
+    weft_model_info info;
+    bool quiet;
+};
+
+struct ids {
+    int32_t *at;
+    size_t n, cap;
+};
+
+int session_model(struct session *s, const struct options *o, bool vocab_only);
+/* n_kv 0: as the options say. */
+int session_engine(struct session *s, const struct options *o, size_t n_kv);
+void session_close(struct session *s);
+/* The context length the engine will have, before it is there. */
+size_t session_n_ctx(const struct session *s, const struct options *o);
+
+bool ids_add(struct ids *ids, int32_t id);
+int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
+                     struct ids *out);
+int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
+                        const weft_chat_params *params, struct ids *out);
+/* Appends the bytes of the ids. */
+int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
+                       struct buf *out);
+
+#endif

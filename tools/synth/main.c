@@ -1,0 +1,111 @@
+/* weft-synth: writes a model of real shape and random weights, for benchmarks and tests where no
+ * download is possible. Exit codes: 0 written, 1 failed, 2 wrong usage. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "quant.h"
+#include "synth/synth.h"
+
+static void usage(FILE *f)
+{
+    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N]\n"
+          "\n"
+          "Writes a GGUF model with the shape of a real one, random weights and a generated\n"
+          "vocabulary. It is as fast and as large as the real model, but talks nonsense.\n"
+          "\n"
+          "  --like MODEL   one of:",
+          f);
+    for (size_t i = 0; synth_preset_name(i) != NULL; i++) {
+        fprintf(f, "%s%s", i % 5 == 0 ? "\n                   " : " ", synth_preset_name(i));
+    }
+    fputs(
+        "\n  --type TYPE    q4_k_m (default; the mix of llama.cpp), or one type for all matrices:",
+        f);
+    for (size_t i = 0; quant_at(i) != NULL; i++) {
+        fprintf(f, "%s%s", i % 8 == 0 ? "\n                   " : " ", quant_at(i)->name);
+    }
+    fputs("\n  -o FILE        where to write it\n"
+          "  --seed N       of the weights (default 1); same seed, same file\n"
+          "  -h, --help     this text\n",
+          f);
+}
+
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "weft-synth: %s%s\nTry 'weft-synth --help'.\n", what, value);
+    return 2;
+}
+
+struct args {
+    const char *like, *type, *out, *seed;
+};
+
+/* The place where the value of an option goes, NULL if there is no such option. */
+static const char **slot(struct args *a, const char *option)
+{
+    return strcmp(option, "--like") == 0   ? &a->like
+           : strcmp(option, "--type") == 0 ? &a->type
+           : strcmp(option, "--seed") == 0 ? &a->seed
+           : strcmp(option, "-o") == 0     ? &a->out
+                                           : NULL;
+}
+
+static int write_it(const struct synth_spec *spec, const char *out)
+{
+    weft_error err = { 0 };
+    struct timespec start, end;
+    struct stat st;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    if (synth_write(spec, out, &err) != WEFT_OK || stat(out, &st) != 0) {
+        fprintf(stderr, "weft-synth: %s\n", err.message);
+        return err.code == WEFT_E_ARG ? 2 : 1;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double s = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) * 1e-9;
+    double mb = (double)st.st_size / 1e6;
+    printf("%s: %s %s, %.1f MB in %.1f s (%.0f MB/s)\n", out, spec->name, spec->type_mix, mb, s,
+           mb / s);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = { 0 };
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            usage(stdout);
+            return 0;
+        }
+        const char **value = slot(&a, argv[i]);
+        if (value == NULL) {
+            return wrong("unknown option ", argv[i]);
+        }
+        if (i + 1 == argc) {
+            return wrong("a value is missing after ", argv[i]);
+        }
+        *value = argv[++i];
+    }
+    struct synth_spec spec;
+    if (a.like == NULL || a.out == NULL) {
+        return wrong("--like and -o are needed", "");
+    }
+    if (!synth_preset(a.like, &spec)) {
+        return wrong("there is no model ", a.like);
+    }
+    if (a.type != NULL) {
+        spec.type_mix = a.type;
+    }
+    if (a.seed != NULL) {
+        char *end;
+        errno = 0;
+        spec.seed = strtoull(a.seed, &end, 10);
+        if (errno != 0 || *end != '\0' || a.seed[0] < '0' || a.seed[0] > '9') {
+            return wrong("--seed needs a number, not ", a.seed);
+        }
+    }
+    return write_it(&spec, a.out);
+}

@@ -1,0 +1,150 @@
+/* Standard error, signals and the clock. The state here is the process's own: one terminal, one
+ * Ctrl-C. */
+#include "term.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t mode_now = TERM_KILL;
+static bool progress_wanted, progress_shown;
+
+static void on_sigint(int signal_number)
+{
+    (void)signal_number;
+    interrupts = interrupts < 2 ? interrupts + 1 : 2;
+    if (mode_now == TERM_KILL || (mode_now == TERM_FLAG_ONCE && interrupts > 1)) {
+        _exit(EXIT_INTERRUPTED);
+    }
+}
+
+void term_open(void)
+{
+    /* a file opened later must not become standard output by chance; writing to this one fails, as
+     * it should */
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) == -1) {
+            (void)!open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+    struct sigaction old, new = { .sa_handler = on_sigint };
+    /* no SA_RESTART: a read that waits for the user must return */
+    if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        sigaction(SIGINT, &new, NULL);
+    }
+}
+
+void term_on_interrupt(enum term_mode mode)
+{
+    interrupts = 0;
+    mode_now = mode;
+}
+
+bool term_interrupted(void) { return interrupts != 0; }
+
+static void print_line(const char *fmt, va_list ap)
+{
+    char line[1024];
+    vsnprintf(line, sizeof line, fmt, ap);
+    /* a file name or a prompt may hold escape sequences */
+    for (char *c = line; *c != '\0'; c++) {
+        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+    term_progress_clear();
+    fprintf(stderr, "%s\n", line);
+}
+
+int term_fail(int exit_code, const char *fmt, ...)
+{
+    char prefixed[256];
+    va_list ap;
+    snprintf(prefixed, sizeof prefixed, "weft: %s", fmt);
+    va_start(ap, fmt);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    print_line(prefixed, ap);
+#pragma GCC diagnostic pop
+    va_end(ap);
+    return exit_code;
+}
+
+void term_note(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    print_line(fmt, ap);
+    va_end(ap);
+}
+
+int term_usage(const char *command, const char *message)
+{
+    term_note("weft %s: %s\ntry: weft help %s", command, message, command);
+    return EXIT_USAGE;
+}
+
+int term_status(weft_status status, const weft_error *err)
+{
+    term_fail(0, "%s", err->message[0] != '\0' ? err->message : weft_status_name(status));
+    switch (status) {
+    case WEFT_OK: return EXIT_OK;
+    case WEFT_E_ARG: return EXIT_USAGE;
+    case WEFT_E_FORMAT:
+    case WEFT_E_UNSUPPORTED: return EXIT_MODEL;
+    case WEFT_E_NOMEM:
+    case WEFT_E_DEVMEM:
+    case WEFT_E_KV_FULL: return EXIT_MEMORY;
+    case WEFT_E_CANCELLED: return EXIT_INTERRUPTED;
+    default: return EXIT_RUNTIME;
+    }
+}
+
+void term_progress_on(void) { progress_wanted = isatty(STDERR_FILENO) == 1; }
+
+void term_progress(const char *fmt, ...)
+{
+    char line[160];
+    va_list ap;
+    if (!progress_wanted) {
+        return;
+    }
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    for (char *c = line; *c != '\0'; c++) {
+        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+    }
+    fprintf(stderr, "\r\033[K%.78s", line);
+    fflush(stderr);
+    progress_shown = true;
+}
+
+void term_progress_clear(void)
+{
+    if (progress_shown) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+        progress_shown = false;
+    }
+}
+
+double term_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+uint64_t term_peak_bytes(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
