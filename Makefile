@@ -191,7 +191,7 @@ help:
 
 # Allocation failures are injected by wrapping the allocator at link time.
 $(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
-    -Wl,--wrap=strdup,--wrap=pthread_create
+    -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -74,7 +74,7 @@ struct backend_ops {
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
-    /* Copies a page of the KV pool, in every layer. */
+    /* Copies a page of the KV pool, in every layer. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
     void (*info)(const struct backend *, struct backend_info *);
     void (*close)(struct backend *);

@@ -14,12 +14,7 @@
 
 /* First word of a live handle; cleared on release, so that most stale or mixed-up handles are
  * refused. */
-enum {
-    MODEL_MAGIC = 0x6c65646d,
-    ENGINE_MAGIC = 0x6e69676e,
-    SEQ_MAGIC = 0x71657377,
-    FILE_MAGIC = 0x656c6977
-};
+enum { MODEL_MAGIC = 0x6c65646d, ENGINE_MAGIC = 0x6e69676e, SEQ_MAGIC = 0x71657377 };
 
 struct weft_model {
     uint32_t magic;

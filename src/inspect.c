@@ -20,9 +20,12 @@ static const struct gguf *live(const weft_file *file)
     return file != NULL && file->magic == FILE_MAGIC ? file->g : NULL;
 }
 
-static weft_status bad_handle(weft_error *err)
+/* What is wrong with a handle that is not live. */
+static weft_status bad_handle(const weft_file *file, weft_error *err)
 {
-    return error_set(err, WEFT_E_HANDLE, "not an open weft_file");
+    return file == NULL ? error_set(err, WEFT_E_ARG, "the file is NULL")
+                        : error_set(err, WEFT_E_HANDLE,
+                                    "this is no live file handle; it is of another type");
 }
 
 weft_status weft_file_open(const char *path, weft_file **out, weft_error *err)
@@ -95,7 +98,7 @@ weft_status weft_file_key(const weft_file *file, size_t i, weft_key_info *out, w
 {
     const struct gguf *g = live(file);
     if (g == NULL) {
-        return bad_handle(err);
+        return bad_handle(file, err);
     }
     if (out == NULL) {
         return error_set(err, WEFT_E_ARG, "weft_file_key: out is NULL");
@@ -114,7 +117,7 @@ weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *
 {
     const struct gguf *g = live(file);
     if (g == NULL) {
-        return bad_handle(err);
+        return bad_handle(file, err);
     }
     if (out == NULL) {
         return error_set(err, WEFT_E_ARG, "weft_file_tensor: out is NULL");
@@ -177,7 +180,7 @@ weft_status weft_file_value(const weft_file *file, size_t i, size_t j, char *dst
 {
     const struct gguf *g = live(file);
     if (g == NULL) {
-        return bad_handle(err);
+        return bad_handle(file, err);
     }
     if (dst == NULL && cap > 0) {
         return error_set(err, WEFT_E_ARG, "weft_file_value: dst is NULL, but cap is %zu", cap);

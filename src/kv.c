@@ -44,20 +44,32 @@ static void drop(struct kv_pool *pool, uint32_t page)
     }
 }
 
+/* Pages [first, end) of the table that other sequences use too. */
+static size_t count_shared(const struct kv_pool *pool, const struct kv_table *t, size_t first,
+                           size_t end)
+{
+    size_t n = 0;
+    for (size_t i = first; i < t->n && i < end; i++) {
+        n += pool->refs[t->pages[i]] > 1;
+    }
+    return n;
+}
+
+static weft_status pool_full(const struct kv_pool *pool, size_t need, size_t have, weft_error *err)
+{
+    return error_set(err, WEFT_E_KV_FULL,
+                     "the KV pool is full: %zu pages of %d positions are needed, %zu of %zu are "
+                     "free; release or rewind a sequence, or open the engine with a larger n_kv",
+                     need, KV_PAGE, have, pool->n_pages);
+}
+
 weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, size_t to,
                        weft_error *err)
 {
     size_t first = from / KV_PAGE, n = pages_for(to);
-    size_t need = n > t->n ? n - t->n : 0;
-    for (size_t i = first; i < t->n && i < n; i++) {
-        need += pool->refs[t->pages[i]] > 1;
-    }
+    size_t need = (n > t->n ? n - t->n : 0) + count_shared(pool, t, first, n);
     if (need > pool->n_free) {
-        return error_set(err, WEFT_E_KV_FULL,
-                         "the KV pool is full: %zu pages of %d positions are needed, %zu of %zu "
-                         "are free; release or "
-                         "rewind a sequence, or open the engine with a larger n_kv",
-                         need, KV_PAGE, pool->n_free, pool->n_pages);
+        return pool_full(pool, need, pool->n_free, err);
     }
     if (!mem_reserve(&t->pages, &t->cap, n, sizeof *t->pages)) {
         return error_nomem(err, "a page table", n * sizeof *t->pages);
@@ -79,6 +91,21 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
         t->pages[t->n++] = take(pool);
     }
     return WEFT_OK;
+}
+
+weft_status kv_rewind(struct kv_pool *pool, struct kv_table *t, size_t from, size_t n,
+                      weft_error *err)
+{
+    size_t keep = pages_for(n), have = pool->n_free;
+    size_t need = count_shared(pool, t, from / KV_PAGE, keep);
+    for (size_t i = keep; i < t->n; i++) {
+        have += pool->refs[t->pages[i]] == 1;
+    }
+    if (need > have) {
+        return pool_full(pool, need, have, err);
+    }
+    kv_trim(pool, t, n);
+    return kv_reserve(pool, t, from, n, err);
 }
 
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n)

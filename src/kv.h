@@ -26,6 +26,10 @@ void kv_close(struct kv_pool *pool);
  * or nothing; WEFT_E_KV_FULL gives need and have. */
 weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, size_t to,
                        weft_error *err);
+/* Gives back the pages past the first n positions, and makes [from, n) writable: as kv_reserve(),
+ * with the pages given back at hand. Nothing changes when the pool is too full for that. */
+weft_status kv_rewind(struct kv_pool *pool, struct kv_table *t, size_t from, size_t n,
+                      weft_error *err);
 /* Gives back the pages past the first n positions. */
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n);
 /* dst (empty) shares the pages of src that hold the first n positions. */

@@ -25,6 +25,9 @@ static weft_status enter(struct weft_seq *seq, weft_error *err)
 
 static weft_status leave(struct weft_seq *seq, weft_status status)
 {
+    if (status == WEFT_E_DEVICE_LOST) {
+        seq->engine->lost = true;
+    }
     pthread_mutex_unlock(&seq->engine->lock);
     atomic_flag_clear(&seq->busy);
     return status;
@@ -357,12 +360,8 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
                          q->tokens.n);
     }
     size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
-    /* the page written next may be shared: get a private one while everything can still be left as
-     * it was */
-    if (n > 0) {
-        TRY(kv_reserve(pool, &q->kv, done, n, err));
-    }
-    kv_trim(pool, &q->kv, n);
+    /* the last page kept may be shared, and is written next */
+    TRY(kv_rewind(pool, &q->kv, done, n, err));
     q->tokens.n = n;
     q->n_done = done;
     seq->fresh = false;

@@ -391,7 +391,7 @@ static void test_weft_file(void **state)
     assert_int_equal(weft_file_open(scratch_path("absent"), &f, &err), WEFT_E_IO);
     assert_null(f);
     assert_int_equal(weft_file_n_keys(NULL), 0);
-    assert_int_equal(weft_file_key(NULL, 0, &k, &err), WEFT_E_HANDLE);
+    assert_int_equal(weft_file_key(NULL, 0, &k, &err), WEFT_E_ARG);
     assert_int_equal(weft_file_open(write_values(3), &f, &err), WEFT_OK);
     assert_int_equal(weft_file_version(f), 3);
     assert_int_equal(weft_file_n_parts(f), 1);

@@ -285,6 +285,32 @@ static void test_kv_full(void **state)
 }
 
 /* A fork whose waiting tokens need pages of their own, when there are none. */
+/* The pool is full, but the rewind itself frees the page that it needs. */
+static void test_kv_full_rewind(void **state)
+{
+    (void)state;
+    struct rig r = open_tiny(256, 4 * PAGE);
+    int32_t tokens[256];
+    rig_tokens(&r, 1, tokens, 256);
+    weft_seq *a = rig_fed(&r, tokens, 2 * PAGE + 9), *b = NULL, *c = NULL;
+    OK(weft_seq_fork(a, &b, E));
+    OK(weft_seq_append(b, tokens, 1, E));
+    assert_int_equal(rig_free(&r), 0);
+    OK(weft_seq_rewind(b, PAGE + 3, E));
+    assert_int_equal(rig_free(&r), 0);
+    rig_compute(&r, b);
+    /* all pages of this one are shared, so that it frees none: refused, and all is as before */
+    OK(weft_seq_fork(a, &c, E));
+    FAILS(WEFT_E_KV_FULL, weft_seq_rewind(c, PAGE + 3, E));
+    assert_int_equal(weft_seq_len(c), 2 * PAGE + 9);
+    assert_int_equal(weft_seq_pending(c), 0);
+    weft_seq_release(&a);
+    weft_seq_release(&c);
+    rig_check(&r, b, tokens, PAGE + 3, "the rewound fork");
+    weft_seq_release(&b);
+    rig_close(&r);
+}
+
 static void test_kv_full_fork(void **state)
 {
     (void)state;
@@ -534,10 +560,11 @@ int main(void)
         cmocka_unit_test(test_fork),         cmocka_unit_test(test_fork_after_next),
         cmocka_unit_test(test_fork_pages),   cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_rewind_fork),  cmocka_unit_test(test_kv_full),
-        cmocka_unit_test(test_kv_full_fork), cmocka_unit_test(test_ctx_full),
-        cmocka_unit_test(test_end),          cmocka_unit_test(test_ignore_end),
-        cmocka_unit_test(test_stop),         cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_states),       cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_kv_full_fork), cmocka_unit_test(test_kv_full_rewind),
+        cmocka_unit_test(test_ctx_full),     cmocka_unit_test(test_end),
+        cmocka_unit_test(test_ignore_end),   cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_seeds),        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

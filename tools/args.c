@@ -83,7 +83,7 @@ static size_t distance(const char *a, const char *b)
 const char *args_nearest(const char *word, const char *const *words, size_t n)
 {
     /* a third of the word may be wrong; more than that is another word */
-    size_t best = strlen(word) / 3 + 1;
+    size_t best = strlen(word) < 4 ? 1 : strlen(word) / 3 + 1;
     const char *found = NULL;
     for (size_t i = 0; i < n; i++) {
         size_t d = distance(word, words[i]);

@@ -29,10 +29,18 @@ struct chat_command {
 
 static int do_help(struct chat *c, const char *argument);
 
+static int started_over(int code)
+{
+    if (code == EXIT_OK) {
+        term_note("started over");
+    }
+    return code;
+}
+
 static int do_clear(struct chat *c, const char *argument)
 {
     (void)argument;
-    return talk_restart(&c->talk, NULL);
+    return started_over(talk_restart(&c->talk, NULL));
 }
 
 static int do_undo(struct chat *c, const char *argument)
@@ -62,7 +70,7 @@ static int do_retry(struct chat *c, const char *argument)
 
 static int do_system(struct chat *c, const char *argument)
 {
-    return talk_restart(&c->talk, argument);
+    return started_over(talk_restart(&c->talk, argument));
 }
 
 static int do_set(struct chat *c, const char *argument)
@@ -138,8 +146,7 @@ static int do_help(struct chat *c, const char *argument)
         const struct chat_command *k = &chat_commands[i];
         term_note("%-8s %-11s %s", k->name, k->argument != NULL ? k->argument : "", k->help);
     }
-    term_note(
-        "A line that ends with \\ goes on in the next; so does all between two lines of \"\"\".");
+    term_note("A message goes on after a line that ends with \\, and between two lines of \"\"\".");
     return EXIT_OK;
 }
 
@@ -191,6 +198,11 @@ static enum next read_block(struct chat *c, struct buf *text, const char *line, 
         enum line_result got = line_read(c->lines, "... ", &line, &n);
         if (got == LINE_INTERRUPTED || got == LINE_LEAVE) {
             text->n = 0;
+            return NEXT_MESSAGE;
+        }
+        if (got == LINE_END && text->n > 0) {
+            /* the end of the input closes the block too; nothing is dropped silently */
+            text->data[--text->n] = '\0';
             return NEXT_MESSAGE;
         }
         if (got != LINE_OK) {

@@ -7,7 +7,7 @@
 #include "commands.h"
 #include "io.h"
 
-enum { WIDTH = 100, INDENT = 36 };
+enum { WIDTH = 80, INDENT = 32 };
 
 static const char exit_codes[] =
     "0 success, 1 run-time error, 2 wrong usage, 3 model refused, 4 out of memory, "
@@ -120,7 +120,8 @@ int help_command(const struct command *c)
         printf("\nexamples:\n");
         print_lines("  ", c->examples);
     }
-    printf("\nexit codes: %s\n", exit_codes);
+    printf("\nexit codes: ");
+    wrap(exit_codes, strlen(exit_codes), 12, 12);
     free(defaults);
     return io_flush();
 }
@@ -222,11 +223,11 @@ int cmd_help(const struct options *o, int n_args, char **args)
         help_overview(stdout);
         return io_flush();
     }
-    const struct command *c = n_args == 1 ? command_find(args[0]) : NULL;
-    if (c == NULL) {
-        return term_usage("help", n_args == 1 ? "there is no such command" : "takes one command");
+    if (n_args > 1) {
+        return term_usage("help", "takes one command");
     }
-    return help_command(c);
+    const struct command *c = command_find(args[0]);
+    return c != NULL ? help_command(c) : command_unknown(args[0]);
 }
 
 int cmd_version(const struct options *o, int n_args, char **args)

@@ -1,5 +1,6 @@
 /* weft run: one prompt in, text out. Standard output carries the text and nothing else. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -133,6 +134,18 @@ static int show_prompt(const struct run *r)
     return code;
 }
 
+static int too_long(const struct run *r)
+{
+    size_t n_ctx = session_n_ctx(&r->session, r->o), trained = r->session.info.n_ctx_train;
+    char raise[96] = "";
+    if (n_ctx < trained) {
+        snprintf(raise, sizeof raise, ", or raise it with -c, to at most %zu", trained);
+    }
+    return term_fail(EXIT_RUNTIME,
+                     "the prompt has %zu tokens, and the context is %zu; shorten the prompt%s",
+                     r->ids.n, n_ctx, raise);
+}
+
 static int start(struct run *r)
 {
     weft_error err = { 0 };
@@ -151,8 +164,7 @@ static int start(struct run *r)
     r->figures.started = term_seconds();
     weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
     if (status == WEFT_E_CTX_FULL) {
-        term_note("weft: the prompt has %zu tokens; -c sets the context, up to the model's %zu",
-                  r->ids.n, r->session.info.n_ctx_train);
+        return too_long(r);
     }
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
@@ -164,8 +176,9 @@ static int show_texts(const struct run *r, bool streamed)
     for (size_t i = 0; i < r->n_texts && code == EXIT_OK && !streamed; i++) {
         const struct generated *g = &r->texts[i];
         if (r->n_texts > 1 && !r->o->quiet) {
-            term_note("weft: text %zu of %zu; seed %" PRIu64 "; %zu tokens; %s; ids #%08" PRIx32,
-                      i + 1, r->n_texts, r->o->seed + i, g->ids.n, text_end_name[g->end],
+            term_note("weft: text %zu of %zu; seed %" PRIu64
+                      "; %zu tokens; %zu bytes; %s; ids #%08" PRIx32,
+                      i + 1, r->n_texts, r->o->seed + i, g->ids.n, g->text.n, text_end_name[g->end],
                       ids_hash(IDS_HASH_START, g->ids.at, g->ids.n));
         }
         code = io_write(g->text.data, g->text.n);
@@ -192,6 +205,10 @@ static void close_line(const struct run *r)
         }
     }
     if (!r->o->quiet) {
+        const struct buf *last = &r->texts[r->n_texts - 1].text;
+        if (last->n > 0 && last->data[last->n - 1] != '\n') {
+            term_new_line();
+        }
         figures_print(&r->figures, r->o->seed, end, hash);
     }
 }

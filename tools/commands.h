@@ -22,6 +22,7 @@ struct command {
 
 extern const struct command command_table[]; /* ends with a NULL name */
 const struct command *command_find(const char *name);
+int command_unknown(const char *name); /* says so; returns the exit code */
 
 int cmd_run(const struct options *o, int n_args, char **args);
 int cmd_chat(const struct options *o, int n_args, char **args);

@@ -9,8 +9,8 @@
 #include "term.h"
 
 const char *const text_end_name[] = {
-    [TEXT_RUNNING] = "running", [TEXT_END] = "end",     [TEXT_STOP] = "stop",
-    [TEXT_LENGTH] = "length",   [TEXT_LIMIT] = "limit", [TEXT_INTERRUPTED] = "interrupted",
+    [TEXT_RUNNING] = "none",  [TEXT_END] = "end",     [TEXT_STOP] = "stop",
+    [TEXT_LENGTH] = "length", [TEXT_LIMIT] = "limit", [TEXT_INTERRUPTED] = "interrupted",
     [TEXT_FAILED] = "failed",
 };
 
@@ -122,10 +122,10 @@ static int step(weft_engine *engine, struct generated *texts, size_t n,
 {
     weft_error err = { 0 };
     weft_status status = weft_engine_step(engine, NULL, &err);
-    *waiting = 0;
     if (status != WEFT_OK) {
         return term_status(status, &err);
     }
+    *waiting = 0;
     for (size_t i = 0; i < n; i++) {
         *waiting += texts[i].end == TEXT_RUNNING ? weft_seq_pending(texts[i].seq) : 0;
     }
@@ -207,7 +207,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
         code = io_write(texts[0].text.data + shown, texts[0].text.n - shown);
     }
     size_t drawn = count_drawn(texts, n);
-    f->n_prompt += n_prompt;
+    /* an interrupted prompt counts as far as it was computed */
+    f->n_prompt += n_prompt - waiting;
     f->n_generated += drawn;
     f->prefill_s += (prefilled > 0 ? prefilled : now) - start;
     if (first > 0) {

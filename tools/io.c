@@ -88,14 +88,15 @@ static bool write_has_failed;
 
 bool io_failed(void) { return write_has_failed; }
 
-/* A reader that has gone, or a standard output that was never open, is not worth a message. */
+/* A reader that has gone is not worth a message. */
 static int write_failed(int error)
 {
     write_has_failed = true;
-    if (error == EPIPE || error == EBADF) {
+    if (error == EPIPE) {
         return EXIT_RUNTIME;
     }
-    return term_fail(EXIT_RUNTIME, "cannot write to standard output: %s", strerror(error));
+    return term_fail(EXIT_RUNTIME, "cannot write to standard output: %s",
+                     error == EBADF ? "it is closed" : strerror(error));
 }
 
 int io_write(const char *data, size_t n)

@@ -15,6 +15,8 @@
 
 #ifdef HAVE_LIBEDIT
 #include <histedit.h>
+#include <signal.h>
+#include <termios.h>
 #include <wchar.h>
 #endif
 
@@ -43,6 +45,66 @@ static char *prompt_of(EditLine *edit)
     return (char *)(uintptr_t)r->prompt;
 }
 
+/* While a line is edited the terminal is in libedit's mode, which must outlive neither the process
+ * nor a stop (Ctrl-Z). */
+static const int leaving[] = { SIGTSTP, SIGTERM, SIGHUP };
+enum { N_LEAVING = sizeof leaving / sizeof *leaving };
+static struct termios before_edit;
+static struct sigaction default_action[N_LEAVING + 1];
+static volatile sig_atomic_t resumed;
+
+static void on_leave(int signal_number)
+{
+    int error = errno;
+    if (tcgetpgrp(STDIN_FILENO) == getpgrp()) {
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &before_edit);
+    }
+    /* what the signal does by default happens when this handler returns */
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+    errno = error;
+}
+
+static void on_resume(int signal_number)
+{
+    (void)signal_number;
+    resumed = 1;
+}
+
+static void signals_catch(void)
+{
+    struct sigaction leave = { .sa_handler = on_leave }, resume = { .sa_handler = on_resume };
+    resumed = 0;
+    for (int i = 0; i < N_LEAVING; i++) {
+        sigaction(leaving[i], NULL, &default_action[i]);
+        if (default_action[i].sa_handler != SIG_IGN) {
+            sigaction(leaving[i], &leave, NULL);
+        }
+    }
+    sigaction(SIGCONT, &resume, &default_action[N_LEAVING]);
+}
+
+static void signals_restore(void)
+{
+    for (int i = 0; i < N_LEAVING; i++) {
+        sigaction(leaving[i], &default_action[i], NULL);
+    }
+    sigaction(SIGCONT, &default_action[N_LEAVING], NULL);
+}
+
+/* Back after a stop: libedit's mode again, and the line as it was. */
+static void edit_resume(EditLine *edit)
+{
+    struct sigaction leave = { .sa_handler = on_leave };
+    resumed = 0;
+    if (default_action[0].sa_handler != SIG_IGN) {
+        sigaction(SIGTSTP, &leave, NULL);
+    }
+    el_set(edit, EL_PREP_TERM, 0);
+    el_set(edit, EL_PREP_TERM, 1);
+    el_set(edit, EL_REFRESH);
+}
+
 /* libedit's own reader tries again after a signal; Ctrl-C has to end the line. */
 static int read_char(EditLine *edit, wchar_t *out)
 {
@@ -53,6 +115,9 @@ static int read_char(EditLine *edit, wchar_t *out)
         char byte;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n == -1 && errno == EINTR) {
+            if (resumed) {
+                edit_resume(edit);
+            }
             if (!term_interrupted()) {
                 continue;
             }
@@ -65,9 +130,9 @@ static int read_char(EditLine *edit, wchar_t *out)
         }
         size_t used = mbrtowc(out, &byte, 1, &state);
         if (used == (size_t)-1) {
-            return -1;
-        }
-        if (used != (size_t)-2) {
+            /* a byte that is no UTF-8 is left out; -1 would end the chat */
+            state = (mbstate_t){ 0 };
+        } else if (used != (size_t)-2) {
             return 1;
         }
     }
@@ -143,7 +208,12 @@ static enum line_result edit_read(struct line_reader *r, const char *prompt)
     int n = 0;
     r->prompt = prompt;
     r->was_empty = false;
+    /* the window may have changed during the answer */
+    el_resize(r->edit);
+    tcgetattr(STDIN_FILENO, &before_edit);
+    signals_catch();
     const char *line = el_gets(r->edit, &n);
+    signals_restore();
     if (term_interrupted()) {
         el_reset(r->edit);
         puts("^C");

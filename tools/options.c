@@ -102,7 +102,7 @@ const struct arg_option option_table[] = {
       "most tokens computed in one step"),
       .otherwise = "512", .min = 1, .max = 65536 },
     { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
-      .otherwise = "one per physical core", .min = 1, .max = 4096 },
+      .otherwise = "one per physical core", .min = 1, .max = 1024 },
     { NAMES("--device"), ROW(ARG_CHOICE, ENGINE, device, "auto|cpu", "where to compute"),
       .choices = "auto|cpu" },
     { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE, cpu_isa, "NAME",

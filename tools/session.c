@@ -1,6 +1,7 @@
 /* Opening models and engines for the sub-commands, and calls of the library that return arrays. */
 #include "session.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "term.h"
@@ -51,6 +52,13 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
     weft_engine_params p = options_engine(o);
     if (n_kv > 0) {
         p.n_kv = n_kv;
+    }
+    if (o->ctx > 0 && (size_t)o->ctx > s->info.n_ctx_train) {
+        return term_fail(EXIT_USAGE,
+                         "option -c: %" PRId64
+                         " is more than the %zu tokens the model was trained for; ask for at most "
+                         "that",
+                         o->ctx, s->info.n_ctx_train);
     }
     term_progress("opening the engine");
     weft_status status = weft_engine_open(s->model, &p, &s->engine, &err);

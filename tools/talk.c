@@ -61,8 +61,15 @@ static int append(struct talk *t, const int32_t *ids, size_t n)
     if (status == WEFT_OK) {
         return EXIT_OK;
     }
+    if (status == WEFT_E_CTX_FULL) {
+        size_t n_ctx = session_n_ctx(t->session, t->o);
+        return term_fail(EXIT_RUNTIME,
+                         "the message has %zu tokens, and %zu of the context's %zu are left; /undo "
+                         "takes the last exchange back, /clear starts over",
+                         n, n_ctx - weft_seq_len(t->answer.seq), n_ctx);
+    }
     int code = term_status(status, &err);
-    if (status == WEFT_E_CTX_FULL || status == WEFT_E_KV_FULL) {
+    if (status == WEFT_E_KV_FULL) {
         term_note("weft: /clear starts over, /undo takes the last exchange back");
     }
     return code;

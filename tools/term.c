@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,6 +87,15 @@ void term_note(const char *fmt, ...)
     va_end(ap);
 }
 
+void term_new_line(void)
+{
+    struct stat out, log;
+    if (isatty(STDOUT_FILENO) != 1 && fstat(STDOUT_FILENO, &out) == 0 &&
+        fstat(STDERR_FILENO, &log) == 0 && out.st_dev == log.st_dev && out.st_ino == log.st_ino) {
+        fputc('\n', stderr);
+    }
+}
+
 int term_usage(const char *command, const char *message)
 {
     term_note("weft %s: %s\ntry: weft help %s", command, message, command);
@@ -122,7 +133,10 @@ void term_progress(const char *fmt, ...)
     for (char *c = line; *c != '\0'; c++) {
         *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
     }
-    fprintf(stderr, "\r\033[K%.78s", line);
+    /* a line that wraps cannot be overwritten */
+    struct winsize size = { 0 };
+    int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+    fprintf(stderr, "\r\033[K%.*s", width - 1, line);
     fflush(stderr);
     progress_shown = true;
 }

@@ -29,6 +29,10 @@ int term_usage(const char *command, const char *message);
 /* The error of a library call. Returns the exit code that belongs to it. */
 int term_status(weft_status status, const weft_error *err);
 
+/* Ends the line on standard error if standard output has left it open in the same file or pipe; on
+ * a terminal that is the business of who wrote there. */
+void term_new_line(void);
+
 /* A line that is overwritten by the next one; only on a terminal, and only after
  * term_progress_on(). */
 void term_progress_on(void);

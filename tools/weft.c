@@ -60,7 +60,7 @@ const struct command *command_find(const char *name)
     return NULL;
 }
 
-static int unknown_command(const char *name)
+int command_unknown(const char *name)
 {
     const char *names[16];
     size_t n = 0;
@@ -68,7 +68,11 @@ static int unknown_command(const char *name)
         names[n++] = c->name;
     }
     const char *near = args_nearest(name, names, n);
-    if (near != NULL) {
+    if (name[0] == '-') {
+        term_note("weft: option %.60s stands before the command; first comes what to do, such as "
+                  "weft run\ntry: weft help",
+                  name);
+    } else if (near != NULL) {
         term_note("weft: unknown command %.60s; did you mean %s?\ntry: weft help", name, near);
     } else {
         term_note("weft: unknown command %.60s\ntry: weft help", name);
@@ -115,5 +119,5 @@ int main(int argc, char **argv)
         name = "version";
     }
     const struct command *c = command_find(name);
-    return c == NULL ? unknown_command(name) : dispatch(c, argc - 2, argv + 2);
+    return c == NULL ? command_unknown(name) : dispatch(c, argc - 2, argv + 2);
 }
