@@ -7,13 +7,16 @@
  *     the file        device, KV      one text being read or written
  *
  * A program opens a model, an engine on it, and any number of sequences; it appends tokens, calls
- * weft_engine_step() until a sequence is ready, and takes the next token with weft_seq_next():
+ * weft_engine_step() until a sequence is ready, and takes the next token with weft_seq_next().
+ * Without the checks for errors:
  *
  *     weft_seq_append(seq, prompt, n, &err);
  *     while (weft_seq_finish(seq) == WEFT_RUNNING) {
- *         weft_engine_step(engine, NULL, &err);    // computes what waits, in all sequences at once
- *         weft_seq_next(seq, &token, &err);        // samples and accepts, exactly once
- *         weft_seq_text(seq, text, sizeof text, &n, &err);
+ *         weft_engine_step(engine, &ready, &err);  // computes what waits, in all sequences at once
+ *         if (ready > 0) {
+ *             weft_seq_next(seq, &token, &err);    // samples and accepts, exactly once
+ *             weft_seq_text(seq, text, sizeof text, &n, &err);
+ *         }
  *     }
  *
  * Rules that hold for every function below:
@@ -25,8 +28,11 @@
  *     and WEFT_E_BUFFER is returned. dst may be NULL when cap is 0; `needed` may be NULL.
  *   - Parameter structs start with their own size; initialise them with the WEFT_..._INIT macro.
  *     A NULL pointer to one means the defaults.
- *   - Functions on a model are free-threaded. Functions on an engine take the engine's lock. When
- *     two threads are inside one sequence, the second gets WEFT_E_BUSY.
+ *   - Functions on a model are free-threaded. Those on an engine or a sequence take the engine's
+ *     lock, in the order in which they come: they may wait for a step under way. weft_seq_text(),
+ *     weft_seq_finish() and weft_seq_cancel() never wait. When two threads are inside one sequence,
+ *     the second gets WEFT_E_BUSY. A handle must not be in use elsewhere while its last reference
+ *     is released.
  *   - The library never exits, aborts, prints, reads the environment, or keeps mutable globals.
  */
 #ifndef WEFT_H
@@ -153,9 +159,10 @@ typedef struct weft_model_info {
     size_t size;              /* set by the caller to sizeof(weft_model_info) */
     const char *architecture; /* "qwen2"; strings live as long as the model */
     const char *name;         /* general.name, or "" */
-    const char *type; /* the tensor type that holds most weights, "Q4_K"; "" if vocab_only */
+    const char *type; /* the tensor type that holds most weights, "Q4_K"; "" without tensors */
     const char *chat_template; /* name of the recognised template, or NULL */
-    size_t n_vocab, n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
+    size_t n_vocab;
+    size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff; /* 0 if vocab_only */
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
@@ -233,7 +240,7 @@ typedef enum weft_cpu_isa {
     WEFT_ISA_AUTO = 0, /* the best this processor has */
     WEFT_ISA_SCALAR,
     WEFT_ISA_AVX2,  /* needs AVX2, FMA and F16C */
-    WEFT_ISA_AVX512 /* needs AVX-512 F, BW, VL and VNNI */
+    WEFT_ISA_AVX512 /* needs AVX-512 F, BW, DQ, VL and VNNI */
 } weft_cpu_isa;
 
 #define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
@@ -263,8 +270,9 @@ typedef struct weft_engine_info {
     uint64_t n_steps, n_rows; /* computed since the engine was opened */
 } weft_engine_info;
 
-/* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_UNSUPPORTED
- * (device, ISA), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
+/* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
+ * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA), WEFT_E_IO (the file was cut since it was
+ * opened), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
 WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
                                       weft_engine **out, weft_error *err);
 WEFT_API void weft_engine_release(weft_engine **engine);
@@ -313,7 +321,7 @@ typedef enum weft_finish {
     WEFT_RUNNING = 0,
     WEFT_FINISH_END,   /* the model ended its text or turn */
     WEFT_FINISH_STOP,  /* a stop string appeared */
-    WEFT_FINISH_LENGTH /* n_ctx tokens are in the sequence, or weft_seq_end() was called */
+    WEFT_FINISH_LENGTH /* the last token filled n_ctx, or weft_seq_end() was called */
 } weft_finish;
 
 /* Takes a reference on the engine. `sampling` NULL = WEFT_SAMPLING_INIT. */
@@ -338,7 +346,8 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
                                      weft_error *err);
 /* Samples the next token and accepts it: it is part of the sequence and waits for the next step,
  * exactly once. WEFT_E_STATE if there are no fresh logits or the sequence has finished;
- * WEFT_E_CANCELLED once after a cancel. */
+ * WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there is no room for another token; WEFT_E_CANCELLED once
+ * after a cancel. */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
  * become a stop string. When the sequence has finished, all that is left comes out (a broken
@@ -348,7 +357,8 @@ WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t 
 /* Ends the text here, for a limit of the caller's own: the sequence finishes with
  * WEFT_FINISH_LENGTH, so that what was held back comes out. Does nothing to a finished one. */
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
-/* Logits dst[n_vocab] of the last computed position, before sampling. */
+/* Logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step. WEFT_E_STATE
+ * if the sequence is empty or tokens wait to be computed. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* All tokens of the sequence. */
@@ -358,13 +368,14 @@ WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, si
  * sequence runs again. The last kept token is computed again, so that logits are ready after the
  * next step. */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
-/* Number of tokens in the sequence, and how many of them wait to be computed. */
+/* Number of tokens in the sequence, and how many of them wait to be computed. 0 where another
+ * function would return WEFT_E_BUSY. */
 WEFT_API size_t weft_seq_len(weft_seq *seq);
 WEFT_API size_t weft_seq_pending(weft_seq *seq);
 WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
-/* Any thread, also from a signal handler: takes the sequence out of the next step. Its waiting
- * tokens stay. The next call of weft_seq_next() or weft_seq_append() reports WEFT_E_CANCELLED once
- * and clears it. */
+/* Any thread, also from a signal handler: takes the sequence out of the next step, and ends a step
+ * under way whose sequences are all cancelled. Its waiting tokens stay. The next call of
+ * weft_seq_next() or weft_seq_append() reports WEFT_E_CANCELLED once and clears it. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
 
 #ifdef __cplusplus

@@ -4,6 +4,8 @@
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H
 
+#include <stdatomic.h>
+
 #include "error.h"
 #include "model.h"
 
@@ -14,6 +16,7 @@ struct step_seq {
     const uint32_t *pages; /* pages[p / KV_PAGE] holds position p, for all p < pos + n_rows */
     size_t pos;            /* position of the first row */
     size_t row, n_rows;    /* rows [row, row + n_rows) of the step */
+    const atomic_bool *cancelled; /* another thread may set it during the step; NULL = nobody */
 };
 
 /* One pass of the transformer over the packed tokens of any number of sequences. A row attends to
@@ -88,7 +91,8 @@ struct backend {
 weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
                              struct backend **out, weft_error *err);
 
-/* Runs one step on the backend: the only description of the transformer (forward.c). */
+/* Runs one step on the backend: the only description of the transformer (forward.c).
+ * WEFT_E_CANCELLED, with err untouched, when all sequences of the step were cancelled under way. */
 weft_status forward(struct backend *b, size_t n_layers, const struct step *s, weft_error *err);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* Linear probing at half load stays far below this; only pairs made to collide get there. */
-enum { MAX_PROBES = 4096 };
+/* As in vocab.c: only pairs made to collide get there. */
+enum { MAX_PROBES = 256 };
 
 static uint32_t letter_of(uint8_t byte)
 {
@@ -97,8 +97,7 @@ static weft_status add_merge(struct bpe *b, const struct vocab *v, size_t i, str
     }
     struct bpe_merge *m = find_slot(b, left, right);
     if (m == NULL) {
-        return bad_merge(i, t, "it collides with thousands of others; no real vocabulary does",
-                         err);
+        return bad_merge(i, t, "it collides with hundreds of others; no real vocabulary does", err);
     }
     if (m->id < 0) {
         *m = (struct bpe_merge){ left, right, (uint32_t)i, id };

@@ -124,11 +124,11 @@ static weft_status read_rope(const struct reader *r, struct config *c)
     TRY(opt_float(r, "rope.scale_linear", &factor)); /* the key's name before 2023-10 */
     TRY(opt_float(r, "rope.scaling.factor", &factor));
     c->rope_scale = 1.0f;
+    c->longrope = gguf_str_is(type, "longrope");
     if (gguf_str_is(type, "linear") && factor != 0.0f) {
         TRY(check_positive(r, "rope.scaling.factor", factor));
         c->rope_scale = 1.0f / factor;
-    } else if (!gguf_str_is(type, "none") && !gguf_str_is(type, "linear") &&
-               !gguf_str_is(type, "longrope")) {
+    } else if (!gguf_str_is(type, "none") && !gguf_str_is(type, "linear") && !c->longrope) {
         return error_set(r->err, WEFT_E_UNSUPPORTED,
                          "rope.scaling.type is '%.*s'; Weft knows none, linear and longrope",
                          (int)(type.n > 64 ? 64 : type.n), type.s);

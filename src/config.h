@@ -15,6 +15,7 @@ struct config {
     float rope_base;
     float rope_scale;       /* positions are multiplied by it; 1 = none */
     float rope_attn_factor; /* multiplies sine and cosine */
+    bool longrope;          /* the file says that it carries long and short factors */
     size_t n_ctx_orig;      /* contexts longer than this use the long factors */
     size_t sliding_window;  /* a position sees this many, itself included; 0 = all before it */
 };

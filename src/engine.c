@@ -75,7 +75,7 @@ static void engine_free(struct weft_engine *e)
     if (e->backend != NULL) {
         e->backend->ops->close(e->backend);
     }
-    pthread_mutex_destroy(&e->lock);
+    lock_close(&e->lock);
     e->magic = 0;
     free(e);
     weft_model_release(&owner);
@@ -103,12 +103,14 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
         return error_set(err, WEFT_E_STATE,
                          "the model was opened with vocab_only; open it whole to run it");
     }
+    /* a backend reads the weights, and mapped ones that were cut off cannot be touched */
+    TRY(gguf_check(model->model->file, err));
     TRY(plan(model->model, &p, &bp, err));
     struct weft_engine *e = calloc(1, sizeof *e);
     if (e == NULL) {
         return error_nomem(err, "the engine", sizeof *e);
     }
-    if (pthread_mutex_init(&e->lock, NULL) != 0) {
+    if (!lock_open(&e->lock)) {
         free(e);
         return error_nomem(err, "the engine's lock", sizeof e->lock);
     }
@@ -154,7 +156,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
 {
     TRY(engine_check(engine, err));
     struct weft_engine *e = (struct weft_engine *)(uintptr_t)engine;
-    pthread_mutex_lock(&e->lock);
+    lock_take(&e->lock);
     struct backend_info b;
     e->backend->ops->info(e->backend, &b);
     const weft_engine_info v = {
@@ -172,7 +174,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .n_steps = e->n_steps,
         .n_rows = e->n_rows,
     };
-    pthread_mutex_unlock(&e->lock);
+    lock_give(&e->lock);
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);
 }
 
@@ -212,13 +214,15 @@ static weft_status step_locked(struct weft_engine *e, weft_error *err)
     }
     TRY(gguf_check(e->model->file, err));
     sched_pack(&e->sched);
-    return e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
+    weft_status status = e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
+    /* cancelled sequences keep their waiting tokens; each learns of it by its own next call */
+    return status == WEFT_E_CANCELLED ? WEFT_OK : status;
 }
 
 weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err)
 {
     TRY(engine_check(engine, err));
-    pthread_mutex_lock(&engine->lock);
+    lock_take(&engine->lock);
     weft_status status = step_locked(engine, err);
     if (status == WEFT_OK && ready != NULL) {
         *ready = 0;
@@ -226,6 +230,6 @@ weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err
             *ready += seq_of(engine->sched.seqs[i])->fresh && !engine->sched.seqs[i]->idle;
         }
     }
-    pthread_mutex_unlock(&engine->lock);
+    lock_give(&engine->lock);
     return status;
 }

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Drops an incomplete UTF-8 character at the end (vsnprintf cuts bytes) and hides control
- * characters. */
-static void clean(char *text)
+void error_clean(char *text)
 {
     size_t n = strlen(text);
     size_t tail = 0;
@@ -27,14 +25,37 @@ static void clean(char *text)
     }
 }
 
+/* Copies text to dst[cap]. What is too long loses its middle: the beginning names the file, whose
+ * path may be thousands of bytes, and the end says what is wrong with it. */
+static void fit(char *dst, size_t cap, const char *text)
+{
+    static const char gap[] = " ... ";
+    size_t n = strlen(text), head = cap / 4, tail = cap - 1 - head - (sizeof gap - 1);
+    if (n < cap) {
+        memcpy(dst, text, n + 1);
+        return;
+    }
+    const char *rest = text + n - tail;
+    while (((unsigned char)*rest & 0xc0) == 0x80) {
+        rest++;
+    }
+    memcpy(dst, text, head);
+    dst[head] = '\0';
+    error_clean(dst);
+    strcat(dst, gap);
+    strcat(dst, rest);
+}
+
 weft_status error_set(weft_error *err, weft_status code, const char *fmt, ...)
 {
     if (err != NULL) {
+        char text[4096 + 1024]; /* a path and a message */
         va_list args;
         va_start(args, fmt);
-        vsnprintf(err->message, sizeof err->message, fmt, args);
+        vsnprintf(text, sizeof text, fmt, args);
         va_end(args);
-        clean(err->message);
+        fit(err->message, sizeof err->message, text);
+        error_clean(err->message);
         err->code = code;
     }
     return code;
@@ -42,7 +63,7 @@ weft_status error_set(weft_error *err, weft_status code, const char *fmt, ...)
 
 weft_status error_nomem(weft_error *err, const char *what, size_t bytes)
 {
-    return error_set(err, WEFT_E_NOMEM, "out of memory: %zu bytes for %s could not be allocated",
+    return error_set(err, WEFT_E_NOMEM, "out of memory: %zu bytes could not be allocated for %s",
                      bytes, what);
 }
 

@@ -1,13 +1,14 @@
-/* Errors: every fallible function returns a weft_status and fills a weft_error, through these two.
- */
+/* Errors: every fallible function returns a weft_status and fills a weft_error, through these. */
 #ifndef WEFT_ERROR_H
 #define WEFT_ERROR_H
 
 #include "weft.h"
 
-/* Stores code and the formatted message in err (may be NULL) and returns code. The message is cut
- * on a UTF-8 border, and control characters in it (a hostile file may name things so) are replaced
- * by '?'. */
+/* Makes a formatted text fit for one line of a terminal: drops the part of a character that
+ * vsnprintf has cut, and replaces control characters (a hostile file may name things so) by '?'. */
+void error_clean(char *text);
+
+/* Stores code and the formatted, cleaned message in err (may be NULL) and returns code. */
 __attribute__((format(printf, 3, 4))) weft_status error_set(weft_error *err, weft_status code,
                                                             const char *fmt, ...);
 

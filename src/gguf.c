@@ -11,7 +11,6 @@
 /* With four slots a name no honest file comes near this; a file made of colliding names stops
  * here. */
 #define MAX_PROBES 64
-#define MAX_TENSORS 65536
 /* "-00001-of-00003.gguf", as gguf-split of llama.cpp writes it. */
 #define SUFFIX_BYTES 20
 
@@ -275,12 +274,12 @@ static weft_status join(struct gguf **part, const struct split *s, weft_error *e
         n_tensors += part[i]->n_tensors;
         name_bytes += tensor_name_bytes(part[i]);
     }
-    if (n_tensors != s->n_tensors || n_tensors > MAX_TENSORS) {
+    if (n_tensors != s->n_tensors || n_tensors > GGUF_MAX_TENSORS) {
         return error_set(
             err, WEFT_E_FORMAT,
             "%s: the %u parts have %zu tensors, but split.tensors.count is %u (at most "
             "%d)",
-            gguf_path(g->parts[0].path), s->count, n_tensors, s->n_tensors, MAX_TENSORS);
+            gguf_path(g->parts[0].path), s->count, n_tensors, s->n_tensors, GGUF_MAX_TENSORS);
     }
     struct gguf_tensor *tensors = mem_array(n_tensors, sizeof *tensors);
     struct file *parts = mem_array(s->count, sizeof *parts);

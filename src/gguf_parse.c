@@ -14,7 +14,6 @@
 #include "utf8.h"
 
 #define MAX_KEYS 65536
-#define MAX_TENSORS 65536
 #define MAX_KEY_BYTES 65535
 #define MAX_NAME_BYTES 63
 #define MAX_STRING ((uint64_t)16 << 20)
@@ -452,10 +451,10 @@ static weft_status parse_header(struct parse *p)
     uint64_t n_tensors, n_kv;
     TRY(take_u64(c, &n_tensors, "the number of tensors"));
     TRY(take_u64(c, &n_kv, "the number of keys"));
-    if (n_tensors > MAX_TENSORS || n_kv > MAX_KEYS) {
+    if (n_tensors > GGUF_MAX_TENSORS || n_kv > MAX_KEYS) {
         return fail(c, WEFT_E_FORMAT,
                     "%" PRIu64 " tensors and %" PRIu64 " keys; at most %d and %d are allowed",
-                    n_tensors, n_kv, MAX_TENSORS, MAX_KEYS);
+                    n_tensors, n_kv, GGUF_MAX_TENSORS, MAX_KEYS);
     }
     TRY(need(c, n_kv * MIN_KEY_BYTES + n_tensors * MIN_TENSOR_BYTES, "keys and tensors"));
     g->n_tensors = (size_t)n_tensors;

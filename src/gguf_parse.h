@@ -5,6 +5,9 @@
 
 #include "gguf.h"
 
+/* In one file, and in all parts of a split model together. */
+#define GGUF_MAX_TENSORS 65536
+
 /* Fills *g from its only part, g->parts[0]. On failure *g holds what gguf_close frees. */
 weft_status gguf_parse(struct gguf *g, weft_error *err);
 

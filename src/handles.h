@@ -2,11 +2,11 @@
 #ifndef WEFT_HANDLES_H
 #define WEFT_HANDLES_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "backend.h"
 #include "kv.h"
+#include "lock.h"
 #include "model.h"
 #include "sampler.h"
 #include "scheduler.h"
@@ -28,7 +28,7 @@ struct weft_engine {
     atomic_size_t refs;
     struct weft_model *owner; /* holds a reference */
     const struct model *model;
-    pthread_mutex_t lock; /* guards all below, and the sequences' scheduler part */
+    struct lock lock; /* guards all below, and the sequences' scheduler part */
     struct backend *backend;
     struct kv_pool pool;
     struct scheduler sched;

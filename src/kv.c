@@ -57,10 +57,11 @@ static size_t count_shared(const struct kv_pool *pool, const struct kv_table *t,
 
 static weft_status pool_full(const struct kv_pool *pool, size_t need, size_t have, weft_error *err)
 {
-    return error_set(err, WEFT_E_KV_FULL,
-                     "the KV pool is full: %zu pages of %d positions are needed, %zu of %zu are "
-                     "free; release or rewind a sequence, or open the engine with a larger n_kv",
-                     need, KV_PAGE, have, pool->n_pages);
+    return error_set(
+        err, WEFT_E_KV_FULL,
+        "the KV pool is full: it has %zu pages of %d positions, %zu of them free, and "
+        "this needs %zu; release or rewind a sequence, or open the engine with a larger n_kv",
+        pool->n_pages, KV_PAGE, have, need);
 }
 
 weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, size_t to,

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "error.h"
+
 void log_line(const struct log *log, weft_log_level level, const char *fmt, ...)
 {
     if (log->fn == NULL) {
@@ -13,5 +15,6 @@ void log_line(const struct log *log, weft_log_level level, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    error_clean(text);
     log->fn(log->user, level, text);
 }

@@ -39,7 +39,8 @@ typedef bool (*merge_rule)(const void *user, const struct symbol *left, const st
                            uint32_t *order, int32_t *id);
 
 /* Merges until nothing merges any more. The result starts at symbols[0] and goes on by `next`.
- * False when memory is out. Time is O(n log n), whatever the text. */
+ * False when memory is out. Time is O(n log n) with O(n) calls of the rule,
+ * whatever the text. */
 bool merger_run(struct merger *m, merge_rule rule, const void *user);
 
 #endif

@@ -34,7 +34,7 @@ static weft_status find(struct binder *b, const char *name, enum presence presen
     if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1) {
         char more[64] = "";
         if (t->ne[2] != 1 || t->ne[3] != 1) {
-            snprintf(more, sizeof more, "x%llu x%llu", (unsigned long long)t->ne[2],
+            snprintf(more, sizeof more, "x%llux%llu", (unsigned long long)t->ne[2],
                      (unsigned long long)t->ne[3]);
         }
         return error_set(b->err, WEFT_E_FORMAT, "tensor %s is %llux%llu%s, expected %zux%zu (%s)",
@@ -161,9 +161,9 @@ static weft_status bind_rope_factors(struct binder *b, const struct config *c, s
     size_t n = c->n_rot / 2;
     const char *why = "half of rope.dimension_count";
     TRY(find_vector(b, "rope_freqs.weight", c->arch->rope_freqs, n, why, &w->rope_freqs));
-    TRY(find_vector(b, "rope_factors_long.weight", c->arch->rope_long_short, n, why,
-                    &w->rope_long));
-    enum presence pair = w->rope_long.name != NULL ? REQUIRED : c->arch->rope_long_short;
+    enum presence pair = c->longrope ? REQUIRED : c->arch->rope_long_short;
+    TRY(find_vector(b, "rope_factors_long.weight", pair, n, why, &w->rope_long));
+    pair = w->rope_long.name != NULL ? REQUIRED : pair;
     TRY(find_vector(b, "rope_factors_short.weight", pair, n, why, &w->rope_short));
     if (w->rope_short.name != NULL && w->rope_long.name == NULL) {
         return error_set(b->err, WEFT_E_FORMAT,
@@ -286,18 +286,9 @@ static void list_archs(char *buf, size_t cap)
     }
 }
 
-static weft_status load(struct model *m, weft_error *err)
+/* What cannot be run is said before anything is read for it. */
+static weft_status check_runnable(struct model *m, weft_error *err)
 {
-    TRY(read_names(m, err));
-    TRY(tokenizer_open(m->file, &m->tokenizer, err));
-    TRY(collect_ends(m, err));
-    for (size_t i = 0; i < m->file->n_tensors; i++) {
-        m->n_params += m->file->tensors[i].n_elements;
-        m->n_bytes += m->file->tensors[i].n_bytes;
-    }
-    if (m->vocab_only) {
-        return WEFT_OK;
-    }
     m->config.arch = arch_find(m->arch_name, strlen(m->arch_name));
     if (m->config.arch == NULL) {
         char names[128];
@@ -307,9 +298,14 @@ static weft_status load(struct model *m, weft_error *err)
     }
     if (m->file->n_tensors == 0) {
         return error_set(err, WEFT_E_FORMAT,
-                         "the file has no tensors, it is only a vocabulary; open it with "
-                         "vocab_only to tokenize");
+                         "the file has no tensors, it is only a vocabulary: good for tokenizing "
+                         "(vocab_only), not for running");
     }
+    return WEFT_OK;
+}
+
+static weft_status load_weights(struct model *m, weft_error *err)
+{
     TRY(config_read(m->file, m->config.arch, &m->config, err));
     struct binder b = { .file = m->file,
                         .prefix = m->config.arch->name,
@@ -321,6 +317,21 @@ static weft_status load(struct model *m, weft_error *err)
     weft_status status = bind_weights(&b, m);
     free(b.bound);
     return status;
+}
+
+static weft_status load(struct model *m, weft_error *err)
+{
+    TRY(read_names(m, err));
+    if (!m->vocab_only) {
+        TRY(check_runnable(m, err));
+    }
+    TRY(tokenizer_open(m->file, &m->tokenizer, err));
+    TRY(collect_ends(m, err));
+    for (size_t i = 0; i < m->file->n_tensors; i++) {
+        m->n_params += m->file->tensors[i].n_elements;
+        m->n_bytes += m->file->tensors[i].n_bytes;
+    }
+    return m->vocab_only ? WEFT_OK : load_weights(m, err);
 }
 
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,

@@ -78,7 +78,6 @@ struct splitter {
     pcre2_general_context *general;
     pcre2_match_context *match;
     pcre2_match_data *data;
-    pcre2_jit_stack *stack;
     bool out_of_memory; /* an allocation of PCRE2 failed */
     struct ends words, next;
     struct bytes valid; /* the text with each byte that is not UTF-8 replaced */
@@ -195,7 +194,7 @@ bool pretokenizer_adds_bos(const struct pretokenizer *p) { return p->rule->adds_
 
 weft_status splitter_open(const struct pretokenizer *p, struct splitter **out, weft_error *err)
 {
-    enum { STACK_START = 32 * 1024, STACK_MAX = 1024 * 1024, HEAP_KIB = 64 * 1024 };
+    enum { HEAP_KIB = 64 * 1024 };
     struct splitter *s = mem_array(1, sizeof *s);
     if (s == NULL) {
         return error_nomem(err, "splitting text", sizeof *s);
@@ -205,15 +204,12 @@ weft_status splitter_open(const struct pretokenizer *p, struct splitter **out, w
     if (s->general != NULL) {
         s->match = pcre2_match_context_create(s->general);
         s->data = pcre2_match_data_create(1, s->general);
-        s->stack = pcre2_jit_stack_create(STACK_START, STACK_MAX, s->general);
     }
     if (s->out_of_memory) {
         splitter_close(s);
-        return error_nomem(err, "splitting text", STACK_MAX);
+        return error_nomem(err, "splitting text", sizeof *s);
     }
     pcre2_set_heap_limit(s->match, HEAP_KIB);
-    /* no stack, no JIT compiler: the match then runs without both */
-    pcre2_jit_stack_assign(s->match, NULL, s->stack);
     *out = s;
     return WEFT_OK;
 }
@@ -223,7 +219,6 @@ void splitter_close(struct splitter *s)
     if (s == NULL) {
         return;
     }
-    pcre2_jit_stack_free(s->stack);
     pcre2_match_data_free(s->data);
     pcre2_match_context_free(s->match);
     pcre2_general_context_free(s->general);
@@ -272,6 +267,7 @@ static weft_status match_once(struct splitter *s, const pcre2_code *code, const 
 {
     int rc = pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, s->data, s->match);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+        /* its 32 KiB of the thread's stack have always been enough, the interpreter needs none */
         rc = pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                          s->data, s->match);
     }

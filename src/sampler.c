@@ -369,16 +369,22 @@ static size_t take_top(struct sampler *s)
     return n;
 }
 
-/* Sets the weights at `temperature` and returns their sum. */
-static double weigh(struct candidate *c, size_t n, double temperature)
+static double highest_of(const struct candidate *c, size_t n)
 {
     float highest = c[0].logit;
     for (size_t i = 1; i < n; i++) {
         highest = c[i].logit > highest ? c[i].logit : highest;
     }
+    return (double)highest;
+}
+
+/* Sets the weights at `temperature` and returns their sum. */
+static double weigh(struct candidate *c, size_t n, double temperature)
+{
+    double highest = highest_of(c, n);
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        c[i].weight = weight_of((double)c[i].logit, (double)highest, temperature);
+        c[i].weight = weight_of((double)c[i].logit, highest, temperature);
         sum += c[i].weight;
     }
     return sum;
@@ -422,10 +428,7 @@ static size_t apply_typical(const struct sampler *s, struct candidate *c, size_t
         return n;
     }
     double sum = weigh(c, n, 1);
-    double highest = (double)c[0].logit;
-    for (size_t i = 1; i < n; i++) {
-        highest = (double)c[i].logit > highest ? (double)c[i].logit : highest;
-    }
+    double highest = highest_of(c, n);
     double mean = 0;
     for (size_t i = 0; i < n; i++) {
         c[i].key = (double)c[i].logit == highest ? 0 : highest - (double)c[i].logit;

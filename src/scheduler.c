@@ -69,9 +69,11 @@ static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, siz
     }
     q->in_step = true;
     s->packed[step->n_seqs] = q;
-    s->step_seqs[step->n_seqs++] = (struct step_seq){
-        .pages = q->kv.pages, .pos = q->n_done, .row = step->n_rows, .n_rows = n
-    };
+    s->step_seqs[step->n_seqs++] = (struct step_seq){ .pages = q->kv.pages,
+                                                      .pos = q->n_done,
+                                                      .row = step->n_rows,
+                                                      .n_rows = n,
+                                                      .cancelled = &q->cancelled };
     memcpy(s->tokens + step->n_rows, q->tokens.data + q->n_done, n * sizeof *s->tokens);
     step->n_rows += n;
     if (last) {

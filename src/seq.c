@@ -19,7 +19,7 @@ static weft_status claim(struct weft_seq *seq, weft_error *err)
 static weft_status enter(struct weft_seq *seq, weft_error *err)
 {
     TRY(claim(seq, err));
-    pthread_mutex_lock(&seq->engine->lock);
+    lock_take(&seq->engine->lock);
     return WEFT_OK;
 }
 
@@ -28,7 +28,7 @@ static weft_status leave(struct weft_seq *seq, weft_status status)
     if (status == WEFT_E_DEVICE_LOST) {
         seq->engine->lost = true;
     }
-    pthread_mutex_unlock(&seq->engine->lock);
+    lock_give(&seq->engine->lock);
     atomic_flag_clear(&seq->busy);
     return status;
 }
@@ -95,9 +95,9 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
     TRY(seq_new(engine, &seq, err));
     weft_status status = sampler_open(&p, engine->model->config.n_vocab, &seq->sampler, err);
     if (status == WEFT_OK) {
-        pthread_mutex_lock(&engine->lock);
+        lock_take(&engine->lock);
         status = sched_add(&engine->sched, &seq->sched, err);
-        pthread_mutex_unlock(&engine->lock);
+        lock_give(&engine->lock);
     }
     if (status != WEFT_OK) {
         seq_free(seq);
@@ -125,11 +125,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     set_finish(dst, (weft_finish)atomic_load(&src->finish));
     memcpy(dst->logits, src->logits, src->engine->model->config.n_vocab * sizeof *dst->logits);
     stream_free(&dst->stream);
-    weft_status status = stream_copy(&dst->stream, &src->stream, err);
-    if (status != WEFT_OK) {
-        stream_init(&dst->stream);
-        return status;
-    }
+    TRY(stream_copy(&dst->stream, &src->stream, err));
     return sampler_copy(src->sampler, &dst->sampler, err);
 }
 
@@ -180,11 +176,11 @@ void weft_seq_release(weft_seq **seq)
     struct weft_seq *s = *seq;
     struct weft_engine *engine = s->engine;
     *seq = NULL;
-    pthread_mutex_lock(&engine->lock);
+    lock_take(&engine->lock);
     s->magic = 0;
     sched_remove(&engine->sched, &s->sched);
     kv_release(&engine->pool, &s->sched.kv);
-    pthread_mutex_unlock(&engine->lock);
+    lock_give(&engine->lock);
     seq_free(s);
     weft_engine_release(&engine);
 }

@@ -1,6 +1,7 @@
-/* Tokens sorted by text are a trie without nodes: the tokens that begin as the text does here are a
- * range, which each further byte narrows. Only places where some token stands cost memory, so time
- * does not grow with their number. */
+/* All places where a token begins are found in one pass from the end of the text to its start, by
+ * the automaton of Aho and Corasick over the tokens read backwards: time and memory do not depend
+ * on how many tokens there are, nor on how they overlap. Then the tokens take their places, longest
+ * first. */
 #include "special.h"
 
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static weft_status collect(const struct vocab *v, const bool *strips, struct spe
     if (s->tokens == NULL) {
         return error_nomem(err, "the special tokens", count * sizeof *s->tokens);
     }
+    size_t total = 0;
     for (size_t i = 0; i < v->n; i++) {
         int32_t id = (int32_t)i;
         struct gguf_str t = vocab_text(v, id);
@@ -44,6 +46,13 @@ static weft_status collect(const struct vocab *v, const bool *strips, struct spe
                              "token %zu is a special token of %zu bytes, expected at most %d", i,
                              t.n, SPECIAL_MAX);
         }
+        total += t.n;
+        if (total > SPECIAL_TOTAL) {
+            return error_set(err, WEFT_E_FORMAT,
+                             "the special tokens up to token %zu have %zu bytes, expected at most "
+                             "%d for all of them",
+                             i, total, SPECIAL_TOTAL);
+        }
         bool always = v->type[i] == TOKEN_USER_DEFINED;
         s->any_always = s->any_always || always;
         s->tokens[s->n++] =
@@ -52,20 +61,12 @@ static weft_status collect(const struct vocab *v, const bool *strips, struct spe
     return WEFT_OK;
 }
 
-weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
-                          weft_error *err)
+/* For each token the longest other token that it begins with: the one before it in the order, or
+ * one of those that that one begins with in turn. */
+static void find_shorter(struct specials *s)
 {
-    memset(s, 0, sizeof *s);
-    weft_status status = collect(v, strips, s, err);
-    if (status != WEFT_OK) {
-        specials_close(s);
-        return status;
-    }
-    qsort(s->tokens, s->n, sizeof *s->tokens, by_text);
     for (size_t i = 0; i < s->n; i++) {
         struct special_token *t = &s->tokens[i];
-        s->first[(unsigned char)t->text.s[0] + 1] = (uint32_t)(i + 1);
-        /* the token before this one, or one of those that it begins with in turn */
         int32_t p = (int32_t)i - 1;
         while (p >= 0 && (s->tokens[p].text.n > t->text.n ||
                           memcmp(s->tokens[p].text.s, t->text.s, s->tokens[p].text.n) != 0)) {
@@ -73,58 +74,136 @@ weft_status specials_open(const struct vocab *v, const bool *strips, struct spec
         }
         t->shorter = p;
     }
-    for (size_t c = 1; c <= 256; c++) {
-        s->first[c] = s->first[c] > s->first[c - 1] ? s->first[c] : s->first[c - 1];
+}
+
+/* The byte at `depth` of a token read backwards. */
+static uint8_t byte_at(const struct special_token *t, size_t depth)
+{
+    return (uint8_t)t->text.s[t->text.n - 1 - depth];
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct special_token *x = *(const struct special_token *const *)a;
+    const struct special_token *y = *(const struct special_token *const *)b;
+    for (size_t depth = 0; depth < x->text.n && depth < y->text.n; depth++) {
+        if (byte_at(x, depth) != byte_at(y, depth)) {
+            return byte_at(x, depth) - byte_at(y, depth);
+        }
     }
-    return WEFT_OK;
+    return (x->text.n > y->text.n) - (x->text.n < y->text.n);
 }
 
-void specials_close(struct specials *s)
+/* The child of a node by this byte, 0 if it has none: the root is nobody's child. */
+static uint32_t child_of(const struct specials *s, uint32_t node, uint8_t byte)
 {
-    free(s->tokens);
-    memset(s, 0, sizeof *s);
-}
-
-static int letter(const struct specials *s, size_t i, size_t depth)
-{
-    return (unsigned char)s->tokens[i].text.s[depth];
-}
-
-/* The first of tokens [low, high) whose byte at `depth` is at least c. They are sorted and agree up
- * to there. */
-static size_t bound(const struct specials *s, size_t low, size_t high, size_t depth, int c)
-{
+    uint32_t low = s->nodes[node].child;
+    uint32_t end = s->nodes[node + 1].child;
+    uint32_t high = end;
     while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (letter(s, middle, depth) < c) {
+        uint32_t middle = low + (high - low) / 2;
+        if (s->nodes[middle].byte < byte) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return low;
+    return low < end && s->nodes[low].byte == byte ? low : 0;
 }
 
-/* The longest token that text[n] begins with, -1 if none. */
-static int32_t longest_at(const struct specials *s, const char *text, size_t n)
+/* Where the automaton goes from this node. */
+static uint32_t step(const struct specials *s, uint32_t node, uint8_t byte)
 {
-    size_t low = s->first[(unsigned char)text[0]];
-    size_t high = s->first[(unsigned char)text[0] + 1];
-    int32_t best = -1;
-    for (size_t depth = 1; low < high; depth++) {
-        if (s->tokens[low].text.n == depth) {
-            best = (int32_t)low++;
+    uint32_t to;
+    while ((to = child_of(s, node, byte)) == 0 && node != 0) {
+        node = s->nodes[node].fail;
+    }
+    return to;
+}
+
+/* Tokens [low, high) of those sorted by their ends: all that end as a node says. */
+struct range {
+    uint32_t low, high;
+};
+
+/* Numbers the nodes level by level, so that the children of a node stand side by side and a node
+ * that another falls back to is complete before it. */
+static void build_nodes(struct specials *s, const struct special_token *const *sorted,
+                        struct range *range)
+{
+    uint32_t n = 1;
+    uint32_t level_end = 1;
+    size_t depth = 0;
+    range[0] = (struct range){ 0, (uint32_t)s->n };
+    for (uint32_t p = 0; p < n; p++) {
+        struct special_node *node = &s->nodes[p];
+        if (p == level_end) {
+            depth++;
+            level_end = n;
         }
-        if (depth == n || low == high) {
-            break;
+        node->child = n;
+        node->token = p > 0 ? s->nodes[node->fail].token : -1;
+        uint32_t low = range[p].low;
+        if (low < range[p].high && sorted[low]->text.n == depth) {
+            node->token = (int32_t)(sorted[low++] - s->tokens);
         }
-        int c = (unsigned char)text[depth];
-        if (letter(s, low, depth) != c || letter(s, high - 1, depth) != c) {
-            low = bound(s, low, high, depth, c);
-            high = bound(s, low, high, depth, c + 1);
+        while (low < range[p].high) {
+            uint8_t byte = byte_at(sorted[low], depth);
+            s->nodes[n].byte = byte;
+            s->nodes[n].fail = p > 0 ? step(s, node->fail, byte) : 0;
+            range[n].low = low;
+            while (low < range[p].high && byte_at(sorted[low], depth) == byte) {
+                low++;
+            }
+            range[n++].high = low;
         }
     }
-    return best;
+    s->nodes[n].child = n;
+}
+
+static weft_status build_automaton(struct specials *s, weft_error *err)
+{
+    size_t n_nodes = 2; /* the root, and the end of the last node's children */
+    for (size_t i = 0; i < s->n; i++) {
+        n_nodes += s->tokens[i].text.n;
+    }
+    const struct special_token **sorted = mem_array(s->n, sizeof(*sorted));
+    struct range *range = mem_array(n_nodes, sizeof *range);
+    s->nodes = mem_array(n_nodes, sizeof *s->nodes);
+    bool ok = sorted != NULL && range != NULL && s->nodes != NULL;
+    for (size_t i = 0; ok && i < s->n; i++) {
+        sorted[i] = &s->tokens[i];
+    }
+    if (ok) {
+        qsort(sorted, s->n, sizeof(*sorted), by_end);
+        build_nodes(s, sorted, range);
+    }
+    free(sorted);
+    free(range);
+    return ok ? WEFT_OK : error_nomem(err, "the special tokens", n_nodes * sizeof *s->nodes);
+}
+
+weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
+                          weft_error *err)
+{
+    memset(s, 0, sizeof *s);
+    weft_status status = collect(v, strips, s, err);
+    if (status == WEFT_OK) {
+        qsort(s->tokens, s->n, sizeof *s->tokens, by_text);
+        find_shorter(s);
+        status = build_automaton(s, err);
+    }
+    if (status != WEFT_OK) {
+        specials_close(s);
+    }
+    return status;
+}
+
+void specials_close(struct specials *s)
+{
+    free(s->tokens);
+    free(s->nodes);
+    memset(s, 0, sizeof *s);
 }
 
 /* A place where a special token may stand: the longest one not yet ruled out. */
@@ -140,7 +219,7 @@ struct search {
     const char *text;
     size_t n;
     bool all;
-    struct place *places; /* in the order of the text */
+    struct place *places; /* from the end of the text to its start */
     size_t n_places, cap;
     int32_t lists[SPECIAL_MAX + 1]; /* places whose token has this length */
     struct place **queue;           /* [n_places] the list at work, sorted */
@@ -164,8 +243,10 @@ static void enlist(struct search *q, size_t i)
 
 static bool find_places(struct search *q)
 {
-    for (size_t at = 0; at < q->n; at++) {
-        int32_t token = longest_at(q->s, q->text + at, q->n - at);
+    uint32_t node = 0;
+    for (size_t at = q->n; at-- > 0;) {
+        node = step(q->s, node, (uint8_t)q->text[at]);
+        int32_t token = q->s->nodes[node].token;
         if (token < 0) {
             continue;
         }
@@ -204,7 +285,9 @@ static void take(struct search *q, struct place *p)
         return;
     }
     if (q->used[end - 1]) {
-        p->token = t->shorter;
+        do {
+            p->token = q->s->tokens[p->token].shorter;
+        } while (p->token >= 0 && q->used[p->at + q->s->tokens[p->token].text.n - 1]);
         enlist(q, (size_t)(p - q->places));
         return;
     }
@@ -241,7 +324,7 @@ static bool add(struct fragments *out, size_t start, size_t n, int32_t id)
 static bool write_fragments(const struct search *q, struct fragments *out)
 {
     size_t done = 0;
-    for (size_t i = 0; i < q->n_places; i++) {
+    for (size_t i = q->n_places; i-- > 0;) {
         const struct place *p = &q->places[i];
         if (!p->taken) {
             continue;

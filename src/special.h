@@ -4,7 +4,8 @@
 
 #include "vocab.h"
 
-enum { SPECIAL_MAX = 256 }; /* bytes of the longest special token */
+/* Bytes of the longest special token, and of all together. */
+enum { SPECIAL_MAX = 256, SPECIAL_TOTAL = 1 << 22 };
 
 struct special_token {
     struct gguf_str text;
@@ -14,11 +15,20 @@ struct special_token {
     bool strips_right; /* white space behind it belongs to it */
 };
 
+/* The bytes on the way here from the root are the end of some token, read backwards. */
+struct special_node {
+    uint32_t child; /* the first of its children, sorted by byte; the last is before the first of
+                       the next node's */
+    uint32_t fail;  /* node of the longest proper suffix of those bytes */
+    int32_t token;  /* the longest one among those bytes and their suffixes, -1 if none */
+    uint8_t byte;   /* the last one on the way here */
+};
+
 struct specials {
     struct special_token *tokens; /* [n], sorted by text */
     size_t n;
     bool any_always;
-    uint32_t first[257]; /* tokens that begin with byte c: first[c] to first[c + 1] */
+    struct special_node *nodes; /* [0] is the root */
 };
 
 /* A stretch of text, or (id >= 0) a special token. */
@@ -33,8 +43,8 @@ struct fragments {
 };
 
 /* `strips` (or NULL): for each token, whether white space behind it belongs to it. The texts stay
- * those of v. WEFT_E_FORMAT: a special token of more than SPECIAL_MAX bytes. *s is zero on failure.
- */
+ * those of v. WEFT_E_FORMAT: a special token of more than SPECIAL_MAX bytes, or more than
+ * SPECIAL_TOTAL of them all. *s is zero on failure. */
 weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
                           weft_error *err);
 void specials_close(struct specials *s);

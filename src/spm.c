@@ -13,6 +13,11 @@ enum { SPACE_LEN = 3 };
 
 weft_status spm_open(const struct vocab *v, int32_t unknown, struct spm *s, weft_error *err)
 {
+    if (v->longest > SPM_MAX) {
+        return error_set(err, WEFT_E_FORMAT,
+                         "tokenizer.ggml.tokens has a token of %zu bytes, expected at most %d",
+                         v->longest, SPM_MAX);
+    }
     if (v->score == NULL) {
         return error_set(err, WEFT_E_FORMAT,
                          "tokenizer.ggml.scores is missing; tokenizer.ggml.model llama needs it to "

@@ -6,6 +6,9 @@
 #include "mem.h"
 #include "tokenizer.h"
 
+/* Bytes of the longest text: what is generated must not outgrow the number of its tokens. */
+enum { VOCAB_MAX_TEXT = 1 << 16 };
+
 /* 0 marks an empty slot, so ids are stored plus one. */
 struct vocab_slot {
     uint32_t hash, id_plus_1;
@@ -23,8 +26,8 @@ struct vocab {
 };
 
 /* Reads tokenizer.ggml.tokens, .token_type and .scores. WEFT_E_FORMAT: no tokens, an array of
- * another type or length, an unknown token type, a byte token not written <0xHH>, a score that is
- * not a number. *v is zero on failure. */
+ * another type or length, a text of more than VOCAB_MAX_TEXT bytes, an unknown token type, a byte
+ * token not written <0xHH>, a score that is not a number. *v is zero on failure. */
 weft_status vocab_open(const struct gguf *g, struct vocab *v, weft_error *err);
 void vocab_close(struct vocab *v);
 

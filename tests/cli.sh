@@ -99,7 +99,10 @@ usage_tests() {
     check 'two prompts' 2 '-p and -f' run -m x -p a -f b
     check 'stdin and prompt' 2 'contradicts' run -m x -p a -
     check 'stray argument' 2 'unexpected argument' run -m x stray
-    check 'chat takes no arguments' 2 'no arguments' chat -m x stray
+    check 'chat takes no arguments' 2 "unexpected argument 'stray'" chat -m x stray
+    check 'an option before the command' 2 'option -m stands before the command' -m x -p a
+    check 'a short word is not corrected to another' 2 '-hi' run -hi
+    grep -q 'did you mean' "$T/err" && bad 'no far-fetched suggestion' 'there is one' || ok 'no far-fetched suggestion'
     check 'system prompt without chat' 2 'needs --chat' run -m x -p a -sys b
     check 'unknown template' 2 'is unknown' run -m x -p a --chat --chat-template nonesuch
     for value in 12x '' nan inf 1.5 0x10 -2 99999999999999999999; do
@@ -129,6 +132,11 @@ help_tests() {
     holds 'help shows defaults' '(default: 0.95)' "$T/out"
     weft help --man
     holds 'the manual page is roff' '.SH NAME' "$T/out"
+    check 'help on an unknown command' 2 'did you mean chat?' help chta
+    for c in run chat tokenize detokenize inspect; do
+        "$WEFT" help $c
+    done | sed '/^examples:/,/^$/d' | awk 'length > 80' >"$T/out"
+    [ -s "$T/out" ] && bad 'help fits 80 columns' "$(head -n 1 "$T/out")" || ok 'help fits 80 columns'
     weft --version
     holds 'version' 'weft 0.' "$T/out"
     "$WEFT" help run >/dev/full 2>"$T/err"
@@ -236,15 +244,18 @@ model_tests() {
     parallel_tests
     broken_output_tests
     interrupt_tests
+    shrinking_file_test
     text_tests
     chat_tests
 }
 
 limit_tests() {
     check "$n: a prompt that does not fit" 1 'context is 4' run -m "$m" -c 4 -p 'one two three four five six seven'
+    holds "$n: it says how to raise the context" 'at most 1024' "$T/err"
     [ -s "$T/out" ] && bad "$n: nothing is cut" 'text came out' || ok "$n: nothing is cut"
+    check "$n: a context longer than the model's" 2 'option -c: 1025' run -m "$m" -c 1025 -p a
     check "$n: the context ends" 0 '; length; ids' run -m "$m" -c 12 -p a --ignore-eos
-    check "$n: the KV pool ends" 4 '' run -m "$m" -p a --ignore-eos -c 512 --kv 512 -np 3
+    check "$n: the KV pool ends" 4 '--kv' run -m "$m" -p a --ignore-eos -c 512 --kv 512 -np 3
 }
 
 parallel_tests() {
@@ -270,6 +281,10 @@ broken_output_tests() {
     holds "$n: a full disk is reported" 'No space' "$T/err"
     "$WEFT" run -m "$m" -p "$say" -n 8 >&- 2>"$T/err"
     [ $? -eq 1 ] && ok "$n: closed standard output" || bad "$n: closed standard output" 'exit code is not 1'
+    holds "$n: closed standard output is reported" 'it is closed' "$T/err"
+    "$WEFT" run -m "$m" -p "$say" -n 8 --temp 0 >"$T/out" 2>&1
+    [ "$(grep -c '^weft: ' "$T/out")" -eq 1 ] && ok "$n: the closing line has a line of its own" ||
+        bad "$n: the closing line has a line of its own" "$(cat "$T/out")"
 }
 
 interrupt_tests() {
@@ -280,6 +295,18 @@ interrupt_tests() {
     [ $code -eq 130 ] && ok "$n: Ctrl-C gives 130" || bad "$n: Ctrl-C gives 130" "exit code $code"
     holds "$n: Ctrl-C leaves a closing line" '; interrupted; ids #' "$T/err"
     [ -s "$T/out" ] && ok "$n: Ctrl-C shows what there is" || bad "$n: Ctrl-C shows what there is" 'nothing'
+}
+
+shrinking_file_test() {
+    cp "$m" "$T/shrinks.gguf"
+    timeout 60 "$WEFT" run -m "$T/shrinks.gguf" -p "$say" --ignore-eos -np 24 --cpu-isa scalar -t 1 >"$T/out" 2>"$T/err" &
+    pid=$!
+    sleep 1
+    : >"$T/shrinks.gguf"
+    wait $pid
+    code=$?
+    [ $code -eq 1 ] && ok "$n: a model file that shrinks" || bad "$n: a model file that shrinks" "exit code $code"
+    holds "$n: a model file that shrinks is reported" 'has shrunk' "$T/err"
 }
 
 text_tests() {
@@ -329,6 +356,8 @@ chat_tests() {
     same "$n: it is answered too" "$T/out" "$T/first"
     chat "$n: lines joined" 0 'What is the \\\\\ncapital of France?\n"""\nA\nB\n"""\n/quit\nnever seen\n'
     [ "$(wc -l <"$T/out")" -ge 2 ] && ok "$n: two messages" || bad "$n: two messages" no
+    chat "$n: a block that the input ends" 0 "\"\"\"\\n$france\\n"
+    same "$n: it is answered as well" "$T/out" "$T/first"
     chat "$n: two messages" 0 "$france\n$italy\n"
     cp "$T/out" "$T/two"
     chat "$n: undo" 0 "$france\nWhat is 2 + 3?\n/undo\n$italy\n"

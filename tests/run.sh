@@ -18,7 +18,7 @@ one() {
         verdict=FAIL
         failed=$((failed + 1))
     fi
-    skips=$(grep -c -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log/$name.txt")
+    skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log/$name.txt" | sort -u | wc -l)
     skipped=$((skipped + skips))
     cases=$(grep -c -E '^\[ +OK +\]|^ok ' "$log/$name.txt")
     printf '%-4s %-24s %5d cases %3d skipped %4d s\n' "$verdict" "$name" "$cases" "$skips" "$(($(date +%s) - start))"

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"
 
@@ -401,9 +402,33 @@ static void take_line(void *user, weft_log_level level, const char *text)
 {
     struct lines *l = user;
     assert_true(level == WEFT_LOG_INFO || level == WEFT_LOG_WARN);
-    assert_null(strchr(text, '\n'));
+    for (const char *c = text; *c != '\0'; c++) {
+        assert_true((unsigned char)*c >= 0x20 && *c != 0x7f);
+    }
     snprintf(l->last, sizeof l->last, "%s", text);
     l->n++;
+}
+
+/* A path longer than the message: the cause still stands at the end, whole characters around the
+ * gap. */
+static void test_long_path(void **state)
+{
+    (void)state;
+    char path[3000];
+    weft_model *model = NULL;
+    weft_error err;
+    for (size_t shift = 0; shift < 3; shift++) {
+        memset(path, 'x', shift);
+        for (size_t i = shift; i + 3 < sizeof path; i += 3) {
+            memcpy(path + i, "\xe2\x82\xac", 4);
+        }
+        assert_int_equal(weft_model_open(path, NULL, &model, &err), WEFT_E_IO);
+        assert_true(strlen(err.message) < sizeof err.message);
+        assert_non_null(strstr(err.message, " ... \xe2\x82\xac"));
+        assert_non_null(strstr(err.message, "too long"));
+        const char *gap = strstr(err.message, " ... ");
+        assert_int_equal((size_t)(gap - err.message - (ptrdiff_t)shift) % 3, 0);
+    }
 }
 
 static void test_log(void **state)
@@ -421,6 +446,14 @@ static void test_log(void **state)
     assert_int_equal(lines.n, 2);
     assert_non_null(strstr(lines.last, "cpu"));
     weft_engine_release(&engine);
+    weft_model_release(&model);
+    /* a line stays one line, whatever the file calls itself */
+    const char *path = model_path("two\nlines.gguf");
+    const struct edit name = { .what = EDIT_KEY_STR, .name = "general.name", .s = "a\n\x1b[31mb" };
+    edit_model(model_file("tiny-qwen2"), path, &name, 1);
+    OK(weft_model_open(path, &p, &model, E));
+    assert_int_equal(lines.n, 3);
+    assert_non_null(strstr(lines.last, "a??[31mb"));
     weft_model_release(&model);
 }
 
@@ -440,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_indices),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

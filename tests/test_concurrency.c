@@ -1,6 +1,6 @@
 /* Threads on one library: two inside one sequence, many sequences on one engine, two engines on one
- * model, cancelling and releasing from elsewhere. Run under ThreadSanitizer by `make tsan`. Threads
- * only count what they see; the test's own thread judges after they have ended. */
+ * model, cancelling and releasing from elsewhere, signals. Run under ThreadSanitizer by `make
+ * tsan`. Threads only count what they see; the test's own thread judges after they have ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,9 +8,11 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "handles.h"
@@ -105,7 +107,7 @@ static void test_turned_away(void **state)
     struct appender a = { .seq = rig_seq(&r, NULL) };
     weft_seq *copy = NULL;
     int32_t token;
-    pthread_mutex_lock(&r.engine->lock);
+    lock_take(&r.engine->lock);
     pthread_t thread = start(append_one, &a);
     size_t n_tries = 0;
     while (weft_seq_text(a.seq, NULL, 0, NULL, NULL) != WEFT_E_BUSY && n_tries++ < 10000) {
@@ -117,13 +119,45 @@ static void test_turned_away(void **state)
     FAILS(WEFT_E_BUSY, weft_seq_fork(a.seq, &copy, E));
     FAILS(WEFT_E_BUSY, weft_seq_rewind(a.seq, 0, E));
     assert_int_equal(weft_seq_finish(a.seq), WEFT_RUNNING);
-    pthread_mutex_unlock(&r.engine->lock);
+    lock_give(&r.engine->lock);
     join(thread);
     assert_int_equal(a.status, WEFT_OK);
     assert_int_equal(weft_seq_len(a.seq), 1);
     rig_compute(&r, a.seq);
     rig_check(&r, a.seq, &(const int32_t){ 300 }, 1, "after others were turned away");
     weft_seq_release(&a.seq);
+    rig_close(&r);
+}
+
+static void *open_one(void *arg)
+{
+    weft_seq *seq = NULL;
+    weft_seq_open(arg, NULL, &seq, NULL);
+    return seq;
+}
+
+/* A thread that gives up the engine and wants it again at once, as one that steps in a loop does,
+ * comes after those that have been waiting. */
+static void test_order(void **state)
+{
+    (void)state;
+    struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
+    struct lock *lock = &r.engine->lock;
+    lock_take(lock);
+    pthread_t thread = start(open_one, r.engine);
+    for (bool waits = false; !waits;) {
+        pthread_mutex_lock(&lock->mutex);
+        waits = lock->next == lock->serving + 2;
+        pthread_mutex_unlock(&lock->mutex);
+    }
+    lock_give(lock);
+    lock_take(lock);
+    assert_int_equal(r.engine->sched.n_seqs, 1);
+    lock_give(lock);
+    void *opened;
+    assert_int_equal(pthread_join(thread, &opened), 0);
+    weft_seq *seq = opened;
+    weft_seq_release(&seq);
     rig_close(&r);
 }
 
@@ -325,6 +359,39 @@ static void test_release(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- signals */
+
+static volatile sig_atomic_t n_signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    n_signals++;
+}
+
+/* A program that blocks a signal, to wait for it where it likes, is not surprised by its handler
+ * running on a thread of the engine. */
+static void test_signals(void **state)
+{
+    (void)state;
+    const weft_engine_params p = { .size = sizeof p, .n_threads = 3 };
+    struct rig r = rig_open(model_file("tiny-qwen2"), &p);
+    const struct timespec no_time = { 0 };
+    sigset_t usr1, before;
+    n_signals = 0;
+    assert_true(signal(SIGUSR1, count_signal) != SIG_ERR);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, &usr1, &before), 0);
+    assert_int_equal(kill(getpid(), SIGUSR1), 0);
+    usleep(20000);
+    assert_int_equal(n_signals, 0);
+    assert_int_equal(sigtimedwait(&usr1, NULL, &no_time), SIGUSR1);
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+    assert_true(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
+    rig_close(&r);
+}
+
 /* ---------------------------------------------------------------- one model */
 
 static void *tokenize_often(void *arg)
@@ -364,12 +431,10 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_turned_away),
-        cmocka_unit_test(test_threads_of_sequences),
-        cmocka_unit_test(test_two_engines),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_release),
+        cmocka_unit_test(test_busy),        cmocka_unit_test(test_turned_away),
+        cmocka_unit_test(test_order),       cmocka_unit_test(test_threads_of_sequences),
+        cmocka_unit_test(test_two_engines), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_release),     cmocka_unit_test(test_signals),
         cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

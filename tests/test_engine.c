@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/models.h"
 #include "support/rig.h"
+#include "synth/synth.h"
 
 enum { N = 200 };
 
@@ -406,6 +408,32 @@ static void test_no_mmap(void **state)
     rig_close(&b);
 }
 
+/* A mapped file that is cut off under an open model is noticed before its pages are touched. */
+static void test_shrunk(void **state)
+{
+    (void)state;
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-llama", &spec));
+    const char *path = model_file_of(&spec);
+    struct rig r = rig_open(path, NULL);
+    int32_t tokens[20];
+    rig_tokens(&r, 5, tokens, 20);
+    weft_seq *seq = rig_fed(&r, tokens, 20);
+    OK(weft_seq_append(seq, tokens, 3, E));
+    weft_engine_info before = rig_info(&r);
+    weft_engine *engine = NULL;
+    assert_int_equal(truncate(path, 4096), 0);
+    FAILS(WEFT_E_IO, weft_engine_open(r.model, NULL, &engine, E));
+    rig_message((const char *const[]){ path, "4096", NULL });
+    assert_null(engine);
+    FAILS(WEFT_E_IO, weft_engine_step(r.engine, NULL, E));
+    rig_message((const char *const[]){ path, "4096", NULL });
+    assert_int_equal(weft_seq_pending(seq), 3);
+    assert_int_equal(rig_info(&r).n_steps, before.n_steps);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,7 +443,7 @@ int main(void)
         cmocka_unit_test(test_random),        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_release_orders),
         cmocka_unit_test(test_two_models),    cmocka_unit_test(test_two_engines),
-        cmocka_unit_test(test_no_mmap),
+        cmocka_unit_test(test_no_mmap),       cmocka_unit_test(test_shrunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

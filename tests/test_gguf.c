@@ -377,14 +377,8 @@ static const struct bad cases[] = {
       "a string of 21 bytes, but only 20" },
     { "wrap to the start", string_length, (uint64_t)-45, 0, 0, 0, FMT, CUT },
 
-    { "G25 value type 13", value_type, 13, 0, 0, 0, FMT,
-      "its type is 13; the format defines 0 to 12" },
-    { "G25 value type 14", value_type, 14, 0, 0, 0, FMT, "its type is 14" },
-    { "G25 value type 255", value_type, 255, 0, 0, 0, FMT, "its type is 255" },
     { "G25 value type 2^31", value_type, P(31), 0, 0, 0, FMT, "its type is 2147483648" },
     { "G25 value type -1", value_type, UINT32_MAX, 0, 0, 0, FMT, "its type is 4294967295" },
-    { "G25 element type 13", array, 13, 4, 64, 0, FMT, "its element type is 13" },
-    { "G25 element type 255", array, 255, UINT64_MAX, 64, 0, FMT, "its element type is 255" },
     { "G25 element type -1", array, UINT32_MAX, 4, 64, 0, FMT, "its element type is 4294967295" },
     { "G02 2^60 strings", array, GGUF_STR, P(60), 64, 0, FMT, "at most 16777216" },
     { "G02 2^61+1 strings", array, GGUF_STR, P(61) + 1, 64, 0, FMT, "at most 16777216" },
@@ -407,7 +401,7 @@ static const struct bad cases[] = {
     { "G23 depth 1", nested, 1, 0, 0, 0, FMT, "nesting is not allowed" },
     { "G23 depth 2", nested, 2, 0, 0, 0, FMT, "nesting is not allowed" },
     { "G23 depth 1000", nested, 1000, 0, 0, 0, FMT, "nesting is not allowed" },
-    { "G23 depth 10^5", nested, 100000, 0, 0, 0, FMT, "nesting is not allowed" },
+    { "G23 depth 10^6", nested, 1000000, 0, 0, 0, FMT, "nesting is not allowed" },
     { "bool 2", boolean, 0, 2, 0, 0, FMT, "bool 0 is 2; 0 or 1 is expected" },
     { "bool 255", boolean, 0, 255, 0, 0, FMT, "bool 0 is 255" },
     { "bool 128 in array", boolean, 5, 128, 0, 0, FMT, "bool 4 is 128" },
@@ -570,21 +564,17 @@ static void test_block_remainder(void **state)
     }
 }
 
-/* A string and an array that are really there, but larger than allowed; the file is sparse. */
-static void test_large(void **state)
+/* G25: every number that is no type, of a value and of the elements of an array. */
+static void test_types(void **state)
 {
     (void)state;
-    struct bytes b = { 0 };
-    head(&b, 0, 1);
-    key(&b, GGUF_STR);
-    u64(&b, P(24) + 1);
-    const char *path = scratch_write("bad.gguf", b.data, b.n);
-    assert_int_equal(truncate(path, 1 << 25), 0);
-    struct gguf *g = NULL;
-    weft_error err = { 0 };
-    assert_int_equal(gguf_open(path, true, &g, &err), FMT);
-    assert_non_null(strstr(err.message, "16777217 bytes; at most 16777216 are allowed"));
-    free(b.data);
+    for (uint64_t id = GGUF_N_TYPES; id < 256; id++) {
+        const struct bad value = { "G25 value type", value_type, id, 0, 0, 0, FMT, "its type is" };
+        const struct bad element = { "G25 element type",   array, id, 4, 64, 0, FMT,
+                                     "its element type is" };
+        check_case(&value);
+        check_case(&element);
+    }
 }
 
 int main(void)
@@ -592,7 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_block_remainder),
-        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_types),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -1,12 +1,14 @@
 /* gguf_open on a small file cut to every length and with every bit of its header and metadata
  * flipped: it must open or give a clean error, and what opens must be safe to use to its last
- * byte. A file that shrinks while open is noticed. */
+ * byte. A file that shrinks while open is noticed, and a string of more than 16 MiB is refused. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -118,6 +120,7 @@ static void test_flipped(void **state)
     assert_in_range(n_ok, 1, n_meta * 4);
 }
 
+/* G22: the file shrinks after the check. */
 static void test_shrinks(void **state)
 {
     (void)state;
@@ -142,12 +145,40 @@ static void test_shrinks(void **state)
     free(b.data);
 }
 
+/* G18, V01: strings that are really there, but larger than allowed; the file is sparse. */
+static void test_large(void **state)
+{
+    (void)state;
+    const uint64_t lengths[] = { ((uint64_t)1 << 24) + 1, (uint64_t)1 << 31 };
+    for (size_t i = 0; i < 2; i++) {
+        struct gguf_writer w;
+        struct bytes b = { 0 };
+        struct gguf *g = NULL;
+        weft_error err = { 0 };
+        char says[64];
+        writer_init(&w);
+        writer_raw(&w, "k", GGUF_STR, &lengths[i], sizeof lengths[i]);
+        assert_int_equal(writer_finish(&w, &b, &err), WEFT_OK);
+        writer_free(&w);
+        const char *path = scratch_write("large.gguf", b.data, b.n);
+        free(b.data);
+        assert_int_equal(truncate(path, (off_t)lengths[i] + 4096), 0);
+        clock_t start = clock();
+        assert_int_equal(gguf_open(path, true, &g, &err), WEFT_E_FORMAT);
+        assert_true(clock() - start < CLOCKS_PER_SEC / 20);
+        snprintf(says, sizeof says, "%llu bytes; at most 16777216 are allowed",
+                 (unsigned long long)lengths[i]);
+        assert_non_null(strstr(err.message, says));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_flipped),
         cmocka_unit_test(test_shrinks),
+        cmocka_unit_test(test_large),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

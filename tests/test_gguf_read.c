@@ -112,6 +112,7 @@ static void expect_u32(const struct gguf *g, const char *key, weft_status status
     }
 }
 
+/* G20: a value of any type asked for as another. */
 static void test_integers(void **state)
 {
     (void)state;

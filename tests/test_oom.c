@@ -1,9 +1,9 @@
-/* Every allocation fails once. The path from opening a model to forking a sequence runs again and
- * again on a tiny model of each kind of vocabulary; the k-th allocation (or thread) of the library
- * fails, for k = 1, 2, ... until the path gets through without reaching it. Each time the answer
- * must be WEFT_E_NOMEM, no block may be left behind, and when only the one allocation failed, the
- * same call again must work and the text come out as if nothing had happened. The program is linked
- * with --wrap for the allocator, free and pthread_create. */
+/* G07: every allocation fails once. The path from opening a model to forking a sequence runs again
+ * and again on a tiny model of each kind of vocabulary; the k-th allocation (or thread) of the
+ * library fails, for k = 1, 2, ... until the path gets through without reaching it. Each time the
+ * answer must be WEFT_E_NOMEM, no block may be left behind, and when only the one allocation
+ * failed, the same call again must work and the text come out as if nothing had happened. The
+ * program is linked with --wrap for the allocator, free and pthread_create. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

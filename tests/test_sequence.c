@@ -262,7 +262,7 @@ static void test_kv_full(void **state)
     weft_seq *a = rig_fed(&r, tokens, 2 * PAGE), *b = rig_fed(&r, tokens, PAGE), *c = NULL;
     assert_int_equal(rig_free(&r), PAGE);
     FAILS(WEFT_E_KV_FULL, weft_seq_append(b, tokens, PAGE + 1, E));
-    rig_message((const char *const[]){ "2 pages", "1 of 4", NULL });
+    rig_message((const char *const[]){ "4 pages", "1 of them free", "needs 2", NULL });
     assert_int_equal(rig_free(&r), PAGE);
     assert_int_equal(weft_seq_len(b), PAGE);
     assert_int_equal(weft_seq_pending(b), 0);

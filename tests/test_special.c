@@ -192,11 +192,112 @@ static void test_special_time(void **state)
     vocab_close(&v);
 }
 
+/* A long text is split in less than a second of processor time, into at most this many pieces. */
+static void expect_quick(const struct specials *s, const char *text, size_t n_most)
+{
+    struct fragments f = { 0 };
+    weft_error err;
+    double start = cpu_seconds();
+    assert_int_equal(specials_split(s, text, LONG, true, &f, &err), WEFT_OK);
+    assert_true(cpu_seconds() - start < 1.0);
+    assert_in_range(f.n, 1, n_most);
+    free(f.at);
+}
+
+/* Vocabularies made to be slow: tokens of which every place of a text almost has one, and tokens
+ * that have to give way to shorter ones again and again. */
+static void test_special_hostile(void **state)
+{
+    (void)state;
+    enum { N = 9000, RUN = 230, BLOCK = RUN + SPECIAL_MAX };
+    char(*texts)[SPECIAL_MAX + 1] = calloc(N, sizeof *texts);
+    const char **names = calloc(N, sizeof(*names));
+    int32_t *types = calloc(N, sizeof *types);
+    char *text = malloc(LONG);
+    assert_true(texts != NULL && names != NULL && types != NULL && text != NULL);
+    struct vocab v;
+    struct specials s;
+    weft_error err;
+    size_t n = 0;
+    for (; n < SPECIAL_MAX - 1; n++) {
+        memset(texts[n], 'a', n + 1);
+        texts[n][n + 1] = 'b';
+    }
+    for (size_t i = 0; i < N; i++) {
+        names[i] = texts[i];
+        types[i] = TOKEN_CONTROL;
+    }
+    make_vocab(&v, names, types, n);
+    assert_int_equal(specials_open(&v, NULL, &s, &err), WEFT_OK);
+    memset(text, 'a', LONG);
+    expect_quick(&s, text, 1);
+    specials_close(&s);
+    vocab_close(&v);
+
+    memset(texts[0], 'X', SPECIAL_MAX);
+    n = 1;
+    for (size_t a = 3; a < RUN; a += 3) {
+        for (size_t x = 1; a + x <= RUN; x++) {
+            memset(texts[n], 'a', a);
+            memset(texts[n] + a, 'X', x);
+            texts[n++][a + x] = '\0';
+        }
+    }
+    assert_true(n <= N);
+    make_vocab(&v, names, types, n);
+    assert_int_equal(specials_open(&v, NULL, &s, &err), WEFT_OK);
+    for (size_t i = 0; i < LONG; i++) {
+        text[i] = i % BLOCK < RUN ? 'a' : 'X';
+    }
+    expect_quick(&s, text, 2 * (LONG / BLOCK + 1));
+    specials_close(&s);
+    vocab_close(&v);
+    free(text);
+    free(types);
+    free(names);
+    free(texts);
+}
+
+/* More special tokens than any model has. */
+static void test_special_total(void **state)
+{
+    (void)state;
+    enum { N = SPECIAL_TOTAL / SPECIAL_MAX + 1 };
+    char(*texts)[SPECIAL_MAX + 1] = calloc(N, sizeof *texts);
+    const char **names = calloc(N, sizeof(*names));
+    int32_t *types = calloc(N, sizeof *types);
+    assert_true(texts != NULL && names != NULL && types != NULL);
+    for (size_t i = 0; i < N; i++) {
+        memset(texts[i], 'x', SPECIAL_MAX);
+        int len = snprintf(texts[i], SPECIAL_MAX, "%zu", i);
+        texts[i][len] = 'x';
+        names[i] = texts[i];
+        types[i] = TOKEN_CONTROL;
+    }
+    struct vocab v;
+    struct specials s;
+    weft_error err = { 0 };
+    make_vocab(&v, names, types, N);
+    assert_int_equal(specials_open(&v, NULL, &s, &err), WEFT_E_FORMAT);
+    assert_non_null(strstr(err.message, "4194304 for all"));
+    types[N - 1] = TOKEN_NORMAL;
+    vocab_close(&v);
+    make_vocab(&v, names, types, N);
+    assert_int_equal(specials_open(&v, NULL, &s, &err), WEFT_OK);
+    specials_close(&s);
+    vocab_close(&v);
+    free(types);
+    free(names);
+    free(texts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_special_search),
         cmocka_unit_test(test_special_time),
+        cmocka_unit_test(test_special_hostile),
+        cmocka_unit_test(test_special_total),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -226,7 +226,7 @@ static void test_control(void **state)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-/* A megabyte of one character takes less than a second of processor time: the bound of the
+/* V11: a megabyte of one character takes less than a second of processor time: the bound of the
  * reliability goals, and two to ten times what it takes on a slow machine. */
 static void test_long_runs(void **state)
 {
@@ -367,6 +367,7 @@ static void test_strip_right(void **state)
     tokenizer_close(t);
 }
 
+/* V12: neither newline nor byte tokens. */
 static void test_no_bytes(void **state)
 {
     (void)state;

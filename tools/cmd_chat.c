@@ -29,9 +29,9 @@ struct chat_command {
 
 static int do_help(struct chat *c, const char *argument);
 
-static int started_over(int code)
+static int started_over(const struct chat *c, int code)
 {
-    if (code == EXIT_OK) {
+    if (code == EXIT_OK && !c->o.quiet) {
         term_note("started over");
     }
     return code;
@@ -40,14 +40,16 @@ static int started_over(int code)
 static int do_clear(struct chat *c, const char *argument)
 {
     (void)argument;
-    return started_over(talk_restart(&c->talk, NULL));
+    return started_over(c, talk_restart(&c->talk, NULL));
 }
 
 static int do_undo(struct chat *c, const char *argument)
 {
     (void)argument;
     char *text = talk_undo(&c->talk);
-    term_note(text != NULL ? "took back the last exchange" : "there is nothing to take back");
+    if (text == NULL || !c->o.quiet) {
+        term_note(text != NULL ? "took back the last exchange" : "there is nothing to take back");
+    }
     free(text);
     return EXIT_OK;
 }
@@ -70,7 +72,7 @@ static int do_retry(struct chat *c, const char *argument)
 
 static int do_system(struct chat *c, const char *argument)
 {
-    return started_over(talk_restart(&c->talk, argument));
+    return started_over(c, talk_restart(&c->talk, argument));
 }
 
 static int do_set(struct chat *c, const char *argument)

@@ -135,14 +135,18 @@ static int print_sections(const struct inspection *in)
     const weft_file *f = in->file;
     bool all = !in->o->keys && !in->o->tensors;
     int code = EXIT_OK;
-    printf("GGUF version %" PRIu32 ", %zu part%s, %" PRIu64 " bytes, %zu keys, %zu tensors\n",
+    printf("GGUF version %" PRIu32 ", %zu part%s, %" PRIu64 " bytes, %zu keys, %zu tensor%s\n",
            weft_file_version(f), weft_file_n_parts(f), weft_file_n_parts(f) == 1 ? "" : "s",
-           weft_file_bytes(f), weft_file_n_keys(f), weft_file_n_tensors(f));
+           weft_file_bytes(f), weft_file_n_keys(f), weft_file_n_tensors(f),
+           weft_file_n_tensors(f) == 1 ? "" : "s");
     if (all || in->o->keys) {
         puts("\nmetadata:");
     }
     for (size_t i = 0; i < weft_file_n_keys(f) && code == EXIT_OK && (all || in->o->keys); i++) {
         code = print_key(in, i);
+    }
+    if (weft_file_n_tensors(f) == 0) {
+        return code;
     }
     if (all || in->o->tensors) {
         puts("\ntensors (row length first, bytes last):");

@@ -26,8 +26,11 @@ static int read_prompt(struct run *r, int n_args, char **args)
     const struct options *o = r->o;
     bool dash = n_args == 1 && strcmp(args[0], "-") == 0;
     if (n_args > 0 && !dash) {
-        return term_usage("run",
-                          "unexpected argument; the prompt is given with -p TEXT, -f FILE or -");
+        char text[192];
+        snprintf(text, sizeof text,
+                 "unexpected argument '%.80s'; the prompt is given with -p TEXT, -f FILE or -",
+                 args[strcmp(args[0], "-") == 0 && n_args > 1]);
+        return term_usage("run", text);
     }
     if (dash && (o->prompt != NULL || o->file != NULL)) {
         return term_usage("run", "- (standard input) contradicts -p and -f; give one of them");

@@ -89,6 +89,9 @@ static int draw(struct generated *g, const struct generate_params *p)
     int32_t token;
     if (p->limit < 0 || g->ids.n < (size_t)p->limit) {
         weft_status status = weft_seq_next(g->seq, &token, &err);
+        if (status == WEFT_E_CANCELLED) {
+            return EXIT_OK; /* Ctrl-C; the loop sees it too */
+        }
         if (status != WEFT_OK) {
             return term_status(status, &err);
         }
@@ -174,6 +177,28 @@ static int end_running(struct generated *texts, size_t n, enum text_end why)
     return code;
 }
 
+struct group {
+    const struct generated *texts;
+    size_t n;
+};
+
+/* In the signal handler: lets a step end early. */
+static void cancel_group(void *arg)
+{
+    const struct group *group = arg;
+    for (size_t i = 0; i < group->n; i++) {
+        weft_seq_cancel(group->texts[i].seq);
+    }
+}
+
+/* Appending nothing reports a cancel that nobody has seen yet, and so clears it. */
+static void clear_cancel(const struct group *group)
+{
+    for (size_t i = 0; i < group->n; i++) {
+        (void)weft_seq_append(group->texts[i].seq, NULL, 0, NULL);
+    }
+}
+
 int generate(weft_engine *engine, struct generated *texts, size_t n,
              const struct generate_params *p, struct figures *f)
 {
@@ -185,6 +210,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
     }
     n_prompt = waiting;
     prefilled = waiting == 0 ? start : 0;
+    struct group group = { texts, n };
+    term_interrupt_hook(cancel_group, &group);
     while (code == EXIT_OK && any_running(texts, n) && !term_interrupted()) {
         if (prefilled == 0) {
             term_progress("prompt: %zu of %zu tokens", n_prompt - waiting, n_prompt);
@@ -201,6 +228,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
             shown = texts[0].text.n;
         }
     }
+    term_interrupt_hook(NULL, NULL);
+    clear_cancel(&group);
     term_progress_clear();
     int tail = end_running(texts, n, code == EXIT_OK ? TEXT_INTERRUPTED : TEXT_FAILED);
     if (code == EXIT_OK && p->stream && texts[0].text.n > shown) {

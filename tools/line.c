@@ -50,8 +50,8 @@ static char *prompt_of(EditLine *edit)
 static const int leaving[] = { SIGTSTP, SIGTERM, SIGHUP };
 enum { N_LEAVING = sizeof leaving / sizeof *leaving };
 static struct termios before_edit;
-static struct sigaction default_action[N_LEAVING + 1];
-static volatile sig_atomic_t resumed;
+static struct sigaction default_action[N_LEAVING];
+static volatile sig_atomic_t stopped;
 
 static void on_leave(int signal_number)
 {
@@ -59,29 +59,23 @@ static void on_leave(int signal_number)
     if (tcgetpgrp(STDIN_FILENO) == getpgrp()) {
         tcsetattr(STDIN_FILENO, TCSADRAIN, &before_edit);
     }
-    /* what the signal does by default happens when this handler returns */
+    /* what the signal does by default happens when this handler returns, before read() does */
+    stopped = 1;
     signal(signal_number, SIG_DFL);
     raise(signal_number);
     errno = error;
 }
 
-static void on_resume(int signal_number)
-{
-    (void)signal_number;
-    resumed = 1;
-}
-
 static void signals_catch(void)
 {
-    struct sigaction leave = { .sa_handler = on_leave }, resume = { .sa_handler = on_resume };
-    resumed = 0;
+    struct sigaction leave = { .sa_handler = on_leave };
+    stopped = 0;
     for (int i = 0; i < N_LEAVING; i++) {
         sigaction(leaving[i], NULL, &default_action[i]);
         if (default_action[i].sa_handler != SIG_IGN) {
             sigaction(leaving[i], &leave, NULL);
         }
     }
-    sigaction(SIGCONT, &resume, &default_action[N_LEAVING]);
 }
 
 static void signals_restore(void)
@@ -89,14 +83,13 @@ static void signals_restore(void)
     for (int i = 0; i < N_LEAVING; i++) {
         sigaction(leaving[i], &default_action[i], NULL);
     }
-    sigaction(SIGCONT, &default_action[N_LEAVING], NULL);
 }
 
 /* Back after a stop: libedit's mode again, and the line as it was. */
 static void edit_resume(EditLine *edit)
 {
     struct sigaction leave = { .sa_handler = on_leave };
-    resumed = 0;
+    stopped = 0;
     if (default_action[0].sa_handler != SIG_IGN) {
         sigaction(SIGTSTP, &leave, NULL);
     }
@@ -115,7 +108,7 @@ static int read_char(EditLine *edit, wchar_t *out)
         char byte;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n == -1 && errno == EINTR) {
-            if (resumed) {
+            if (stopped) {
                 edit_resume(edit);
             }
             if (!term_interrupted()) {

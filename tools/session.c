@@ -65,6 +65,9 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
     term_progress_clear();
     if (status != WEFT_OK) {
         int code = term_status(status, &err);
+        if (status != WEFT_E_UNSUPPORTED) {
+            term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch and -t n_threads");
+        }
         /* here it is the device or the instruction set that is unsupported, not the model */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
     }

@@ -15,6 +15,8 @@
 
 static volatile sig_atomic_t interrupts;
 static volatile sig_atomic_t mode_now = TERM_KILL;
+static void (*volatile interrupt_hook)(void *);
+static void *volatile interrupt_arg;
 static bool progress_wanted, progress_shown;
 
 static void on_sigint(int signal_number)
@@ -24,6 +26,20 @@ static void on_sigint(int signal_number)
     if (mode_now == TERM_KILL || (mode_now == TERM_FLAG_ONCE && interrupts > 1)) {
         _exit(EXIT_INTERRUPTED);
     }
+    if (interrupt_hook != NULL) {
+        interrupt_hook(interrupt_arg);
+    }
+}
+
+/* The library looks whether a mapped model is still whole before each step; in the middle of one
+ * nobody can. */
+static void on_sigbus(int signal_number)
+{
+    static const char text[] = "weft: the model file has shrunk while it was in use; --no-mmap "
+                               "reads it into memory first\n";
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(EXIT_RUNTIME);
 }
 
 void term_open(void)
@@ -36,6 +52,7 @@ void term_open(void)
         }
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGBUS, on_sigbus);
     struct sigaction old, new = { .sa_handler = on_sigint };
     /* no SA_RESTART: a read that waits for the user must return */
     if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
@@ -47,6 +64,13 @@ void term_on_interrupt(enum term_mode mode)
 {
     interrupts = 0;
     mode_now = mode;
+}
+
+void term_interrupt_hook(void (*hook)(void *), void *arg)
+{
+    interrupt_hook = NULL;
+    interrupt_arg = arg;
+    interrupt_hook = hook;
 }
 
 bool term_interrupted(void) { return interrupts != 0; }
@@ -105,6 +129,9 @@ int term_usage(const char *command, const char *message)
 int term_status(weft_status status, const weft_error *err)
 {
     term_fail(0, "%s", err->message[0] != '\0' ? err->message : weft_status_name(status));
+    if (status == WEFT_E_KV_FULL) {
+        term_note("weft: --kv sets the size of the KV pool");
+    }
     switch (status) {
     case WEFT_OK: return EXIT_OK;
     case WEFT_E_ARG: return EXIT_USAGE;

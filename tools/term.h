@@ -44,6 +44,8 @@ void term_progress_clear(void);
 enum term_mode { TERM_KILL, TERM_FLAG_ONCE, TERM_FLAG };
 void term_on_interrupt(enum term_mode mode);
 bool term_interrupted(void);
+/* Called from the signal handler at Ctrl-C, beside setting the flag; NULL = none. */
+void term_interrupt_hook(void (*hook)(void *), void *arg);
 
 double term_seconds(void); /* monotonic */
 uint64_t term_peak_bytes(void);

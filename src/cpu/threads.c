@@ -5,13 +5,13 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    SPINS = 200
-}; /* about 10 us: a longer spin steals the core of a thread that was preempted */
+/* About 10 us: a longer spin steals the core of a thread that was preempted. */
+enum { SPINS = 200 };
 
 /* A counter that threads wait on to change. */
 struct gate {
@@ -160,6 +160,21 @@ static size_t physical_cores(void)
     return n > 0 ? (size_t)n : 1;
 }
 
+/* Signals go to the program's own threads; only faults come where they happen. */
+static int create_deaf(pthread_t *handle, struct worker *w)
+{
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP };
+    sigset_t deaf, before;
+    sigfillset(&deaf);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        sigdelset(&deaf, faults[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &deaf, &before);
+    int status = pthread_create(handle, NULL, work, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
 static bool start_worker(struct threads *t, size_t i)
 {
     struct worker *w = malloc(sizeof *w);
@@ -167,7 +182,7 @@ static bool start_worker(struct threads *t, size_t i)
         return false;
     }
     *w = (struct worker){ t, i };
-    if (pthread_create(&t->handles[t->n_started], NULL, work, w) != 0) {
+    if (create_deaf(&t->handles[t->n_started], w) != 0) {
         free(w);
         return false;
     }

@@ -32,12 +32,30 @@ static const struct edit *find(const struct edits *e, const char *name, enum edi
 
 static const struct edit *key_edit(const struct edits *e, const char *key)
 {
-    return find(e, key, EDIT_KEY_DROP, EDIT_KEY_STR);
+    return find(e, key, EDIT_KEY_DROP, EDIT_KEY_TYPE);
 }
 
 static const struct edit *tensor_edit(const struct edits *e, const char *name)
 {
     return find(e, name, EDIT_TENSOR_DROP, EDIT_TENSOR_FILL);
+}
+
+static size_t scalar_bytes(enum gguf_type t)
+{
+    static const uint8_t bytes[] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
+    return bytes[t];
+}
+
+static void put_typed_key(struct gguf_writer *w, const char *key, enum gguf_type type)
+{
+    const uint8_t number[8] = { type == GGUF_BOOL ? 1 : 8 }, nothing[8] = { 0 };
+    if (type == GGUF_ARR) {
+        writer_array(w, key, GGUF_U32, 0, nothing, 0);
+    } else {
+        bool text = type == GGUF_STR;
+        writer_raw(w, key, type, text ? nothing : number,
+                   text ? sizeof nothing : scalar_bytes(type));
+    }
 }
 
 static void put_edited_key(struct gguf_writer *w, const struct edit *e)
@@ -46,14 +64,9 @@ static void put_edited_key(struct gguf_writer *w, const struct edit *e)
     case EDIT_KEY_U32: writer_u32(w, e->name, e->u); break;
     case EDIT_KEY_F32: writer_f32(w, e->name, e->f); break;
     case EDIT_KEY_STR: writer_str(w, e->name, e->s); break;
+    case EDIT_KEY_TYPE: put_typed_key(w, e->name, (enum gguf_type)e->u); break;
     default: break;
     }
-}
-
-static size_t scalar_bytes(enum gguf_type t)
-{
-    static const uint8_t bytes[] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
-    return bytes[t];
 }
 
 static void copy_key(struct gguf_writer *w, const struct gguf_kv *kv)

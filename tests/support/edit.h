@@ -11,6 +11,8 @@ enum edit_what {
     EDIT_KEY_U32, /* these replace the key or add it */
     EDIT_KEY_F32,
     EDIT_KEY_STR,
+    EDIT_KEY_TYPE, /* a value of GGUF type u: the integer 8, true, an empty string or array
+                    */
     EDIT_TENSOR_DROP,
     EDIT_TENSOR_NEW,   /* F32 zeros of shape ne */
     EDIT_TENSOR_SHAPE, /* becomes F32 zeros of shape ne */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "synth/parts.h"
@@ -452,7 +453,12 @@ static weft_status check_spec(struct plan *p)
 weft_status synth_write(const struct synth_spec *spec, const char *path, weft_error *err)
 {
     struct plan p = { .spec = spec, .err = err };
+    struct stat old;
     TRY(check_spec(&p));
+    /* the new file takes the place of the old one, which must not be a device or a link */
+    if (lstat(path, &old) == 0 && !S_ISREG(old.st_mode)) {
+        return error_set(err, WEFT_E_ARG, "%s exists and is no regular file; name another", path);
+    }
     size_t n = strlen(path) + sizeof ".part";
     char *part = mem_array(n, 1);
     if (part == NULL) {

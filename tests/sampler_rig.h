@@ -1,0 +1,31 @@
+/* What the tests of the sampler share. For one translation unit: include it after cmocka.h. */
+#ifndef TESTS_SAMPLER_RIG_H
+#define TESTS_SAMPLER_RIG_H
+
+#include "sampler.h"
+
+/* Every step switched off. */
+static const weft_sampling plain = { .size = sizeof(weft_sampling),
+                                     .temperature = 1,
+                                     .top_p = 1,
+                                     .typical_p = 1,
+                                     .repeat_penalty = 1,
+                                     .repeat_last_n = 64 };
+
+static inline struct sampler *open_sampler(const weft_sampling *p, size_t n_vocab)
+{
+    struct sampler *s = NULL;
+    weft_error err;
+    assert_int_equal(sampler_open(p, n_vocab, &s, &err), WEFT_OK);
+    return s;
+}
+
+static inline int32_t pick(struct sampler *s, const float *logits)
+{
+    int32_t token = -1;
+    weft_error err;
+    assert_int_equal(sampler_pick(s, logits, NULL, 0, NULL, 0, &token, &err), WEFT_OK);
+    return token;
+}
+
+#endif
