@@ -242,6 +242,7 @@ model_tests() {
     check "$n: ids that do not exist" 2 '' run -m "$m" -p a -l 99999999+1
     limit_tests
     parallel_tests
+    log_tests
     broken_output_tests
     interrupt_tests
     shrinking_file_test
@@ -267,6 +268,22 @@ parallel_tests() {
         "$WEFT" run -m "$m" -p "$say" -n 12 -s $seed -q
     done >"$T/alone" 2>"$T/err"
     same "$n: texts together are the texts alone" "$T/together" "$T/alone"
+}
+
+# With temperature 0 the token drawn is the first of "top", so that these ids are the text.
+log_tests() {
+    check "$n: --log-logits" 0 '' run -m "$m" -p "$say" -n 6 --temp 0 -q --log-logits "$T/log"
+    cp "$T/out" "$T/first"
+    [ "$(wc -l <"$T/log")" -eq 6 ] && ok "$n: a line for each token" || bad "$n: a line for each token" 'they differ'
+    ids=$(sed 's/.*"top":\[\[\([0-9]*\),.*/\1/' "$T/log" | tr '\n' ' ')
+    prompt=$("$WEFT" tokenize -m "$m" --ids --bos -p "$say")
+    # shellcheck disable=SC2086
+    weft detokenize -m "$m" $prompt $ids
+    [ "$(cat "$T/out")" = "$say$(cat "$T/first")" ] && ok "$n: the log holds the logits drawn from" ||
+        bad "$n: the log holds the logits drawn from" "$ids"
+    grep -q '"token_idx":5,"dtype":"f32","shape":"\[1,1024\]"' "$T/log" && ok "$n: index and shape" ||
+        bad "$n: index and shape" "$(tail -n 1 "$T/log")"
+    check "$n: a log that cannot be written" 1 'No space' run -m "$m" -p a --ignore-eos -n 500 --log-logits /dev/full
 }
 
 broken_output_tests() {

@@ -110,6 +110,7 @@ static int fork_texts(struct run *r, const struct generate_params *p)
         weft_error err = { 0 };
         weft_sampling s = options_sampling(r->o);
         s.seed += i;
+        r->texts[i].number = i;
         weft_status status = weft_seq_fork(r->texts[0].seq, &r->texts[i].seq, &err);
         if (status == WEFT_OK) {
             status = weft_seq_set_sampling(r->texts[i].seq, &s, &err);
@@ -223,13 +224,18 @@ static int run(struct run *r)
                                  .special = r->o->special,
                                  .stream = r->n_texts == 1 && !r->o->no_stream };
     term_on_interrupt(TERM_FLAG_ONCE);
-    int code = show_prompt(r);
+    int code = r->o->log_logits != NULL
+                   ? logits_log_open(r->o->log_logits, r->session.model, &p.log)
+                   : EXIT_OK;
+    code = code == EXIT_OK ? show_prompt(r) : code;
     if (code == EXIT_OK && r->n_texts > 1) {
         code = fork_texts(r, &p);
     }
     if (code == EXIT_OK && !term_interrupted()) {
         code = generate(r->session.engine, r->texts, r->n_texts, &p, &r->figures);
     }
+    int closed = logits_log_close(p.log);
+    code = code == EXIT_OK ? closed : code;
     for (size_t i = 0; i < r->n_texts; i++) {
         if (r->texts[i].end == TEXT_RUNNING) {
             r->texts[i].end = term_interrupted() ? TEXT_INTERRUPTED : TEXT_FAILED;

@@ -88,6 +88,10 @@ static int draw(struct generated *g, const struct generate_params *p)
     weft_error err = { 0 };
     int32_t token;
     if (p->limit < 0 || g->ids.n < (size_t)p->limit) {
+        int code = p->log != NULL ? logits_log_take(p->log, g->seq) : EXIT_OK;
+        if (code != EXIT_OK) {
+            return code;
+        }
         weft_status status = weft_seq_next(g->seq, &token, &err);
         if (status == WEFT_E_CANCELLED) {
             return EXIT_OK; /* Ctrl-C; the loop sees it too */
@@ -98,7 +102,10 @@ static int draw(struct generated *g, const struct generate_params *p)
         if (!ids_add(&g->ids, token)) {
             return no_memory();
         }
-        int code = take_text(g);
+        code = take_text(g);
+        if (code == EXIT_OK && p->log != NULL) {
+            code = logits_log_write(p->log, g->number, g->ids.n - 1);
+        }
         if (code == EXIT_OK && p->special) {
             code = take_special(g, p->model, token);
         }

@@ -3,6 +3,7 @@
 #ifndef WEFT_GENERATE_H
 #define WEFT_GENERATE_H
 
+#include "logits_log.h"
 #include "session.h"
 
 enum text_end {
@@ -21,13 +22,15 @@ struct generated {
     struct buf text; /* all text so far, as it is to be shown */
     struct ids ids;  /* every token drawn, the one that ended the text included */
     enum text_end end;
+    size_t number; /* among the texts of a run */
 };
 
 struct generate_params {
     const weft_model *model;
-    int64_t limit; /* most tokens of each text; -1 = none */
-    bool special;  /* control tokens as text */
-    bool stream;   /* the first text goes to standard output as it comes */
+    int64_t limit;          /* most tokens of each text; -1 = none */
+    bool special;           /* control tokens as text */
+    bool stream;            /* the first text goes to standard output as it comes */
+    struct logits_log *log; /* gets the logits of every draw; NULL = none */
 };
 
 struct figures {

@@ -155,6 +155,8 @@ const struct arg_option option_table[] = {
       "control tokens such as <|im_end|> in the text are one token") },
     { NAMES("--display-prompt"), ROW(ARG_FLAG, CMD_RUN, display_prompt, NULL,
       "write the prompt before the text") },
+    { NAMES("--log-logits"), ROW(ARG_STRING, CMD_RUN, log_logits, "FILE",
+      "write a line of JSON with the logits behind every generated token") },
     { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE, quiet, NULL,
       "nothing on standard error but errors") },
     { NAMES("--no-history"), ROW(ARG_FLAG, CMD_CHAT, no_history, NULL,

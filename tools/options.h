@@ -23,7 +23,7 @@ struct options {
     bool no_mmap;
     size_t device, cpu_isa;          /* indices into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
-    const char *prompt, *file, *system, *template_name;
+    const char *prompt, *file, *system, *template_name, *log_logits;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
