@@ -6,6 +6,8 @@ DESTDIR ?=
 ifeq ($(origin CC),default)
 CC = gcc
 endif
+# as many jobs as cores, unless the caller has asked for a number
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # V=1 shows the commands
 Q = $(if $(V),,@)
 OPT ?= -O3
@@ -94,11 +96,15 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/li
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
 
+# --- the simulator that runs CUDA kernels without a GPU ----------------------------------------------
+
+include tests/cudasim/cudasim.mk
+
 # --- use ---------------------------------------------------------------------------------------------
 
 .PHONY: demo
 demo: deps
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) $(JOBS) --no-print-directory -s all
 	@for m in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do \
 	    echo "$$ weft run -m $$m -p 'The capital of France is' -n 12 --temp 0"; \
 	    $(BUILD)/weft run -m $$m -p 'The capital of France is' -n 12 --temp 0 --display-prompt && echo || exit 1; \
@@ -136,7 +142,8 @@ $(BUILD)/weft.pc:
 
 .PHONY: test
 test: deps
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) $(JOBS) --no-print-directory check
+	@$(MAKE) $(JOBS) --no-print-directory cudasim
 
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
@@ -145,12 +152,12 @@ check: all $(TESTS)
 
 .PHONY: asan
 asan: deps
-	@$(MAKE) --no-print-directory check BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
+	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
 .PHONY: tsan
 tsan: deps
-	@$(MAKE) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
+	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
 
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
@@ -158,7 +165,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: fuzz
 fuzz: deps
-	@$(MAKE) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
+	@$(MAKE) $(JOBS) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 	@sh tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
@@ -184,6 +191,7 @@ help:
 	@echo "make test       install what is missing, build, and run all tests"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
+	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
 	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"
