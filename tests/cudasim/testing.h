@@ -1,0 +1,60 @@
+/* cudasim for tests: settings of the simulated device, planned failures, the leak report. Plain C,
+ * so that tests of the engine use it as they are. Everything else that a test needs is the CUDA
+ * runtime itself. Linked only into tests. */
+#ifndef CUDASIM_TESTING_H
+#define CUDASIM_TESTING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum cudasim_order { CUDASIM_ASCENDING, CUDASIM_DESCENDING, CUDASIM_RANDOM };
+
+/* Change fields only while no work is pending. The environment sets what stands in brackets. */
+struct cudasim_config {
+    enum cudasim_order
+        order;            /* of threads, warps, blocks, streams [CUDASIM_ORDER=asc|desc|random] */
+    uint64_t seed;        /* of the random order [CUDASIM_SEED] */
+    bool eager;           /* work runs at the call, not at the wait [CUDASIM_EAGER=1] */
+    bool protect;         /* the host cannot touch device memory [CUDASIM_PROTECT=0] */
+    bool strict_exit;     /* no thread may return before a __syncthreads of its block */
+    size_t stack;         /* bytes of a simulated thread's stack */
+    size_t device_memory; /* bytes that cudaMalloc can hand out */
+    int sm_count;
+    int compute_capability; /* 86 = 8.6 */
+    int device_error; /* cudaError_t of every call, as without a driver; 0 = there is a device */
+};
+struct cudasim_config *cudasim_settings(void);
+
+/* The k-th counted call from now on fails (1 = the next one; 0 = none) and counting starts again.
+ * Counted is every runtime and cuBLAS function that can fail for reasons of the device. Functions
+ * that release something do release it and then report the failure. Sticky: all later calls fail
+ * too, as after an illegal access on a device, until cudasim_fail_call is called again. */
+void cudasim_fail_call(uint64_t k, bool sticky);
+uint64_t cudasim_calls(void);          /* counted since the last cudasim_fail_call */
+const char *cudasim_failed_call(void); /* name of the call that was made to fail, or NULL */
+
+/* Prints one line for each thing that host code has not released (device and pinned memory,
+ * streams, events, graphs, cuBLAS handles) and returns how many there are. out may be NULL. */
+size_t cudasim_leaks(FILE *out);
+
+/* Installs a SIGSEGV handler that says which allocation was touched, by which code, and aborts.
+ * Call it in each test: cmocka puts its own handler in place before every one. */
+void cudasim_catch_faults(void);
+
+bool cudasim_is_device(const void *p); /* does p point into the device's address range? */
+
+struct cudasim_counts {
+    uint64_t launches, blocks, threads, switches, collectives, barriers;
+};
+struct cudasim_counts *cudasim_stats(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
