@@ -313,6 +313,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     }
     bool full = t->n + 1 == seq->engine->n_ctx;
     if (full && !end && !seq->stream.stopped) {
+        /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
         TRY(stream_finish(&seq->stream, err));
     }
     t->data[t->n++] = *token = seq->picked;
