@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was preempted. */
+/* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
+ * preempted. */
 enum { SPINS = 1000 };
 
 /* A counter that threads wait on to change. */
