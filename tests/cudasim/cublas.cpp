@@ -88,6 +88,12 @@ struct Gemm {
     }
 };
 
+// What a call says of its matrices; gemm() reads the rest.
+Gemm described(int m, int n, int k, Matrix a, Matrix b, Matrix c)
+{
+    return { false, false, m, n, k, 0, 0, a, b, c };
+}
+
 // Batch i at i times the stride of each matrix.
 cublasStatus_t gemm(cublasHandle_t handle, Gemm g, cublasOperation_t ta, cublasOperation_t tb,
                     const void *alpha, const void *beta, cublasComputeType_t compute, int n_batch,
@@ -191,16 +197,8 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t ta, cublasO
                             cublasComputeType_t compute, cublasGemmAlgo_t)
 {
     CUBLAS_ENTER(handle);
-    Gemm g = { false,
-               false,
-               m,
-               n,
-               k,
-               0,
-               0,
-               { const_cast<void *>(a), a_type, lda },
-               { const_cast<void *>(b), b_type, ldb },
-               { c, c_type, ldc } };
+    Gemm g = described(m, n, k, { const_cast<void *>(a), a_type, lda },
+                       { const_cast<void *>(b), b_type, ldb }, { c, c_type, ldc });
     return gemm(handle, g, ta, tb, alpha, beta, compute, 1, 0, 0, 0);
 }
 
@@ -214,16 +212,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                                           cublasComputeType_t compute, cublasGemmAlgo_t)
 {
     CUBLAS_ENTER(handle);
-    Gemm g = { false,
-               false,
-               m,
-               n,
-               k,
-               0,
-               0,
-               { const_cast<void *>(a), a_type, lda },
-               { const_cast<void *>(b), b_type, ldb },
-               { c, c_type, ldc } };
+    Gemm g = described(m, n, k, { const_cast<void *>(a), a_type, lda },
+                       { const_cast<void *>(b), b_type, ldb }, { c, c_type, ldc });
     return gemm(handle, g, ta, tb, alpha, beta, compute, n_batch, stride_a, stride_b, stride_c);
 }
 
