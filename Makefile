@@ -20,27 +20,35 @@ WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror
 CFLAGS += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fvisibility=hidden -fPIC -pthread -D_GNU_SOURCE
 CFLAGS += -Iinclude -Isrc -Itools -I. $(SAN)
 LDFLAGS += -pthread $(SAN)
-LIB_LIBS = -lpcre2-8 -lm
+LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
-# --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda ------------------------------------------
-NVCC := $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
+# --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
+NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
+# sm_80: this machine code; compute_80: PTX, for what comes later
+CUDA_ARCH ?= sm_80 sm_90a compute_80
+CUDA_DIR := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 KERNELS := $(wildcard kernels/*.cu)
+CUDA_SRC := $(filter-out cuda/absent.c,$(wildcard cuda/*.c))
 ifeq ($(NVCC),)
 BACKENDS = CPU only (nvcc not found)
-else ifeq ($(KERNELS),)
-BACKENDS = CPU only (nvcc found, but this tree has no kernels)
+BACKEND_SRC := cuda/absent.c
 else
 BACKENDS = CPU and CUDA ($(NVCC))
+BACKEND_SRC := $(CUDA_SRC)
+KERNEL_OBJ := $(KERNELS:%.cu=build/%.o)
+# linked as a whole: nothing of CUDA has to be installed where the program runs
+CUDA_LIBS = $(CUDA_DIR)/lib64/libcudart_static.a -lstdc++ -ldl -lrt
 endif
 
 # --- what is built -------------------------------------------------------------------------------
-LIB_SRC := $(wildcard src/*.c src/arch/*.c src/cpu/*.c)
+LIB_SRC := $(wildcard src/*.c src/arch/*.c src/cpu/*.c) $(BACKEND_SRC)
 TOOL_SRC := $(wildcard tools/*.c)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+HOST_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+LIB_OBJ := $(HOST_OBJ) $(KERNEL_OBJ)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 SYNTH_OBJ := $(SYNTH_SRC:%.c=$(BUILD)/obj/%.o)
 SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
@@ -61,6 +69,16 @@ all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.
 
 $(BUILD)/backends.stamp: Makefile $(KERNELS)
 	@mkdir -p $(@D) && echo "weft $(VERSION): $(BACKENDS)" | tee $@
+
+$(BUILD)/obj/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
+
+# Kernels do not change with the variant of the host code, so all variants share them.
+build/kernels/%.o: kernels/%.cu Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  NVCC $<')
+	$(Q)$(NVCC) -std=c++20 -O3 -lineinfo -Iinclude -Isrc -Werror all-warnings \
+	    -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden -MD -MP -MF $(@:.o=.d) \
+	    $(foreach a,$(CUDA_ARCH),-gencode arch=$(a:sm_%=compute_%),code=$(a)) -c $< -o $@
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -99,6 +117,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/li
 # --- the simulator that runs CUDA kernels without a GPU ----------------------------------------------
 
 include tests/cudasim/cudasim.mk
+include tests/cuda/cuda.mk
 
 # --- use ---------------------------------------------------------------------------------------------
 
@@ -144,6 +163,7 @@ $(BUILD)/weft.pc:
 test: deps
 	@$(MAKE) $(JOBS) --no-print-directory check
 	@$(MAKE) $(JOBS) --no-print-directory cudasim
+	@$(MAKE) $(JOBS) --no-print-directory cuda-check
 
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
@@ -152,8 +172,8 @@ check: all $(TESTS)
 
 .PHONY: asan
 asan: deps
-	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
-	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=all'
+	@$(MAKE) $(JOBS) --no-print-directory check cuda-sim BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
+	    CUDASIM_OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
 .PHONY: tsan
 tsan: deps
@@ -178,7 +198,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libweft-all.a
 
 .PHONY: format
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
 
 .PHONY: clean
 clean:
@@ -192,6 +212,7 @@ help:
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
+	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
 	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"
@@ -202,4 +223,4 @@ $(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=r
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 .SECONDARY:
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj build/kernels -name '*.d' 2>/dev/null)

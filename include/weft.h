@@ -98,6 +98,40 @@ typedef enum weft_log_level { WEFT_LOG_INFO = 0, WEFT_LOG_WARN = 1 } weft_log_le
  * `text` is one line without a newline and lives only during the call. */
 typedef void (*weft_log_fn)(void *user, weft_log_level level, const char *text);
 
+/* ---------------------------------------------------------------- devices */
+
+/* What this machine and this build of the library can compute with. Any thread, any time. */
+
+typedef struct weft_platform_info {
+    size_t size;            /* set by the caller to sizeof(weft_platform_info) */
+    bool cuda_built;        /* the library was built with CUDA */
+    int cuda_driver;        /* newest CUDA that the driver runs, 13010 = 13.1; 0 = no driver */
+    int cuda_runtime;       /* CUDA that the library was built with; 0 = without */
+    char cuda_problem[200]; /* why there is no GPU, and the remedy; "" if there is one */
+    char cpu_name[64];
+    char cpu_features[96];     /* instructions the CPU kernels can use: "avx2 fma f16c" */
+    const char *cpu_kernels;   /* the set of CPU kernels that would run: "avx2" */
+    size_t n_cores, n_threads; /* physical cores and hardware threads this process may use */
+    size_t n_devices;          /* for weft_device_get() */
+} weft_platform_info;
+
+typedef struct weft_device_info {
+    size_t size;                      /* set by the caller to sizeof(weft_device_info) */
+    char name[32];                    /* what weft_engine_params.device takes: "cuda:0", "cpu" */
+    char description[128];            /* "NVIDIA H200" */
+    int major, minor;                 /* compute capability of a GPU; 0 on the CPU */
+    size_t n_units;                   /* multiprocessors of a GPU, physical cores of the CPU */
+    uint64_t total_bytes, free_bytes; /* memory; 0 = unknown */
+    bool usable;
+    char why[200]; /* why it cannot be used, "" if it can */
+} weft_device_info;
+
+WEFT_API weft_status weft_platform_get(weft_platform_info *info, weft_error *err);
+/* The i-th device: the GPUs as the driver counts them, then the CPU. WEFT_E_ARG past the last.
+ * "auto" is the first that is usable. Asking a GPU for its free memory opens a context on it, which
+ * takes some hundred MiB there until the process ends. */
+WEFT_API weft_status weft_device_get(size_t i, weft_device_info *info, weft_error *err);
+
 /* ---------------------------------------------------------------- file */
 
 /* A GGUF file (v2 or v3, little-endian, split files through their first part), parsed and
@@ -245,14 +279,31 @@ typedef enum weft_cpu_isa {
 
 #define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
 
+/* Bytes of weights that have been read, of all. Called on the thread inside weft_engine_open();
+ * false ends it with WEFT_E_CANCELLED. */
+typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
+
 typedef struct weft_engine_params {
     size_t size;
-    const char *device; /* NULL or "auto", "cpu" */
-    size_t n_ctx;       /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
-    size_t n_kv; /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
+    /* NULL or "auto": the first GPU that can be used, or the CPU if there is none or its kernels do
+     * not run this model; then a line of the log begins with "no GPU: " and says why (in a build
+     * with CUDA). "cuda": the first GPU that can be used. "cuda:1", "cpu". */
+    const char *device;
+    size_t n_ctx; /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
+    size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
     size_t n_batch;       /* most rows computed in one step; 0 = 512 */
     size_t n_threads;     /* 0 = one per physical core that this process may use */
     weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
+    /* A sequence's logits do not depend on what other sequences are computed with it, nor on how
+     * its prompt was cut into steps. Always so on the CPU; slower prompts on a GPU. */
+    bool deterministic;
+    /* Greedy tokens that a GPU may compute ahead of weft_seq_next() in one go, without waiting for
+     * the host; 0 or 1 = none, at most 64. The text is the same. weft_seq_next() then gives several
+     * tokens without a step between them; their logits are not kept, so that weft_seq_logits()
+     * returns WEFT_E_STATE until the step after the last of them. */
+    size_t n_ahead;
+    weft_progress_fn progress; /* of the upload of weights to a GPU; may be NULL */
+    void *progress_user;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT                                                                    \
     {                                                                                              \
@@ -358,7 +409,7 @@ WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t 
  * WEFT_FINISH_LENGTH, so that what was held back comes out. Does nothing to a finished one. */
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step. WEFT_E_STATE
- * if the sequence is empty or tokens wait to be computed. */
+ * if the sequence is empty, if tokens wait to be computed, or if they were computed ahead. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* All tokens of the sequence. */

@@ -75,6 +75,23 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t r[4], const void *row
                  : "memory");
 }
 
+// 16 aligned bytes that no kernel in flight writes and that are read once: they leave the L1 cache
+// to others. Not volatile, so that the compiler may load ahead.
+__device__ __forceinline__ uint4 load_weights16(const void *p)
+{
+    uint4 v;
+    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "l"(p));
+    return v;
+}
+
+// The line of `p` from memory to the L2 cache, for a load that comes later.
+__device__ __forceinline__ void prefetch_l2(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
 // 16 bytes from global to shared memory; only the first `bytes` are read, the rest become 0
 __device__ __forceinline__ void cp_async16(void *shared, const void *global, int bytes = 16)
 {

@@ -7,9 +7,13 @@
 #include <stdatomic.h>
 
 #include "error.h"
+#include "log.h"
 #include "model.h"
 
-enum { KV_PAGE = 64 }; /* positions of a page; one page number addresses the pool of every layer */
+enum {
+    KV_PAGE = 64,    /* positions of a page; one page number addresses the pool of every layer */
+    BACKEND_TOP = 64 /* most candidates that `top` gives */
+};
 
 /* The rows of one sequence in a step: consecutive positions, consecutive rows. */
 struct step_seq {
@@ -38,6 +42,11 @@ struct backend_params {
     size_t n_out;     /* most rows of a step with logits */
     size_t n_threads; /* 0 = the backend's choice */
     weft_cpu_isa isa;
+    int device;         /* which of the backend's devices */
+    bool deterministic; /* a row's logits do not depend on the other rows of its step */
+    const struct log *log;
+    weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
+    void *progress_user;
 };
 
 struct backend_info {
@@ -68,12 +77,21 @@ struct backend_ops {
     weft_status (*ffn_out)(struct backend *, const struct step *, size_t layer, weft_error *);
     /* logits [n_out, n_vocab] = rmsnorm(x) * output^T, for the rows that want them */
     weft_status (*head)(struct backend *, const struct step *, weft_error *);
-    /* (optional) tokens[n_out] = argmax of the logits, so that 4 bytes come back instead of the
-     * vocabulary */
-    weft_status (*pick)(struct backend *, const struct step *, int32_t *tokens, weft_error *);
+    /* (optional) The k best logits of each wanted row of the last step, best first, equal ones by
+     * ascending id: ids and values [n_out, k], so that 8 k bytes come back instead of the
+     * vocabulary. A row with a NaN among its logits gives id -1 first. k <= BACKEND_TOP. */
+    weft_status (*top)(struct backend *, size_t k, int32_t *ids, float *values, weft_error *);
 
-    /* (optional) the whole step at once, in place of the stages up to head */
-    weft_status (*step)(struct backend *, const struct step *, weft_error *);
+    /* (optional) The whole step at once, in place of the stages up to head. *done = false: this
+     * step goes through the stages. */
+    weft_status (*step)(struct backend *, const struct step *, bool *done, weft_error *);
+    /* (optional) k steps: the given one, in which every sequence has one row and wants its logits,
+     * and k - 1 more, each with the best token of the one before. The pages cover them all.
+     * ids [k, n_rows]: the best token after each step; -1 where a logit was NaN, and after that.
+     * Logits are left of the last step. At most ahead_rows rows. */
+    weft_status (*ahead)(struct backend *, const struct step *, size_t k, int32_t *ids,
+                         weft_error *);
+    size_t ahead_rows;
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
@@ -90,6 +108,38 @@ struct backend {
 /* The model outlives the backend. */
 weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
                              struct backend **out, weft_error *err);
+/* WEFT_E_UNSUPPORTED when the build has no CUDA or the model a shape that kernels do not run;
+ * WEFT_E_DEVMEM with the plan's numbers when it does not fit. */
+weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,
+                              struct backend **out, weft_error *err);
+
+/* What there is of CUDA, asked without taking any device memory. */
+struct cuda_platform {
+    bool built;          /* this build has the backend */
+    int driver, runtime; /* 13010 = 13.1; 0 = none */
+    size_t n_devices;
+    char problem[200]; /* why there is no device, "" if there is one */
+};
+void cuda_platform_get(struct cuda_platform *p);
+struct cuda_device {
+    char description[128];
+    int major, minor; /* compute capability */
+    size_t n_sms;
+    uint64_t total_bytes, free_bytes; /* free_bytes 0 = unknown */
+    char problem[200];                /* why it cannot be used, "" if it can */
+};
+/* i < n_devices */
+void cuda_device_get(size_t i, struct cuda_device *d);
+
+/* What the CPU backend has to compute with. */
+struct cpu_platform {
+    char name[64];
+    char features[96];         /* instructions that its kernels can use, "avx2 fma f16c" */
+    const char *kernels;       /* the set that would run */
+    size_t n_cores, n_threads; /* physical cores, hardware threads that this process may use */
+    uint64_t total_bytes, free_bytes; /* memory of this machine or container; 0 = unknown */
+};
+void cpu_platform_get(struct cpu_platform *p);
 
 /* Runs one step on the backend: the only description of the transformer (forward.c).
  * WEFT_E_CANCELLED, with err untouched, when all sequences of the step were cancelled under way. */

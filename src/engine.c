@@ -1,32 +1,8 @@
 /* The engine handle: opening a backend on a model, and the one call that computes. */
-#include "handles.h"
+#include "ahead.h"
+#include "device.h"
 
-#include <string.h>
-
-enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536, MAX_OUT = 64 };
-
-/* Backends in the order in which "auto" tries them. */
-static const struct {
-    const char *name;
-    weft_status (*open)(const struct model *, const struct backend_params *, struct backend **,
-                        weft_error *);
-} backends[] = {
-    { "cpu", cpu_backend_open },
-};
-
-static weft_status open_backend(const struct model *m, const char *device,
-                                const struct backend_params *p, struct backend **out,
-                                weft_error *err)
-{
-    bool any = device == NULL || strcmp(device, "auto") == 0;
-    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
-        if (any || strcmp(device, backends[i].name) == 0) {
-            return backends[i].open(m, p, out, err);
-        }
-    }
-    return error_set(err, WEFT_E_UNSUPPORTED,
-                     "device '%.64s' is not known to this build, expected auto or cpu", device);
-}
+enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536 };
 
 /* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
 static weft_status plan(const struct model *m, const weft_engine_params *p,
@@ -56,6 +32,10 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
     if (p->n_threads > 1024) {
         return error_set(err, WEFT_E_ARG, "n_threads is %zu, expected at most 1024", p->n_threads);
     }
+    if (p->n_ahead > BACKEND_TOP) {
+        return error_set(err, WEFT_E_ARG, "n_ahead is %zu, expected at most %d", p->n_ahead,
+                         BACKEND_TOP);
+    }
     *out = (struct backend_params){
         .n_ctx = n_ctx,
         .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
@@ -63,6 +43,9 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
         .n_out = n_batch < MAX_OUT ? n_batch : MAX_OUT,
         .n_threads = p->n_threads,
         .isa = p->cpu_isa,
+        .deterministic = p->deterministic,
+        .progress = p->progress,
+        .progress_user = p->progress_user,
     };
     return WEFT_OK;
 }
@@ -81,10 +64,10 @@ static void engine_free(struct weft_engine *e)
     weft_model_release(&owner);
 }
 
-static weft_status engine_init(struct weft_engine *e, const char *device,
-                               const struct backend_params *p, weft_error *err)
+static weft_status engine_init(struct weft_engine *e, const char *device, struct backend_params *p,
+                               weft_error *err)
 {
-    TRY(open_backend(e->model, device, p, &e->backend, err));
+    TRY(device_open_backend(e->model, device, p, &e->backend, err));
     TRY(kv_open(&e->pool, p->n_pages, e->backend, err));
     return sched_open(&e->sched, p->n_batch, p->n_out, err);
 }
@@ -106,6 +89,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     /* a backend reads the weights, and mapped ones that were cut off cannot be touched */
     TRY(gguf_check(model->model->file, err));
     TRY(plan(model->model, &p, &bp, err));
+    bp.log = &model->log;
     struct weft_engine *e = calloc(1, sizeof *e);
     if (e == NULL) {
         return error_nomem(err, "the engine", sizeof *e);
@@ -119,6 +103,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     e->model = model->model;
     e->n_ctx = bp.n_ctx;
     e->n_batch = bp.n_batch;
+    e->n_ahead = p.n_ahead;
     atomic_init(&e->refs, 1);
     weft_status status = engine_init(e, p.device, &bp, err);
     if (status != WEFT_OK) {
@@ -178,18 +163,33 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);
 }
 
-/* Runs the packed step and takes its results into the sequences. Nothing changes when it fails. */
+weft_status engine_usable(const struct weft_engine *e, weft_error *err)
+{
+    if (e->lost) {
+        return error_set(err, WEFT_E_DEVICE_LOST,
+                         "the device of this engine failed before; open a new engine");
+    }
+    return gguf_check(e->model->file, err);
+}
+
+/* Has the packed step computed, or *k steps in one go, and its results taken into the sequences. */
+static weft_status take_steps(struct weft_engine *e, size_t *k, weft_error *err)
+{
+    TRY(outcome_keep_all(e, err));
+    *k = ahead_plan(e);
+    if (*k > 1) {
+        return ahead_run(e, *k, err);
+    }
+    TRY(forward(e->backend, e->model->config.n_layers, &e->sched.step, err));
+    return outcome_take_all(e, err);
+}
+
+/* Runs the packed step. Nothing changes when it fails. */
 static weft_status compute(struct weft_engine *e, weft_error *err)
 {
     const struct step *step = &e->sched.step;
-    weft_status status = forward(e->backend, e->model->config.n_layers, step, err);
-    for (size_t i = 0, out = 0; status == WEFT_OK && i < step->n_seqs; i++) {
-        const struct step_seq *s = &step->seqs[i];
-        if (out < step->n_out && step->out_rows[out] < s->row + s->n_rows) {
-            struct weft_seq *seq = seq_of(e->sched.packed[i]);
-            status = e->backend->ops->read_logits(e->backend, out++, seq->logits, err);
-        }
-    }
+    size_t k;
+    weft_status status = take_steps(e, &k, err);
     if (status == WEFT_E_DEVICE_LOST) {
         e->lost = true;
     }
@@ -201,18 +201,14 @@ static weft_status compute(struct weft_engine *e, weft_error *err)
         q->n_done += step->seqs[i].n_rows;
         seq_of(q)->fresh = q->n_done == q->tokens.n;
     }
-    e->n_steps++;
-    e->n_rows += step->n_rows;
+    e->n_steps += k;
+    e->n_rows += k * step->n_rows;
     return WEFT_OK;
 }
 
 static weft_status step_locked(struct weft_engine *e, weft_error *err)
 {
-    if (e->lost) {
-        return error_set(err, WEFT_E_DEVICE_LOST,
-                         "the device of this engine failed before; open a new engine");
-    }
-    TRY(gguf_check(e->model->file, err));
+    TRY(engine_usable(e, err));
     sched_pack(&e->sched);
     weft_status status = e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
     /* cancelled sequences keep their waiting tokens; each learns of it by its own next call */

@@ -36,5 +36,9 @@ static weft_status forward_stages(struct backend *b, size_t n_layers, const stru
 
 weft_status forward(struct backend *b, size_t n_layers, const struct step *s, weft_error *err)
 {
-    return b->ops->step != NULL ? b->ops->step(b, s, err) : forward_stages(b, n_layers, s, err);
+    bool done = false;
+    if (b->ops->step != NULL) {
+        TRY(b->ops->step(b, s, &done, err));
+    }
+    return done ? WEFT_OK : forward_stages(b, n_layers, s, err);
 }

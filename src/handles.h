@@ -8,6 +8,7 @@
 #include "kv.h"
 #include "lock.h"
 #include "model.h"
+#include "outcome.h"
 #include "sampler.h"
 #include "scheduler.h"
 #include "stream.h"
@@ -15,6 +16,8 @@
 /* First word of a live handle; cleared on release, so that most stale or mixed-up handles are
  * refused. */
 enum { MODEL_MAGIC = 0x6c65646d, ENGINE_MAGIC = 0x6e69676e, SEQ_MAGIC = 0x71657377 };
+
+enum { MAX_OUT = 64 }; /* most rows of a step with logits */
 
 struct weft_model {
     uint32_t magic;
@@ -33,8 +36,12 @@ struct weft_engine {
     struct kv_pool pool;
     struct scheduler sched;
     size_t n_ctx, n_batch;
+    size_t n_ahead; /* most tokens computed ahead, at most BACKEND_TOP */
     uint64_t n_steps, n_rows;
     bool lost; /* the device failed */
+    /* results of a step on their way into the sequences */
+    int32_t ids[MAX_OUT * BACKEND_TOP];
+    float values[MAX_OUT * BACKEND_TOP];
 };
 
 struct weft_seq {
@@ -44,8 +51,8 @@ struct weft_seq {
     struct weft_engine *engine; /* holds a reference */
     atomic_flag busy;           /* a thread is inside */
     atomic_int finish;          /* weft_finish */
-    bool fresh;                 /* logits are those of the last token */
-    float *logits;              /* [n_vocab] */
+    bool fresh;                 /* the outcome is that of the last token */
+    struct outcome outcome;
     struct sampler *sampler;
     struct stream stream;
     int32_t picked; /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
@@ -64,6 +71,8 @@ weft_status engine_check(const weft_engine *e, weft_error *err);
 
 void model_retain(struct weft_model *m);
 void engine_retain(struct weft_engine *e);
+/* What must hold before a backend computes: WEFT_E_DEVICE_LOST, WEFT_E_IO. */
+weft_status engine_usable(const struct weft_engine *e, weft_error *err);
 
 /* Copies a caller's parameter struct of src->size bytes over the defaults already in dst. Refuses a
  * size that cannot be, and fields unknown to this library that are not zero. */

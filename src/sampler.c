@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "mem.h"
-
-enum { MAX_BIAS = 1024 };
+#include "sampling.h"
 
 struct candidate {
     double key;    /* what the heap is ordered by */
@@ -28,105 +27,6 @@ struct sampler {
     struct candidate *candidates; /* [n_candidates] */
     size_t n_candidates;          /* the most that top_k leaves */
 };
-
-struct range {
-    const char *name;
-    float value, low, high;
-    bool low_open; /* the low end itself is refused */
-};
-
-static weft_status check_ranges(const weft_sampling *p, weft_error *err)
-{
-    const struct range ranges[] = {
-        { "temperature", p->temperature, 0, 100, false },
-        { "top_p", p->top_p, 0, 1, true },
-        { "min_p", p->min_p, 0, 1, false },
-        { "typical_p", p->typical_p, 0, 1, true },
-        { "repeat_penalty", p->repeat_penalty, 0, 3.402823466e38f, true },
-        { "frequency_penalty", p->frequency_penalty, -2, 2, false },
-        { "presence_penalty", p->presence_penalty, -2, 2, false },
-    };
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-        const struct range *r = &ranges[i];
-        bool inside =
-            r->value >= r->low && r->value <= r->high && !(r->low_open && r->value == r->low);
-        if (!inside) {
-            return error_set(err, WEFT_E_ARG, "sampling: %s is %g, expected %c%g, %g]", r->name,
-                             (double)r->value, r->low_open ? '(' : '[', (double)r->low,
-                             (double)r->high);
-        }
-    }
-    if (p->top_k < 0) {
-        return error_set(err, WEFT_E_ARG, "sampling: top_k is %d, expected 0 (off) or more",
-                         (int)p->top_k);
-    }
-    if (p->repeat_last_n < -1) {
-        return error_set(err, WEFT_E_ARG,
-                         "sampling: repeat_last_n is %d, expected -1 (all) or more",
-                         (int)p->repeat_last_n);
-    }
-    return WEFT_OK;
-}
-
-static bool has_penalties(const weft_sampling *p)
-{
-    return p->repeat_penalty != 1 || p->frequency_penalty != 0 || p->presence_penalty != 0;
-}
-
-static weft_status check_params(const weft_sampling *p, weft_error *err)
-{
-    if (p->size != sizeof *p) {
-        return error_set(err, WEFT_E_ARG,
-                         "sampling: size is %zu, expected %zu (start with WEFT_SAMPLING_INIT)",
-                         p->size, sizeof *p);
-    }
-    TRY(check_ranges(p, err));
-    if (p->repeat_last_n == 0 && has_penalties(p)) {
-        return error_set(
-            err, WEFT_E_ARG,
-            "sampling: repeat_last_n is 0, so that repeat_penalty %g, frequency_penalty %g and "
-            "presence_penalty %g look at no token; give it a window or switch them off (1, 0, 0)",
-            (double)p->repeat_penalty, (double)p->frequency_penalty, (double)p->presence_penalty);
-    }
-    if (p->n_bias > MAX_BIAS) {
-        return error_set(err, WEFT_E_ARG, "sampling: n_bias is %zu, expected at most %d", p->n_bias,
-                         MAX_BIAS);
-    }
-    if (p->n_bias > 0 && p->bias == NULL) {
-        return error_set(err, WEFT_E_ARG, "sampling: bias is NULL, but n_bias is %zu", p->n_bias);
-    }
-    return WEFT_OK;
-}
-
-/* `seen`[n_vocab] is zero before and after. */
-static weft_status check_bias(const weft_logit_bias *bias, size_t n, uint32_t *seen, size_t n_vocab,
-                              weft_error *err)
-{
-    weft_status status = WEFT_OK;
-    size_t i;
-    for (i = 0; i < n && status == WEFT_OK; i++) {
-        int32_t token = bias[i].token;
-        if (token < 0 || (size_t)token >= n_vocab) {
-            status = error_set(err, WEFT_E_ARG,
-                               "sampling: bias of token %d, but the vocabulary has tokens 0 to %zu",
-                               (int)token, n_vocab - 1);
-            break;
-        }
-        if (isnan(bias[i].bias) || bias[i].bias == INFINITY) {
-            status = error_set(err, WEFT_E_ARG,
-                               "sampling: bias of token %d is %g, expected a number or -inf",
-                               (int)token, (double)bias[i].bias);
-            break;
-        }
-        if (seen[token]++ > 0) {
-            status = error_set(err, WEFT_E_ARG, "sampling: token %d is biased twice", (int)token);
-        }
-    }
-    while (i > 0) {
-        seen[bias[--i].token] = 0;
-    }
-    return status;
-}
 
 void sampler_close(struct sampler *s)
 {
@@ -174,12 +74,12 @@ weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler 
         return error_set(err, WEFT_E_ARG, "sampling: a vocabulary of %zu tokens, expected 1 to %d",
                          n_vocab, INT32_MAX);
     }
-    TRY(check_params(p, err));
+    TRY(sampling_check(p, err));
     struct sampler *s = make(p, n_vocab);
     if (s == NULL) {
         return error_nomem(err, "a sampler", n_vocab * (sizeof(float) + sizeof(uint32_t)));
     }
-    weft_status status = check_bias(s->bias, p->n_bias, s->count, n_vocab, err);
+    weft_status status = sampling_check_bias(s->bias, p->n_bias, s->count, n_vocab, err);
     if (status != WEFT_OK) {
         sampler_close(s);
         return status;
@@ -270,7 +170,7 @@ static void apply_bias(struct sampler *s, const int32_t *end, size_t n_end)
 /* Penalises each token of the window once, by how often it is there. */
 static void apply_penalties(struct sampler *s, const int32_t *past, size_t n_past)
 {
-    if (!has_penalties(&s->p)) {
+    if (!sampling_has_penalties(&s->p)) {
         return;
     }
     size_t n = n_past;
@@ -340,8 +240,27 @@ static void heapify(struct candidate *c, size_t n, bool last_first)
     }
 }
 
+/* Puts few candidates in heap order, the first one first. */
+static void sort_few(struct candidate *c, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct candidate moved = c[i];
+        size_t at = i;
+        for (; at > 0 && before(&moved, &c[at - 1]); at--) {
+            c[at] = c[at - 1];
+        }
+        c[at] = moved;
+    }
+}
+
+static void set_candidate(struct candidate *c, int32_t id, float logit)
+{
+    *c = (struct candidate){ .key = (double)logit, .logit = logit, .id = id };
+}
+
 /* Fills the candidates with the top_k highest logits (all if that is off), banned tokens left out.
- * Returns their number. Ids rise, so a later token never replaces an equal one. */
+ * Returns their number. Ids rise, so a later token never replaces an equal one. Few candidates come
+ * out in the order that a backend's top has too. */
 static size_t take_top(struct sampler *s)
 {
     struct candidate *c = s->candidates;
@@ -349,22 +268,20 @@ static size_t take_top(struct sampler *s)
     size_t i = 0;
     for (; i < s->n_vocab && n < s->n_candidates; i++) {
         if (s->logits[i] != -INFINITY) {
-            c[n++] = (struct candidate){ .key = (double)s->logits[i],
-                                         .logit = s->logits[i],
-                                         .id = (int32_t)i };
+            set_candidate(&c[n++], (int32_t)i, s->logits[i]);
         }
     }
-    if (i == s->n_vocab) {
-        return n;
+    if (i < s->n_vocab) {
+        heapify(c, n, true);
     }
-    heapify(c, n, true);
     for (; i < s->n_vocab; i++) {
         if (s->logits[i] > c[0].logit) {
-            c[0] = (struct candidate){ .key = (double)s->logits[i],
-                                       .logit = s->logits[i],
-                                       .id = (int32_t)i };
+            set_candidate(&c[0], (int32_t)i, s->logits[i]);
             sift_down(c, n, 0, true);
         }
+    }
+    if (s->n_candidates <= SAMPLER_TOP) {
+        sort_few(c, n);
     }
     return n;
 }
@@ -485,6 +402,26 @@ static int32_t draw(struct sampler *s, struct candidate *c, size_t n)
     return c[last].id;
 }
 
+static weft_status all_banned(const struct sampler *s, weft_error *err)
+{
+    return error_set(err, WEFT_E_STATE,
+                     "sampling: every token of the vocabulary (%zu) is banned, its logit is -inf",
+                     s->n_vocab);
+}
+
+/* The steps behind top-k, over the first n candidates. */
+static weft_status pick_candidate(struct sampler *s, size_t n, int32_t *token, weft_error *err)
+{
+    if (n == 0) {
+        return all_banned(s, err);
+    }
+    n = apply_typical(s, s->candidates, n);
+    n = apply_top_p(s, s->candidates, n);
+    n = apply_min_p(s, s->candidates, n);
+    *token = draw(s, s->candidates, n);
+    return WEFT_OK;
+}
+
 weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
                          const int32_t *end, size_t n_end, int32_t *token, weft_error *err)
 {
@@ -501,26 +438,42 @@ weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *
     }
     apply_bias(s, end, n_end);
     apply_penalties(s, past, n_past);
-    int32_t best = 0;
-    size_t n = 0;
-    if (s->p.temperature == 0) {
-        best = highest_logit(s);
-        n = s->logits[best] == -INFINITY ? 0u : 1u;
-    } else {
-        n = take_top(s);
-    }
-    if (n == 0) {
-        return error_set(
-            err, WEFT_E_STATE,
-            "sampling: every token of the vocabulary (%zu) is banned, its logit is -inf",
-            s->n_vocab);
-    }
     if (s->p.temperature > 0) {
-        n = apply_typical(s, s->candidates, n);
-        n = apply_top_p(s, s->candidates, n);
-        n = apply_min_p(s, s->candidates, n);
-        best = draw(s, s->candidates, n);
+        return pick_candidate(s, take_top(s), token, err);
+    }
+    int32_t best = highest_logit(s);
+    if (s->logits[best] == -INFINITY) {
+        return all_banned(s, err);
     }
     *token = best;
     return WEFT_OK;
+}
+
+bool sampler_top(const struct sampler *s, size_t *k)
+{
+    bool greedy = s->p.temperature == 0;
+    *k = greedy ? 1 : s->n_candidates;
+    return s->p.n_bias == 0 && !s->p.ignore_end && !sampling_has_penalties(&s->p) &&
+           (greedy || (s->p.top_k > 0 && s->n_candidates <= SAMPLER_TOP));
+}
+
+weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
+                             int32_t *token, weft_error *err)
+{
+    if (ids[0] < 0) {
+        return error_set(err, WEFT_E_STATE, "sampling: a logit is NaN, expected a number");
+    }
+    if (s->p.temperature == 0) {
+        if (values[0] == -INFINITY) {
+            return all_banned(s, err);
+        }
+        *token = ids[0];
+        return WEFT_OK;
+    }
+    size_t kept = 0;
+    while (kept < n && kept < s->n_candidates && values[kept] != -INFINITY) {
+        set_candidate(&s->candidates[kept], ids[kept], values[kept]);
+        kept++;
+    }
+    return pick_candidate(s, kept, token, err);
 }

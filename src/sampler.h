@@ -4,6 +4,10 @@
 
 #include "error.h"
 
+enum {
+    SAMPLER_TOP = 64
+}; /* up to so many candidates are drawn from in the order of their logits */
+
 struct sampler;
 
 /* Checks every field (NaN, ranges, contradictions: penalties without a window, a token biased
@@ -20,5 +24,14 @@ void sampler_close(struct sampler *s);
  * hold a NaN or every token is banned; the random state is then unchanged. */
 weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
                          const int32_t *end, size_t n_end, int32_t *token, weft_error *err);
+
+/* True if the *k <= SAMPLER_TOP best logits are all that a draw looks at: no bias, no banned end
+ * tokens, no penalties, and greedy (*k = 1) or a top_k of at most SAMPLER_TOP. */
+bool sampler_top(const struct sampler *s, size_t *k);
+/* Draws from the n best logits, best first, equal ones by ascending id, n at least the *k of
+ * sampler_top(): token, random state and status are those of sampler_pick() with all logits.
+ * ids[0] = -1 says that a logit is NaN. */
+weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
+                             int32_t *token, weft_error *err);
 
 #endif

@@ -2,7 +2,7 @@
  * lock where it touches what the scheduler sees, and leaves everything as it was when it fails. */
 #include <string.h>
 
-#include "handles.h"
+#include "ahead.h"
 
 /* Claims the sequence for this thread. Enough for what only this sequence's own calls touch: its
  * text. */
@@ -48,13 +48,22 @@ static weft_status take_cancel(struct weft_seq *seq, weft_error *err)
     return WEFT_OK;
 }
 
+/* Makes positions [from, to) of the sequence writable. */
+static weft_status reserve(struct weft_seq *seq, size_t from, size_t to, weft_error *err)
+{
+    struct kv_pool *pool = &seq->engine->pool;
+    weft_status status = kv_reserve(pool, &seq->sched.kv, from, to, err);
+    bool retry = status == WEFT_E_KV_FULL && ahead_yield(seq->engine);
+    return retry ? kv_reserve(pool, &seq->sched.kv, from, to, err) : status;
+}
+
 /* ---------------------------------------------------------------- open, fork, release */
 
 static void seq_free(struct weft_seq *seq)
 {
     sampler_close(seq->sampler);
     stream_free(&seq->stream);
-    free(seq->logits);
+    free(seq->outcome.logits);
     free(seq->sched.tokens.data);
     free(seq->sched.kv.pages);
     free(seq);
@@ -73,10 +82,10 @@ static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, we
     seq->magic = SEQ_MAGIC;
     seq->engine = engine;
     seq->picked = -1;
-    seq->logits = mem_array(n_vocab, sizeof *seq->logits);
-    if (seq->logits == NULL) {
+    seq->outcome.logits = mem_array(n_vocab, sizeof *seq->outcome.logits);
+    if (seq->outcome.logits == NULL) {
         seq_free(seq);
-        return error_nomem(err, "the logits of a sequence", n_vocab * sizeof *seq->logits);
+        return error_nomem(err, "the logits of a sequence", n_vocab * sizeof *seq->outcome.logits);
     }
     *out = seq;
     return WEFT_OK;
@@ -120,10 +129,9 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     }
     dst->sched.tokens.n = t->n;
     dst->sched.n_done = src->sched.n_done;
-    dst->fresh = src->fresh;
     dst->picked = src->picked;
     set_finish(dst, (weft_finish)atomic_load(&src->finish));
-    memcpy(dst->logits, src->logits, src->engine->model->config.n_vocab * sizeof *dst->logits);
+    outcome_copy(dst, src);
     stream_free(&dst->stream);
     TRY(stream_copy(&dst->stream, &src->stream, err));
     return sampler_copy(src->sampler, &dst->sampler, err);
@@ -137,7 +145,7 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     /* the waiting tokens will be computed by both: each into pages of its own */
     weft_status status = WEFT_OK;
     if (seq->sched.n_done < seq->sched.tokens.n) {
-        status = kv_reserve(&e->pool, &copy->sched.kv, seq->sched.n_done, seq->sched.tokens.n, err);
+        status = reserve(copy, seq->sched.n_done, seq->sched.tokens.n, err);
     }
     if (status == WEFT_OK) {
         status = sched_add(&e->sched, &copy->sched, err);
@@ -228,7 +236,7 @@ static weft_status make_room(struct weft_seq *seq, size_t n, weft_error *err)
         return error_nomem(err, "the tokens of a sequence",
                            (q->tokens.n + n) * sizeof *q->tokens.data);
     }
-    return kv_reserve(&seq->engine->pool, &q->kv, q->tokens.n, q->tokens.n + n, err);
+    return reserve(seq, q->tokens.n, q->tokens.n + n, err);
 }
 
 static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
@@ -251,6 +259,7 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     t->n += n;
     seq->fresh = false;
     seq->picked = -1;
+    ahead_trim(seq);
     if (atomic_load(&seq->finish) != WEFT_RUNNING) {
         set_finish(seq, WEFT_RUNNING);
         seq->stream.stopped = false;
@@ -300,15 +309,14 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     TRY(make_room(seq, 1, err));
     weft_status status = WEFT_OK;
     if (seq->picked < 0) {
-        status = sampler_pick(seq->sampler, seq->logits, t->data, t->n, m->ends, m->n_ends,
-                              &seq->picked, err);
+        status = outcome_draw(seq, &seq->picked, err);
     }
     bool end = status == WEFT_OK && tokenizer_is_end(m->tokenizer, seq->picked);
     if (status == WEFT_OK) {
         status = accept_text(seq, seq->picked, end, err);
     }
     if (status != WEFT_OK) {
-        kv_trim(&seq->engine->pool, &seq->sched.kv, t->n);
+        ahead_trim(seq);
         return status;
     }
     bool full = t->n + 1 == seq->engine->n_ctx;
@@ -318,11 +326,12 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     }
     t->data[t->n++] = *token = seq->picked;
     seq->picked = -1;
-    seq->fresh = false;
     set_finish(seq, end                   ? WEFT_FINISH_END
                     : seq->stream.stopped ? WEFT_FINISH_STOP
                     : full                ? WEFT_FINISH_LENGTH
                                           : WEFT_RUNNING);
+    seq->fresh = ahead_advance(seq) && !seq->sched.idle;
+    ahead_trim(seq);
     return WEFT_OK;
 }
 
@@ -334,6 +343,7 @@ weft_status weft_seq_end(weft_seq *seq, weft_error *err)
         status = stream_finish(&seq->stream, err);
         if (status == WEFT_OK) {
             set_finish(seq, WEFT_FINISH_LENGTH);
+            ahead_drop(seq);
         }
     }
     return leave(seq, status);
@@ -358,7 +368,11 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
     }
     size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
     /* the last page kept may be shared, and is written next */
-    TRY(kv_rewind(pool, &q->kv, done, n, err));
+    weft_status status = kv_rewind(pool, &q->kv, done, n, err);
+    if (status == WEFT_E_KV_FULL && ahead_yield(seq->engine)) {
+        status = kv_rewind(pool, &q->kv, done, n, err);
+    }
+    TRY(status);
     q->tokens.n = n;
     q->n_done = done;
     seq->fresh = false;
@@ -399,13 +413,15 @@ weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, 
 weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
 {
     TRY(enter(seq, err));
-    weft_status status;
-    if (seq->fresh) {
-        status = copy_out(seq->logits, seq->engine->model->config.n_vocab, sizeof *dst, dst, cap,
-                          needed, err);
-    } else {
-        status = error_set(err, WEFT_E_STATE,
-                           "no fresh logits; call weft_engine_step() until the sequence is ready");
+    if (!seq->fresh) {
+        return leave(seq, error_set(err, WEFT_E_STATE,
+                                    "no fresh logits; call weft_engine_step() until the sequence "
+                                    "is ready"));
+    }
+    weft_status status = outcome_logits(seq, err);
+    if (status == WEFT_OK) {
+        status = copy_out(seq->outcome.logits, seq->engine->model->config.n_vocab, sizeof *dst, dst,
+                          cap, needed, err);
     }
     return leave(seq, status);
 }

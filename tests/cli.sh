@@ -9,6 +9,9 @@ QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
 LC_ALL=C
 export LC_ALL
+# the texts compared here are the CPU's; GPUs are hidden, so that a build with CUDA finds none
+CUDA_VISIBLE_DEVICES=
+export CUDA_VISIBLE_DEVICES
 passed=0
 failed=0
 
@@ -114,14 +117,19 @@ usage_tests() {
     for value in 5 +1 5+ 5+nan x+1 5--1; do
         check "odd bias '$value'" 2 'option -l' run -m x -p a -l "$value"
     done
-    check 'odd device' 2 'auto|cpu' run -m x -p a --device gpu
+    for value in gpu '' cuda: cuda:x cuda:-1 CPU; do
+        check "odd device '$value'" 2 'option --device' run -m x -p a --device "$value"
+    done
+    check 'no token ahead' 2 'option --ahead' run -m x -p a --ahead 0
+    check 'logits of tokens ahead' 2 '--log-logits needs' run -m x -p a --ahead 4 --log-logits x
+    check 'doctor takes no arguments' 2 "unexpected argument 'stray'" doctor stray
     check 'odd token id' 2 'not a token id' detokenize -m x 1 2 three
     check 'two texts for tokenize' 2 'one text' tokenize -m x -p a -
     check 'inspect without file' 2 'one FILE' inspect
 }
 
 help_tests() {
-    for c in run chat tokenize detokenize inspect help version; do
+    for c in run chat tokenize detokenize inspect doctor help version; do
         check "help $c" 0 '' help $c
         cp "$T/out" "$T/help"
         weft $c --help
@@ -133,7 +141,7 @@ help_tests() {
     weft help --man
     holds 'the manual page is roff' '.SH NAME' "$T/out"
     check 'help on an unknown command' 2 'did you mean chat?' help chta
-    for c in run chat tokenize detokenize inspect; do
+    for c in run chat tokenize detokenize inspect doctor; do
         "$WEFT" help $c
     done | sed '/^examples:/,/^$/d' | awk 'length > 80' >"$T/out"
     [ -s "$T/out" ] && bad 'help fits 80 columns' "$(head -n 1 "$T/out")" || ok 'help fits 80 columns'
@@ -171,6 +179,47 @@ refused_tests() {
     check 'a cut file' 3 '' inspect "$T/cut.gguf"
 }
 
+# What there is to compute with. $why: lines that say why there is no GPU, 1 in a build with CUDA.
+device_tests() {
+    check 'doctor' 0 '' doctor
+    [ -s "$T/err" ] && bad 'doctor is silent on stderr' 'it is not' || ok 'doctor is silent on stderr'
+    tail -n 1 "$T/out" >"$T/last"
+    holds 'doctor ends with what auto uses' '--device auto uses cpu: ' "$T/last"
+    holds 'doctor lists the CPU' '  cpu  ' "$T/out"
+    holds 'doctor names the CPU kernels' 'kernels: ' "$T/out"
+    check 'doctor --json' 0 '' doctor --json
+    json 'doctor --json'
+    holds 'doctor --json says what auto uses' '"device": "cpu"' "$T/out"
+    grep -q '"built": true' "$T/out" && why=1 || why=0
+    check 'doctor on a text file' 3 'GGUF' doctor -m "$T/text.gguf"
+    check 'doctor on no file' 3 'No such file' doctor -m "$T/none.gguf"
+    [ -s "$T/out" ] && bad 'doctor without its model says nothing' 'it does' || ok 'doctor without its model says nothing'
+    "$WEFT" doctor >/dev/full 2>"$T/err"
+    [ $? -eq 1 ] && ok 'doctor on a full disk' || bad 'doctor on a full disk' 'exit code is not 1'
+    [ -r $QWEN ] || return
+    check 'doctor with a model' 0 '' doctor -m $QWEN
+    holds 'doctor says that it fits' '  cpu      fits' "$T/out"
+    check 'doctor --json with a model' 0 '' doctor --json -m $QWEN
+    json 'doctor --json with a model'
+    holds 'doctor --json says that it fits' '"fits": true' "$T/out"
+    check 'doctor with a KV cache beyond any memory' 0 '' doctor -m $QWEN --kv 2000000000
+    holds 'doctor says that it does not fit' 'does not fit' "$T/out"
+    check 'doctor with too much context' 2 'option -c: 1025' doctor -m $QWEN -c 1025
+    for device in cuda cuda:0 cuda:7; do
+        check "--device $device without a GPU" 1 "'$device'" run -m $QWEN -p a -n 1 --device $device
+        [ "$(wc -l <"$T/err")" -eq 1 ] && ok "--device $device: one line" || bad "--device $device: one line" 'more'
+    done
+    for device in auto cpu; do
+        check "--device $device" 0 '' run -m $QWEN -p a -n 1 --temp 0 --device $device --deterministic --ahead 4
+        [ $device = cpu ] && want=0 || want=$why
+        n=$(grep -c '^weft: no GPU: .*; running on the CPU$' "$T/err")
+        [ "$n" -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq $((want + 1)) ] && ok "--device $device: why there is no GPU" ||
+            bad "--device $device: why there is no GPU" "$n lines, expected $want"
+    done
+    check '-q says nothing about devices' 0 '' run -m $QWEN -p a -n 1 -q
+    [ -s "$T/err" ] && bad '-q says nothing about devices' 'it does' || ok '-q says nothing at all'
+}
+
 # The JSON in $T/out
 json() {
     if ! command -v python3 >/dev/null 2>&1; then
@@ -195,7 +244,7 @@ model_tests() {
     cp "$T/out" "$T/first"
     line='^weft: [0-9]+ prompt \+ [0-9]+ generated tokens; first token [0-9.]+ ms; prefill [0-9.]+ tok/s; decode '
     line="$line"'[0-9.]+ tok/s; [0-9]+ MiB peak; seed [0-9]+; (end|limit|length); ids #[0-9a-f]{8}$'
-    if [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "$line" "$T/err"; then
+    if [ "$(grep -cv '^weft: no GPU: ' "$T/err")" -eq 1 ] && grep -qE "$line" "$T/err"; then
         ok "$n: one closing line"
     else
         bad "$n: one closing line" 'it differs'
@@ -288,7 +337,7 @@ log_tests() {
 
 broken_output_tests() {
     timeout 60 sh -c '"$0" run -m "$1" -p a --ignore-eos 2>"$2" | head -c 5 >"$3"' "$WEFT" "$m" "$T/err" "$T/out"
-    if [ $? -ne 124 ] && [ "$(wc -c <"$T/out")" -eq 5 ] && [ ! -s "$T/err" ]; then
+    if [ $? -ne 124 ] && [ "$(wc -c <"$T/out")" -eq 5 ] && ! grep -qv '^weft: no GPU: ' "$T/err"; then
         ok "$n: a reader that leaves ends it quietly"
     else
         bad "$n: a reader that leaves ends it quietly" 'it does not'
@@ -300,7 +349,7 @@ broken_output_tests() {
     [ $? -eq 1 ] && ok "$n: closed standard output" || bad "$n: closed standard output" 'exit code is not 1'
     holds "$n: closed standard output is reported" 'it is closed' "$T/err"
     "$WEFT" run -m "$m" -p "$say" -n 8 --temp 0 >"$T/out" 2>&1
-    [ "$(grep -c '^weft: ' "$T/out")" -eq 1 ] && ok "$n: the closing line has a line of its own" ||
+    [ "$(grep -c '^weft: [0-9]' "$T/out")" -eq 1 ] && ok "$n: the closing line has a line of its own" ||
         bad "$n: the closing line has a line of its own" "$(cat "$T/out")"
 }
 
@@ -437,6 +486,7 @@ vocab_tests() {
 usage_tests
 help_tests
 refused_tests
+device_tests
 model_tests $QWEN
 model_tests $PHI
 vocab_tests

@@ -16,12 +16,15 @@ verdict() { # description, 0 if right
         failed=$((failed + 1))
     fi
 }
+# what the library itself needs, CUDA included, stands in weft.pc
+make -s "BUILD=$build" "$build/weft.pc" >/dev/null || exit 1
+libs=$(sed -n 's/^Libs.private: //p' "$build/weft.pc")
 awk -v dir="$dir" '/^```c$/ { n++; on = 1; next } /^```$/ { on = 0 } on { print > (dir "/" n ".c") }' README.md
 for program in 1 2; do
     [ "$(wc -l <"$dir/$program.c")" -le 40 ]
     verdict "README program $program has at most 40 lines" $?
-    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$dir/$program" "$dir/$program.c" "$build/libweft.a" \
-        -lpcre2-8 -lm -pthread
+    # shellcheck disable=SC2086
+    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$dir/$program" "$dir/$program.c" "$build/libweft.a" $libs
     verdict "README program $program compiles" $?
 done
 for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do

@@ -436,7 +436,7 @@ static void test_log(void **state)
     (void)state;
     struct lines lines = { 0 };
     const weft_model_params p = { .size = sizeof p, .log = take_line, .log_user = &lines };
-    const weft_engine_params ep = { .size = sizeof ep, .n_threads = 1 };
+    const weft_engine_params ep = { .size = sizeof ep, .device = "cpu", .n_threads = 1 };
     weft_model *model = NULL;
     weft_engine *engine = NULL;
     OK(weft_model_open(model_file("tiny-qwen2"), &p, &model, E));

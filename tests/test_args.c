@@ -157,13 +157,55 @@ static void test_ranges(void **state)
     assert_refused(CMD_RUN, "--top-p", "1e-60", "more than 0");
     assert_refused(CMD_RUN, "--top-p", "1.0000001", "out of range");
     assert_refused(CMD_RUN, "--repeat-penalty", "0", "out of range");
-    assert_refused(CMD_RUN, "--device", "gpu", "none of auto|cpu");
-    assert_refused(CMD_RUN, "--device", "aut", "none of");
-    assert_refused(CMD_RUN, "--device", "", "none of");
-    assert_int_equal(PARSE(CMD_RUN, "--device", "cpu", "--cpu-isa", "avx512"), 0);
-    weft_engine_params p = options_engine(&opt);
-    assert_string_equal(p.device, "cpu");
-    assert_int_equal(p.cpu_isa, WEFT_ISA_AVX512);
+    assert_refused(CMD_RUN, "--cpu-isa", "avx", "none of auto|scalar");
+    assert_refused(CMD_RUN, "--cpu-isa", "", "none of");
+    assert_int_equal(PARSE(CMD_RUN, "--cpu-isa", "avx512"), 0);
+    assert_int_equal(options_engine(&opt).cpu_isa, WEFT_ISA_AVX512);
+}
+
+static void test_device(void **state)
+{
+    static const char *const good[] = { "auto", "cpu", "cuda", "cuda:0", "cuda:15" };
+    static const char *const bad[] = { "",
+                                       "gpu",
+                                       "aut",
+                                       "CPU",
+                                       "cuda:",
+                                       "cuda:x",
+                                       "cuda:-1",
+                                       "cuda:+1",
+                                       "cuda: 1",
+                                       "cuda:1x",
+                                       "cuda:1000",
+                                       "cuda1",
+                                       "cuda:99999999999999999999" };
+    (void)state;
+    for (size_t i = 0; i < N_OF(good); i++) {
+        assert_int_equal(PARSE(CMD_RUN, "--device", good[i]), 0);
+        assert_string_equal(options_engine(&opt).device, good[i]);
+    }
+    for (size_t i = 0; i < N_OF(bad); i++) {
+        assert_refused(CMD_CHAT, "--device", bad[i], "expected auto, cpu, cuda");
+    }
+    assert_int_equal(PARSE(CMD_RUN, "--device", "cpu", "--deterministic"), 0);
+    assert_true(options_engine(&opt).deterministic);
+}
+
+static void test_ahead(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(CMD_RUN, "-p", "a"), 0);
+    assert_int_equal(options_engine(&opt).n_ahead, 1);
+    assert_int_equal(PARSE(CMD_RUN, "--temp", "0"), 0);
+    assert_int_equal(options_engine(&opt).n_ahead, 8);
+    assert_int_equal(PARSE(CMD_RUN, "--temp", "0", "--log-logits", "x"), 0);
+    assert_int_equal(options_engine(&opt).n_ahead, 1);
+    assert_int_equal(PARSE(CMD_RUN, "--temp", "0", "--ahead", "1"), 0);
+    assert_int_equal(options_engine(&opt).n_ahead, 1);
+    assert_int_equal(PARSE(CMD_RUN, "--ahead", "64"), 0);
+    assert_int_equal(options_engine(&opt).n_ahead, 64);
+    assert_refused(CMD_RUN, "--ahead", "0", "out of range");
+    assert_refused(CMD_RUN, "--ahead", "65", "out of range");
 }
 
 static void test_seed(void **state)
@@ -239,6 +281,10 @@ static void test_contradictions(void **state)
     assert_contradiction(CMD_RUN, "-sys needs --chat");
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "-f", "a", "-e"), 0);
     assert_contradiction(CMD_RUN, "-e needs -p");
+    assert_int_equal(PARSE(CMD_RUN, "-m", "x", "--log-logits", "y", "--ahead", "2"), 0);
+    assert_contradiction(CMD_RUN, "--ahead");
+    assert_int_equal(PARSE(CMD_RUN, "-m", "x", "--log-logits", "y", "--ahead", "1"), 0);
+    assert_true(options_check(&opt, CMD_RUN, &why));
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "-c", "100", "--kv", "64"), 0);
     assert_contradiction(CMD_RUN, "--kv is smaller");
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "--repeat-penalty", "1.1", "--repeat-last-n", "0"),
@@ -274,6 +320,8 @@ static void test_defaults(void **state)
     assert_int_equal(got.n_bias, 0);
     weft_engine_params p = options_engine(&opt);
     assert_int_equal(p.n_ctx, 0);
+    assert_string_equal(p.device, "auto");
+    assert_false(p.deterministic);
     opt.ctx = 0;
     assert_true(options_engine(&opt).n_ctx == WEFT_CTX_MODEL);
     opt.ctx = 77;
@@ -339,6 +387,8 @@ int main(void)
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_seed),
         cmocka_unit_test(test_bias),
         cmocka_unit_test(test_stops),

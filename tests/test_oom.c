@@ -19,6 +19,7 @@
 #include "error.h"
 #include "support/models.h"
 #include "support/rig.h"
+#include "support/top_backend.h"
 
 /* ---------------------------------------------------------------- the allocator */
 
@@ -243,12 +244,61 @@ static void test_spm(void **state)
     check_model("tiny-phi3");
 }
 
+/* ---------------------------------------------------------------- tokens computed ahead */
+
+enum { N_PROMPT = 58, N_GREEDY = 14 }; /* on into the second page */
+
+/* Draws greedily from an engine with such a backend; the k-th allocation after the prompt fails,
+ * and the call is made again. False if it was not reached. */
+static bool run_ahead(long k, int32_t *tokens)
+{
+    struct path p = { .again = true };
+    static struct top_backend top;
+    weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
+    weft_sampling greedy = WEFT_SAMPLING_INIT;
+    params.n_threads = 1;
+    params.device = "cpu";
+    params.n_ahead = N_GREEDY;
+    greedy.temperature = 0;
+    struct rig r = rig_open(model_file("tiny-qwen2"), &params);
+    top_backend_wrap(&top, r.engine, TOP_BEST | TOP_AHEAD, 1);
+    p.engine = r.engine;
+    p.seq = rig_seq(&r, &greedy);
+    rig_tokens(&r, 1, tokens, N_PROMPT);
+    OK(weft_seq_append(p.seq, tokens, N_PROMPT, E));
+    rig_compute(&r, p.seq);
+    atomic_store(&n_failed, 0);
+    atomic_store(&for_good, false);
+    atomic_store(&countdown, k);
+    atomic_store(&armed, true);
+    weft_status status = generate(&p, p.seq, N_GREEDY);
+    atomic_store(&armed, false);
+    rig_expect(status, WEFT_OK, "one failure, then the call again", __FILE__, __LINE__);
+    OK(weft_seq_tokens(p.seq, tokens, N_PROMPT + N_GREEDY, NULL, E));
+    weft_seq_release(&p.seq);
+    rig_close(&r);
+    return atomic_load(&n_failed) > 0;
+}
+
+static void test_ahead(void **state)
+{
+    (void)state;
+    int32_t want[N_PROMPT + N_GREEDY], got[N_PROMPT + N_GREEDY];
+    long k = 1;
+    run_ahead(LONG_MAX, want);
+    for (; run_ahead(k, got); k++) {
+        assert_memory_equal(got, want, sizeof got);
+    }
+    assert_true(k > N_GREEDY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bpe),
         cmocka_unit_test(test_llama3),
         cmocka_unit_test(test_spm),
+        cmocka_unit_test(test_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@ int cmd_chat(const struct options *o, int n_args, char **args);
 int cmd_tokenize(const struct options *o, int n_args, char **args);
 int cmd_detokenize(const struct options *o, int n_args, char **args);
 int cmd_inspect(const struct options *o, int n_args, char **args);
+int cmd_doctor(const struct options *o, int n_args, char **args);
 int cmd_help(const struct options *o, int n_args, char **args);
 int cmd_version(const struct options *o, int n_args, char **args);
 

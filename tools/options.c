@@ -10,6 +10,7 @@
 #include <time.h>
 
 enum { ENGINE = CMD_RUN | CMD_CHAT, TEXT = CMD_TOKENIZE | CMD_DETOKENIZE };
+enum { DEFAULT_AHEAD = 8 };
 #define NAMES(...) .names = { __VA_ARGS__ }
 #define ROW(k, who, field, what, text)                                                             \
     .kind = k, .commands = who, .offset = offsetof(struct options, field), .value = what,          \
@@ -59,6 +60,22 @@ static bool parse_stop(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
+/* The form of a name; whether there is such a device, the library knows when it is opened. */
+static bool parse_device(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    int64_t n;
+    bool numbered = strncmp(value, "cuda:", 5) == 0 && value[5] >= '0' && value[5] <= '9' &&
+                    args_int(value + 5, &n) && n < 1000;
+    if (strcmp(value, "auto") != 0 && strcmp(value, "cpu") != 0 && strcmp(value, "cuda") != 0 &&
+        !numbered) {
+        return say(err, "expected auto, cpu, cuda (the first GPU) or the number of a GPU, such as "
+                        "cuda:1");
+    }
+    o->device = value;
+    return true;
+}
+
 /* TOKEN+BIAS or TOKEN-BIAS; "-inf" bans the token */
 static bool parse_bias(void *fields, const char *value, struct arg_error *err)
 {
@@ -95,7 +112,9 @@ const struct arg_option option_table[] = {
     /* the model and the engine */
     { NAMES("-m", "--model"), ROW(ARG_STRING, ENGINE | TEXT | CMD_INSPECT, model, "FILE",
       "GGUF file; of a split model the first part") },
-    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, ENGINE, ctx, "N",
+    { NAMES("-m", "--model"), ROW(ARG_STRING, CMD_DOCTOR, model, "FILE",
+      "also say whether this model fits on each device") },
+    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, ENGINE | CMD_DOCTOR, ctx, "N",
       "longest text in tokens, prompt included; 0 = all the model was trained for"),
       .otherwise = "4096, or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
     { NAMES("-b", "--batch-size"), ROW(ARG_INT, ENGINE, batch, "N",
@@ -103,12 +122,20 @@ const struct arg_option option_table[] = {
       .otherwise = "512", .min = 1, .max = 65536 },
     { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
       .otherwise = "one per physical core", .min = 1, .max = 1024 },
-    { NAMES("--device"), ROW(ARG_CHOICE, ENGINE, device, "auto|cpu", "where to compute"),
-      .choices = "auto|cpu" },
+    { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE, device, "NAME",
+      "where to compute: auto (a GPU if one can be used), cpu, cuda (the first GPU) or cuda:N; "
+      "weft doctor lists them"),
+      .otherwise = "auto", .parse = parse_device },
+    { NAMES("--deterministic"), ROW(ARG_FLAG, ENGINE, deterministic, NULL,
+      "on a GPU: the same bits however a prompt is cut and whatever runs beside it, at the price "
+      "of slower prompts") },
+    { NAMES("--ahead"), ROW(ARG_INT, ENGINE, ahead, "N",
+      "greedy tokens that a GPU computes in one go"),
+      .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
     { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE, cpu_isa, "NAME",
       "CPU kernels: auto, scalar, avx2 or avx512; all give the same text"),
       .choices = "auto|scalar|avx2|avx512" },
-    { NAMES("--kv"), ROW(ARG_INT, ENGINE, kv, "N",
+    { NAMES("--kv"), ROW(ARG_INT, ENGINE | CMD_DOCTOR, kv, "N",
       "positions in the KV cache, shared by all sequences"),
       .otherwise = "what the sequences need", .min = 1, .max = INT_MAX_F },
     { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | TEXT | CMD_INSPECT, no_mmap, NULL,
@@ -197,7 +224,8 @@ const struct arg_option option_table[] = {
     { NAMES("--count"), ROW(ARG_FLAG, CMD_TOKENIZE, count, NULL, "only the number of tokens") },
     { NAMES("--bos"), ROW(ARG_FLAG, CMD_TOKENIZE, bos, NULL,
       "start with BOS if the model wants it") },
-    { NAMES("--json"), ROW(ARG_FLAG, CMD_INSPECT, json, NULL, "one JSON object with everything") },
+    { NAMES("--json"), ROW(ARG_FLAG, CMD_INSPECT | CMD_DOCTOR, json, NULL,
+      "one JSON object with everything") },
     { NAMES("--keys"), ROW(ARG_FLAG, CMD_INSPECT, keys, NULL, "only the metadata") },
     { NAMES("--tensors"), ROW(ARG_FLAG, CMD_INSPECT, tensors, NULL, "only the tensors") },
     { NAMES("--full"), ROW(ARG_FLAG, CMD_INSPECT, full, NULL, "arrays and texts in full length") },
@@ -212,6 +240,7 @@ void options_init(struct options *o)
 {
     const weft_sampling s = WEFT_SAMPLING_INIT;
     memset(o, 0, sizeof *o);
+    o->device = "auto";
     o->ctx = -1;
     o->n_predict = -1;
     o->parallel = 1;
@@ -269,6 +298,10 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (runs && penalises && o->repeat_last_n == 0) {
         return say(err, "a penalty needs tokens to look back at, and --repeat-last-n is 0");
     }
+    if (o->log_logits != NULL && o->ahead > 1) {
+        return say(err, "--log-logits needs the logits of every token, and --ahead keeps only the "
+                        "last; give one of them");
+    }
     if (o->kv > 0 && o->ctx > o->kv) {
         return say(err, "--kv is smaller than -c; one sequence could not hold its text");
     }
@@ -310,9 +343,11 @@ weft_sampling options_sampling(const struct options *o)
 
 weft_engine_params options_engine(const struct options *o)
 {
-    static const char *const devices[] = { "auto", "cpu" };
     weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
-    p.device = devices[o->device];
+    size_t ahead = o->temperature == 0 && o->log_logits == NULL ? DEFAULT_AHEAD : 1;
+    p.device = o->device;
+    p.deterministic = o->deterministic;
+    p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;
     p.cpu_isa = (weft_cpu_isa)o->cpu_isa;
     p.n_ctx = o->ctx < 0 ? 0 : o->ctx == 0 ? WEFT_CTX_MODEL : (size_t)o->ctx;
     p.n_kv = (size_t)o->kv;

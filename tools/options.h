@@ -12,8 +12,9 @@ enum {
     CMD_TOKENIZE = 4u,
     CMD_DETOKENIZE = 8u,
     CMD_INSPECT = 16u,
-    CMD_HELP = 32u,
-    CMD_VERSION = 64u
+    CMD_DOCTOR = 32u,
+    CMD_HELP = 64u,
+    CMD_VERSION = 128u
 };
 
 enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
@@ -21,8 +22,11 @@ enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
 struct options {
     const char *model;
     bool no_mmap;
-    size_t device, cpu_isa;          /* indices into the choices of the table */
+    const char *device;
+    size_t cpu_isa;                  /* an index into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
+    bool deterministic;
+    int64_t ahead; /* 0: what options_engine() makes of it */
     const char *prompt, *file, *system, *template_name, *log_logits;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */

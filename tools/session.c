@@ -3,17 +3,36 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "term.h"
 
 static void on_log(void *user, weft_log_level level, const char *text)
 {
     const struct session *s = user;
-    if (level == WEFT_LOG_WARN && !s->quiet) {
-        term_note("weft: %s", text);
-    } else if (level == WEFT_LOG_INFO) {
+    /* why the CPU computes where a GPU was hoped for is worth a line that stays */
+    if (level == WEFT_LOG_WARN || strncmp(text, "no GPU: ", strlen("no GPU: ")) == 0) {
+        if (!s->quiet) {
+            term_note("weft: %s", text);
+        }
+    } else {
         term_progress("%s", text);
     }
+}
+
+/* The upload of weights: how far it is and how fast, ten times a second. */
+static bool on_progress(void *user, uint64_t done, uint64_t total)
+{
+    struct session *s = user;
+    double now = term_seconds();
+    if (s->upload_started == 0) {
+        s->upload_started = s->upload_shown = now;
+    } else if (now - s->upload_shown >= 0.1) {
+        s->upload_shown = now;
+        term_progress("weights: %.0f%% of %.2f GB, %.1f GB/s", 100.0 * (double)done / (double)total,
+                      (double)total * 1e-9, (double)done * 1e-9 / (now - s->upload_started));
+    }
+    return true;
 }
 
 int session_model(struct session *s, const struct options *o, bool vocab_only)
@@ -46,19 +65,29 @@ size_t session_n_ctx(const struct session *s, const struct options *o)
     return o->ctx == 0 || (trained > 0 && trained < 4096) ? trained : 4096;
 }
 
+int session_check_ctx(const struct session *s, const struct options *o)
+{
+    if (o->ctx <= 0 || (size_t)o->ctx <= s->info.n_ctx_train) {
+        return EXIT_OK;
+    }
+    return term_fail(EXIT_USAGE,
+                     "option -c: %" PRId64
+                     " is more than the %zu tokens the model was trained for; ask for at most that",
+                     o->ctx, s->info.n_ctx_train);
+}
+
 int session_engine(struct session *s, const struct options *o, size_t n_kv)
 {
     weft_error err = { 0 };
     weft_engine_params p = options_engine(o);
+    p.progress = on_progress;
+    p.progress_user = s;
+    s->upload_started = 0;
     if (n_kv > 0) {
         p.n_kv = n_kv;
     }
-    if (o->ctx > 0 && (size_t)o->ctx > s->info.n_ctx_train) {
-        return term_fail(EXIT_USAGE,
-                         "option -c: %" PRId64
-                         " is more than the %zu tokens the model was trained for; ask for at most "
-                         "that",
-                         o->ctx, s->info.n_ctx_train);
+    if (session_check_ctx(s, o) != EXIT_OK) {
+        return EXIT_USAGE;
     }
     term_progress("opening the engine");
     weft_status status = weft_engine_open(s->model, &p, &s->engine, &err);
@@ -66,7 +95,8 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
     if (status != WEFT_OK) {
         int code = term_status(status, &err);
         if (status != WEFT_E_UNSUPPORTED) {
-            term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch and -t n_threads");
+            term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch, -t n_threads and --device the "
+                      "device");
         }
         /* here it is the device or the instruction set that is unsupported, not the model */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;

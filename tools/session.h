@@ -12,6 +12,7 @@ struct session {
     weft_engine *engine;
     weft_model_info info;
     bool quiet;
+    double upload_started, upload_shown; /* term_seconds(); 0 = not yet */
 };
 
 struct ids {
@@ -23,6 +24,8 @@ int session_model(struct session *s, const struct options *o, bool vocab_only);
 /* n_kv 0: as the options say. */
 int session_engine(struct session *s, const struct options *o, size_t n_kv);
 void session_close(struct session *s);
+/* EXIT_USAGE when more context is asked for than the model was trained for. */
+int session_check_ctx(const struct session *s, const struct options *o);
 /* The context length the engine will have, before it is there. */
 size_t session_n_ctx(const struct session *s, const struct options *o);
 

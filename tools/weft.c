@@ -43,6 +43,11 @@ const struct command command_table[] = {
       "it. The exit code is 3 if it is refused.",
       "weft inspect model.gguf\nweft inspect --json model.gguf | python3 -m json.tool", cmd_inspect,
       true },
+    { "doctor", CMD_DOCTOR, "[-m FILE] [OPTION...]", "say what there is to compute with",
+      "Prints what was found of CUDA and of the CPU, every device with its memory, and in the last "
+      "line which one --device auto uses, and why. With -m also whether the model fits: its "
+      "weights and its KV cache; activations come on top.",
+      "weft doctor\nweft doctor -m model.gguf -c 32768", cmd_doctor, false },
     { "help", CMD_HELP, "[COMMAND] [--man]", "explain a command",
       "Prints the options of a command with their defaults.", "weft help run", cmd_help, true },
     { "version", CMD_VERSION, "", "print the version", "Prints the version of the program.", NULL,

@@ -398,7 +398,7 @@ static void cpu_close(struct backend *b)
     free(c);
 }
 
-static weft_status choose_ops(weft_cpu_isa isa, const struct cpu_ops **out, weft_error *err)
+weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_error *err)
 {
     static const struct {
         weft_cpu_isa isa;
@@ -442,7 +442,7 @@ static const struct backend_ops cpu_backend = {
 
 static weft_status cpu_init(struct cpu *c, weft_error *err)
 {
-    TRY(choose_ops(c->params.isa, &c->ops, err));
+    TRY(cpu_ops_choose(c->params.isa, &c->ops, err));
     c->freq = mem_array(c->model->config.n_rot / 2, sizeof *c->freq);
     if (c->freq == NULL) {
         return error_nomem(err, "the RoPE frequencies",

@@ -40,6 +40,10 @@ struct cpu {
     size_t kv_bytes; /* of both */
 };
 
+/* The kernels of an instruction set; AUTO: the best this processor has. WEFT_E_UNSUPPORTED when it
+ * lacks the instructions, WEFT_E_ARG when there is no such set. */
+weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_error *err);
+
 /* Allocates the activations and the scratch, in one piece; c->threads and c->params are set. */
 weft_status state_alloc(struct cpu *c, weft_error *err);
 /* Allocates the KV pool. */

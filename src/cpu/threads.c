@@ -144,12 +144,13 @@ static unsigned first_sibling(unsigned cpu)
     return first;
 }
 
-static size_t physical_cores(void)
+void threads_available(size_t *n_cores, size_t *n_hardware)
 {
     cpu_set_t allowed, cores;
     CPU_ZERO(&cores);
+    *n_cores = *n_hardware = 1;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-        return 1;
+        return;
     }
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (CPU_ISSET(cpu, &allowed)) {
@@ -157,8 +158,10 @@ static size_t physical_cores(void)
             CPU_SET(first < CPU_SETSIZE ? first : cpu, &cores);
         }
     }
-    int n = CPU_COUNT(&cores);
-    return n > 0 ? (size_t)n : 1;
+    if (CPU_COUNT(&cores) > 0) {
+        *n_cores = (size_t)CPU_COUNT(&cores);
+        *n_hardware = (size_t)CPU_COUNT(&allowed);
+    }
 }
 
 /* Signals go to the program's own threads; only faults come where they happen. */
@@ -193,7 +196,10 @@ static bool start_worker(struct threads *t, size_t i)
 
 weft_status threads_open(size_t n, struct threads **out, weft_error *err)
 {
-    n = n > 0 ? n : physical_cores();
+    if (n == 0) {
+        size_t n_hardware;
+        threads_available(&n, &n_hardware);
+    }
     struct threads *t = calloc(1, sizeof *t);
     pthread_t *handles = calloc(n, sizeof *handles);
     if (t == NULL || handles == NULL || !gate_open(&t->start)) {

@@ -12,6 +12,9 @@ weft_status threads_open(size_t n, struct threads **out, weft_error *err);
 void threads_close(struct threads *t); /* NULL is fine */
 size_t threads_count(const struct threads *t);
 
+/* Physical cores and hardware threads that this process may use, at least 1 each. */
+void threads_available(size_t *n_cores, size_t *n_hardware);
+
 /* Calls fn(arg, i) for i in [0, count), each on its own thread, i == 0 on the caller's; returns
  * when all are done. */
 void threads_run(struct threads *t, void (*fn)(void *arg, size_t i), void *arg);

@@ -106,6 +106,11 @@ CUDASIM_MINMAX(unsigned long long)
 CUDASIM_INLINE float min(float a, float b) { return fminf(a, b); }
 CUDASIM_INLINE float max(float a, float b) { return fmaxf(a, b); }
 CUDASIM_INLINE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+CUDASIM_INLINE void sincospif(float x, float *s, float *c)
+{
+    *s = (float)sin(M_PI * (double)x);
+    *c = (float)cos(M_PI * (double)x);
+}
 // Macros, because glibc declares functions of these names.
 #define __expf expf
 #define __exp10f exp10f

@@ -27,10 +27,11 @@ static void check_pointer(const KernelInfo *k, int i, const void *p, bool declar
     if (!p)
         return;
     if (in_device(p)) {
-        if (!device_pointer_ok(p))
+        const bool freed = device_pointer_freed(p);
+        // Half of a word of a struct may be padding, and then looks like any address.
+        if (!device_pointer_ok(p) && (declared || freed))
             die("kernel %s, parameter %d: %p points %s", kernel_name(k->fn), i, p,
-                device_pointer_freed(p) ? "to freed device memory"
-                                        : "outside device memory allocations");
+                freed ? "to freed device memory" : "outside device memory allocations");
     } else if (declared && where_is(p) == HOST) {
         die("kernel %s, parameter %d: %p is a host pointer", kernel_name(k->fn), i, p);
     }

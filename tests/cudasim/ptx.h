@@ -144,6 +144,9 @@ static inline void ldmatrix_x4_trans(uint32_t r[4], const void *row, CUDASIM_SIT
 {
     cudasim::ldmatrix<4, true>(r, row, "ldmatrix_x4_trans", site);
 }
+// Touches a byte, so that an address outside the allocation is noticed.
+static inline void prefetch_l2(const void *p) { (void)*(const volatile char *)p; }
+static inline uint4 load_weights16(const void *p) { return *(const uint4 *)p; }
 static inline void cp_async16(void *shared, const void *global, int bytes = 16)
 {
     cudasim::cp_async(shared, global, 16, bytes);

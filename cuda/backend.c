@@ -1,0 +1,150 @@
+/* Opening and closing the CUDA backend, and what it says when a call fails. */
+#include <stdio.h>
+
+#include "cuda.h"
+
+static weft_status failed(struct cuda *c, const char *call, const char *name, const char *text,
+                          bool memory, weft_error *err)
+{
+    c->lost = true;
+    return error_set(err, memory ? WEFT_E_DEVMEM : WEFT_E_DEVICE_LOST,
+                     "cuda:%d: %s failed in %s, layer %zu: %s (%s); this engine computes no more, "
+                     "open a new one",
+                     c->params.device, call, c->stage, c->layer, name, text);
+}
+
+weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_error *err)
+{
+    if (e == cudaSuccess) {
+        return WEFT_OK;
+    }
+    (void)cudaGetLastError(); /* or another engine's next call would find it */
+    return failed(c, call, cudaGetErrorName(e), cudaGetErrorString(e),
+                  e == cudaErrorMemoryAllocation, err);
+}
+
+weft_status cuda_check_blas(struct cuda *c, cublasStatus_t s, const char *call, weft_error *err)
+{
+    if (s == CUBLAS_STATUS_SUCCESS) {
+        return WEFT_OK;
+    }
+    char name[32];
+    snprintf(name, sizeof name, "cublasStatus_t %d", (int)s);
+    return failed(c, call, name, "see cublas_api.h", s == CUBLAS_STATUS_ALLOC_FAILED, err);
+}
+
+weft_status cuda_enter(struct cuda *c, const char *stage, size_t layer, weft_error *err)
+{
+    if (c->lost) {
+        return error_set(err, WEFT_E_DEVICE_LOST,
+                         "cuda:%d: an earlier call on this engine failed; open a new one",
+                         c->params.device);
+    }
+    c->stage = stage;
+    c->layer = layer;
+    CU(c, cudaSetDevice, c->params.device);
+    return WEFT_OK;
+}
+
+weft_status cuda_wait(struct cuda *c, weft_error *err)
+{
+    CU(c, cudaStreamSynchronize, c->queue.stream);
+    return WEFT_OK;
+}
+
+void cuda_info(const struct backend *b, struct backend_info *out)
+{
+    const struct cuda *c = (const struct cuda *)b;
+    *out = (struct backend_info){ .kernels = c->kernels,
+                                  .weight_bytes = c->memory.bytes[MEMORY_WEIGHTS],
+                                  .kv_bytes = c->memory.bytes[MEMORY_KV],
+                                  .scratch_bytes = c->memory.bytes[MEMORY_SCRATCH] };
+}
+
+void cuda_close(struct backend *b)
+{
+    struct cuda *c = (struct cuda *)b;
+    (void)cudaSetDevice(c->params.device);
+    if (c->queue.stream != NULL) {
+        (void)cudaStreamSynchronize(c->queue.stream);
+    }
+    graph_close(c);
+    state_close(c);
+    if (c->queue.stream != NULL) {
+        (void)cudaStreamDestroy(c->queue.stream);
+    }
+    (void)cudaGetLastError();
+    free(c);
+}
+
+/* What kernels cannot run is refused here, by name. */
+static weft_status check_shape(const struct cuda *c, weft_error *err)
+{
+    const struct config *g = &c->model->config;
+    if (g->head_dim % 8 != 0 || g->head_dim > 256) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "cuda: heads of %zu values, expected a multiple of 8 up to 256; the CPU "
+                         "runs this model (device cpu)",
+                         g->head_dim);
+    }
+    /* a block holds one normalised row, as floats and as codes with their scales */
+    size_t row = (g->dim + 31) / 32 * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
+    if (row + SHARED_SPARE > c->queue.shared_bytes) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "cuda: an embedding of %zu values needs %zu bytes of shared memory, the "
+                         "device has %u; the CPU runs this model (device cpu)",
+                         g->dim, row + SHARED_SPARE, c->queue.shared_bytes);
+    }
+    return WEFT_OK;
+}
+
+static weft_status open_device(struct cuda *c, weft_error *err)
+{
+    int n_sms, shared, device = c->params.device;
+    c->stage = "opening";
+    CU(c, cudaSetDevice, device);
+    CU(c, cudaDeviceGetAttribute, &n_sms, cudaDevAttrMultiProcessorCount, device);
+    CU(c, cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    CU(c, cudaDeviceGetAttribute, &c->major, cudaDevAttrComputeCapabilityMajor, device);
+    CU(c, cudaDeviceGetAttribute, &c->minor, cudaDevAttrComputeCapabilityMinor, device);
+    snprintf(c->kernels, sizeof c->kernels, "sm_%d%d", c->major, c->minor);
+    c->queue.n_sms = (uint32_t)n_sms;
+    c->queue.shared_bytes = (uint32_t)shared;
+    c->queue.programmatic = c->major >= 9;
+    CU(c, cudaStreamCreateWithFlags, &c->queue.stream, cudaStreamNonBlocking);
+    return WEFT_OK;
+}
+
+static weft_status cuda_init(struct cuda *c, weft_error *err)
+{
+    TRY(open_device(c, err));
+    TRY(check_shape(c, err));
+    c->tensor_cores = !c->params.deterministic;
+    if (c->tensor_cores && !blas_find(&c->blas)) {
+        c->tensor_cores = false;
+        log_line(c->params.log, WEFT_LOG_WARN,
+                 "cuda:%d: libcublas.so.13 or .12 was not found; long prompts will be slow",
+                 c->params.device);
+    }
+    TRY(state_open(c, err));
+    return upload_weights(c, err);
+}
+
+weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,
+                              struct backend **out, weft_error *err)
+{
+    struct cuda *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return error_nomem(err, "the CUDA backend", sizeof *c);
+    }
+    c->base.ops = &cuda_backend;
+    c->model = m;
+    c->params = *p;
+    weft_status status = cuda_init(c, err);
+    if (status != WEFT_OK) {
+        cuda_close(&c->base);
+        return status;
+    }
+    *out = &c->base;
+    return WEFT_OK;
+}

@@ -1,0 +1,37 @@
+/* The few functions of cuBLAS that prompts need. It is looked for at run time, when the first
+ * prompt comes: a machine without it still runs everything else, and a program that only generates
+ * does not pay for loading it. */
+#ifndef WEFT_CUDA_BLAS_H
+#define WEFT_CUDA_BLAS_H
+
+#include <cublas_v2.h>
+
+#include "error.h"
+#include "kernels/kernels.h"
+
+struct blas {
+    cublasHandle_t handle;
+    __typeof__(&cublasCreate_v2) create;
+    __typeof__(&cublasDestroy_v2) destroy;
+    __typeof__(&cublasSetStream_v2) set_stream;
+    __typeof__(&cublasSetWorkspace_v2) set_workspace;
+    __typeof__(&cublasGemmEx) gemm;
+};
+
+enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes, what NVIDIA advises for Hopper */
+
+/* Fills the functions; false when there is no cuBLAS. Those already in the process come first. */
+bool blas_find(struct blas *b);
+cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
+                         size_t workspace_bytes);
+/* out [n, ld_out] (+)= a [n, n_cols] * w [n_w, n_cols]^T, sums in float. a and w are halves, or
+ * floats if `floats`; ld in elements. */
+struct product {
+    struct dptr w, a, out;
+    size_t n_w, n, n_cols, ld_w, ld_a, ld_out;
+    bool floats, add;
+};
+cublasStatus_t blas_multiply(const struct blas *b, const struct product *p);
+void blas_close(struct blas *b);
+
+#endif

@@ -1,0 +1,137 @@
+/* What the CUDA backend keeps, and what its files do for one another. Plain C: kernels are behind
+ * kernels.h. One stream per engine; an error poisons the engine and nothing else. */
+#ifndef WEFT_CUDA_H
+#define WEFT_CUDA_H
+
+#include "backend.h"
+#include "blas.h"
+#include "kernels/kernels.h"
+#include "memory.h"
+
+enum {
+    ATTEND_ROWS = 32,    /* rows of one launch of attention by rows; bounds its scratch */
+    GEMM_ROWS = 16,      /* steps of more rows go through cuBLAS; not yet tuned on hardware */
+    SHARED_SPARE = 8192, /* shared memory that the mat-vec kernel has besides its rows, at most */
+    TILE_ROWS = 16       /* sequences with at least so many rows attend in tiles */
+};
+
+/* Weights of a layer on the device, as struct layer has them in the file. */
+struct dlayer {
+    struct dptr attn_norm, ffn_norm; /* float [dim] */
+    struct dmatrix qkv[3];
+    struct dptr qkv_bias[3];    /* float; may be none */
+    struct dptr q_norm, k_norm; /* float [head_dim]; may be none */
+    struct dmatrix attn_output, ffn_gate, ffn_up, ffn_down;
+};
+
+struct dweights {
+    struct dmatrix token_embd, output;
+    struct dptr output_norm;
+    struct dlayer *layers; /* [n_layers] */
+};
+
+/* A step in pinned memory and its copy on the device: where the rows stand, what they attend to. */
+struct image {
+    char *host;                                       /* pinned */
+    struct dptr device;                               /* the same bytes */
+    size_t rows, out_rows, list, tiles, pages, bytes; /* offsets, and the size of it all */
+    size_t page_stride;
+    size_t n_list, n_tiles; /* of the step that was packed last */
+    cudaEvent_t copied;     /* `host` may be written again */
+};
+
+struct cuda {
+    struct backend base;
+    const struct model *model;
+    struct backend_params params;
+    struct dqueue queue;
+    int major, minor; /* compute capability */
+    char kernels[32];
+    bool lost;         /* an earlier call failed */
+    const char *stage; /* under way, for messages */
+    size_t layer;
+    struct memory memory;
+    struct dweights weights;
+    struct image image;
+    struct blas blas;
+    bool tensor_cores; /* many rows go through cuBLAS */
+    /* activations of a step, n = n_batch rows */
+    struct dptr x;        /* float [n, dim] residual stream */
+    struct dptr q;        /* float [n, n_heads * head_dim] */
+    struct dptr k, v;     /* float [n, n_kv_heads * head_dim] */
+    struct dptr gate, up; /* float [n, n_ff]; only with tensor cores */
+    struct dptr y;        /* float [n, dim]; only with tensor cores */
+    struct dptr blas_workspace;
+    struct dacts in, mid, ff; /* normalised x, o and h */
+    struct dptr turns;        /* double [n_rot / 2] */
+    struct dptr partial;      /* of attention */
+    struct dptr counters;
+    size_t counters_bytes;
+    struct dptr kv[2];  /* half [n_layers, n_pages, n_kv_heads, KV_PAGE, head_dim] */
+    struct dptr logits; /* float [n_out, n_vocab] */
+    float *host_logits; /* pinned [n_vocab] */
+    struct dptr slab;   /* upload: raw rows; GEMM: weights as halves */
+    size_t slab_bytes;
+    struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
+    int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
+    float *host_values;
+    struct dptr history, count;             /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
+    size_t n_out;                           /* wanted rows of the last step */
+    cudaGraphExec_t graphs[2][MATVEC_ROWS]; /* decode of n + 1 rows; [1]: with pick and advance */
+    bool capturing;
+};
+
+/* --- errors --- */
+
+/* Turns the first failure of a call into a message that names it, the stage and the layer, and
+ * poisons the engine. */
+weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_error *err);
+#define CU(c, fn, ...) TRY(cuda_check(c, fn(__VA_ARGS__), #fn, err))
+/* On entry of every operation: WEFT_E_DEVICE_LOST after a failure; makes the device current. */
+weft_status cuda_enter(struct cuda *c, const char *stage, size_t layer, weft_error *err);
+weft_status cuda_check_blas(struct cuda *c, cublasStatus_t s, const char *call, weft_error *err);
+/* Waits for the stream. */
+weft_status cuda_wait(struct cuda *c, weft_error *err);
+
+void cuda_info(const struct backend *b, struct backend_info *out);
+void cuda_close(struct backend *b);
+
+/* --- state.c: what is allocated --- */
+
+/* Lists all device memory of the engine, logs the plan, refuses what does not fit (WEFT_E_DEVMEM
+ * with the numbers), allocates. */
+weft_status state_open(struct cuda *c, weft_error *err);
+void state_close(struct cuda *c);
+
+/* --- upload.c --- */
+
+/* Weights to the device, repacked on the way: through a ring of pinned buffers, so that reading the
+ * file, copying and repacking overlap. WEFT_E_CANCELLED when the caller's progress function says
+ * so. */
+weft_status upload_weights(struct cuda *c, weft_error *err);
+
+/* --- image.c --- */
+
+/* Packs the step and starts its copy; pages for n_steps - 1 more positions of each sequence go with
+ * it. */
+weft_status image_send(struct cuda *c, const struct step *s, size_t n_steps, weft_error *err);
+struct dstep image_step(const struct cuda *c);
+static inline struct dptr dptr_at(struct dptr d, size_t bytes)
+{
+    return (struct dptr){ d.at + bytes };
+}
+
+/* --- stages.c --- */
+
+extern const struct backend_ops cuda_backend;
+/* Rows of sequences with many of them attend in tiles. */
+bool cuda_tiled(const struct cuda *c, const struct step *s);
+
+/* --- graph.c --- */
+
+weft_status graph_step(struct backend *b, const struct step *s, bool *done, weft_error *err);
+weft_status graph_ahead(struct backend *b, const struct step *s, size_t k, int32_t *ids,
+                        weft_error *err);
+void graph_close(struct cuda *c);
+
+#endif

@@ -1,0 +1,118 @@
+/* What there is of CUDA on this machine, in words that a user can act on. */
+#include <cuda_runtime_api.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend.h"
+
+enum { MIN_MAJOR = 8 }; /* compute capability: kernels use mma.sync on halves, and cp.async */
+
+#define VERSION(v) (v) / 1000, (v) % 1000 / 10
+
+static void explain(struct cuda_platform *p, cudaError_t e)
+{
+    char *dst = p->problem;
+    const size_t cap = sizeof p->problem;
+    if (p->driver == 0) {
+        snprintf(dst, cap,
+                 "no NVIDIA driver was found (%s); install one for CUDA %d.%d or later, or let "
+                 "this container see its GPUs (docker run --gpus all)",
+                 cudaGetErrorName(e), VERSION(p->runtime));
+    } else if (e == cudaErrorInsufficientDriver) {
+        snprintf(dst, cap,
+                 "the NVIDIA driver runs CUDA up to %d.%d, and Weft was built with %d.%d (%s); "
+                 "update the driver, or build Weft with an older CUDA toolkit",
+                 VERSION(p->driver), VERSION(p->runtime), cudaGetErrorName(e));
+    } else if (e == cudaErrorNoDevice || e == cudaSuccess) {
+        snprintf(dst, cap,
+                 "the NVIDIA driver (CUDA %d.%d) shows no GPU (%s); see whether nvidia-smi lists "
+                 "one, and whether CUDA_VISIBLE_DEVICES hides it",
+                 VERSION(p->driver), cudaGetErrorName(cudaErrorNoDevice));
+    } else {
+        snprintf(dst, cap,
+                 "the NVIDIA driver (CUDA %d.%d) does not start (%s: %.80s); see whether "
+                 "nvidia-smi works",
+                 VERSION(p->driver), cudaGetErrorName(e), cudaGetErrorString(e));
+    }
+}
+
+void cuda_platform_get(struct cuda_platform *p)
+{
+    int n = 0;
+    *p = (struct cuda_platform){ .built = true };
+    (void)cudaDriverGetVersion(&p->driver); /* 0 without a driver */
+    (void)cudaRuntimeGetVersion(&p->runtime);
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (e == cudaSuccess && n > 0) {
+        p->n_devices = (size_t)n;
+    } else {
+        explain(p, e);
+    }
+    (void)cudaGetLastError(); /* it is told here, and is no failure of a later call */
+}
+
+/* The question for the free memory needs a context, on the device that is current. A thread has a
+ * current device of its own: asked from another one, the caller's stays as it is, and no context
+ * comes up where nobody asked for one. */
+struct memory_query {
+    int device;
+    cudaError_t error;
+    size_t free_bytes, total_bytes;
+};
+
+static void *ask_memory(void *arg)
+{
+    struct memory_query *q = arg;
+    q->error = cudaSetDevice(q->device);
+    if (q->error == cudaSuccess) {
+        q->error = cudaMemGetInfo(&q->free_bytes, &q->total_bytes);
+    }
+    (void)cudaGetLastError();
+    return NULL;
+}
+
+static void read_memory(size_t i, struct cuda_device *d)
+{
+    struct memory_query q = { .device = (int)i };
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, ask_memory, &q) != 0) {
+        return; /* unknown */
+    }
+    pthread_join(thread, NULL);
+    if (q.error == cudaSuccess) {
+        d->free_bytes = q.free_bytes;
+        d->total_bytes = q.total_bytes;
+    } else if (q.error != cudaErrorMemoryAllocation) {
+        /* a GPU that others have filled can be used, by somebody who needs less: opening an engine
+         * is what fails then, with WEFT_E_DEVMEM */
+        snprintf(d->problem, sizeof d->problem,
+                 "it does not answer (%s: %.80s); see whether nvidia-smi shows it in use or failed",
+                 cudaGetErrorName(q.error), cudaGetErrorString(q.error));
+    }
+}
+
+void cuda_device_get(size_t i, struct cuda_device *d)
+{
+    struct cudaDeviceProp properties;
+    *d = (struct cuda_device){ .major = 0 };
+    cudaError_t e = cudaGetDeviceProperties(&properties, (int)i);
+    (void)cudaGetLastError();
+    if (e != cudaSuccess) {
+        snprintf(d->problem, sizeof d->problem, "it does not say what it is (%s: %.80s)",
+                 cudaGetErrorName(e), cudaGetErrorString(e));
+        return;
+    }
+    snprintf(d->description, sizeof d->description, "%.127s", properties.name);
+    d->major = properties.major;
+    d->minor = properties.minor;
+    d->n_sms = (size_t)properties.multiProcessorCount;
+    d->total_bytes = properties.totalGlobalMem;
+    if (d->major < MIN_MAJOR) {
+        snprintf(d->problem, sizeof d->problem,
+                 "it has compute capability %d.%d, and Weft needs %d.0 or later (Ampere, 2020)",
+                 d->major, d->minor, MIN_MAJOR);
+    } else {
+        read_memory(i, d);
+    }
+}

@@ -1,0 +1,61 @@
+/* A step as kernels see it. Its parts stand at fixed places, so that a captured graph finds those
+ * of every step. */
+#include <string.h>
+
+#include "cuda.h"
+
+static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
+{
+    struct image *m = &c->image;
+    struct drow *rows = (struct drow *)(void *)(m->host + m->rows);
+    uint32_t *list = (uint32_t *)(void *)(m->host + m->list);
+    struct attend_tile *tiles = (struct attend_tile *)(void *)(m->host + m->tiles);
+    uint32_t *pages = (uint32_t *)(void *)(m->host + m->pages);
+    bool tiled = cuda_tiled(c, s);
+    m->n_list = m->n_tiles = 0;
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        const struct step_seq *q = &s->seqs[i];
+        size_t n_pages = (q->pos + q->n_rows + n_steps - 1 + KV_PAGE - 1) / KV_PAGE;
+        memcpy(pages + i * m->page_stride, q->pages, n_pages * sizeof *pages);
+        for (size_t r = 0; r < q->n_rows; r++) {
+            rows[q->row + r] = (struct drow){ .token = s->tokens[q->row + r],
+                                              .pos = (uint32_t)(q->pos + r),
+                                              .seq = (uint32_t)i };
+        }
+        bool in_tiles = tiled && q->n_rows >= TILE_ROWS;
+        for (size_t r = 0; r < q->n_rows; r += in_tiles ? ATTEND_TILE : 1) {
+            size_t left = q->n_rows - r;
+            if (in_tiles) {
+                tiles[m->n_tiles++] =
+                    (struct attend_tile){ .row = (uint32_t)(q->row + r),
+                                          .n_rows =
+                                              (uint32_t)(left < ATTEND_TILE ? left : ATTEND_TILE) };
+            } else {
+                list[m->n_list++] = (uint32_t)(q->row + r);
+            }
+        }
+    }
+    if (s->n_out > 0) {
+        memcpy(m->host + m->out_rows, s->out_rows, s->n_out * sizeof *s->out_rows);
+    }
+}
+
+weft_status image_send(struct cuda *c, const struct step *s, size_t n_steps, weft_error *err)
+{
+    struct image *m = &c->image;
+    CU(c, cudaEventSynchronize, m->copied);
+    pack_rows(c, s, n_steps);
+    c->n_out = s->n_out;
+    CU(c, cudaMemcpyAsync, (void *)m->device.at, m->host,
+       m->pages + s->n_seqs * m->page_stride * sizeof(uint32_t), cudaMemcpyHostToDevice,
+       c->queue.stream);
+    CU(c, cudaEventRecord, m->copied, c->queue.stream);
+    return WEFT_OK;
+}
+
+struct dstep image_step(const struct cuda *c)
+{
+    return (struct dstep){ .rows = dptr_at(c->image.device, c->image.rows),
+                           .pages = dptr_at(c->image.device, c->image.pages),
+                           .page_stride = (uint32_t)c->image.page_stride };
+}

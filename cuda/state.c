@@ -1,0 +1,269 @@
+/* What an engine holds on the device: listed, planned, allocated, freed. */
+#include <string.h>
+
+#include "cuda.h"
+
+enum {
+    SLAB_BYTES = 32 << 20,     /* a piece of a matrix; stays in the L2 cache of a large GPU */
+    RESERVE_BYTES = 256 << 20, /* left for the driver: code of the kernels, cuBLAS */
+};
+
+static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *m)
+{
+    *m = (struct dmatrix){ .type = t->type->id,
+                           .n_rows = (uint32_t)t->n_rows,
+                           .n_cols = (uint32_t)t->n_cols };
+    for (enum weight_plane p = 0; p < WEIGHT_PLANES; p++) {
+        memory_want(&c->memory, MEMORY_WEIGHTS, &m->plane[p], t->n_rows,
+                    plane_row_bytes(m->type, p, t->n_cols));
+    }
+    /* A row passes through half of the slab whole. */
+    size_t row = t->n_bytes / t->n_rows, halves = (t->n_cols + 7) / 8 * 8 * 2, bytes;
+    if (!mul_ok(t->n_rows, halves, &bytes) || bytes > SLAB_BYTES) {
+        bytes = SLAB_BYTES;
+    }
+    bytes = bytes > 2 * row ? bytes : 2 * row;
+    c->slab_bytes = c->slab_bytes > bytes ? c->slab_bytes : bytes;
+}
+
+static void want_vector(struct cuda *c, const struct tensor *t, struct dptr *v)
+{
+    if (t->name != NULL) {
+        memory_want(&c->memory, MEMORY_WEIGHTS, v, t->n_cols, sizeof(float));
+    }
+}
+
+static void want_layer(struct cuda *c, const struct layer *l, struct dlayer *d)
+{
+    want_vector(c, &l->attn_norm, &d->attn_norm);
+    want_vector(c, &l->ffn_norm, &d->ffn_norm);
+    want_matrix(c, &l->attn_q, &d->qkv[0]);
+    want_matrix(c, &l->attn_k, &d->qkv[1]);
+    want_matrix(c, &l->attn_v, &d->qkv[2]);
+    want_vector(c, &l->attn_q_bias, &d->qkv_bias[0]);
+    want_vector(c, &l->attn_k_bias, &d->qkv_bias[1]);
+    want_vector(c, &l->attn_v_bias, &d->qkv_bias[2]);
+    want_vector(c, &l->attn_q_norm, &d->q_norm);
+    want_vector(c, &l->attn_k_norm, &d->k_norm);
+    want_matrix(c, &l->attn_output, &d->attn_output);
+    want_matrix(c, &l->ffn_gate, &d->ffn_gate);
+    want_matrix(c, &l->ffn_up, &d->ffn_up);
+    want_matrix(c, &l->ffn_down, &d->ffn_down);
+}
+
+static void want_weights(struct cuda *c)
+{
+    const struct weights *w = &c->model->weights;
+    want_matrix(c, &w->token_embd, &c->weights.token_embd);
+    if (w->output.data != w->token_embd.data) { /* else they are one matrix, see upload.c */
+        want_matrix(c, &w->output, &c->weights.output);
+    }
+    want_vector(c, &w->output_norm, &c->weights.output_norm);
+    for (size_t i = 0; i < c->model->config.n_layers; i++) {
+        want_layer(c, &w->layers[i], &c->weights.layers[i]);
+    }
+}
+
+static void scratch(struct cuda *c, struct dptr *at, size_t n, size_t size)
+{
+    memory_want(&c->memory, MEMORY_SCRATCH, at, n, size);
+}
+
+/* Forms that the products with a matrix of this type want. */
+static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
+{
+    bool is_float = t->type->block == 1;
+    uint32_t many = t->type->id == QUANT_F32 ? ACT_F32 : ACT_F16;
+    return (is_float ? ACT_F32 : ACT_Q8) | (c->tensor_cores ? many : 0u);
+}
+
+static void want_acts(struct cuda *c, struct dacts *a, size_t n_cols, uint32_t forms)
+{
+    size_t n = c->params.n_batch, stride = (n_cols + 31) / 32 * 32;
+    *a = (struct dacts){ .n_cols = (uint32_t)n_cols, .stride = (uint32_t)stride };
+    if (forms & ACT_Q8) {
+        scratch(c, &a->q, n, stride);
+        scratch(c, &a->block, n, stride / 32 * sizeof(struct act_block));
+    }
+    if (forms & ACT_F32) {
+        scratch(c, &a->x, n, stride * sizeof(float));
+    }
+    if (forms & ACT_F16) {
+        scratch(c, &a->half, n, stride * sizeof(f16_bits));
+        scratch(c, &a->half_scale, n, sizeof(float));
+    }
+}
+
+static void want_activations(struct cuda *c)
+{
+    const struct config *g = &c->model->config;
+    size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
+           kv_dim = g->n_kv_heads * g->head_dim;
+    uint32_t in = 0, mid = 0, ff = 0;
+    for (size_t i = 0; i < g->n_layers; i++) {
+        const struct layer *l = &c->model->weights.layers[i];
+        const struct tensor *ins[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->ffn_gate,
+                                       &l->ffn_up };
+        for (size_t t = 0; t < sizeof ins / sizeof ins[0]; t++) {
+            in |= forms_of(c, ins[t]);
+        }
+        mid |= forms_of(c, &l->attn_output);
+        ff |= forms_of(c, &l->ffn_down);
+    }
+    scratch(c, &c->x, n, g->dim * sizeof(float));
+    scratch(c, &c->q, n, q_dim * sizeof(float));
+    scratch(c, &c->k, n, kv_dim * sizeof(float));
+    scratch(c, &c->v, n, kv_dim * sizeof(float));
+    want_acts(c, &c->mid, q_dim, mid);
+    want_acts(c, &c->ff, g->n_ff, ff);
+    if (c->tensor_cores) { /* else a product normalises its rows itself */
+        want_acts(c, &c->in, g->dim, in & (ACT_F16 | ACT_F32));
+        scratch(c, &c->gate, n, g->n_ff * sizeof(float));
+        scratch(c, &c->up, n, g->n_ff * sizeof(float));
+        scratch(c, &c->y, n, g->dim * sizeof(float));
+        scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
+    }
+}
+
+/* Where the parts of a step's image stand. */
+static void want_image(struct cuda *c)
+{
+    struct image *m = &c->image;
+    size_t n = c->params.n_batch;
+    m->page_stride = (c->params.n_ctx + KV_PAGE - 1) / KV_PAGE;
+    m->rows = 0;
+    m->out_rows = m->rows + n * sizeof(struct drow);
+    m->list = m->out_rows + c->params.n_out * sizeof(uint32_t);
+    m->tiles = m->list + n * sizeof(uint32_t);
+    m->pages = m->tiles + n * sizeof(struct attend_tile);
+    m->bytes = m->pages + n * m->page_stride * sizeof(uint32_t);
+    scratch(c, &m->device, 1, m->bytes);
+}
+
+static void want_state(struct cuda *c)
+{
+    const struct config *g = &c->model->config;
+    const struct dkv kv = { .n_heads = (uint32_t)g->n_heads,
+                            .n_kv_heads = (uint32_t)g->n_kv_heads,
+                            .head_dim = (uint32_t)g->head_dim };
+    size_t n_out = c->params.n_out;
+    want_activations(c);
+    want_image(c);
+    scratch(c, &c->turns, g->n_rot / 2, sizeof(double));
+    scratch(c, &c->partial, attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx),
+            sizeof(float));
+    c->counters_bytes = attend_counters(&kv, ATTEND_ROWS) * sizeof(uint32_t);
+    scratch(c, &c->counters, 1, c->counters_bytes);
+    scratch(c, &c->logits, n_out, g->n_vocab * sizeof(float));
+    scratch(c, &c->slab, 1, c->slab_bytes);
+    scratch(c, &c->top_ids, n_out * BACKEND_TOP, sizeof(int32_t));
+    scratch(c, &c->top_values, n_out * BACKEND_TOP, sizeof(float));
+    scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, g->n_vocab, BACKEND_TOP));
+    scratch(c, &c->history, BACKEND_TOP * MATVEC_ROWS, sizeof(int32_t));
+    scratch(c, &c->count, 1, sizeof(uint32_t));
+    size_t page = g->n_layers * g->n_kv_heads * g->head_dim * KV_PAGE * sizeof(f16_bits);
+    for (size_t i = 0; i < 2; i++) {
+        memory_want(&c->memory, MEMORY_KV, &c->kv[i], c->params.n_pages, page);
+    }
+}
+
+static double mib(uint64_t bytes) { return (double)bytes / 1048576.0; }
+
+static weft_status check_plan(struct cuda *c, weft_error *err)
+{
+    const struct memory *m = &c->memory;
+    if (m->nomem) {
+        return error_nomem(err, "the list of device buffers", m->cap * sizeof *m->requests);
+    }
+    if (m->wrapped) {
+        return error_set(err, WEFT_E_ARG,
+                         "cuda:%d: a buffer of n_batch %zu or n_kv %zu is beyond any memory; ask "
+                         "for less",
+                         c->params.device, c->params.n_batch, c->params.n_pages * KV_PAGE);
+    }
+    size_t available, total;
+    CU(c, cudaMemGetInfo, &available, &total);
+    log_line(c->params.log, WEFT_LOG_INFO,
+             "cuda:%d: plan: weights %.1f MiB, KV %.1f MiB, scratch %.1f MiB, together %.1f MiB of "
+             "%.1f MiB free",
+             c->params.device, mib(m->bytes[MEMORY_WEIGHTS]), mib(m->bytes[MEMORY_KV]),
+             mib(m->bytes[MEMORY_SCRATCH]), mib(memory_total(m)), mib(available));
+    uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
+    if (memory_total(m) + reserve > available) {
+        return error_set(err, WEFT_E_DEVMEM,
+                         "cuda:%d: the model does not fit: weights %.1f MiB, KV %.1f MiB, scratch "
+                         "%.1f MiB and %.1f MiB for the driver, but only %.1f MiB are free; ask "
+                         "for a smaller n_ctx, n_kv or n_batch, or run on the CPU (device cpu)",
+                         c->params.device, mib(m->bytes[MEMORY_WEIGHTS]), mib(m->bytes[MEMORY_KV]),
+                         mib(m->bytes[MEMORY_SCRATCH]), mib(reserve), mib(available));
+    }
+    return WEFT_OK;
+}
+
+static weft_status alloc_pinned(struct cuda *c, weft_error *err)
+{
+    size_t n = c->params.n_out * BACKEND_TOP;
+    CU(c, cudaMallocHost, (void **)&c->image.host, c->image.bytes);
+    CU(c, cudaMallocHost, (void **)&c->host_logits,
+       c->model->config.n_vocab * sizeof *c->host_logits);
+    CU(c, cudaMallocHost, (void **)&c->host_ids, n * sizeof *c->host_ids);
+    CU(c, cudaMallocHost, (void **)&c->host_values, n * sizeof *c->host_values);
+    CU(c, cudaEventCreateWithFlags, &c->image.copied, cudaEventDisableTiming);
+    return WEFT_OK;
+}
+
+static weft_status send_turns(struct cuda *c, weft_error *err)
+{
+    const struct model *m = c->model;
+    size_t n = m->config.n_rot / 2;
+    double *turns = mem_array(n, sizeof *turns);
+    if (turns == NULL) {
+        return error_nomem(err, "the RoPE frequencies", n * sizeof *turns);
+    }
+    model_rope(m, c->params.n_ctx, turns);
+    for (size_t i = 0; i < n; i++) {
+        turns[i] /= 3.14159265358979323846;
+    }
+    weft_status status = cuda_check(c,
+                                    cudaMemcpyAsync((void *)c->turns.at, turns, n * sizeof *turns,
+                                                    cudaMemcpyHostToDevice, c->queue.stream),
+                                    "cudaMemcpyAsync", err);
+    if (status == WEFT_OK) {
+        status = cuda_wait(c, err);
+    }
+    free(turns);
+    return status;
+}
+
+weft_status state_open(struct cuda *c, weft_error *err)
+{
+    size_t n_layers = c->model->config.n_layers;
+    c->weights.layers = mem_array(n_layers, sizeof *c->weights.layers);
+    if (c->weights.layers == NULL) {
+        return error_nomem(err, "the layers", n_layers * sizeof *c->weights.layers);
+    }
+    c->stage = "opening";
+    want_weights(c);
+    want_state(c);
+    TRY(check_plan(c, err));
+    TRY(cuda_check(c, memory_alloc(&c->memory), "cudaMalloc", err));
+    TRY(alloc_pinned(c, err));
+    CU(c, cudaMemsetAsync, (void *)c->counters.at, 0, c->counters_bytes, c->queue.stream);
+    return send_turns(c, err);
+}
+
+void state_close(struct cuda *c)
+{
+    blas_close(&c->blas);
+    memory_free(&c->memory);
+    void *const pinned[] = { c->image.host, c->host_logits, c->host_ids, c->host_values };
+    for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
+        if (pinned[i] != NULL) {
+            (void)cudaFreeHost(pinned[i]);
+        }
+    }
+    if (c->image.copied != NULL) {
+        (void)cudaEventDestroy(c->image.copied);
+    }
+    free(c->weights.layers);
+}

@@ -1,0 +1,417 @@
+// Attention of rows one by one (decode, and any head size), flash decoding with the positions of a
+// row split among blocks:
+//
+//   o[h] = sum_j p_j v_j / sum_j p_j,   p_j = 2^(s_j - max s),   s_j = q[h] . k_j * scale * log2(e)
+//
+// over the positions j that the row sees. Everything is float but K and V, which are half.
+//
+// A block takes one row, up to 8 query heads of one KV head, and one split: a run of pages. It
+// moves 2 * 64 * head_dim halves a page, once for all its heads. A page goes through shared memory:
+// K of the next page is on its way while V of this one is used. Per page
+//   scores   a team of lanes per position, 16 bytes of K each; q is in registers
+//   soften   a warp per head: online maximum and sum, scores become p
+//   mix      a warp takes 16 positions, its lanes pairs of columns
+// A row with several splits leaves sums, maxima and unscaled values in `partial`, and the block of
+// the row and heads that arrives last adds them up in ascending order.
+//
+// Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. Which pages a split has follows
+// from the position (and window) alone. Tested by tests/cuda/test_attend.c.
+#include "attend_splits.cuh"
+
+constexpr uint32_t SCORES = ATTEND_PAGE + 4;   // stride of a head's: heads lie in different banks
+constexpr uint32_t ROWS = ATTEND_PAGE / WARPS; // positions of a warp in mix()
+
+// How the query heads are dealt to blocks, and their results to outputs.
+struct Deal {
+    uint32_t group;  // query heads of a KV head
+    uint32_t blocks; // per KV head
+    uint32_t heads;  // of a block; the last of a KV head may have fewer
+    // A block of 32 columns (one of Q8) may belong to two blocks of heads: then the last block of
+    // the row, not of its heads, combines, and does so for the row.
+    uint32_t whole_rows;
+};
+
+static Deal deal_heads(const struct dkv &kv)
+{
+    Deal d;
+    d.group = kv.n_heads / kv.n_kv_heads;
+    d.blocks = (d.group + MAX_HEADS - 1) / MAX_HEADS;
+    d.heads = (d.group + d.blocks - 1) / d.blocks;
+    d.blocks = (d.group + d.heads - 1) / d.heads;
+    d.whole_rows = d.heads * kv.head_dim % 32 != 0 || d.group * kv.head_dim % 32 != 0;
+    return d;
+}
+
+// q of the heads of a block, the 8 elements that the lane has of each position's K.
+template <int G, int TEAM>
+__device__ __forceinline__ void load_q(float q[G][8], const float *src, uint32_t n_heads,
+                                       uint32_t dim, float scale)
+{
+    const uint32_t at = threadIdx.x % TEAM * 8;
+#pragma unroll
+    for (uint32_t h = 0; h < G; h++) {
+        const bool has = h < n_heads && at < dim;
+        const float4 *p = (const float4 *)(src + (has ? h * dim + at : 0));
+        const float4 a = p[0], b = p[1];
+        const float v[8] = { a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w };
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            q[h][i] = has ? v[i] * scale : 0.0f;
+        }
+    }
+}
+
+// The sums of v[h] over a team, for the head h = lane / (TEAM / G) of each lane: every step halves
+// the heads that a lane still has.
+template <int G, int TEAM> __device__ __forceinline__ float team_sum(float v[G])
+{
+    int n = G / 2;
+#pragma unroll
+    for (int o = TEAM / 2; o > 0; o /= 2, n /= 2) {
+        if (n == 0) {
+            v[0] += __shfl_xor_sync(ALL_LANES, v[0], o);
+            continue;
+        }
+        const bool upper = threadIdx.x & o;
+#pragma unroll
+        for (int i = 0; i < n; i++) {
+            const float give = upper ? v[i] : v[i + n], keep = upper ? v[i + n] : v[i];
+            v[i] = keep + __shfl_xor_sync(ALL_LANES, give, o);
+        }
+    }
+    return v[0];
+}
+
+// s[h][row] = q[h] . k[row] for the positions of the page that the row sees, else -inf.
+template <int G, int TEAM>
+__device__ __forceinline__ void scores(float *s, const float q[G][8], const __half *k, uint32_t dim,
+                                       uint32_t page, Seen seen)
+{
+    const uint32_t lane = threadIdx.x % TEAM;
+#pragma unroll 4
+    for (uint32_t row = threadIdx.x / TEAM; row < ATTEND_PAGE; row += ATTEND_THREADS / TEAM) {
+        float sum[G] = {};
+        if (lane * 8 < dim) {
+            const uint4 v = *(const uint4 *)(k + row * dim + lane * 8);
+            const uint32_t words[4] = { v.x, v.y, v.z, v.w };
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                const float x = half_bits((uint16_t)(words[i / 2] >> 16 * (i % 2)));
+#pragma unroll
+                for (int h = 0; h < G; h++) {
+                    sum[h] += q[h][i] * x;
+                }
+            }
+        }
+        const float total = team_sum<G, TEAM>(sum);
+        const uint32_t pos = page * ATTEND_PAGE + row;
+        if (lane % (TEAM / G) == 0) {
+            s[lane / (TEAM / G) * SCORES + row] =
+                pos >= seen.first && pos <= seen.last ? total : -INFINITY;
+        }
+    }
+}
+
+// Of the heads warp, warp + 4: maximum and sum so far, the same in all lanes.
+struct Stats {
+    float max = -INFINITY, sum = 0.0f;
+};
+
+// Scores become p; fix[h]: by what the values so far shrink as the maximum grows. Every page has a
+// position that the row sees, so the new maximum is finite, unless scores are not.
+template <int G>
+__device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], float *s, float *fix)
+{
+    const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+#pragma unroll
+    for (uint32_t i = 0; i < (G + WARPS - 1) / WARPS; i++) {
+        const uint32_t h = warp + WARPS * i;
+        if (h < G) {
+            float *p = s + h * SCORES + lane;
+            const float top = fmaxf(stats[i].max, warp_max(fmaxf(p[0], p[WARP])));
+            const float shrink = exp2f(stats[i].max - top);
+            const float a = exp2f(p[0] - top), b = exp2f(p[WARP] - top);
+            p[0] = a;
+            p[WARP] = b;
+            stats[i].sum = stats[i].sum * shrink + warp_sum(a + b);
+            stats[i].max = top;
+            if (lane == 0) {
+                fix[h] = shrink;
+            }
+        }
+    }
+}
+
+// acc[h] = acc[h] * fix[h] + the sum of p[h][row] v[row] over the rows of the warp; the lane has
+// columns 2 lane + 64 i and the one after.
+template <int G, int PAIRS>
+__device__ __forceinline__ void mix(float2 acc[G][PAIRS], const float *p, const float *fix,
+                                    const __half *v, uint32_t dim)
+{
+    const uint32_t lane = threadIdx.x % WARP, first = threadIdx.x / WARP * ROWS;
+#pragma unroll
+    for (int h = 0; h < G; h++) {
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++) {
+            acc[h][i].x *= fix[h];
+            acc[h][i].y *= fix[h];
+        }
+    }
+#pragma unroll
+    for (uint32_t row = first; row < first + ROWS; row += 4) {
+        float w[G][4];
+#pragma unroll
+        for (int h = 0; h < G; h++) {
+            const float4 four = *(const float4 *)(p + h * SCORES + row);
+            w[h][0] = four.x, w[h][1] = four.y, w[h][2] = four.z, w[h][3] = four.w;
+        }
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+#pragma unroll
+            for (uint32_t i = 0; i < PAIRS; i++) {
+                const uint32_t col = 2 * lane + 64 * i;
+                if (col < dim) {
+                    const float2 x = __half22float2(*(const __half2 *)(v + (row + j) * dim + col));
+#pragma unroll
+                    for (int h = 0; h < G; h++) {
+                        acc[h][i].x += w[h][j] * x.x;
+                        acc[h][i].y += w[h][j] * x.y;
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Where a block stands.
+struct Task {
+    uint32_t row, kv_head, head, n_heads; // row of the step; query heads [head, head + n_heads)
+    Seen seen;
+    uint32_t seq, page, n_pages; // pages [page, page + n_pages) of the sequence
+    uint32_t n_splits;           // of the row
+};
+
+// False if the row has no such split.
+__device__ __forceinline__ bool find_task(const struct attend &job, const struct dstep &step,
+                                          struct dptr list, const Deal &deal, Task *t)
+{
+    t->row = list.at != nullptr ? ptr<const uint32_t>(list)[blockIdx.x] : blockIdx.x;
+    const struct drow at = ptr<const struct drow>(step.rows)[t->row];
+    t->seq = at.seq;
+    t->seen = { first_seen(at.pos, job.window), at.pos };
+    const uint32_t first = t->seen.first / ATTEND_PAGE, end = at.pos / ATTEND_PAGE + 1;
+    const uint32_t per = split_pages(end - first);
+    t->n_splits = split_count(end - first);
+    t->page = first + blockIdx.z * per;
+    t->n_pages = min(per, end - t->page);
+    t->kv_head = blockIdx.y / deal.blocks;
+    const uint32_t skip = blockIdx.y % deal.blocks * deal.heads;
+    t->head = t->kv_head * deal.group + skip;
+    t->n_heads = min(deal.heads, deal.group - skip);
+    return blockIdx.z < t->n_splits;
+}
+
+// acc, stats: what the warps have made of the pages of the block's split. The page loop.
+template <int D, int G, int TEAM, int PAIRS>
+__device__ __forceinline__ void attend_pages(const struct attend &job, const struct dstep &step,
+                                             const Task &t, __half *k_page, Stats *stats,
+                                             float2 acc[G][PAIRS])
+{
+    SHARED(cu_type<float4>[G * SCORES / 4], scores_of);
+    SHARED(float[G], fix);
+    float *s = (float *)scores_of;
+    const uint32_t dim = D ? D : job.kv.head_dim;
+    const __half *k = ptr<const __half>(job.kv.k), *v = ptr<const __half>(job.kv.v);
+    __half *v_page = k_page + ATTEND_PAGE * dim;
+    uint32_t page = t.page;
+    size_t block = page_block(job.kv, page_of(step, t.seq, page), t.kv_head);
+    copy_page(k_page, dim, k + block, dim, page, t.seen);
+    cp_async_commit();
+    copy_page(v_page, dim, v + block, dim, page, t.seen);
+    cp_async_commit();
+    float q[G][8];
+    load_q<G, TEAM>(q, ptr<const float>(job.q) + ((size_t)t.row * job.kv.n_heads + t.head) * dim,
+                    t.n_heads, dim, job.scale * 1.44269504f); // log2(e)
+    cp_async_wait<1>();
+    __syncthreads();
+    for (;;) {
+        scores<G, TEAM>(s, q, k_page, dim, page, t.seen);
+        __syncthreads();
+        const bool more = page + 1 < t.page + t.n_pages;
+        if (more) {
+            block = page_block(job.kv, page_of(step, t.seq, page + 1), t.kv_head);
+            copy_page(k_page, dim, k + block, dim, page + 1, t.seen);
+        }
+        cp_async_commit();
+        soften<G>(stats, s, fix);
+        cp_async_wait<1>(); // V of this page
+        __syncthreads();
+        mix<G, PAIRS>(acc, s, fix, v_page, dim);
+        if (!more) {
+            break;
+        }
+        page++;
+        cp_async_wait<0>(); // K of the next page
+        __syncthreads();
+        copy_page(v_page, dim, v + block, dim, page, t.seen);
+        cp_async_commit();
+    }
+}
+
+// The sums of the warps, in `sums` [WARPS, G, dim], to o or to the split's place in `partial`.
+template <int G>
+__device__ __forceinline__ void leave(const struct attend &job, const Deal &deal, const Task &t,
+                                      const float *sums, const float (*stats)[2])
+{
+    const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, dim = job.kv.head_dim;
+    const Partial partial(job);
+    const bool direct = t.n_splits == 1 && !deal.whole_rows;
+    const size_t slot = partial.head(blockIdx.z, t.head);
+    for (uint32_t block = warp; block < (t.n_heads * dim + 31) / 32; block += WARPS) {
+        const uint32_t col = 32 * block + lane;
+        float v = 0.0f;
+        if (col < t.n_heads * dim) {
+#pragma unroll
+            for (uint32_t w = 0; w < WARPS; w++) {
+                v += sums[w * G * dim + col];
+            }
+            if (!direct) {
+                partial.values[slot * dim + col] = v;
+            }
+        }
+        if (direct) {
+            write_o(job.o, t.row, t.head * dim / 32 + block, v / stats[col / dim][1]);
+        }
+    }
+    if (direct) {
+        return;
+    }
+    if (threadIdx.x < t.n_heads) {
+        partial.stats[2 * (slot + threadIdx.x)] = stats[threadIdx.x][0];
+        partial.stats[2 * (slot + threadIdx.x) + 1] = stats[threadIdx.x][1];
+    }
+    unsigned *counter = ptr<unsigned>(job.counters) + (size_t)blockIdx.x * gridDim.y;
+    if (!deal.whole_rows) {
+        if (arrives_last(counter + blockIdx.y, t.n_splits)) {
+            combine(job, partial, t.row, t.head, t.n_heads, t.n_splits);
+        }
+    } else if (arrives_last(counter, t.n_splits * gridDim.y)) {
+        for (uint32_t h = 0; h < job.kv.n_heads; h += MAX_HEADS) {
+            combine(job, partial, t.row, h, min(MAX_HEADS, job.kv.n_heads - h), t.n_splits);
+            __syncthreads(); // the next heads' weights take the place of these
+        }
+    }
+}
+
+// How many blocks an SM should hold: as many as fit without spilling registers.
+constexpr int resident(int dim, int heads)
+{
+    return heads <= 2 ? 8 : heads <= 4 ? 4 : dim == 64 || dim == 128 ? 3 : 2;
+}
+
+// D: head size, 0 = that of the job; G: most query heads of a block.
+template <int D, int G>
+__global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
+    k_attend(struct attend job, struct dstep step, struct dptr list, Deal deal)
+{
+    enum {
+        TEAM = D == 0    ? 32
+               : D <= 64 ? 8
+                         : 16,                                 // lanes with 8 elements each
+        PAIRS = ((D == 0 ? (int)ATTEND_MAX_DIM : D) + 63) / 64 // of columns, for 32 lanes
+    };
+    SHARED_DYNAMIC(__half, pages); // K and V [64, head_dim]; at the end the sums of the warps
+    SHARED(cu_type<float[2]>[G], stats_of);
+    grid_dependency_release();
+    grid_dependency_wait();
+    Task t;
+    if (!find_task(job, step, list, deal, &t)) {
+        return;
+    }
+    const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const uint32_t dim = D ? D : job.kv.head_dim;
+    Stats stats[(G + WARPS - 1) / WARPS];
+    float2 acc[G][PAIRS] = {};
+    attend_pages<D, G, TEAM, PAIRS>(job, step, t, pages, stats, acc);
+    // In the place of K, with which all are done.
+    static_assert(WARPS * MAX_HEADS * sizeof(float) <= ATTEND_PAGE * sizeof(__half),
+                  "does not fit");
+    float *sums = (float *)pages + warp * G * dim;
+#pragma unroll
+    for (uint32_t h = 0; h < G; h++) {
+#pragma unroll
+        for (uint32_t i = 0; i < PAIRS; i++) {
+            const uint32_t col = 2 * lane + 64 * i;
+            if (col < dim) {
+                *(float2 *)(sums + h * dim + col) = acc[h][i];
+            }
+        }
+        if (h % WARPS == warp && lane == 0) {
+            stats_of[h][0] = stats[h / WARPS].max;
+            stats_of[h][1] = stats[h / WARPS].sum;
+        }
+    }
+    __syncthreads();
+    leave<G>(job, deal, t, (const float *)pages, stats_of);
+}
+
+template <int D, int G>
+static cudaError_t launch_attend(const struct attend *job, const struct dstep *step,
+                                 struct dptr list, size_t n, size_t n_ctx, const Deal &deal,
+                                 const struct dqueue *on)
+{
+    void (*const kernel)(struct attend, struct dstep, struct dptr, Deal) = k_attend<D, G>;
+    const size_t shared = 2 * ATTEND_PAGE * job->kv.head_dim * sizeof(__half);
+    cudaError_t e = cudaSuccess;
+    if (shared > 40 << 10) { // with the static part more than the 48 KiB that need no asking
+        e = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 (int)shared);
+    }
+    const LaunchConfig config = { .grid = dim3((unsigned)n, job->kv.n_kv_heads * deal.blocks,
+                                               most_splits(n_ctx)),
+                                  .block = ATTEND_THREADS,
+                                  .shared = shared,
+                                  .stream = on->stream,
+                                  .programmatic = on->programmatic };
+    return e != cudaSuccess ? e : launch(kernel, config, *job, *step, list, deal);
+}
+
+template <int D>
+static cudaError_t launch_heads(const struct attend *job, const struct dstep *step,
+                                struct dptr list, size_t n, size_t n_ctx, const struct dqueue *on)
+{
+    const Deal deal = deal_heads(job->kv);
+    const auto f = deal.heads > 4   ? launch_attend<D, 8>
+                   : deal.heads > 2 ? launch_attend<D, 4>
+                   : deal.heads > 1 ? launch_attend<D, 2>
+                                    : launch_attend<D, 1>;
+    return f(job, step, list, n, n_ctx, deal, on);
+}
+
+cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, struct dptr list,
+                          size_t n, size_t n_ctx, const struct dqueue *on)
+{
+    if (!attend_supports(job->kv)) {
+        return cudaErrorInvalidValue;
+    }
+    if (n == 0) {
+        return cudaSuccess;
+    }
+    switch (job->kv.head_dim) {
+    case 64: return launch_heads<64>(job, step, list, n, n_ctx, on);
+    case 80: return launch_heads<80>(job, step, list, n, n_ctx, on);
+    case 96: return launch_heads<96>(job, step, list, n, n_ctx, on);
+    case 128: return launch_heads<128>(job, step, list, n, n_ctx, on);
+    default: return launch_heads<0>(job, step, list, n, n_ctx, on);
+    }
+}
+
+size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx)
+{
+    return n_rows * most_splits(n_ctx) * kv->n_heads * (kv->head_dim + 2);
+}
+
+size_t attend_counters(const struct dkv *kv, size_t n_rows)
+{
+    return n_rows * kv->n_kv_heads * deal_heads(*kv).blocks;
+}

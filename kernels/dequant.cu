@@ -1,0 +1,44 @@
+// Rows of weights as halves, for products by tensor cores.
+//
+//   half [n, n_cols rounded up to 8] = w, rounded to nearest, at most 65504 in magnitude
+//
+// Every byte of the rows is read once and 2 bytes of each weight are written. A weight beyond the
+// range of halves (of an F32 or BF16 file) is held at the largest, so that products with it stay
+// finite; a NaN stays one. One block of 256 threads for each row; each thread writes 16 bytes at a
+// time. Test: tests/cuda/test_weights.c.
+#include "dequant.cuh"
+
+enum { THREADS = 256 };
+
+__device__ __forceinline__ uint32_t two_halves(float a, float b)
+{
+    const __half2 most = __half2half2(__ushort_as_half(0x7bff));
+    const __half2 h = __hmax2_nan(__hmin2_nan(__floats2half2_rn(a, b), most), __hneg2(most));
+    return __half_as_ushort(__low2half(h)) | (uint32_t)__half_as_ushort(__high2half(h)) << 16;
+}
+
+__global__ void dequant_row(struct dmatrix m, size_t first, size_t stride, __half *out)
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+    __half *row = out + blockIdx.x * stride;
+    decode_row(m, first + blockIdx.x, [&](int col, const float w[8]) {
+        *(uint4 *)(row + col) = make_uint4(two_halves(w[0], w[1]), two_halves(w[2], w[3]),
+                                           two_halves(w[4], w[5]), two_halves(w[6], w[7]));
+    });
+}
+
+cudaError_t kernel_dequant(const struct dmatrix *m, size_t first, size_t n, struct dptr half,
+                           const struct dqueue *on)
+{
+    if (n == 0) {
+        return cudaSuccess;
+    }
+    const size_t stride = ((size_t)m->n_cols + 7) / 8 * 8;
+    return launch(dequant_row,
+                  { .grid = (unsigned)n,
+                    .block = THREADS,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  *m, first, stride, ptr<__half>(half));
+}

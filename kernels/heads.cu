@@ -1,0 +1,166 @@
+// Finishes q, k and v of a step's rows: bias, per-head rmsnorm, rotary position embedding, and k
+// and v into the pages of their sequence.
+//
+//   h = x + bias;  h = h / sqrt(mean(h^2) + eps) * weight             (k and q; norm is optional)
+//   (h[a], h[b]) = (h[a] cos - h[b] sin, h[a] sin + h[b] cos)         for n_rot / 2 pairs (a, b)
+//
+// q [n, n_heads, head_dim] stays in place; k, v [n, n_kv_heads, head_dim] go as half to position
+// pos % 64 of page pages[seq][pos / 64] of the pool. The angle of a pair at a position is
+// pi * pos * turns[pair]: the product is a double, from which the nearest even number is taken
+// before it becomes a float, so that the error of the angle stays below 2e-7 at any position.
+// Moves 8 bytes per element of q and 6 per element of k and v. One warp per head and row, a lane
+// holds up to four pairs. Tested by tests/cuda/test_heads.c.
+#include "attend.cuh"
+
+constexpr uint32_t WARPS = 4;
+constexpr uint32_t LANE_PAIRS = ATTEND_MAX_DIM / 2 / WARP;
+
+struct Pair { // two elements of a head, and where they stand
+    uint32_t a, b;
+    float x, y;
+};
+
+// Pairs [0, half) are those that turn; the others go through the rest of the head in order.
+__device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t half, bool neox)
+{
+    Pair p;
+    p.a = neox && i < half ? i : 2 * i;
+    p.b = neox && i < half ? i + half : 2 * i + 1;
+    p.x = head[p.a];
+    p.y = head[p.b];
+    return p;
+}
+
+__device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
+{
+    float sine, cosine;
+    // x pi with x in [-1, 1]: nothing is lost but the last bit of a float
+    sincospif((float)(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
+    sine *= factor;
+    cosine *= factor;
+    const float x = p->x, y = p->y;
+    p->x = x * cosine - y * sine;
+    p->y = x * sine + y * cosine;
+}
+
+// rmsnorm over the pairs that the lanes of a warp hold.
+__device__ __forceinline__ void norm_pairs(Pair pair[LANE_PAIRS], uint32_t n, uint32_t head_dim,
+                                           const float *weight, float eps)
+{
+    float sum = 0.0f;
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            sum += pair[j].x * pair[j].x + pair[j].y * pair[j].y;
+        }
+    }
+    const float scale = 1.0f / sqrtf(warp_sum(sum) / (float)head_dim + eps);
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            pair[j].x *= scale * weight[pair[j].a];
+            pair[j].y *= scale * weight[pair[j].b];
+        }
+    }
+}
+
+// Which of q, k, v a warp works on, and which head of it.
+struct Place {
+    enum { Q, K, V } what;
+    uint32_t head, n_heads;
+    const float *bias, *norm; // of the head; may be null
+};
+
+__device__ __forceinline__ Place place_of(const struct heads &job, uint32_t i)
+{
+    const uint32_t n_q = job.kv.n_heads, n_kv = job.kv.n_kv_heads;
+    Place p;
+    if (i < n_q) {
+        p = { Place::Q, i, n_q, ptr<const float>(job.bias[0]), ptr<const float>(job.q_norm) };
+    } else if (i < n_q + n_kv) {
+        p = { Place::K, i - n_q, n_kv, ptr<const float>(job.bias[1]),
+              ptr<const float>(job.k_norm) };
+    } else {
+        p = { Place::V, i - n_q - n_kv, n_kv, ptr<const float>(job.bias[2]), nullptr };
+    }
+    if (p.bias != nullptr) {
+        p.bias += (size_t)p.head * job.kv.head_dim;
+    }
+    return p;
+}
+
+__global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct dstep step)
+{
+    grid_dependency_release();
+    const uint32_t lane = threadIdx.x % WARP, i = blockIdx.y * WARPS + threadIdx.x / WARP;
+    const uint32_t dim = job.kv.head_dim, n_all = job.kv.n_heads + 2 * job.kv.n_kv_heads;
+    grid_dependency_wait();
+    if (i >= n_all) {
+        return;
+    }
+    const size_t row = blockIdx.x;
+    const struct drow at = ptr<const struct drow>(step.rows)[row];
+    const Place place = place_of(job, i);
+    const struct dptr from = place.what == Place::Q   ? job.q
+                             : place.what == Place::K ? job.k
+                                                      : job.v;
+    float *head = ptr<float>(from) + (row * place.n_heads + place.head) * dim;
+    const uint32_t half = place.what == Place::V ? 0 : job.n_rot / 2;
+    // how many pairs this lane has
+    const uint32_t n = lane < dim / 2 ? (dim / 2 - lane + WARP - 1) / WARP : 0;
+
+    Pair pair[LANE_PAIRS];
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            pair[j] = pair_at(head, lane + WARP * j, half, job.neox);
+            if (place.bias != nullptr) {
+                pair[j].x += place.bias[pair[j].a];
+                pair[j].y += place.bias[pair[j].b];
+            }
+        }
+    }
+    if (place.norm != nullptr) {
+        norm_pairs(pair, n, dim, place.norm, job.eps);
+    }
+    __half *pool = nullptr;
+    if (place.what != Place::Q) {
+        pool = ptr<__half>(place.what == Place::K ? job.kv.k : job.kv.v) +
+               page_block(job.kv, page_of(step, at.seq, at.pos / ATTEND_PAGE), place.head) +
+               (size_t)(at.pos % ATTEND_PAGE) * dim;
+    }
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            if (lane + WARP * j < half) {
+                turn(&pair[j], at.pos * ptr<const double>(job.turns)[lane + WARP * j],
+                     job.rope_factor);
+            }
+            if (pool == nullptr) {
+                head[pair[j].a] = pair[j].x;
+                head[pair[j].b] = pair[j].y;
+            } else {
+                pool[pair[j].a] = __float2half_rn(pair[j].x);
+                pool[pair[j].b] = __float2half_rn(pair[j].y);
+            }
+        }
+    }
+}
+
+cudaError_t kernel_heads(const struct heads *job, const struct dstep *step, size_t n,
+                         const struct dqueue *on)
+{
+    const uint32_t n_all = job->kv.n_heads + 2 * job->kv.n_kv_heads;
+    if (!attend_supports(job->kv) || job->n_rot % 2 != 0 || job->n_rot > job->kv.head_dim) {
+        return cudaErrorInvalidValue;
+    }
+    if (n == 0) {
+        return cudaSuccess;
+    }
+    return launch(k_heads,
+                  { .grid = dim3((unsigned)n, (n_all + WARPS - 1) / WARPS),
+                    .block = WARPS * WARP,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  *job, *step);
+}

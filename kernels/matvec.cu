@@ -1,0 +1,346 @@
+// out = W * a for few rows of activations (decoding): q/k/v, attn_output, gate and up with SwiGLU,
+// ffn_down and the output head. Optionally each block computes the rmsnorm of the rows and
+// quantises them itself first.
+//
+//   W [n_rows, n_cols] in planes (kernels.h); a [n, n_cols] int8 with a scale for each 32
+//   (quantised weights) or float (float weights); out [n, n_rows] float. What SWIGLU gives,
+//   silu(gate) * up, is quantised for ffn_down at once.
+//
+// Bytes: the weights are read once for each pass of up to MATVEC_ROWS rows; all else is small. At
+// the 4.3 TB/s of an H200 an SM needs some 30 KB of them on their way at any time: it has 24 warps
+// (16 for more than one row) of 4 rows x 512 bytes and their scales, 48 KB (32 KB) and more.
+//
+// Blocks of 256 threads, no more than run at once, loop over tiles. A tile has 8 tasks, one for
+// each warp: four rows of weights and, where rows are few and long, a part of the columns. Warps
+// meet only to add up parts. A tile of SWIGLU has 32 rows of gate and the same of up; warp w
+// computes rows 4 w .. 4 w + 3 of both, so the block gets 32 values of h, which is what one scale
+// is for. Before the block waits for the kernel before, it asks for the weights of its first tile.
+//
+// One row's blocks of an SM are bounded to 80 registers. Of the 15 types' loops over the columns
+// the widest (Q3_K, Q5_K, Q6_K) reload a few loop constants from the stack. Test:
+// tests/cuda/test_matvec.c.
+#include "dot.cuh"
+#include "rows.cuh"
+
+enum { WARPS = ROW_WARPS, TILE_H = 32 /* rows of h in a tile of SWIGLU */ };
+
+// How a launch is cut up; chosen by the host from the shapes and the device.
+struct plan {
+    size_t first; // rows [first, first + n) of activations
+    uint32_t n;
+    uint32_t log2_split;  // parts of the columns: 1, 2, 4, 8
+    uint32_t units;       // rows of a tile
+    uint32_t tile_end[3]; // tiles of w[0], of w[0] and w[1], ...
+    uint32_t n_tiles;
+    uint32_t forms, stride; // of the rows that a block prepares
+    uint32_t row_bytes[3][WEIGHT_PLANES];
+};
+
+// The first rows of a tile, up to 32 KB of each plane, on their way before the activations are
+// there.
+__device__ __forceinline__ void prefetch_rows(const struct dmatrix &m, const uint32_t *row_bytes,
+                                              uint32_t row, uint32_t n)
+{
+    const size_t n_rows = min(n, m.n_rows - row), at = 128 * threadIdx.x;
+    for (int p = 0; p < WEIGHT_PLANES; p++) {
+        if (at < n_rows * row_bytes[p]) {
+            prefetch_l2(ptr<const uint8_t>(m.plane[p]) + (size_t)row * row_bytes[p] + at);
+        }
+    }
+}
+
+// Which matrix a tile belongs to, and the tile's number in it.
+struct TilePlace {
+    uint32_t w, tile;
+    __device__ __forceinline__ TilePlace(const struct plan &plan, uint32_t i) : w(0), tile(i)
+    {
+        for (; i >= plan.tile_end[w]; w++) {
+            tile = i - plan.tile_end[w];
+        }
+    }
+};
+
+__device__ __forceinline__ void prefetch_tile(const struct matvec &job, const struct plan &plan)
+{
+    const TilePlace place(plan, blockIdx.x);
+    const uint32_t row = place.tile * plan.units;
+    prefetch_rows(job.w[place.w], plan.row_bytes[place.w], row, plan.units);
+    if (job.mode == MATVEC_SWIGLU) {
+        prefetch_rows(job.w[1], plan.row_bytes[1], row, plan.units);
+    }
+    if (job.norm.x.at != nullptr && 32 * threadIdx.x < job.norm.dim) {
+        prefetch_l2(ptr<const float>(job.norm.weight) + 32 * threadIdx.x);
+    }
+}
+
+// Bytes of a row that a block prepares, and where the forms of n rows stand.
+__device__ __host__ __forceinline__ size_t prepared_bytes(uint32_t forms, size_t stride)
+{
+    return (forms & ACT_F32 ? stride * sizeof(float) : 0) +
+           (forms & ACT_Q8 ? stride + stride / 32 * sizeof(struct act_block) : 0);
+}
+__device__ __forceinline__ DotInput input_of(const struct matvec &job, const struct plan &plan)
+{
+    const int n = (int)plan.n;
+    if (job.norm.x.at == nullptr) {
+        const size_t at = plan.first * job.in.stride;
+        return { ptr<const int8_t>(job.in.q) + at,
+                 ptr<const struct act_block>(job.in.block) + at / 32,
+                 ptr<const float>(job.in.x) + at, (int)job.in.stride, n };
+    }
+    SHARED_DYNAMIC(unsigned char, dynamic);
+    DotInput in = { nullptr, nullptr, (const float *)dynamic, (int)plan.stride, n };
+    in.q = (const int8_t *)dynamic + (plan.forms & ACT_F32 ? n * in.stride * sizeof(float) : 0);
+    in.block = (const struct act_block *)(in.q + n * in.stride);
+    return in;
+}
+
+// The rows of a pass, normalised and quantised to where `in` is in shared memory; scales[r] is 1 /
+// rms.
+template <bool ALIGNED>
+__device__ __forceinline__ void write_normed(const struct norm &norm, size_t first, uint32_t forms,
+                                             const float *scales, const DotInput &in)
+{
+    constexpr unsigned AT_ONCE = ALIGNED ? 4 : 1; // chunks of a warp: their waits overlap
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const unsigned n = (unsigned)in.n, stride = (unsigned)in.stride;
+    const unsigned row_chunks = (stride + CHUNK - 1) / CHUNK, n_chunks = n * row_chunks;
+    for (unsigned base = warp; base < n_chunks; base += AT_ONCE * WARPS) {
+        float v[AT_ONCE][4];
+        bool inside[AT_ONCE];
+        unsigned at[AT_ONCE];
+#pragma unroll
+        for (unsigned k = 0; k < AT_ONCE; k++) {
+            const unsigned chunk = base + k * WARPS, r = min(chunk / row_chunks, n - 1);
+            const unsigned col = (chunk - r * row_chunks) * CHUNK + 4 * lane;
+            inside[k] = col < stride;
+            at[k] = r * stride + col;
+            normed4<ALIGNED>(norm, norm_row(norm, first + r), scales[r], col, v[k]);
+        }
+        if (forms & ACT_Q8) {
+            quantize128(v, inside, at, (int8_t *)in.q, (struct act_block *)in.block);
+        }
+        if (forms & ACT_F32) {
+#pragma unroll
+            for (unsigned k = 0; k < AT_ONCE; k++) {
+                if (inside[k]) {
+                    store4((float *)in.x + at[k], v[k]);
+                }
+            }
+        }
+    }
+}
+
+template <int ROWS>
+__device__ __forceinline__ void prepare(const struct norm &norm, const struct plan &plan,
+                                        const DotInput &in)
+{
+    SHARED(NormSums, sums);
+    norm_scales<ROWS>(norm, plan.first, in.n, sums);
+    if (norm.dim % 4 == 0) {
+        write_normed<true>(norm, plan.first, plan.forms, sums.scale, in);
+    } else {
+        write_normed<false>(norm, plan.first, plan.forms, sums.scale, in);
+    }
+    __syncthreads();
+}
+
+// In the warp of part 0, the sum of all parts, in their order.
+__device__ __forceinline__ float sum_parts(float v, float (&parts)[WARPS][WARP], int part,
+                                           int split)
+{
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    parts[warp][lane] = v;
+    __syncthreads();
+    for (int p = 1; part == 0 && p < split; p++) {
+        v = __fadd_rn(v, parts[warp + p][lane]);
+    }
+    return v;
+}
+
+// out[r][row] of matrix w
+__device__ __forceinline__ void store(const struct matvec &job, uint32_t w, size_t r, size_t row,
+                                      float v)
+{
+    float *out = ptr<float>(job.out[w]) + r * job.w[w].n_rows + row;
+    const float *bias = ptr<const float>(job.bias[w]);
+    if (job.mode == MATVEC_ADD) {
+        v = __fadd_rn(*out, v);
+    } else if (bias != nullptr) {
+        v = __fadd_rn(v, bias[row]);
+    }
+    *out = v;
+}
+
+// Blocks of an SM at once: what the registers are bounded for.
+template <int ROWS> constexpr int RESIDENT = ROWS == 1 ? 3 : 2;
+
+template <int ROWS>
+__global__ void __launch_bounds__(ROW_THREADS, RESIDENT<ROWS>)
+    matvec_rows(const __grid_constant__ struct matvec job, const __grid_constant__ struct plan plan)
+{
+    // both twice, so that a tile need not wait for what is read of the one before
+    SHARED(float[2][WARPS][WARP], parts);
+    SHARED(float[2][ROWS][TILE_H], h);
+    grid_dependency_release();
+    prefetch_tile(job, plan);
+    grid_dependency_wait();
+    const DotInput in = input_of(job, plan);
+    if (job.norm.x.at != nullptr) {
+        prepare<ROWS>(job.norm, plan, in);
+    }
+    // lane -> the product that dot() leaves there
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const int value = lane * (ROWS * DOT_UNITS) / WARP;
+    const bool speaks = lane % (WARP / (ROWS * DOT_UNITS)) == 0;
+    const int u = value % DOT_UNITS, r = value / DOT_UNITS;
+    const bool swiglu = job.mode == MATVEC_SWIGLU;
+    const int split = 1 << plan.log2_split;
+    int now = 0;
+    for (uint32_t i = blockIdx.x; i < plan.n_tiles; i += gridDim.x, now ^= 1) {
+        const TilePlace place(plan, i);
+        const uint32_t first = place.tile * plan.units + (warp >> plan.log2_split) * DOT_UNITS;
+        const int part = warp & (split - 1);
+        float v, *gate = &h[now][r][warp * DOT_UNITS + u];
+#pragma unroll 1
+        for (uint32_t w = place.w;; w++) {
+            v = dot<ROWS>(DotTask(job.w[w], plan.row_bytes[w], first, part, split), in);
+            if (!swiglu || w == 1) {
+                break;
+            }
+            if (speaks) {
+                *gate = v; // for the same lane
+            }
+        }
+        const uint32_t row = first + u;
+        const bool inside = row < job.w[place.w].n_rows;
+        if (swiglu) {
+            if (speaks) {
+                *gate = inside ? __fmul_rn(silu(*gate), v) : 0.0f;
+            }
+            __syncthreads();
+            if (warp < (int)plan.n) {
+                write_acts32(job.acts, plan.first + warp, place.tile, h[now][warp][lane]);
+            }
+            continue;
+        }
+        if (split > 1) {
+            v = sum_parts(v, parts[now], part, split);
+        }
+        if (speaks && inside && part == 0 && r < (int)plan.n) {
+            store(job, place.w, plan.first + r, row, v);
+        }
+    }
+}
+
+// --- the launch ----------------------------------------------------------------------------------
+
+enum {
+    SHARED_KEPT = 6144, // of a block's shared memory, for the variables of the kernel
+    SPLIT_MAX = WARPS,
+    BUSY_WARPS = 16 // warps for each SM that are worth a split
+};
+
+static size_t up_div(size_t a, size_t b) { return (a + b - 1) / b; }
+
+static bool is_float(const struct dmatrix &m)
+{
+    return m.type == QUANT_F32 || m.type == QUANT_F16 || m.type == QUANT_BF16;
+}
+
+// Steps of a warp over the columns.
+static size_t dot_steps(const struct dmatrix &m)
+{
+    return up_div(m.n_cols, is_float(m) ? 8 * WARP : 32 * WARP);
+}
+
+// Parts of the columns: enough to keep the device busy, none without a step of its own. Depends on
+// the shapes only, so a row's bits do not depend on n.
+static uint32_t choose_log2_split(const struct matvec *job, const struct dqueue *on)
+{
+    size_t tasks = 0, steps = SIZE_MAX;
+    for (uint32_t k = 0; k < job->n_w; k++) {
+        tasks += up_div(job->w[k].n_rows, DOT_UNITS);
+        steps = min(steps, dot_steps(job->w[k]));
+    }
+    uint32_t log2 = 0;
+    while (1u << log2 < SPLIT_MAX && (tasks << log2) < (size_t)BUSY_WARPS * on->n_sms &&
+           (2u << log2) <= steps) {
+        log2++;
+    }
+    return log2;
+}
+
+static struct plan make_plan(const struct matvec *job, const struct dqueue *on)
+{
+    struct plan p = {};
+    const bool swiglu = job->mode == MATVEC_SWIGLU;
+    p.log2_split = swiglu ? 0 : choose_log2_split(job, on);
+    p.units = (WARPS >> p.log2_split) * DOT_UNITS; // TILE_H for SWIGLU
+    for (uint32_t k = 0; k < job->n_w; k++) {
+        const struct dmatrix &m = job->w[k];
+        p.n_tiles += swiglu && k > 0 ? 0 : (uint32_t)up_div(m.n_rows, p.units);
+        p.tile_end[k] = p.n_tiles;
+        for (int i = 0; i < WEIGHT_PLANES; i++) {
+            p.row_bytes[k][i] = (uint32_t)plane_row_bytes(m.type, (enum weight_plane)i, m.n_cols);
+        }
+        p.forms |= is_float(m) ? ACT_F32 : ACT_Q8;
+    }
+    p.stride = (uint32_t)up_div(job->norm.dim, 32) * 32;
+    return p;
+}
+
+template <int ROWS>
+static cudaError_t launch_pass(const struct matvec *job, const struct plan &plan,
+                               const struct dqueue *on)
+{
+    const size_t shared =
+        job->norm.x.at != nullptr ? plan.n * prepared_bytes(plan.forms, plan.stride) : 0;
+    if (shared + SHARED_KEPT > 48 << 10) { // always to the same, for captured launches to keep it
+        const cudaError_t e = cudaFuncSetAttribute((const void *)matvec_rows<ROWS>,
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   (int)(on->shared_bytes - SHARED_KEPT));
+        if (e != cudaSuccess) {
+            return e;
+        }
+    }
+    // As many blocks as run at once, or fewer so that all have the same number of tiles.
+    const size_t by_shared = on->shared_bytes / (shared + SHARED_KEPT);
+    const size_t slots = on->n_sms * max(min((size_t)RESIDENT<ROWS>, by_shared), (size_t)1);
+    const size_t rounds = up_div(plan.n_tiles, slots);
+    return launch(matvec_rows<ROWS>,
+                  { .grid = (unsigned)up_div(plan.n_tiles, rounds),
+                    .block = ROW_THREADS,
+                    .shared = shared,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  *job, plan);
+}
+
+cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueue *on)
+{
+    for (uint32_t k = 0; k < job->n_w; k++) {
+        if (plane_layout(job->w[k].type) == nullptr) {
+            return cudaErrorInvalidValue;
+        }
+    }
+    struct plan plan = make_plan(job, on);
+    size_t most = MATVEC_ROWS;
+    if (job->norm.x.at != nullptr) {
+        const size_t bytes = prepared_bytes(plan.forms, plan.stride);
+        const size_t room = on->shared_bytes > SHARED_KEPT ? on->shared_bytes - SHARED_KEPT : 0;
+        most = min(most, room / bytes);
+        if (most == 0) {
+            return cudaErrorInvalidConfiguration;
+        }
+    }
+    cudaError_t e = cudaSuccess;
+    for (; plan.n_tiles > 0 && plan.first < n && e == cudaSuccess; plan.first += plan.n) {
+        plan.n = (uint32_t)min(most, n - plan.first);
+        e = plan.n == 1   ? launch_pass<1>(job, plan, on)
+            : plan.n == 2 ? launch_pass<2>(job, plan, on)
+            : plan.n <= 4 ? launch_pass<4>(job, plan, on)
+                          : launch_pass<8>(job, plan, on);
+    }
+    return e;
+}

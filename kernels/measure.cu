@@ -1,0 +1,69 @@
+// What a device can do at best, for tools/bench: how fast memory is read, and what a kernel costs
+// that does nothing.
+//
+//   read_all  *sum += all 32-bit words of from[n], so that no load can be left out
+//   nothing   takes its place in the chain of dependent kernels, and no more
+//
+// Bytes: each is read once, 16 by each load, a warp's loads contiguous, LOADS of them under way in
+// every thread. Blocks of 256 threads: as many for each SM as the caller says. Test:
+// tests/cuda/test_measure.c.
+#include "device.cuh"
+
+enum { THREADS = 256, LOADS = 4 };
+
+__device__ __forceinline__ unsigned add_words(unsigned sum, uint4 v)
+{
+    return sum + v.x + v.y + v.z + v.w;
+}
+
+__global__ void __launch_bounds__(THREADS) read_all(const uint4 *from, size_t n, unsigned *sum)
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+    const size_t stride = (size_t)gridDim.x * THREADS;
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    unsigned words = 0;
+    for (; i + (LOADS - 1) * stride < n; i += LOADS * stride) {
+        uint4 v[LOADS];
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) {
+            v[k] = load_weights16(from + i + k * stride);
+        }
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) {
+            words = add_words(words, v[k]);
+        }
+    }
+    for (; i < n; i += stride) {
+        words = add_words(words, load_weights16(from + i));
+    }
+    words = __reduce_add_sync(ALL_LANES, words);
+    if (threadIdx.x % WARP == 0) {
+        atomicAdd(sum, words);
+    }
+}
+
+__global__ void nothing()
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+}
+
+cudaError_t kernel_measure_read(struct dptr from, size_t bytes, struct dptr sum,
+                                uint32_t blocks_per_sm, const struct dqueue *on)
+{
+    return launch(read_all,
+                  { .grid = on->n_sms * blocks_per_sm,
+                    .block = THREADS,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  ptr<const uint4>(from), bytes / sizeof(uint4), ptr<unsigned>(sum));
+}
+
+cudaError_t kernel_measure_nothing(uint32_t n_blocks, const struct dqueue *on)
+{
+    return launch(nothing, { .grid = n_blocks,
+                             .block = THREADS,
+                             .stream = on->stream,
+                             .programmatic = on->programmatic });
+}

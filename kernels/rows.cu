@@ -1,0 +1,246 @@
+// Rows of activations for the GEMMs of a step of many rows, in the forms of struct dacts:
+//
+//   kernel_norm     row = x / sqrt(mean of squares + eps) * weight
+//   kernel_swiglu   row = silu(gate) * up
+//   kernel_convert  row = x
+//
+// each [n, n_cols] float in, and out rows of `stride`, padded with zeros:
+//
+//   Q8    d = largest magnitude of 32 / 127, q = round(value / d)
+//   F16   half = value / half_scale. half_scale is 1 while no magnitude of the row exceeds 32768,
+//         or else the power of two that brings the largest to at most that: halves do not overflow
+//
+// and kernel_add: x += scale * y. A NaN or Inf makes its block of Q8 NaN, and is a NaN or Inf of
+// F16 and F32 with half_scale 1.
+//
+// Bytes: a row is read once from memory (and again from the L1 cache: norm for its sum of squares,
+// F16 for its largest magnitude), each form is written once. One block of 256 threads for each row;
+// kernel_add has one for each 1024 columns of a row. Test: tests/cuda/test_rows.c.
+#include "rows.cuh"
+
+struct NormRows {
+    struct norm norm;
+    struct Row {
+        const struct norm &norm;
+        const float *x;
+        float scale;
+        __device__ __forceinline__ void load(size_t col, float v[4]) const
+        {
+            if (norm.dim % 4 == 0) {
+                normed4<true>(norm, x, scale, col, v);
+            } else {
+                normed4<false>(norm, x, scale, col, v);
+            }
+        }
+    };
+    __device__ __forceinline__ Row row(size_t i, NormSums &sums) const
+    {
+        norm_scales<1>(norm, i, 1, sums);
+        return { norm, norm_row(norm, i), sums.scale[0] };
+    }
+};
+
+struct SwigluRows {
+    const float *gate, *up;
+    size_t n_cols;
+    struct Row {
+        const float *gate, *up;
+        size_t n_cols;
+        __device__ __forceinline__ void load(size_t col, float v[4]) const
+        {
+            float u[4];
+            load4(gate, n_cols, col, v);
+            load4(up, n_cols, col, u);
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                v[k] = __fmul_rn(silu(v[k]), u[k]);
+            }
+        }
+    };
+    __device__ __forceinline__ Row row(size_t i, NormSums &) const
+    {
+        return { gate + i * n_cols, up + i * n_cols, n_cols };
+    }
+};
+
+struct PlainRows {
+    const float *x;
+    size_t n_cols;
+    struct Row {
+        const float *x;
+        size_t n_cols;
+        __device__ __forceinline__ void load(size_t col, float v[4]) const
+        {
+            load4(x, n_cols, col, v);
+        }
+    };
+    __device__ __forceinline__ Row row(size_t i, NormSums &) const
+    {
+        return { x + i * n_cols, n_cols };
+    }
+};
+
+// 2^k with the least k >= 0 for which top / 2^k <= 2^15; top in magnitude_bits.
+__device__ __forceinline__ float half_scale(unsigned top)
+{
+    const unsigned limit = 0x47000000, infinite = 0x7f800000;
+    if (top <= limit || top >= infinite) {
+        return 1.0f;
+    }
+    const unsigned log2_up = ((top - 1) >> 23) + 1; // + 127
+    return __uint_as_float((log2_up - 15) << 23);
+}
+
+// The largest magnitude_bits of a row, in all threads.
+template <class Row>
+__device__ __forceinline__ unsigned largest(const Row &row, size_t stride,
+                                            unsigned (&shared)[ROW_WARPS])
+{
+    unsigned top = 0;
+    for (size_t col = 4 * threadIdx.x; col < stride; col += 4 * ROW_THREADS) {
+        float v[4];
+        row.load(col, v);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            top = max(top, magnitude_bits(v[k]));
+        }
+    }
+    top = __reduce_max_sync(ALL_LANES, top);
+    if (threadIdx.x % WARP == 0) {
+        shared[threadIdx.x / WARP] = top;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int w = 0; w < ROW_WARPS; w++) {
+        top = max(top, shared[w]);
+    }
+    return top;
+}
+
+__device__ __forceinline__ void store_halves4(__half *at, const float v[4], float inverse)
+{
+    uint32_t word[2];
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const __half a = __float2half_rn(v[2 * k] * inverse);
+        const __half b = __float2half_rn(v[2 * k + 1] * inverse);
+        word[k] = __half_as_ushort(a) | (uint32_t)__half_as_ushort(b) << 16;
+    }
+    *(uint2 *)at = make_uint2(word[0], word[1]);
+}
+
+template <class Rows>
+__global__ void __launch_bounds__(ROW_THREADS)
+    write_rows(const __grid_constant__ Rows rows, const __grid_constant__ struct dacts out)
+{
+    SHARED(NormSums, sums);
+    SHARED(unsigned[ROW_WARPS], tops);
+    const size_t i = blockIdx.x, stride = out.stride;
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    grid_dependency_release();
+    grid_dependency_wait();
+    const auto row = rows.row(i, sums);
+    float to_half = 1.0f;
+    if (out.forms & ACT_F16) {
+        const float scale = half_scale(largest(row, stride, tops));
+        to_half = __fdiv_rn(1.0f, scale);
+        if (threadIdx.x == 0) {
+            ptr<float>(out.half_scale)[i] = scale;
+        }
+    }
+    for (size_t chunk = warp * CHUNK; chunk < stride; chunk += 4 * ROW_THREADS) {
+        const size_t col = chunk + 4 * lane, at = i * stride + col;
+        const bool inside = col < stride;
+        float v[4] = {};
+        if (inside) {
+            row.load(col, v);
+        }
+        if (out.forms & ACT_Q8) {
+            quantize128<1>({ { v[0], v[1], v[2], v[3] } }, { inside }, { (unsigned)col },
+                           ptr<int8_t>(out.q) + i * stride,
+                           ptr<struct act_block>(out.block) + i * (stride / 32));
+        }
+        if (inside && (out.forms & ACT_F32)) {
+            store4(ptr<float>(out.x) + at, v);
+        }
+        if (inside && (out.forms & ACT_F16)) {
+            store_halves4(ptr<__half>(out.half) + at, v, to_half);
+        }
+    }
+}
+
+template <class Rows>
+static cudaError_t launch_rows(const Rows &rows, size_t n, const struct dacts *out,
+                               const struct dqueue *on)
+{
+    if (n == 0) {
+        return cudaSuccess;
+    }
+    return launch(write_rows<Rows>,
+                  { .grid = (unsigned)n,
+                    .block = ROW_THREADS,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  rows, *out);
+}
+
+cudaError_t kernel_norm(const struct norm *norm, size_t n, const struct dacts *out,
+                        const struct dqueue *on)
+{
+    return launch_rows(NormRows{ *norm }, n, out, on);
+}
+
+cudaError_t kernel_swiglu(struct dptr gate, struct dptr up, size_t n, const struct dacts *out,
+                          const struct dqueue *on)
+{
+    return launch_rows(SwigluRows{ ptr<const float>(gate), ptr<const float>(up), out->n_cols }, n,
+                       out, on);
+}
+
+cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
+                           const struct dqueue *on)
+{
+    return launch_rows(PlainRows{ ptr<const float>(x), out->n_cols }, n, out, on);
+}
+
+__global__ void __launch_bounds__(ROW_THREADS)
+    add_rows(float *x, const float *y, const float *scale, size_t dim)
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+    const size_t col = 4 * ((size_t)blockIdx.y * ROW_THREADS + threadIdx.x);
+    const float s = scale != nullptr ? scale[blockIdx.x] : 1.0f;
+    float *to = x + blockIdx.x * dim;
+    float a[4], b[4];
+    load4(to, dim, col, a);
+    load4(y + blockIdx.x * dim, dim, col, b);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        a[k] = __fmaf_rn(s, b[k], a[k]);
+    }
+    if (dim % 4 == 0 && col < dim) {
+        store4(to + col, a);
+    } else {
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            if (col + k < dim) {
+                to[col + k] = a[k];
+            }
+        }
+    }
+}
+
+cudaError_t kernel_add(struct dptr x, struct dptr y, struct dptr scale, size_t n, size_t dim,
+                       const struct dqueue *on)
+{
+    if (n == 0 || dim == 0) {
+        return cudaSuccess;
+    }
+    const size_t block_cols = 4 * ROW_THREADS;
+    return launch(add_rows,
+                  { .grid = dim3((unsigned)n, (unsigned)((dim + block_cols - 1) / block_cols)),
+                    .block = ROW_THREADS,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  ptr<float>(x), ptr<const float>(y), ptr<const float>(scale), dim);
+}

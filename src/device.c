@@ -1,0 +1,199 @@
+#include "device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "handles.h"
+
+/* ---------------------------------------------------------------- choosing */
+
+/* The first GPU that can be used, or SIZE_MAX and the reason in why. */
+static size_t first_gpu(const struct cuda_platform *cuda, char *why, size_t cap)
+{
+    snprintf(why, cap, "%s", cuda->problem);
+    for (size_t i = 0; i < cuda->n_devices; i++) {
+        struct cuda_device d;
+        cuda_device_get(i, &d);
+        if (d.problem[0] == '\0') {
+            return i;
+        }
+        if (i == 0) {
+            snprintf(why, cap, "cuda:0 (%s): %s", d.description, d.problem);
+        }
+    }
+    return SIZE_MAX;
+}
+
+static weft_status open_gpu(const struct model *m, size_t i, struct backend_params *p,
+                            struct backend **out, weft_error *err)
+{
+    p->device = (int)i;
+    return cuda_backend_open(m, p, out, err);
+}
+
+static weft_status open_auto(const struct model *m, struct backend_params *p, struct backend **out,
+                             weft_error *err)
+{
+    struct cuda_platform cuda;
+    weft_error e = { WEFT_OK, "" };
+    cuda_platform_get(&cuda);
+    size_t i = first_gpu(&cuda, e.message, sizeof e.message);
+    if (i != SIZE_MAX) {
+        weft_status status = open_gpu(m, i, p, out, &e);
+        if (status != WEFT_E_UNSUPPORTED) {
+            return status == WEFT_OK ? status : error_set(err, status, "%s", e.message);
+        }
+    }
+    if (cuda.built) {
+        log_line(p->log, WEFT_LOG_INFO, "no GPU: %s; running on the CPU", e.message);
+    }
+    return cpu_backend_open(m, p, out, err);
+}
+
+/* Every name that means one device here: "cpu, cuda:0 and cuda:1". */
+static void list_names(const struct cuda_platform *cuda, char *dst, size_t cap)
+{
+    size_t n = (size_t)snprintf(dst, cap, "cpu");
+    for (size_t i = 0; i < cuda->n_devices && n < cap; i++) {
+        n += (size_t)snprintf(dst + n, cap - n, "%scuda:%zu",
+                              i + 1 == cuda->n_devices ? " and " : ", ", i);
+    }
+}
+
+/* N of "cuda:N", SIZE_MAX if that is not what it is. */
+static size_t gpu_number(const char *device)
+{
+    const char *digits = device + strlen("cuda:");
+    size_t n = 0, len = 0;
+    if (strncmp(device, "cuda:", strlen("cuda:")) != 0) {
+        return SIZE_MAX;
+    }
+    for (; len < 4 && digits[len] >= '0' && digits[len] <= '9'; len++) {
+        n = n * 10 + (size_t)(digits[len] - '0');
+    }
+    return len > 0 && digits[len] == '\0' ? n : SIZE_MAX;
+}
+
+static weft_status open_first(const struct model *m, struct backend_params *p, struct backend **out,
+                              weft_error *err)
+{
+    struct cuda_platform cuda;
+    char why[sizeof err->message];
+    cuda_platform_get(&cuda);
+    size_t i = first_gpu(&cuda, why, sizeof why);
+    if (i == SIZE_MAX) {
+        return error_set(err, WEFT_E_UNSUPPORTED, "device 'cuda': no GPU can be used: %s", why);
+    }
+    return open_gpu(m, i, p, out, err);
+}
+
+static weft_status open_numbered(const struct model *m, size_t i, struct backend_params *p,
+                                 struct backend **out, weft_error *err)
+{
+    struct cuda_platform cuda;
+    struct cuda_device d;
+    char names[160];
+    cuda_platform_get(&cuda);
+    if (i >= cuda.n_devices && cuda.problem[0] != '\0') {
+        return error_set(err, WEFT_E_UNSUPPORTED, "device 'cuda:%zu': %s", i, cuda.problem);
+    }
+    if (i >= cuda.n_devices) {
+        list_names(&cuda, names, sizeof names);
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "there is no device 'cuda:%zu': the devices here are %s", i, names);
+    }
+    cuda_device_get(i, &d);
+    if (d.problem[0] != '\0') {
+        return error_set(err, WEFT_E_UNSUPPORTED, "cuda:%zu (%s) cannot be used: %s", i,
+                         d.description, d.problem);
+    }
+    return open_gpu(m, i, p, out, err);
+}
+
+weft_status device_open_backend(const struct model *m, const char *device, struct backend_params *p,
+                                struct backend **out, weft_error *err)
+{
+    if (device == NULL || strcmp(device, "auto") == 0) {
+        return open_auto(m, p, out, err);
+    }
+    if (strcmp(device, "cpu") == 0) {
+        return cpu_backend_open(m, p, out, err);
+    }
+    if (strcmp(device, "cuda") == 0) {
+        return open_first(m, p, out, err);
+    }
+    size_t i = gpu_number(device);
+    if (i == SIZE_MAX) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "device '%.64s' is unknown, expected auto, cpu, cuda, or cuda:N with the "
+                         "number of a GPU",
+                         device);
+    }
+    return open_numbered(m, i, p, out, err);
+}
+
+/* ---------------------------------------------------------------- telling */
+
+weft_status weft_platform_get(weft_platform_info *info, weft_error *err)
+{
+    struct cuda_platform cuda;
+    struct cpu_platform cpu;
+    weft_platform_info v = { .size = sizeof v };
+    cuda_platform_get(&cuda);
+    cpu_platform_get(&cpu);
+    v.cuda_built = cuda.built;
+    v.cuda_driver = cuda.driver;
+    v.cuda_runtime = cuda.runtime;
+    v.n_devices = cuda.n_devices + 1;
+    v.cpu_kernels = cpu.kernels;
+    v.n_cores = cpu.n_cores;
+    v.n_threads = cpu.n_threads;
+    snprintf(v.cuda_problem, sizeof v.cuda_problem, "%s", cuda.problem);
+    snprintf(v.cpu_name, sizeof v.cpu_name, "%s", cpu.name);
+    snprintf(v.cpu_features, sizeof v.cpu_features, "%s", cpu.features);
+    return info_copy(info, &v, sizeof v, "weft_platform_info", err);
+}
+
+static void gpu_info(size_t i, weft_device_info *v)
+{
+    struct cuda_device d;
+    cuda_device_get(i, &d);
+    v->usable = d.problem[0] == '\0';
+    v->major = d.major;
+    v->minor = d.minor;
+    v->n_units = d.n_sms;
+    v->total_bytes = d.total_bytes;
+    v->free_bytes = d.free_bytes;
+    snprintf(v->name, sizeof v->name, "cuda:%zu", i);
+    snprintf(v->description, sizeof v->description, "%s", d.description);
+    snprintf(v->why, sizeof v->why, "%s", d.problem);
+}
+
+static void cpu_info(weft_device_info *v)
+{
+    struct cpu_platform cpu;
+    cpu_platform_get(&cpu);
+    v->usable = true;
+    v->n_units = cpu.n_cores;
+    v->total_bytes = cpu.total_bytes;
+    v->free_bytes = cpu.free_bytes;
+    snprintf(v->name, sizeof v->name, "cpu");
+    snprintf(v->description, sizeof v->description, "%s", cpu.name);
+}
+
+weft_status weft_device_get(size_t i, weft_device_info *info, weft_error *err)
+{
+    struct cuda_platform cuda;
+    weft_device_info v = { .size = sizeof v };
+    cuda_platform_get(&cuda);
+    if (i > cuda.n_devices) {
+        return error_set(err, WEFT_E_ARG, "device %zu does not exist; there are %zu", i,
+                         cuda.n_devices + 1);
+    }
+    if (i < cuda.n_devices) {
+        gpu_info(i, &v);
+    } else {
+        cpu_info(&v);
+    }
+    return info_copy(info, &v, sizeof v, "weft_device_info", err);
+}

@@ -1,0 +1,130 @@
+#include "outcome.h"
+
+#include <string.h>
+
+#include "handles.h"
+
+_Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, backends give");
+
+weft_status outcome_logits(struct weft_seq *seq, weft_error *err)
+{
+    struct outcome *o = &seq->outcome;
+    struct backend *b = seq->engine->backend;
+    if (o->place == LOGITS_NONE) {
+        return error_set(err, WEFT_E_STATE,
+                         "the last token was computed ahead, and its logits were not kept; open "
+                         "the engine with n_ahead 0, or rewind to compute the token again");
+    }
+    if (o->place == LOGITS_DEVICE) {
+        TRY(b->ops->read_logits(b, o->row, o->logits, err));
+        o->place = LOGITS_HOST;
+    }
+    return WEFT_OK;
+}
+
+weft_status outcome_keep_all(struct weft_engine *e, weft_error *err)
+{
+    for (size_t i = 0; i < e->sched.n_seqs; i++) {
+        struct weft_seq *seq = seq_of(e->sched.seqs[i]);
+        if (seq->fresh && seq->outcome.place == LOGITS_DEVICE) {
+            TRY(outcome_logits(seq, err));
+        }
+    }
+    return WEFT_OK;
+}
+
+/* The sequence of the i-th part of the packed step if it ends in this step, with logits. */
+static struct weft_seq *ending(const struct weft_engine *e, size_t i)
+{
+    struct sched_seq *q = e->sched.packed[i];
+    return q->n_done + e->sched.step.seqs[i].n_rows == q->tokens.n ? seq_of(q) : NULL;
+}
+
+weft_status outcome_take_all(struct weft_engine *e, weft_error *err)
+{
+    const struct backend_ops *ops = e->backend->ops;
+    const struct step *step = &e->sched.step;
+    size_t most = 0, k, row = 0;
+    for (size_t i = 0; ops->top != NULL && i < step->n_seqs; i++) {
+        struct weft_seq *seq = ending(e, i);
+        if (seq != NULL && sampler_top(seq->sampler, &k) && k > most) {
+            most = k;
+        }
+    }
+    if (most > 0) {
+        TRY(ops->top(e->backend, most, e->ids, e->values, err));
+    }
+    for (size_t i = 0; i < step->n_seqs; i++) {
+        struct weft_seq *seq = ending(e, i);
+        if (seq == NULL) {
+            continue;
+        }
+        struct outcome *o = &seq->outcome;
+        o->place = LOGITS_DEVICE;
+        o->row = row++;
+        o->ahead = false;
+        o->n = most;
+        memcpy(o->ids, e->ids + o->row * most, most * sizeof *o->ids);
+        memcpy(o->values, e->values + o->row * most, most * sizeof *o->values);
+        if (most == 0 || !sampler_top(seq->sampler, &k)) {
+            TRY(outcome_logits(seq, err));
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Computes the row of the last token once more, for its logits, and forgets what was computed
+ * ahead. The K and V that this writes are those already there. */
+static weft_status compute_again(struct weft_seq *seq, weft_error *err)
+{
+    struct weft_engine *e = seq->engine;
+    const struct tokens *t = &seq->sched.tokens;
+    const uint32_t out = 0;
+    const struct step_seq one = { .pages = seq->sched.kv.pages, .pos = t->n - 1, .n_rows = 1 };
+    const struct step step = { .n_rows = 1,
+                               .tokens = t->data + t->n - 1,
+                               .n_seqs = 1,
+                               .seqs = &one,
+                               .n_out = 1,
+                               .out_rows = &out };
+    TRY(engine_usable(e, err));
+    TRY(outcome_keep_all(e, err));
+    TRY(forward(e->backend, e->model->config.n_layers, &step, err));
+    seq->outcome.place = LOGITS_DEVICE;
+    seq->outcome.row = 0;
+    seq->outcome.ahead = false;
+    seq->outcome.n = 0;
+    e->n_steps++;
+    e->n_rows++;
+    return WEFT_OK;
+}
+
+weft_status outcome_draw(struct weft_seq *seq, int32_t *token, weft_error *err)
+{
+    struct outcome *o = &seq->outcome;
+    const struct model *m = seq->engine->model;
+    const struct tokens *t = &seq->sched.tokens;
+    size_t k;
+    if (sampler_top(seq->sampler, &k) && (o->ahead ? k == 1 : k <= o->n)) {
+        return sampler_pick_top(seq->sampler, o->ids, o->values, k, token, err);
+    }
+    if (o->place == LOGITS_NONE) {
+        TRY(compute_again(seq, err));
+    }
+    TRY(outcome_logits(seq, err));
+    return sampler_pick(seq->sampler, o->logits, t->data, t->n, m->ends, m->n_ends, token, err);
+}
+
+void outcome_copy(struct weft_seq *dst, const struct weft_seq *src)
+{
+    float *logits = dst->outcome.logits;
+    dst->fresh = src->fresh;
+    dst->outcome = src->outcome;
+    dst->outcome.logits = logits;
+    if (src->outcome.ahead) {
+        dst->outcome.n = 1;
+    }
+    if (src->fresh && src->outcome.place == LOGITS_HOST) {
+        memcpy(logits, src->outcome.logits, src->engine->model->config.n_vocab * sizeof *logits);
+    }
+}

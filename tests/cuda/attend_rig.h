@@ -1,0 +1,259 @@
+/* What the tests of attention share: sequences in a pool, a reference in double on the same
+ * half-precision K and V, and rows of a step. Whatever no position of a sequence has written is NaN
+ * in the pool, and pages that a row does not see have no number. */
+#ifndef TESTS_CUDA_ATTEND_RIG_H
+#define TESTS_CUDA_ATTEND_RIG_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cuda/device.h"
+
+enum { PAGE = ATTEND_PAGE, NO_PAGE = 0x7fffffff };
+
+struct shape {
+    uint32_t head_dim, n_kv, group, window;
+};
+
+/* The positions of a sequence that hold K and V. */
+struct span {
+    uint32_t first, last;
+};
+
+struct pool {
+    struct shape shape;
+    uint32_t stride; /* pages of a sequence */
+    uint32_t *pages; /* [n_seqs, stride] */
+    float *k, *v;    /* [n_pages, n_kv, PAGE, head_dim], NaN where nothing was written */
+    struct dkv kv;
+    struct dptr device_pages;
+};
+
+/* Fewer shapes: for runs under a sanitizer. */
+static inline bool quick(void)
+{
+    const char *v = getenv("WEFT_TEST_QUICK");
+    return v != NULL && v[0] != 0;
+}
+
+static inline uint32_t first_seen(uint32_t pos, uint32_t window)
+{
+    return window > 0 && pos >= window ? pos - window + 1 : 0;
+}
+
+static inline size_t up32(size_t n) { return (n + 31) / 32 * 32; }
+
+/* [0, n) in a random order. */
+static inline uint32_t *shuffled(uint64_t seed, uint32_t n)
+{
+    uint32_t *x = device_host(n * sizeof *x);
+    const float *r = random_floats(seed, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t j = (uint32_t)((r[i] + 1.0f) / 2.0f * (float)i);
+        x[i] = x[j];
+        x[j] = i;
+    }
+    return x;
+}
+
+static inline size_t element(const struct pool *p, uint32_t seq, uint32_t pos, uint32_t kv_head)
+{
+    const size_t page = p->pages[seq * p->stride + pos / PAGE];
+    return ((page * p->shape.n_kv + kv_head) * PAGE + pos % PAGE) * p->shape.head_dim;
+}
+
+/* Copies the pool to the device, as half; all that is not in a span is bytes of 0xff. */
+static inline struct dptr put_halves(const float *x, size_t n)
+{
+    f16_bits *h = device_host(n * sizeof *h);
+    for (size_t i = 0; i < n; i++) {
+        h[i] = isnan(x[i]) ? 0xffff : f32_to_f16(x[i]);
+    }
+    return device_put(h, n * sizeof *h);
+}
+
+/* Sequences with their pages scattered over a pool. far: added to all page numbers, while the pool
+ * is said to begin as much earlier. */
+static inline struct pool make_pool(struct shape s, const struct span *spans, uint32_t n_seqs,
+                                    size_t far)
+{
+    struct pool p = { .shape = s };
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < n_seqs; i++) {
+        const uint32_t n = spans[i].last / PAGE + 1;
+        p.stride = n > p.stride ? n : p.stride;
+        used += n;
+    }
+    const uint32_t n_pages = used + 3, *order = shuffled(n_pages, n_pages);
+    const size_t block = (size_t)s.n_kv * PAGE * s.head_dim, n = n_pages * block;
+    p.k = device_host(n * sizeof(float));
+    p.v = device_host(n * sizeof(float));
+    p.pages = device_host(n_seqs * p.stride * sizeof(uint32_t));
+    memset(p.k, 0xff, n * sizeof(float));
+    memset(p.v, 0xff, n * sizeof(float));
+    const float *r = random_floats(7 + s.head_dim, n);
+    for (uint32_t i = 0; i < n_seqs; i++) {
+        for (uint32_t j = 0; j < p.stride; j++) {
+            const bool seen = j >= spans[i].first / PAGE && j <= spans[i].last / PAGE;
+            p.pages[i * p.stride + j] = seen ? order[--used] : NO_PAGE;
+        }
+        for (uint32_t pos = spans[i].first; pos <= spans[i].last; pos++) {
+            for (uint32_t h = 0; h < s.n_kv; h++) {
+                const size_t at = element(&p, i, pos, h);
+                for (uint32_t d = 0; d < s.head_dim; d++) {
+                    p.k[at + d] = f16_to_f32(f32_to_f16(r[at + d]));
+                    p.v[at + d] = f16_to_f32(f32_to_f16(r[n - 1 - at - d]));
+                }
+            }
+        }
+    }
+    uint32_t *table = device_host(n_seqs * p.stride * sizeof *table);
+    for (uint32_t i = 0; i < n_seqs * p.stride; i++) {
+        table[i] = p.pages[i] + (uint32_t)far;
+    }
+    p.device_pages = device_put(table, n_seqs * p.stride * sizeof *table);
+    p.kv = (struct dkv){ .k = put_halves(p.k, n),
+                         .v = put_halves(p.v, n),
+                         .n_heads = s.n_kv * s.group,
+                         .n_kv_heads = s.n_kv,
+                         .head_dim = s.head_dim };
+    p.kv.k.at -= far * block * sizeof(f16_bits);
+    p.kv.v.at -= far * block * sizeof(f16_bits);
+    return p;
+}
+
+/* o [head_dim] of one head, q in units in which the weight of a position is 2^(q . k). By what
+ * errors are measured: mass [head_dim] is the same sum with |v|, reach the largest sum of |q k|. */
+static inline double reference(const struct pool *p, uint32_t seq, struct span seen,
+                               uint32_t kv_head, const double *q, double *o, double *mass)
+{
+    const uint32_t dim = p->shape.head_dim, n = seen.last - seen.first + 1;
+    double *s = malloc(n * sizeof *s), top = -INFINITY, sum = 0.0, reach = 0.0;
+    for (uint32_t j = 0; j < n; j++) {
+        const float *k = p->k + element(p, seq, seen.first + j, kv_head);
+        double around = 0.0;
+        s[j] = 0.0;
+        for (uint32_t d = 0; d < dim; d++) {
+            s[j] += q[d] * (double)k[d];
+            around += fabs(q[d] * (double)k[d]);
+        }
+        top = fmax(top, s[j]);
+        reach = fmax(reach, around);
+    }
+    memset(o, 0, dim * sizeof *o);
+    memset(mass, 0, dim * sizeof *mass);
+    for (uint32_t j = 0; j < n; j++) {
+        const float *v = p->v + element(p, seq, seen.first + j, kv_head);
+        const double w = exp2(s[j] - top);
+        sum += w;
+        for (uint32_t d = 0; d < dim; d++) {
+            o[d] += w * (double)v[d];
+            mass[d] += w * fabs((double)v[d]);
+        }
+    }
+    for (uint32_t d = 0; d < dim; d++) {
+        o[d] /= sum;
+        mass[d] /= sum;
+    }
+    free(s);
+    return reach;
+}
+
+/* What the scale of the scores is: scores differ by some units, so that no position is like another
+ * and none wins alone. */
+static inline float scale_of(uint32_t head_dim) { return 3.0f / sqrtf((float)head_dim); }
+
+/* Rows of a step and their attention. */
+struct rows {
+    struct pool pool;
+    uint32_t n;
+    struct drow *row; /* [n] */
+    float *q;         /* [n, n_heads * head_dim] */
+    struct attend job;
+    struct dstep step;
+};
+
+/* Forms of o that were filled with 0xff, so that what is not written shows. */
+static inline struct dacts blank_acts(size_t n, size_t n_cols, uint32_t forms)
+{
+    const size_t stride = up32(n_cols), bytes = n * stride * sizeof(float);
+    struct dacts a = device_acts(n, n_cols, forms);
+    void *blank = device_host(bytes);
+    memset(blank, 0xff, bytes);
+    if (forms & ACT_Q8) {
+        device_fill(a.q, blank, n * stride);
+        device_fill(a.block, blank, n * stride / 32 * sizeof(struct act_block));
+    }
+    if (forms & ACT_F32) {
+        device_fill(a.x, blank, bytes);
+    }
+    if (forms & ACT_F16) {
+        device_fill(a.half, blank, n * stride * 2);
+        device_fill(a.half_scale, blank, n * sizeof(float));
+    }
+    return a;
+}
+
+static inline struct rows make_rows(struct shape s, const struct span *spans, uint32_t n_seqs,
+                                    size_t far, const struct drow *row, uint32_t n, uint32_t forms)
+{
+    const size_t n_cols = (size_t)s.n_kv * s.group * s.head_dim;
+    struct rows r = { .pool = make_pool(s, spans, n_seqs, far), .n = n };
+    r.row = device_host(n * sizeof *row);
+    memcpy(r.row, row, n * sizeof *row);
+    r.q = random_floats(3 + s.group, n * n_cols);
+    r.job = (struct attend){ .q = device_put(r.q, n * n_cols * sizeof(float)),
+                             .kv = r.pool.kv,
+                             .scale = scale_of(s.head_dim),
+                             .window = s.window,
+                             .o = blank_acts(n, n_cols, forms) };
+    r.step = (struct dstep){ .rows = device_put(row, n * sizeof *row),
+                             .pages = r.pool.device_pages,
+                             .page_stride = r.pool.stride };
+    return r;
+}
+
+/* Row i of x, the result in F32, against the reference for q [n_heads * head_dim] (as above).
+ * Scores may be off by reach * 2^-19: q is rounded twice, and a dot product adds at most 15 times
+ * or, in a tensor core that cuts off instead of rounding, 16 times. The rest of the bound is the
+ * caller's. */
+static inline void check_row(const struct rows *r, uint32_t i, const float *x, const double *q,
+                             double relative, double absolute)
+{
+    const struct shape s = r->pool.shape;
+    const struct span seen = { first_seen(r->row[i].pos, s.window), r->row[i].pos };
+    const size_t n_cols = (size_t)s.n_kv * s.group * s.head_dim;
+    double o[256], mass[256];
+    for (uint32_t h = 0; h < s.n_kv * s.group; h++) {
+        const double reach =
+            reference(&r->pool, r->row[i].seq, seen, h / s.group, q + h * s.head_dim, o, mass);
+        for (uint32_t d = 0; d < s.head_dim; d++) {
+            const double got = (double)x[h * s.head_dim + d];
+            const double bound = (relative + reach * 0x1p-19) * mass[d] + absolute;
+            if (!(fabs(got - o[d]) <= bound)) {
+                fail_msg("head_dim %u, %u x %u heads, window %u, position %u, head %u [%u]: %.8g, "
+                         "expected %.8g +- %.2g",
+                         s.head_dim, s.n_kv, s.group, s.window, r->row[i].pos, h, d, got, o[d],
+                         bound);
+            }
+        }
+    }
+    for (size_t c = n_cols; c < up32(n_cols); c++) {
+        assert_true(x[c] == 0.0f);
+    }
+}
+
+/* Frees what a case has allocated: the more there is, the slower is the simulator. */
+static inline void case_done(void)
+{
+    assert_int_equal(device_teardown(NULL), 0);
+    assert_int_equal(device_setup(NULL), 0);
+}
+
+#endif

@@ -1,0 +1,78 @@
+# Tests of the CUDA backend. Each program is linked twice from the same objects: with the simulator (cuda-check, part of
+# `make test`) and, by `make test-gpu`, with the kernels of nvcc. Programs named sim_* plan failures, so they run on the
+# simulator only.
+#
+#   cuda-check      all programs on the simulator, in several orders of threads, and the kernels under ThreadSanitizer
+#   cuda-coverage   fails if a line of kernels/*.cu was never executed
+#   test-gpu        all programs on the first GPU
+
+CUDA_TEST_SRC := $(wildcard tests/cuda/test_*.c)
+SIM_TEST_SRC := $(CUDA_TEST_SRC) $(wildcard tests/cuda/sim_*.c)
+CUDA_TEST_OBJ := $(BUILD)/obj/tests/cuda/device.o $(SUPPORT_OBJ) $(SYNTH_OBJ)
+SIM_TESTS := $(SIM_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%)
+GPU_TESTS := $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/gpu/%)
+SIM_OBJ := $(KERNELS:%.cu=$(CUDASIM_OUT)/%.cu.o) $(CUDASIM_OUT)/libcudasim.a
+# The engine looks for cuBLAS at run time: here it has to find the simulator's.
+SIM_LIBS = -Wl,-u,cublasCreate_v2 $(CUDASIM_LDFLAGS) -lpcre2-8 -lm
+
+$(BUILD)/obj/tests/cuda/%.o: CFLAGS += -Itests -isystem $(CUDA_DIR)/include
+
+$(BUILD)/sim/weft: $(TOOL_OBJ) $(HOST_OBJ) $(SIM_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(SIM_LIBS)
+
+$(BUILD)/sim/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(SIM_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(SIM_LIBS)
+
+$(BUILD)/gpu/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(KERNEL_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
+
+.PHONY: cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu
+ifeq ($(NVCC),)
+cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu:
+	@echo "skip $@: nvcc not found"
+else
+cuda-check: cuda-sim
+	@$(MAKE) --no-print-directory cuda-tsan BUILD=build/tsan OPT=-O1 CUDASIM_OPT=-O1 SAN=-fsanitize=thread
+
+cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft
+	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
+
+cuda-tsan: $(filter-out %/test_model,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
+	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
+
+cuda-coverage:
+	@$(MAKE) --no-print-directory cuda-coverage-run BUILD=build/coverage OPT=-O1 CUDASIM_OPT=-O0 \
+	    CUDASIM_OUT=build/coverage/cudasim SAN=--coverage
+	@sh tests/cudasim/coverage.sh build/coverage/cudasim $(KERNELS)
+
+.PHONY: cuda-coverage-run
+cuda-coverage-run: $(SIM_TESTS)
+	@find $(BUILD) -name '*.gcda' -delete
+	@for t in $(filter %/test_%,$(SIM_TESTS)); do WEFT_TEST_QUICK=1 $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
+
+test-gpu: $(GPU_TESTS)
+	@for t in $(GPU_TESTS); do $$t || exit 1; done
+endif
+
+# weft-gpu-bench times the device, the kernels and whole models; on the simulator only its --smoke makes sense.
+GPU_BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/bench/gpu*.c)) $(SYNTH_OBJ)
+$(BUILD)/obj/tools/bench/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
+
+$(BUILD)/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(KERNEL_OBJ)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(LIB_LIBS)
+
+$(BUILD)/sim/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(SIM_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(SIM_LIBS)
+
+# What tools/gpu-check.sh runs.
+.PHONY: gpu-programs
+gpu-programs: $(GPU_TESTS) $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/weft-gpu-bench

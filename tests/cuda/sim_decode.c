@@ -1,0 +1,174 @@
+/* Decode on the simulator, where kernels can be counted: how many a token takes, and that steps
+ * ahead give what single steps give. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "cudasim/testing.h"
+#include "support/models.h"
+#include "support/rig.h"
+#include "synth/synth.h"
+
+enum { MAX_SEQS = 9, PAGES = 3, N_AHEAD = 12 };
+
+struct decoder {
+    struct model *model;
+    struct backend *b;
+    uint32_t pages[MAX_SEQS][PAGES];
+    struct step_seq seqs[MAX_SEQS];
+    int32_t tokens[MAX_SEQS];
+    uint32_t out_rows[MAX_SEQS];
+};
+
+static void check(weft_status status, const weft_error *err)
+{
+    if (status != WEFT_OK) {
+        fail_msg("%s", err->message);
+    }
+}
+
+static void open_rig(struct decoder *r, const char *preset)
+{
+    weft_error err;
+    const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    static const struct log log;
+    const struct backend_params bp = { .n_ctx = PAGES * KV_PAGE,
+                                       .n_pages = MAX_SEQS * PAGES,
+                                       .n_batch = MAX_SEQS,
+                                       .n_out = MAX_SEQS,
+                                       .log = &log };
+    cudasim_catch_faults();
+    check(model_open(model_file(preset), &params, &r->model, &err), &err);
+    check(cuda_backend_open(r->model, &bp, &r->b, &err), &err);
+    for (uint32_t i = 0; i < MAX_SEQS; i++) {
+        for (uint32_t p = 0; p < PAGES; p++) {
+            r->pages[i][p] = (p * MAX_SEQS + i) * 5 % (MAX_SEQS * PAGES);
+        }
+        r->seqs[i] = (struct step_seq){ .pages = r->pages[i], .row = i, .n_rows = 1 };
+        r->tokens[i] = (int32_t)(300 + 11 * i);
+        r->out_rows[i] = i;
+    }
+}
+
+static void close_rig(struct decoder *r)
+{
+    r->b->ops->close(r->b);
+    model_close(r->model);
+    assert_int_equal(cudasim_leaks(stderr), 0);
+}
+
+static struct step step_of(const struct decoder *r, size_t n)
+{
+    return (struct step){ .n_rows = n,
+                          .tokens = r->tokens,
+                          .n_seqs = n,
+                          .seqs = r->seqs,
+                          .n_out = n,
+                          .out_rows = r->out_rows };
+}
+
+/* One step of n sequences; their best tokens become the next ones. */
+static void one_step(struct decoder *r, size_t n)
+{
+    weft_error err;
+    float values[MAX_SEQS];
+    struct step s = step_of(r, n);
+    check(forward(r->b, r->model->config.n_layers, &s, &err), &err);
+    check(r->b->ops->top(r->b, 1, r->tokens, values, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        r->seqs[i].pos++;
+    }
+}
+
+/* At most six kernels for each layer, one for the embedding and one for the head. */
+static void test_kernels_per_layer(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        struct decoder r;
+        open_rig(&r, presets[i]);
+        one_step(&r, 1);
+        weft_error err;
+        struct step s = step_of(&r, 1);
+        float *logits = calloc(r.model->config.n_vocab, sizeof *logits);
+        uint64_t before = cudasim_stats()->launches;
+        check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
+        check(r.b->ops->read_logits(r.b, 0, logits, &err), &err);
+        assert_in_range(cudasim_stats()->launches - before, 1, 2 + 6 * r.model->config.n_layers);
+        free(logits);
+        close_rig(&r);
+    }
+}
+
+static void test_ahead(void **state)
+{
+    (void)state;
+    static const size_t counts[] = { 1, 3, 8 };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        size_t n = counts[i];
+        weft_error err;
+        struct decoder r;
+        int32_t want[N_AHEAD + 1][MAX_SEQS], got[N_AHEAD * MAX_SEQS];
+        open_rig(&r, "tiny-qwen2");
+        size_t n_vocab = r.model->config.n_vocab;
+        float *last = calloc(n_vocab, sizeof *last), *again = calloc(n_vocab, sizeof *again);
+        /* from a position just before a page's end on, so that the steps cross into the next */
+        for (size_t t = 0; t < KV_PAGE - 4; t++) {
+            one_step(&r, n);
+        }
+        struct decoder start = r;
+        for (size_t t = 0; t < N_AHEAD; t++) {
+            one_step(&r, n);
+            memcpy(want[t], r.tokens, sizeof want[t]);
+        }
+        check(r.b->ops->read_logits(r.b, n - 1, last, &err), &err);
+        struct step s = step_of(&start, n);
+        check(r.b->ops->ahead(r.b, &s, N_AHEAD, got, &err), &err);
+        for (size_t t = 0; t < N_AHEAD; t++) {
+            assert_memory_equal(got + t * n, want[t], n * sizeof *got);
+        }
+        check(r.b->ops->read_logits(r.b, n - 1, again, &err), &err);
+        assert_memory_equal(again, last, n_vocab * sizeof *last);
+        free(last);
+        free(again);
+        close_rig(&r);
+    }
+}
+
+/* More rows than one pass of the mat-vec kernel: no graph, the same logits. */
+static void test_nine_rows(void **state)
+{
+    (void)state;
+    struct decoder r;
+    weft_error err;
+    open_rig(&r, "tiny-llama");
+    size_t n_vocab = r.model->config.n_vocab;
+    float *one = calloc(n_vocab, sizeof *one), *nine = calloc(n_vocab, sizeof *nine);
+    struct step s = step_of(&r, 9);
+    check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
+    check(r.b->ops->read_logits(r.b, 0, nine, &err), &err);
+    s = step_of(&r, 1);
+    check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
+    check(r.b->ops->read_logits(r.b, 0, one, &err), &err);
+    assert_memory_equal(one, nine, n_vocab * sizeof *one);
+    free(one);
+    free(nine);
+    close_rig(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kernels_per_layer),
+        cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_nine_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

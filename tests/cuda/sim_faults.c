@@ -1,0 +1,219 @@
+/* Every call of CUDA and cuBLAS between opening an engine and closing it fails once, on the
+ * simulator: the error is clean and names the call, nothing is left behind, and another engine of
+ * the same process goes on as if nothing had happened. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cudasim/testing.h"
+#include "support/models.h"
+#include "support/rig.h"
+#include "synth/synth.h"
+
+enum { PROMPT = 20, TOKENS = 8 };
+
+static weft_model *model;
+static weft_engine *bystander;
+static int32_t expected[TOKENS];
+static uint64_t n_open_calls;
+
+static const char *names(void)
+{
+    return cudasim_failed_call() != NULL ? cudasim_failed_call() : "";
+}
+
+static weft_engine_params params(size_t n_ahead)
+{
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    p.device = "cuda:0";
+    p.n_ctx = 128;
+    p.n_kv = 256;
+    p.n_batch = 32;
+    p.n_ahead = n_ahead;
+    return p;
+}
+
+/* PROMPT tokens, then TOKENS greedy ones, a fork and a copied page on the way. */
+static weft_status generate(weft_engine *e, int32_t out[TOKENS], weft_error *err)
+{
+    weft_sampling greedy = WEFT_SAMPLING_INIT;
+    greedy.temperature = 0;
+    greedy.ignore_end = false;
+    weft_seq *seq = NULL, *twin = NULL;
+    int32_t prompt[PROMPT];
+    size_t ready;
+    for (int32_t i = 0; i < PROMPT; i++) {
+        prompt[i] = 300 + i * 7;
+    }
+    weft_status s = weft_seq_open(e, &greedy, &seq, err);
+    s = s == WEFT_OK ? weft_seq_append(seq, prompt, PROMPT, err) : s;
+    for (size_t i = 0; i < TOKENS && s == WEFT_OK; i++) {
+        s = weft_engine_step(e, &ready, err);
+        s = s == WEFT_OK ? weft_seq_next(seq, &out[i], err) : s;
+        if (s == WEFT_OK && i == 2) {
+            s = weft_seq_fork(seq, &twin, err);
+        }
+    }
+    weft_seq_release(&twin);
+    weft_seq_release(&seq);
+    return s;
+}
+
+static weft_status life(size_t n_ahead, int32_t out[TOKENS], weft_error *err)
+{
+    weft_engine *e = NULL;
+    const weft_engine_params p = params(n_ahead);
+    weft_status s = weft_engine_open(model, &p, &e, err);
+    s = s == WEFT_OK ? generate(e, out, err) : s;
+    weft_engine_release(&e);
+    return s;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const weft_model_params mp = WEFT_MODEL_PARAMS_INIT;
+    const weft_engine_params p = params(1);
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.n_layers = 1;
+    spec.n_vocab = 512;
+    OK(weft_model_open(model_file_of(&spec), &mp, &model, E));
+    cudasim_fail_call(0, false);
+    OK(weft_engine_open(model, &p, &bystander, E));
+    n_open_calls = cudasim_calls();
+    OK(generate(bystander, expected, E));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    weft_engine_release(&bystander);
+    weft_model_release(&model);
+    return cudasim_leaks(stderr) != 0;
+}
+
+/* Every `stride`-th call fails, from call `first` on; under a sanitizer every fifth of these. */
+static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
+{
+    cudasim_catch_faults();
+    const char *quick = getenv("WEFT_TEST_QUICK");
+    stride *= quick != NULL && *quick != '\0' ? 5 : 1;
+    weft_error err = { 0 };
+    int32_t got[TOKENS] = { 0 };
+    cudasim_fail_call(0, false);
+    OK(life(n_ahead, got, E));
+    assert_memory_equal(got, expected, sizeof got);
+    uint64_t n_calls = cudasim_calls();
+    size_t clean = cudasim_leaks(NULL), n_failed = 0, n_tried = 0;
+    assert_true(n_calls > 100);
+    for (uint64_t k = first; k <= n_calls; k += stride, n_tried++) {
+        memset(&err, 0, sizeof err);
+        cudasim_fail_call(k, sticky);
+        weft_status s = life(n_ahead, got, &err);
+        const char *call = names();
+        cudasim_fail_call(0, false);
+        if (s == WEFT_OK) {
+            /* the call only released something, or asked what the engine can do without */
+            assert_memory_equal(got, expected, sizeof got);
+        } else {
+            n_failed++;
+            /* WEFT_E_UNSUPPORTED: the device could not be asked what it is */
+            if (s != WEFT_E_DEVICE_LOST && s != WEFT_E_DEVMEM && s != WEFT_E_UNSUPPORTED) {
+                fail_msg("call %llu, %s: %s: %s", (unsigned long long)k, call, weft_status_name(s),
+                         err.message);
+            }
+            if (strstr(err.message, "cuda") == NULL) {
+                fail_msg("call %llu, %s: the message is '%s'", (unsigned long long)k, call,
+                         err.message);
+            }
+        }
+        if (cudasim_leaks(NULL) != clean) {
+            cudasim_leaks(stderr);
+            fail_msg("call %llu, %s left something behind", (unsigned long long)k, call);
+        }
+        if (k % 32 == 0) {
+            OK(generate(bystander, got, E));
+            assert_memory_equal(got, expected, sizeof got);
+        }
+    }
+    OK(life(n_ahead, got, E));
+    assert_memory_equal(got, expected, sizeof got);
+    print_message("%zu of %llu calls made to fail%s, %zu of them failed the engine\n", n_tried,
+                  (unsigned long long)n_calls, sticky ? " with all after them" : "", n_failed);
+    assert_true(n_failed * 2 > n_tried);
+}
+
+static void test_each_call(void **state)
+{
+    (void)state;
+    sweep(1, false, 1, 1);
+}
+
+static void test_each_call_ahead(void **state)
+{
+    (void)state;
+    sweep(4, false, n_open_calls, 1); /* opening is the same */
+}
+
+static void test_from_each_call_on(void **state)
+{
+    (void)state;
+    sweep(1, true, 1, 17);
+}
+
+/* An engine whose device failed says so again, and can still be closed. */
+static void test_lost(void **state)
+{
+    (void)state;
+    cudasim_catch_faults();
+    const weft_engine_params p = params(1);
+    weft_engine *e = NULL;
+    weft_seq *seq = NULL;
+    size_t ready;
+    int32_t token = 1;
+    OK(weft_engine_open(model, &p, &e, E));
+    OK(weft_seq_open(e, NULL, &seq, E));
+    OK(weft_seq_append(seq, &token, 1, E));
+    cudasim_fail_call(3, false);
+    FAILS(WEFT_E_DEVICE_LOST, weft_engine_step(e, &ready, E));
+    rig_message((const char *const[]){ "cuda:0", "layer", "open a new", NULL });
+    cudasim_fail_call(0, false);
+    FAILS(WEFT_E_DEVICE_LOST, weft_engine_step(e, &ready, E));
+    weft_seq_release(&seq);
+    weft_engine_release(&e);
+}
+
+/* Refused before anything is allocated, with the numbers. */
+static void test_too_small(void **state)
+{
+    (void)state;
+    struct cudasim_config *config = cudasim_settings();
+    size_t before = config->device_memory, clean = cudasim_leaks(NULL);
+    weft_engine_params p = params(1);
+    weft_engine *e = NULL;
+    p.n_kv = 1 << 22;
+    config->device_memory = 192 << 20;
+    FAILS(WEFT_E_DEVMEM, weft_engine_open(model, &p, &e, E));
+    rig_message((const char *const[]){ "does not fit", "KV", "MiB are free", "n_ctx", NULL });
+    config->device_memory = before;
+    assert_null(e);
+    assert_int_equal(cudasim_leaks(NULL), clean);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_call),         cmocka_unit_test(test_each_call_ahead),
+        cmocka_unit_test(test_from_each_call_on), cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_too_small),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,349 @@
+/* Bias, per-head norm, RoPE and the way into the pages, against a reference in double. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cuda/device.h"
+
+enum { PAGE = ATTEND_PAGE, MAX_DIM = 256 };
+
+struct shape {
+    uint32_t head_dim, n_heads, n_kv, n_rot;
+    bool neox;
+    unsigned bias;  /* bits: of q, k, v */
+    unsigned norms; /* bits: of q, k */
+    float factor;
+    size_t far; /* added to all page numbers, while the pool is said to begin as much earlier */
+};
+
+/* Two sequences of up to 3 pages; a table row is longer than that. */
+enum { N_SEQS = 2, SEQ_PAGES = 3, N_PAGES = 8 };
+static const uint32_t page_numbers[N_SEQS][SEQ_PAGES] = { { 6, 1, 3 }, { 0, 7, 4 } };
+
+/* One launch and what went into it. */
+struct run {
+    struct shape s;
+    size_t n, stride; /* rows; entries of a sequence in the page table */
+    const struct drow *row;
+    float *in[3]; /* q, k, v [n, heads * head_dim] */
+    float *bias[3], *norm[2];
+    double *turns;
+    struct heads job;
+};
+
+static uint32_t heads_of(const struct shape *s, size_t which)
+{
+    return which == 0 ? s->n_heads : s->n_kv;
+}
+
+static size_t row_floats(const struct shape *s, size_t which)
+{
+    return (size_t)heads_of(s, which) * s->head_dim;
+}
+
+static size_t block_halves(const struct shape *s) { return (size_t)PAGE * s->head_dim * s->n_kv; }
+
+static struct dptr blank_pool(const struct shape *s)
+{
+    const size_t bytes = N_PAGES * block_halves(s) * sizeof(f16_bits);
+    void *blank = device_host(bytes);
+    memset(blank, 0xff, bytes);
+    struct dptr d = device_put(blank, bytes);
+    d.at -= s->far * block_halves(s) * sizeof(f16_bits);
+    return d;
+}
+
+/* The page that holds a position: tables go on after SEQ_PAGES with the same pages, so that large
+ * positions need no large pool. */
+static uint32_t page_of(uint32_t seq, uint32_t pos)
+{
+    return page_numbers[seq][pos / PAGE % SEQ_PAGES];
+}
+
+static struct run make_run(struct shape s, const struct drow *row, size_t n)
+{
+    struct run r = { .s = s, .n = n, .row = row };
+    const struct shape *p = &r.s;
+    struct heads *job = &r.job;
+    for (size_t i = 0; i < 3; i++) {
+        /* one more row, which has to stay */
+        r.in[i] = random_floats(i + 11, (n + 1) * row_floats(p, i));
+        r.bias[i] = random_floats(i + 21, row_floats(p, i));
+        if (s.bias >> i & 1) {
+            job->bias[i] = device_put(r.bias[i], row_floats(p, i) * sizeof(float));
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        r.norm[i] = random_floats(i + 31, s.head_dim);
+    }
+    r.turns = device_host((s.n_rot / 2 + 1) * sizeof(double));
+    for (size_t i = 0; i < s.n_rot / 2; i++) {
+        r.turns[i] = pow(10000.0, -2.0 * (double)i / s.n_rot) / acos(-1.0);
+    }
+    job->q = device_put(r.in[0], (n + 1) * row_floats(p, 0) * sizeof(float));
+    job->k = device_put(r.in[1], n * row_floats(p, 1) * sizeof(float));
+    job->v = device_put(r.in[2], n * row_floats(p, 2) * sizeof(float));
+    job->turns = device_put(r.turns, s.n_rot / 2 * sizeof(double));
+    if (s.norms & 1) {
+        job->q_norm = device_put(r.norm[0], s.head_dim * sizeof(float));
+    }
+    if (s.norms & 2) {
+        job->k_norm = device_put(r.norm[1], s.head_dim * sizeof(float));
+    }
+    job->n_rot = s.n_rot;
+    job->neox = s.neox;
+    job->rope_factor = s.factor;
+    job->eps = 1e-6f;
+    job->kv = (struct dkv){ .k = blank_pool(p),
+                            .v = blank_pool(p),
+                            .n_heads = s.n_heads,
+                            .n_kv_heads = s.n_kv,
+                            .head_dim = s.head_dim };
+    return r;
+}
+
+static void launch_run(struct run *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const size_t pages = r->row[i].pos / PAGE + 1;
+        r->stride = pages > r->stride ? pages : r->stride;
+    }
+    uint32_t *table = device_host(N_SEQS * r->stride * sizeof *table);
+    for (uint32_t i = 0; i < N_SEQS; i++) {
+        for (uint32_t j = 0; j < r->stride; j++) {
+            table[i * r->stride + j] = page_of(i, j * PAGE) + (uint32_t)r->s.far;
+        }
+    }
+    const struct dstep step = { .rows = device_put(r->row, r->n * sizeof *r->row),
+                                .pages = device_put(table, N_SEQS * r->stride * sizeof *table),
+                                .page_stride = (uint32_t)r->stride };
+    CU(kernel_heads(&r->job, &step, r->n, device_queue()));
+}
+
+/* A head as it should be; bound: how far each element may be off. In units of 2^-24 of the pair:
+ * 1 for the bias, 8 for the norm (its sum adds 13 times, of which the root leaves half), and for
+ * the rotation 2 of the angle as a float, 3 of sine and cosine, 1 of the factor and 2 of the sums.
+ */
+static void expected_head(const struct run *r, size_t which, size_t row, uint32_t head, double *h,
+                          double *bound)
+{
+    const struct shape *s = &r->s;
+    const size_t at = row * row_floats(s, which) + (size_t)head * s->head_dim;
+    const uint32_t half = s->n_rot / 2;
+    double sum = 0.0;
+    for (uint32_t d = 0; d < s->head_dim; d++) {
+        const float b = r->bias[which][head * s->head_dim + d];
+        h[d] = (double)r->in[which][at + d] + (s->bias >> which & 1 ? (double)b : 0.0);
+        bound[d] = 0x1p-24 * (fabs((double)r->in[which][at + d]) + fabs((double)b));
+        sum += h[d] * h[d];
+    }
+    if (s->norms >> which & 1) {
+        const double scale = 1.0 / sqrt(sum / s->head_dim + (double)r->job.eps);
+        for (uint32_t d = 0; d < s->head_dim; d++) {
+            const double w = (double)r->norm[which][d] * scale;
+            h[d] *= w;
+            bound[d] = bound[d] * fabs(w) + 8 * 0x1p-24 * fabs(h[d]);
+        }
+    }
+    for (uint32_t i = 0; i < half; i++) {
+        const uint32_t a = s->neox ? i : 2 * i, b = s->neox ? i + half : 2 * i + 1;
+        const double angle = acos(-1.0) * fmod(r->row[row].pos * r->turns[i], 2.0);
+        const double c = cos(angle) * (double)s->factor, e = sin(angle) * (double)s->factor;
+        const double x = h[a], y = h[b];
+        const double off =
+            (double)s->factor * (bound[a] + bound[b] + 8 * 0x1p-24 * (fabs(x) + fabs(y)));
+        h[a] = x * c - y * e;
+        h[b] = x * e + y * c;
+        bound[a] = bound[b] = off;
+    }
+}
+
+static void check_q(const struct run *r)
+{
+    const size_t n = row_floats(&r->s, 0);
+    const float *q = device_get(r->job.q, (r->n + 1) * n * sizeof *q);
+    double h[MAX_DIM], bound[MAX_DIM];
+    for (size_t row = 0; row < r->n; row++) {
+        for (uint32_t head = 0; head < r->s.n_heads; head++) {
+            expected_head(r, 0, row, head, h, bound);
+            for (uint32_t d = 0; d < r->s.head_dim; d++) {
+                const double got = (double)q[row * n + head * r->s.head_dim + d];
+                if (!(fabs(got - h[d]) <= bound[d])) {
+                    fail_msg("head_dim %u, n_rot %u, neox %d, bias %u, norms %u: q of position %u, "
+                             "head %u [%u] is %.9g, expected %.9g +- %.2g",
+                             r->s.head_dim, r->s.n_rot, r->s.neox, r->s.bias, r->s.norms,
+                             r->row[row].pos, head, d, got, h[d], bound[d]);
+                }
+            }
+        }
+    }
+    assert_memory_equal(q + r->n * n, r->in[0] + r->n * n, n * sizeof *q);
+}
+
+/* One of the pools: the rows' positions as they should be, all the rest untouched. V is bit-equal,
+ * for its only operations are an addition and the rounding to half. */
+static void check_pool(const struct run *r, size_t which)
+{
+    const struct shape *s = &r->s;
+    const size_t n = N_PAGES * block_halves(s);
+    struct dptr d = which == 1 ? r->job.kv.k : r->job.kv.v;
+    d.at += s->far * block_halves(s) * sizeof(f16_bits);
+    f16_bits *pool = device_get(d, n * sizeof *pool);
+    double h[MAX_DIM], bound[MAX_DIM];
+    for (size_t row = 0; row < r->n; row++) {
+        const uint32_t page = page_of(r->row[row].seq, r->row[row].pos);
+        for (uint32_t head = 0; head < s->n_kv; head++) {
+            f16_bits *at = pool + ((size_t)page * s->n_kv + head) * PAGE * s->head_dim +
+                           r->row[row].pos % PAGE * s->head_dim;
+            if (which == 1) {
+                expected_head(r, which, row, head, h, bound);
+            }
+            for (uint32_t e = 0; e < s->head_dim; e++) {
+                const size_t i = head * s->head_dim + e;
+                const float v = r->in[2][row * row_floats(s, 2) + i];
+                if (which == 1) {
+                    const double got = (double)f16_to_f32(at[e]);
+                    assert_true(fabs(got - h[e]) <= bound[e] + 0x1p-11 * fabs(h[e]) + 0x1p-25);
+                } else {
+                    assert_int_equal(at[e], f32_to_f16(s->bias & 4 ? v + r->bias[2][i] : v));
+                }
+                at[e] = 0xffff;
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(pool[i], 0xffff);
+    }
+}
+
+static void check(struct shape s, const struct drow *row, size_t n)
+{
+    struct run r = make_run(s, row, n);
+    launch_run(&r);
+    check_q(&r);
+    check_pool(&r, 1);
+    check_pool(&r, 2);
+    /* the more allocations there are, the slower is the simulator */
+    assert_int_equal(device_teardown(NULL), 0);
+    assert_int_equal(device_setup(NULL), 0);
+}
+
+static const struct drow some_rows[] = {
+    { .pos = 0, .seq = 0 },      { .pos = 1, .seq = 0 },   { .pos = 63, .seq = 1 },
+    { .pos = 64, .seq = 1 },     { .pos = 130, .seq = 1 }, { .pos = 4095, .seq = 0 },
+    { .pos = 131071, .seq = 1 },
+};
+enum { N_ROWS = sizeof some_rows / sizeof some_rows[0] };
+
+static void test_every_flag(void **state)
+{
+    (void)state;
+    for (unsigned flags = 0; flags < 128; flags++) {
+        const struct shape s = { .head_dim = 64,
+                                 .n_heads = 3,
+                                 .n_kv = 1,
+                                 .n_rot = flags & 1 ? 64 : 24,
+                                 .neox = flags & 2,
+                                 .bias = flags >> 2 & 7,
+                                 .norms = flags >> 5,
+                                 .factor = flags % 3 ? 1.0f : 1.19f };
+        check(s, some_rows + flags % 5, 3);
+    }
+}
+
+static void test_every_size(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = { 8, 40, 64, 72, 80, 96, 128, 192, 256 };
+    for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
+        for (uint32_t neox = 0; neox < 2; neox++) {
+            const uint32_t n_rot[] = { dims[i], dims[i] - 2, 2, 0 };
+            const struct shape s = { .head_dim = dims[i],
+                                     .n_heads = ((uint32_t)i % 2 + 1) * (2 + (uint32_t)i / 2),
+                                     .n_kv = (uint32_t)i % 2 + 1,
+                                     .n_rot = n_rot[(i + 2 * neox) % 4],
+                                     .neox = neox,
+                                     .bias = 7,
+                                     .norms = 3,
+                                     .factor = 1.0f };
+            check(s, some_rows, N_ROWS);
+            const struct shape plain = { .head_dim = dims[i],
+                                         .n_heads = 1,
+                                         .n_kv = 1,
+                                         .n_rot = dims[i],
+                                         .neox = neox,
+                                         .factor = 1.0f };
+            check(plain, some_rows, N_ROWS);
+        }
+    }
+}
+
+/* Pairs (1, 0) become cosine and sine. As the nearest float an angle is off by pi / 2^25, and
+ * sincospif by one in the last place of numbers up to 1. */
+static void test_angles(void **state)
+{
+    (void)state;
+    static const struct drow row[] = {
+        { .pos = 131071 }, { .pos = 99991 }, { .pos = 7, .seq = 1 }, { .pos = 1048573, .seq = 1 }
+    };
+    const struct shape s = { .head_dim = 128, .n_heads = 1, .n_kv = 1, .n_rot = 128, .factor = 1 };
+    struct run r = make_run(s, row, 4);
+    for (size_t i = 0; i < 4 * 128; i++) {
+        r.in[0][i] = i % 2 == 0;
+    }
+    device_fill(r.job.q, r.in[0], 4 * 128 * sizeof(float));
+    launch_run(&r);
+    const float *q = device_get(r.job.q, 4 * 128 * sizeof *q);
+    double worst = 0.0;
+    for (size_t i = 0; i < 4 * 128; i += 2) {
+        const double angle = acos(-1.0) * fmod(row[i / 128].pos * r.turns[i % 128 / 2], 2.0);
+        worst = fmax(worst, fabs((double)q[i] - cos(angle)));
+        worst = fmax(worst, fabs((double)q[i + 1] - sin(angle)));
+    }
+    if (!(worst <= 3.1416 * 0x1p-25 + 0x1p-23)) {
+        fail_msg("sine or cosine off by %g", worst);
+    }
+}
+
+/* Places in the pool that 32 bits cannot number, neither in bytes nor in elements. */
+static void test_beyond_32_bits(void **state)
+{
+    (void)state;
+    const struct shape s = { .head_dim = 128,
+                             .n_heads = 8,
+                             .n_kv = 8,
+                             .n_rot = 128,
+                             .neox = true,
+                             .factor = 1.0f,
+                             .far = ((size_t)1 << 32) / (8 * 128 * PAGE) + 77 };
+    check(s, some_rows, 5);
+}
+
+static void test_arguments(void **state)
+{
+    (void)state;
+    const struct dstep step = { .page_stride = 1 };
+    struct heads job = { .n_rot = 64, .kv = { .n_heads = 2, .n_kv_heads = 1, .head_dim = 64 } };
+    assert_int_equal(kernel_heads(&job, &step, 0, device_queue()), cudaSuccess);
+    job.n_rot = 66;
+    assert_int_equal(kernel_heads(&job, &step, 1, device_queue()), cudaErrorInvalidValue);
+    job.n_rot = 63;
+    assert_int_equal(kernel_heads(&job, &step, 1, device_queue()), cudaErrorInvalidValue);
+    job.n_rot = 0;
+    job.kv.head_dim = 264;
+    assert_int_equal(kernel_heads(&job, &step, 1, device_queue()), cudaErrorInvalidValue);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
+        TEST(test_every_flag),     TEST(test_every_size), TEST(test_angles),
+        TEST(test_beyond_32_bits), TEST(test_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,351 @@
+/* Whole forward passes of the CUDA backend, on tiny models: every architecture with the types that
+ * common files hold, and the variants of attention and RoPE. A text is run token by token (the
+ * captured graph), in chunks of 7 (mat-vec kernels), in one step (tensor cores and attention in
+ * tiles), and deterministically in all three ways, which must give the same bits. Pages are
+ * scattered; what no step has written is NaN on the simulator.
+ *
+ * Bounds, as NMSE of each row's logits:
+ *   mat-vec kernels against the CPU backend, float weights: both sides compute in float; K and V
+ * are rounded to half, now and then the other way, 3e-8 for each (see tests/test_forward.c):
+ *     FLOAT_BOUND.
+ *   the same with quantised weights: activations are rounded to 8 bits on both sides, and as in
+ *     tests/test_forward.c one that rounds the other way leaves the noise of the codes:
+ * NOISE_BOUND. tensor cores against tests/support/reference.c with exact activations: weights,
+ * activations, queries, attention weights and K and V are rounded to half. 2^-22 / 12 = 2e-8 for
+ * each rounding, about ten on the way to a logit, the worst of many rows ten times the mean:
+ *     HALF_BOUND. The head is a mat-vec kernel here too: with quantised weights its activations are
+ *     rounded to 8 bits, (3/127)^2/12 = 5e-5, twice that in the worst row: HEAD_BOUND. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "quant.h"
+#include "support/models.h"
+#include "support/reference.h"
+#include "support/rig.h"
+#include "synth/synth.h"
+
+#define FLOAT_BOUND 1e-6
+#define HALF_BOUND 1e-5
+#define HEAD_BOUND 1e-4
+#define NOISE_BOUND 4e-4
+
+enum { BATCH = 150, N_TEXTS = 2 };
+
+struct text {
+    size_t n, n_ctx, n_vocab;
+    int32_t *tokens; /* [N_TEXTS, n] */
+};
+
+typedef weft_status opener(const struct model *, const struct backend_params *, struct backend **,
+                           weft_error *);
+
+static void check(weft_status status, const weft_error *err)
+{
+    if (status != WEFT_OK) {
+        fail_msg("%s", err->message);
+    }
+}
+
+/* Rows [first, first + n) of each text as one step, all with logits. */
+static void run_step(struct backend *b, size_t n_layers, const struct text *t, size_t first,
+                     size_t n, float *logits)
+{
+    weft_error err;
+    size_t n_pages = (t->n_ctx + KV_PAGE - 1) / KV_PAGE;
+    uint32_t pages[N_TEXTS][16];
+    struct step_seq seqs[N_TEXTS];
+    int32_t tokens[BATCH];
+    uint32_t out_rows[BATCH];
+    struct step step = { .n_rows = N_TEXTS * n,
+                         .tokens = tokens,
+                         .n_seqs = N_TEXTS,
+                         .seqs = seqs,
+                         .n_out = N_TEXTS * n,
+                         .out_rows = out_rows };
+    assert_true(n_pages <= 16 && step.n_rows <= BATCH);
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        for (size_t p = 0; p < n_pages; p++) {
+            pages[i][p] = (uint32_t)(N_TEXTS * n_pages - 1 - (p * N_TEXTS + i));
+        }
+        seqs[i] = (struct step_seq){ .pages = pages[i], .pos = first, .row = i * n, .n_rows = n };
+        memcpy(tokens + i * n, t->tokens + i * t->n + first, n * sizeof *tokens);
+    }
+    for (uint32_t i = 0; i < step.n_rows; i++) {
+        out_rows[i] = i;
+    }
+    check(forward(b, n_layers, &step, &err), &err);
+    for (size_t i = 0; i < step.n_rows; i++) {
+        size_t row = i / n * t->n + first + i % n;
+        check(b->ops->read_logits(b, i, logits + row * t->n_vocab, &err), &err);
+    }
+}
+
+/* Logits [N_TEXTS, n, n_vocab] of the texts, computed `chunk` tokens at a time. */
+static float *run(opener *open, const struct model *m, const struct text *t, size_t chunk,
+                  bool deterministic)
+{
+    weft_error err;
+    struct backend *b;
+    size_t n_pages = N_TEXTS * ((t->n_ctx + KV_PAGE - 1) / KV_PAGE);
+    const struct log log = { 0 };
+    const struct backend_params bp = { .n_ctx = t->n_ctx,
+                                       .n_pages = n_pages,
+                                       .n_batch = BATCH,
+                                       .n_out = BATCH,
+                                       .n_threads = 1,
+                                       .deterministic = deterministic,
+                                       .log = &log };
+    float *logits = calloc(N_TEXTS * t->n * t->n_vocab, sizeof *logits);
+    check(open(m, &bp, &b, &err), &err);
+    for (size_t done = 0, n; done < t->n; done += n) {
+        n = t->n - done < chunk ? t->n - done : chunk;
+        run_step(b, m->config.n_layers, t, done, n, logits);
+    }
+    b->ops->close(b);
+    return logits;
+}
+
+static double nmse(const float *got, const float *want, size_t n)
+{
+    double error = 0.0, power = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)got[i] - (double)want[i];
+        error += d * d;
+        power += (double)want[i] * (double)want[i];
+    }
+    return error / power;
+}
+
+static void compare(const struct text *t, const float *got, const float *want, double bound,
+                    const char *what, const char *how)
+{
+    for (size_t i = 0; i < N_TEXTS * t->n; i++) {
+        double e = nmse(got + i * t->n_vocab, want + i * t->n_vocab, t->n_vocab);
+        if (!(e <= bound)) {
+            fail_msg("%s, %s: row %zu of text %zu has NMSE %.2e, expected at most %.0e", what, how,
+                     i % t->n, i / t->n, e, bound);
+        }
+    }
+}
+
+static void compare_bits(const struct text *t, const float *got, const float *want,
+                         const char *what, const char *how)
+{
+    for (size_t i = 0; i < N_TEXTS * t->n; i++) {
+        if (memcmp(got + i * t->n_vocab, want + i * t->n_vocab, t->n_vocab * sizeof *got) != 0) {
+            fail_msg("%s, %s: row %zu of text %zu differs", what, how, i % t->n, i / t->n);
+        }
+    }
+}
+
+static void compare_exactly(const struct text *t, const float *got, const char *path, double bound,
+                            const char *what)
+{
+    const struct reference_options options = { .n_ctx = t->n_ctx };
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        size_t n_vocab;
+        double *want = reference_logits(path, &options, t->tokens + i * t->n, t->n, &n_vocab);
+        assert_non_null(want);
+        for (size_t r = 0; r < t->n; r++) {
+            const float *row = got + (i * t->n + r) * n_vocab;
+            double e = reference_nmse(row, want + r * n_vocab, n_vocab);
+            if (!(e <= bound)) {
+                fail_msg(
+                    "%s, in one step: row %zu of text %zu has NMSE %.2e, expected at most %.0e",
+                    what, r, i, e, bound);
+            }
+        }
+        free(want);
+    }
+}
+
+/* n tokens a text. every_way: token by token and deterministically in one step as well. */
+static void check_ways(const struct synth_spec *spec, size_t n, size_t n_ctx, bool every_way,
+                       const char *what)
+{
+    weft_error err;
+    struct model *m;
+    const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    const char *path = model_file_of(spec);
+    check(model_open(path, &params, &m, &err), &err);
+    struct text t = { .n = n, .n_ctx = n_ctx > 0 ? n_ctx : n, .n_vocab = m->config.n_vocab };
+    uint64_t state = 7;
+    t.tokens = calloc(N_TEXTS * n, sizeof *t.tokens);
+    for (size_t i = 0; i < N_TEXTS * n; i++) {
+        t.tokens[i] = (int32_t)rig_random(&state, (uint32_t)t.n_vocab);
+    }
+    bool floats = quant_find_name(spec->type_mix)->block == 1;
+    size_t most = n < BATCH / N_TEXTS ? n : BATCH / N_TEXTS;
+    float *whole = run(cuda_backend_open, m, &t, most, false);
+    compare_exactly(&t, whole, path, floats ? HALF_BOUND : HEAD_BOUND, what);
+    float *cpu = run(cpu_backend_open, m, &t, most, false);
+    float *exact = run(cuda_backend_open, m, &t, 7, true);
+    compare(&t, exact, cpu, floats ? FLOAT_BOUND : NOISE_BOUND, what, "in chunks");
+    if (every_way) {
+        float *one = run(cuda_backend_open, m, &t, 1, false);
+        float *all = run(cuda_backend_open, m, &t, n, true);
+        compare_bits(&t, one, exact, what, "token by token");
+        compare_bits(&t, all, exact, what, "deterministic, in one step");
+        free(one);
+        free(all);
+    }
+    free(cpu);
+    free(whole);
+    free(exact);
+    free(t.tokens);
+    model_close(m);
+    remove(path);
+}
+
+static void check_spec(const struct synth_spec *spec, size_t n, size_t n_ctx, const char *what)
+{
+    check_ways(spec, n, n_ctx, n <= 20, what);
+}
+
+/* Under a sanitizer, and in orders of threads other than the first, only a quarter of the types,
+ * and no text past a page. */
+static bool quick(void)
+{
+    const char *how = getenv("WEFT_TEST_QUICK");
+    return how != NULL && *how != '\0';
+}
+
+static struct synth_spec spec_of(const char *preset)
+{
+    struct synth_spec s;
+    assert_true(synth_preset(preset, &s));
+    s.n_vocab = 512;
+    return s;
+}
+
+static void test_types(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "f16", "q8_0", "q4_0", "q5_0", "q4_k", "q6_k" };
+    static const struct {
+        const char *preset;
+        size_t n_heads, n_kv_heads, head_dim;
+    } shapes[] = { { "tiny-qwen2", 7, 1, 64 },
+                   { "tiny-qwen3", 4, 2, 80 },
+                   { "tiny-phi3", 2, 2, 96 },
+                   { "tiny-llama", 4, 2, 128 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        for (size_t j = 0; j < sizeof types / sizeof types[0]; j++) {
+            if (quick() && (i + j) % 4 != 0) {
+                continue;
+            }
+            struct synth_spec s = spec_of(shapes[i].preset);
+            bool wide = quant_find_name(types[j])->block == 256;
+            char what[64];
+            s.dim = wide ? 256 : 160;
+            s.n_ff = wide ? 256 : 224;
+            s.n_heads = shapes[i].n_heads;
+            s.n_kv_heads = shapes[i].n_kv_heads;
+            s.head_dim = shapes[i].head_dim;
+            if (wide) { /* rows of attn_output are multiples of 256 */
+                s.n_heads = 4, s.n_kv_heads = 2, s.head_dim = 64;
+            }
+            s.type_mix = types[j];
+            snprintf(what, sizeof what, "%s %s", s.arch, s.type_mix);
+            check_ways(&s, 17, 0, (i + j) % 4 == 0, what);
+        }
+    }
+}
+
+/* The other types, on one architecture. */
+static void test_rare_types(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "f32",  "bf16", "q4_1",   "q5_1",  "q2_k",
+                                         "q3_k", "q5_k", "iq4_nl", "iq4_xs" };
+    for (size_t j = 0; j < sizeof types / sizeof types[0]; j += quick() ? 4 : 1) {
+        struct synth_spec s = spec_of("tiny-llama");
+        s.dim = s.n_ff = 256;
+        s.n_heads = 4, s.n_kv_heads = 2, s.head_dim = 64;
+        s.type_mix = types[j];
+        check_ways(&s, 17, 0, false, types[j]);
+    }
+}
+
+/* Past a page, in several steps of many rows. */
+static void test_context(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2", "tiny-phi3" };
+    for (size_t i = 0; i < 2 && !quick(); i++) {
+        struct synth_spec s = spec_of(presets[i]);
+        s.type_mix = i == 0 ? "q8_0" : "f16";
+        check_spec(&s, 135, 1024, presets[i]);
+    }
+}
+
+static void test_variants(void **state)
+{
+    (void)state;
+    struct synth_spec s = spec_of("tiny-phi3");
+    s.sliding_window = 5;
+    check_spec(&s, 20, 0, "window of 5");
+    s = spec_of("tiny-phi3");
+    s.sliding_window = 70;
+    if (!quick()) {
+        check_spec(&s, 135, 0, "window of 70");
+    }
+    s = spec_of("tiny-qwen2");
+    s.head_dim = 32, s.n_rot = 24;
+    check_spec(&s, 20, 0, "24 of 32 dimensions rotated");
+    s = spec_of("tiny-phi3");
+    s.rope_long_short = true;
+    s.rope_scaling_type = "longrope";
+    s.rope_scaling_factor = 1.0f;
+    s.n_ctx = 512, s.n_ctx_orig = 128, s.attn_factor = 1.19f;
+    check_spec(&s, 20, 512, "long factors");
+    s = spec_of("tiny-llama");
+    s.tied = !s.tied;
+    s.n_heads = 3, s.n_kv_heads = 3, s.head_dim = 40;
+    s.dim = 72, s.n_ff = 100;
+    check_spec(&s, 20, 0, "rows of no round size, heads of 40");
+    s = spec_of("tiny-llama");
+    s.n_heads = 12, s.n_kv_heads = 1, s.head_dim = 16;
+    check_spec(&s, 20, 0, "12 heads on one");
+}
+
+/* Shapes that kernels do not run are refused by name. */
+static void test_refused(void **state)
+{
+    (void)state;
+    weft_error err;
+    struct model *m;
+    struct backend *b = NULL;
+    const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    const struct log log = { 0 };
+    struct synth_spec s = spec_of("tiny-llama");
+    s.head_dim = 18;
+    s.rope_freqs = false;
+    const char *path = model_file_of(&s);
+    check(model_open(path, &params, &m, &err), &err);
+    const struct backend_params bp = {
+        .n_ctx = 64, .n_pages = 1, .n_batch = 8, .n_out = 8, .log = &log
+    };
+    assert_int_equal(cuda_backend_open(m, &bp, &b, &err), WEFT_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "heads of 18 values"));
+    assert_null(b);
+    model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_types),   cmocka_unit_test(test_rare_types),
+        cmocka_unit_test(test_context), cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,276 @@
+/* kernel_norm, kernel_swiglu, kernel_convert and kernel_add against the CPU's quantisation (bits),
+ * its rounding to half (bits), and double arithmetic. */
+#include "cuda/acts_rig.h"
+
+enum { ALL_FORMS = ACT_Q8 | ACT_F32 | ACT_F16 };
+
+static const size_t widths[] = { 1,   4,   31,   32,   33,   127,  128, 132,
+                                 255, 896, 1023, 1024, 1028, 2080, 5000 };
+enum { N_WIDTHS = sizeof widths / sizeof widths[0], N_ROWS = 5 };
+
+/* The power of two that brings the largest magnitude of a row to at most 32768. */
+static float want_half_scale(const float *x, size_t n)
+{
+    double top = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return 1.0f;
+        }
+        top = fmax(top, fabs((double)x[i]));
+    }
+    double scale = 1;
+    while (top / scale > 32768) {
+        scale *= 2;
+    }
+    return (float)scale;
+}
+
+static bool same_half(f16_bits h, float want)
+{
+    return isnan(want) ? (h & 0x7fff) > 0x7c00 : h == f32_to_f16(want);
+}
+
+/* Forms Q8 and F16 of n rows have to be those of form F32; returns that, [n, stride]. */
+static const float *expect_forms(const struct dacts *a, size_t n)
+{
+    const struct host_acts h = acts_get(a, n);
+    size_t wrong = 0;
+    for (size_t r = 0; r < n; r++) {
+        const float *x = h.x + r * h.stride, scale = want_half_scale(x, h.n_cols);
+        assert_true(h.half_scale[r] == scale);
+        for (size_t i = 0; i < h.stride; i++) {
+            wrong += !same_half(h.half[r * h.stride + i], x[i] / scale);
+            /* the norm of a row with a NaN is NaN throughout */
+            wrong += i >= h.n_cols && !same_float(x[i], 0.0f) && !isnan(x[0]);
+        }
+    }
+    assert_int_equal(wrong, 0);
+    assert_int_equal(wrong_blocks(&h, n, h.x), 0);
+    return h.x;
+}
+
+/* What runs a kernel into the forms of `out`. */
+typedef void produce_fn(const void *job, size_t n, const struct dacts *out);
+
+/* Runs it into all forms, checks them against each other and each form alone against its part of
+ * all; returns F32. */
+static const float *produce(produce_fn *run, const void *job, size_t n, size_t n_cols)
+{
+    struct dacts all = device_acts(n, n_cols, ALL_FORMS);
+    run(job, n, &all);
+    const float *x = expect_forms(&all, n);
+    const struct host_acts want = acts_get(&all, n);
+    for (uint32_t form = ACT_Q8; form <= ACT_F16; form *= 2) {
+        struct dacts one = device_acts(n, n_cols, form);
+        run(job, n, &one);
+        const struct host_acts h = acts_get(&one, n);
+        const size_t cells = n * h.stride;
+        if (form == ACT_Q8) {
+            assert_memory_equal(h.q, want.q, cells);
+            assert_memory_equal(h.block, want.block, cells / 32 * sizeof *h.block);
+        } else if (form == ACT_F32) {
+            assert_memory_equal(h.x, want.x, cells * sizeof *h.x);
+        } else {
+            assert_memory_equal(h.half, want.half, cells * sizeof *h.half);
+            assert_memory_equal(h.half_scale, want.half_scale, n * sizeof *h.half_scale);
+        }
+    }
+    return x;
+}
+
+static void run_norm(const void *job, size_t n, const struct dacts *out)
+{
+    CU(kernel_norm(job, n, out, device_queue()));
+}
+
+static void norm(void **state)
+{
+    (void)state;
+    static const float sizes[N_ROWS] = { 1.0f, 1e-4f, 3e4f, 1e-20f, 100.0f };
+    static const uint32_t pick[N_ROWS - 1] = { 3, 0, 4, 0 };
+    const struct dptr rows = device_put(pick, sizeof pick);
+    for (size_t k = 0; k < N_WIDTHS; k++) {
+        const size_t dim = widths[k];
+        float *x = random_floats(k, N_ROWS * dim), *w = random_floats(k + 100, dim);
+        for (size_t i = 0; i < N_ROWS * dim; i++) {
+            x[i] *= sizes[i / dim];
+        }
+        struct norm job = { .x = device_put(x, N_ROWS * dim * sizeof *x),
+                            .weight = device_put(w, dim * sizeof *w),
+                            .dim = (uint32_t)dim,
+                            .eps = 1e-5f };
+        const float *got = produce(run_norm, &job, N_ROWS, dim);
+        const size_t stride = up32(dim);
+        for (size_t r = 0; r < N_ROWS; r++) {
+            double squares = 0;
+            for (size_t i = 0; i < dim; i++) {
+                squares += (double)x[r * dim + i] * (double)x[r * dim + i];
+            }
+            const double scale = 1 / sqrt(squares / (double)dim + (double)job.eps);
+            /* a sum of squares rounds dim / 256 times in each thread, then 5 + 8 times; the root
+             * halves that; 6 more roundings */
+            const double u = ((double)dim / 256 + 13) / 2 + 6;
+            for (size_t i = 0; i < dim; i++) {
+                const double want = (double)x[r * dim + i] * scale * (double)w[i];
+                assert_true(fabs((double)got[r * stride + i] - want) <= u * 0x1p-24 * fabs(want));
+            }
+        }
+        job.rows = rows;
+        const float *picked = produce(run_norm, &job, N_ROWS - 1, dim);
+        for (size_t r = 0; r < N_ROWS - 1; r++) {
+            assert_memory_equal(picked + r * stride, got + pick[r] * stride,
+                                stride * sizeof *picked);
+        }
+    }
+}
+
+struct gate_up {
+    struct dptr gate, up;
+};
+static void run_swiglu(const void *job, size_t n, const struct dacts *out)
+{
+    const struct gate_up *g = job;
+    CU(kernel_swiglu(g->gate, g->up, n, out, device_queue()));
+}
+
+static void swiglu(void **state)
+{
+    (void)state;
+    static const float sizes[N_ROWS] = { 1.0f, 100.0f, 1000.0f, 1e-3f, 20.0f };
+    for (size_t k = 0; k < N_WIDTHS; k++) {
+        const size_t n_cols = widths[k], n = N_ROWS * n_cols, stride = up32(n_cols);
+        float *gate = random_floats(k, n), *up = random_floats(k + 100, n);
+        for (size_t i = 0; i < n; i++) {
+            gate[i] *= sizes[i / n_cols];
+            up[i] *= sizes[N_ROWS - 1 - i / n_cols];
+        }
+        const struct gate_up job = { device_put(gate, n * sizeof *gate),
+                                     device_put(up, n * sizeof *up) };
+        const float *got = produce(run_swiglu, &job, N_ROWS, n_cols);
+        for (size_t i = 0; i < n; i++) {
+            const double g = (double)gate[i], want = g / (1 + exp(-g)) * (double)up[i];
+            /* expf is within 2 ulp, four operations within half each; a subnormal e^-|gate| is off
+             * by a step of its own, times gate and up */
+            const double step = 0x1p-149 * (fabs(g) + 1) * (fabs((double)up[i]) + 1);
+            const double tolerance = 4 * 0x1p-23 * fabs(want) + step;
+            assert_true(fabs((double)got[i / n_cols * stride + i % n_cols] - want) <= tolerance);
+        }
+    }
+}
+
+static void run_convert(const void *job, size_t n, const struct dacts *out)
+{
+    CU(kernel_convert(*(const struct dptr *)job, n, out, device_queue()));
+}
+
+/* Rows that are hard to quantise or to halve. */
+static void fill_special(float *row, size_t n, size_t kind)
+{
+    static const float one[] = { 0.0f,      -0.0f,    1e-36f,   9e-36f,   1e-35f,    2e-35f,
+                                 1e-45f,    32767.0f, 32768.0f, 32769.0f, 65504.0f,  65520.0f,
+                                 -65536.0f, 1e30f,    3.4e38f,  INFINITY, -INFINITY, NAN };
+    enum { N_ONE = sizeof one / sizeof one[0] };
+    for (size_t i = 0; i < n && kind < N_ONE; i++) {
+        row[i] *= 1e-3f * fabsf(isfinite(one[kind]) ? one[kind] : 1.0f);
+    }
+    if (kind < N_ONE) {
+        row[n * 3 / 4] = one[kind];
+    } else if (kind == N_ONE) { /* ties: d = 1, and codes half way between two integers */
+        for (size_t i = 0; i < n; i++) {
+            row[i] = i % 32 == 0 ? 127.0f : (float)(i % 32) * 4.0f - 63.5f;
+        }
+    } else { /* equal magnitudes */
+        for (size_t i = 0; i < n; i++) {
+            row[i] = i % 3 == 0 ? -2.5f : 2.5f;
+        }
+    }
+}
+
+static void convert(void **state)
+{
+    (void)state;
+    enum { N_KINDS = 20 };
+    for (size_t k = 0; k < N_WIDTHS; k++) {
+        const size_t n_cols = widths[k], stride = up32(n_cols);
+        float *x = random_floats(k, N_KINDS * n_cols);
+        for (size_t r = 0; r < N_KINDS; r++) {
+            fill_special(x + r * n_cols, n_cols, r);
+        }
+        const struct dptr d = device_put(x, N_KINDS * n_cols * sizeof *x);
+        const float *got = produce(run_convert, &d, N_KINDS, n_cols);
+        for (size_t i = 0; i < N_KINDS * n_cols; i++) {
+            assert_true(same_float(got[i / n_cols * stride + i % n_cols], x[i]));
+        }
+    }
+}
+
+/* A NaN or Inf stays to be seen behind a norm and a SwiGLU, in every form. */
+static void broken(void **state)
+{
+    (void)state;
+    enum { DIM = 300, ROWS = 3 };
+    static const float bad[ROWS] = { NAN, INFINITY, -INFINITY };
+    float *x = random_floats(1, ROWS * DIM), *w = random_floats(2, ROWS * DIM);
+    for (size_t r = 0; r < ROWS; r++) {
+        x[r * DIM + 77] = bad[r];
+    }
+    const struct dptr dx = device_put(x, ROWS * DIM * sizeof *x),
+                      dw = device_put(w, ROWS * DIM * sizeof *w);
+    const struct norm job = { .x = dx, .weight = dw, .dim = DIM, .eps = 1e-5f };
+    const struct gate_up up = { dw, dx };
+    for (int k = 0; k < 2; k++) {
+        struct dacts out = device_acts(ROWS, DIM, ALL_FORMS);
+        (k == 0 ? run_norm : run_swiglu)(k == 0 ? (const void *)&job : &up, ROWS, &out);
+        expect_forms(&out, ROWS);
+        const struct host_acts h = acts_get(&out, ROWS);
+        for (size_t r = 0; r < ROWS; r++) {
+            assert_true(isnan(h.block[r * (h.stride / 32) + 77 / 32].d));
+            assert_true(!isfinite(h.x[r * h.stride + 77]));
+            assert_true((h.half[r * h.stride + 77] & 0x7c00) == 0x7c00);
+        }
+    }
+}
+
+static void add(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_WIDTHS; k++) {
+        const size_t dim = widths[k], n = N_ROWS * dim;
+        const float *x = random_floats(k, n), *y = random_floats(k + 50, n);
+        static const float scale[N_ROWS] = { 1.0f, 4.0f, 0.25f, 0.0f, 3.1f };
+        const struct dptr dy = device_put(y, n * sizeof *y);
+        for (int scaled = 0; scaled < 2; scaled++) {
+            const struct dptr dx = device_put(x, n * sizeof *x);
+            const struct dptr ds = scaled ? device_put(scale, sizeof scale) : (struct dptr){ 0 };
+            CU(kernel_add(dx, dy, ds, N_ROWS, dim, device_queue()));
+            const float *got = device_get(dx, n * sizeof *got);
+            for (size_t i = 0; i < n; i++) {
+                assert_true(got[i] == fmaf(scaled ? scale[i / dim] : 1.0f, y[i], x[i]));
+            }
+        }
+    }
+}
+
+/* Nothing to do is no error, and touches nothing. */
+static void no_rows(void **state)
+{
+    (void)state;
+    const struct dacts none = { .n_cols = 64, .stride = 64, .forms = ALL_FORMS };
+    const struct norm job = { .dim = 64 };
+    const struct dptr null = { 0 };
+    CU(kernel_norm(&job, 0, &none, device_queue()));
+    CU(kernel_swiglu(null, null, 0, &none, device_queue()));
+    CU(kernel_convert(null, 0, &none, device_queue()));
+    CU(kernel_add(null, null, null, 0, 64, device_queue()));
+    CU(kernel_add(null, null, null, 1, 0, device_queue()));
+    CU(cudaStreamSynchronize(device_queue()->stream));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(norm), TEST(swiglu), TEST(convert), TEST(broken), TEST(add), TEST(no_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
