@@ -82,16 +82,16 @@ struct DotGroup {
     }
 };
 
-// The products of a piece of each row of weights with row r of the activations.
-template <uint32_t TYPE>
-__device__ __forceinline__ void dot_pieces(const Piece (&p)[DOT_UNITS], const DotInput &in, int r,
-                                           float (&sum)[DOT_UNITS])
+// The products of a piece of each of N rows of weights with row r of the activations.
+template <uint32_t TYPE, int N>
+__device__ __forceinline__ void dot_pieces(const Piece (&p)[N], const DotInput &in, int r,
+                                           float *sum)
 {
     constexpr int ZERO = Codes<TYPE>::ZERO;
     if constexpr (JOINS_GROUPS<TYPE>) {
         const DotGroup a(in, r, p[0].col[0]), b(in, r, p[0].col[1]);
 #pragma unroll
-        for (int u = 0; u < DOT_UNITS; u++) {
+        for (int u = 0; u < N; u++) {
             const int dot = dot16(p[u].code[0], a.q, -ZERO * (a.sum + b.sum));
             sum[u] = dot_add<TYPE>(p[u].scale[0], dot16(p[u].code[1], b.q, dot), p[u].add[0],
                                    a.sum + b.sum, a.d, sum[u]);
@@ -101,9 +101,31 @@ __device__ __forceinline__ void dot_pieces(const Piece (&p)[DOT_UNITS], const Do
         for (int g = 0; g < 2; g++) {
             const DotGroup a(in, r, p[0].col[g]);
 #pragma unroll
-            for (int u = 0; u < DOT_UNITS; u++) {
+            for (int u = 0; u < N; u++) {
                 const int dot = dot16(p[u].code[g], a.q, -ZERO * a.sum);
                 sum[u] = dot_add<TYPE>(p[u].scale[g], dot, p[u].add[g], a.sum, a.d, sum[u]);
+            }
+        }
+    }
+}
+
+// Units [FIRST, FIRST + N) of the task.
+template <uint32_t TYPE, int ROWS, int FIRST, int N>
+__device__ __forceinline__ void dot_units(const DotTask &task, const DotInput &in,
+                                          float (&sum)[ROWS][DOT_UNITS])
+{
+    const int n_pieces = (int)(task.m.n_cols / 32);
+#pragma unroll 1
+    for (int i = task.part * WARP + threadIdx.x % WARP; i < n_pieces; i += WARP * task.split) {
+        Piece p[N];
+#pragma unroll
+        for (int u = 0; u < N; u++) {
+            p[u] = Codes<TYPE>::load(task.m, task.row(FIRST + u), i);
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            if (ROWS == 1 || r < in.n) {
+                dot_pieces<TYPE, N>(p, in, r, &sum[r][FIRST]);
             }
         }
     }
@@ -113,20 +135,12 @@ template <uint32_t TYPE, int ROWS>
 __device__ __forceinline__ void dot_quantised(const DotTask &task, const DotInput &in,
                                               float (&sum)[ROWS][DOT_UNITS])
 {
-    const int n_pieces = (int)(task.m.n_cols / 32);
-#pragma unroll 1
-    for (int i = task.part * WARP + threadIdx.x % WARP; i < n_pieces; i += WARP * task.split) {
-        Piece p[DOT_UNITS];
-#pragma unroll
-        for (int u = 0; u < DOT_UNITS; u++) {
-            p[u] = Codes<TYPE>::load(task.m, task.row(u), i);
-        }
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            if (ROWS == 1 || r < in.n) {
-                dot_pieces<TYPE>(p, in, r, sum[r]);
-            }
-        }
+    if constexpr (ROWS == 8 && !JOINS_GROUPS<TYPE>) {
+        // the sums of eight rows leave no registers for four pieces with two scales each
+        dot_units<TYPE, ROWS, 0, DOT_UNITS / 2>(task, in, sum);
+        dot_units<TYPE, ROWS, DOT_UNITS / 2, DOT_UNITS / 2>(task, in, sum);
+    } else {
+        dot_units<TYPE, ROWS, 0, DOT_UNITS>(task, in, sum);
     }
 }
 

@@ -7,8 +7,8 @@
 //   silu(gate) * up, is quantised for ffn_down at once.
 //
 // Bytes: the weights are read once for each pass of up to MATVEC_ROWS rows; all else is small. At
-// the 4.3 TB/s of an H200 an SM needs some 30 KB of them on their way at any time: it has 24 warps
-// (16 for more than one row) of 4 rows x 512 bytes and their scales, 48 KB (32 KB) and more.
+// the 4.3 TB/s of an H200 an SM needs some 30 KB of them on their way at any time: it has 16 warps
+// of 4 rows x 512 bytes and their scales, 32 KB and more.
 //
 // Blocks of 256 threads, no more than run at once, loop over tiles. A tile has 8 tasks, one for
 // each warp: four rows of weights and, where rows are few and long, a part of the columns. Warps
@@ -16,8 +16,7 @@
 // computes rows 4 w .. 4 w + 3 of both, so the block gets 32 values of h, which is what one scale
 // is for. Before the block waits for the kernel before, it asks for the weights of its first tile.
 //
-// One row's blocks of an SM are bounded to 80 registers. Of the 15 types' loops over the columns
-// the widest (Q3_K, Q5_K, Q6_K) reload a few loop constants from the stack. Test:
+// Two blocks of an SM leave 128 registers, which none of the 15 types' loops exceeds. Test:
 // tests/cuda/test_matvec.c.
 #include "dot.cuh"
 #include "rows.cuh"
@@ -173,10 +172,10 @@ __device__ __forceinline__ void store(const struct matvec &job, uint32_t w, size
 }
 
 // Blocks of an SM at once: what the registers are bounded for.
-template <int ROWS> constexpr int RESIDENT = ROWS == 1 ? 3 : 2;
+constexpr int RESIDENT = 2;
 
 template <int ROWS>
-__global__ void __launch_bounds__(ROW_THREADS, RESIDENT<ROWS>)
+__global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     matvec_rows(const __grid_constant__ struct matvec job, const __grid_constant__ struct plan plan)
 {
     // both twice, so that a tile need not wait for what is read of the one before
@@ -306,7 +305,7 @@ static cudaError_t launch_pass(const struct matvec *job, const struct plan &plan
     }
     // As many blocks as run at once, or fewer so that all have the same number of tiles.
     const size_t by_shared = on->shared_bytes / (shared + SHARED_KEPT);
-    const size_t slots = on->n_sms * max(min((size_t)RESIDENT<ROWS>, by_shared), (size_t)1);
+    const size_t slots = on->n_sms * max(min((size_t)RESIDENT, by_shared), (size_t)1);
     const size_t rounds = up_div(plan.n_tiles, slots);
     return launch(matvec_rows<ROWS>,
                   { .grid = (unsigned)up_div(plan.n_tiles, rounds),

@@ -54,7 +54,9 @@ cuda-coverage:
 .PHONY: cuda-coverage-run
 cuda-coverage-run: $(SIM_TESTS)
 	@find $(BUILD) -name '*.gcda' -delete
-	@for t in $(filter %/test_%,$(SIM_TESTS)); do WEFT_TEST_QUICK=1 $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
+	@for t in $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%); do \
+	    case $$t in *model) quick=1 ;; *) quick= ;; esac; \
+	    WEFT_TEST_QUICK=$$quick $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
 
 test-gpu: $(GPU_TESTS)
 	@for t in $(GPU_TESTS); do $$t || exit 1; done

@@ -68,7 +68,7 @@ static void test_tiles_of_every_head_size(void **state)
     static const uint32_t dims[] = { 64, 80, 96, 128 }, groups[] = { 1, 2, 7 };
     for (uint32_t i = 0; i < 24; i++) {
         const struct shape s = { dims[i % 4], i / 4 % 2 + 1, groups[i / 8], i / 4 % 2 ? 50 : 0 };
-        if (!quick() || i % 7 == 0) {
+        if (!quick() || i % 5 == 1) {
             check_chunks(s, few + (quick() ? 1 : 0), quick() ? 2 : 4, 0);
         }
     }
@@ -92,7 +92,8 @@ static void test_tile_edges(void **state)
     (void)state;
     static const struct chunk edges[][2] = {
         { { 0, 1 }, { 0, 15 } },    { { 0, 16 }, { 63, 1 } },  { { 64, 1 }, { 63, 2 } },
-        { { 1, 63 }, { 127, 33 } }, { { 300, 3 }, { 5, 48 } }, { { 65, 49 }, { 128, 64 } }
+        { { 1, 63 }, { 127, 33 } }, { { 300, 3 }, { 5, 48 } }, { { 65, 49 }, { 128, 64 } },
+        { { 49, 16 }, { 33, 64 } }, /* the last row of a warp is the first of a page */
     };
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
         check_chunks((struct shape){ 64, 1, 2, i % 2 ? 20 : 0 }, edges[i], 2, 0);
