@@ -47,7 +47,7 @@ cuda-tsan: $(filter-out %/test_model,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 cuda-coverage:
-	@$(MAKE) --no-print-directory cuda-coverage-run BUILD=build/coverage OPT=-O1 CUDASIM_OPT=-O0 \
+	@$(MAKE) --no-print-directory cuda-coverage-run BUILD=build/coverage OPT=-O1 CUDASIM_OPT='-O0 -fno-exceptions' \
 	    CUDASIM_OUT=build/coverage/cudasim SAN=--coverage
 	@sh tests/cudasim/coverage.sh build/coverage/cudasim $(KERNELS)
 
