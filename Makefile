@@ -24,8 +24,9 @@ LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
 # --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
-# sm_80: this machine code; compute_80: PTX, for what comes later
-CUDA_ARCH ?= sm_80 sm_90a compute_80
+# sm_80: this machine code, which 8.6 and 8.9 run too; compute_90: PTX, for what comes after 9.0. A GPU of 9.0 or later must
+# find code made for 9.0 or later: its kernels are launched before the ones before have ended, and only such code waits.
+CUDA_ARCH ?= sm_80 sm_90a compute_90
 CUDA_DIR := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 KERNELS := $(wildcard kernels/*.cu)
 CUDA_SRC := $(filter-out cuda/absent.c,$(wildcard cuda/*.c))

@@ -81,7 +81,13 @@ struct cuda {
     bool capturing;
 };
 
-/* --- errors --- */
+/* A step of n rows goes through tensor cores. */
+static inline bool cuda_many(const struct cuda *c, size_t n)
+{
+    return c->tensor_cores && n > GEMM_ROWS;
+}
+
+/* --- check.c: errors --- */
 
 /* Turns the first failure of a call into a message that names it, the stage and the layer, and
  * poisons the engine. */
@@ -124,8 +130,6 @@ static inline struct dptr dptr_at(struct dptr d, size_t bytes)
 /* --- stages.c --- */
 
 extern const struct backend_ops cuda_backend;
-/* Rows of sequences with many of them attend in tiles. */
-bool cuda_tiled(const struct cuda *c, const struct step *s);
 
 /* --- graph.c --- */
 

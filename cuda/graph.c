@@ -43,9 +43,13 @@ static weft_status capture(struct cuda *c, size_t n, bool ahead, cudaGraphExec_t
     cudaError_t e = cudaStreamEndCapture(c->queue.stream, &graph);
     if (status == WEFT_OK) {
         status = cuda_check(c, e, "cudaStreamEndCapture", err);
+    } else {
+        (void)cudaGetLastError(); /* what failed is known, and this follows from it */
     }
     if (status == WEFT_OK) {
-        status = cuda_check(c, cudaGraphInstantiate(exec, graph, 0), "cudaGraphInstantiate", err);
+        cudaGraphExec_t made = NULL;
+        status = cuda_check(c, cudaGraphInstantiate(&made, graph, 0), "cudaGraphInstantiate", err);
+        *exec = status == WEFT_OK ? made : NULL;
     }
     if (graph != NULL) {
         (void)cudaGraphDestroy(graph);

@@ -4,6 +4,12 @@
 
 #include "cuda.h"
 
+/* Rows of sequences with many of them attend in tiles. */
+static bool tiles_rows(const struct cuda *c, const struct step *s)
+{
+    return cuda_many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->config.head_dim);
+}
+
 static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
 {
     struct image *m = &c->image;
@@ -11,7 +17,7 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
     uint32_t *list = (uint32_t *)(void *)(m->host + m->list);
     struct attend_tile *tiles = (struct attend_tile *)(void *)(m->host + m->tiles);
     uint32_t *pages = (uint32_t *)(void *)(m->host + m->pages);
-    bool tiled = cuda_tiled(c, s);
+    bool tiled = tiles_rows(c, s);
     m->n_list = m->n_tiles = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &s->seqs[i];

@@ -2,6 +2,8 @@
 
 #include "mem.h"
 
+enum { SMALL = 1 << 20, PAGE = 2 << 20 }; /* larger buffers than SMALL take whole pages */
+
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size)
 {
     size_t bytes;
@@ -18,6 +20,8 @@ void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t 
     }
     m->requests[m->n++] = (struct request){ at, bytes };
     m->bytes[use] += bytes;
+    uint64_t page = bytes > SMALL ? PAGE : 512;
+    m->taken += (bytes + page - 1) / page * page;
 }
 
 uint64_t memory_total(const struct memory *m)

@@ -20,8 +20,9 @@ struct memory {
     struct request *requests; /* [n] */
     size_t n, cap, n_allocated;
     uint64_t bytes[MEMORY_USES];
-    bool wrapped; /* a size did not fit size_t */
-    bool nomem;   /* the list itself could not grow */
+    uint64_t taken; /* of all: the device hands out pages */
+    bool wrapped;   /* a size did not fit size_t */
+    bool nomem;     /* the list itself could not grow */
 };
 
 /* Asks for n elements of `size` bytes at *at, which memory_alloc() sets. The pointer must stay

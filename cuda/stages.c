@@ -8,13 +8,6 @@
 
 /* --- many rows --- */
 
-static bool many(const struct cuda *c, size_t n) { return c->tensor_cores && n > GEMM_ROWS; }
-
-bool cuda_tiled(const struct cuda *c, const struct step *s)
-{
-    return many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->config.head_dim);
-}
-
 /* out [n, m->n_rows] (+)= a * m^T, on tensor cores. */
 static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struct dacts *a,
                             struct dptr out, bool add, size_t n, weft_error *err)
@@ -28,6 +21,7 @@ static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struc
     size_t row = floats ? plane_row_bytes(m->type, PLANE_CODES, m->n_cols)
                         : (m->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
     size_t most = floats ? m->n_rows : c->slab_bytes / row;
+    most = most < m->n_rows && most >= 128 ? most / 128 * 128 : most; /* whole tiles of cuBLAS */
     for (size_t first = 0; first < m->n_rows; first += most) {
         size_t n_w = m->n_rows - first < most ? m->n_rows - first : most;
         struct product p = { .w = floats ? m->plane[PLANE_CODES] : c->slab,
@@ -52,7 +46,7 @@ static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struc
 /* The form that a product with this matrix reads. */
 static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
 {
-    if (many(c, n)) {
+    if (cuda_many(c, n)) {
         return m->type == QUANT_F32 ? ACT_F32 : ACT_F16;
     }
     return quant_find(m->type)->block == 1 ? ACT_F32 : ACT_Q8;
@@ -105,7 +99,7 @@ static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, weft_er
 {
     struct dptr outs[3] = { c->q, c->k, c->v };
     struct norm norm = norm_of(c, l->attn_norm, (struct dptr){ 0 });
-    if (!many(c, n)) {
+    if (!cuda_many(c, n)) {
         struct matvec job = { .mode = MATVEC_STORE, .n_w = 3, .norm = norm };
         for (size_t i = 0; i < 3; i++) {
             job.w[i] = l->qkv[i];
@@ -182,7 +176,7 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
     struct cuda *c = cuda_of(b);
     const struct dlayer *l = &c->weights.layers[layer];
     TRY(cuda_enter(c, "attn_out", layer, err));
-    if (many(c, s->n_rows)) {
+    if (cuda_many(c, s->n_rows)) {
         /* attention cannot exceed what V holds, so its halves are not scaled */
         return multiply(c, &l->attn_output, &c->mid, c->x, true, s->n_rows, err);
     }
@@ -205,7 +199,7 @@ static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer,
     TRY(cuda_enter(c, "ffn_in", layer, err));
     struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
     struct dacts out = with_forms(&c->ff, form(c, &l->ffn_down, n));
-    if (!many(c, n)) {
+    if (!cuda_many(c, n)) {
         const struct matvec job = { .mode = MATVEC_SWIGLU,
                                     .n_w = 2,
                                     .w = { l->ffn_gate, l->ffn_up },
@@ -228,7 +222,7 @@ static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer
     const struct dmatrix *down = &c->weights.layers[layer].ffn_down;
     size_t n = s->n_rows;
     TRY(cuda_enter(c, "ffn_out", layer, err));
-    if (many(c, n)) {
+    if (cuda_many(c, n)) {
         struct dptr scale = down->type == QUANT_F32 ? (struct dptr){ 0 } : c->ff.half_scale;
         TRY(multiply(c, down, &c->ff, c->y, false, n, err));
         CU(c, kernel_add, c->x, c->y, scale, n, c->model->config.dim, &c->queue);

@@ -22,7 +22,7 @@ static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *
     if (!mul_ok(t->n_rows, halves, &bytes) || bytes > SLAB_BYTES) {
         bytes = SLAB_BYTES;
     }
-    bytes = bytes > 2 * row ? bytes : 2 * row;
+    bytes = ((bytes > 2 * row ? bytes : 2 * row) + 511) / 512 * 512;
     c->slab_bytes = c->slab_bytes > bytes ? c->slab_bytes : bytes;
 }
 
@@ -189,7 +189,7 @@ static weft_status check_plan(struct cuda *c, weft_error *err)
              c->params.device, mib(m->bytes[MEMORY_WEIGHTS]), mib(m->bytes[MEMORY_KV]),
              mib(m->bytes[MEMORY_SCRATCH]), mib(memory_total(m)), mib(available));
     uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
-    if (memory_total(m) + reserve > available) {
+    if (m->taken + reserve > available) {
         return error_set(err, WEFT_E_DEVMEM,
                          "cuda:%d: the model does not fit: weights %.1f MiB, KV %.1f MiB, scratch "
                          "%.1f MiB and %.1f MiB for the driver, but only %.1f MiB are free; ask "

@@ -362,10 +362,12 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
 {
     void (*const kernel)(struct attend, struct dstep, struct dptr, Deal) = k_attend<D, G>;
     const size_t shared = 2 * ATTEND_PAGE * job->kv.head_dim * sizeof(__half);
+    // always the same limit: other engines may launch the same kernel with another head size
+    const size_t most = 2 * ATTEND_PAGE * (D ? D : ATTEND_MAX_DIM) * sizeof(__half);
     cudaError_t e = cudaSuccess;
-    if (shared > 40 << 10) { // with the static part more than the 48 KiB that need no asking
+    if (most > 40 << 10) { // with the static part more than the 48 KiB that need no asking
         e = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 (int)shared);
+                                 (int)most);
     }
     const LaunchConfig config = { .grid = dim3((unsigned)n, job->kv.n_kv_heads * deal.blocks,
                                                most_splits(n_ctx)),

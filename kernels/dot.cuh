@@ -1,7 +1,8 @@
 // The dot products of DOT_UNITS rows of weights with up to ROWS rows of activations, by one warp:
 //
-//   quantised weights   sum over groups of 16 columns: (scale * sum(code - ZERO)(q) + add * sum(q))
-//   * d float weights       sum over columns: w * x
+//   quantised weights   the sum over groups of 16 columns of
+//                       (scale * sum((code - ZERO) * q) + add * sum(q)) * d
+//   float weights       the sum over columns of w * x
 //
 // Lane l takes pieces l, l + 32 * split, ... of its part of the columns. The loads of all the rows
 // of weights are in flight at once, and what is loaded of the activations serves all of them. Each

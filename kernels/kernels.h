@@ -157,7 +157,9 @@ struct matvec {
     struct norm norm;
     struct dacts in;
 };
-/* Rows [0, n), any n; passes of up to MATVEC_ROWS. A row's bits do not depend on n. */
+/* Rows [0, n), any n; passes of up to MATVEC_ROWS. A row's bits do not depend on n.
+ * cudaErrorInvalidConfiguration if not even one row that is to be normalised fits into
+ * shared_bytes; cudaErrorInvalidValue if kernels do not read a type. */
 cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueue *on);
 
 /* ---------------------------------------------------------------- attention */

@@ -94,8 +94,7 @@ __device__ __forceinline__ DotInput input_of(const struct matvec &job, const str
     return in;
 }
 
-// The rows of a pass, normalised and quantised to where `in` is in shared memory; scales[r] is 1 /
-// rms.
+// The rows of a pass, normalised and quantised to where `in` is in shared memory. scales: 1 / rms.
 template <bool ALIGNED>
 __device__ __forceinline__ void write_normed(const struct norm &norm, size_t first, uint32_t forms,
                                              const float *scales, const DotInput &in)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "synth/synth.h"
 #include "top_rig.h"
 
 static void test_pages(void **state)
@@ -150,6 +151,38 @@ static void test_failure_keeps_pages(void **state)
     rig_close(&r);
 }
 
+/* The list of pages itself grows, and moves, while the step that it is for is already packed. */
+static void test_list_moves(void **state)
+{
+    (void)state;
+    enum { N_FED = 16 * PAGE - 8, N_NEW = 30 };
+    int32_t tokens[2][N_NEW], prompt[N_FED];
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.n_ctx = 2048;
+    const char *path = model_file_of(&spec);
+    const weft_sampling s = greedy();
+    for (size_t i = 0; i < 2; i++) {
+        weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+        p.device = "cpu";
+        p.n_threads = 1;
+        p.n_ahead = 16;
+        struct rig r = rig_open(path, &p);
+        top_backend_wrap(&top, r.engine, i == 0 ? 0 : TOP_BEST | TOP_AHEAD, 4);
+        weft_seq *seq = rig_seq(&r, &s);
+        rig_tokens(&r, 1, prompt, N_FED);
+        OK(weft_seq_append(seq, prompt, N_FED, E));
+        rig_compute(&r, seq);
+        for (size_t j = 0; j < N_NEW; j++) {
+            tokens[i][j] = step_next(&r, seq);
+        }
+        assert_int_equal(top.n_ahead > 0, i);
+        weft_seq_release(&seq);
+        rig_close(&r);
+    }
+    assert_memory_equal(tokens[0], tokens[1], sizeof *tokens);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_pages_for_copies),
         cmocka_unit_test(test_pages_for_all_or_none),
         cmocka_unit_test(test_failure_keeps_pages),
+        cmocka_unit_test(test_list_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ else
 cuda-check: cuda-sim
 	@$(MAKE) --no-print-directory cuda-tsan BUILD=build/tsan OPT=-O1 CUDASIM_OPT=-O1 SAN=-fsanitize=thread
 
-cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft
+cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 cuda-tsan: $(filter-out %/test_model,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))

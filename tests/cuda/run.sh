@@ -1,58 +1,52 @@
 #!/bin/sh
-# Runs the CUDA backend's tests on the simulator: sh tests/cuda/run.sh BUILD [SAN]
+# Runs the CUDA backend's tests on the simulator, as many at a time as there are cores: sh tests/cuda/run.sh BUILD [SAN]
 # One line for each program and order of threads; a failing one prints what it printed. With a sanitizer every program runs
 # once, and the programs that go over many shapes take fewer of them (WEFT_TEST_QUICK).
 set -u
+if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, quick
+    name=$(basename "$4")
+    log=$2/sim/log/$name-$5$6.txt
+    plain_addresses=
+    case $3 in *thread*) setarch -R true 2>/dev/null && plain_addresses="setarch -R" ;; esac
+    start=$(date +%s)
+    verdict=ok
+    if [ "$5" = demo ]; then
+        "$4" run -m "models/weft-demo-$6.gguf" --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0 >"$log" 2>&1
+        grep -q Paris "$log" || verdict=FAIL
+    elif [ "$5" = smoke ]; then
+        "$4" --smoke >"$log" 2>&1 || verdict=FAIL
+    else
+        CUDASIM_ORDER=$5 CUDASIM_SEED=$6 WEFT_TEST_QUICK=${7:-$3} $plain_addresses "$4" >"$log" 2>&1 || verdict=FAIL
+    fi
+    printf '%-4s cuda %-17s %-6s %-5s %4d s\n' $verdict "$name" "$5" "$6" "$(($(date +%s) - start))"
+    [ $verdict = ok ] || tail -n 40 "$log"
+    exit 0
+fi
+
 build=$1
 san=${2:-}
-log=$build/sim/log
-passed=0
-failed=0
-quick=
-plain_addresses=
-case $san in *thread*) setarch -R true 2>/dev/null && plain_addresses="setarch -R" ;; esac
-mkdir -p "$log"
-
-check() { # program, order, seed
-    name=$(basename "$1")
-    start=$(date +%s)
-    if CUDASIM_ORDER=$2 CUDASIM_SEED=${3:-1} WEFT_TEST_QUICK=${san:-$quick} $plain_addresses "$1" >"$log/$name-$2$3.txt" 2>&1; then
-        verdict=ok
-        passed=$((passed + 1))
-    else
-        verdict=FAIL
-        failed=$((failed + 1))
-    fi
-    printf '%-4s cuda %-16s %-8s %4d s\n' $verdict "$name" "$2${3:+ }$3" "$(($(date +%s) - start))"
-    [ $verdict = ok ] || tail -n 40 "$log/$name-$2$3.txt"
-    return 0
-}
-
-for t in "$build"/sim/test_* "$build"/sim/sim_*; do
-    case $t in *.d | *.o) continue ;; esac
-    [ -x "$t" ] || continue
-    case $san,$t in
-    *thread*,*/test_model | *thread*,*/sim_*) continue ;; # kernels only: their races are what it looks for
-    esac
-    check "$t" asc ""
-    [ -n "$san" ] && continue
-    case $t in
-    */sim_*) ;;
-    */test_model) quick=1 && check "$t" random 1 && quick= ;;
-    *)
-        check "$t" desc ""
-        for seed in 1 2 3 4 5; do check "$t" random $seed; done
-        ;;
-    esac
-done
-if [ -x "$build/sim/weft" ]; then
-    for m in qwen2 phi3; do
-        out=$("$build/sim/weft" run -m models/weft-demo-$m.gguf --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0 2>&1)
-        case $out in
-        *Paris*) passed=$((passed + 1)) && echo "ok   cuda demo model $m: $out" ;;
-        *) failed=$((failed + 1)) && echo "FAIL cuda demo model $m: $out" ;;
-        esac
+mkdir -p "$build/sim/log"
+jobs() { # program, order, seed, quick; the long ones first
+    for t in sim_faults test_model; do
+        case $san in *thread*) ;; *) [ -x "$build/sim/$t" ] && echo "$build/sim/$t asc 1" ;; esac
     done
-fi
-echo "cuda: $passed passed, $failed failed"
-[ $failed = 0 ]
+    [ -z "$san" ] && echo "$build/sim/test_model random 1 quick"
+    for t in "$build"/sim/test_* "$build"/sim/sim_*; do
+        case $t in */test_model | */sim_faults | *.*) continue ;; esac
+        case $san,$t in *thread*,*/sim_*) continue ;; esac # of kernels only: their races are what it looks for
+        echo "$t asc 1"
+        [ -z "$san" ] || continue
+        case $t in */sim_*) continue ;; esac
+        echo "$t desc 1"
+        for seed in 1 2 3 4 5; do echo "$t random $seed"; done
+    done
+    case $san in *thread*) return ;; esac
+    for m in qwen2 phi3; do [ -x "$build/sim/weft" ] && echo "$build/sim/weft demo $m"; done
+    [ -x "$build/sim/weft-gpu-bench" ] && [ -z "$san" ] && echo "$build/sim/weft-gpu-bench smoke models"
+}
+jobs >"$build/sim/log/jobs"
+xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$build/sim/log/jobs" | tee "$build/sim/log/results"
+passed=$(grep -c '^ok  ' "$build/sim/log/results")
+all=$(wc -l <"$build/sim/log/jobs")
+echo "cuda: $passed passed, $((all - passed)) failed"
+[ "$passed" -gt 0 ] && [ "$passed" = "$all" ]

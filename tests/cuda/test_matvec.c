@@ -337,16 +337,17 @@ static void same_bits(void **state)
     }
 }
 
-/* Few rows and long columns: parts of the columns, 1 to 8 of them by the size of the device. */
+/* Few rows and long columns: 2, 4 or 8 parts of the columns by the size of the device, and several
+ * tiles for a block. */
 static void parts(void **state)
 {
     (void)state;
     static const char *const types[] = { "Q4_K", "Q8_0", "F16" };
     for (size_t k = 0; k < 3; k++) {
         const size_t n_cols = k == 2 ? 2049 : 8192 + 256, n = 1 + 2 * k;
-        const struct weights w = weights_of(type(types[k]), k, 37, n_cols);
+        const struct weights w = weights_of(type(types[k]), k, 57, n_cols);
         const struct input in = input_of(random_floats(k, n * n_cols), n, n_cols);
-        for (uint32_t n_sms = 1; n_sms <= 16; n_sms *= 2) { /* of 10 tasks, 16 for each SM */
+        for (uint32_t n_sms = 1; n_sms <= 16; n_sms *= 2) { /* of 15 tasks, 16 for each SM */
             struct dqueue on = *device_queue();
             on.n_sms = n_sms;
             struct matvec job = { .mode = MATVEC_ADD, .n_w = 1, .w = { w.d }, .in = in.d };

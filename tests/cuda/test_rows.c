@@ -124,6 +124,23 @@ static void norm(void **state)
     }
 }
 
+/* A row more than 2^33 elements into x, of which only that row exists. */
+static void far_row(void **state)
+{
+    (void)state;
+    enum { DIM = 96 };
+    const uint32_t row = 123456789;
+    const float *x = random_floats(1, DIM), *w = random_floats(2, DIM);
+    struct norm job = { .x = device_put(x, DIM * sizeof *x),
+                        .weight = device_put(w, DIM * sizeof *w),
+                        .dim = DIM,
+                        .eps = 1e-5f };
+    const float *want = produce(run_norm, &job, 1, DIM);
+    job.x.at -= (uintptr_t)row * DIM * sizeof *x;
+    job.rows = device_put(&row, sizeof row);
+    assert_memory_equal(produce(run_norm, &job, 1, DIM), want, DIM * sizeof *want);
+}
+
 struct gate_up {
     struct dptr gate, up;
 };
@@ -270,7 +287,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(norm), TEST(swiglu), TEST(convert), TEST(broken), TEST(add), TEST(no_rows),
+        TEST(norm),   TEST(far_row), TEST(swiglu),  TEST(convert),
+        TEST(broken), TEST(add),     TEST(no_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
