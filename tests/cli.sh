@@ -361,6 +361,22 @@ interrupt_tests() {
     [ $code -eq 130 ] && ok "$n: Ctrl-C gives 130" || bad "$n: Ctrl-C gives 130" "exit code $code"
     holds "$n: Ctrl-C leaves a closing line" '; interrupted; ids #' "$T/err"
     [ -s "$T/out" ] && ok "$n: Ctrl-C shows what there is" || bad "$n: Ctrl-C shows what there is" 'nothing'
+    [ $n = weft-demo-qwen2 ] || return
+    # one key press that arrives twice, as timeout(1) may send it, is one
+    command -v env >/dev/null && env --default-signal=INT true 2>/dev/null || {
+        skip "$n: a doubled Ctrl-C" 'env knows no --default-signal'
+        return
+    }
+    env --default-signal=INT "$WEFT" run -m "$m" -p "$say" --ignore-eos -np 24 --cpu-isa scalar -t 1 \
+        >"$T/out" 2>"$T/err" &
+    pid=$!
+    sleep 1
+    kill -INT $pid
+    kill -INT $pid 2>/dev/null
+    wait $pid
+    code=$?
+    [ $code -eq 130 ] && ok "$n: a doubled Ctrl-C gives 130" || bad "$n: a doubled Ctrl-C gives 130" "exit code $code"
+    holds "$n: a doubled Ctrl-C is one" '; interrupted; ids #' "$T/err"
 }
 
 shrinking_file_test() {

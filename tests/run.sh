@@ -23,7 +23,10 @@ one() {
     cases=$(grep -c -E '^\[ +OK +\]|^ok ' "$log/$name.txt")
     printf '%-4s %-24s %5d cases %3d skipped %4d s\n' "$verdict" "$name" "$cases" "$skips" "$(($(date +%s) - start))"
     grep -E '^skip ' "$log/$name.txt"
-    [ $verdict = ok ] || tail -n 40 "$log/$name.txt"
+    [ $verdict = ok ] || {
+        tail -n 40 "$log/$name.txt"
+        grep -E -A 5 '^FAIL |^\[ +FAILED +\]|ERROR' "$log/$name.txt" | head -n 40
+    }
 }
 for t in "$build"/tests/test_*; do
     case $t in *.txt | *.d | *.o) continue ;; esac

@@ -19,9 +19,20 @@ static void (*volatile interrupt_hook)(void *);
 static void *volatile interrupt_arg;
 static bool progress_wanted, progress_shown;
 
+/* Somebody who presses Ctrl-C once may reach us twice: timeout(1) signals its child and then the
+ * child's group. What follows the first within this time is the same wish. */
+#define SAME_INTERRUPT_SECONDS 0.25
+
 static void on_sigint(int signal_number)
 {
+    static double first;
+    double now = term_seconds();
     (void)signal_number;
+    if (interrupts == 0) {
+        first = now;
+    } else if (now - first < SAME_INTERRUPT_SECONDS) {
+        return;
+    }
     interrupts = interrupts < 2 ? interrupts + 1 : 2;
     if (mode_now == TERM_KILL || (mode_now == TERM_FLAG_ONCE && interrupts > 1)) {
         _exit(EXIT_INTERRUPTED);
