@@ -63,7 +63,7 @@ ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
 $(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT
 TOOL_LIBS = -ledit
 endif
-TOOL_LIBS += -ljansson
+TOOL_LIBS += -ljansson -lnettle
 
 .PHONY: all
 all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.a $(BUILD)/libweft.so
@@ -180,6 +180,33 @@ asan: deps
 tsan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
 
+# --- beside llama.cpp: Python tools, in an environment outside the tree that is made once for each requirements.txt
+
+PARITY = tools/parity
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weft
+VENV = $(CACHE)/parity-$(shell cksum $(PARITY)/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
+
+# llama.cpp is compiled here, which takes some minutes; only what is used of it.
+$(VENV)/done: $(PARITY)/requirements.txt
+	@sh tools/deps.sh parity
+	@echo "making $(VENV); llama.cpp is compiled for it"
+	@rm -rf $(VENV) && mkdir -p $(VENV) && python3 -m venv $(VENV)
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(shell nproc) CMAKE_ARGS='-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF' \
+	    $(VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(VENV); exit 1; }
+	@touch $@
+
+.PHONY: parity
+parity: deps $(VENV)/done
+	@$(MAKE) $(JOBS) --no-print-directory -s all
+	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
+	@$(VENV)/bin/python $(PARITY)/matrix.py --build $(BUILD) --json $(BUILD)/parity.json
+
+# The comparison in the README: the shape of qwen2.5-0.5b in three types.
+.PHONY: bench
+bench: deps $(VENV)/done
+	@$(MAKE) $(JOBS) --no-print-directory -s all
+	@sh tools/bench/bench.sh $(BUILD) $(VENV)/bin/python
+
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -214,6 +241,8 @@ help:
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
 	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
+	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
+	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"

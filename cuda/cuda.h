@@ -130,6 +130,22 @@ static inline struct dptr dptr_at(struct dptr d, size_t bytes)
 /* --- stages.c --- */
 
 extern const struct backend_ops cuda_backend;
+struct dkv cuda_layer_kv(const struct cuda *c, size_t layer);
+/* For the first product of many rows. */
+weft_status cuda_open_blas(struct cuda *c, weft_error *err);
+
+/* --- results.c --- */
+
+weft_status cuda_read_logits(struct backend *b, size_t i, float *dst, weft_error *err);
+weft_status cuda_top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err);
+/* params.values must have been set */
+weft_status cuda_read_values(struct backend *b, const struct step *s, enum backend_value value,
+                             float *dst, weft_error *err);
+weft_status cuda_results_wait(struct backend *b, weft_error *err);
+
+/* --- limits.c --- */
+
+weft_status cuda_limits(struct backend *b, struct backend_limits *out, weft_error *err);
 
 /* --- graph.c --- */
 

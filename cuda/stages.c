@@ -8,15 +8,21 @@
 
 /* --- many rows --- */
 
+weft_status cuda_open_blas(struct cuda *c, weft_error *err)
+{
+    if (c->blas.handle != NULL) {
+        return WEFT_OK;
+    }
+    return cuda_check_blas(c,
+                           blas_open(&c->blas, c->queue.stream, c->blas_workspace, BLAS_WORKSPACE),
+                           "cublasCreate", err);
+}
+
 /* out [n, m->n_rows] (+)= a * m^T, on tensor cores. */
 static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struct dacts *a,
                             struct dptr out, bool add, size_t n, weft_error *err)
 {
-    if (c->blas.handle == NULL) {
-        TRY(cuda_check_blas(c,
-                            blas_open(&c->blas, c->queue.stream, c->blas_workspace, BLAS_WORKSPACE),
-                            "cublasCreate", err));
-    }
+    TRY(cuda_open_blas(c, err));
     bool floats = m->type == QUANT_F32;
     size_t row = floats ? plane_row_bytes(m->type, PLANE_CODES, m->n_cols)
                         : (m->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
@@ -52,6 +58,12 @@ static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
     return quant_find(m->type)->block == 1 ? ACT_F32 : ACT_Q8;
 }
 
+/* The forms of what a stage leaves for a product with this matrix; a trace wants floats as well. */
+static uint32_t left_forms(const struct cuda *c, const struct dmatrix *m, size_t n)
+{
+    return form(c, m, n) | (c->params.values ? ACT_F32 : 0u);
+}
+
 static struct dacts with_forms(const struct dacts *a, uint32_t forms)
 {
     struct dacts b = *a;
@@ -84,7 +96,7 @@ static weft_status embed(struct backend *b, const struct step *s, weft_error *er
     return WEFT_OK;
 }
 
-static struct dkv layer_kv(const struct cuda *c, size_t layer)
+struct dkv cuda_layer_kv(const struct cuda *c, size_t layer)
 {
     const struct config *g = &c->model->config;
     size_t bytes = c->params.n_pages * g->n_kv_heads * KV_PAGE * g->head_dim * sizeof(f16_bits);
@@ -138,7 +150,7 @@ static weft_status attn_in(struct backend *b, const struct step *s, size_t layer
                                .neox = g->arch->rope_neox,
                                .rope_factor = g->rope_attn_factor,
                                .eps = g->norm_eps,
-                               .kv = layer_kv(c, layer) };
+                               .kv = cuda_layer_kv(c, layer) };
     struct dstep step = image_step(c);
     CU(c, kernel_heads, &job, &step, s->n_rows, &c->queue);
     return WEFT_OK;
@@ -149,9 +161,9 @@ static weft_status attend(struct backend *b, const struct step *s, size_t layer,
     struct cuda *c = cuda_of(b);
     const struct config *g = &c->model->config;
     TRY(cuda_enter(c, "attend", layer, err));
-    uint32_t forms = form(c, &c->weights.layers[layer].attn_output, s->n_rows);
+    uint32_t forms = left_forms(c, &c->weights.layers[layer].attn_output, s->n_rows);
     const struct attend job = { .q = c->q,
-                                .kv = layer_kv(c, layer),
+                                .kv = cuda_layer_kv(c, layer),
                                 .scale = 1.0f / sqrtf((float)g->head_dim),
                                 .window = (uint32_t)g->sliding_window,
                                 .o = with_forms(&c->mid, forms),
@@ -198,7 +210,7 @@ static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer,
     size_t n = s->n_rows;
     TRY(cuda_enter(c, "ffn_in", layer, err));
     struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
-    struct dacts out = with_forms(&c->ff, form(c, &l->ffn_down, n));
+    struct dacts out = with_forms(&c->ff, left_forms(c, &l->ffn_down, n));
     if (!cuda_many(c, n)) {
         const struct matvec job = { .mode = MATVEC_SWIGLU,
                                     .n_w = 2,
@@ -251,36 +263,7 @@ static weft_status head(struct backend *b, const struct step *s, weft_error *err
     return WEFT_OK;
 }
 
-/* --- results --- */
-
-static weft_status read_logits(struct backend *b, size_t i, float *dst, weft_error *err)
-{
-    struct cuda *c = cuda_of(b);
-    size_t bytes = c->model->config.n_vocab * sizeof(float);
-    TRY(cuda_enter(c, "read_logits", 0, err));
-    CU(c, cudaMemcpyAsync, c->host_logits, (void *)dptr_at(c->logits, i * bytes).at, bytes,
-       cudaMemcpyDeviceToHost, c->queue.stream);
-    TRY(cuda_wait(c, err));
-    memcpy(dst, c->host_logits, bytes);
-    return WEFT_OK;
-}
-
-static weft_status top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err)
-{
-    struct cuda *c = cuda_of(b);
-    size_t n = c->n_out * k;
-    TRY(cuda_enter(c, "top", 0, err));
-    CU(c, kernel_top, c->logits, c->n_out, c->model->config.n_vocab, k, c->top_ids, c->top_values,
-       c->top_scratch, &c->queue);
-    CU(c, cudaMemcpyAsync, c->host_ids, (void *)c->top_ids.at, n * sizeof *ids,
-       cudaMemcpyDeviceToHost, c->queue.stream);
-    CU(c, cudaMemcpyAsync, c->host_values, (void *)c->top_values.at, n * sizeof *values,
-       cudaMemcpyDeviceToHost, c->queue.stream);
-    TRY(cuda_wait(c, err));
-    memcpy(ids, c->host_ids, n * sizeof *ids);
-    memcpy(values, c->host_values, n * sizeof *values);
-    return WEFT_OK;
-}
+/* --- pages --- */
 
 static weft_status copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
 {
@@ -308,11 +291,14 @@ const struct backend_ops cuda_backend = {
     .ffn_in = ffn_in,
     .ffn_out = ffn_out,
     .head = head,
-    .top = top,
+    .top = cuda_top,
     .step = graph_step,
     .ahead = graph_ahead,
     .ahead_rows = MATVEC_ROWS,
-    .read_logits = read_logits,
+    .read_logits = cuda_read_logits,
+    .read_values = cuda_read_values,
+    .wait = cuda_results_wait,
+    .limits = cuda_limits,
     .copy_page = copy_page,
     .info = cuda_info,
     .close = cuda_close,

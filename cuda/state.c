@@ -99,7 +99,7 @@ static void want_activations(struct cuda *c)
     const struct config *g = &c->model->config;
     size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
-    uint32_t in = 0, mid = 0, ff = 0;
+    uint32_t in = 0, mid = c->params.values ? ACT_F32 : 0, ff = mid;
     for (size_t i = 0; i < g->n_layers; i++) {
         const struct layer *l = &c->model->weights.layers[i];
         const struct tensor *ins[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->ffn_gate,

@@ -160,6 +160,8 @@ WEFT_API void weft_file_release(weft_file **file);
 WEFT_API uint32_t weft_file_version(const weft_file *file); /* 2 or 3 */
 WEFT_API uint64_t weft_file_bytes(const weft_file *file);   /* of all parts */
 WEFT_API size_t weft_file_n_parts(const weft_file *file);
+/* Path of the i-th part; NULL past the last. Lives as long as the file. */
+WEFT_API const char *weft_file_part(const weft_file *file, size_t i);
 WEFT_API size_t weft_file_n_keys(const weft_file *file);
 WEFT_API size_t weft_file_n_tensors(const weft_file *file);
 WEFT_API weft_status weft_file_key(const weft_file *file, size_t i, weft_key_info *out,
@@ -201,6 +203,7 @@ typedef struct weft_model_info {
     uint64_t n_bytes;  /* bytes of all tensors */
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
+    size_t n_window;   /* positions that a token sees, itself included; 0 = all before it */
 } weft_model_info;
 
 /* Opens and validates `path`; for a split model, the path of its first part.
@@ -283,6 +286,34 @@ typedef enum weft_cpu_isa {
  * false ends it with WEFT_E_CANCELLED. */
 typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
 
+/* Values between two stages of the transformer, for finding where two implementations part. */
+typedef struct weft_checkpoint {
+    /* What they are, in the order in which they come: "embed", then in every layer "q", "k", "v"
+     * (after bias, norm and RoPE; a GPU gives k and v as its KV cache has rounded them),
+     * "attention" (before its output matrix), "attn_out" (the residual stream behind it), "ffn_act"
+     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end "logits". */
+    const char *name;
+    size_t layer;          /* SIZE_MAX where there is none: embed, logits */
+    size_t n_rows, n_cols; /* one row for each token of the step; of "logits", for those that want
+                              them */
+    const float *values;   /* [n_rows, n_cols] in host memory, during the call */
+} weft_checkpoint;
+/* Called inside weft_engine_step(), for every checkpoint. The engine's lock is held: functions of
+ * the engine and its sequences must not be called. */
+typedef void (*weft_trace_fn)(void *user, const weft_checkpoint *checkpoint);
+
+/* One stage of a step, computed. */
+typedef struct weft_stage {
+    const char *name; /* "embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head" */
+    size_t layer;     /* SIZE_MAX where there is none: embed, head */
+    size_t n_rows;    /* rows it was computed for */
+    double seconds;   /* from its beginning until its results were there */
+    uint64_t bytes;   /* of weights and of K and V, each counted once, that it has to read */
+    uint64_t n_macs;  /* multiply-adds of its matrix products and dot products */
+} weft_stage;
+/* Called as a weft_trace_fn is. */
+typedef void (*weft_profile_fn)(void *user, const weft_stage *stage);
+
 typedef struct weft_engine_params {
     size_t size;
     /* NULL or "auto": the first GPU that can be used, or the CPU if there is none or its kernels do
@@ -304,6 +335,11 @@ typedef struct weft_engine_params {
     size_t n_ahead;
     weft_progress_fn progress; /* of the upload of weights to a GPU; may be NULL */
     void *progress_user;
+    /* NULL = nobody. With one of these, every step goes stage by stage, and waits for each. */
+    weft_trace_fn trace;
+    void *trace_user;
+    weft_profile_fn profile;
+    void *profile_user;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT                                                                    \
     {                                                                                              \
@@ -319,7 +355,20 @@ typedef struct weft_engine_info {
     size_t n_seqs;    /* open sequences */
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
     uint64_t n_steps, n_rows; /* computed since the engine was opened */
+    /* What a step costs at least: bytes of weights that it reads, however many rows it has;
+     * multiply-adds with weights for each row, the output matrix included; bytes of K and V in one
+     * position, which every later row of the sequence reads. */
+    uint64_t step_weight_bytes, row_macs, kv_position_bytes;
 } weft_engine_info;
+
+/* What the engine's device can do at best, measured now, with the engine's threads; takes about a
+ * second and, on the CPU, 256 MiB of memory while it lasts. */
+typedef struct weft_limits {
+    size_t size;             /* set by the caller to sizeof(weft_limits) */
+    double read_bytes_per_s; /* reading memory, as a weight matrix is read */
+    double macs_per_s;       /* multiply-adds of the instruction that the matrix products of a
+                                prompt use: int8 on the CPU, half on tensor cores */
+} weft_limits;
 
 /* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
  * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA), WEFT_E_IO (the file was cut since it was
@@ -329,6 +378,9 @@ WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_param
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
+
+/* Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
+WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err);
 
 /* Computes one step: the waiting tokens of all sequences, at most n_batch rows; a long prompt takes
  * several steps. *ready (may be NULL) = number of sequences that now have logits, so that
@@ -412,6 +464,15 @@ WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
  * if the sequence is empty, if tokens wait to be computed, or if they were computed ahead. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
+/* Logits of one position: what the model says comes behind tokens [0, pos]. `logits` lives during
+ * the call. */
+typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size_t n_vocab);
+/* From now on every position of the sequence that is computed gives its logits to fn, in order,
+ * inside weft_engine_step(), for scoring a text that is already there. The engine's lock is held:
+ * functions of the engine and its sequences must not be called, except weft_seq_cancel(). Such a
+ * sequence gets at most 64 rows of a step. fn NULL ends this. A fork is not observed. */
+WEFT_API weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user,
+                                      weft_error *err);
 /* All tokens of the sequence. */
 WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
                                      weft_error *err);

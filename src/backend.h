@@ -44,6 +44,7 @@ struct backend_params {
     weft_cpu_isa isa;
     int device;         /* which of the backend's devices */
     bool deterministic; /* a row's logits do not depend on the other rows of its step */
+    bool values;        /* read_values will be called */
     const struct log *log;
     weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
     void *progress_user;
@@ -53,6 +54,21 @@ struct backend_info {
     const char *kernels; /* which set of kernels runs */
     size_t n_threads;
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
+};
+
+/* What stages leave behind for the next one, a row of floats for each row of the step. */
+enum backend_value {
+    VALUE_X,         /* [dim] the residual stream, after embed, attn_out and ffn_out */
+    VALUE_Q,         /* [n_heads * head_dim] after attn_in */
+    VALUE_K,         /* [n_kv_heads * head_dim] after attn_in */
+    VALUE_V,         /* the same */
+    VALUE_ATTENTION, /* [n_heads * head_dim] o, after attend */
+    VALUE_FFN_ACT    /* [n_ff] h, after ffn_in */
+};
+
+/* What the device can do at best. */
+struct backend_limits {
+    double read_bytes_per_s, macs_per_s;
 };
 
 struct backend; /* each backend's own struct begins with `const struct backend_ops *ops` */
@@ -95,6 +111,13 @@ struct backend_ops {
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
+    /* Copies what the last stage left of all rows of its step to dst [n_rows, cols]. */
+    weft_status (*read_values)(struct backend *, const struct step *, enum backend_value,
+                               float *dst, weft_error *);
+    /* (optional) Waits until what was asked for is computed. */
+    weft_status (*wait)(struct backend *, weft_error *);
+    /* Measures the device, with the threads that compute. */
+    weft_status (*limits)(struct backend *, struct backend_limits *, weft_error *);
     /* Copies a page of the KV pool, in every layer. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
     void (*info)(const struct backend *, struct backend_info *);

@@ -1,6 +1,8 @@
 /* The engine handle: opening a backend on a model, and the one call that computes. */
 #include "ahead.h"
+#include "cost.h"
 #include "device.h"
+#include "probe.h"
 
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536 };
 
@@ -44,6 +46,7 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
         .n_threads = p->n_threads,
         .isa = p->cpu_isa,
         .deterministic = p->deterministic,
+        .values = p->trace != NULL,
         .progress = p->progress,
         .progress_user = p->progress_user,
     };
@@ -64,10 +67,13 @@ static void engine_free(struct weft_engine *e)
     weft_model_release(&owner);
 }
 
-static weft_status engine_init(struct weft_engine *e, const char *device, struct backend_params *p,
-                               weft_error *err)
+static weft_status engine_init(struct weft_engine *e, const weft_engine_params *asked,
+                               struct backend_params *p, weft_error *err)
 {
-    TRY(device_open_backend(e->model, device, p, &e->backend, err));
+    TRY(device_open_backend(e->model, asked->device, p, &e->backend, err));
+    if (probe_wanted(asked)) {
+        TRY(probe_open(e->model, asked, &e->backend, err));
+    }
     TRY(kv_open(&e->pool, p->n_pages, e->backend, err));
     return sched_open(&e->sched, p->n_batch, p->n_out, err);
 }
@@ -105,7 +111,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     e->n_batch = bp.n_batch;
     e->n_ahead = p.n_ahead;
     atomic_init(&e->refs, 1);
-    weft_status status = engine_init(e, p.device, &bp, err);
+    weft_status status = engine_init(e, &p, &bp, err);
     if (status != WEFT_OK) {
         engine_free(e);
         return status;
@@ -143,6 +149,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
     struct weft_engine *e = (struct weft_engine *)(uintptr_t)engine;
     lock_take(&e->lock);
     struct backend_info b;
+    struct cost row = cost_of_row(e->model);
     e->backend->ops->info(e->backend, &b);
     const weft_engine_info v = {
         .backend = e->backend->ops->name,
@@ -158,9 +165,33 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .scratch_bytes = b.scratch_bytes,
         .n_steps = e->n_steps,
         .n_rows = e->n_rows,
+        .step_weight_bytes = row.bytes,
+        .row_macs = row.macs,
+        .kv_position_bytes = cost_kv_bytes(e->model),
     };
     lock_give(&e->lock);
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);
+}
+
+static weft_status measure_locked(struct weft_engine *e, struct backend_limits *out,
+                                  weft_error *err)
+{
+    TRY(engine_usable(e, err));
+    weft_status status = e->backend->ops->limits(e->backend, out, err);
+    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
+    return status;
+}
+
+weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err)
+{
+    struct backend_limits b = { 0 };
+    TRY(engine_check(engine, err));
+    lock_take(&engine->lock);
+    weft_status status = measure_locked(engine, &b, err);
+    lock_give(&engine->lock);
+    TRY(status);
+    const weft_limits v = { .read_bytes_per_s = b.read_bytes_per_s, .macs_per_s = b.macs_per_s };
+    return info_copy(limits, &v, sizeof v, "weft_limits", err);
 }
 
 weft_status engine_usable(const struct weft_engine *e, weft_error *err)

@@ -53,6 +53,8 @@ struct weft_seq {
     atomic_int finish;          /* weft_finish */
     bool fresh;                 /* the outcome is that of the last token */
     struct outcome outcome;
+    weft_logits_fn observer; /* sched.observed: gets the logits of every position */
+    void *observer_user;
     struct sampler *sampler;
     struct stream stream;
     int32_t picked; /* drawn by a weft_seq_next() that then failed for memory; -1 = none */

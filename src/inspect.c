@@ -77,6 +77,12 @@ size_t weft_file_n_parts(const weft_file *file)
     return g != NULL ? g->n_parts : 0;
 }
 
+const char *weft_file_part(const weft_file *file, size_t i)
+{
+    const struct gguf *g = live(file);
+    return g != NULL && i < g->n_parts ? g->parts[i].path : NULL;
+}
+
 size_t weft_file_n_keys(const weft_file *file)
 {
     const struct gguf *g = live(file);

@@ -88,6 +88,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .bos = tokenizer_bos(m->tokenizer),
         .eos = tokenizer_eos(m->tokenizer),
         .adds_bos = tokenizer_adds_bos(m->tokenizer),
+        .n_window = c->sliding_window,
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
 }

@@ -33,6 +33,19 @@ weft_status outcome_keep_all(struct weft_engine *e, weft_error *err)
     return WEFT_OK;
 }
 
+/* Reads the n_rows wanted rows from `row` on and shows them to the sequence's observer. The last of
+ * them stays, as the sequence's logits. */
+static weft_status show(struct weft_seq *seq, size_t row, size_t n_rows, weft_error *err)
+{
+    struct backend *b = seq->engine->backend;
+    for (size_t i = 0; i < n_rows; i++) {
+        TRY(b->ops->read_logits(b, row + i, seq->outcome.logits, err));
+        seq->observer(seq->observer_user, seq->sched.n_done + i, seq->outcome.logits,
+                      seq->engine->model->config.n_vocab);
+    }
+    return WEFT_OK;
+}
+
 /* The sequence of the i-th part of the packed step if it ends in this step, with logits. */
 static struct weft_seq *ending(const struct weft_engine *e, size_t i)
 {
@@ -55,13 +68,18 @@ weft_status outcome_take_all(struct weft_engine *e, weft_error *err)
         TRY(ops->top(e->backend, most, e->ids, e->values, err));
     }
     for (size_t i = 0; i < step->n_seqs; i++) {
-        struct weft_seq *seq = ending(e, i);
+        struct weft_seq *seq = ending(e, i), *all = seq_of(e->sched.packed[i]);
+        size_t n_out = all->sched.observed ? step->seqs[i].n_rows : seq != NULL;
+        row += n_out;
+        if (all->sched.observed) {
+            TRY(show(all, row - n_out, n_out, err));
+        }
         if (seq == NULL) {
             continue;
         }
         struct outcome *o = &seq->outcome;
-        o->place = LOGITS_DEVICE;
-        o->row = row++;
+        o->place = seq->sched.observed ? LOGITS_HOST : LOGITS_DEVICE;
+        o->row = row - 1;
         o->ahead = false;
         o->n = most;
         memcpy(o->ids, e->ids + o->row * most, most * sizeof *o->ids);

@@ -53,16 +53,17 @@ static size_t waiting(const struct sched_seq *q)
     return out ? 0 : q->tokens.n - q->n_done;
 }
 
-/* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token yields logits; when
- * no place for logits is left, that token has to wait. */
+/* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token yields logits, or
+ * all of them do; rows for whose logits no place is left have to wait. */
 static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, size_t n)
 {
     struct step *step = &s->step;
-    bool last = n >= n_waiting;
-    n = last ? n_waiting : n;
-    if (last && step->n_out == s->n_out) {
+    size_t n_places = s->n_out - step->n_out;
+    n = n < n_waiting ? n : n_waiting;
+    if (q->observed) {
+        n = n < n_places ? n : n_places;
+    } else if (n == n_waiting && n_places == 0) {
         n--;
-        last = false;
     }
     if (n == 0) {
         return;
@@ -76,8 +77,9 @@ static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, siz
                                                       .cancelled = &q->cancelled };
     memcpy(s->tokens + step->n_rows, q->tokens.data + q->n_done, n * sizeof *s->tokens);
     step->n_rows += n;
-    if (last) {
-        s->out_rows[step->n_out++] = (uint32_t)(step->n_rows - 1);
+    size_t n_out = q->observed ? n : n == n_waiting;
+    for (size_t i = n_out; i > 0; i--) {
+        s->out_rows[step->n_out++] = (uint32_t)(step->n_rows - i);
     }
 }
 

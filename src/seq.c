@@ -426,6 +426,18 @@ weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *neede
     return leave(seq, status);
 }
 
+weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_error *err)
+{
+    TRY(enter(seq, err));
+    seq->observer = fn;
+    seq->observer_user = user;
+    seq->sched.observed = fn != NULL;
+    if (fn != NULL) {
+        ahead_drop(seq); /* what was computed ahead, nobody has observed */
+    }
+    return leave(seq, WEFT_OK);
+}
+
 weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
                             weft_error *err)
 {

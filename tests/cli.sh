@@ -7,71 +7,7 @@ WEFT=${1:-${WEFT:-build/weft}}
 VOCAB=${VOCAB:-../shared/data/vocab}
 QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
-LC_ALL=C
-export LC_ALL
-# the texts compared here are the CPU's; GPUs are hidden, so that a build with CUDA finds none
-CUDA_VISIBLE_DEVICES=
-export CUDA_VISIBLE_DEVICES
-passed=0
-failed=0
-
-T=$(mktemp -d) || exit 1
-trap 'rm -rf "$T"' EXIT
-HOME=$T
-export HOME
-
-ok() {
-    passed=$((passed + 1))
-    echo "ok $1"
-}
-
-bad() {
-    failed=$((failed + 1))
-    echo "FAIL $1: $2"
-    sed 's/^/    /' "$T/err" | head -n 5
-}
-
-skip() { echo "skip $1: $2"; }
-
-# Runs weft with the arguments; standard output and error to files, the exit code to $code.
-weft() {
-    timeout 120 "$WEFT" "$@" >"$T/out" 2>"$T/err" </dev/null
-    code=$?
-}
-
-# check NAME EXPECTED_CODE TEXT_IN_STDERR ARGUMENT...
-check() {
-    name=$1 want=$2 text=$3
-    shift 3
-    weft "$@"
-    if [ "$code" -ne "$want" ]; then
-        bad "$name" "exit code $code, expected $want"
-    elif [ -n "$text" ] && ! grep -qF -e "$text" "$T/err"; then
-        bad "$name" "standard error does not say '$text'"
-    elif [ "$want" -eq 2 ] && [ -s "$T/out" ]; then
-        bad "$name" "a usage error wrote to standard output"
-    else
-        ok "$name"
-    fi
-}
-
-# same NAME FILE FILE
-same() {
-    if cmp -s "$2" "$3"; then
-        ok "$1"
-    else
-        bad "$1" "$(cmp "$2" "$3" 2>&1)"
-    fi
-}
-
-# holds NAME TEXT FILE
-holds() {
-    if grep -qF -e "$2" "$3"; then
-        ok "$1"
-    else
-        bad "$1" "'$2' not in: $(head -c 200 "$3")"
-    fi
-}
+. "$(dirname "$0")/cli_lib.sh"
 
 # u32 and u64, little-endian, of numbers below 256
 u32() { printf "\\$(printf %o "$1")\\0\\0\\0"; }
@@ -129,7 +65,7 @@ usage_tests() {
 }
 
 help_tests() {
-    for c in run chat tokenize detokenize inspect doctor help version; do
+    for c in run chat tokenize detokenize inspect doctor logits perplexity bench help version; do
         check "help $c" 0 '' help $c
         cp "$T/out" "$T/help"
         weft $c --help
@@ -141,7 +77,7 @@ help_tests() {
     weft help --man
     holds 'the manual page is roff' '.SH NAME' "$T/out"
     check 'help on an unknown command' 2 'did you mean chat?' help chta
-    for c in run chat tokenize detokenize inspect doctor; do
+    for c in run chat tokenize detokenize inspect doctor logits perplexity bench; do
         "$WEFT" help $c
     done | sed '/^examples:/,/^$/d' | awk 'length > 80' >"$T/out"
     [ -s "$T/out" ] && bad 'help fits 80 columns' "$(head -n 1 "$T/out")" || ok 'help fits 80 columns'
@@ -218,17 +154,6 @@ device_tests() {
     done
     check '-q says nothing about devices' 0 '' run -m $QWEN -p a -n 1 -q
     [ -s "$T/err" ] && bad '-q says nothing about devices' 'it does' || ok '-q says nothing at all'
-}
-
-# The JSON in $T/out
-json() {
-    if ! command -v python3 >/dev/null 2>&1; then
-        skip "$1" 'no python3'
-    elif python3 -m json.tool "$T/out" >/dev/null 2>"$T/err"; then
-        ok "$1"
-    else
-        bad "$1" 'not valid JSON'
-    fi
 }
 
 model_tests() {
@@ -494,11 +419,6 @@ vocab_tests() {
     done
 }
 
-[ -x "$WEFT" ] || {
-    echo "FAIL no program $WEFT"
-    echo '0 passed, 1 failed'
-    exit 1
-}
 usage_tests
 help_tests
 refused_tests
@@ -506,5 +426,4 @@ device_tests
 model_tests $QWEN
 model_tests $PHI
 vocab_tests
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

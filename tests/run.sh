@@ -1,38 +1,40 @@
 #!/bin/sh
-# Runs every test program of a build and the black-box script, and prints one line for each and a sum at the end.
-# usage: tests/run.sh BUILD
-build=$1
-passed=0
-failed=0
-skipped=0
-log=$build/tests/log
-mkdir -p "$log"
-one() {
-    name=$1
-    shift
+# Runs every test program of a build and the black-box scripts, as many at a time as there are cores; prints one line for
+# each and a sum at the end. usage: tests/run.sh BUILD
+set -u
+if [ "$1" = --one ]; then # build, name, command...
+    log=$2/tests/log/$3.txt
+    name=$3
+    shift 3
     start=$(date +%s)
-    if "$@" >"$log/$name.txt" 2>&1; then
-        verdict=ok
-        passed=$((passed + 1))
-    else
-        verdict=FAIL
-        failed=$((failed + 1))
-    fi
-    skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log/$name.txt" | sort -u | wc -l)
-    skipped=$((skipped + skips))
-    cases=$(grep -c -E '^\[ +OK +\]|^ok ' "$log/$name.txt")
-    printf '%-4s %-24s %5d cases %3d skipped %4d s\n' "$verdict" "$name" "$cases" "$skips" "$(($(date +%s) - start))"
-    grep -E '^skip ' "$log/$name.txt"
+    verdict=ok
+    "$@" >"$log" 2>&1 || verdict=FAIL
+    skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log" | sort -u | wc -l)
+    cases=$(grep -c -E '^\[ +OK +\]|^ok ' "$log")
+    printf '%-4s %-24s %5d cases %3d skipped %4d s\n' $verdict "$name" "$cases" "$skips" "$(($(date +%s) - start))"
+    grep -E '^skip ' "$log"
     [ $verdict = ok ] || {
-        tail -n 40 "$log/$name.txt"
-        grep -E -A 5 '^FAIL |^\[ +FAILED +\]|ERROR' "$log/$name.txt" | head -n 40
+        tail -n 40 "$log"
+        grep -E -A 5 '^FAIL |^\[ +FAILED +\]|ERROR' "$log" | head -n 40
     }
+    exit 0
+fi
+
+build=$1
+mkdir -p "$build/tests/log"
+jobs() { # name, command; the long ones first
+    for t in test_top_random test_forward; do echo "$t $build/tests/$t"; done
+    for s in cli cli_score; do echo "$s sh tests/$s.sh $build/weft"; done
+    for t in "$build"/tests/test_*; do
+        case $t in *.txt | *.d | *.o | */test_top_random | */test_forward) continue ;; esac
+        echo "$(basename "$t") $t"
+    done
+    echo "readme sh tests/readme.sh $build ${SAN:-}"
 }
-for t in "$build"/tests/test_*; do
-    case $t in *.txt | *.d | *.o) continue ;; esac
-    one "$(basename "$t")" "$t"
-done
-one cli sh tests/cli.sh "$build/weft"
-one readme sh tests/readme.sh "$build" $SAN
-echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ]
+jobs >"$build/tests/log/jobs"
+xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" <"$build/tests/log/jobs" | tee "$build/tests/log/results"
+all=$(wc -l <"$build/tests/log/jobs")
+passed=$(grep -c -E '^ok   .* cases ' "$build/tests/log/results")
+skipped=$(sed -n 's/^\(ok  \|FAIL\) .* cases *\([0-9]*\) skipped .*/\2/p' "$build/tests/log/results" | awk "{ n += \$1 } END { print n + 0 }")
+echo "$passed passed, $((all - passed)) failed, $skipped skipped"
+[ "$passed" -gt 0 ] && [ "$passed" = "$all" ]

@@ -396,6 +396,8 @@ static void test_weft_file(void **state)
     assert_int_equal(weft_file_open(write_values(3), &f, &err), WEFT_OK);
     assert_int_equal(weft_file_version(f), 3);
     assert_int_equal(weft_file_n_parts(f), 1);
+    assert_non_null(weft_file_part(f, 0));
+    assert_null(weft_file_part(f, 1));
     assert_int_equal(weft_file_n_tensors(f), 0);
     assert_int_equal(weft_file_key(f, 0, NULL, &err), WEFT_E_ARG);
     assert_int_equal(weft_file_key(f, weft_file_n_keys(f), &k, &err), WEFT_E_ARG);

@@ -150,6 +150,67 @@ static bool out_of_range(const struct arg_option *o, const char *name, const cha
                   name, value, o->above_min ? "more than" : "at least", o->min, o->max);
 }
 
+static const char *take_number(const char *text, int64_t *out)
+{
+    char digits[19] = "";
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n >= sizeof digits) {
+        return NULL;
+    }
+    memcpy(digits, text, n);
+    return args_int(digits, out) ? text + n : NULL;
+}
+
+/* FIRST, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR at `text`; returns what follows, NULL if
+ * it is none of these. */
+static const char *take_range(const char *text, int64_t *first, int64_t *last, int64_t *step,
+                              bool *multiply)
+{
+    const char *c = take_number(text, first);
+    *last = c != NULL ? *first : 0;
+    *step = 1;
+    *multiply = false;
+    if (c != NULL && *c == '-') {
+        c = take_number(c + 1, last);
+        if (c != NULL && (*c == '+' || *c == '*')) {
+            *multiply = *c == '*';
+            c = take_number(c + 1, step);
+        }
+    }
+    bool ends = !*multiply || (*step > 1 && *first > 0);
+    return c != NULL && *last >= *first && *step > 0 && *step <= INT32_MAX && ends ? c : NULL;
+}
+
+static bool set_list(const struct arg_option *o, const char *name, const char *value,
+                     struct arg_list *list, struct arg_error *err)
+{
+    int64_t first, last, step;
+    bool multiply;
+    list->n = list->given ? list->n : 0;
+    list->given = true;
+    for (const char *c = value;; c++) {
+        c = take_range(c, &first, &last, &step, &multiply);
+        if (c == NULL || (*c != ',' && *c != '\0')) {
+            return refuse(err,
+                          "option %s: '%.80s' is no list of numbers; expected such as 512, 1,2,4, "
+                          "1-4, 0-4096+512 or 1-64*2",
+                          name, value);
+        }
+        if ((double)first < o->min || (double)last > o->max) {
+            return out_of_range(o, name, value, err);
+        }
+        for (int64_t i = first; i <= last; i = multiply ? i * step : i + step) {
+            if (list->n == ARG_LIST_MAX) {
+                return refuse(err, "option %s: more than %d numbers", name, ARG_LIST_MAX);
+            }
+            list->at[list->n++] = i;
+        }
+        if (*c == '\0') {
+            return true;
+        }
+    }
+}
+
 bool args_set(const struct arg_option *o, const char *name, const char *value, void *fields,
               struct arg_error *err)
 {
@@ -160,6 +221,7 @@ bool args_set(const struct arg_option *o, const char *name, const char *value, v
     case ARG_FLAG: *(bool *)field = true; return true;
     case ARG_STRING: *(const char **)field = value; return true;
     case ARG_CHOICE: return set_choice(o, name, value, (size_t *)field, err);
+    case ARG_LIST: return set_list(o, name, value, (struct arg_list *)field, err);
     case ARG_INT:
         if (!args_int(value, &i)) {
             return refuse(err, "option %s: '%.80s' is not a whole number", name, value);
@@ -283,6 +345,12 @@ void args_default(const struct arg_option *o, const void *defaults, char *dst, s
         snprintf(dst, cap, "%s", o->otherwise);
     } else if (o->kind == ARG_INT) {
         snprintf(dst, cap, "%lld", (long long)*(const int64_t *)field);
+    } else if (o->kind == ARG_LIST) {
+        const struct arg_list *list = (const struct arg_list *)field;
+        for (size_t i = 0; i < list->n && len < cap; i++) {
+            len += (size_t)snprintf(dst + len, cap - len, "%s%lld", i > 0 ? "," : "",
+                                    (long long)list->at[i]);
+        }
     } else if (o->kind == ARG_FLOAT) {
         snprintf(dst, cap, "%g", *(const double *)field);
     } else if (o->kind == ARG_CHOICE) {

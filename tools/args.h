@@ -14,7 +14,17 @@ enum arg_kind {
     ARG_FLOAT,  /* double */
     ARG_STRING, /* const char *, pointing into argv */
     ARG_CHOICE, /* size_t, an index into `choices` */
+    ARG_LIST,   /* struct arg_list */
     ARG_CUSTOM  /* `parse` stores it */
+};
+
+/* Numbers: 4, 1,2,4, 1-4 (each), 0-4096+512 (in steps), 1-64*2 (each twice the one before). An
+ * option given again adds to its list. */
+enum { ARG_LIST_MAX = 64 };
+struct arg_list {
+    int64_t at[ARG_LIST_MAX];
+    size_t n;
+    bool given; /* false: these are the defaults */
 };
 
 struct arg_error {
@@ -29,7 +39,7 @@ struct arg_option {
     const char *value;     /* what the help calls the value; NULL for a flag */
     const char *help;      /* one line */
     const char *otherwise; /* the default in words; NULL: the number in the defaults, or none */
-    double min, max;       /* ARG_INT, ARG_FLOAT: the range */
+    double min, max;       /* ARG_INT, ARG_FLOAT, ARG_LIST: the range */
     bool above_min;        /* the range excludes min */
     const char *choices;   /* ARG_CHOICE: "auto|cpu" */
     bool (*parse)(void *fields, const char *value, struct arg_error *err);

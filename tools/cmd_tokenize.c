@@ -83,34 +83,6 @@ int cmd_tokenize(const struct options *o, int n_args, char **args)
     return code != EXIT_OK ? code : flushed;
 }
 
-static int add_id(const char *word, struct ids *ids)
-{
-    int64_t id;
-    if (!args_int(word, &id) || id < 0 || id > INT32_MAX) {
-        term_note("weft detokenize: '%.40s' is not a token id", word);
-        return EXIT_USAGE;
-    }
-    return ids_add(ids, (int32_t)id) ? EXIT_OK
-                                     : term_fail(EXIT_MEMORY, "not enough memory for the ids");
-}
-
-static int read_ids(const char *path, struct ids *ids)
-{
-    static const char spaces[] = " \t\r\n";
-    struct buf text = { 0 };
-    int code = io_read(path, &text);
-    if (code == EXIT_OK && text.n != 0 && memchr(text.data, '\0', text.n) != NULL) {
-        code = term_fail(EXIT_USAGE, "the ids hold a NUL byte");
-    }
-    char *rest, *word = text.n > 0 ? strtok_r(text.data, spaces, &rest) : NULL;
-    while (code == EXIT_OK && word != NULL) {
-        code = add_id(word, ids);
-        word = strtok_r(NULL, spaces, &rest);
-    }
-    buf_free(&text);
-    return code;
-}
-
 int cmd_detokenize(const struct options *o, int n_args, char **args)
 {
     struct session s = { 0 };
@@ -123,10 +95,10 @@ int cmd_detokenize(const struct options *o, int n_args, char **args)
                           "give the ids as arguments, or with -f FILE, or - for standard input");
     }
     if (o->file != NULL || dash) {
-        code = read_ids(dash ? "-" : o->file, &ids);
+        code = ids_read(dash ? "-" : o->file, &ids);
     }
     for (int i = 0; i < n_args && !dash && code == EXIT_OK; i++) {
-        code = add_id(args[i], &ids);
+        code = ids_parse(args[i], &ids);
     }
     code = code != EXIT_OK ? code : session_model(&s, o, true);
     if (code == EXIT_OK) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command.
+# (root, or sudo without a password), otherwise by printing the command. With "parity": what tools/parity needs as well.
 set -eu
 
 missing=""
@@ -15,8 +15,14 @@ has_program ld binutils
 has_header stdio.h libc6-dev ""
 has_header pcre2.h libpcre2-dev "#define PCRE2_CODE_UNIT_WIDTH 8"
 has_header jansson.h libjansson-dev ""
+has_header nettle/sha2.h nettle-dev ""
 has_header cmocka.h libcmocka-dev ""
 has_header histedit.h libedit-dev ""
+if [ "${1:-}" = parity ]; then
+    has_program python3 "python3 python3-venv"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    has_program g++ g++
+fi
 [ -z "$missing" ] && exit 0
 
 install="apt-get install -y --no-install-recommends$missing"

@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "jsonl.h"
+#include "score.h"
 #include "term.h"
 
 enum { N_VALUES = 10, N_TOP = 10 };
@@ -52,29 +53,15 @@ int logits_log_open(const char *path, const weft_model *model, struct logits_log
     return EXIT_OK;
 }
 
-/* JSON has no NaN and no infinity: these become null. */
-static json_t *number(float x) { return isfinite(x) ? json_real((double)x) : json_null(); }
-
-/* [[id, logit], ...], the greatest first, the lower id first among equals. */
+/* [[id, logit], ...] */
 static json_t *top(const struct logits_log *log)
 {
-    size_t ids[N_TOP], n = 0;
-    for (size_t i = 0; i < log->n_vocab; i++) {
-        size_t at = n < N_TOP ? n++ : N_TOP;
-        while (at > 0 && log->logits[i] > log->logits[ids[at - 1]]) {
-            if (at < N_TOP) {
-                ids[at] = ids[at - 1];
-            }
-            at--;
-        }
-        if (at < N_TOP) {
-            ids[at] = i;
-        }
-    }
+    int32_t ids[N_TOP];
+    size_t n = score_top(log->logits, log->n_vocab, N_TOP, ids);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list,
-                              json_pack("[I, o]", (json_int_t)ids[i], number(log->logits[ids[i]])));
+        json_array_append_new(
+            list, json_pack("[i, o]", ids[i], jsonl_number((double)log->logits[ids[i]])));
     }
     return list;
 }
@@ -94,7 +81,7 @@ int logits_log_write(struct logits_log *log, size_t text, size_t token)
     snprintf(shape, sizeof shape, "[1,%zu]", log->n_vocab);
     json_t *values = json_array();
     for (size_t i = 0; i < N_VALUES && i < log->n_vocab; i++) {
-        json_array_append_new(values, number(log->logits[i]));
+        json_array_append_new(values, jsonl_number((double)log->logits[i]));
     }
     json_t *line =
         json_pack("{s:f, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:s}", "ts",

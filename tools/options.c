@@ -9,7 +9,12 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { ENGINE = CMD_RUN | CMD_CHAT, TEXT = CMD_TOKENIZE | CMD_DETOKENIZE };
+enum {
+    GENERATE = CMD_RUN | CMD_CHAT,
+    SCORE = CMD_LOGITS | CMD_PERPLEXITY,
+    ENGINE = GENERATE | SCORE,
+    TEXT = CMD_TOKENIZE | CMD_DETOKENIZE
+};
 enum { DEFAULT_AHEAD = 8 };
 #define NAMES(...) .names = { __VA_ARGS__ }
 #define ROW(k, who, field, what, text)                                                             \
@@ -107,6 +112,36 @@ static bool parse_bias(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
+static bool parse_model(void *fields, const char *value, struct arg_error *err)
+{
+    struct bench_options *b = &((struct options *)fields)->bench;
+    if (b->n_models == MAX_BENCH_MODELS) {
+        return say(err, "at most 32 models");
+    }
+    b->models[b->n_models++] = value;
+    return true;
+}
+
+/* P,N */
+static bool parse_pair(void *fields, const char *value, struct arg_error *err)
+{
+    struct bench_options *b = &((struct options *)fields)->bench;
+    char prompt[16] = "";
+    int64_t p, n;
+    size_t comma = strcspn(value, ",");
+    memcpy(prompt, value, comma < sizeof prompt ? comma : 0);
+    if (value[comma] != ',' || !args_int(prompt, &p) || !args_int(value + comma + 1, &n) || p < 1 ||
+        n < 1 || p > INT32_MAX || n > INT32_MAX) {
+        return say(err, "expected PROMPT,GENERATED, two numbers of tokens such as 512,128");
+    }
+    if (b->n_pairs == MAX_BENCH_PAIRS) {
+        return say(err, "at most 16 pairs");
+    }
+    b->pairs[b->n_pairs].n_prompt = p;
+    b->pairs[b->n_pairs++].n_gen = n;
+    return true;
+}
+
 // clang-format off
 const struct arg_option option_table[] = {
     /* the model and the engine */
@@ -114,31 +149,46 @@ const struct arg_option option_table[] = {
       "GGUF file; of a split model the first part") },
     { NAMES("-m", "--model"), ROW(ARG_STRING, CMD_DOCTOR, model, "FILE",
       "also say whether this model fits on each device") },
-    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, ENGINE | CMD_DOCTOR, ctx, "N",
+    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, GENERATE | CMD_LOGITS | CMD_DOCTOR, ctx, "N",
       "longest text in tokens, prompt included; 0 = all the model was trained for"),
       .otherwise = "4096, or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
+    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, CMD_PERPLEXITY, ctx, "N",
+      "tokens of a window; 0 = all the model was trained for"),
+      .otherwise = "512", .min = 0, .max = INT_MAX_F },
     { NAMES("-b", "--batch-size"), ROW(ARG_INT, ENGINE, batch, "N",
       "most tokens computed in one step"),
       .otherwise = "512", .min = 1, .max = 65536 },
+    { NAMES("-m", "--model"), ROW(ARG_CUSTOM, CMD_BENCH, bench.models, "FILE",
+      "GGUF file; several with commas between them, or by repeating the option"),
+      .parse = parse_model },
+    { NAMES("-t", "--threads"), ROW(ARG_LIST, CMD_BENCH, bench.n_threads, "LIST",
+      "threads that compute"),
+      .otherwise = "one per physical core", .min = 1, .max = 1024 },
+    { NAMES("--batch-size", "-ub"), ROW(ARG_INT, CMD_BENCH, batch, "N",
+      "most tokens computed in one step"),
+      .otherwise = "512", .min = 1, .max = 65536 },
+    { NAMES("--ahead"), ROW(ARG_INT, CMD_BENCH, ahead, "N",
+      "greedy tokens that a GPU computes in one go"),
+      .otherwise = "8", .min = 1, .max = 64 },
     { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
       .otherwise = "one per physical core", .min = 1, .max = 1024 },
-    { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE, device, "NAME",
+    { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE | CMD_BENCH, device, "NAME",
       "where to compute: auto (a GPU if one can be used), cpu, cuda (the first GPU) or cuda:N; "
       "weft doctor lists them"),
       .otherwise = "auto", .parse = parse_device },
-    { NAMES("--deterministic"), ROW(ARG_FLAG, ENGINE, deterministic, NULL,
+    { NAMES("--deterministic"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, deterministic, NULL,
       "on a GPU: the same bits however a prompt is cut and whatever runs beside it, at the price "
       "of slower prompts") },
-    { NAMES("--ahead"), ROW(ARG_INT, ENGINE, ahead, "N",
+    { NAMES("--ahead"), ROW(ARG_INT, GENERATE, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
-    { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE, cpu_isa, "NAME",
+    { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH, cpu_isa, "NAME",
       "CPU kernels: auto, scalar, avx2 or avx512; all give the same text"),
       .choices = "auto|scalar|avx2|avx512" },
     { NAMES("--kv"), ROW(ARG_INT, ENGINE | CMD_DOCTOR, kv, "N",
       "positions in the KV cache, shared by all sequences"),
       .otherwise = "what the sequences need", .min = 1, .max = INT_MAX_F },
-    { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | TEXT | CMD_INSPECT, no_mmap, NULL,
+    { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | CMD_BENCH | TEXT | CMD_INSPECT, no_mmap, NULL,
       "read the file into memory instead of mapping it") },
 
     /* what goes in */
@@ -155,24 +205,51 @@ const struct arg_option option_table[] = {
       "in -p: \\n \\t \\r \\\\ \\\" \\' \\xHH are one byte each") },
     { NAMES("--chat"), ROW(ARG_FLAG, CMD_RUN, chat, NULL,
       "the prompt is one message of a user, sent through the chat template") },
-    { NAMES("-sys", "--system-prompt"), ROW(ARG_STRING, ENGINE, system, "TEXT",
+    { NAMES("-sys", "--system-prompt"), ROW(ARG_STRING, GENERATE, system, "TEXT",
       "system prompt of the chat"), .otherwise = "the template's own" },
-    { NAMES("--chat-template"), ROW(ARG_STRING, ENGINE, template_name, "NAME",
+    { NAMES("--chat-template"), ROW(ARG_STRING, GENERATE, template_name, "NAME",
       "chat template to use"),
       .otherwise = "the one in the model" },
     { NAMES("-np", "--parallel"), ROW(ARG_INT, CMD_RUN, parallel, "N",
       "answer N times at once, with seeds S, S+1, ..."), .min = 1, .max = 1024 },
 
+    { NAMES("-p", "--prompt"), ROW(ARG_STRING, SCORE, prompt, "TEXT",
+      "the text; with --special control tokens in it count") },
+    { NAMES("-f", "--file"), ROW(ARG_STRING, SCORE, file, "FILE",
+      "read the text from a file, byte by byte; - is standard input") },
+    { NAMES("-e", "--escape"), ROW(ARG_FLAG, SCORE, escape, NULL,
+      "in -p: \\n \\t \\r \\\\ \\\" \\' \\xHH are one byte each") },
+    { NAMES("--tokens"), ROW(ARG_STRING, SCORE, tokens, "FILE",
+      "in place of a text: ids between white space, taken as they are; - is standard input") },
+    { NAMES("--no-bos"), ROW(ARG_FLAG, SCORE, no_bos, NULL,
+      "no BOS before the text, even if the model wants it") },
+    { NAMES("--special"), ROW(ARG_FLAG, SCORE, special, NULL,
+      "control tokens such as <|im_end|> in the text are one token") },
+
     /* what comes out */
+    { NAMES("-o", "--output"), ROW(ARG_STRING, CMD_LOGITS, output, "FILE",
+      "write the lines of JSON there"), .otherwise = "standard output" },
+    { NAMES("--full"), ROW(ARG_STRING, CMD_LOGITS, full_logits, "FILE",
+      "write all logits: float32, little-endian, a row for each position") },
+    { NAMES("--trace"), ROW(ARG_STRING, CMD_LOGITS, trace, "FILE",
+      "write a line of JSON for every stage of every layer: shape, sum, L2, first and last values") },
+    { NAMES("--trace-full"), ROW(ARG_STRING, CMD_LOGITS, full_trace, "FILE",
+      "write all values of the trace: float32, little-endian") },
+    { NAMES("--chunks"), ROW(ARG_INT, CMD_PERPLEXITY, chunks, "N",
+      "only the first N windows"), .otherwise = "all", .min = 1, .max = INT_MAX_F },
+    { NAMES("--save-base"), ROW(ARG_STRING, CMD_PERPLEXITY, save_base, "FILE",
+      "keep all logits for --kl-base: 4 bytes for each entry of the vocabulary and scored token") },
+    { NAMES("--kl-base"), ROW(ARG_STRING, CMD_PERPLEXITY, kl_base, "FILE",
+      "compare with the logits that --save-base kept, on the text that is in that file") },
     { NAMES("-n", "--predict", "--n-predict"), ROW(ARG_INT, CMD_RUN, n_predict, "N",
       "most tokens to generate; -1 = until the end of the text, 0 = only compute the prompt"),
       .min = -1,
       .max = INT_MAX_F },
     { NAMES("-n", "--predict", "--n-predict"), ROW(ARG_INT, CMD_CHAT, n_predict, "N",
       "most tokens of one answer; -1 = until its end"), .min = -1, .max = INT_MAX_F },
-    { NAMES("-r", "--reverse-prompt", "--stop"), ROW(ARG_CUSTOM, ENGINE, stops, "TEXT",
+    { NAMES("-r", "--reverse-prompt", "--stop"), ROW(ARG_CUSTOM, GENERATE, stops, "TEXT",
       "stop when this text appears; may be given 16 times"), .parse = parse_stop },
-    { NAMES("--ignore-eos"), ROW(ARG_FLAG, ENGINE, ignore_end, NULL,
+    { NAMES("--ignore-eos"), ROW(ARG_FLAG, GENERATE, ignore_end, NULL,
       "never draw a token that ends the text") },
     { NAMES("--no-stream"), ROW(ARG_FLAG, CMD_RUN, no_stream, NULL,
       "write the text in one piece at the end") },
@@ -184,38 +261,38 @@ const struct arg_option option_table[] = {
       "write the prompt before the text") },
     { NAMES("--log-logits"), ROW(ARG_STRING, CMD_RUN, log_logits, "FILE",
       "write a line of JSON with the logits behind every generated token") },
-    { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE, quiet, NULL,
+    { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, quiet, NULL,
       "nothing on standard error but errors") },
     { NAMES("--no-history"), ROW(ARG_FLAG, CMD_CHAT, no_history, NULL,
       "neither read nor write ~/.weft_history") },
 
     /* how tokens are drawn */
-    { NAMES("-s", "--seed"), ROW(ARG_CUSTOM, ENGINE, seed, "N",
+    { NAMES("-s", "--seed"), ROW(ARG_CUSTOM, GENERATE, seed, "N",
       "seed of the random numbers; same seed, same text"),
       .otherwise = "random, shown at the end", .parse = parse_seed },
-    { NAMES("--temp", "--temperature"), ROW(ARG_FLOAT, ENGINE, temperature, "T",
+    { NAMES("--temp", "--temperature"), ROW(ARG_FLOAT, GENERATE, temperature, "T",
       "0 = always the most likely token; higher is more varied"), .min = 0, .max = 100 },
-    { NAMES("--top-k"), ROW(ARG_INT, ENGINE, top_k, "N",
+    { NAMES("--top-k"), ROW(ARG_INT, GENERATE, top_k, "N",
       "draw from the N most likely tokens; 0 = off"),
       .min = 0,
       .max = INT_MAX_F },
-    { NAMES("--top-p"), ROW(ARG_FLOAT, ENGINE, top_p, "P",
+    { NAMES("--top-p"), ROW(ARG_FLOAT, GENERATE, top_p, "P",
       "draw from the most likely tokens that hold P of the probability; 1 = off"),
       .min = 0, .max = 1,
       .above_min = true },
-    { NAMES("--min-p"), ROW(ARG_FLOAT, ENGINE, min_p, "P",
+    { NAMES("--min-p"), ROW(ARG_FLOAT, GENERATE, min_p, "P",
       "drop tokens less likely than P times the most likely one; 0 = off"), .min = 0, .max = 1 },
-    { NAMES("--typical", "--typical-p"), ROW(ARG_FLOAT, ENGINE, typical_p, "P",
+    { NAMES("--typical", "--typical-p"), ROW(ARG_FLOAT, GENERATE, typical_p, "P",
       "locally typical sampling; 1 = off"), .min = 0, .max = 1, .above_min = true },
-    { NAMES("--repeat-penalty"), ROW(ARG_FLOAT, ENGINE, repeat_penalty, "X",
+    { NAMES("--repeat-penalty"), ROW(ARG_FLOAT, GENERATE, repeat_penalty, "X",
       "divide the logits of recent tokens; 1 = off"), .min = 0, .max = 1e6, .above_min = true },
-    { NAMES("--repeat-last-n"), ROW(ARG_INT, ENGINE, repeat_last_n, "N",
+    { NAMES("--repeat-last-n"), ROW(ARG_INT, GENERATE, repeat_last_n, "N",
       "tokens the penalties look back at; -1 = all, 0 = none"), .min = -1, .max = INT_MAX_F },
-    { NAMES("--presence-penalty"), ROW(ARG_FLOAT, ENGINE, presence_penalty, "X",
+    { NAMES("--presence-penalty"), ROW(ARG_FLOAT, GENERATE, presence_penalty, "X",
       "subtracted from the logits of recent tokens; 0 = off"), .min = -2, .max = 2 },
-    { NAMES("--frequency-penalty"), ROW(ARG_FLOAT, ENGINE, frequency_penalty, "X",
+    { NAMES("--frequency-penalty"), ROW(ARG_FLOAT, GENERATE, frequency_penalty, "X",
       "subtracted once for every time a recent token occurred; 0 = off"), .min = -2, .max = 2 },
-    { NAMES("-l", "--logit-bias"), ROW(ARG_CUSTOM, ENGINE, bias, "TOKEN+BIAS",
+    { NAMES("-l", "--logit-bias"), ROW(ARG_CUSTOM, GENERATE, bias, "TOKEN+BIAS",
       "change a token's logit; TOKEN-BIAS lowers it, TOKEN-inf bans it; may be repeated"),
       .parse = parse_bias },
 
@@ -224,13 +301,33 @@ const struct arg_option option_table[] = {
     { NAMES("--count"), ROW(ARG_FLAG, CMD_TOKENIZE, count, NULL, "only the number of tokens") },
     { NAMES("--bos"), ROW(ARG_FLAG, CMD_TOKENIZE, bos, NULL,
       "start with BOS if the model wants it") },
-    { NAMES("--json"), ROW(ARG_FLAG, CMD_INSPECT | CMD_DOCTOR, json, NULL,
+    { NAMES("--json"), ROW(ARG_FLAG, CMD_INSPECT | CMD_DOCTOR | CMD_PERPLEXITY, json, NULL,
       "one JSON object with everything") },
     { NAMES("--keys"), ROW(ARG_FLAG, CMD_INSPECT, keys, NULL, "only the metadata") },
     { NAMES("--tensors"), ROW(ARG_FLAG, CMD_INSPECT, tensors, NULL, "only the tensors") },
     { NAMES("--full"), ROW(ARG_FLAG, CMD_INSPECT, full, NULL, "arrays and texts in full length") },
     { NAMES("--no-check"), ROW(ARG_FLAG, CMD_INSPECT, no_check, NULL,
       "do not try to open the file as a model") },
+
+    /* bench */
+    { NAMES("-p", "--n-prompt"), ROW(ARG_LIST, CMD_BENCH, bench.n_prompt, "LIST",
+      "tests ppN: compute a prompt of N tokens; 0 = none"), .min = 0, .max = INT_MAX_F },
+    { NAMES("-n", "--n-gen"), ROW(ARG_LIST, CMD_BENCH, bench.n_gen, "LIST",
+      "tests tgN: generate N tokens, one after another; 0 = none"), .min = 0, .max = INT_MAX_F },
+    { NAMES("-pg"), ROW(ARG_CUSTOM, CMD_BENCH, bench.pairs, "P,N",
+      "tests ppP+tgN: both in one time; may be repeated"), .parse = parse_pair },
+    { NAMES("-d", "--n-depth"), ROW(ARG_LIST, CMD_BENCH, bench.n_depth, "LIST",
+      "tokens that are in the KV cache before the clock starts"), .min = 0, .max = INT_MAX_F },
+    { NAMES("-b", "-np", "--parallel"), ROW(ARG_LIST, CMD_BENCH, bench.n_parallel, "LIST",
+      "sequences computed at once, each with the tokens of the test"), .min = 1, .max = 1024 },
+    { NAMES("-r", "--repetitions"), ROW(ARG_INT, CMD_BENCH, bench.reps, "N",
+      "times that every test is repeated"), .min = 1, .max = 1000 },
+    { NAMES("--prompt-ids"), ROW(ARG_STRING, CMD_BENCH, bench.prompt_ids, "FILE",
+      "token ids between white space to compute, in place of random ones") },
+    { NAMES("-o", "--output"), ROW(ARG_CHOICE, CMD_BENCH, bench.format, "FORMAT",
+      "md, json, jsonl or csv"), .choices = "md|json|jsonl|csv" },
+    { NAMES("--profile"), ROW(ARG_FLAG, CMD_BENCH, bench.profile, NULL,
+      "after each test, where its time goes: a line for each stage of a step") },
     { NAMES("--man"), ROW(ARG_FLAG, CMD_HELP, man, NULL, "the manual page, in roff") },
     { .names = { NULL } },
 };
@@ -244,6 +341,11 @@ void options_init(struct options *o)
     o->ctx = -1;
     o->n_predict = -1;
     o->parallel = 1;
+    o->bench.n_prompt = (struct arg_list){ .at = { 512 }, .n = 1 };
+    o->bench.n_gen = (struct arg_list){ .at = { 128 }, .n = 1 };
+    o->bench.n_depth = (struct arg_list){ .at = { 0 }, .n = 1 };
+    o->bench.n_parallel = (struct arg_list){ .at = { 1 }, .n = 1 };
+    o->bench.reps = 5;
     /* the shortest decimals that are these floats, so that the help shows 0.95 and not 0.949999988
      */
     char text[32];
@@ -301,6 +403,15 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->log_logits != NULL && o->ahead > 1) {
         return say(err, "--log-logits needs the logits of every token, and --ahead keeps only the "
                         "last; give one of them");
+    }
+    if (o->full_trace != NULL && o->trace == NULL) {
+        return say(err, "--trace-full holds the values that --trace FILE lists; give both");
+    }
+    if (o->tokens != NULL && (o->special || o->no_bos)) {
+        return say(err, "--tokens takes ids as they are; --special and --no-bos are for texts");
+    }
+    if (o->save_base != NULL && o->kl_base != NULL) {
+        return say(err, "--save-base and --kl-base contradict each other; give one of them");
     }
     if (o->kv > 0 && o->ctx > o->kv) {
         return say(err, "--kv is smaller than -c; one sequence could not hold its text");

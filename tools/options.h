@@ -14,10 +14,30 @@ enum {
     CMD_INSPECT = 16u,
     CMD_DOCTOR = 32u,
     CMD_HELP = 64u,
-    CMD_VERSION = 128u
+    CMD_VERSION = 128u,
+    CMD_BENCH = 256u,
+    CMD_LOGITS = 512u,
+    CMD_PERPLEXITY = 1024u
 };
 
 enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
+
+enum { MAX_BENCH_MODELS = 32, MAX_BENCH_PAIRS = 16 };
+
+/* What weft bench measures: every combination is a row. */
+struct bench_options {
+    const char *models[MAX_BENCH_MODELS]; /* paths, or several with commas between them */
+    size_t n_models;
+    struct arg_list n_prompt, n_gen, n_depth, n_parallel, n_threads;
+    struct {
+        int64_t n_prompt, n_gen;
+    } pairs[MAX_BENCH_PAIRS];
+    size_t n_pairs;
+    int64_t reps;
+    size_t format; /* an index into the choices of the table */
+    bool profile;
+    const char *prompt_ids;
+};
 
 struct options {
     const char *model;
@@ -28,6 +48,10 @@ struct options {
     bool deterministic;
     int64_t ahead; /* 0: what options_engine() makes of it */
     const char *prompt, *file, *system, *template_name, *log_logits;
+    const char *tokens, *output, *full_logits, *trace, *full_trace; /* logits */
+    const char *save_base, *kl_base;                                /* perplexity */
+    int64_t chunks;
+    bool no_bos;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
@@ -42,6 +66,7 @@ struct options {
     bool no_history;
     bool ids, bos, count;
     bool json, keys, tensors, full, no_check;
+    struct bench_options bench;
     bool man;
 };
 

@@ -82,6 +82,8 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
     weft_engine_params p = options_engine(o);
     p.progress = on_progress;
     p.progress_user = s;
+    p.trace = s->trace;
+    p.trace_user = s->trace_user;
     s->upload_started = 0;
     if (n_kv > 0) {
         p.n_kv = n_kv;
@@ -131,6 +133,32 @@ bool ids_add(struct ids *ids, int32_t id)
     }
     ids->at[ids->n++] = id;
     return true;
+}
+
+int ids_parse(const char *word, struct ids *ids)
+{
+    int64_t id;
+    if (!args_int(word, &id) || id < 0 || id > INT32_MAX) {
+        return term_fail(EXIT_USAGE, "'%.40s' is not a token id; expected a whole number", word);
+    }
+    return ids_add(ids, (int32_t)id) ? EXIT_OK
+                                     : term_fail(EXIT_MEMORY, "not enough memory for the ids");
+}
+
+int ids_read(const char *path, struct ids *ids)
+{
+    static const char spaces[] = " \t\r\n";
+    struct buf text = { 0 };
+    int code = io_read(path, &text);
+    if (code == EXIT_OK && text.n != 0 && memchr(text.data, '\0', text.n) != NULL) {
+        code = term_fail(EXIT_USAGE, "the ids hold a NUL byte");
+    }
+    char *rest, *word = text.n > 0 ? strtok_r(text.data, spaces, &rest) : NULL;
+    for (; code == EXIT_OK && word != NULL; word = strtok_r(NULL, spaces, &rest)) {
+        code = ids_parse(word, ids);
+    }
+    buf_free(&text);
+    return code;
 }
 
 static int no_memory(const char *what)

@@ -12,6 +12,8 @@ struct session {
     weft_engine *engine;
     weft_model_info info;
     bool quiet;
+    weft_trace_fn trace; /* for session_engine(); NULL = none */
+    void *trace_user;
     double upload_started, upload_shown; /* term_seconds(); 0 = not yet */
 };
 
@@ -30,6 +32,10 @@ int session_check_ctx(const struct session *s, const struct options *o);
 size_t session_n_ctx(const struct session *s, const struct options *o);
 
 bool ids_add(struct ids *ids, int32_t id);
+/* Adds the id that is written in `word`. */
+int ids_parse(const char *word, struct ids *ids);
+/* Adds the ids in a file, which stand between white space; "-" is standard input. */
+int ids_read(const char *path, struct ids *ids);
 int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
                      struct ids *out);
 int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,

@@ -48,6 +48,43 @@ const struct command command_table[] = {
       "line which one --device auto uses, and why. With -m also whether the model fits: its "
       "weights and its KV cache; activations come on top.",
       "weft doctor\nweft doctor -m model.gguf -c 32768", cmd_doctor, false },
+    { "logits", CMD_LOGITS, "-m FILE (-p TEXT | -f FILE | --tokens FILE | -) [OPTION...]",
+      "what the model says behind every token of a text",
+      "Computes a text that is already there (teacher forcing) and writes lines of JSON: a header "
+      "with the ids, the model's SHA-256 and the settings, then for each position the log-sum-exp, "
+      "the 64 best tokens with their logits, and the log-probability of the token that follows.\n\n"
+      "With --trace the values behind every stage and layer are listed too, to find where two "
+      "implementations part.",
+      "weft logits -m model.gguf -p 'The capital of France is'\n"
+      "weft logits -m model.gguf --tokens ids.txt --full logits.f32 -o logits.jsonl",
+      cmd_logits, true },
+    { "perplexity", CMD_PERPLEXITY, "-m FILE (-f FILE | --tokens FILE | -) [OPTION...]",
+      "how well the model predicts a text",
+      "Cuts the text into windows of -c tokens, replaces the first token of each by BOS if the "
+      "model wants one, and scores the second half of each window. Prints the perplexity with its "
+      "standard error.\n\n"
+      "With --kl-base also how far the probabilities are from those that another run kept with "
+      "--save-base: the Kullback-Leibler divergence, the change of the probability of the text's "
+      "token, and how often the most likely token is the same.",
+      "weft perplexity -m model-f16.gguf -f text.txt --save-base text.base\n"
+      "weft perplexity -m model-q4.gguf --kl-base text.base",
+      cmd_perplexity, true },
+    { "bench", CMD_BENCH, "-m FILE [OPTION...]", "measure how fast a model runs",
+      "Times every combination of the lists as a row: prompts (pp512) and generation (tg128), at a "
+      "depth of the KV cache (tg128@d4096), with several sequences at once, with numbers of "
+      "threads. A LIST is 512 or 1,2,4 or a range: 1-4, 0-4096+512, 1-64*2.\n\n"
+      "Tokens are random ids from a fixed seed, no control tokens among them; generation is greedy "
+      "and never ends early. Loading, a first run to warm up, and filling the cache to its depth "
+      "are not timed. Rates are tokens per second of all sequences together; the median of the "
+      "repetitions and their spread are shown, and a hash of the generated ids.\n\n"
+      "What was reached is compared with what the device was measured to do at best in the same "
+      "run: generation with reading memory, prompts with multiply-adds. A model that fits into a "
+      "cache can read faster than memory does. Multiply-adds are those of the fastest "
+      "instruction that matrix products use; types that are computed in floats stay far below.",
+      "weft bench -m model.gguf\n"
+      "weft bench -m model.gguf -p 0 -n 64 -d 0,4096 -t 1-4 --profile\n"
+      "weft bench -m a.gguf,b.gguf -b 1-64*2 -o json > bench.json",
+      cmd_bench, false },
     { "help", CMD_HELP, "[COMMAND] [--man]", "explain a command",
       "Prints the options of a command with their defaults.", "weft help run", cmd_help, true },
     { "version", CMD_VERSION, "", "print the version", "Prints the version of the program.", NULL,

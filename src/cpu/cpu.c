@@ -365,6 +365,25 @@ static weft_status cpu_read_logits(struct backend *b, size_t i, float *dst, weft
     return WEFT_OK;
 }
 
+static weft_status cpu_read_values(struct backend *b, const struct step *s,
+                                   enum backend_value value, float *dst, weft_error *err)
+{
+    const struct cpu *c = (const struct cpu *)b;
+    const struct config *g = &c->model->config;
+    const struct {
+        const float *at;
+        size_t n_cols;
+    } values[] = { [VALUE_X] = { c->x, g->dim },
+                   [VALUE_Q] = { c->q, g->n_heads * g->head_dim },
+                   [VALUE_K] = { c->k, g->n_kv_heads * g->head_dim },
+                   [VALUE_V] = { c->v, g->n_kv_heads * g->head_dim },
+                   [VALUE_ATTENTION] = { c->o, g->n_heads * g->head_dim },
+                   [VALUE_FFN_ACT] = { c->gate, g->n_ff } };
+    (void)err;
+    memcpy(dst, values[value].at, s->n_rows * values[value].n_cols * sizeof *dst);
+    return WEFT_OK;
+}
+
 /* ---------------------------------------------------------------- pages, open, close */
 
 static weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
@@ -435,6 +454,8 @@ static const struct backend_ops cpu_backend = {
     .ffn_out = cpu_ffn_out,
     .head = cpu_head,
     .read_logits = cpu_read_logits,
+    .read_values = cpu_read_values,
+    .limits = cpu_limits,
     .copy_page = cpu_copy_page,
     .info = cpu_info,
     .close = cpu_close,

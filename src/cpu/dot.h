@@ -58,7 +58,16 @@ struct cpu_ops {
      * fixed by the positions alone. */
     void (*attend)(const float *q, size_t n_q, size_t head_dim, float scale,
                    const struct kv_span *spans, size_t n_spans, float *scores, float *out);
+
+    /* For measuring the processor. Reads p[n] as fast as it can; returns the sum. */
+    uint64_t (*read)(const uint64_t *p, size_t n);
+    /* Multiplies bytes of ones[BURST_BYTES], all of which are 1, and adds the products, n times
+     * over, as the product of two matrices at its fastest would: nothing to unpack or to scale, all
+     * of it near. Returns the sum, which is the number of multiply-adds. n <= BURST_MOST. */
+    uint64_t (*mac_burst)(const uint8_t *ones, size_t n);
 };
+
+enum { BURST_BYTES = 1024, BURST_MOST = 1 << 28 };
 
 size_t dot_scratch_bytes(size_t n_cols);
 

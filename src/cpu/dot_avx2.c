@@ -13,6 +13,7 @@
 #define OPS_NAME "avx2"
 #define HEADS 1
 #define ROWS 4
+#define CHAINS 3
 
 typedef struct {
     __m256 a, b;
@@ -20,6 +21,7 @@ typedef struct {
 typedef struct {
     __m256i a, b;
 } c64;
+typedef c64 i32x16;
 
 static inline v16 v_load(const float *p)
 {
@@ -185,6 +187,28 @@ static inline __m256 dot32(__m256i u, const int8_t *p, bool wide)
 static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
 {
     return (v16){ dot32(w.a, q, wide), dot32(w.b, q + 32, wide) };
+}
+
+static inline __m256i mac32(__m256i sum, __m256i u, const int8_t *q)
+{
+    __m256i pairs = _mm256_maddubs_epi16(u, _mm256_loadu_si256((const __m256i *)q));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
+{
+    return (i32x16){ mac32(sum.a, u.a, q), mac32(sum.b, u.b, q + 32) };
+}
+
+static inline i32x16 i_zero(void)
+{
+    return (i32x16){ _mm256_setzero_si256(), _mm256_setzero_si256() };
+}
+
+static inline void i_store(int32_t *p, i32x16 x)
+{
+    _mm256_storeu_si256((__m256i *)p, x.a);
+    _mm256_storeu_si256((__m256i *)(p + 8), x.b);
 }
 
 /* Low nibbles of 16 bytes, then their high nibbles. */

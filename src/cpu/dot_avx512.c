@@ -13,9 +13,11 @@
 #define OPS_NAME "avx512-vnni"
 #define HEADS 2
 #define ROWS 4
+#define CHAINS 12
 
 typedef __m512 v16;
 typedef __m512i c64;
+typedef __m512i i32x16;
 
 static inline __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); }
 
@@ -108,6 +110,13 @@ static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
     __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, _mm512_loadu_si512(q));
     return _mm512_cvtepi32_ps(sum);
 }
+
+static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
+{
+    return _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(q));
+}
+static inline i32x16 i_zero(void) { return _mm512_setzero_si512(); }
+static inline void i_store(int32_t *p, i32x16 x) { _mm512_storeu_si512(p, x); }
 
 /* Low nibbles of 16 bytes, then their high nibbles. */
 static inline __m256i nibbles(const uint8_t *qs)

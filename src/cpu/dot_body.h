@@ -7,8 +7,9 @@
  *        may exceed 127)
  *   32 codes from 16 bytes of nibbles, low ones first: c_nibbles, c_nibbles_bits (plus a fifth
  *        bit), c_lookup (in a table)
+ *   i32x16  16 exact sums: i_zero i_store i_mac (lane l: plus 4 products of codes <= 127)
  * and ROWS, HEADS: how many activation rows and query heads fit in its registers at a time (results
- * do not depend on it).
+ * do not depend on it); CHAINS: how many i32x16, so that additions do not wait for each other.
  * Weights of every quantised type become one canonical row, w = s * u + m, which one dot product
  * serves. */
 
@@ -311,6 +312,50 @@ static void op_matmul(const struct quant_type *type, const void *weights, size_t
 
 #include "cpu/dot_attend.h"
 
+/* Words are added in chains of their own, in vectors that the compiler makes of them. */
+static uint64_t op_read(const uint64_t *p, size_t n)
+{
+    uint64_t sum[32] = { 0 }, all = 0;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        for (size_t k = 0; k < 32; k++) {
+            sum[k] += p[i + k];
+        }
+    }
+    for (; i < n; i++) {
+        sum[0] += p[i];
+    }
+    for (size_t k = 0; k < 32; k++) {
+        all += sum[k];
+    }
+    return all;
+}
+
+/* The codes come from memory, or the compiler would multiply them once for all rounds. */
+static uint64_t op_mac_burst(const uint8_t *ones, size_t n)
+{
+    const int8_t *q = (const int8_t *)ones;
+    uint64_t all = 0;
+    i32x16 sum[CHAINS];
+    for (size_t k = 0; k < CHAINS; k++) {
+        sum[k] = i_zero();
+    }
+    for (size_t i = 0; i < n; i++) {
+        c64 u = c_load(ones + i % (BURST_BYTES / 64) * 64);
+        for (size_t k = 0; k < CHAINS; k++) {
+            sum[k] = i_mac(sum[k], u, q + 64 * k);
+        }
+    }
+    for (size_t k = 0; k < CHAINS; k++) {
+        int32_t lanes[16];
+        i_store(lanes, sum[k]);
+        for (int l = 0; l < 16; l++) {
+            all += (uint64_t)lanes[l];
+        }
+    }
+    return all;
+}
+
 static const struct cpu_ops ops = {
     .name = OPS_NAME,
     .quantize = op_quantize,
@@ -320,4 +365,6 @@ static const struct cpu_ops ops = {
     .add = op_add,
     .to_f16 = op_to_f16,
     .attend = op_attend,
+    .read = op_read,
+    .mac_burst = op_mac_burst,
 };

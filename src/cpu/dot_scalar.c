@@ -11,6 +11,7 @@
 #define OPS_NAME "scalar"
 #define HEADS 1
 #define ROWS 1
+#define CHAINS 2
 
 typedef struct {
     float l[16];
@@ -18,6 +19,9 @@ typedef struct {
 typedef struct {
     const uint8_t *u;
 } c64;
+typedef struct {
+    int32_t l[16];
+} i32x16;
 
 #define LANES(expr)                                                                                \
     v16 r;                                                                                         \
@@ -109,6 +113,18 @@ static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
     }
     return r;
 }
+
+static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
+{
+    for (int l = 0; l < 16; l++) {
+        for (int k = 4 * l; k < 4 * l + 4; k++) {
+            sum.l[l] += u.u[k] * q[k];
+        }
+    }
+    return sum;
+}
+static inline i32x16 i_zero(void) { return (i32x16){ { 0 } }; }
+static inline void i_store(int32_t *p, i32x16 x) { memcpy(p, x.l, sizeof x.l); }
 
 static inline void c_nibbles(const uint8_t *qs, uint8_t *u)
 {

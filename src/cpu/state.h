@@ -50,4 +50,7 @@ weft_status state_alloc(struct cpu *c, weft_error *err);
 weft_status state_alloc_kv(struct cpu *c, weft_error *err);
 void state_free(struct cpu *c);
 
+/* backend_ops.limits. WEFT_E_NOMEM when there is no room for the memory that is read. */
+weft_status cpu_limits(struct backend *b, struct backend_limits *out, weft_error *err);
+
 #endif

@@ -5,6 +5,10 @@
 #include "synth/synth.h"
 
 #define TINY .n_layers = 2, .n_ctx = 256, .n_vocab = 640, .norm_eps = 1e-5f, .type_mix = "f32"
+/* Rows of whole blocks of 256, for every tensor type; a context of several pages of KV. */
+#define SMALL                                                                                      \
+    .n_layers = 2, .dim = 256, .n_heads = 4, .n_kv_heads = 2, .n_ff = 512, .n_ctx = 1024,          \
+    .n_vocab = 1024, .norm_eps = 1e-5f, .type_mix = "q8_0"
 #define REAL .type_mix = "q4_k_m"
 #define QWEN25                                                                                     \
     .arch = "qwen2", .n_ctx = 32768, .norm_eps = 1e-6f, .rope_base = 1e6f, .pre = "qwen2", REAL
@@ -44,6 +48,19 @@ static const struct {
     { "tiny-llama",
       { TINY, .arch = "llama", .name = "Tiny Llama", .dim = 64, .n_heads = 4, .n_kv_heads = 4,
         .n_ff = 96, .rope_base = 5e5f, .rope_freqs = true, .pre = "llama-bpe" } },
+    { "small-qwen2",
+      { SMALL, .arch = "qwen2", .name = "Small Qwen2", .rope_base = 1e6f, .pre = "qwen2",
+        .tied = true } },
+    { "small-qwen3",
+      { SMALL, .arch = "qwen3", .name = "Small Qwen3", .head_dim = 128, .rope_base = 1e6f,
+        .pre = "qwen2", .tied = true } },
+    { "small-phi3",
+      { SMALL, .arch = "phi3", .name = "Small Phi-3", .rope_base = 1e4f, .n_rot = 48,
+        .rope_long_short = true, .n_ctx_orig = 512, .attn_factor = 1.19f, .vocab = SYNTH_SPM,
+        .pre = "default" } },
+    { "small-llama",
+      { SMALL, .arch = "llama", .name = "Small Llama", .rope_base = 5e5f, .rope_freqs = true,
+        .pre = "llama-bpe" } },
 };
 
 bool synth_preset(const char *name, struct synth_spec *out)

@@ -1,0 +1,102 @@
+/* What comes back from the device: logits, the best of them, values between stages. */
+#include <string.h>
+
+#include "cuda.h"
+
+weft_status cuda_read_logits(struct backend *b, size_t i, float *dst, weft_error *err)
+{
+    struct cuda *c = (struct cuda *)b;
+    size_t bytes = c->model->config.n_vocab * sizeof(float);
+    TRY(cuda_enter(c, "read_logits", 0, err));
+    CU(c, cudaMemcpyAsync, c->host_logits, (void *)dptr_at(c->logits, i * bytes).at, bytes,
+       cudaMemcpyDeviceToHost, c->queue.stream);
+    TRY(cuda_wait(c, err));
+    memcpy(dst, c->host_logits, bytes);
+    return WEFT_OK;
+}
+
+weft_status cuda_top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err)
+{
+    struct cuda *c = (struct cuda *)b;
+    size_t n = c->n_out * k;
+    TRY(cuda_enter(c, "top", 0, err));
+    CU(c, kernel_top, c->logits, c->n_out, c->model->config.n_vocab, k, c->top_ids, c->top_values,
+       c->top_scratch, &c->queue);
+    CU(c, cudaMemcpyAsync, c->host_ids, (void *)c->top_ids.at, n * sizeof *ids,
+       cudaMemcpyDeviceToHost, c->queue.stream);
+    CU(c, cudaMemcpyAsync, c->host_values, (void *)c->top_values.at, n * sizeof *values,
+       cudaMemcpyDeviceToHost, c->queue.stream);
+    TRY(cuda_wait(c, err));
+    memcpy(ids, c->host_ids, n * sizeof *ids);
+    memcpy(values, c->host_values, n * sizeof *values);
+    return WEFT_OK;
+}
+
+/* Rows of floats that stand `stride` apart. */
+static weft_status read_rows(struct cuda *c, struct dptr from, size_t n_rows, size_t n_cols,
+                             size_t stride, float *dst, weft_error *err)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        CU(c, cudaMemcpyAsync, dst + i * n_cols, (void *)dptr_at(from, i * stride * sizeof *dst).at,
+           n_cols * sizeof *dst, cudaMemcpyDeviceToHost, c->queue.stream);
+    }
+    return cuda_wait(c, err);
+}
+
+/* K or V of the step's rows, from the pages of the layer under way: what stores them there leaves
+ * no floats. */
+static weft_status read_pages(struct cuda *c, struct dptr layer, const struct step *s, float *dst,
+                              weft_error *err)
+{
+    const struct config *g = &c->model->config;
+    size_t row_bytes = g->head_dim * sizeof(f16_bits), n = 0;
+    /* the halves of a row fit into the second part of its floats, and are widened from the front */
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        for (size_t r = 0; r < s->seqs[i].n_rows; r++) {
+            size_t pos = s->seqs[i].pos + r, page = s->seqs[i].pages[pos / KV_PAGE];
+            for (size_t h = 0; h < g->n_kv_heads; h++, n++) {
+                size_t at = (page * g->n_kv_heads + h) * KV_PAGE + pos % KV_PAGE;
+                float *head = dst + n * g->head_dim;
+                CU(c, cudaMemcpyAsync, (char *)head + row_bytes,
+                   (void *)dptr_at(layer, at * row_bytes).at, row_bytes, cudaMemcpyDeviceToHost,
+                   c->queue.stream);
+            }
+        }
+    }
+    TRY(cuda_wait(c, err));
+    for (size_t i = 0; i < n; i++) {
+        float *head = dst + i * g->head_dim;
+        for (size_t k = 0; k < g->head_dim; k++) {
+            f16_bits half;
+            memcpy(&half, (char *)head + row_bytes + k * sizeof half, sizeof half);
+            head[k] = f16_to_f32(half);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status cuda_read_values(struct backend *b, const struct step *s, enum backend_value value,
+                             float *dst, weft_error *err)
+{
+    struct cuda *c = (struct cuda *)b;
+    const struct config *g = &c->model->config;
+    size_t q_dim = g->n_heads * g->head_dim, n = s->n_rows;
+    struct dkv kv = cuda_layer_kv(c, c->layer);
+    TRY(cuda_enter(c, "read_values", c->layer, err));
+    switch (value) {
+    case VALUE_Q: return read_rows(c, c->q, n, q_dim, q_dim, dst, err);
+    case VALUE_K: return read_pages(c, kv.k, s, dst, err);
+    case VALUE_V: return read_pages(c, kv.v, s, dst, err);
+    case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, q_dim, c->mid.stride, dst, err);
+    case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, g->n_ff, c->ff.stride, dst, err);
+    case VALUE_X: break;
+    }
+    return read_rows(c, c->x, n, g->dim, g->dim, dst, err);
+}
+
+weft_status cuda_results_wait(struct backend *b, weft_error *err)
+{
+    struct cuda *c = (struct cuda *)b;
+    TRY(cuda_enter(c, c->stage, c->layer, err));
+    return cuda_wait(c, err);
+}

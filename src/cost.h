@@ -1,0 +1,33 @@
+/* What stages and steps cost at least: bytes that have to be read, multiply-adds that have to be
+ * done. The measure of what was reached. */
+#ifndef WEFT_COST_H
+#define WEFT_COST_H
+
+#include "backend.h"
+
+enum stage {
+    STAGE_EMBED,
+    STAGE_ATTN_IN,
+    STAGE_ATTEND,
+    STAGE_ATTN_OUT,
+    STAGE_FFN_IN,
+    STAGE_FFN_OUT,
+    STAGE_HEAD,
+    N_STAGES
+};
+
+struct cost {
+    uint64_t bytes; /* of weights, and of K and V; each is counted once */
+    uint64_t macs;
+};
+
+struct cost cost_of_stage(const struct model *m, enum stage stage, size_t layer,
+                          const struct step *s);
+
+/* A step of one row with logits, but for its embedding and its attention: the bytes are those of a
+ * step of any size. */
+struct cost cost_of_row(const struct model *m);
+/* Bytes of K and V of one position, in all layers. */
+uint64_t cost_kv_bytes(const struct model *m);
+
+#endif

@@ -1,0 +1,88 @@
+#include "jsonl.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "io.h"
+#include "term.h"
+
+static int open_failed(const char *path)
+{
+    return term_fail(EXIT_RUNTIME, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+/* A reader of standard output that has left is no failure worth a line. */
+static int write_failed(const char *path)
+{
+    if (path == NULL && errno == EPIPE) {
+        return EXIT_RUNTIME;
+    }
+    return open_failed(path == NULL ? "standard output" : path);
+}
+
+int jsonl_open(const char *path, struct jsonl *j)
+{
+    *j = (struct jsonl){ .path = path, .out = path == NULL ? stdout : fopen(path, "w") };
+    j->code = j->out == NULL ? open_failed(path) : EXIT_OK;
+    return j->code;
+}
+
+void jsonl_add(struct jsonl *j, json_t *line)
+{
+    if (j->code != EXIT_OK) {
+        json_decref(line);
+        return;
+    }
+    if (line == NULL) {
+        j->code = term_fail(EXIT_MEMORY, "not enough memory for a line of JSON");
+        return;
+    }
+    errno = 0;
+    int failed = json_dumpf(line, j->out, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (failed != 0 || fputc('\n', j->out) == EOF) {
+        j->code = write_failed(j->path);
+    }
+    json_decref(line);
+}
+
+int jsonl_close(struct jsonl *j)
+{
+    if (j->out == NULL) {
+        return j->code;
+    }
+    int failed = j->out == stdout ? fflush(stdout) : fclose(j->out);
+    if (failed != 0 && j->code == EXIT_OK) {
+        j->code = write_failed(j->path);
+    }
+    j->out = NULL;
+    return j->code;
+}
+
+json_t *jsonl_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+int floats_open(const char *path, struct floats *f)
+{
+    *f = (struct floats){ .path = path, .out = fopen(path, "wb") };
+    f->code = f->out == NULL ? open_failed(path) : EXIT_OK;
+    return f->code;
+}
+
+void floats_add(struct floats *f, const float *values, size_t n)
+{
+    if (f->out != NULL && f->code == EXIT_OK) {
+        if (fwrite(values, sizeof *values, n, f->out) != n) {
+            f->code = open_failed(f->path);
+        }
+        f->n_bytes += (json_int_t)(n * sizeof *values);
+    }
+}
+
+int floats_close(struct floats *f)
+{
+    if (f->out != NULL && fclose(f->out) != 0 && f->code == EXIT_OK) {
+        f->code = open_failed(f->path);
+    }
+    f->out = NULL;
+    return f->code;
+}

@@ -1,0 +1,36 @@
+/* Files that commands write: lines of JSON, and raw floats beside them. The first failure is said
+ * and kept in `code`; after it nothing more is written. */
+#ifndef JSONL_H
+#define JSONL_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct jsonl {
+    const char *path;
+    FILE *out;
+    int code; /* EXIT_OK, or why it failed */
+};
+
+/* path NULL: standard output. Return EXIT_ codes. */
+int jsonl_open(const char *path, struct jsonl *j);
+/* Takes `line` over; NULL stands for memory that was not there. Floats get nine digits, so that
+ * they come back exactly. */
+void jsonl_add(struct jsonl *j, json_t *line);
+int jsonl_close(struct jsonl *j); /* the file is complete only if this gives EXIT_OK */
+/* JSON has no NaN and no infinity: these become null. */
+json_t *jsonl_number(double x);
+
+/* float32, in the machine's order of bytes, which is little-endian wherever Weft runs. */
+struct floats {
+    const char *path; /* NULL: not open; adding does nothing */
+    FILE *out;
+    json_int_t n_bytes; /* written so far */
+    int code;
+};
+int floats_open(const char *path, struct floats *f);
+void floats_add(struct floats *f, const float *values, size_t n);
+int floats_close(struct floats *f);
+
+#endif

@@ -1,0 +1,147 @@
+"""The part of Weft's public C API (include/weft.h) that reads vocabularies, through ctypes.
+
+Thousands of strings are tokenized in one process this way. Layouts follow the header; the library's ABI version is
+checked when it is loaded.
+"""
+
+import ctypes as C
+from collections.abc import Sequence
+from pathlib import Path
+
+ABI_VERSION = 1
+TOKENIZE_BOS, TOKENIZE_SPECIAL = 1, 2
+DETOKENIZE_SPECIAL = 1
+
+E_BUFFER = 5
+
+
+class WeftError(Exception):
+    """A status other than WEFT_OK, with the library's message."""
+
+
+class _Error(C.Structure):
+    _fields_ = [("code", C.c_int), ("message", C.c_char * 508)]
+
+
+class _ModelParams(C.Structure):
+    _fields_ = [("size", C.c_size_t), ("vocab_only", C.c_bool), ("no_mmap", C.c_bool),
+                ("log", C.c_void_p), ("log_user", C.c_void_p)]
+
+
+class ModelInfo(C.Structure):
+    _fields_ = [("size", C.c_size_t), ("architecture", C.c_char_p), ("name", C.c_char_p),
+                ("type", C.c_char_p), ("chat_template", C.c_char_p), ("n_vocab", C.c_size_t),
+                ("n_ctx_train", C.c_size_t), ("n_layers", C.c_size_t), ("dim", C.c_size_t),
+                ("n_heads", C.c_size_t), ("n_kv_heads", C.c_size_t), ("head_dim", C.c_size_t),
+                ("n_ff", C.c_size_t), ("n_params", C.c_uint64), ("n_bytes", C.c_uint64),
+                ("bos", C.c_int32), ("eos", C.c_int32), ("adds_bos", C.c_bool)]
+
+
+class _Message(C.Structure):
+    _fields_ = [("role", C.c_char_p), ("content", C.c_char_p)]
+
+
+class _ChatParams(C.Structure):
+    _fields_ = [("size", C.c_size_t), ("template_name", C.c_char_p), ("no_prompt", C.c_bool),
+                ("continues", C.c_bool)]
+
+
+# (result, arguments); a result of c_int is a weft_status
+_SIGNATURES = {
+    "weft_version": (C.c_char_p, []),
+    "weft_model_open": (C.c_int, [C.c_char_p, C.POINTER(_ModelParams), C.POINTER(C.c_void_p),
+                                  C.POINTER(_Error)]),
+    "weft_model_release": (None, [C.POINTER(C.c_void_p)]),
+    "weft_model_get_info": (C.c_int, [C.c_void_p, C.POINTER(ModelInfo), C.POINTER(_Error)]),
+    "weft_tokenize": (C.c_int, [C.c_void_p, C.c_char_p, C.c_size_t, C.c_uint, C.c_void_p,
+                                C.c_size_t, C.POINTER(C.c_size_t), C.POINTER(_Error)]),
+    "weft_detokenize": (C.c_int, [C.c_void_p, C.c_void_p, C.c_size_t, C.c_uint, C.c_void_p,
+                                  C.c_size_t, C.POINTER(C.c_size_t), C.POINTER(_Error)]),
+    "weft_chat_tokens": (C.c_int, [C.c_void_p, C.POINTER(_Message), C.c_size_t,
+                                   C.POINTER(_ChatParams), C.c_void_p, C.c_size_t,
+                                   C.POINTER(C.c_size_t), C.POINTER(_Error)]),
+}
+
+
+def find(weft: str) -> Path:
+    """The shared library: `weft` itself, or the one beside the program `weft`."""
+    path = Path(weft)
+    library = path if ".so" in path.suffixes else path.parent / "libweft.so"
+    if not library.exists():
+        raise WeftError(f"{library}: not found; build it with make")
+    return library.resolve()
+
+
+def load(weft: str) -> C.CDLL:
+    path = find(weft)
+    lib = C.CDLL(str(path))
+    lib.weft_abi_version.restype = C.c_uint32
+    found = lib.weft_abi_version()
+    if found != ABI_VERSION:
+        raise WeftError(f"{path} has ABI version {found}, expected {ABI_VERSION}; "
+                        "bring tools/parity/libweft.py up to date with include/weft.h")
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def _check(status: int, err: _Error) -> None:
+    if status != 0:
+        raise WeftError(err.message.decode(errors="replace"))
+
+
+def open_vocab(lib: C.CDLL, path: str) -> C.c_void_p:
+    params = _ModelParams(size=C.sizeof(_ModelParams), vocab_only=True)
+    model, err = C.c_void_p(), _Error()
+    _check(lib.weft_model_open(str(path).encode(), C.byref(params), C.byref(model), C.byref(err)),
+           err)
+    return model
+
+
+def close(lib: C.CDLL, model: C.c_void_p) -> None:
+    lib.weft_model_release(C.byref(model))
+
+
+def info(lib: C.CDLL, model: C.c_void_p) -> ModelInfo:
+    out, err = ModelInfo(size=C.sizeof(ModelInfo)), _Error()
+    _check(lib.weft_model_get_info(model, C.byref(out), C.byref(err)), err)
+    return out
+
+
+def _collect(call, item, cap: int):
+    """What call(dst, cap, needed, err) writes; a second time if it needs more room."""
+    err, needed = _Error(), C.c_size_t()
+    while True:
+        dst = (item * cap)()
+        status = call(dst, cap, C.byref(needed), C.byref(err))
+        if status != E_BUFFER:
+            _check(status, err)
+            return dst, needed.value
+        cap = needed.value
+
+
+def tokenize(lib: C.CDLL, model: C.c_void_p, text: bytes, flags: int) -> list[int]:
+    dst, n = _collect(lambda *out: lib.weft_tokenize(model, text, len(text), flags, *out),
+                      C.c_int32, len(text) + 8)
+    return dst[:n]
+
+
+def detokenize(lib: C.CDLL, model: C.c_void_p, ids: Sequence[int], flags: int) -> bytes:
+    src = (C.c_int32 * len(ids))(*ids)
+    dst, n = _collect(lambda *out: lib.weft_detokenize(model, src, len(ids), flags, *out),
+                      C.c_char, 16 * len(ids) + 64)
+    return dst.raw[:n]
+
+
+def chat_tokens(lib: C.CDLL, model: C.c_void_p, messages: Sequence[tuple[str, str]],
+                template: str | None = None, prompt: bool = True) -> list[int]:
+    """Ids of a conversation of (role, content), with the file's own template unless one is named."""
+    array = (_Message * len(messages))(
+        *((role.encode(), content.encode()) for role, content in messages))
+    params = _ChatParams(size=C.sizeof(_ChatParams), no_prompt=not prompt,
+                         template_name=template.encode() if template else None)
+    dst, n = _collect(
+        lambda *out: lib.weft_chat_tokens(model, array, len(messages), C.byref(params), *out),
+        C.c_int32, 4096)
+    return dst[:n]

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Tokenization: thousands of seeded random strings through llama.cpp and Weft; every id must agree.
+
+    tokens.py MODEL... [--weft PATH] [--n 10000] [--seed 1]
+
+Each string goes through both with and without parsing of special tokens, with and without BOS.
+Differing strings are printed escaped, with both lists of ids; then the exit status is 1. PATH is
+build/weft or build/libweft.so. Without MODEL: the two demo models.
+
+Bytes that are no UTF-8 are a different matter: llama.cpp has no rule for them (byte-level BPE
+replaces them by U+FFFD, SPM takes as many bytes for a character as the first one announces), so
+other ids are only counted there, and bytes that spell a code point beyond U+10FFFF are kept from
+it, because they end the process. What is demanded of Weft is that the ids give the same bytes back.
+
+Left out are the code points of NOT_THE_SAME_UNICODE.
+"""
+
+import argparse
+import random
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libweft
+
+DEMOS = ("models/weft-demo-qwen2.gguf", "models/weft-demo-phi3.gguf")
+MOST_SHOWN = 10
+
+# Numbers to llama.cpp's tables; Unicode has had these Kaktovik numerals since version 15, and
+# PCRE2 10.42, whose tables Weft uses, has Unicode 14. Of all other code points, "a?b 1? ?" has the
+# same ids in both.
+NOT_THE_SAME_UNICODE = range(0x1D2C0, 0x1D2D4)
+
+# First and last code point of a Unicode block, or of several that follow one another.
+BLOCKS = (
+    (0x0020, 0x007E), (0x00A0, 0x00FF), (0x0100, 0x024F), (0x0250, 0x02FF), (0x0370, 0x03FF),
+    (0x0400, 0x052F), (0x0530, 0x058F), (0x0590, 0x05FF), (0x0600, 0x06FF), (0x0700, 0x074F),
+    (0x0780, 0x07BF), (0x07C0, 0x07FF), (0x0900, 0x097F), (0x0980, 0x09FF), (0x0A00, 0x0A7F),
+    (0x0A80, 0x0AFF), (0x0B00, 0x0B7F), (0x0B80, 0x0BFF), (0x0C00, 0x0C7F), (0x0C80, 0x0CFF),
+    (0x0D00, 0x0D7F), (0x0D80, 0x0DFF), (0x0E00, 0x0E7F), (0x0E80, 0x0EFF), (0x0F00, 0x0FFF),
+    (0x1000, 0x109F), (0x10A0, 0x10FF), (0x1100, 0x11FF), (0x1200, 0x139F), (0x13A0, 0x13FF),
+    (0x1400, 0x167F), (0x1680, 0x16FF), (0x1700, 0x177F), (0x1780, 0x17FF), (0x1800, 0x18AF),
+    (0x1900, 0x19FF), (0x1A00, 0x1AAF), (0x1B00, 0x1BFF), (0x1C00, 0x1C7F), (0x1D00, 0x1DBF),
+    (0x1E00, 0x1EFF), (0x1F00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x209F), (0x20A0, 0x20CF),
+    (0x2100, 0x218F), (0x2190, 0x23FF), (0x2400, 0x245F), (0x2460, 0x24FF), (0x2500, 0x27BF),
+    (0x2800, 0x28FF), (0x2900, 0x2BFF), (0x2C00, 0x2C5F), (0x2C80, 0x2CFF), (0x2D00, 0x2D7F),
+    (0x2E00, 0x2E7F), (0x2E80, 0x2FDF), (0x3000, 0x303F), (0x3040, 0x30FF), (0x3100, 0x31BF),
+    (0x3200, 0x33FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xA4CF), (0xA4D0, 0xA69F),
+    (0xA700, 0xA7FF), (0xA800, 0xA8FF), (0xA900, 0xAADF), (0xAB00, 0xABFF), (0xAC00, 0xD7AF),
+    (0xE000, 0xF8FF), (0xF900, 0xFAFF), (0xFB00, 0xFDFF), (0xFE00, 0xFE4F), (0xFE50, 0xFEFF),
+    (0xFF00, 0xFFEF), (0x10000, 0x100FF), (0x10280, 0x103DF), (0x10400, 0x104FF),
+    (0x10800, 0x10FFF), (0x11000, 0x116FF), (0x12000, 0x1254F), (0x13000, 0x1342F),
+    (0x16800, 0x16FFF), (0x17000, 0x18AFF), (0x1B000, 0x1B16F), (0x1D000, 0x1D1FF),
+    (0x1D400, 0x1D7FF), (0x1E900, 0x1E95F), (0x1EE00, 0x1EEFF), (0x1F000, 0x1F2FF),
+    (0x1F300, 0x1F64F), (0x1F680, 0x1FAFF), (0x20000, 0x2A6DF), (0xE0000, 0xE01EF),
+)
+MARKS = ((0x0300, 0x036F), (0x0483, 0x0489), (0x0591, 0x05BD), (0x064B, 0x065F), (0x093A, 0x094F),
+         (0x0E31, 0x0E4E), (0x1AB0, 0x1ABE), (0x20D0, 0x20F0), (0x3099, 0x309A), (0xFE20, 0xFE2F))
+SPACES = (" ", " ", " ", "\n", "\n", "\t", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\xa0",
+          "\u1680", "\u2000", "\u2003", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f",
+          "\u3000", "\u2581")
+CONTROLS = tuple(map(chr, (*range(1, 32), *range(127, 160), 0xAD, *range(0x200B, 0x2010),
+                           *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF, 0xFFF9, 0xFFFC,
+                           0xFFFD, 0xFFFE, 0xFFFF, 0x1FFFE, 0xE0001, 0xF0000, 0x10FFFD, 0x10FFFF)))
+EMOJI = ("😀", "🤦", "👩", "👨", "👧", "👍", "✋", "❤", "☎", "🏴", "🏳", "🐈", "💻", "🚀", "⚕", "♂", "♀")
+SKIN = ("🏻", "🏼", "🏽", "🏾", "🏿")
+SIMPLE_SPECIALS = (
+    "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|endoftext|>", "<|end_of_text|>", "<s>", "</s>",
+    "<unk>", "<pad>", "[PAD]", "<mask>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>",
+    "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[INST]",
+    "[/INST]", "<<SYS>>", "<|fim_prefix|>", "<|fim_middle|>", "<|placeholder1|>", "<tool_call>",
+    "</think>", "<0x41>", "<0x0A>", "<0xFF>", "<0x00>", "<0xZZ>", "▁", "▁the", "Ġ", "Ġthe", "Ċ",
+)
+# U+017F and U+212A fold to s and k where case does not count
+CONTRACTIONS = ("'s", "'S", "'t", "'RE", "'ve", "'m", "'LL", "'d", "’s", "’LL", "'ſ", "'\u212a",
+                "'x", "''s", "' s", "'sl", "'tis")
+DIGITS = ("0123456789", "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९", "０１２３４５６７８９", "²³¹⁴₅", "½¾Ⅳⅷ①㊿", "一二三十百")
+CODE = ("if (x != NULL) {\n", "    return a[i++] << 2;\n", "}\n\n", "#include <stdio.h>\r\n",
+        "def f(self, *args, **kw):\n\t", "for(;;)", "a->b.c::d", "\\n\\t\\x00", "//", "/* x */",
+        "\"str\\\"ing\"", "$HOME/.cache", "<div class='a'>&nbsp;</div>", "{\"k\": [1, 2.5e-3]}",
+        "λx.x+1", "0xDEADBEEF", "SELECT * FROM t;", "--flag=1", "!=", "===", "...", "####", "```c\n")
+BEYOND_UNICODE = re.compile(rb"\xf4[\x90-\xbf]|[\xf5-\xf7]")
+
+
+def any_char(rng: random.Random, ranges: tuple[tuple[int, int], ...]) -> str:
+    point = rng.randint(*rng.choice(ranges))
+    return "" if point in NOT_THE_SAME_UNICODE else chr(point)
+
+
+def script(rng: random.Random) -> str:
+    block = (rng.choice(BLOCKS),)
+    words = ("".join(any_char(rng, block) for _ in range(rng.randint(1, 12)))
+             for _ in range(rng.randint(1, 4)))
+    return rng.choice(("", " ", " ", "\n")).join(words)
+
+
+def latin(rng: random.Random) -> str:
+    word = "".join(rng.choice("etaoinshrdlucmfwypvbgkqjxz") for _ in range(rng.randint(1, 14)))
+    word = rng.choice((word, word, word.capitalize(), word.upper(), word.swapcase()))
+    return unicodedata.normalize(rng.choice(("NFC", "NFD")), word.replace("a", "ä"))
+
+
+def emoji(rng: random.Random) -> str:
+    out = ""
+    for _ in range(rng.randint(1, 6)):
+        out += rng.choice(EMOJI)
+        out += rng.choice(("", "", "\ufe0f", "\ufe0e", rng.choice(SKIN), "\u20e3"))
+        out += rng.choice(("", "", "\u200d", "\u200d"))
+    flag = chr(rng.randint(0x1F1E6, 0x1F1FF)) + chr(rng.randint(0x1F1E6, 0x1F1FF))
+    return out + rng.choice(("", flag, "7\ufe0f\u20e3", "🏴\U000e0067\U000e0062\U000e007f"))
+
+
+def combining(rng: random.Random) -> str:
+    return "".join(any_char(rng, BLOCKS[:20]) + "".join(any_char(rng, MARKS)
+                                                        for _ in range(rng.randint(0, 5)))
+                   for _ in range(rng.randint(1, 6)))
+
+
+def controls(rng: random.Random) -> str:
+    return "".join(rng.choice(CONTROLS) for _ in range(rng.randint(1, 8)))
+
+
+def spaces(rng: random.Random) -> str:
+    return "".join(rng.choice(SPACES) * rng.choice((1, 1, 1, 2, 5)) for _ in range(rng.randint(1, 8)))
+
+
+def long_run(rng: random.Random) -> str:
+    chars = (rng.choice(" \n\t.-=_#*0aA'/\\"), any_char(rng, BLOCKS), rng.choice(EMOJI))
+    return rng.choice(chars) * rng.choice((3, 17, 64, 150, 400))
+
+
+def digits(rng: random.Random) -> str:
+    kind = rng.choice(DIGITS + DIGITS[:1] * 4)
+    groups = ("".join(rng.choice(kind) for _ in range(rng.choice((1, 2, 3, 4, 7, 20))))
+              for _ in range(rng.randint(1, 4)))
+    return rng.choice(("", ".", ",", " ", "-", ":", "e")).join(groups)
+
+
+def contraction(rng: random.Random) -> str:
+    return rng.choice(("I", "WE", "don", "x1", "é", "", " ", "的")) + rng.choice(CONTRACTIONS)
+
+
+def code(rng: random.Random) -> str:
+    return "".join(rng.choice(CODE) for _ in range(rng.randint(1, 5)))
+
+
+def special(rng: random.Random) -> str:
+    """A special token, whole, cut, or spelt a little differently."""
+    text = rng.choice(SIMPLE_SPECIALS)
+    cut = rng.randint(0, len(text))
+    return rng.choice((text, text, text, text + text, text[:cut], text[cut:], text.upper(),
+                       text[:cut] + " " + text[cut:], " " + text + " \n", text[:-1] + text))
+
+
+def wild(rng: random.Random) -> str:
+    planes = ((0x1, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF))
+    return "".join(any_char(rng, planes) for _ in range(rng.randint(1, 10)))
+
+
+KINDS: tuple[Callable[[random.Random], str], ...] = (
+    script, script, script, latin, latin, latin, emoji, combining, controls, spaces, spaces,
+    long_run, digits, contraction, code, special, special, wild)
+
+
+def strings(n: int, seed: int, pieces: list[str]) -> Iterator[str]:
+    """n strings without NUL; the same for the same seed and the same pieces of a vocabulary."""
+    rng = random.Random(seed)
+    for _ in range(n):
+        parts = []
+        for _ in range(rng.choice((1, 1, 2, 3, 5, 8, 20))):
+            if pieces and rng.random() < 0.15:
+                parts.append("".join(rng.choices(pieces, k=rng.randint(1, 6))))
+            else:
+                parts.append(rng.choice(KINDS)(rng))
+            parts.append(rng.choice(("", "", " ", " ", "\n")))
+        yield "".join(parts[:-1]).replace("\0", "")
+
+
+def broken(n: int, seed: int) -> Iterator[bytes]:
+    """n byte strings that are not UTF-8, without NUL."""
+    rng = random.Random(seed)
+    faults = (b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1", b"\xe0\x80\xaf", b"\xed\xa0\xbd\xed\xb8\x80",
+              b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xff", b"\xfe", b"\xc3", b"\xe2\x82",
+              b"\xf0\x9f\x98")
+    for text in strings(n, seed, []):
+        # U+2581 is how SPM writes a space, and comes back as one
+        data = text[:100].replace("\u2581", "").encode()
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randint(0, len(data))
+            data = data[:at] + rng.choice(faults) + data[at + rng.randint(0, 1):]
+        yield data + b"\xff"
+
+
+def vocabulary_pieces(lib, model) -> list[str]:
+    """Texts of the vocabulary's tokens, those left out that are no whole characters."""
+    out = []
+    for token in range(libweft.info(lib, model).n_vocab):
+        try:
+            out.append(libweft.detokenize(lib, model, [token], libweft.DETOKENIZE_SPECIAL).decode())
+        except UnicodeDecodeError:
+            continue
+    return [text for text in out if text and "\0" not in text]
+
+
+# (parse special tokens, add BOS)
+SETTINGS = ((False, False), (False, True), (True, False), (True, True))
+
+
+def weft_ids(lib, model, text: bytes, parse_special: bool, bos: bool) -> list[int]:
+    flags = libweft.TOKENIZE_SPECIAL * parse_special | libweft.TOKENIZE_BOS * bos
+    return libweft.tokenize(lib, model, text, flags)
+
+
+def show(text: bytes, parse_special: bool, bos: bool, llama: list[int], weft: list[int]) -> None:
+    escaped = ascii(text.decode(errors="surrogateescape"))
+    print(f"  {escaped}\n    special tokens {'parsed' if parse_special else 'not parsed'}, "
+          f"{'with' if bos else 'without'} BOS\n    llama.cpp {llama}\n    Weft      {weft}")
+
+
+def check_valid(lib, model, llama_model, texts: list[str]) -> tuple[int, int]:
+    """(strings with different ids, ids in all); prints the shortest of the former."""
+    differ, n_ids = {}, 0
+    for text in texts:
+        data = text.encode()
+        for parse_special, bos in SETTINGS:
+            theirs = llamacpp.tokenize(llama_model, data, bos, parse_special)
+            ours = weft_ids(lib, model, data, parse_special, bos)
+            n_ids += len(ours)
+            if ours != theirs:
+                differ.setdefault(data, (parse_special, bos, theirs, ours))
+    for data in sorted(differ, key=len)[:MOST_SHOWN]:
+        show(data, *differ[data])
+    return len(differ), n_ids
+
+
+def check_broken(lib, model, llama_model, texts: list[bytes]) -> tuple[int, int]:
+    """(strings that Weft does not give back, strings with other ids than llama.cpp's)"""
+    lost, n_other = [], 0
+    for data in texts:
+        ours = weft_ids(lib, model, data, False, False)
+        if BEYOND_UNICODE.search(data) is None:
+            n_other += ours != llamacpp.tokenize(llama_model, data, False, False)
+        if libweft.detokenize(lib, model, ours, libweft.DETOKENIZE_SPECIAL) != data:
+            lost.append(data)
+    for data in sorted(lost, key=len)[:MOST_SHOWN]:
+        print(f"  not given back: {data!r}, Weft {weft_ids(lib, model, data, False, False)}")
+    return len(lost), n_other
+
+
+def check_model(lib, path: str, n: int, seed: int) -> bool:
+    model = libweft.open_vocab(lib, path)
+    pieces = vocabulary_pieces(lib, model)
+    with llamacpp.load(path, vocab_only=True) as llama_model:
+        n_differ, n_ids = check_valid(lib, model, llama_model, list(strings(n, seed, pieces)))
+        wrong = list(broken(n // 10, seed))
+        n_lost, n_other = check_broken(lib, model, llama_model, wrong)
+    libweft.close(lib, model)
+    print(f"{Path(path).name}: {n} strings, {n_ids} ids, {n_differ} strings differ; "
+          f"not UTF-8: {len(wrong)} strings, {n_lost} not given back, "
+          f"{n_other} with other ids than llama.cpp's", flush=True)
+    return n_differ == 0 and n_lost == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compares the tokenizers of llama.cpp and Weft.")
+    parser.add_argument("models", nargs="*", default=DEMOS, metavar="MODEL")
+    parser.add_argument("--weft", default="build/libweft.so", metavar="PATH")
+    parser.add_argument("--n", type=int, default=10000, help="strings (default 10000)")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    lib = libweft.load(args.weft)
+    good = [check_model(lib, path, args.n, args.seed) for path in args.models]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    import llamacpp  # here, because the generator is of use without llama.cpp
+
+    sys.exit(main())
