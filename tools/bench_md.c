@@ -39,7 +39,10 @@ static void header(const struct bench *b, const struct bench_result *r)
     if (strcmp(e->kernels, e->backend) != 0) {
         printf(" with kernels %s", e->kernels);
     }
-    printf("; limits measured with %zu threads: reads %s GB/s", e->n_threads,
+    if (strcmp(e->backend, "cpu") == 0) {
+        printf(", %zu threads", e->n_threads);
+    }
+    printf("; limits measured: reads %s GB/s",
            amount(r->limits.read_bytes_per_s * 1e-9, read, sizeof read));
     if (r->limits.macs_per_s > 0) {
         printf(", %s G multiply-adds/s", amount(r->limits.macs_per_s * 1e-9, macs, sizeof macs));
