@@ -388,6 +388,35 @@ WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limit
  * WEFT_E_DEVICE_LOST: nothing was computed. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
 
+/* ---------------------------------------------------------------- embeddings */
+
+/* How the states of a text's tokens become one vector. */
+typedef enum weft_pooling {
+    WEFT_POOL_MODEL = 0, /* as the file's pooling_type says; the mean if it says nothing */
+    WEFT_POOL_MEAN,
+    WEFT_POOL_LAST, /* the last token's, which has seen all others */
+    WEFT_POOL_CLS   /* the first token's; refused, as in these models it has seen nothing else */
+} weft_pooling;
+
+typedef struct weft_embed_params {
+    size_t size;
+    weft_pooling pooling;
+    bool raw; /* not scaled to length 1 */
+} weft_embed_params;
+#define WEFT_EMBED_PARAMS_INIT                                                                     \
+    {                                                                                              \
+        .size = sizeof(weft_embed_params)                                                          \
+    }
+
+/* The vector dst[dim] of a text: states behind the last layer and its norm, pooled, of length 1.
+ * Computes in steps of its own, between those of weft_engine_step(); its KV pages are free again
+ * when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary), WEFT_E_UNSUPPORTED (a
+ * pooling that this model cannot do), WEFT_E_CTX_FULL, WEFT_E_KV_FULL, those of
+ * weft_engine_step(). */
+WEFT_API weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
+                                const weft_embed_params *params, float *dst, size_t cap,
+                                size_t *needed, weft_error *err);
+
 /* ---------------------------------------------------------------- sequence */
 
 typedef struct weft_logit_bias {

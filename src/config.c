@@ -157,6 +157,7 @@ weft_status config_read(const struct gguf *file, const struct arch *arch, struct
     TRY(read_heads(r, c));
     TRY(read_rope(r, c));
     TRY(opt_size(r, "attention.sliding_window", &c->sliding_window));
+    TRY(opt_size(r, "pooling_type", &c->pooling));
     size_t n_experts = 0;
     TRY(opt_size(r, "expert_count", &n_experts));
     if (n_experts > 0) {

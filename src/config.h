@@ -17,6 +17,7 @@ struct config {
     float rope_attn_factor; /* multiplies sine and cosine */
     bool longrope;          /* the file says that it carries long and short factors */
     size_t n_ctx_orig;      /* contexts longer than this use the long factors */
+    size_t pooling;         /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
     size_t sliding_window;  /* a position sees this many, itself included; 0 = all before it */
 };
 

@@ -65,7 +65,7 @@ usage_tests() {
 }
 
 help_tests() {
-    for c in run chat tokenize detokenize inspect doctor logits perplexity bench help version; do
+    for c in run chat tokenize detokenize inspect doctor logits perplexity bench embed help version; do
         check "help $c" 0 '' help $c
         cp "$T/out" "$T/help"
         weft $c --help
@@ -77,7 +77,7 @@ help_tests() {
     weft help --man
     holds 'the manual page is roff' '.SH NAME' "$T/out"
     check 'help on an unknown command' 2 'did you mean chat?' help chta
-    for c in run chat tokenize detokenize inspect doctor logits perplexity bench; do
+    for c in run chat tokenize detokenize inspect doctor logits perplexity bench embed; do
         "$WEFT" help $c
     done | sed '/^examples:/,/^$/d' | awk 'length > 80' >"$T/out"
     [ -s "$T/out" ] && bad 'help fits 80 columns' "$(head -n 1 "$T/out")" || ok 'help fits 80 columns'

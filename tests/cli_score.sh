@@ -1,5 +1,5 @@
 #!/bin/sh
-# Black-box tests of weft logits and weft perplexity: what they write, that it is of the same numbers in every form, and what
+# Black-box tests of weft logits, weft perplexity and weft embed: what they write, that it is of the same numbers in every form, and what
 # they refuse. Usage: tests/cli_score.sh [path of weft].
 
 WEFT=${1:-${WEFT:-build/weft}}
@@ -156,8 +156,30 @@ error = math.sqrt(sum((x - mean) ** 2 for x in nll) / 29 / 30)
 assert abs(error - j["nll_error"]) < 1e-6 and abs(math.exp(mean) - j["ppl"]) < 1e-4 * j["ppl"]'
 }
 
+embed_tests() {
+    check 'embed of nothing' 2 'one text' embed -m $QWEN
+    check 'embed of an empty text' 2 'text 1 is empty' embed -m $QWEN -p ''
+    check 'embed by the first token' 3 'mean or last' embed -m $QWEN -p a --pooling cls
+    check 'embed, odd pooling' 2 'option --pooling' embed -m $QWEN -p a --pooling max
+    check 'embed to a full disk' 1 'No space' embed -m $QWEN -p a -o /dev/full
+    printf 'The capital of France is Paris.\nThe capital of Italy is Rome.\n3 + 4 = 7' >"$T/lines"
+    check 'embed lines' 0 '' embed -m $QWEN -f "$T/lines" -o "$T/vectors"
+    "$WEFT" embed -m $QWEN -p 'The capital of Italy is Rome.' >"$T/one" 2>"$T/err"
+    "$WEFT" embed -m $QWEN --raw -b 2 --pooling last - <"$T/lines" >"$T/raw" 2>"$T/err"
+    judge 'vectors of lines' '
+import json, math
+a, b, c = (json.loads(line) for line in open("vectors"))
+one = json.load(open("one"))
+assert one["embedding"] == b["embedding"] and one["index"] == 0 and b["index"] == 1
+assert len(a["embedding"]) == 256
+dot = lambda x, y: math.fsum(p * q for p, q in zip(x["embedding"], y["embedding"]))
+assert abs(dot(a, a) - 1) < 1e-5 and dot(a, b) > dot(a, c), (dot(a, b), dot(a, c))
+assert sum(1 for line in open("raw")) == 3'
+}
+
 usage_tests
 logits_tests
+embed_tests
 perplexity_tests
 definition_test
 finish

@@ -12,7 +12,7 @@
 enum {
     GENERATE = CMD_RUN | CMD_CHAT,
     SCORE = CMD_LOGITS | CMD_PERPLEXITY,
-    ENGINE = GENERATE | SCORE,
+    ENGINE = GENERATE | SCORE | CMD_EMBED,
     TEXT = CMD_TOKENIZE | CMD_DETOKENIZE
 };
 enum { DEFAULT_AHEAD = 8 };
@@ -149,7 +149,7 @@ const struct arg_option option_table[] = {
       "GGUF file; of a split model the first part") },
     { NAMES("-m", "--model"), ROW(ARG_STRING, CMD_DOCTOR, model, "FILE",
       "also say whether this model fits on each device") },
-    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, GENERATE | CMD_LOGITS | CMD_DOCTOR, ctx, "N",
+    { NAMES("-c", "--ctx-size"), ROW(ARG_INT, GENERATE | CMD_LOGITS | CMD_EMBED | CMD_DOCTOR, ctx, "N",
       "longest text in tokens, prompt included; 0 = all the model was trained for"),
       .otherwise = "4096, or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
     { NAMES("-c", "--ctx-size"), ROW(ARG_INT, CMD_PERPLEXITY, ctx, "N",
@@ -217,18 +217,26 @@ const struct arg_option option_table[] = {
       "the text; with --special control tokens in it count") },
     { NAMES("-f", "--file"), ROW(ARG_STRING, SCORE, file, "FILE",
       "read the text from a file, byte by byte; - is standard input") },
-    { NAMES("-e", "--escape"), ROW(ARG_FLAG, SCORE, escape, NULL,
+    { NAMES("-p", "--prompt"), ROW(ARG_STRING, CMD_EMBED, prompt, "TEXT", "one text") },
+    { NAMES("-f", "--file"), ROW(ARG_STRING, CMD_EMBED, file, "FILE",
+      "every line of the file is a text; - is standard input") },
+    { NAMES("-e", "--escape"), ROW(ARG_FLAG, SCORE | CMD_EMBED, escape, NULL,
       "in -p: \\n \\t \\r \\\\ \\\" \\' \\xHH are one byte each") },
     { NAMES("--tokens"), ROW(ARG_STRING, SCORE, tokens, "FILE",
       "in place of a text: ids between white space, taken as they are; - is standard input") },
-    { NAMES("--no-bos"), ROW(ARG_FLAG, SCORE, no_bos, NULL,
+    { NAMES("--no-bos"), ROW(ARG_FLAG, SCORE | CMD_EMBED, no_bos, NULL,
       "no BOS before the text, even if the model wants it") },
-    { NAMES("--special"), ROW(ARG_FLAG, SCORE, special, NULL,
+    { NAMES("--special"), ROW(ARG_FLAG, SCORE | CMD_EMBED, special, NULL,
       "control tokens such as <|im_end|> in the text are one token") },
 
     /* what comes out */
-    { NAMES("-o", "--output"), ROW(ARG_STRING, CMD_LOGITS, output, "FILE",
+    { NAMES("-o", "--output"), ROW(ARG_STRING, CMD_LOGITS | CMD_EMBED, output, "FILE",
       "write the lines of JSON there"), .otherwise = "standard output" },
+    { NAMES("--pooling"), ROW(ARG_CHOICE, CMD_EMBED, pooling, "NAME",
+      "how the states of the tokens become one vector: model (as the file says, else the mean), "
+      "mean or last"),
+      .choices = "model|mean|last|cls" },
+    { NAMES("--raw"), ROW(ARG_FLAG, CMD_EMBED, raw, NULL, "do not scale the vectors to length 1") },
     { NAMES("--full"), ROW(ARG_STRING, CMD_LOGITS, full_logits, "FILE",
       "write all logits: float32, little-endian, a row for each position") },
     { NAMES("--trace"), ROW(ARG_STRING, CMD_LOGITS, trace, "FILE",

@@ -17,7 +17,8 @@ enum {
     CMD_VERSION = 128u,
     CMD_BENCH = 256u,
     CMD_LOGITS = 512u,
-    CMD_PERPLEXITY = 1024u
+    CMD_PERPLEXITY = 1024u,
+    CMD_EMBED = 2048u
 };
 
 enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
@@ -52,6 +53,8 @@ struct options {
     const char *save_base, *kl_base;                                /* perplexity */
     int64_t chunks;
     bool no_bos;
+    size_t pooling; /* embed: a weft_pooling */
+    bool raw;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,

@@ -85,6 +85,13 @@ const struct command command_table[] = {
       "weft bench -m model.gguf -p 0 -n 64 -d 0,4096 -t 1-4 --profile\n"
       "weft bench -m a.gguf,b.gguf -b 1-64*2 -o json > bench.json",
       cmd_bench, false },
+    { "embed", CMD_EMBED, "-m FILE (-p TEXT | -f FILE | -) [OPTION...]",
+      "texts as vectors, for search and comparison",
+      "Writes a line of JSON for each text: its number, its tokens and its embedding, the states of "
+      "its tokens behind the last layer, pooled and scaled to length 1. The product of two of them "
+      "is the cosine of their angle.",
+      "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > vectors.jsonl",
+      cmd_embed, true },
     { "help", CMD_HELP, "[COMMAND] [--man]", "explain a command",
       "Prints the options of a command with their defaults.", "weft help run", cmd_help, true },
     { "version", CMD_VERSION, "", "print the version", "Prints the version of the program.", NULL,
