@@ -168,7 +168,7 @@ test: deps
 
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
-check: all $(TESTS)
+check: all $(TESTS) $(BUILD)/soak
 	@SAN="$(SAN)" CC="$(CC)" sh tests/run.sh $(BUILD)
 
 .PHONY: asan
@@ -179,6 +179,20 @@ asan: deps
 .PHONY: tsan
 tsan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
+
+# Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.
+SOAK_SECONDS ?= 600
+SOAK_GENERATIONS ?= 10000
+SOAK_CYCLES ?= 1000
+
+.PHONY: soak
+soak: deps
+	@$(MAKE) $(JOBS) --no-print-directory -s $(BUILD)/soak
+	@$(BUILD)/soak $(SOAK_SECONDS) $(SOAK_GENERATIONS) $(SOAK_CYCLES)
+
+$(BUILD)/soak: $(BUILD)/obj/tests/soak/soak.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
 # --- beside llama.cpp: Python tools, in an environment outside the tree that is made once for each requirements.txt
 
@@ -243,6 +257,7 @@ help:
 	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
+	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
 	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"

@@ -10,7 +10,7 @@ if [ "$1" = --one ]; then # build, name, command...
     verdict=ok
     "$@" >"$log" 2>&1 || verdict=FAIL
     skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log" | sort -u | wc -l)
-    cases=$(grep -c -E '^\[ +OK +\]|^ok ' "$log")
+    cases=$(grep -c -E '^\[ +OK +\]|^ok |^soak: .* generations' "$log")
     printf '%-4s %-24s %5d cases %3d skipped %4d s\n' $verdict "$name" "$cases" "$skips" "$(($(date +%s) - start))"
     grep -E '^skip ' "$log"
     [ $verdict = ok ] || {
@@ -29,6 +29,7 @@ jobs() { # name, command; the long ones first
         case $t in *.txt | *.d | *.o | */test_top_random | */test_forward) continue ;; esac
         echo "$(basename "$t") $t"
     done
+    echo "soak $build/soak 2 300 20"
     echo "readme sh tests/readme.sh $build ${SAN:-}"
 }
 jobs >"$build/tests/log/jobs"
