@@ -1,0 +1,29 @@
+/* What the examples share: a failed call ends the program, with the library's own words. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <weft.h>
+
+static weft_error err;
+#define CHECK(call)                                                                                \
+    do {                                                                                           \
+        if ((call) != WEFT_OK) {                                                                   \
+            fprintf(stderr, "%s\n", err.message);                                                  \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+enum { MAX_TOKENS = 512 };
+
+/* A sequence that begins with this text. */
+static inline weft_seq *read_text(const weft_model *m, weft_engine *e, const weft_sampling *s,
+                                  const char *text)
+{
+    int32_t tokens[MAX_TOKENS];
+    size_t n;
+    weft_seq *seq;
+    CHECK(weft_tokenize(m, text, strlen(text), WEFT_TOKENIZE_BOS, tokens, MAX_TOKENS, &n, &err));
+    CHECK(weft_seq_open(e, s, &seq, &err));
+    CHECK(weft_seq_append(seq, tokens, n, &err));
+    return seq;
+}

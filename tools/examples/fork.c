@@ -1,0 +1,51 @@
+/* Several endings of one beginning: the prompt is computed once, and every fork goes on from there
+ * with a seed of its own. Forks share the pages of what they have in common.
+ *
+ *     fork model.gguf 'The capital of' 4        cc fork.c -lweft */
+#include "example.h"
+
+enum { N_NEW = 16, MAX_FORKS = 16 };
+
+int main(int argc, char **argv)
+{
+    const char *prompt = argc > 2 ? argv[2] : "The capital of";
+    int n_forks = argc > 3 ? atoi(argv[3]) : 3;
+    weft_model *model;
+    weft_engine *engine;
+    weft_sampling sampling = WEFT_SAMPLING_INIT;
+    weft_engine_info info = { .size = sizeof info };
+    CHECK(weft_model_open(argc > 1 ? argv[1] : "model.gguf", NULL, &model, &err));
+    CHECK(weft_engine_open(model, NULL, &engine, &err));
+    weft_seq *first = read_text(model, engine, &sampling, prompt), *seqs[MAX_FORKS];
+    n_forks = n_forks < 1 ? 1 : n_forks > MAX_FORKS ? MAX_FORKS : n_forks;
+    while (weft_seq_pending(first) > 0) {
+        CHECK(weft_engine_step(engine, NULL, &err));
+    }
+    for (int i = 0; i < n_forks; i++) {
+        CHECK(weft_seq_fork(first, &seqs[i], &err));
+        sampling.seed = (uint64_t)i;
+        CHECK(weft_seq_set_sampling(seqs[i], &sampling, &err));
+    }
+    weft_seq_release(&first); /* the forks keep what they share */
+    for (int step = 0; step < N_NEW; step++) {
+        for (int i = 0; i < n_forks; i++) {
+            int32_t token;
+            if (weft_seq_finish(seqs[i]) == WEFT_RUNNING) {
+                CHECK(weft_seq_next(seqs[i], &token, &err));
+            }
+        }
+        CHECK(weft_engine_step(engine, NULL, &err)); /* one row for each of them */
+    }
+    for (int i = 0; i < n_forks; i++) {
+        char text[256];
+        size_t n;
+        CHECK(weft_seq_end(seqs[i], &err));
+        CHECK(weft_seq_text(seqs[i], text, sizeof text, &n, &err));
+        printf("%d: %s%.*s\n", i, prompt, (int)n, text);
+        weft_seq_release(&seqs[i]);
+    }
+    CHECK(weft_engine_get_info(engine, &info, &err));
+    printf("%llu rows were computed\n", (unsigned long long)info.n_rows);
+    weft_engine_release(&engine);
+    weft_model_release(&model);
+}
