@@ -1,7 +1,7 @@
 """The part of Weft's public C API (include/weft.h) that reads vocabularies, through ctypes.
 
-Thousands of strings are tokenized in one process this way. Layouts follow the header; the library's ABI version is
-checked when it is loaded.
+Thousands of strings are tokenized in one process this way. Layouts follow the header; the library's
+ABI version is checked when it is loaded.
 """
 
 import ctypes as C
@@ -136,7 +136,7 @@ def detokenize(lib: C.CDLL, model: C.c_void_p, ids: Sequence[int], flags: int) -
 
 def chat_tokens(lib: C.CDLL, model: C.c_void_p, messages: Sequence[tuple[str, str]],
                 template: str | None = None, prompt: bool = True) -> list[int]:
-    """Ids of a conversation of (role, content), with the file's own template unless one is named."""
+    """Ids of a conversation of (role, content), by the file's own template unless one is named."""
     array = (_Message * len(messages))(
         *((role.encode(), content.encode()) for role, content in messages))
     params = _ChatParams(size=C.sizeof(_ChatParams), no_prompt=not prompt,

@@ -1,4 +1,4 @@
-"""llama.cpp on the CPU through the C API that llama-cpp-python binds: logits at every position, tokens, chat templates."""
+"""llama.cpp on the CPU, by the C API that llama-cpp-python binds: logits, tokens, templates."""
 
 import ctypes
 from contextlib import contextmanager
@@ -31,34 +31,40 @@ def load(path: str, vocab_only: bool = False):
         C.llama_model_free(model)
 
 
-def logits(model, tokens, n_ctx: int, n_batch: int = 512, n_threads: int = 2, flash_attn: bool = False,
-           kv_f32: bool = False) -> np.ndarray:
-    """Teacher-forced logits [n, n_vocab]. K and V are kept in f16 unless kv_f32, as by default everywhere.
+def logits(
+    model, tokens, n_ctx: int, n_batch: int = 512, n_threads: int = 2, f32: bool = False
+) -> np.ndarray:
+    """Teacher-forced logits [n, n_vocab], computed as by default, with flash attention and K and
+    V in f16; f32: without, and K and V in f32.
 
-    n_ctx should be a multiple of 256: llama.cpp rounds it up, and takes long RoPE factors by the rounded number.
+    n_ctx should be a multiple of 256: llama.cpp rounds it up, and takes long RoPE factors by the
+    rounded number.
     """
     params = C.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = n_ctx, n_batch, n_batch, 1
     params.n_threads = params.n_threads_batch = n_threads
-    params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash_attn else C.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.type_k = params.type_v = C.GGML_TYPE_F32 if kv_f32 else C.GGML_TYPE_F16
+    if f32:  # flash attention makes halves of K and V, however they are kept
+        params.type_k = params.type_v = C.GGML_TYPE_F32
+        params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.no_perf = True
     context = C.llama_init_from_model(model, params)
     if not context:
         raise RuntimeError(f"llama.cpp makes no context of {n_ctx}")
     try:
-        return _decode_all(context, tokens, n_batch, C.llama_vocab_n_tokens(C.llama_model_get_vocab(model)))
+        return _decode_all(
+            context, tokens, n_batch, C.llama_vocab_n_tokens(C.llama_model_get_vocab(model))
+        )
     finally:
         C.llama_free(context)
 
 
 def _decode_all(context, tokens, n_batch: int, n_vocab: int) -> np.ndarray:
     out = np.empty((len(tokens), n_vocab), np.float32)
-    # one batch of full size, freed once, as it came from llama_batch_init: only its contents and n_tokens change
+    # one batch of full size, freed once, as it came: only its contents and n_tokens change
     batch = C.llama_batch_init(n_batch, 0, 1)
     try:
         for start in range(0, len(tokens), n_batch):
-            chunk = tokens[start:start + n_batch]
+            chunk = tokens[start : start + n_batch]
             batch.n_tokens = len(chunk)
             for i, token in enumerate(chunk):
                 batch.token[i] = int(token)
@@ -79,7 +85,9 @@ def _decode_all(context, tokens, n_batch: int, n_vocab: int) -> np.ndarray:
 
 def tokenize(model, text: bytes, add_special: bool, parse_special: bool) -> list[int]:
     vocab = C.llama_model_get_vocab(model)
-    ids = (C.llama_token * (len(text) + 8))()  # a token has a byte at least; BOS and EOS come on top
+    ids = (
+        C.llama_token * (len(text) + 8)
+    )()  # a token has a byte at least; BOS and EOS come on top
     n = C.llama_tokenize(vocab, text, len(text), ids, len(ids), add_special, parse_special)
     if n < 0:
         ids = (C.llama_token * -n)()
@@ -89,14 +97,20 @@ def tokenize(model, text: bytes, add_special: bool, parse_special: bool) -> list
     return list(ids[:n])
 
 
-def apply_template(template: str, messages: list[dict], add_generation_prompt: bool) -> bytes | None:
-    """The rendered chat; None if llama.cpp does not know the template. messages: {"role", "content"}, strings."""
+def apply_template(
+    template: str, messages: list[dict], add_generation_prompt: bool
+) -> bytes | None:
+    """The rendered chat of {"role", "content"}; None if llama.cpp does not know the template."""
     texts = [(m["role"].encode(), m["content"].encode()) for m in messages]
-    chat = (C.llama_chat_message * len(texts))(*(C.llama_chat_message(role=r, content=c) for r, c in texts))
+    chat = (C.llama_chat_message * len(texts))(
+        *(C.llama_chat_message(role=r, content=c) for r, c in texts)
+    )
     size = 1024
     while True:
         buffer = ctypes.create_string_buffer(size)
-        n = C.llama_chat_apply_template(template.encode(), chat, len(texts), add_generation_prompt, buffer, size)
+        n = C.llama_chat_apply_template(
+            template.encode(), chat, len(texts), add_generation_prompt, buffer, size
+        )
         if n < 0:
             return None
         if n <= size:

@@ -1,4 +1,4 @@
-"""How far apart two sets of logits [n_pos, n_vocab] are. Everything in f64, row by row in blocks, so that memory stays small."""
+"""How far apart two sets of logits [n_pos, n_vocab] are, in f64, a block of rows at a time."""
 
 import numpy as np
 
@@ -9,14 +9,17 @@ def nmse(ref: np.ndarray, x: np.ndarray) -> float:
     """Normalised mean squared error: sum((x - ref)^2) / sum(ref^2)."""
     error = energy = 0.0
     for i in range(0, len(ref), BLOCK):
-        r = ref[i:i + BLOCK].astype(np.float64)
-        error += np.sum((x[i:i + BLOCK] - r) ** 2)
+        r = ref[i : i + BLOCK].astype(np.float64)
+        error += np.sum((x[i : i + BLOCK] - r) ** 2)
         energy += np.sum(r * r)
     return float(error / energy) if energy else float(error > 0)
 
 
 def rms_difference(ref: np.ndarray, x: np.ndarray) -> float:
-    total = sum(np.sum((x[i:i + BLOCK].astype(np.float64) - ref[i:i + BLOCK]) ** 2) for i in range(0, len(ref), BLOCK))
+    total = sum(
+        np.sum((x[i : i + BLOCK].astype(np.float64) - ref[i : i + BLOCK]) ** 2)
+        for i in range(0, len(ref), BLOCK)
+    )
     return float(np.sqrt(total / ref.size))
 
 
@@ -30,8 +33,8 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """KL(softmax(p) || softmax(q)) of every position, in nats."""
     out = np.empty(len(p))
     for i in range(0, len(p), BLOCK):
-        a, b = log_softmax(p[i:i + BLOCK]), log_softmax(q[i:i + BLOCK])
-        out[i:i + BLOCK] = np.sum(np.exp(a) * (a - b), axis=-1)
+        a, b = log_softmax(p[i : i + BLOCK]), log_softmax(q[i : i + BLOCK])
+        out[i : i + BLOCK] = np.sum(np.exp(a) * (a - b), axis=-1)
     return np.maximum(out, 0.0)  # rounding may leave -1e-17
 
 
@@ -48,15 +51,22 @@ def margins(ref: np.ndarray) -> np.ndarray:
 
 
 def compare(ref: np.ndarray, x: np.ndarray) -> dict:
-    """All the numbers of a table row for x against ref. "kl" and "same" are arrays over positions, for gates."""
+    """The numbers of a table row for x against ref; "kl", "same", "margin" are of each position."""
     forward, backward = kl(ref, x), kl(x, ref)
     same = ref.argmax(axis=1) == x.argmax(axis=1)
     mean, se = mean_se(forward)
     first = int(np.argmin(same)) if not same.all() else None
     margin = margins(ref)
     return {
-        "nmse": nmse(ref, x), "kl_mean": mean, "kl_se": se, "kl_999": float(np.quantile(forward, 0.999)),
-        "kl_back_mean": float(backward.mean()), "same_top": float(same.mean()), "rms": rms_difference(ref, x),
+        "nmse": nmse(ref, x),
+        "kl_mean": mean,
+        "kl_se": se,
+        "kl_999": float(np.quantile(forward, 0.999)),
+        "kl_back_mean": float(backward.mean()),
+        "same_top": float(same.mean()),
+        "rms": rms_difference(ref, x),
         "divergence": None if first is None else {"pos": first, "margin": float(margin[first])},
-        "kl": forward, "same": same, "margin": margin,
+        "kl": forward,
+        "same": same,
+        "margin": margin,
     }

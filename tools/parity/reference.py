@@ -1,10 +1,13 @@
-"""The transformer in f32, written from the papers: what a GGUF file means, without an engine's shortcuts.
+"""The transformer in f32, from the papers: what a GGUF file means, without an engine's shortcuts.
 
-Weights are dequantised by the gguf package; matrix products run in f32 (numpy), norms, RoPE angles and softmax in f64. K and
-V stay f32. Every stage is a function of its inputs, so that it can also be fed with what another engine had there (stages.py).
+Weights are dequantised by the gguf package; matrix products run in f32 (numpy), norms, RoPE angles
+and softmax in f64. K and V stay f32. Every stage is a function of its inputs, so that it can also
+be fed with what another engine had there (stages.py).
 
-- RMSNorm: Zhang and Sennrich 2019. RoPE: Su et al. 2021; rows of "llama" files are permuted, so that neighbours pair.
-- Grouped-query attention: Ainslie et al. 2023. SwiGLU: Shazeer 2020. Long and short RoPE factors: Ding et al. 2024 (LongRoPE).
+- RMSNorm: Zhang and Sennrich 2019. RoPE: Su et al. 2021; rows of "llama" files are permuted, so
+  that neighbours pair.
+- Grouped-query attention: Ainslie et al. 2023. SwiGLU: Shazeer 2020. Long and short RoPE factors:
+  Ding et al. 2024 (LongRoPE).
 - A sliding window counts the position itself. Keys of the file are read as src/config.c reads them.
 """
 
@@ -82,15 +85,25 @@ def open_model(path: str | Path) -> Model:
     n_ctx_train = key(f"{arch}.context_length")
     tensors = {t.name: t for reader in readers for t in reader.tensors}
     return Model(
-        path=str(path), arch=arch, tensors=tensors, n_layers=key(f"{arch}.block_count"), dim=dim, n_heads=n_heads,
-        n_kv_heads=key(f"{arch}.attention.head_count_kv", n_heads), head_dim=head_dim,
-        n_rot=key(f"{arch}.rope.dimension_count", head_dim), norm_eps=key(f"{arch}.attention.layer_norm_rms_epsilon"),
+        path=str(path),
+        arch=arch,
+        tensors=tensors,
+        n_layers=key(f"{arch}.block_count"),
+        dim=dim,
+        n_heads=n_heads,
+        n_kv_heads=key(f"{arch}.attention.head_count_kv", n_heads),
+        head_dim=head_dim,
+        n_rot=key(f"{arch}.rope.dimension_count", head_dim),
+        norm_eps=key(f"{arch}.attention.layer_norm_rms_epsilon"),
         rope_base=key(f"{arch}.rope.freq_base", 10000.0),
         rope_scale=1.0 / factor if scaling == "linear" and factor else 1.0,
-        attn_factor=key(f"{arch}.rope.scaling.attn_factor", 1.0), n_ctx_train=n_ctx_train,
+        attn_factor=key(f"{arch}.rope.scaling.attn_factor", 1.0),
+        n_ctx_train=n_ctx_train,
         n_ctx_orig=key(f"{arch}.rope.scaling.original_context_length", n_ctx_train),
-        window=key(f"{arch}.attention.sliding_window", 0), n_vocab=int(tensors["token_embd.weight"].shape[1]),
-        n_params=sum(int(t.n_elements) for t in tensors.values()))
+        window=key(f"{arch}.attention.sliding_window", 0),
+        n_vocab=int(tensors["token_embd.weight"].shape[1]),
+        n_params=sum(int(t.n_elements) for t in tensors.values()),
+    )
 
 
 def weight(m: Model, name: str) -> np.ndarray | None:
@@ -99,7 +112,9 @@ def weight(m: Model, name: str) -> np.ndarray | None:
         return None
     if name not in m.cache:
         t = m.tensors[name]
-        values = dequantize(t.data, GGMLQuantizationType(t.tensor_type)).astype(np.float32, copy=False)
+        values = dequantize(t.data, GGMLQuantizationType(t.tensor_type)).astype(
+            np.float32, copy=False
+        )
         values = values.reshape([int(n) for n in reversed(t.shape)])
         if m.n_params > CACHED_PARAMS:
             return values
@@ -124,8 +139,12 @@ def gate_up_weights(m: Model, layer: int) -> list[np.ndarray]:
     return np.split(layer_weight(m, layer, "ffn_up.weight"), 2)
 
 
+def output_name(m: Model) -> str:
+    return "output.weight" if "output.weight" in m.tensors else "token_embd.weight"
+
+
 def output_weight(m: Model) -> np.ndarray:
-    return weight(m, "output.weight" if "output.weight" in m.tensors else "token_embd.weight")
+    return weight(m, output_name(m))
 
 
 # ---------------------------------------------------------------- stages
@@ -144,14 +163,21 @@ def rope_frequencies(m: Model, n_ctx: int) -> np.ndarray:
     return freq if factors is None else freq / factors.astype(np.float64)
 
 
-def rope(m: Model, heads: np.ndarray, n_ctx: int) -> np.ndarray:
-    """heads [n, h, head_dim] at positions 0..n-1. Only the first n_rot of a head turn."""
+def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndarray:
+    """heads [n, h, head_dim] at positions 0..n-1, turned by the first n_rot of each; or back."""
     angle = np.arange(len(heads))[:, None] * rope_frequencies(m, n_ctx)[None]
-    cos, sin = (m.attn_factor * f(angle)[:, None] for f in (np.cos, np.sin))
+    cos, sin = (m.attn_factor * f(-angle if back else angle)[:, None] for f in (np.cos, np.sin))
     half = m.n_rot // 2
-    first, second = (slice(0, m.n_rot, 2), slice(1, m.n_rot, 2)) if m.arch == "llama" else \
-        (slice(0, half), slice(half, m.n_rot))
-    out, a, b = heads.copy(), heads[..., first].astype(np.float64), heads[..., second].astype(np.float64)
+    first, second = (
+        (slice(0, m.n_rot, 2), slice(1, m.n_rot, 2))
+        if m.arch == "llama"
+        else (slice(0, half), slice(half, m.n_rot))
+    )
+    out, a, b = (
+        heads.copy(),
+        heads[..., first].astype(np.float64),
+        heads[..., second].astype(np.float64),
+    )
     out[..., first], out[..., second] = a * cos - b * sin, a * sin + b * cos
     return out
 
@@ -172,7 +198,9 @@ def finish_head(m: Model, layer: int, which: str, x: np.ndarray, n_ctx: int) -> 
 
 def embed(m: Model, tokens: np.ndarray) -> np.ndarray:
     t = m.tensors["token_embd.weight"]
-    return dequantize(t.data[tokens], GGMLQuantizationType(t.tensor_type)).astype(np.float32, copy=False)
+    return dequantize(t.data[tokens], GGMLQuantizationType(t.tensor_type)).astype(
+        np.float32, copy=False
+    )
 
 
 def attn_norm(m: Model, layer: int, x: np.ndarray) -> np.ndarray:
@@ -189,7 +217,10 @@ def output_norm(m: Model, x: np.ndarray) -> np.ndarray:
 
 def qkv(m: Model, layer: int, x: np.ndarray, n_ctx: int) -> list[np.ndarray]:
     x = attn_norm(m, layer, x)
-    return [finish_head(m, layer, which, x @ w.T, n_ctx) for which, w in zip("qkv", qkv_weights(m, layer))]
+    return [
+        finish_head(m, layer, which, x @ w.T, n_ctx)
+        for which, w in zip("qkv", qkv_weights(m, layer))
+    ]
 
 
 def attend(m: Model, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -197,14 +228,20 @@ def attend(m: Model, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     q, k, v = (x.reshape(n, -1, m.head_dim).transpose(1, 0, 2) for x in (q, k, v))
     out = np.empty((n, m.n_heads, m.head_dim), np.float32)
     for start in range(0, n, ROWS):
-        rows, columns = np.arange(start, min(start + ROWS, n))[:, None], np.arange(min(start + ROWS, n))
+        rows, columns = np.arange(start, min(start + ROWS, n))[:, None], np.arange(
+            min(start + ROWS, n)
+        )
         seen = (columns <= rows) & ((columns > rows - m.window) if m.window else True)
         for h in range(m.n_heads):
-            scores = q[h, start:start + ROWS] @ k[h // group, :len(columns)].T / np.sqrt(np.float64(m.head_dim))
+            scores = (
+                q[h, start : start + ROWS]
+                @ k[h // group, : len(columns)].T
+                / np.sqrt(np.float64(m.head_dim))
+            )
             scores = np.where(seen, scores, -np.inf)
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             p /= p.sum(axis=1, keepdims=True)
-            out[start:start + ROWS, h] = p @ v[h // group, :len(columns)]
+            out[start : start + ROWS, h] = p @ v[h // group, : len(columns)]
     return out.reshape(n, -1)
 
 
@@ -231,8 +268,10 @@ def logits(m: Model, x: np.ndarray) -> np.ndarray:
     return output_norm(m, x) @ output_weight(m).T
 
 
-def forward(m: Model, tokens, n_ctx: int, trace: Trace = lambda name, layer, values: None) -> np.ndarray:
-    """Logits [n, n_vocab] behind every token, the first at position 0. trace gets the checkpoints of `weft logits --trace`."""
+def forward(
+    m: Model, tokens, n_ctx: int, trace: Trace = lambda name, layer, values: None
+) -> np.ndarray:
+    """Logits [n, n_vocab] behind every token; trace gets the checkpoints of weft logits --trace."""
     x = embed(m, np.asarray(tokens))
     trace("embed", None, x)
     for layer in range(m.n_layers):

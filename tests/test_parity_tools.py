@@ -1,0 +1,122 @@
+"""Random strings, rendered templates, the README's benchmark table and plot, where picks part.
+
+In the environment of `make parity`: python -m unittest tests/test_parity_tools.py
+"""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
+
+import compare  # noqa: E402
+import readme  # noqa: E402
+import templates  # noqa: E402
+import tokens  # noqa: E402
+
+
+def row(model: str, test: dict, weft: float, llama: float) -> dict:
+    results = [{"seconds": 1 / llama, "ids": [1, 2]}, {"seconds": 1 / (2 * llama), "ids": [1, 2]}]
+    n = test["n_prompt"] + test["n_gen"]
+    bench = {"model_name": model, "type": "Q8_0", "architecture": "qwen2", "n_bytes": 1,
+             "device": "a CPU", "kernels": "scalar", "tok_s": n * weft, "gb_s": 2.0, "macs_s": 3e9,
+             "read_limit_gb_s": 10.0, "macs_limit": 6e9, "ids_hash": "00", "ids": [1, 2],
+             "samples_s": [1 / weft]}
+    return compare.make_row(f"x/{model}.gguf", test, [bench, bench], results, None)
+
+
+def result() -> dict:
+    tests = compare.tests_of([512], [128], [0])
+    rows = [row(model, test, 6.0, 2.0) for model in ("small", "large") for test in tests]
+    return {"machine": {"cpu": "a CPU", "device": "a CPU", "kernels": "scalar", "cores": 2,
+                        "kernel": "Linux 6", "load_before": 0.1},
+            "date": "2026-01-02", "commit": "0123456789abcdef", "uncommitted": False,
+            "versions": {"weft": "0.1.0", "llama_cpp_python": "0.3"},
+            "settings": {"threads": 2, "rounds": 2, "device": "cpu"},
+            "limits": compare.set_limits(rows), "rows": rows}
+
+
+class RandomStrings(unittest.TestCase):
+    def test_same_seed_same_strings(self):
+        one = list(tokens.strings(300, 7, ["piece", " of"]))
+        self.assertEqual(one, list(tokens.strings(300, 7, ["piece", " of"])))
+        self.assertNotEqual(one, list(tokens.strings(300, 8, ["piece", " of"])))
+        self.assertEqual(list(tokens.broken(50, 7)), list(tokens.broken(50, 7)))
+
+    def test_they_hold_what_they_should(self):
+        texts = list(tokens.strings(2000, 1, ["piece"]))
+        everything = "".join(texts)
+        for wanted in ("<|im_start|>", "</s>", "<0x41>", "\u200d", "🏽", "\r\n", "\t", "\u3000", "🚀",
+                       "'LL", "#include", "piece", "-" * 64):
+            self.assertTrue(wanted in everything, wanted)
+        used = set(map(ord, everything))
+        for first, last in (*tokens.BLOCKS, *tokens.MARKS):
+            self.assertTrue(used & set(range(first, last + 1)), f"U+{first:04X}")
+        for first, last in ((0, 0), *tokens.NEW_IN_UNICODE):
+            self.assertFalse(used & set(range(first, last + 1)), f"U+{first:04X}")
+        for data in tokens.broken(200, 1):
+            with self.assertRaises(UnicodeDecodeError):
+                data.decode()
+
+
+class Templates(unittest.TestCase):
+    def test_rendered_as_transformers_does(self):
+        source = ("{% for m in messages %}\n    {% if true %}\n{{ m['role'] }}: {{ m.content }}\n"
+                  "    {% endif %}\n{% endfor %}")
+        rendered = templates.render(source, [("user", " x\n")], True, "<s>", "</s>")
+        self.assertEqual(rendered, "user:  x\n\n")
+
+    def test_refusals_are_told_apart(self):
+        with self.assertRaises(templates.Refused):
+            templates.render("{{ raise_exception('no') }}", [("user", "x")], True, "", "")
+
+
+class Comparison(unittest.TestCase):
+    def test_parting(self):
+        self.assertIsNone(compare.parting([1, 2, 3], [1, 2, 3]))
+        self.assertEqual(compare.parting([1, 2, 3], [1, 4, 3]), 1)
+        self.assertEqual(compare.parting([5], [6]), 0)
+        self.assertIsNone(compare.parting([], []))
+
+    def test_rates_ratios_and_limits(self):
+        made = result()
+        pp, tg = made["rows"][:2]
+        self.assertEqual((pp["test"], tg["test"]), ("pp512", "tg128"))
+        self.assertEqual(tg["weft_tok_s"], [6 * 128, 6 * 128])
+        self.assertEqual(tg["llama_cpp_tok_s"], [2 * 128, 4 * 128])
+        self.assertEqual((tg["ratio_min"], tg["ratio"], tg["ratio_max"]), (1.5, 2.25, 3.0))
+        # 2 GB/s at 768 tok/s, and 10 GB/s at best; 3 of 6 G multiply-adds/s
+        self.assertAlmostEqual(tg["limit"], 5 * 768)
+        self.assertAlmostEqual(pp["limit"], 2 * 6 * 512)
+
+    def test_readme_keeps_what_is_outside_the_markers(self):
+        before = f"# Title\n\ntext {BEGIN}\nold\n{END} more\n| a | b |\n"
+        after = readme.replace(before, "bench", "\nnew\n")
+        self.assertEqual(after, before.replace("old", "new"))
+        self.assertEqual(readme.replace(after, "bench", "new"), after)
+        backwards = END + BEGIN
+        for broken in ("no markers", BEGIN, backwards, before + before):
+            with self.assertRaises(SystemExit):
+                readme.replace(broken, "bench", "new")
+
+    def test_plot_table_and_readme_are_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            png, svg = compare.plot(result(), Path(folder) / "sub.name")
+            self.assertEqual((png.name, svg.name), ("sub.name.png", "sub.name.svg"))
+            self.assertEqual(png.read_bytes()[:4], b"\x89PNG")
+            self.assertIn("<svg", svg.read_text())
+            page = Path(folder) / "README.md"
+            page.write_text(f"above\n{BEGIN}\n{END}\nbelow\n")
+            compare.update_readme(page, result(), svg)
+            text = page.read_text()
+        self.assertTrue(text.startswith("above\n") and text.endswith("\nbelow\n"))
+        for wanted in ("| small | tg128 | 384.0 | 768.0 | **2.25** (1.50 to 3.00) | 3,840 |",
+                       "(sub.name.svg)", "0123456789", "2026-01-02"):
+            self.assertIn(wanted, text)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Parity of Weft with llama.cpp: demo models, synthetic ones of every architecture and type.
+
+    matrix.py [--weft PATH] [--synth PATH] [--sim PATH] [--devices LIST] [--quick] [--json FILE]
+
+Synthetic models have random weights and seeded random tokens, so margins are small and every
+rounding shows. All are run past 512 tokens, so past ten pages of the KV cache, and past the
+original context of the phi3 ones, which then take their long factors; one of each architecture is
+run in a small context, too. One line for each model and device; what failed is explained below it.
+The gates stand in parity.py. Exit status: 0 all passed, 1 one failed, 2 wrong usage.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import llamacpp
+import parity
+import reference
+
+sys.path.append(str(parity.ROOT / "tools" / "train"))
+import corpus  # noqa: E402
+
+ARCHITECTURES = ("qwen2", "qwen3", "phi3", "llama")
+TYPES = (
+    "F32",
+    "F16",
+    "BF16",
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q8_0",
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+    "IQ4_NL",
+    "IQ4_XS",
+    "Q4_K_M",
+)
+QUICK_TYPES = ("F32", "F16", "Q8_0", "Q4_K_M")
+LONG, SHORT = (640, 1024), (
+    100,
+    512,
+)  # tokens, n_ctx; 512 is the original context of the phi3 models
+SIM_TOKENS = 80  # past one page of 64; the simulator takes seconds for it
+SPECIAL = 300  # ids below are control tokens and single bytes in some vocabularies
+
+
+def synthesize(program: str, preset: str, type_name: str, folder: str) -> str:
+    path = str(Path(folder, f"{preset}-{type_name}.gguf"))
+    subprocess.run(
+        [program, "--like", preset, "--type", type_name, "-o", path],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return path
+
+
+def random_tokens(path: str, n: int) -> np.ndarray:
+    return np.random.default_rng(n).integers(SPECIAL, reference.open_model(path).n_vocab, n)
+
+
+def demo_tokens(path: str, n: int) -> list[int]:
+    """Text of the kind that the demo models were trained on, then some that is new to them."""
+    rng = random.Random(2024)
+    documents = [
+        document.text for document in (corpus.document(rng) for _ in range(60)) if document.text
+    ]
+    text = "\n".join(documents[:20]) + "\n" + Path(parity.ROOT, "README.md").read_text()
+    with llamacpp.load(path, vocab_only=True) as model:
+        return llamacpp.tokenize(model, text.encode(), True, False)[:n]
+
+
+def line(name: str, n_tokens: int, label: str, row: dict, llama: dict) -> str:
+    ratio = row["kl_mean"] / llama["kl_mean"]
+    failed = [gate for gate, (ok, _) in row["gates"].items() if not ok]
+    return (
+        f"{'FAIL' if failed else 'ok':<4} {name:<22} {n_tokens:>4}  {label:<9} "
+        f"NMSE {row['nmse']:.1e} ({llama['nmse']:.1e})  "
+        f"KL {row['kl_mean']:.2e} ({llama['kl_mean']:.2e}, x{ratio:.2f})  "
+        f"99.9 % {row['kl_999']:.1e}  "
+        f"top {row['same_top']:.1%} ({llama['same_top']:.1%})  stage {row['stage_ratio']:.2f}"
+        + (f"  {', '.join(failed)}" if failed else "")
+    )
+
+
+def report(result: dict) -> None:
+    for label, row in result["rows"].items():
+        if label != "llama.cpp":
+            print(
+                line(
+                    result["model"].removesuffix(".gguf"),
+                    result["n_tokens"],
+                    label,
+                    row,
+                    result["rows"]["llama.cpp"],
+                )
+            )
+    if not result["passed"]:
+        print(
+            "\n".join(
+                "       " + text for text in parity.verdicts(result) if not text.startswith("pass")
+            )
+        )
+    sys.stdout.flush()
+
+
+def jobs(args, folder: str):
+    """(path, tokens, n_ctx, on the simulator) of every comparison."""
+    for arch in ("qwen2", "phi3"):
+        path = str(parity.ROOT / "models" / f"weft-demo-{arch}.gguf")
+        yield path, demo_tokens(path, 1000), 1024, False
+    for arch in ARCHITECTURES:
+        for type_name in QUICK_TYPES if args.quick else TYPES:
+            path = synthesize(args.synth, f"small-{arch}", type_name, folder)
+            yield path, random_tokens(path, LONG[0]), LONG[1], False
+            if type_name == "Q8_0":
+                yield path, random_tokens(path, SHORT[0]), SHORT[1], False
+            Path(path).unlink()
+    for arch in ARCHITECTURES if args.sim else ():
+        for type_name in QUICK_TYPES:
+            path = synthesize(args.synth, f"tiny-{arch}", type_name, folder)
+            yield path, random_tokens(path, SIM_TOKENS), 256, True
+
+
+def main() -> int:
+    build = parity.ROOT / "build"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weft", default=str(build / "weft"))
+    parser.add_argument("--synth", default=str(build / "weft-synth"))
+    parser.add_argument(
+        "--sim", help="a weft linked with the CUDA simulator: runs tiny models on it"
+    )
+    parser.add_argument("--devices", default="cpu,cuda")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"of the synthetic models only {' '.join(QUICK_TYPES)}"
+    )
+    parser.add_argument("--json", help="write all results there")
+    args = parser.parse_args()
+    engines = parity.default_engines(args.weft, args.devices.split(","), [])
+    sim = [("weft sim", args.sim, "cuda")]
+    print("Weft (in brackets: llama.cpp), against the f32 reference")
+    start, results = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for path, tokens, n_ctx, on_sim in jobs(args, folder):
+            results.append(parity.compare(path, tokens, n_ctx, sim if on_sim else engines))
+            report(results[-1])
+    failed = [r["model"] for r in results if not r["passed"]]
+    ratios = [
+        row["kl_mean"] / r["rows"]["llama.cpp"]["kl_mean"]
+        for r in results
+        for label, row in r["rows"].items()
+        if label != "llama.cpp"
+    ]
+    print(f"{len(ratios)} comparisons, {len(failed)} failed; {time.monotonic() - start:.0f} s")
+    if ratios:
+        mean = np.exp(np.mean(np.log(ratios)))
+        print(f"mean KL by that of llama.cpp: geometric mean {mean:.3f}, worst {max(ratios):.3f}")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    if args.json:
+        Path(args.json).write_text(json.dumps(parity.plain(results), indent=1) + "\n")
+    return 1 if failed or not ratios else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Whether the gates find what they are there for: Weft reads files with a defect, the others sound ones.
+
+    planted.py [--weft PATH] [--lib PATH] [--synth PATH]
+
+Each defect is planted in a quantised model and in one of floats, and must fail a gate that names
+the layer and the stage. Exit status: 0 all were found, 1 one was not.
+"""
+
+import argparse
+import contextlib
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+import libweft
+import matrix
+import parity
+import tokens
+
+LAYER, HEAD = 1, 1
+
+
+def rope_base(model: gguf.GGUFReader) -> None:
+    model.fields["qwen2.rope.freq_base"].parts[-1][0] *= 1.01
+
+
+def k_of_one_head(model: gguf.GGUFReader) -> None:
+    head_dim = int(model.fields["qwen2.embedding_length"].parts[-1][0]) // int(
+        model.fields["qwen2.attention.head_count"].parts[-1][0]
+    )
+    rows = slice(HEAD * head_dim, (HEAD + 1) * head_dim)
+    weight, bias = (
+        next(t for t in model.tensors if t.name == f"blk.{LAYER}.attn_k.{part}")
+        for part in ("weight", "bias")
+    )
+    if weight.tensor_type == gguf.GGMLQuantizationType.Q8_0:
+        data = weight.data[rows].reshape(head_dim, -1, 34)  # two bytes of scale, 32 of codes
+        scale = np.ascontiguousarray(data[..., :2]).view(np.float16) * np.float16(1.01)
+        data[..., :2] = scale.view(np.uint8)
+    else:
+        weight.data[rows] *= np.float32(1.01)
+    bias.data[rows] *= np.float32(1.01)
+
+
+def missing_bias(model: gguf.GGUFReader) -> None:
+    next(t for t in model.tensors if t.name == f"blk.{LAYER}.attn_v.bias").data[:] = 0
+
+
+# what is planted, and where it has to be found
+DEFECTS: dict[str, tuple[Callable[[gguf.GGUFReader], None], int, set[str]]] = {
+    "RoPE base off by 1 %": (rope_base, 0, {"q", "k"}),
+    f"K of head {HEAD} in layer {LAYER} x 1.01": (k_of_one_head, LAYER, {"k"}),
+    f"no bias of V in layer {LAYER}": (missing_bias, LAYER, {"v"}),
+}
+
+
+def planted(path: str, plant: Callable[[gguf.GGUFReader], None], folder: str) -> str:
+    copy = str(Path(folder, "planted.gguf"))
+    shutil.copy(path, copy)
+    model = gguf.GGUFReader(copy, "r+")
+    plant(model)
+    model.data.flush()
+    return copy
+
+
+def check_defects(weft: str, synth: str, folder: str) -> bool:
+    good = True
+    for type_name in ("F32", "Q8_0"):
+        path = matrix.synthesize(synth, "small-qwen2", type_name, folder)
+        ids = matrix.random_tokens(path, 300)
+        for what, (plant, layer, stages) in {"nothing": (lambda m: None, -1, {""}), **DEFECTS}.items():
+            file = planted(path, plant, folder)
+            result = parity.compare(path, ids, 512, [("weft cpu", weft, "cpu")], file)
+            row = result["rows"]["weft cpu"]
+            failed = [name for name, (ok, _) in row["gates"].items() if not ok]
+            first = row["findings"][0] if row["findings"] else None
+            found = first is not None and first.layer == layer and first.stage in stages
+            ok = found and failed if layer >= 0 else result["passed"]
+            good = good and bool(ok)
+            said = f"gates {', '.join(failed)}; {first}" if failed else "all gates passed"
+            print(f"{'ok' if ok else 'FAIL':<4} {type_name:<5} {what}: {said}", flush=True)
+    return good
+
+
+def check_pretokenizer(lib_path: str, folder: str) -> bool:
+    lib = libweft.load(lib_path)
+    ours, theirs = Path(folder, "ours.gguf"), Path(folder, "theirs.gguf")
+    tokens.write_pair_vocabulary(theirs, "qwen2", 1)
+    tokens.write_pair_vocabulary(ours, "llama-bpe", 1)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        same = tokens.check_model(lib, str(ours), str(theirs), 300, 1)
+    verdict = shown.getvalue().splitlines()[-1].split("; ")[0]
+    print(f"{'FAIL' if same else 'ok':<4} pre-tokenizer of another model: {verdict}")
+    return not same
+
+
+def main() -> int:
+    build = parity.ROOT / "build"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weft", default=str(build / "weft"))
+    parser.add_argument("--lib", default=str(build / "libweft.so"))
+    parser.add_argument("--synth", default=str(build / "weft-synth"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = check_defects(args.weft, args.synth, folder)
+        found = check_pretokenizer(args.lib, folder) and found
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
