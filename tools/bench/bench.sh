@@ -15,7 +15,7 @@ for type in q4_k_m q8_0 q4_0; do
 done
 # shellcheck disable=SC2086
 "$python" tools/bench/compare.py $files --weft "$build/weft" -o tools/bench/compare.json --update-readme README.md "$@"
-if "$build/weft" doctor --json | "$python" -c 'import json, sys; sys.exit(json.load(sys.stdin)["device"] == "cpu")'; then
+if "$build/weft" doctor --json | "$python" -c 'import json, sys; sys.exit(json.load(sys.stdin)["auto"]["device"] == "cpu")'; then
     # shellcheck disable=SC2086
     "$python" tools/bench/compare.py $files --weft "$build/weft" --device cuda -o tools/bench/compare-cuda.json "$@"
 fi
