@@ -6,48 +6,13 @@
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
-LC_ALL=C
-export LC_ALL
-# the ids compared here are the CPU's; GPUs are hidden, so that a build with CUDA finds none
-CUDA_VISIBLE_DEVICES=
-export CUDA_VISIBLE_DEVICES
-passed=0
-failed=0
+. "$(dirname "$0")/cli_lib.sh"
 
-T=$(mktemp -d) || exit 1
-trap 'rm -rf "$T"' EXIT
-
-ok() {
-    passed=$((passed + 1))
-    echo "ok $1"
-}
-
-bad() {
-    failed=$((failed + 1))
-    echo "FAIL $1: $2"
-    sed 's/^/    /' "$T/err" | head -n 5
-}
-
-# Runs weft bench with the arguments; standard output and error to files, the exit code to $code.
-bench() {
-    timeout 120 "$WEFT" bench "$@" >"$T/out" 2>"$T/err" </dev/null
-    code=$?
-}
-
-# check NAME EXPECTED_CODE TEXT_IN_STDERR ARGUMENT...
-check() {
-    name=$1 want=$2 text=$3
+# check of weft bench: NAME EXPECTED_CODE TEXT_IN_STDERR ARGUMENT...
+bench_check() {
+    bench_name=$1 bench_want=$2 bench_text=$3
     shift 3
-    bench "$@"
-    if [ "$code" -ne "$want" ]; then
-        bad "$name" "exit code $code, expected $want"
-    elif [ -n "$text" ] && ! grep -qF -e "$text" "$T/err"; then
-        bad "$name" "standard error does not say '$text'"
-    elif [ "$want" -eq 2 ] && [ -s "$T/out" ]; then
-        bad "$name" "a usage error wrote to standard output"
-    else
-        ok "$name"
-    fi
+    check "$bench_name" "$bench_want" "$bench_text" bench "$@"
 }
 
 # judge NAME PYTHON: the expression must be true, with `rows` the JSON of the last run.
@@ -65,26 +30,26 @@ assert eval("(" + sys.argv[2] + ")"), [{k: r[k] for k in ("test", "n_threads", "
 }
 
 usage_tests() {
-    check 'no model' 2 'no model' -p 1
-    check 'no test' 2 'no test' -m x -p 0 -n 0
-    check 'a stray argument' 2 "unexpected argument 'stray'" -m x stray
-    check 'unknown format' 2 'none of md|json|jsonl|csv' -m x -o xml
-    check 'a profile in CSV' 2 '--profile needs' -m x -o csv --profile
-    check 'no repetitions' 2 'out of range' -m x -r 0
+    bench_check 'no model' 2 'no model' -p 1
+    bench_check 'no test' 2 'no test' -m x -p 0 -n 0
+    bench_check 'a stray argument' 2 "unexpected argument 'stray'" -m x stray
+    bench_check 'unknown format' 2 'none of md|json|jsonl|csv' -m x -o xml
+    bench_check 'a profile in CSV' 2 '--profile needs' -m x -o csv --profile
+    bench_check 'no repetitions' 2 'out of range' -m x -r 0
     for list in '' , 1, ,1 1,,2 x 1-x 1- -1 4-1 1-4+0 1-4+ 1-4*1 0-4*2 1.5 1-4/2 99999999999999999999 '1 2'; do
-        check "odd list '$list'" 2 'is no list of numbers' -m x --n-prompt="$list"
+        bench_check "odd list '$list'" 2 'is no list of numbers' -m x --n-prompt="$list"
     done
-    check 'a number beyond the range' 2 'out of range' -m x -t 1,2000
-    check 'no sequences' 2 'out of range' -m x -b 0
-    check 'too many numbers' 2 'more than 64 numbers' -m x -p 1-100
+    bench_check 'a number beyond the range' 2 'out of range' -m x -t 1,2000
+    bench_check 'no sequences' 2 'out of range' -m x -b 0
+    bench_check 'too many numbers' 2 'more than 64 numbers' -m x -p 1-100
     for pair in 512 512, ,1 0,1 1,0 1,2,3 a,b; do
-        check "odd pair '$pair'" 2 'expected PROMPT,GENERATED' -m x -pg "$pair"
+        bench_check "odd pair '$pair'" 2 'expected PROMPT,GENERATED' -m x -pg "$pair"
     done
-    check 'a missing file of ids' 1 'nonesuch' -m "$QWEN" --prompt-ids nonesuch
+    bench_check 'a missing file of ids' 1 'nonesuch' -m "$QWEN" --prompt-ids nonesuch
 }
 
 json_tests() {
-    check 'lists and ranges' 0 '' -m "$QWEN" -p 1-16*4,5-7+2 -p 3 -n 2 -d 0-64+64 -pg 4,2 -r 2 -o json
+    bench_check 'lists and ranges' 0 '' -m "$QWEN" -p 1-16*4,5-7+2 -p 3 -n 2 -d 0-64+64 -pg 4,2 -r 2 -o json
     judge 'every combination is a row' '[r["test"] for r in rows] == [t + d for d in ("", "@d64")
         for t in ("pp1", "pp4", "pp16", "pp5", "pp7", "pp3", "tg2", "pp4+tg2")]'
     judge 'the figures of a row agree' 'all(
@@ -95,7 +60,7 @@ json_tests() {
         for r in rows)'
     judge 'bytes are those of generation' 'all((r["gb_s"] is None) == (r["n_prompt"] > 0) for r in rows)'
     judge 'what is generated is listed' 'all(len(r["ids"]) == max(r["n_gen"], 1) for r in rows)'
-    check 'two models with profiles' 0 '' -m "$QWEN,$PHI" -p 8 -n 4 -r 1 --profile -o json
+    bench_check 'two models with profiles' 0 '' -m "$QWEN,$PHI" -p 8 -n 4 -r 1 --profile -o json
     judge 'two models have each their rows' '[r["architecture"] for r in rows] == ["qwen2"] * 2 + ["phi3"] * 2'
     judge 'a profile has all stages of all steps' 'all(
         [s["stage"] for s in r["profile"]] == ["embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head"]
@@ -107,41 +72,41 @@ json_tests() {
 
 # Another number of threads, other kernels, other steps, other sequences beside it: the same tokens.
 same_ids_tests() {
-    check 'threads' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1,2 -r 1 -o json
+    bench_check 'threads' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1,2 -r 1 -o json
     judge 'the same ids with 1 and 2 threads' 'len(rows) == 8
         and [r["ids_hash"] for r in rows[:4]] == [r["ids_hash"] for r in rows[4:]]
         and [r["n_threads"] for r in rows] == [1] * 4 + [2] * 4'
     cp "$T/out" "$T/first"
-    check 'kernels and batches' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1 -r 1 -ub 16 --cpu-isa scalar -o json
+    bench_check 'kernels and batches' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1 -r 1 -ub 16 --cpu-isa scalar -o json
     judge 'the same ids with other kernels and steps' '[r["ids_hash"] for r in rows]
         == [r["ids_hash"] for r in json.load(open("'"$T"'/first"))[:4]]'
-    check 'sequences' 0 '' -m "$QWEN" -p 8 -n 12 -b 1,3,66 -r 1 -o json
+    bench_check 'sequences' 0 '' -m "$QWEN" -p 8 -n 12 -b 1,3,66 -r 1 -o json
     judge 'the first of several sequences is the same' 'all(r["ids"] == rows[i % 2]["ids"] for i, r in enumerate(rows))'
     judge 'the hash covers all sequences' 'len({r["ids_hash"] for r in rows}) == 6'
     "$WEFT" tokenize -m "$QWEN" --ids -p 'The capital of France is' >"$T/ids"
     n=$(wc -w <"$T/ids")
     "$WEFT" run -m "$QWEN" --temp 0 --ignore-eos -n 8 -p 'The capital of France is' >"$T/text" 2>"$T/err"
     hash=$(sed -n 's/.*ids #//p' "$T/err")
-    check 'ids from a file' 0 '' -m "$QWEN" --prompt-ids "$T/ids" -p 0 -n 8 -d $((n - 1)) -r 1 -o json
+    bench_check 'ids from a file' 0 '' -m "$QWEN" --prompt-ids "$T/ids" -p 0 -n 8 -d $((n - 1)) -r 1 -o json
     judge 'generates what weft run does' 'rows[0]["ids_hash"] == "'"$hash"'"'
-    check 'too few ids in a file' 2 'holds' -m "$QWEN" --prompt-ids "$T/ids" -p 100 -n 0 -r 1 -q
+    bench_check 'too few ids in a file' 2 'holds' -m "$QWEN" --prompt-ids "$T/ids" -p 100 -n 0 -r 1 -q
 }
 
 format_tests() {
-    check 'Markdown' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 -t 1
+    bench_check 'Markdown' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 -t 1
     if grep -q '^weft 0.*, 1 threads; limits measured: reads .* GB/s' "$T/out" && [ "$(grep -c '^|' "$T/out")" -eq 4 ] &&
         [ "$(grep '^|' "$T/out" | tr -dc '|\n' | sort -u | wc -l)" -eq 1 ]; then
         ok 'Markdown: a header and a table with as many cells in every row'
     else
         bad 'Markdown: a header and a table with as many cells in every row' "$(cat "$T/out")"
     fi
-    check 'Markdown with a profile' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 --profile
+    bench_check 'Markdown with a profile' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 --profile
     if [ "$(grep -c '^| attn_in | ' "$T/out")" -eq 2 ]; then
         ok 'Markdown: stages of both tests'
     else
         bad 'Markdown: stages of both tests' "$(cat "$T/out")"
     fi
-    check 'lines of JSON' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 -o jsonl
+    bench_check 'lines of JSON' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 -o jsonl
     if [ "$(grep -c '^{.*}$' "$T/out")" -eq 2 ] && [ "$(wc -l <"$T/out")" -eq 2 ]; then
         ok 'one line for each row'
     else
@@ -149,7 +114,7 @@ format_tests() {
     fi
     odd="$T/a \"quoted\" model.gguf"
     ln -s "$PWD/$QWEN" "$odd"
-    check 'CSV' 0 '' -m "$odd" -p 8 -n 4 -r 2 -o csv
+    bench_check 'CSV' 0 '' -m "$odd" -p 8 -n 4 -r 2 -o csv
     if ! command -v python3 >"$T/python"; then
         echo 'skip CSV is read back: no python3'
     elif python3 -c 'import csv, sys
@@ -164,12 +129,12 @@ assert all(None not in r and None not in r.values() and len(r["samples_s"].split
 }
 
 failure_tests() {
-    check 'a row that cannot run' 1 'pp1025: needs a context of' -m "$QWEN" -p 4,1025,1024 -n 0 -r 1 -o json
+    bench_check 'a row that cannot run' 1 'pp1025: needs a context of' -m "$QWEN" -p 4,1025,1024 -n 0 -r 1 -o json
     judge 'the other rows are there' '[r["test"] for r in rows] == ["pp4", "pp1024"]'
     judge 'there is no room for a token behind the longest prompt' '[r["ids_hash"] is None for r in rows] == [False, True]'
-    check 'a model that is not there' 3 'nonesuch.gguf' -m "nonesuch.gguf,$QWEN" -p 4 -n 0 -r 1 -o json
+    bench_check 'a model that is not there' 3 'nonesuch.gguf' -m "nonesuch.gguf,$QWEN" -p 4 -n 0 -r 1 -o json
     judge 'the other model is measured' 'len(rows) == 1'
-    check 'a device that is not there' 1 'pp4' -m "$QWEN" --device cuda -p 4 -n 0 -o json
+    bench_check 'a device that is not there' 1 'pp4' -m "$QWEN" --device cuda -p 4 -n 0 -o json
     judge 'no rows are an empty list' 'rows == []'
     "$WEFT" bench -m "$QWEN" -p 4 -n 4 -r 1 >/dev/full 2>"$T/err"
     code=$?
@@ -208,5 +173,4 @@ same_ids_tests
 format_tests
 failure_tests
 interrupt_tests
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish
