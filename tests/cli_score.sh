@@ -45,7 +45,7 @@ usage_tests() {
 }
 
 logits_tests() {
-    check 'logits' 0 '' logits -m $QWEN -p 'The capital of France is' --full "$T/full" --trace "$T/trace" \
+    check 'logits' 0 '' logits -q -m $QWEN -p 'The capital of France is' --full "$T/full" --trace "$T/trace" \
         --trace-full "$T/values" -o "$T/lines"
     [ -s "$T/out" ] || [ -s "$T/err" ] && bad 'logits with -o is silent' 'it is not' || ok 'logits with -o is silent'
     cp $QWEN "$T/model"
