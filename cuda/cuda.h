@@ -143,6 +143,13 @@ weft_status cuda_read_values(struct backend *b, const struct step *s, enum backe
                              float *dst, weft_error *err);
 weft_status cuda_results_wait(struct backend *b, weft_error *err);
 
+/* --- pages.c --- */
+
+weft_status cuda_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err);
+weft_status cuda_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err);
+weft_status cuda_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,
+                          weft_error *err);
+
 /* --- limits.c --- */
 
 weft_status cuda_limits(struct backend *b, struct backend_limits *out, weft_error *err);

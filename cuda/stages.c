@@ -263,25 +263,6 @@ static weft_status head(struct backend *b, const struct step *s, weft_error *err
     return WEFT_OK;
 }
 
-/* --- pages --- */
-
-static weft_status copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
-{
-    struct cuda *c = cuda_of(b);
-    const struct config *g = &c->model->config;
-    size_t bytes = g->n_kv_heads * KV_PAGE * g->head_dim * sizeof(f16_bits);
-    for (size_t l = 0; l < g->n_layers; l++) {
-        TRY(cuda_enter(c, "copy_page", l, err));
-        for (size_t i = 0; i < 2; i++) {
-            struct dptr layer = dptr_at(c->kv[i], l * c->params.n_pages * bytes);
-            CU(c, cudaMemcpyAsync, (void *)dptr_at(layer, dst * bytes).at,
-               (void *)dptr_at(layer, src * bytes).at, bytes, cudaMemcpyDeviceToDevice,
-               c->queue.stream);
-        }
-    }
-    return WEFT_OK;
-}
-
 const struct backend_ops cuda_backend = {
     .name = "cuda",
     .embed = embed,
@@ -299,7 +280,9 @@ const struct backend_ops cuda_backend = {
     .read_values = cuda_read_values,
     .wait = cuda_results_wait,
     .limits = cuda_limits,
-    .copy_page = copy_page,
+    .copy_page = cuda_copy_page,
+    .read_kv = cuda_read_kv,
+    .write_kv = cuda_write_kv,
     .info = cuda_info,
     .close = cuda_close,
 };

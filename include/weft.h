@@ -333,6 +333,11 @@ typedef struct weft_engine_params {
      * tokens without a step between them; their logits are not kept, so that weft_seq_logits()
      * returns WEFT_E_STATE until the step after the last of them. */
     size_t n_ahead;
+    /* Texts are computed from their first token on, also where they begin like an earlier one. By
+     * default K and V of whole pages (64 positions) that are still there are used again, of
+     * sequences that run and of released ones. On a GPU without `deterministic` their last bits may
+     * differ from those that would be computed anew. */
+    bool no_prefix_cache;
     weft_progress_fn progress; /* of the upload of weights to a GPU; may be NULL */
     void *progress_user;
     /* NULL = nobody. With one of these, every step goes stage by stage, and waits for each. */
@@ -355,6 +360,7 @@ typedef struct weft_engine_info {
     size_t n_seqs;    /* open sequences */
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
     uint64_t n_steps, n_rows; /* computed since the engine was opened */
+    uint64_t n_cached;        /* rows that did not have to be, see no_prefix_cache */
     /* What a step costs at least: bytes of weights that it reads, however many rows it has;
      * multiply-adds with weights for each row, the output matrix included; bytes of K and V in one
      * position, which every later row of the sequence reads. */
@@ -424,7 +430,7 @@ typedef struct weft_logit_bias {
     float bias; /* added to the logit; -INFINITY bans the token */
 } weft_logit_bias;
 
-/* How the next token is drawn. The order is fixed: logit bias, penalties, then greedy if
+/* How the next token is drawn. The order is fixed: logit bias, penalties, grammar, then greedy if
  * temperature is 0, else top-k, typical, top-p, min-p, temperature, draw. Ranges are checked
  * (WEFT_E_ARG names the field). */
 typedef struct weft_sampling {
@@ -451,9 +457,10 @@ typedef struct weft_sampling {
 
 typedef enum weft_finish {
     WEFT_RUNNING = 0,
-    WEFT_FINISH_END,   /* the model ended its text or turn */
-    WEFT_FINISH_STOP,  /* a stop string appeared */
-    WEFT_FINISH_LENGTH /* the last token filled n_ctx, or weft_seq_end() was called */
+    WEFT_FINISH_END,    /* the model ended its text or turn */
+    WEFT_FINISH_STOP,   /* a stop string appeared */
+    WEFT_FINISH_LENGTH, /* the last token filled n_ctx, or weft_seq_end() was called */
+    WEFT_FINISH_GRAMMAR /* the grammar allows no token here */
 } weft_finish;
 
 /* Takes a reference on the engine. `sampling` NULL = WEFT_SAMPLING_INIT. */
@@ -470,6 +477,24 @@ WEFT_API weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *s
  * borders in the text generated from now on, and are not part of the text that comes out. */
 WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n,
                                         weft_error *err);
+/* Only text that this grammar allows is generated from now on; gbnf[n] is copied, n = 0 ends it.
+ * GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`; alternatives a|b;
+ * ( ); * + ? {m} {m,} {m,n}; "literals"; classes [a-z] [^0-9]; . for any character; comments behind
+ * #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. JSON schemas are not
+ * part of the library: `weft run --json-schema` makes grammars of them.
+ *
+ * A text begins behind the last appended token and ends where the grammar lets it; only then end
+ * tokens may be drawn, and where nothing else may follow they are. After a rewind the generated
+ * tokens that were kept are the beginning of the text; after weft_seq_load() it begins anew. A fork
+ * has the same grammar at the same place. Where neither a token nor an end token is allowed (none
+ * spells what the grammar wants, or they are banned, or the grammar is so ambiguous that following
+ * it takes too long), weft_seq_next() returns WEFT_OK with the token -1, adds nothing, and the
+ * sequence has finished with WEFT_FINISH_GRAMMAR. Control tokens are never drawn.
+ *
+ * WEFT_E_FORMAT names line and column: syntax, undefined rules, left recursion, or more than 1 MiB
+ * of text, 10,000 rules, 200,000 elements (x{100} counts x a hundred times), 200 levels of ( ). */
+WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
+                                          weft_error *err);
 
 /* Adds tokens (copied), to be computed by later steps. All or nothing: WEFT_E_ARG names an id
  * outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL give both numbers. A finished sequence
@@ -477,9 +502,9 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
 /* Samples the next token and accepts it: it is part of the sequence and waits for the next step,
- * exactly once. WEFT_E_STATE if there are no fresh logits or the sequence has finished;
- * WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there is no room for another token; WEFT_E_CANCELLED once
- * after a cancel. */
+ * exactly once; -1 if a grammar allows none. WEFT_E_STATE if there are no fresh logits or the
+ * sequence has finished; WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there is no room for another token;
+ * WEFT_E_CANCELLED once after a cancel. */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
  * become a stop string. When the sequence has finished, all that is left comes out (a broken
@@ -493,6 +518,19 @@ WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
  * if the sequence is empty, if tokens wait to be computed, or if they were computed ahead. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
+/* A token with the natural logarithm of the probability that the model gives it, before any
+ * sampling step. */
+typedef struct weft_logprob {
+    int32_t token;
+    float logprob;
+} weft_logprob;
+/* From now on weft_seq_next() keeps the log-probabilities of the token that it gives and of the
+ * n_top best ones, at most 64; n_top -1 ends this. Tokens are then not computed ahead. */
+WEFT_API weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err);
+/* Those of the last token: dst[0] is the token itself, dst[1] and on are the best, best first, the
+ * lower id first among equals. WEFT_E_STATE if they were not kept. */
+WEFT_API weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t cap, size_t *needed,
+                                       weft_error *err);
 /* Logits of one position: what the model says comes behind tokens [0, pos]. `logits` lives during
  * the call. */
 typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size_t n_vocab);
@@ -509,10 +547,37 @@ WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, si
  * sequence runs again. The last kept token is computed again, so that logits are ready after the
  * next step. */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
+
+/* Saved state: the tokens of a sequence, how many of them are computed, and K and V of those; so
+ * that a later process, or another engine on the same model, goes on without computing them again.
+ * Not part of it: text not yet taken, stop strings, sampling, random state, logits. The format is
+ * the same for all devices, n_ctx and n_batch. */
+
+/* The state as *needed bytes; the sequence goes on as if nothing had happened. Errors:
+ * WEFT_E_BUFFER, WEFT_E_IO (the model's file was cut), WEFT_E_DEVICE_LOST. */
+WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t *needed,
+                                   weft_error *err);
+/* Replaces what the sequence holds. As after weft_seq_rewind(), text not yet taken is dropped, a
+ * finished sequence runs again, and the last token is computed again, so that logits are ready
+ * after the next step; of the other tokens only those that waited when they were saved. Sampling,
+ * stop strings and observer stay this sequence's own; the random state restarts at the seed.
+ * WEFT_E_FORMAT: `data` is no saved state, cut or damaged. WEFT_E_UNSUPPORTED: another version of
+ * the format. WEFT_E_ARG: it is of another model, or was computed with other RoPE factors.
+ * WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the sequence itself count as free.
+ * WEFT_E_DEVICE_LOST: the sequence may now be empty. */
+WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
+/* The same with a file. Saving writes a new file beside `path`, readable by its owner alone, which
+ * takes the name when it is complete: whatever fails (WEFT_E_IO), an old file stays whole. Both
+ * need host memory of the file's size while they run. */
+WEFT_API weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err);
+WEFT_API weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err);
+
 /* Number of tokens in the sequence, and how many of them wait to be computed. 0 where another
  * function would return WEFT_E_BUSY. */
 WEFT_API size_t weft_seq_len(weft_seq *seq);
 WEFT_API size_t weft_seq_pending(weft_seq *seq);
+/* Positions of this sequence whose K and V were found, not computed, since it was opened. */
+WEFT_API size_t weft_seq_cached(weft_seq *seq);
 WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
 /* Any thread, also from a signal handler: takes the sequence out of the next step, and ends a step
  * under way whose sequences are all cancelled. Its waiting tokens stay. The next call of

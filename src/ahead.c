@@ -12,7 +12,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
     size_t n_top;
     if (q->in_step) {
-        bool greedy = !q->observed && sampler_top(seq->sampler, &n_top) && n_top == 1;
+        bool greedy = !q->observed && outcome_top(seq, &n_top) && n_top == 1;
         return greedy ? least(k, e->n_ctx - q->tokens.n) : 1;
     }
     if (q->idle || atomic_load_explicit(&q->cancelled, memory_order_relaxed)) {

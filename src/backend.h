@@ -120,6 +120,12 @@ struct backend_ops {
     weft_status (*limits)(struct backend *, struct backend_limits *, weft_error *);
     /* Copies a page of the KV pool, in every layer. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
+    /* Copy the first n positions of a page, in every layer, to and from host memory of any
+     * alignment: f16 [n_layers, 2 (K, V), n_kv_heads, n, head_dim]. As copy_page, they fail only
+     * with WEFT_E_DEVICE_LOST. */
+    weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
+    weft_status (*write_kv)(struct backend *, uint32_t page, size_t n, const uint8_t *src,
+                            weft_error *);
     void (*info)(const struct backend *, struct backend_info *);
     void (*close)(struct backend *);
 };

@@ -58,6 +58,7 @@ static void engine_free(struct weft_engine *e)
     struct weft_model *owner = e->owner;
     sched_close(&e->sched);
     kv_close(&e->pool);
+    token_trie_close(e->trie);
     if (e->backend != NULL) {
         e->backend->ops->close(e->backend);
     }
@@ -74,7 +75,7 @@ static weft_status engine_init(struct weft_engine *e, const weft_engine_params *
     if (probe_wanted(asked)) {
         TRY(probe_open(e->model, asked, &e->backend, err));
     }
-    TRY(kv_open(&e->pool, p->n_pages, e->backend, err));
+    TRY(kv_open(&e->pool, p->n_pages, e->backend, !asked->no_prefix_cache, err));
     return sched_open(&e->sched, p->n_batch, p->n_out, err);
 }
 
@@ -165,6 +166,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .scratch_bytes = b.scratch_bytes,
         .n_steps = e->n_steps,
         .n_rows = e->n_rows,
+        .n_cached = e->n_cached,
         .step_weight_bytes = row.bytes,
         .row_macs = row.macs,
         .kv_position_bytes = cost_kv_bytes(e->model),
@@ -229,7 +231,11 @@ static weft_status compute(struct weft_engine *e, weft_error *err)
     }
     for (size_t i = 0; i < step->n_seqs; i++) {
         struct sched_seq *q = e->sched.packed[i];
+        size_t before = q->n_done / KV_PAGE;
         q->n_done += step->seqs[i].n_rows;
+        if (q->n_done / KV_PAGE != before) {
+            kv_learn(&e->pool, &q->kv, q->tokens.data, q->n_done);
+        }
         seq_of(q)->fresh = q->n_done == q->tokens.n;
     }
     e->n_steps += k;

@@ -1,10 +1,11 @@
-/* A read-only file in memory. A mapped file costs no memory of its own and opens at once; a read
+/* Whole files. A mapped file costs no memory of its own and opens at once; a read
  * one cannot be pulled away by somebody who truncates it. Opening never blocks and never follows
  * into anything but a regular file. */
 #include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -151,4 +152,73 @@ weft_status file_check(const struct file *f, weft_error *err)
                          f->path, (long long)st.st_size, f->n);
     }
     return WEFT_OK;
+}
+
+/* write() may take less than asked, and be interrupted by a signal at any time. */
+static weft_status write_all(int fd, const char *path, const uint8_t *data, size_t n,
+                             weft_error *err)
+{
+    size_t at = 0;
+    while (at < n) {
+        ssize_t put = write(fd, data + at, n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30);
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put < 0) {
+            return error_set(err, WEFT_E_IO, "%s: writing %zu bytes failed at byte %zu: %s", path,
+                             n, at, strerror(errno));
+        }
+        at += (size_t)put;
+    }
+    if (fsync(fd) != 0) {
+        return error_set(err, WEFT_E_IO, "%s: writing %zu bytes failed: %s", path, n,
+                         strerror(errno));
+    }
+    return WEFT_OK;
+}
+
+/* Writes a new file beside `path`, whose name is `beside` with its last six letters replaced, and
+ * gives it the name `path`. */
+static weft_status write_beside(const char *path, char *beside, const void *data, size_t n,
+                                weft_error *err)
+{
+    int fd = mkostemp(beside, O_CLOEXEC);
+    if (fd < 0) {
+        return error_set(err, WEFT_E_IO, "%s: no file can be made there: %s", path,
+                         strerror(errno));
+    }
+    weft_status status = write_all(fd, path, data, n, err);
+    if (close(fd) != 0 && status == WEFT_OK) {
+        status =
+            error_set(err, WEFT_E_IO, "%s: closing the file failed: %s", path, strerror(errno));
+    }
+    if (status == WEFT_OK && rename(beside, path) != 0) {
+        status = error_set(err, WEFT_E_IO,
+                           "%s: the new file, which was written beside, cannot "
+                           "take this name: %s",
+                           path, strerror(errno));
+    }
+    if (status != WEFT_OK) {
+        unlink(beside);
+    }
+    return status;
+}
+
+weft_status file_replace(const char *path, const void *data, size_t n, weft_error *err)
+{
+    static const char ending[] = ".XXXXXX";
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return error_set(err, WEFT_E_IO, "%s is %s; a regular file is expected", path,
+                         kind_of(st.st_mode));
+    }
+    size_t bytes = strlen(path) + sizeof ending;
+    char *beside = malloc(bytes);
+    if (beside == NULL) {
+        return error_nomem(err, "a path", bytes);
+    }
+    snprintf(beside, bytes, "%s%s", path, ending);
+    weft_status status = write_beside(path, beside, data, n, err);
+    free(beside);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* A read-only file in memory: mapped, or read. */
+/* A read-only file in memory: mapped, or read; and the writing of a whole one. */
 #ifndef WEFT_FILE_H
 #define WEFT_FILE_H
 
@@ -19,5 +19,10 @@ void file_close(struct file *f); /* zeroed struct is fine */
 /* WEFT_E_IO if a mapped file is now shorter than when it was opened: touching it would be SIGBUS.
  */
 weft_status file_check(const struct file *f, weft_error *err);
+
+/* Makes data[n] the content of the regular file at `path`, or leaves what is there: written to a
+ * file beside, which takes its name when it is safely on the disk. Its owner alone may read it.
+ * WEFT_E_IO names the path and the cause. */
+weft_status file_replace(const char *path, const void *data, size_t n, weft_error *err);
 
 #endif

@@ -5,8 +5,10 @@
 #include <stdatomic.h>
 
 #include "backend.h"
+#include "constraint.h"
 #include "kv.h"
 #include "lock.h"
+#include "logprobs.h"
 #include "model.h"
 #include "outcome.h"
 #include "sampler.h"
@@ -24,6 +26,7 @@ struct weft_model {
     atomic_size_t refs;
     struct model *model;
     struct log log;
+    _Atomic uint64_t fingerprint; /* fingerprint.h; 0 = not yet computed */
 };
 
 struct weft_engine {
@@ -36,8 +39,9 @@ struct weft_engine {
     struct kv_pool pool;
     struct scheduler sched;
     size_t n_ctx, n_batch;
-    size_t n_ahead; /* most tokens computed ahead, at most BACKEND_TOP */
-    uint64_t n_steps, n_rows;
+    size_t n_ahead;          /* most tokens computed ahead, at most BACKEND_TOP */
+    struct token_trie *trie; /* for grammars; NULL before the first */
+    uint64_t n_steps, n_rows, n_cached;
     bool lost; /* the device failed */
     /* results of a step on their way into the sequences */
     int32_t ids[MAX_OUT * BACKEND_TOP];
@@ -51,11 +55,14 @@ struct weft_seq {
     struct weft_engine *engine; /* holds a reference */
     atomic_flag busy;           /* a thread is inside */
     atomic_int finish;          /* weft_finish */
+    size_t n_cached;            /* positions that were found computed */
     bool fresh;                 /* the outcome is that of the last token */
     struct outcome outcome;
     weft_logits_fn observer; /* sched.observed: gets the logits of every position */
     void *observer_user;
+    struct logprobs logprobs;
     struct sampler *sampler;
+    struct constraint *constraint; /* NULL = no grammar */
     struct stream stream;
     int32_t picked; /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
 };

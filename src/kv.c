@@ -7,42 +7,75 @@ static size_t pages_for(size_t n_positions)
     return n_positions / KV_PAGE + (n_positions % KV_PAGE != 0);
 }
 
-weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backend, weft_error *err)
+/* ---------------------------------------------------------------- free pages */
+
+static void insert(struct kv_pool *pool, uint32_t page, uint32_t after)
 {
-    *pool = (struct kv_pool){ .n_pages = n_pages, .n_free = n_pages, .backend = backend };
-    pool->free = mem_array(n_pages, sizeof *pool->free);
-    pool->refs = mem_array(n_pages, sizeof *pool->refs);
-    if (pool->free == NULL || pool->refs == NULL) {
-        kv_close(pool);
-        return error_nomem(err, "the list of KV pages", 2 * n_pages * sizeof *pool->free);
-    }
-    /* low page numbers are taken first, so that a lightly used pool touches little memory */
-    for (size_t i = 0; i < n_pages; i++) {
-        pool->free[i] = (uint32_t)(n_pages - 1 - i);
-    }
-    return WEFT_OK;
+    struct kv_links *l = pool->links;
+    l[page] = (struct kv_links){ .before = after, .after = l[after].after };
+    l[l[page].after].before = page;
+    l[after].after = page;
+    pool->n_free++;
 }
 
-void kv_close(struct kv_pool *pool)
+static void unlink_page(struct kv_pool *pool, uint32_t page)
 {
-    free(pool->free);
-    free(pool->refs);
-    *pool = (struct kv_pool){ 0 };
+    struct kv_links *l = pool->links;
+    l[l[page].before].after = l[page].after;
+    l[l[page].after].before = l[page].before;
+    pool->n_free--;
 }
 
 static uint32_t take(struct kv_pool *pool)
 {
-    uint32_t page = pool->free[--pool->n_free];
+    uint32_t page = pool->links[pool->n_pages].after;
+    unlink_page(pool, page);
+    prefix_forget(&pool->prefix, page);
     pool->refs[page] = 1;
     return page;
 }
 
 static void drop(struct kv_pool *pool, uint32_t page)
 {
+    uint32_t ring = (uint32_t)pool->n_pages;
     if (--pool->refs[page] == 0) {
-        pool->free[pool->n_free++] = page;
+        bool known = prefix_serial(&pool->prefix, page) != 0;
+        insert(pool, page, known ? pool->links[ring].before : ring);
     }
 }
+
+weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backend, bool known,
+                    weft_error *err)
+{
+    uint32_t ring = (uint32_t)n_pages;
+    *pool = (struct kv_pool){ .n_pages = n_pages, .backend = backend };
+    pool->links = mem_array(n_pages + 1, sizeof *pool->links);
+    pool->refs = mem_array(n_pages, sizeof *pool->refs);
+    if (pool->links == NULL || pool->refs == NULL) {
+        kv_close(pool);
+        return error_nomem(err, "the list of KV pages", n_pages * sizeof *pool->links);
+    }
+    pool->links[ring] = (struct kv_links){ .before = ring, .after = ring };
+    /* low page numbers are taken first, so that a lightly used pool touches little memory */
+    for (uint32_t i = ring; i > 0; i--) {
+        insert(pool, i - 1, ring);
+    }
+    weft_status status = known ? prefix_open(&pool->prefix, n_pages, err) : WEFT_OK;
+    if (status != WEFT_OK) {
+        kv_close(pool);
+    }
+    return status;
+}
+
+void kv_close(struct kv_pool *pool)
+{
+    prefix_close(&pool->prefix);
+    free(pool->links);
+    free(pool->refs);
+    *pool = (struct kv_pool){ 0 };
+}
+
+/* ---------------------------------------------------------------- tables */
 
 /* Pages [first, end) of the table that other sequences use too. */
 static size_t count_shared(const struct kv_pool *pool, const struct kv_table *t, size_t first,
@@ -77,7 +110,9 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
     }
     for (size_t i = first; i < t->n && i < n; i++) {
         uint32_t old = t->pages[i];
-        if (pool->refs[old] > 1) {
+        if (pool->refs[old] == 1) {
+            prefix_forget(&pool->prefix, old); /* written in place */
+        } else {
             uint32_t page = take(pool);
             weft_status status = pool->backend->ops->copy_page(pool->backend, page, old, err);
             if (status != WEFT_OK) {
@@ -94,19 +129,39 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
     return WEFT_OK;
 }
 
+/* Free pages once the table has given back those from `keep` on. */
+static size_t free_without(const struct kv_pool *pool, const struct kv_table *t, size_t keep)
+{
+    size_t n = pool->n_free;
+    for (size_t i = keep; i < t->n; i++) {
+        n += pool->refs[t->pages[i]] == 1;
+    }
+    return n;
+}
+
 weft_status kv_rewind(struct kv_pool *pool, struct kv_table *t, size_t from, size_t n,
                       weft_error *err)
 {
-    size_t keep = pages_for(n), have = pool->n_free;
+    size_t keep = pages_for(n), have = free_without(pool, t, keep);
     size_t need = count_shared(pool, t, from / KV_PAGE, keep);
-    for (size_t i = keep; i < t->n; i++) {
-        have += pool->refs[t->pages[i]] == 1;
-    }
     if (need > have) {
         return pool_full(pool, need, have, err);
     }
     kv_trim(pool, t, n);
     return kv_reserve(pool, t, from, n, err);
+}
+
+weft_status kv_replace(struct kv_pool *pool, struct kv_table *t, size_t n, weft_error *err)
+{
+    size_t need = pages_for(n), have = free_without(pool, t, 0);
+    if (need > have) {
+        return pool_full(pool, need, have, err);
+    }
+    if (!mem_reserve(&t->pages, &t->cap, need, sizeof *t->pages)) {
+        return error_nomem(err, "a page table", need * sizeof *t->pages);
+    }
+    kv_trim(pool, t, 0);
+    return kv_reserve(pool, t, 0, n, err);
 }
 
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n)
@@ -137,4 +192,36 @@ void kv_release(struct kv_pool *pool, struct kv_table *t)
     kv_trim(pool, t, 0);
     free(t->pages);
     *t = (struct kv_table){ 0 };
+}
+
+/* ---------------------------------------------------------------- known pages */
+
+/* What is known of the text before page i of the table. */
+static uint64_t parent_of(const struct kv_pool *pool, const struct kv_table *t, size_t i)
+{
+    return i == 0 ? PREFIX_START : prefix_serial(&pool->prefix, t->pages[i - 1]);
+}
+
+void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n)
+{
+    for (size_t i = 0; i < n / KV_PAGE && parent_of(pool, t, i) != 0; i++) {
+        prefix_learn(&pool->prefix, t->pages[i], parent_of(pool, t, i), tokens + i * KV_PAGE);
+    }
+}
+
+size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, const int32_t *tokens, size_t n)
+{
+    size_t found = 0;
+    uint32_t page;
+    while (found + KV_PAGE <= n &&
+           prefix_find(&pool->prefix, parent_of(pool, t, t->n), tokens + found, &page) &&
+           mem_reserve(&t->pages, &t->cap, t->n + 1, sizeof *t->pages)) {
+        if (pool->refs[page] == 0) {
+            unlink_page(pool, page);
+        }
+        pool->refs[page]++;
+        t->pages[t->n++] = page;
+        found += KV_PAGE;
+    }
+    return found;
 }

@@ -1,15 +1,22 @@
 /* The page pool of the KV cache. A page holds KV_PAGE consecutive positions of one sequence in
  * every layer; sequences share pages by reference count and get a private copy before they write
- * (fork, rewind). */
+ * (fork, rewind). Free pages whose text is known are taken last, the one that was given back first
+ * before the others. */
 #ifndef WEFT_KV_H
 #define WEFT_KV_H
 
-#include "backend.h"
+#include "prefix.h"
+
+/* Neighbours in the ring of free pages. */
+struct kv_links {
+    uint32_t before, after;
+};
 
 struct kv_pool {
     size_t n_pages, n_free;
-    uint32_t *free;          /* [n_free] page numbers, the next one taken from the end */
-    uint32_t *refs;          /* [n_pages] sequences that use a page */
+    struct kv_links *links; /* [n_pages + 1]; the last one is the ring's beginning and end */
+    uint32_t *refs;         /* [n_pages] sequences that use a page */
+    struct prefix_cache prefix;
     struct backend *backend; /* copies pages */
 };
 
@@ -19,7 +26,9 @@ struct kv_table {
     size_t n, cap;
 };
 
-weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backend, weft_error *err);
+/* `known`: texts that begin like an earlier one find its pages. */
+weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backend, bool known,
+                    weft_error *err);
 void kv_close(struct kv_pool *pool);
 
 /* Makes positions [from, to) writable: allocates the missing pages and copies the shared ones. All
@@ -30,11 +39,20 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
  * with the pages given back at hand. Nothing changes when the pool is too full for that. */
 weft_status kv_rewind(struct kv_pool *pool, struct kv_table *t, size_t from, size_t n,
                       weft_error *err);
+/* Gives back all pages of the table and takes as many as n positions need, none of them shared.
+ * Nothing changes when the pool is too full for that. */
+weft_status kv_replace(struct kv_pool *pool, struct kv_table *t, size_t n, weft_error *err);
 /* Gives back the pages past the first n positions. */
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n);
 /* dst (empty) shares the pages of src that hold the first n positions. */
 weft_status kv_share(struct kv_pool *pool, const struct kv_table *src, size_t n,
                      struct kv_table *dst, weft_error *err);
 void kv_release(struct kv_pool *pool, struct kv_table *t);
+
+/* The full pages of the first n positions, which are computed, can be found by their tokens. */
+void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n);
+/* For a table whose pages are all full: adds pages that hold what comes next, tokens[n], as far as
+ * they are known. Returns the number of positions added, a multiple of KV_PAGE. */
+size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, const int32_t *tokens, size_t n);
 
 #endif

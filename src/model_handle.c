@@ -23,6 +23,7 @@ weft_status weft_model_open(const char *path, const weft_model_params *params, w
     h->magic = MODEL_MAGIC;
     h->log = (struct log){ p.log, p.log_user };
     atomic_init(&h->refs, 1);
+    atomic_init(&h->fingerprint, 0);
     const struct model *m = h->model;
     log_line(&h->log, WEFT_LOG_INFO, "%s: %s '%s', %.2f M parameters, %.1f MiB, %zu tokens", path,
              m->arch_name, m->name, (double)m->n_params / 1e6, (double)m->n_bytes / 1048576.0,

@@ -6,6 +6,11 @@
 
 _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, backends give");
 
+bool outcome_top(const struct weft_seq *seq, size_t *k)
+{
+    return seq->constraint == NULL && !seq->logprobs.on && sampler_top(seq->sampler, k);
+}
+
 weft_status outcome_logits(struct weft_seq *seq, weft_error *err)
 {
     struct outcome *o = &seq->outcome;
@@ -60,7 +65,7 @@ weft_status outcome_take_all(struct weft_engine *e, weft_error *err)
     size_t most = 0, k, row = 0;
     for (size_t i = 0; ops->top != NULL && i < step->n_seqs; i++) {
         struct weft_seq *seq = ending(e, i);
-        if (seq != NULL && sampler_top(seq->sampler, &k) && k > most) {
+        if (seq != NULL && outcome_top(seq, &k) && k > most) {
             most = k;
         }
     }
@@ -84,7 +89,7 @@ weft_status outcome_take_all(struct weft_engine *e, weft_error *err)
         o->n = most;
         memcpy(o->ids, e->ids + o->row * most, most * sizeof *o->ids);
         memcpy(o->values, e->values + o->row * most, most * sizeof *o->values);
-        if (most == 0 || !sampler_top(seq->sampler, &k)) {
+        if (most == 0 || !outcome_top(seq, &k)) {
             TRY(outcome_logits(seq, err));
         }
     }
@@ -123,14 +128,23 @@ weft_status outcome_draw(struct weft_seq *seq, int32_t *token, weft_error *err)
     const struct model *m = seq->engine->model;
     const struct tokens *t = &seq->sched.tokens;
     size_t k;
-    if (sampler_top(seq->sampler, &k) && (o->ahead ? k == 1 : k <= o->n)) {
+    if (outcome_top(seq, &k) && (o->ahead ? k == 1 : k <= o->n)) {
         return sampler_pick_top(seq->sampler, o->ids, o->values, k, token, err);
     }
     if (o->place == LOGITS_NONE) {
         TRY(compute_again(seq, err));
     }
     TRY(outcome_logits(seq, err));
-    return sampler_pick(seq->sampler, o->logits, t->data, t->n, m->ends, m->n_ends, token, err);
+    const uint64_t *allowed = NULL;
+    if (seq->constraint != NULL) {
+        TRY(constraint_mask(seq->constraint, t, &allowed, err));
+    }
+    TRY(sampler_pick(seq->sampler, o->logits, t->data, t->n, m->ends, m->n_ends, allowed, token,
+                     err));
+    if (seq->logprobs.on && *token >= 0) {
+        logprobs_take(&seq->logprobs, o->logits, m->config.n_vocab, *token);
+    }
+    return WEFT_OK;
 }
 
 void outcome_copy(struct weft_seq *dst, const struct weft_seq *src)

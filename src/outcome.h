@@ -32,10 +32,14 @@ weft_status outcome_keep_all(struct weft_engine *e, weft_error *err);
 /* Takes the results of the packed step from the backend: no more than each sampler looks at. */
 weft_status outcome_take_all(struct weft_engine *e, weft_error *err);
 
+/* True if the *k best logits are all that the next draw looks at: sampler_top(),
+ * no grammar, no log-probabilities. */
+bool outcome_top(const struct weft_seq *seq, size_t *k);
 /* Brings the logits of a fresh sequence to the host. WEFT_E_STATE if there are none. */
 weft_status outcome_logits(struct weft_seq *seq, weft_error *err);
 /* Draws the next token of a fresh sequence, from no more than its sampler looks at. Logits that
- * were not kept, and that other sampling values now ask for, are computed again. */
+ * were not kept, and that other sampling values or a grammar now ask for, are computed again.
+ * *token = -1: the grammar allows none. */
 weft_status outcome_draw(struct weft_seq *seq, int32_t *token, weft_error *err);
 /* dst as fresh as src; of tokens computed ahead it gets the next one. */
 void outcome_copy(struct weft_seq *dst, const struct weft_seq *src);

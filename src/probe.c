@@ -196,6 +196,20 @@ static weft_status copy_page(struct backend *b, uint32_t dst, uint32_t src, weft
     return real->ops->copy_page(real, dst, src, err);
 }
 
+static weft_status read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst,
+                           weft_error *err)
+{
+    struct backend *real = probe_of(b)->real;
+    return real->ops->read_kv(real, page, n, dst, err);
+}
+
+static weft_status write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,
+                            weft_error *err)
+{
+    struct backend *real = probe_of(b)->real;
+    return real->ops->write_kv(real, page, n, src, err);
+}
+
 static void info(const struct backend *b, struct backend_info *out)
 {
     const struct backend *real = ((const struct probe *)b)->real;
@@ -233,6 +247,8 @@ weft_status probe_open(const struct model *m, const weft_engine_params *params, 
                                   .read_values = read_values,
                                   .limits = limits,
                                   .copy_page = copy_page,
+                                  .read_kv = read_kv,
+                                  .write_kv = write_kv,
                                   .info = info,
                                   .close = close_probe },
                          .real = *b,

@@ -100,6 +100,8 @@ weft_status sampler_copy(const struct sampler *s, struct sampler **out, weft_err
     return WEFT_OK;
 }
 
+void sampler_restart(struct sampler *s) { s->random = s->p.seed; }
+
 /* splitmix64 (Steele, Lea, Flood 2014) */
 static uint64_t random_next(uint64_t *state)
 {
@@ -422,8 +424,21 @@ static weft_status pick_candidate(struct sampler *s, size_t n, int32_t *token, w
     return WEFT_OK;
 }
 
+/* Bans what the mask does not hold. False if no token is left. */
+static bool apply_mask(struct sampler *s, const uint64_t *allowed)
+{
+    bool left = false;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        bool may = allowed[i / 64] >> i % 64 & 1;
+        s->logits[i] = may ? s->logits[i] : -INFINITY;
+        left |= s->logits[i] != -INFINITY;
+    }
+    return left;
+}
+
 weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
-                         const int32_t *end, size_t n_end, int32_t *token, weft_error *err)
+                         const int32_t *end, size_t n_end, const uint64_t *allowed, int32_t *token,
+                         weft_error *err)
 {
     int nan = 0;
     for (size_t i = 0; i < s->n_vocab; i++) {
@@ -438,6 +453,10 @@ weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *
     }
     apply_bias(s, end, n_end);
     apply_penalties(s, past, n_past);
+    if (allowed != NULL && !apply_mask(s, allowed)) {
+        *token = -1;
+        return WEFT_OK;
+    }
     if (s->p.temperature > 0) {
         return pick_candidate(s, take_top(s), token, err);
     }

@@ -18,12 +18,15 @@ weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler 
 weft_status sampler_copy(const struct sampler *s, struct sampler **out,
                          weft_error *err); /* random state included */
 void sampler_close(struct sampler *s);
+void sampler_restart(struct sampler *s); /* the random state restarts at the seed */
 
 /* Draws from logits[n_vocab]. `past`[n_past] are the tokens of the sequence, for the penalties.
  * `end`[n_end] are the tokens that end a text, banned when p.ignore_end. WEFT_E_STATE when logits
- * hold a NaN or every token is banned; the random state is then unchanged. */
+ * hold a NaN or every token is banned; the random state is then unchanged. `allowed`: the bits of
+ * the tokens that a grammar allows, NULL = all; if no token is left because of it, *token = -1. */
 weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
-                         const int32_t *end, size_t n_end, int32_t *token, weft_error *err);
+                         const int32_t *end, size_t n_end, const uint64_t *allowed, int32_t *token,
+                         weft_error *err);
 
 /* True if the *k <= SAMPLER_TOP best logits are all that a draw looks at: no bias, no banned end
  * tokens, no penalties, and greedy (*k = 1) or a top_k of at most SAMPLER_TOP. */

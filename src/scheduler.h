@@ -14,8 +14,8 @@ struct sched_seq {
     size_t n_done;
     struct kv_table kv;
     bool observed; /* all its rows give logits, not only that of its last token */
-    bool idle;    /* finished: its waiting token is computed only when more is appended */
-    bool in_step; /* has rows in the step under construction */
+    bool idle;     /* finished: its waiting token is computed only when more is appended */
+    bool in_step;  /* has rows in the step under construction */
     atomic_bool cancelled;
 };
 

@@ -3,10 +3,9 @@
 #include <string.h>
 
 #include "ahead.h"
+#include "seq.h"
 
-/* Claims the sequence for this thread. Enough for what only this sequence's own calls touch: its
- * text. */
-static weft_status claim(struct weft_seq *seq, weft_error *err)
+weft_status seq_claim(struct weft_seq *seq, weft_error *err)
 {
     TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
     if (atomic_flag_test_and_set(&seq->busy)) {
@@ -16,14 +15,14 @@ static weft_status claim(struct weft_seq *seq, weft_error *err)
     return WEFT_OK;
 }
 
-static weft_status enter(struct weft_seq *seq, weft_error *err)
+weft_status seq_enter(struct weft_seq *seq, weft_error *err)
 {
-    TRY(claim(seq, err));
+    TRY(seq_claim(seq, err));
     lock_take(&seq->engine->lock);
     return WEFT_OK;
 }
 
-static weft_status leave(struct weft_seq *seq, weft_status status)
+weft_status seq_leave(struct weft_seq *seq, weft_status status)
 {
     if (status == WEFT_E_DEVICE_LOST) {
         seq->engine->lost = true;
@@ -62,6 +61,7 @@ static weft_status reserve(struct weft_seq *seq, size_t from, size_t to, weft_er
 static void seq_free(struct weft_seq *seq)
 {
     sampler_close(seq->sampler);
+    constraint_close(seq->constraint);
     stream_free(&seq->stream);
     free(seq->outcome.logits);
     free(seq->sched.tokens.data);
@@ -131,9 +131,13 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     dst->sched.n_done = src->sched.n_done;
     dst->picked = src->picked;
     set_finish(dst, (weft_finish)atomic_load(&src->finish));
+    dst->logprobs = src->logprobs;
     outcome_copy(dst, src);
     stream_free(&dst->stream);
     TRY(stream_copy(&dst->stream, &src->stream, err));
+    if (src->constraint != NULL) {
+        TRY(constraint_copy(src->constraint, &dst->constraint, err));
+    }
     return sampler_copy(src->sampler, &dst->sampler, err);
 }
 
@@ -162,7 +166,7 @@ weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
     if (out == NULL) {
         return error_set(err, WEFT_E_ARG, "out is NULL");
     }
-    TRY(enter(seq, err));
+    TRY(seq_enter(seq, err));
     weft_status status = seq_new(seq->engine, &copy, err);
     if (status == WEFT_OK) {
         status = fork_locked(seq, copy, err);
@@ -173,7 +177,7 @@ weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
             seq_free(copy);
         }
     }
-    return leave(seq, status);
+    return seq_leave(seq, status);
 }
 
 void weft_seq_release(weft_seq **seq)
@@ -187,6 +191,7 @@ void weft_seq_release(weft_seq **seq)
     lock_take(&engine->lock);
     s->magic = 0;
     sched_remove(&engine->sched, &s->sched);
+    kv_learn(&engine->pool, &s->sched.kv, s->sched.tokens.data, s->sched.n_done);
     kv_release(&engine->pool, &s->sched.kv);
     lock_give(&engine->lock);
     seq_free(s);
@@ -200,14 +205,14 @@ weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *sampling, 
     weft_sampling p = WEFT_SAMPLING_INIT;
     struct sampler *fresh;
     TRY(params_copy(&p, sizeof p, sampling, "weft_sampling", err));
-    TRY(enter(seq, err));
+    TRY(seq_enter(seq, err));
     weft_status status = sampler_open(&p, seq->engine->model->config.n_vocab, &fresh, err);
     if (status == WEFT_OK) {
         sampler_close(seq->sampler);
         seq->sampler = fresh;
         seq->picked = -1;
     }
-    return leave(seq, status);
+    return seq_leave(seq, status);
 }
 
 weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n, weft_error *err)
@@ -215,28 +220,43 @@ weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n
     if (stops == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "stops is NULL, but n is %zu", n);
     }
-    TRY(enter(seq, err));
-    return leave(seq, stream_set_stops(&seq->stream, stops, n, err));
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, stream_set_stops(&seq->stream, stops, n, err));
 }
 
 /* ---------------------------------------------------------------- tokens in, tokens out */
 
-/* Room for n more tokens: in the list, and pages for their K and V. */
-static weft_status make_room(struct weft_seq *seq, size_t n, weft_error *err)
+static weft_status check_context(const struct weft_seq *seq, size_t n, weft_error *err)
 {
-    struct sched_seq *q = &seq->sched;
-    if (n > seq->engine->n_ctx - q->tokens.n) {
+    size_t n_tokens = seq->sched.tokens.n, n_ctx = seq->engine->n_ctx;
+    if (n > n_ctx - n_tokens) {
         return error_set(err, WEFT_E_CTX_FULL,
                          "%zu tokens do not fit: the sequence holds %zu and its context is %zu; "
-                         "open the engine with a "
-                         "larger n_ctx or shorten the text",
-                         n, q->tokens.n, seq->engine->n_ctx);
+                         "open the engine with a larger n_ctx or shorten the text",
+                         n, n_tokens, n_ctx);
     }
+    return WEFT_OK;
+}
+
+/* Room for n more tokens: in the list, and pages for the K and V of all but the first n_cached. */
+static weft_status make_room(struct weft_seq *seq, size_t n, size_t n_cached, weft_error *err)
+{
+    struct sched_seq *q = &seq->sched;
     if (!mem_reserve(&q->tokens.data, &q->tokens.cap, q->tokens.n + n, sizeof *q->tokens.data)) {
         return error_nomem(err, "the tokens of a sequence",
                            (q->tokens.n + n) * sizeof *q->tokens.data);
     }
-    return reserve(seq, q->tokens.n, q->tokens.n + n, err);
+    TRY(constraint_reserve(seq->constraint, n, err));
+    return reserve(seq, q->tokens.n + n_cached, q->tokens.n + n, err);
+}
+
+/* Pages that are known to hold what tokens[n] begin with, all but the last token, whose logits are
+ * wanted. Returns the number of positions. */
+static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
+{
+    struct sched_seq *q = &seq->sched;
+    bool at_page = q->n_done == q->tokens.n && q->kv.n * KV_PAGE == q->tokens.n;
+    return at_page && !q->observed ? kv_adopt(&seq->engine->pool, &q->kv, tokens, n - 1) : 0;
 }
 
 static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
@@ -244,6 +264,7 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
 {
     size_t n_vocab = seq->engine->model->config.n_vocab;
     TRY(take_cancel(seq, err));
+    TRY(check_context(seq, n, err)); /* before the tokens are looked at: n may be beyond them */
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
             return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
@@ -253,10 +274,19 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     if (n == 0) {
         return WEFT_OK;
     }
-    TRY(make_room(seq, n, err));
     struct tokens *t = &seq->sched.tokens;
+    size_t n_cached = adopt(seq, tokens, n);
+    weft_status status = make_room(seq, n, n_cached, err);
+    if (status != WEFT_OK) {
+        kv_trim(&seq->engine->pool, &seq->sched.kv, t->n + ahead_beyond(seq));
+        return status;
+    }
+    seq->sched.n_done += n_cached;
+    seq->n_cached += n_cached;
+    seq->engine->n_cached += n_cached;
     memcpy(t->data + t->n, tokens, n * sizeof *tokens);
     t->n += n;
+    constraint_add(seq->constraint, n, false);
     seq->fresh = false;
     seq->picked = -1;
     ahead_trim(seq);
@@ -272,8 +302,8 @@ weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft
     if (tokens == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
     }
-    TRY(enter(seq, err));
-    return leave(seq, append_locked(seq, tokens, n, err));
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, append_locked(seq, tokens, n, err));
 }
 
 /* Puts the token's bytes into the text; an end token finishes the text instead. */
@@ -288,6 +318,17 @@ static weft_status accept_text(struct weft_seq *seq, int32_t token, bool end, we
         status = stream_push(&seq->stream, piece.data, piece.n, err);
     }
     free(piece.data);
+    return status;
+}
+
+/* No token may follow. */
+static weft_status finish_by_grammar(struct weft_seq *seq, weft_error *err)
+{
+    weft_status status = stream_finish(&seq->stream, err);
+    if (status == WEFT_OK) {
+        set_finish(seq, WEFT_FINISH_GRAMMAR);
+    }
+    ahead_trim(seq);
     return status;
 }
 
@@ -306,10 +347,15 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
             "no fresh logits: %zu of %zu tokens wait to be computed; call weft_engine_step() first",
             t->n - seq->sched.n_done, t->n);
     }
-    TRY(make_room(seq, 1, err));
+    TRY(check_context(seq, 1, err));
+    TRY(make_room(seq, 1, 0, err));
     weft_status status = WEFT_OK;
     if (seq->picked < 0) {
         status = outcome_draw(seq, &seq->picked, err);
+    }
+    if (status == WEFT_OK && seq->picked < 0) {
+        *token = -1;
+        return finish_by_grammar(seq, err);
     }
     bool end = status == WEFT_OK && tokenizer_is_end(m->tokenizer, seq->picked);
     if (status == WEFT_OK) {
@@ -325,6 +371,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
         TRY(stream_finish(&seq->stream, err));
     }
     t->data[t->n++] = *token = seq->picked;
+    constraint_add(seq->constraint, 1, true);
     seq->picked = -1;
     set_finish(seq, end                   ? WEFT_FINISH_END
                     : seq->stream.stopped ? WEFT_FINISH_STOP
@@ -337,7 +384,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
 
 weft_status weft_seq_end(weft_seq *seq, weft_error *err)
 {
-    TRY(enter(seq, err));
+    TRY(seq_enter(seq, err));
     weft_status status = WEFT_OK;
     if (atomic_load(&seq->finish) == WEFT_RUNNING) {
         status = stream_finish(&seq->stream, err);
@@ -346,7 +393,7 @@ weft_status weft_seq_end(weft_seq *seq, weft_error *err)
             ahead_drop(seq);
         }
     }
-    return leave(seq, status);
+    return seq_leave(seq, status);
 }
 
 weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err)
@@ -354,8 +401,19 @@ weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err)
     if (token == NULL) {
         return error_set(err, WEFT_E_ARG, "token is NULL");
     }
-    TRY(enter(seq, err));
-    return leave(seq, next_locked(seq, token, err));
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, next_locked(seq, token, err));
+}
+
+void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
+{
+    seq->sched.tokens.n = n;
+    seq->sched.n_done = n_done;
+    constraint_rewind(seq->constraint, n);
+    seq->fresh = false;
+    seq->picked = -1;
+    stream_reset(&seq->stream);
+    set_finish(seq, WEFT_RUNNING);
 }
 
 static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err)
@@ -373,19 +431,14 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
         status = kv_rewind(pool, &q->kv, done, n, err);
     }
     TRY(status);
-    q->tokens.n = n;
-    q->n_done = done;
-    seq->fresh = false;
-    seq->picked = -1;
-    stream_reset(&seq->stream);
-    set_finish(seq, WEFT_RUNNING);
+    seq_restart(seq, n, done);
     return WEFT_OK;
 }
 
 weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err)
 {
-    TRY(enter(seq, err));
-    return leave(seq, rewind_locked(seq, n, err));
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, rewind_locked(seq, n, err));
 }
 
 void weft_seq_cancel(weft_seq *seq)
@@ -393,82 +446,4 @@ void weft_seq_cancel(weft_seq *seq)
     if (seq != NULL && seq->magic == SEQ_MAGIC) {
         atomic_store(&seq->sched.cancelled, true);
     }
-}
-
-/* ---------------------------------------------------------------- reading */
-
-weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
-{
-    /* no engine lock: text can be taken while a step computes */
-    TRY(claim(seq, err));
-    struct bytes *out = &seq->stream.out;
-    weft_status status = copy_out(out->data, out->n, 1, dst, cap, needed, err);
-    if (status == WEFT_OK) {
-        out->n = 0;
-    }
-    atomic_flag_clear(&seq->busy);
-    return status;
-}
-
-weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
-{
-    TRY(enter(seq, err));
-    if (!seq->fresh) {
-        return leave(seq, error_set(err, WEFT_E_STATE,
-                                    "no fresh logits; call weft_engine_step() until the sequence "
-                                    "is ready"));
-    }
-    weft_status status = outcome_logits(seq, err);
-    if (status == WEFT_OK) {
-        status = copy_out(seq->outcome.logits, seq->engine->model->config.n_vocab, sizeof *dst, dst,
-                          cap, needed, err);
-    }
-    return leave(seq, status);
-}
-
-weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_error *err)
-{
-    TRY(enter(seq, err));
-    seq->observer = fn;
-    seq->observer_user = user;
-    seq->sched.observed = fn != NULL;
-    if (fn != NULL) {
-        ahead_drop(seq); /* what was computed ahead, nobody has observed */
-    }
-    return leave(seq, WEFT_OK);
-}
-
-weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
-                            weft_error *err)
-{
-    TRY(enter(seq, err));
-    const struct tokens *t = &seq->sched.tokens;
-    return leave(seq, copy_out(t->data, t->n, sizeof *dst, dst, cap, needed, err));
-}
-
-size_t weft_seq_len(weft_seq *seq)
-{
-    if (enter(seq, NULL) != WEFT_OK) {
-        return 0;
-    }
-    size_t n = seq->sched.tokens.n;
-    leave(seq, WEFT_OK);
-    return n;
-}
-
-size_t weft_seq_pending(weft_seq *seq)
-{
-    if (enter(seq, NULL) != WEFT_OK) {
-        return 0;
-    }
-    size_t n = seq->sched.tokens.n - seq->sched.n_done;
-    leave(seq, WEFT_OK);
-    return n;
-}
-
-weft_finish weft_seq_finish(const weft_seq *seq)
-{
-    bool live = seq != NULL && seq->magic == SEQ_MAGIC;
-    return live ? (weft_finish)atomic_load(&((struct weft_seq *)(uintptr_t)seq)->finish)
-                : WEFT_FINISH_END;
 }

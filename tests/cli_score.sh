@@ -177,7 +177,32 @@ assert abs(dot(a, a) - 1) < 1e-5 and dot(a, b) > dot(a, c), (dot(a, b), dot(a, c
 assert sum(1 for line in open("raw")) == 3'
 }
 
+logprobs_tests() {
+    check 'logprobs of too many' 2 'option --logprobs' run -m $QWEN -p a --logprobs 65
+    check 'logprobs of tokens ahead' 2 '--logprobs needs' run -m $QWEN -p a --logprobs 1 --ahead 4
+    check 'logprobs' 0 '' run -m $QWEN -p 'The capital of France is' -n 5 -s 3 -q --logprobs 3 -np 2
+    cp "$T/err" "$T/probs"
+    "$WEFT" tokenize -m $QWEN --ids --bos -p 'The capital of France is' >"$T/ids"
+    python3 -c 'import json, sys
+print(*[json.loads(line)["token"] for line in open(sys.argv[1]) if json.loads(line)["text"] == 1])' "$T/probs" \
+        >>"$T/ids" 2>/dev/null
+    weft logits -m $QWEN --tokens "$T/ids"
+    cp "$T/out" "$T/lines"
+    judge 'logprobs are those of weft logits' '
+import json
+head, *lines = [json.loads(line) for line in open("lines")]
+probs = [p for p in map(json.loads, open("probs")) if p["text"] == 1]
+assert [p["index"] for p in probs] == list(range(5))
+first = len(lines) - 5 - 1
+for i, p in enumerate(probs):
+    line = lines[first + i]
+    assert line["next"] == p["token"] and abs(line["logprob"] - p["logprob"]) < 1e-5
+    assert [t["token"] for t in p["top"]] == [t for t, _ in line["top"][:3]]
+    assert isinstance(p["piece"], str)'
+}
+
 usage_tests
+logprobs_tests
 logits_tests
 embed_tests
 perplexity_tests

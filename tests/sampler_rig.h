@@ -24,7 +24,7 @@ static inline int32_t pick(struct sampler *s, const float *logits)
 {
     int32_t token = -1;
     weft_error err;
-    assert_int_equal(sampler_pick(s, logits, NULL, 0, NULL, 0, &token, &err), WEFT_OK);
+    assert_int_equal(sampler_pick(s, logits, NULL, 0, NULL, 0, NULL, &token, &err), WEFT_OK);
     return token;
 }
 

@@ -90,6 +90,10 @@ static void refuse_seq(weft_seq *s, weft_status want)
     FAILS(want, weft_seq_logits(s, &logit, 1, &n, E));
     FAILS(want, weft_seq_tokens(s, &token, 1, &n, E));
     FAILS(want, weft_seq_rewind(s, 0, E));
+    FAILS(want, weft_seq_save(s, &c, 1, &n, E));
+    FAILS(want, weft_seq_load(s, &c, 1, E));
+    FAILS(want, weft_seq_save_file(s, "/none/state", E));
+    FAILS(want, weft_seq_load_file(s, "/none/state", E));
     assert_null(copy);
     assert_int_equal(weft_seq_len(s), 0);
     assert_int_equal(weft_seq_pending(s), 0);

@@ -1,9 +1,9 @@
-/* G07: every allocation fails once. The path from opening a model to forking a sequence runs again
- * and again on a tiny model of each kind of vocabulary; the k-th allocation (or thread) of the
- * library fails, for k = 1, 2, ... until the path gets through without reaching it. Each time the
- * answer must be WEFT_E_NOMEM, no block may be left behind, and when only the one allocation
- * failed, the same call again must work and the text come out as if nothing had happened. The
- * program is linked with --wrap for the allocator, free and pthread_create. */
+/* G07: every allocation fails once. The path from opening a model to saving and loading a forked
+ * sequence runs again and again on a tiny model of each kind of vocabulary; the k-th allocation (or
+ * thread) of the library fails, for k = 1, 2, ... until the path gets through without reaching it.
+ * Each time the answer must be WEFT_E_NOMEM, no block may be left behind, and when only the one
+ * allocation failed, the same call again must work and the text come out as if nothing had
+ * happened. The program is linked with --wrap for the allocator, free and pthread_create. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,6 +50,7 @@ void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
 void *__real_aligned_alloc(size_t alignment, size_t n);
+int __real_posix_memalign(void **p, size_t alignment, size_t n);
 char *__real_strdup(const char *s);
 void __real_free(void *p);
 int __real_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
@@ -58,6 +59,7 @@ void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 void *__wrap_aligned_alloc(size_t alignment, size_t n);
+int __wrap_posix_memalign(void **p, size_t alignment, size_t n);
 char *__wrap_strdup(const char *s);
 void __wrap_free(void *p);
 int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
@@ -83,6 +85,16 @@ void *__wrap_aligned_alloc(size_t alignment, size_t n)
     return fails() ? NULL : counted(__real_aligned_alloc(alignment, n));
 }
 
+int __wrap_posix_memalign(void **p, size_t alignment, size_t n)
+{
+    if (fails()) {
+        return 12 /* ENOMEM */;
+    }
+    int failed = __real_posix_memalign(p, alignment, n);
+    atomic_fetch_add(&n_live, failed == 0);
+    return failed;
+}
+
 char *__wrap_strdup(const char *s) { return fails() ? NULL : counted(__real_strdup(s)); }
 
 void __wrap_free(void *p)
@@ -106,6 +118,8 @@ struct path {
     weft_engine *engine;
     weft_seq *seq, *copy;
     size_t n_tokens, n_text;
+    uint8_t state[40000]; /* of the sequence, and where it is in a file */
+    const char *file;
     int32_t tokens[64]; /* the prompt, then what was drawn */
     char text[256];
 };
@@ -124,6 +138,7 @@ struct path {
 static weft_status open_all(struct path *p, const char *file)
 {
     static const char *const stops[] = { "no such text", "nor this" };
+    static const char grammar[] = "root ::= (word | [^ab])*\nword ::= [a\\u00e9] \"x\"?";
     const weft_engine_params params = {
         .size = sizeof params, .n_threads = 2, .n_batch = 16, .n_kv = 256
     };
@@ -137,6 +152,7 @@ static weft_status open_all(struct path *p, const char *file)
     RUN(p, weft_engine_open(p->model, &params, &p->engine, E));
     RUN(p, weft_seq_open(p->engine, NULL, &p->seq, E));
     RUN(p, weft_seq_set_stops(p->seq, stops, 2, E));
+    RUN(p, weft_seq_set_grammar(p->seq, grammar, sizeof grammar - 1, E));
     RUN(p, weft_seq_set_sampling(p->seq, &sampling, E));
     return WEFT_OK;
 }
@@ -151,6 +167,18 @@ static weft_status generate(struct path *p, weft_seq *seq, size_t n)
         p->n_tokens++;
     }
     return WEFT_OK;
+}
+
+/* The copy becomes what the sequence was; through memory and through a file. */
+static weft_status save_and_load(struct path *p)
+{
+    size_t n = 0;
+    RUN(p, weft_seq_save(p->seq, p->state, sizeof p->state, &n, E));
+    RUN(p, weft_seq_save_file(p->seq, p->file, E));
+    RUN(p, weft_seq_rewind(p->seq, 3, E));
+    RUN(p, weft_seq_load(p->copy, p->state, n, E));
+    RUN(p, weft_seq_load_file(p->seq, p->file, E));
+    return weft_seq_len(p->copy) == weft_seq_len(p->seq) ? WEFT_OK : WEFT_E_INTERNAL;
 }
 
 static weft_status walk(struct path *p, const char *file)
@@ -169,8 +197,7 @@ static weft_status walk(struct path *p, const char *file)
     RUN(p, weft_seq_fork(p->seq, &p->copy, E));
     TRY(generate(p, p->copy, N_NEW));
     RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
-    RUN(p, weft_seq_rewind(p->seq, 3, E));
-    return WEFT_OK;
+    return save_and_load(p);
 }
 
 static void release(struct path *p)
@@ -184,7 +211,9 @@ static void release(struct path *p)
 /* The path with the k-th allocation failing. True if it was reached. */
 static bool run(struct path *p, const char *file, long k, bool again, weft_status *status)
 {
-    *p = (struct path){ .again = again };
+    static const char *state;
+    state = state != NULL ? state : model_path("state");
+    *p = (struct path){ .again = again, .file = state };
     size_t live = atomic_load(&n_live);
     atomic_store(&n_failed, 0);
     atomic_store(&countdown, k);

@@ -105,7 +105,7 @@ static void test_same_draws(void **state)
             weft_error e1 = { 0 }, e2 = { 0 };
             random_row(logits, n_vocab);
             best_of(logits, n_vocab, n, ids, values);
-            weft_status status = sampler_pick(whole, logits, NULL, 0, NULL, 0, &want, &e1);
+            weft_status status = sampler_pick(whole, logits, NULL, 0, NULL, 0, NULL, &want, &e1);
             assert_int_equal(sampler_pick_top(few, ids, values, n, &got, &e2), status);
             assert_int_equal(e2.code, e1.code);
             assert_int_equal(got, want);

@@ -194,6 +194,7 @@ static int open_engine(struct run *r, bool profile)
     p.n_threads = r->row->n_threads;
     p.n_ahead = r->b->o->ahead > 0 ? (size_t)r->b->o->ahead : 8;
     p.n_ctx = n;
+    p.no_prefix_cache = true; /* sequences with the same tokens are all computed */
     if (__builtin_mul_overflow(pages * KV_PAGE, r->row->n_parallel, &p.n_kv)) {
         p.n_kv = SIZE_MAX;
     }

@@ -121,6 +121,25 @@ static int do_stats(struct chat *c, const char *argument)
     return EXIT_OK;
 }
 
+static int do_save(struct chat *c, const char *argument)
+{
+    int code = talk_save(&c->talk, argument);
+    if (code == EXIT_OK && !c->o.quiet) {
+        term_note("saved %zu tokens", weft_seq_len(c->talk.answer.seq));
+    }
+    return code;
+}
+
+static int do_load(struct chat *c, const char *argument)
+{
+    int code = talk_load(&c->talk, argument);
+    if (code == EXIT_OK && !c->o.quiet) {
+        term_note("loaded %zu tokens; /undo does not go back behind them, /clear drops them",
+                  c->talk.base);
+    }
+    return code;
+}
+
 static int do_quit(struct chat *c, const char *argument)
 {
     (void)argument;
@@ -135,6 +154,8 @@ static const struct chat_command chat_commands[] = {
     { "/retry", NULL, "answer the last message again, with the next seed", do_retry },
     { "/system", "TEXT", "start over with this system prompt", do_system },
     { "/set", "NAME VALUE", "temp, top-k, top-p, min-p, repeat-penalty, seed or n", do_set },
+    { "/save", "FILE", "keep the conversation in a file", do_save },
+    { "/load", "FILE", "go on with the conversation in a file, in place of this one", do_load },
     { "/stats", NULL, "tokens and speed so far", do_stats },
     { "/quit", NULL, "leave; so does Ctrl-D", do_quit },
 };

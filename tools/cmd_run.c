@@ -15,7 +15,8 @@ struct run {
     const struct options *o;
     struct session session;
     struct buf prompt;
-    struct ids ids; /* the prompt's */
+    struct ids ids;  /* the prompt's */
+    size_t n_loaded; /* tokens of the loaded state, which it continues */
     struct generated *texts;
     size_t n_texts;
     struct figures figures;
@@ -36,6 +37,9 @@ static int read_prompt(struct run *r, int n_args, char **args)
         return term_usage("run", "- (standard input) contradicts -p and -f; give one of them");
     }
     if (!dash && o->prompt == NULL && o->file == NULL) {
+        if (o->load_state != NULL && !o->chat) {
+            return EXIT_OK;
+        }
         return term_usage("run",
                           "no prompt; give one with -p TEXT, -f FILE, or - for standard input");
     }
@@ -53,6 +57,7 @@ static int chat_prompt(struct run *r)
     weft_message messages[2];
     size_t n = 0;
     p.template_name = r->o->template_name;
+    p.continues = r->n_loaded > 0;
     if (r->o->system != NULL) {
         messages[n++] = (weft_message){ "system", r->o->system };
     }
@@ -68,9 +73,11 @@ static int tokenize_prompt(struct run *r)
     if (r->o->chat) {
         return chat_prompt(r);
     }
-    int code = session_tokenize(&r->session, r->prompt.n > 0 ? r->prompt.data : "", r->prompt.n,
-                                WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_SPECIAL, &r->ids);
-    if (code == EXIT_OK && r->ids.n == 0) {
+    bool continues = r->n_loaded > 0;
+    int code = session_tokenize(
+        &r->session, r->prompt.n > 0 ? r->prompt.data : "", r->prompt.n,
+        WEFT_TOKENIZE_SPECIAL | (continues ? WEFT_TOKENIZE_NO_PREFIX : WEFT_TOKENIZE_BOS), &r->ids);
+    if (code == EXIT_OK && r->ids.n == 0 && !continues) {
         return term_usage("run",
                           "the prompt is empty, and this model does not begin a text with BOS; "
                           "give it at least one token");
@@ -86,7 +93,9 @@ static size_t kv_wanted(const struct run *r)
     if (r->o->kv > 0 || r->n_texts == 1) {
         return (size_t)r->o->kv;
     }
-    if (r->o->n_predict >= 0 && r->ids.n + (size_t)r->o->n_predict < n_ctx) {
+    /* a state is loaded later: its length is not known */
+    if (r->o->load_state == NULL && r->o->n_predict >= 0 &&
+        r->ids.n + (size_t)r->o->n_predict < n_ctx) {
         own = r->ids.n + (size_t)r->o->n_predict;
     }
     if (__builtin_mul_overflow(r->n_texts, own + 128, &total)) {
@@ -141,18 +150,20 @@ static int show_prompt(const struct run *r)
 static int too_long(const struct run *r)
 {
     size_t n_ctx = session_n_ctx(&r->session, r->o), trained = r->session.info.n_ctx_train;
-    char raise[96] = "";
+    char raise[96] = "", behind[64] = "";
+    if (r->n_loaded > 0) {
+        snprintf(behind, sizeof behind, " behind the %zu of the state", r->n_loaded);
+    }
     if (n_ctx < trained) {
         snprintf(raise, sizeof raise, ", or raise it with -c, to at most %zu", trained);
     }
     return term_fail(EXIT_RUNTIME,
-                     "the prompt has %zu tokens, and the context is %zu; shorten the prompt%s",
-                     r->ids.n, n_ctx, raise);
+                     "the prompt has %zu tokens%s, and the context is %zu; shorten the prompt%s",
+                     r->ids.n, behind, n_ctx, raise);
 }
 
-static int start(struct run *r)
+static int open_texts(struct run *r)
 {
-    weft_error err = { 0 };
     int code = session_engine(&r->session, r->o, kv_wanted(r));
     if (code != EXIT_OK) {
         return code;
@@ -162,9 +173,18 @@ static int start(struct run *r)
         return term_fail(EXIT_MEMORY, "not enough memory for %zu texts", r->n_texts);
     }
     code = generated_open(&r->texts[0], r->session.engine, r->o);
-    if (code != EXIT_OK) {
-        return code;
+    if (code == EXIT_OK && r->o->load_state != NULL) {
+        weft_seq *seq = r->texts[0].seq;
+        code = session_load_state(seq, r->o->load_state);
+        r->n_loaded = weft_seq_len(seq);
+        r->figures.n_state = r->n_loaded - weft_seq_pending(seq);
     }
+    return code;
+}
+
+static int hand_in(struct run *r)
+{
+    weft_error err = { 0 };
     r->figures.started = term_seconds();
     weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
     if (status == WEFT_E_CTX_FULL) {
@@ -198,6 +218,17 @@ static int show_texts(const struct run *r, bool streamed)
     return code;
 }
 
+/* All that has been drawn, also after Ctrl-C. */
+static void print_logprobs(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_texts; i++) {
+        const struct buf *lines = &r->texts[i].logprobs;
+        if (lines->n > 0) {
+            fwrite(lines->data, 1, lines->n, stderr);
+        }
+    }
+}
+
 static void close_line(const struct run *r)
 {
     uint32_t hash = IDS_HASH_START;
@@ -208,11 +239,13 @@ static void close_line(const struct run *r)
             end = "mixed ends";
         }
     }
+    const struct buf *last = &r->texts[r->n_texts - 1].text;
+    bool prints = !r->o->quiet || r->o->logprobs >= 0;
+    if (prints && last->n > 0 && last->data[last->n - 1] != '\n') {
+        term_new_line();
+    }
+    print_logprobs(r);
     if (!r->o->quiet) {
-        const struct buf *last = &r->texts[r->n_texts - 1].text;
-        if (last->n > 0 && last->data[last->n - 1] != '\n') {
-            term_new_line();
-        }
         figures_print(&r->figures, r->o->seed, end, hash);
     }
 }
@@ -222,6 +255,7 @@ static int run(struct run *r)
     struct generate_params p = { .model = r->session.model,
                                  .limit = r->o->n_predict,
                                  .special = r->o->special,
+                                 .logprobs = r->o->logprobs >= 0,
                                  .stream = r->n_texts == 1 && !r->o->no_stream };
     term_on_interrupt(TERM_FLAG_ONCE);
     int code = r->o->log_logits != NULL
@@ -246,6 +280,9 @@ static int run(struct run *r)
         return EXIT_RUNTIME;
     }
     int shown = show_texts(r, p.stream);
+    if (code == EXIT_OK && r->o->save_state != NULL) {
+        code = session_save_state(r->texts[0].seq, r->o->save_state);
+    }
     if (!io_failed()) {
         close_line(r);
     }
@@ -263,8 +300,12 @@ int cmd_run(const struct options *o, int n_args, char **args)
     }
     int code = read_prompt(&r, n_args, args);
     code = code != EXIT_OK ? code : session_model(&r.session, o, false);
-    code = code != EXIT_OK ? code : tokenize_prompt(&r);
-    code = code != EXIT_OK ? code : start(&r);
+    /* how a prompt is read depends on what it continues; without a state, one that cannot be is
+     * refused before the engine opens */
+    bool loads = o->load_state != NULL;
+    code = code != EXIT_OK ? code : loads ? open_texts(&r) : tokenize_prompt(&r);
+    code = code != EXIT_OK ? code : loads ? tokenize_prompt(&r) : open_texts(&r);
+    code = code != EXIT_OK ? code : hand_in(&r);
     code = code != EXIT_OK ? code : run(&r);
     for (size_t i = 0; i < r.n_texts && r.texts != NULL; i++) {
         generated_free(&r.texts[i]);

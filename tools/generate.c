@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "constrain.h"
+#include "logprobs_log.h"
 #include "term.h"
 
 const char *const text_end_name[] = {
-    [TEXT_RUNNING] = "none",  [TEXT_END] = "end",     [TEXT_STOP] = "stop",
-    [TEXT_LENGTH] = "length", [TEXT_LIMIT] = "limit", [TEXT_INTERRUPTED] = "interrupted",
-    [TEXT_FAILED] = "failed",
+    [TEXT_RUNNING] = "none",  [TEXT_END] = "end",         [TEXT_STOP] = "stop",
+    [TEXT_LENGTH] = "length", [TEXT_LIMIT] = "limit",     [TEXT_INTERRUPTED] = "interrupted",
+    [TEXT_FAILED] = "failed", [TEXT_GRAMMAR] = "grammar",
 };
 
 int generated_open(struct generated *g, weft_engine *engine, const struct options *o)
@@ -22,13 +24,17 @@ int generated_open(struct generated *g, weft_engine *engine, const struct option
     if (status == WEFT_OK && o->n_stops > 0) {
         status = weft_seq_set_stops(g->seq, o->stops, o->n_stops, &err);
     }
-    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+    if (status == WEFT_OK && o->logprobs >= 0) {
+        status = weft_seq_set_logprobs(g->seq, (int)o->logprobs, &err);
+    }
+    return status == WEFT_OK ? constrain(g->seq, o) : term_status(status, &err);
 }
 
 void generated_free(struct generated *g)
 {
     weft_seq_release(&g->seq);
     buf_free(&g->text);
+    buf_free(&g->logprobs);
     free(g->ids.at);
     *g = (struct generated){ 0 };
 }
@@ -36,6 +42,7 @@ void generated_free(struct generated *g)
 void generated_clear(struct generated *g)
 {
     g->text.n = 0;
+    g->logprobs.n = 0;
     g->ids.n = 0;
     g->end = TEXT_RUNNING;
 }
@@ -82,6 +89,28 @@ static int take_tail(struct generated *g)
     return status == WEFT_OK ? take_text(g) : term_status(status, &err);
 }
 
+/* All that is kept of a token just drawn; -1, where a grammar allows none. */
+static int record(struct generated *g, const struct generate_params *p, int32_t token)
+{
+    if (token < 0) {
+        return take_text(g);
+    }
+    if (!ids_add(&g->ids, token)) {
+        return no_memory();
+    }
+    int code = take_text(g);
+    if (code == EXIT_OK && p->log != NULL) {
+        code = logits_log_write(p->log, g->number, g->ids.n - 1);
+    }
+    if (code == EXIT_OK && p->logprobs) {
+        code = logprobs_line(p->model, g->seq, g->number, g->ids.n - 1, &g->logprobs);
+    }
+    if (code == EXIT_OK && p->special) {
+        code = take_special(g, p->model, token);
+    }
+    return code;
+}
+
 /* Draws the next token of a text that has logits, or ends the text. */
 static int draw(struct generated *g, const struct generate_params *p)
 {
@@ -99,16 +128,7 @@ static int draw(struct generated *g, const struct generate_params *p)
         if (status != WEFT_OK) {
             return term_status(status, &err);
         }
-        if (!ids_add(&g->ids, token)) {
-            return no_memory();
-        }
-        code = take_text(g);
-        if (code == EXIT_OK && p->log != NULL) {
-            code = logits_log_write(p->log, g->number, g->ids.n - 1);
-        }
-        if (code == EXIT_OK && p->special) {
-            code = take_special(g, p->model, token);
-        }
+        code = record(g, p, token);
         if (code != EXIT_OK) {
             return code;
         }
@@ -117,6 +137,7 @@ static int draw(struct generated *g, const struct generate_params *p)
     case WEFT_FINISH_END: g->end = TEXT_END; break;
     case WEFT_FINISH_STOP: g->end = TEXT_STOP; break;
     case WEFT_FINISH_LENGTH: g->end = TEXT_LENGTH; break;
+    case WEFT_FINISH_GRAMMAR: g->end = TEXT_GRAMMAR; break;
     case WEFT_RUNNING:
         if (p->limit >= 0 && g->ids.n >= (size_t)p->limit) {
             g->end = TEXT_LIMIT;
@@ -278,13 +299,16 @@ static const char *rate(char *dst, size_t cap, size_t n, double seconds)
 
 void figures_print(const struct figures *f, uint64_t seed, const char *end, uint32_t hash)
 {
-    char first[32] = "-", prefill[32], decode[32];
+    char state[40] = "", first[32] = "-", prefill[32], decode[32];
+    if (f->n_state > 0) {
+        snprintf(state, sizeof state, "%zu state + ", f->n_state);
+    }
     if (f->n_generated > 0) {
         snprintf(first, sizeof first, "%.1f", f->first_s * 1e3);
     }
-    term_note("weft: %zu prompt + %zu generated tokens; first token %s ms; prefill %s tok/s; "
+    term_note("weft: %s%zu prompt + %zu generated tokens; first token %s ms; prefill %s tok/s; "
               "decode %s tok/s; %" PRIu64 " MiB peak; seed %" PRIu64 "; %s; ids #%08" PRIx32,
-              f->n_prompt, f->n_generated, first,
+              state, f->n_prompt, f->n_generated, first,
               rate(prefill, sizeof prefill, f->n_prompt, f->prefill_s),
               rate(decode, sizeof decode, f->n_generated - f->n_first, f->decode_s),
               (term_peak_bytes() + (1u << 19)) >> 20, seed, end, hash);

@@ -11,6 +11,7 @@ enum text_end {
     TEXT_END,
     TEXT_STOP,
     TEXT_LENGTH,
+    TEXT_GRAMMAR, /* it allows nothing more */
     TEXT_LIMIT,
     TEXT_INTERRUPTED,
     TEXT_FAILED
@@ -19,8 +20,9 @@ extern const char *const text_end_name[];
 
 struct generated {
     weft_seq *seq;
-    struct buf text; /* all text so far, as it is to be shown */
-    struct ids ids;  /* every token drawn, the one that ended the text included */
+    struct buf text;     /* all text so far, as it is to be shown */
+    struct buf logprobs; /* a line of JSON for every token drawn, if they are wanted */
+    struct ids ids;      /* every token drawn, the one that ended the text included */
     enum text_end end;
     size_t number; /* among the texts of a run */
 };
@@ -30,10 +32,12 @@ struct generate_params {
     int64_t limit;          /* most tokens of each text; -1 = none */
     bool special;           /* control tokens as text */
     bool stream;            /* the first text goes to standard output as it comes */
+    bool logprobs;          /* they were switched on in all sequences */
     struct logits_log *log; /* gets the logits of every draw; NULL = none */
 };
 
 struct figures {
+    size_t n_state; /* tokens of loaded states that did not have to be computed again */
     size_t n_prompt, n_generated,
         n_first;    /* n_first: tokens that came with a prompt, not from a decode step */
     double started; /* set by the caller: when the first prompt was handed in */

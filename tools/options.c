@@ -257,6 +257,11 @@ const struct arg_option option_table[] = {
       "most tokens of one answer; -1 = until its end"), .min = -1, .max = INT_MAX_F },
     { NAMES("-r", "--reverse-prompt", "--stop"), ROW(ARG_CUSTOM, GENERATE, stops, "TEXT",
       "stop when this text appears; may be given 16 times"), .parse = parse_stop },
+    { NAMES("--grammar", "--grammar-file"), ROW(ARG_STRING, GENERATE, grammar, "FILE",
+      "generate only what this grammar (GBNF, as in llama.cpp) allows; - is standard input") },
+    { NAMES("--json-schema"), ROW(ARG_STRING, GENERATE, schema, "FILE",
+      "generate only JSON that this schema accepts; the schema itself, if it begins with {") },
+    { NAMES("-j", "--json"), ROW(ARG_FLAG, GENERATE, any_json, NULL, "generate only JSON") },
     { NAMES("--ignore-eos"), ROW(ARG_FLAG, GENERATE, ignore_end, NULL,
       "never draw a token that ends the text") },
     { NAMES("--no-stream"), ROW(ARG_FLAG, CMD_RUN, no_stream, NULL,
@@ -269,6 +274,14 @@ const struct arg_option option_table[] = {
       "write the prompt before the text") },
     { NAMES("--log-logits"), ROW(ARG_STRING, CMD_RUN, log_logits, "FILE",
       "write a line of JSON with the logits behind every generated token") },
+    { NAMES("--load-state"), ROW(ARG_STRING, CMD_RUN, load_state, "FILE",
+      "go on behind the text that --save-state kept; the prompt continues it, and may be missing") },
+    { NAMES("--save-state"), ROW(ARG_STRING, CMD_RUN, save_state, "FILE",
+      "keep prompt and text in computed form when the text has ended or Ctrl-C has stopped it") },
+    { NAMES("--logprobs"), ROW(ARG_INT, CMD_RUN, logprobs, "K",
+      "at the end, a line of JSON on standard error for every generated token: its log-probability "
+      "and those of the K best"),
+      .otherwise = "none", .min = 0, .max = 64 },
     { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, quiet, NULL,
       "nothing on standard error but errors") },
     { NAMES("--no-history"), ROW(ARG_FLAG, CMD_CHAT, no_history, NULL,
@@ -347,6 +360,7 @@ void options_init(struct options *o)
     memset(o, 0, sizeof *o);
     o->device = "auto";
     o->ctx = -1;
+    o->logprobs = -1;
     o->n_predict = -1;
     o->parallel = 1;
     o->bench.n_prompt = (struct arg_list){ .at = { 512 }, .n = 1 };
@@ -400,6 +414,9 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->escape && o->prompt == NULL) {
         return say(err, "-e needs -p; the bytes of a file are taken as they are");
     }
+    if ((o->grammar != NULL) + (o->schema != NULL) + o->any_json > 1) {
+        return say(err, "--grammar, --json-schema and -j contradict each other; give one of them");
+    }
     if (o->ids && o->count) {
         return say(err, "--ids and --count contradict each other");
     }
@@ -408,9 +425,16 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (runs && penalises && o->repeat_last_n == 0) {
         return say(err, "a penalty needs tokens to look back at, and --repeat-last-n is 0");
     }
+    if (o->logprobs >= 0 && o->ahead > 1) {
+        return say(err, "--logprobs needs the logits of every token, and --ahead keeps only the "
+                        "last; give one of them");
+    }
     if (o->log_logits != NULL && o->ahead > 1) {
         return say(err, "--log-logits needs the logits of every token, and --ahead keeps only the "
                         "last; give one of them");
+    }
+    if (o->save_state != NULL && o->parallel > 1) {
+        return say(err, "--save-state keeps one text, and -np asks for several");
     }
     if (o->full_trace != NULL && o->trace == NULL) {
         return say(err, "--trace-full holds the values that --trace FILE lists; give both");
@@ -463,7 +487,8 @@ weft_sampling options_sampling(const struct options *o)
 weft_engine_params options_engine(const struct options *o)
 {
     weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
-    size_t ahead = o->temperature == 0 && o->log_logits == NULL ? DEFAULT_AHEAD : 1;
+    bool keeps = o->log_logits != NULL || o->logprobs >= 0;
+    size_t ahead = o->temperature == 0 && !keeps ? DEFAULT_AHEAD : 1;
     p.device = o->device;
     p.deterministic = o->deterministic;
     p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;

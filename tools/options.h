@@ -47,14 +47,18 @@ struct options {
     size_t cpu_isa;                  /* an index into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
     bool deterministic;
-    int64_t ahead; /* 0: what options_engine() makes of it */
+    int64_t logprobs; /* -1: none */
+    int64_t ahead;    /* 0: what options_engine() makes of it */
     const char *prompt, *file, *system, *template_name, *log_logits;
+    const char *save_state, *load_state;                            /* run */
     const char *tokens, *output, *full_logits, *trace, *full_trace; /* logits */
     const char *save_base, *kl_base;                                /* perplexity */
     int64_t chunks;
     bool no_bos;
     size_t pooling; /* embed: a weft_pooling */
     bool raw;
+    const char *grammar, *schema;
+    bool any_json;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,

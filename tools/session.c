@@ -112,6 +112,31 @@ void session_close(struct session *s)
     weft_model_release(&s->model);
 }
 
+/* What is wrong with a state is neither wrong usage nor a bad model. */
+static int state_status(weft_status status, const weft_error *err)
+{
+    if (status == WEFT_OK) {
+        return EXIT_OK;
+    }
+    int code = term_status(status, err);
+    if (status == WEFT_E_CTX_FULL) {
+        term_note("weft: -c sets n_ctx");
+    }
+    return code == EXIT_USAGE || code == EXIT_MODEL ? EXIT_RUNTIME : code;
+}
+
+int session_load_state(weft_seq *seq, const char *path)
+{
+    weft_error err = { 0 };
+    return state_status(weft_seq_load_file(seq, path, &err), &err);
+}
+
+int session_save_state(weft_seq *seq, const char *path)
+{
+    weft_error err = { 0 };
+    return state_status(weft_seq_save_file(seq, path, &err), &err);
+}
+
 static bool ids_reserve(struct ids *ids, size_t cap)
 {
     if (cap <= ids->cap) {

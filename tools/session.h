@@ -40,6 +40,9 @@ int session_tokenize(const struct session *s, const char *text, size_t n, unsign
                      struct ids *out);
 int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
                         const weft_chat_params *params, struct ids *out);
+/* A saved state into the sequence, and the sequence as one into a file. */
+int session_load_state(weft_seq *seq, const char *path);
+int session_save_state(weft_seq *seq, const char *path);
 /* Appends the bytes of the ids. */
 int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
                        struct buf *out);

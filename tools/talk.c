@@ -35,8 +35,13 @@ static int push(struct talk *t, const char *role, const char *text, size_t n)
 
 static void pop(struct talk *t) { free(t->messages[--t->n].content); }
 
+static bool has_system(const struct talk *t) { return t->n > 0 && t->messages[0].role[0] == 's'; }
+
+/* The first message that is in the sequence: a loaded state brings a system prompt of its own. */
+static size_t first_message(const struct talk *t) { return t->base > 0 && has_system(t) ? 1 : 0; }
+
 /* Ids of the messages from `from` on. */
-static int render(const struct talk *t, size_t from, bool continues, struct ids *ids)
+static int render(const struct talk *t, size_t from, bool continues, bool answer, struct ids *ids)
 {
     weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
     size_t n = t->n - from;
@@ -49,6 +54,7 @@ static int render(const struct talk *t, size_t from, bool continues, struct ids 
     }
     p.template_name = t->o->template_name;
     p.continues = continues;
+    p.no_prompt = !answer;
     int code = session_chat_tokens(t->session, list, n, &p, ids);
     free(list);
     return code;
@@ -75,7 +81,8 @@ static int append(struct talk *t, const int32_t *ids, size_t n)
     return code;
 }
 
-/* Makes the sequence hold exactly ids, computing only what follows the common beginning. */
+/* Makes the sequence hold exactly the loaded state, if any, and ids, computing only what follows
+ * the common beginning. */
 static int replace(struct talk *t, const struct ids *ids)
 {
     weft_error err = { 0 };
@@ -86,21 +93,22 @@ static int replace(struct talk *t, const struct ids *ids)
         return no_memory();
     }
     weft_status status = weft_seq_tokens(t->answer.seq, old, old_n, &old_n, &err);
-    while (status == WEFT_OK && same < old_n && same < ids->n && old[same] == ids->at[same]) {
+    while (status == WEFT_OK && t->base + same < old_n && same < ids->n &&
+           old[t->base + same] == ids->at[same]) {
         same++;
     }
     free(old);
     if (status == WEFT_OK) {
         status = weft_engine_get_info(t->session->engine, &info, &err);
     }
-    if (status == WEFT_OK && ids->n > info.n_ctx) {
+    if (status == WEFT_OK && t->base + ids->n > info.n_ctx) {
         term_note(
             "weft: the conversation has %zu tokens, and the context holds %zu; /clear starts over",
-            ids->n, info.n_ctx);
+            t->base + ids->n, info.n_ctx);
         return EXIT_RUNTIME;
     }
     if (status == WEFT_OK) {
-        status = weft_seq_rewind(t->answer.seq, same, &err);
+        status = weft_seq_rewind(t->answer.seq, t->base + same, &err);
     }
     if (status != WEFT_OK) {
         return term_status(status, &err);
@@ -113,10 +121,10 @@ static int replace(struct talk *t, const struct ids *ids)
 static int hand_in(struct talk *t)
 {
     struct ids ids = { 0 };
-    bool first = t->n == 1 || (t->n == 2 && t->messages[0].role[0] == 's');
+    bool first = t->n == has_system(t) + 1u;
     bool all = first || t->rebuild;
-    size_t start = first ? 0 : all ? UNKNOWN_START : weft_seq_len(t->answer.seq);
-    int code = render(t, all ? 0 : t->n - 1, !all, &ids);
+    size_t start = first ? t->base : all ? UNKNOWN_START : weft_seq_len(t->answer.seq);
+    int code = render(t, all ? first_message(t) : t->n - 1, !all || t->base > 0, true, &ids);
     if (code == EXIT_OK) {
         code = all ? replace(t, &ids) : append(t, ids.at, ids.n);
     }
@@ -199,12 +207,56 @@ int talk_restart(struct talk *t, const char *system)
             return EXIT_MEMORY;
         }
     }
-    while (t->n > 0 && t->messages[t->n - 1].role[0] != 's') {
+    while (t->n > has_system(t)) {
         pop(t);
     }
+    t->base = 0;
     t->rebuild = false;
     weft_status status = weft_seq_rewind(t->answer.seq, 0, &err);
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
+/* Makes the sequence hold the messages as far as they go, the last answer ended even if it was cut,
+ * as what continues a conversation expects. */
+static int tidy(struct talk *t)
+{
+    struct ids ids = { 0 };
+    bool any = t->n > has_system(t);
+    int code = any ? render(t, first_message(t), t->base > 0, false, &ids) : EXIT_OK;
+    size_t n = ids.n;
+    while (n > 0 && !weft_token_is_end(t->session->model, ids.at[n - 1])) {
+        n--;
+    }
+    ids.n = n > 0 ? n : ids.n;
+    code = code != EXIT_OK ? code : replace(t, &ids);
+    free(ids.at);
+    for (size_t i = 0; code == EXIT_OK && i < t->n; i++) {
+        t->messages[i].start = UNKNOWN_START;
+    }
+    t->rebuild = code != EXIT_OK;
+    return code;
+}
+
+int talk_save(struct talk *t, const char *path)
+{
+    int code = t->rebuild ? tidy(t) : EXIT_OK;
+    return code != EXIT_OK ? code : session_save_state(t->answer.seq, path);
+}
+
+int talk_load(struct talk *t, const char *path)
+{
+    weft_seq *seq = t->answer.seq;
+    int code = session_load_state(seq, path);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    while (t->n > has_system(t)) {
+        pop(t);
+    }
+    t->base = weft_seq_len(seq);
+    t->figures.n_state += t->base - weft_seq_pending(seq);
+    t->rebuild = false;
+    return EXIT_OK;
 }
 
 int talk_set_sampling(struct talk *t)
@@ -229,7 +281,7 @@ int talk_open(struct talk *t)
     if (code != EXIT_OK) {
         return code;
     }
-    code = render(t, 0, false, &ids);
+    code = render(t, 0, false, true, &ids);
     free(ids.at);
     pop(t);
     return code != EXIT_OK ? code : generated_open(&t->answer, t->session->engine, t->o);

@@ -21,6 +21,7 @@ struct talk {
     struct generated answer;
     struct turn_message *messages;
     size_t n, cap;
+    size_t base;  /* tokens of a loaded state, which come before the messages; 0 = none */
     bool rebuild; /* the sequence does not end where the last answer ends */
     struct figures figures;
     uint32_t hash;
@@ -36,6 +37,12 @@ int talk_say(struct talk *t, const char *text);
 char *talk_undo(struct talk *t);
 /* Starts over; `system` NULL: with the same system prompt. */
 int talk_restart(struct talk *t, const char *system);
+/* Keeps the conversation in a file; an answer that was cut is ended there. */
+int talk_save(struct talk *t, const char *path);
+/* Replaces the conversation by the one in a file, system prompt included. Its messages are not
+ * known: nothing reaches back behind this point but talk_restart(), which drops it, and goes back
+ * to the system prompt of before. */
+int talk_load(struct talk *t, const char *path);
 /* Uses t->o's sampling from now on. */
 int talk_set_sampling(struct talk *t);
 

@@ -87,7 +87,8 @@ const struct command command_table[] = {
       cmd_bench, false },
     { "embed", CMD_EMBED, "-m FILE (-p TEXT | -f FILE | -) [OPTION...]",
       "texts as vectors, for search and comparison",
-      "Writes a line of JSON for each text: its number, its tokens and its embedding, the states of "
+      "Writes a line of JSON for each text: its number, its tokens and its embedding, the states "
+      "of "
       "its tokens behind the last layer, pooled and scaled to length 1. The product of two of them "
       "is the cosine of their angle.",
       "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > vectors.jsonl",

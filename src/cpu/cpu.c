@@ -127,15 +127,6 @@ static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error
 
 /* ---------------------------------------------------------------- attention */
 
-/* The 64 positions of one KV head in one page: [KV_PAGE, head_dim]. */
-static f16_bits *kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
-                          size_t head)
-{
-    const struct config *g = &c->model->config;
-    size_t block = (layer * c->params.n_pages + page) * g->n_kv_heads + head;
-    return c->kv[which] + block * KV_PAGE * g->head_dim;
-}
-
 static void rope_head(const struct config *g, const float *cos_row, const float *sin_row, float *h)
 {
     size_t half = g->n_rot / 2, step = g->arch->rope_neox ? 1 : 2,
@@ -176,9 +167,9 @@ static void store_kv(const struct cpu *c, size_t layer, size_t row)
     for (size_t h = 0; h < g->n_kv_heads; h++) {
         size_t at = (pos % KV_PAGE) * g->head_dim;
         c->ops->to_f16(c->k + row * kv_dim + h * g->head_dim, g->head_dim,
-                       kv_block(c, 0, layer, page, h) + at);
+                       cpu_kv_block(c, 0, layer, page, h) + at);
         c->ops->to_f16(c->v + row * kv_dim + h * g->head_dim, g->head_dim,
-                       kv_block(c, 1, layer, page, h) + at);
+                       cpu_kv_block(c, 1, layer, page, h) + at);
     }
 }
 
@@ -226,8 +217,8 @@ static size_t visible(const struct cpu *c, size_t layer, size_t row, size_t kv_h
         size_t at = p % KV_PAGE, n = KV_PAGE - at < end - p ? KV_PAGE - at : end - p;
         uint32_t page = c->row_seq[row]->pages[p / KV_PAGE];
         spans[n_spans++] =
-            (struct kv_span){ .k = kv_block(c, 0, layer, page, kv_head) + at * g->head_dim,
-                              .v = kv_block(c, 1, layer, page, kv_head) + at * g->head_dim,
+            (struct kv_span){ .k = cpu_kv_block(c, 0, layer, page, kv_head) + at * g->head_dim,
+                              .v = cpu_kv_block(c, 1, layer, page, kv_head) + at * g->head_dim,
                               .n = n };
         p += n;
     }
@@ -384,20 +375,7 @@ static weft_status cpu_read_values(struct backend *b, const struct step *s,
     return WEFT_OK;
 }
 
-/* ---------------------------------------------------------------- pages, open, close */
-
-static weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
-{
-    const struct cpu *c = (const struct cpu *)b;
-    const struct config *g = &c->model->config;
-    size_t n = g->n_kv_heads * KV_PAGE * g->head_dim;
-    (void)err;
-    for (size_t l = 0; l < g->n_layers; l++) {
-        memcpy(kv_block(c, 0, l, dst, 0), kv_block(c, 0, l, src, 0), n * sizeof(f16_bits));
-        memcpy(kv_block(c, 1, l, dst, 0), kv_block(c, 1, l, src, 0), n * sizeof(f16_bits));
-    }
-    return WEFT_OK;
-}
+/* ---------------------------------------------------------------- open, close */
 
 static void cpu_info(const struct backend *b, struct backend_info *info)
 {
@@ -457,6 +435,8 @@ static const struct backend_ops cpu_backend = {
     .read_values = cpu_read_values,
     .limits = cpu_limits,
     .copy_page = cpu_copy_page,
+    .read_kv = cpu_read_kv,
+    .write_kv = cpu_write_kv,
     .info = cpu_info,
     .close = cpu_close,
 };

@@ -40,6 +40,15 @@ struct cpu {
     size_t kv_bytes; /* of both */
 };
 
+/* The 64 positions of one KV head in one page: [KV_PAGE, head_dim]. */
+static inline f16_bits *cpu_kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
+                                     size_t head)
+{
+    const struct config *g = &c->model->config;
+    size_t block = (layer * c->params.n_pages + page) * g->n_kv_heads + head;
+    return c->kv[which] + block * KV_PAGE * g->head_dim;
+}
+
 /* The kernels of an instruction set; AUTO: the best this processor has. WEFT_E_UNSUPPORTED when it
  * lacks the instructions, WEFT_E_ARG when there is no such set. */
 weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_error *err);
@@ -49,6 +58,12 @@ weft_status state_alloc(struct cpu *c, weft_error *err);
 /* Allocates the KV pool. */
 weft_status state_alloc_kv(struct cpu *c, weft_error *err);
 void state_free(struct cpu *c);
+
+/* Whole pages, pages.c: as in backend_ops. */
+weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err);
+weft_status cpu_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err);
+weft_status cpu_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,
+                         weft_error *err);
 
 /* backend_ops.limits. WEFT_E_NOMEM when there is no room for the memory that is read. */
 weft_status cpu_limits(struct backend *b, struct backend_limits *out, weft_error *err);

@@ -39,7 +39,16 @@ static weft_engine_params params(size_t n_ahead)
     return p;
 }
 
-/* PROMPT tokens, then TOKENS greedy ones, a fork and a copied page on the way. */
+/* The twin becomes what the sequence is, through its saved state. */
+static weft_status pass_state(weft_seq *seq, weft_seq *twin, weft_error *err)
+{
+    static uint8_t state[65536];
+    size_t n;
+    weft_status s = weft_seq_save(seq, state, sizeof state, &n, err);
+    return s == WEFT_OK ? weft_seq_load(twin, state, n, err) : s;
+}
+
+/* PROMPT tokens, then TOKENS greedy ones; a fork, a copied page and a saved state on the way. */
 static weft_status generate(weft_engine *e, int32_t out[TOKENS], weft_error *err)
 {
     weft_sampling greedy = WEFT_SAMPLING_INIT;
@@ -58,6 +67,7 @@ static weft_status generate(weft_engine *e, int32_t out[TOKENS], weft_error *err
         s = s == WEFT_OK ? weft_seq_next(seq, &out[i], err) : s;
         if (s == WEFT_OK && i == 2) {
             s = weft_seq_fork(seq, &twin, err);
+            s = s == WEFT_OK ? pass_state(seq, twin, err) : s;
         }
     }
     weft_seq_release(&twin);

@@ -24,7 +24,10 @@ struct rig {
     size_t n_vocab;
 };
 
-/* params NULL: 1 thread, otherwise the defaults. */
+/* With these parameters as they are. */
+struct rig rig_open_as(const char *path, const weft_engine_params *params);
+/* params NULL: 1 thread, otherwise the defaults. On the CPU unless they say otherwise, and without
+ * the prefix cache. */
 struct rig rig_open(const char *path, const weft_engine_params *params);
 /* Expects that no sequence is open and every page is free. */
 void rig_close(struct rig *r);

@@ -1,0 +1,135 @@
+/* What the abuse suite shares: an engine, a file and a computed sequence that must survive every
+ * case, and a text that must come out the same after each function's cases. For one translation
+ * unit: include it after cmocka.h. */
+#ifndef TESTS_ABUSE_RIG_H
+#define TESTS_ABUSE_RIG_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/models.h"
+#include "support/rig.h"
+
+enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, N_KINDS };
+
+enum { N_REFERENCE = 24 };
+
+static struct rig rig;
+static weft_file *file;
+static weft_seq *base; /* computed, with text not taken: a case takes a fork of it */
+static int32_t reference[N_REFERENCE];
+static size_t n_cases;
+
+static const int32_t ids_in[] = { 300, 301, 302 };
+static const weft_engine_params engine_params = {
+    .size = sizeof engine_params, .device = "cpu", .n_ctx = 64, .n_threads = 1
+};
+static const uint64_t zeros[1024]; /* memory that is no handle */
+
+/* The ids that follow a fixed prompt. */
+static void write_ids(weft_engine *engine, int32_t *ids, size_t n)
+{
+    const struct rig r = { .engine = engine, .n_vocab = rig.n_vocab };
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    int32_t prompt[30];
+    s.seed = 5;
+    s.ignore_end = true;
+    rig_tokens(&r, 5, prompt, 30);
+    weft_seq *seq = rig_seq(&r, &s);
+    OK(weft_seq_append(seq, prompt, 30, E));
+    for (size_t i = 0; i < n; i++) {
+        rig_compute(&r, seq);
+        OK(weft_seq_next(seq, &ids[i], E));
+    }
+    weft_seq_release(&seq);
+}
+
+static void still_the_same(const char *after)
+{
+    int32_t ids[N_REFERENCE];
+    write_ids(rig.engine, ids, N_REFERENCE);
+    if (memcmp(ids, reference, sizeof ids) != 0) {
+        fail_msg("after %s another text comes out", after);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const weft_logit_bias bias = { 300, 1e4f };
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    int32_t tokens[5], token;
+    s.temperature = 0;
+    s.bias = &bias;
+    s.n_bias = 1;
+    rig = rig_open(model_file("tiny-qwen2"), &engine_params);
+    OK(weft_file_open(model_file("tiny-qwen2"), &file, E));
+    rig_tokens(&rig, 1, tokens, 5);
+    base = rig_fed(&rig, tokens, 5);
+    OK(weft_seq_set_sampling(base, &s, E));
+    OK(weft_seq_next(base, &token, E));
+    rig_compute(&rig, base);
+    write_ids(rig.engine, reference, N_REFERENCE);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    weft_seq_release(&base);
+    weft_file_release(&file);
+    rig_close(&rig);
+    print_message("abuse: %zu cases\n", n_cases);
+    return 0;
+}
+
+static inline void *handle_of(enum kind kind, weft_seq *seq)
+{
+    switch (kind) {
+    case MODEL: return rig.model;
+    case ENGINE: return rig.engine;
+    case SEQ: return seq;
+    case FILE_HANDLE: return file;
+    default: return NULL;
+    }
+}
+
+static inline void release(enum kind kind, void *slot)
+{
+    switch (kind) {
+    case MODEL: weft_model_release(slot); break;
+    case ENGINE: weft_engine_release(slot); break;
+    case SEQ: weft_seq_release(slot); break;
+    case FILE_HANDLE: weft_file_release(slot); break;
+    default: break;
+    }
+}
+
+/* A handle that its release has cleared. */
+static inline void *released(enum kind kind)
+{
+    weft_model *model = NULL;
+    weft_engine *engine = NULL;
+    weft_seq *seq = NULL;
+    weft_file *f = NULL;
+    switch (kind) {
+    case MODEL:
+        OK(weft_model_open(model_file("tiny-qwen2"), NULL, &model, E));
+        weft_model_release(&model);
+        return model;
+    case ENGINE:
+        OK(weft_engine_open(rig.model, &engine_params, &engine, E));
+        weft_engine_release(&engine);
+        return engine;
+    case SEQ:
+        OK(weft_seq_fork(base, &seq, E));
+        weft_seq_release(&seq);
+        return seq;
+    default:
+        OK(weft_file_open(model_file("tiny-qwen2"), &f, E));
+        weft_file_release(&f);
+        return f;
+    }
+}
+
+#endif

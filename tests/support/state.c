@@ -1,0 +1,35 @@
+#include "state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+struct state state_save(weft_seq *seq)
+{
+    struct state s = { 0 };
+    FAILS(WEFT_E_BUFFER, weft_seq_save(seq, NULL, 0, &s.n, E));
+    s.data = malloc(s.n);
+    assert_non_null(s.data);
+    OK(weft_seq_save(seq, s.data, s.n, NULL, E));
+    return s;
+}
+
+weft_seq *state_load(const struct rig *r, const struct state *s)
+{
+    weft_seq *seq = rig_seq(r, NULL);
+    OK(weft_seq_load(seq, s->data, s->n, E));
+    return seq;
+}
+
+void state_tokens(weft_seq *seq, const int32_t *tokens, size_t n)
+{
+    int32_t got[256];
+    size_t n_got;
+    OK(weft_seq_tokens(seq, got, sizeof got / sizeof *got, &n_got, E));
+    assert_int_equal(n_got, n);
+    assert_memory_equal(got, tokens, n * sizeof *tokens);
+}

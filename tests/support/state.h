@@ -1,0 +1,30 @@
+/* Saved states in memory, for the tests of them. */
+#ifndef TESTS_STATE_H
+#define TESTS_STATE_H
+
+#include "rig.h"
+
+/* Where numbers stand in a state, src/saved.h. */
+enum {
+    STATE_VERSION = 8,
+    STATE_TYPE = 12,
+    STATE_LAYERS = 24,
+    STATE_PAGE = 60,
+    STATE_TOKENS = 64,
+    STATE_DONE = 72,
+    STATE_HEADER = 80,
+    STATE_CHECKSUM = 8
+};
+
+struct state {
+    uint8_t *data; /* to be freed */
+    size_t n;
+};
+
+struct state state_save(weft_seq *seq);
+/* A new sequence that holds it. */
+weft_seq *state_load(const struct rig *r, const struct state *s);
+/* The sequence holds exactly these tokens, at most 256. */
+void state_tokens(weft_seq *seq, const int32_t *tokens, size_t n);
+
+#endif

@@ -1,0 +1,377 @@
+/* JSON schemas to grammars: which texts each keyword lets through, ranges of integers against
+ * counting, names of properties against comparing, and what is refused, by name and place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "matcher.h"
+#include "support/rig.h"
+#include "tools/json_schema.h"
+
+static struct matcher *open_schema(const char *schema)
+{
+    struct buf gbnf = { 0 };
+    struct schema_error err;
+    struct grammar *g = NULL;
+    struct matcher *m = NULL;
+    if (!json_schema_grammar(schema, schema != NULL ? strlen(schema) : 0, &gbnf, &err)) {
+        fail_msg("schema %s: %s", schema, err.text);
+    }
+    OK(grammar_parse(gbnf.data, gbnf.n, &g, E));
+    OK(matcher_open(g, &m, E));
+    grammar_release(g);
+    buf_free(&gbnf);
+    return m;
+}
+
+static bool accepts(struct matcher *m, const char *text)
+{
+    matcher_restart(m);
+    OK(matcher_read(m, text, strlen(text), E));
+    return matcher_may_end(m);
+}
+
+/* Texts that the schema lets through, NULL, texts that it does not, NULL. */
+static void check_texts(const char *schema, const char *const *texts)
+{
+    struct matcher *m = open_schema(schema);
+    for (int good = 1; good >= 0; good--, texts++) {
+        for (; *texts != NULL; texts++) {
+            if (accepts(m, *texts) != good) {
+                fail_msg("schema %s: the text %s is %s", schema, *texts,
+                         good ? "refused" : "let through");
+            }
+        }
+    }
+    matcher_close(m);
+}
+#define TEXTS(schema, ...) check_texts(schema, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_values(void **state)
+{
+    (void)state;
+    TEXTS(NULL, "{}", "[ ]", "[1,\n  {\"a\":\n\t[null, true]}]", "\"\\u00e9\\n\\\"x\xc3\xa9\"",
+          "-0.5e+10", "0", "{\"a\" : 1, \"b\":[]}", "\"\\ud83d\\ude00\"", NULL, "", " {}", "{} ",
+          "{\"a\"}", "[1,]", "01", "+1", "1.", ".5", "\"\\x\"", "\"\n\"", "'a'", "nul",
+          "\"\\ud83d\"", "\"\\ude00\"", "[1  ,2]", "{a:1}");
+    TEXTS("{}", "{\"a\":1}", "3", NULL, "}");
+    TEXTS("true", "null", NULL, "x");
+    TEXTS("{\"type\":\"null\"}", "null", NULL, "0", "");
+    TEXTS("{\"type\":\"boolean\"}", "true", "false", NULL, "null", "\"true\"");
+    TEXTS("{\"type\":\"integer\"}", "0", "-12", "1234567890123456", NULL, "1.0", "-", "1e3");
+    TEXTS("{\"type\":\"number\"}", "0", "-1.5", "1e-7", NULL, "\"1\"", "- 1");
+    TEXTS("{\"type\":\"number\",\"minimum\":0}", "0.5", "12", NULL, "-1", "-0");
+    TEXTS("{\"type\":[\"integer\",\"null\"]}", "1", "null", NULL, "1.5", "true");
+    TEXTS("{\"enum\":[\"a\\\"b\",1,0.1,null,{\"k\":[]}]}", "\"a\\\"b\"", "1", "0.1", "null",
+          "{\"k\":[]}", NULL, "a", "0.10", "{}");
+    TEXTS("{\"type\":\"string\",\"enum\":[\"x\",3,\"\xe4\xb8\xad\"]}", "\"x\"", "\"\xe4\xb8\xad\"",
+          NULL, "3");
+    TEXTS("{\"const\":\"\\n\\u0001\"}", "\"\\n\\u0001\"", NULL, "\"\n\"");
+    TEXTS("{\"anyOf\":[{\"type\":\"null\"},{\"const\":5}],\"title\":\"t\"}", "null", "5", NULL,
+          "nul", "6");
+    TEXTS("{\"oneOf\":[{\"type\":\"null\"},{\"type\":\"array\"}]}", "null", "[1]", NULL, "5");
+}
+
+static void test_strings(void **state)
+{
+    (void)state;
+    TEXTS("{\"type\":\"string\"}", "\"\"", "\"a b\"", NULL, "\"", "a");
+    TEXTS("{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}", "\"ab\"",
+          "\"\\n\\u00e9\xc3\xa9\"", "\"\\ud83d\\ude00x\"", NULL, "\"a\"", "\"abcd\"");
+    TEXTS("{\"minLength\":1}", "\"a\"", "\"aaaaaa\"", NULL, "\"\"", "1");
+    TEXTS("{\"type\":\"string\",\"format\":\"date\"}", "\"2024-02-29\"", NULL, "\"2024-13-01\"",
+          "\"2024-1-01\"", "\"2024-01-32\"");
+    TEXTS("{\"type\":\"string\",\"format\":\"time\"}", "\"23:59:59Z\"", "\"00:00:00.5+01:30\"",
+          NULL, "\"24:00:00Z\"", "\"00:00:00\"");
+    TEXTS("{\"type\":\"string\",\"format\":\"date-time\"}", "\"2024-02-29T23:59:59Z\"", NULL,
+          "\"2024-02-29\"");
+    TEXTS("{\"type\":\"string\",\"format\":\"uuid\"}", "\"123e4567-e89b-12d3-a456-426614174000\"",
+          NULL, "\"123e4567e89b12d3a456426614174000\"");
+}
+
+static void test_patterns(void **state)
+{
+    (void)state;
+    TEXTS("{\"pattern\":\"^[a-z]{2,3}-\\\\d+$\"}", "\"ab-1\"", "\"xyz-123\"", NULL, "\"a-1\"",
+          "\"ab-\"", "\"ab-1x\"");
+    TEXTS("{\"pattern\":\"^(foo|ba[rz])?\\\\.x$\"}", "\".x\"", "\"foo.x\"", "\"baz.x\"", NULL,
+          "\"foox\"", "\"bar\"");
+    TEXTS("{\"pattern\":\"b\"}", "\"abc\"", "\"b\"", "\"\\nb\\\"\"", NULL, "\"ac\"", "\"\"");
+    TEXTS("{\"pattern\":\"a|bc\"}", "\"xbcx\"", "\"a\"", NULL, "\"b\"");
+    TEXTS("{\"pattern\":\"^[^a-c\xc3\xa9]$\"}", "\"d\"", "\"\xe4\xb8\xad\"", NULL, "\"a\"",
+          "\"\\n\"", "\"\"\"", "\"\xc3\xa9\"");
+    TEXTS("{\"pattern\":\"^[-\\\\w.]+(?:\\\\s.)*$\"}", "\"a-b_.\"", "\"a b c\"", NULL, "\"a \"",
+          "\" \"");
+    TEXTS("{\"pattern\":\"^\"}", "\"\"", "\"xyz\"", NULL, "xyz");
+    TEXTS("{\"pattern\":\"^$\"}", "\"\"", NULL, "\"x\"");
+    TEXTS("{\"pattern\":\"^(|a)b{0}c{2}$\"}", "\"cc\"", "\"acc\"", NULL, "\"bcc\"", "\"ac\"");
+}
+
+static void test_arrays(void **state)
+{
+    (void)state;
+    TEXTS("{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}", "[]", "[1]", "[1, 2,3]", NULL,
+          "[\"a\"]", "[1,]", "[,1]");
+    TEXTS("{\"items\":{\"const\":1},\"minItems\":2,\"maxItems\":3}", "[1,1]", "[1,1,1]", NULL,
+          "[1]", "[1,1,1,1]", "[]");
+    TEXTS("{\"items\":{\"const\":1},\"minItems\":1}", "[1]", "[1,1,1,1]", NULL, "[]");
+    TEXTS("{\"items\":{\"const\":1},\"maxItems\":1}", "[]", "[1]", NULL, "[1,1]");
+    TEXTS("{\"type\":\"array\",\"maxItems\":0}", "[]", NULL, "[1]");
+    TEXTS("{\"type\":\"array\",\"items\":false}", "[]", "[ ]", NULL, "[1]");
+    TEXTS("{\"prefixItems\":[{\"const\":1},{\"const\":2}],\"minItems\":2}", "[1,2]", NULL, "[1]",
+          "[1,2,3]", "[2,1]");
+    TEXTS("{\"prefixItems\":[{\"const\":1},{\"const\":2}],\"items\":{\"const\":3}}", "[]", "[1]",
+          "[1,2]", "[1,2,3,3]", NULL, "[3]", "[1,3]");
+    TEXTS("{\"prefixItems\":[{\"const\":1}],\"items\":{\"const\":3},\"minItems\":3,\"maxItems\":4}",
+          "[1,3,3]", "[1,3,3,3]", NULL, "[1,3]", "[1,3,3,3,3]");
+}
+
+static void test_objects(void **state)
+{
+    (void)state;
+    const char *ab =
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+        "\"null\"},\"c\":{}},\"required\":[\"b\"]}";
+    TEXTS(ab, "{\"b\":null}", "{\"a\": 1, \"b\":null}", "{\"a\":1,\"b\":null,\"c\":[2]}",
+          "{\n  \"b\": null,\n  \"c\": \"x\"\n}", NULL, "{}", "{\"a\":1}", "{\"b\":null,\"a\":1}",
+          "{\"b\":1}", "{\"b\":null,\"d\":1}", "{\"b\":null,}");
+    TEXTS("{\"type\":\"object\"}", "{}", "{\"x\":1}", NULL, "[]");
+    TEXTS("{\"properties\":{\"a\":{\"const\":1},\"b\":{\"const\":2}}}", "{}", "{\"a\":1}",
+          "{\"b\":2}", "{\"a\":1,\"b\":2}", NULL, "{\"b\":2,\"a\":1}", "{\"c\":1}");
+    TEXTS("{\"type\":\"object\",\"additionalProperties\":{\"const\":1}}", "{}", "{\"x\":1,\"y\":1}",
+          NULL, "{\"x\":2}");
+    TEXTS("{\"type\":\"object\",\"additionalProperties\":false}", "{}", "{ }", NULL, "{\"x\":2}");
+    TEXTS("{\"properties\":{\"ab\":{\"const\":1},\"ac-]\":{\"const\":2}},\"additionalProperties\":"
+          "true}",
+          "{}", "{\"ab\":1}", "{\"ab\":1,\"a\":3,\"\":4,\"abc\":0,\"ac-\":1}", "{\"x\":0}", NULL,
+          "{\"ab\":2}", "{\"x\":1,\"ab\":2}", "{\"x\":1,\"ac-]\":1}", "{\"\\u0061b\":2}");
+    TEXTS("{\"type\":\"object\",\"required\":[\"k\"]}", "{\"k\":1}", "{\"k\":1,\"z\":2}", NULL,
+          "{}", "{\"z\":2}", "{\"k\":1,\"k\":2}");
+    TEXTS("{\"required\":[\"k\"],\"additionalProperties\":{\"const\":1}}", "{\"k\":1}", NULL,
+          "{\"k\":2}");
+    TEXTS("{\"properties\":{\"a\\\"\\n\":{}},\"required\":[\"a\\\"\\n\"]}", "{\"a\\\"\\n\":1}",
+          NULL, "{\"a\":1}");
+}
+
+static void test_references(void **state)
+{
+    (void)state;
+    TEXTS("{\"$ref\":\"#/$defs/list\",\"$defs\":{\"list\":{\"anyOf\":[{\"type\":\"null\"},"
+          "{\"properties\":{\"next\":{\"$ref\":\"#/$defs/list\"}},\"required\":[\"next\"]}]}}}",
+          "null", "{\"next\":{\"next\":null}}", NULL, "{}", "{\"next\":1}");
+    TEXTS("{\"type\":\"array\",\"items\":{\"$ref\":\"#\"}}", "[]", "[[],[[]]]", NULL, "[1]");
+    TEXTS(
+        "{\"items\":{\"$ref\":\"#/definitions/a~1b~0\"},\"definitions\":{\"a/b~\":{\"const\":7}}}",
+        "[7,7]", NULL, "[1]");
+    TEXTS("{\"allOf\":[{\"$ref\":\"#/$defs/a\"},{\"properties\":{\"y\":{\"const\":2}},\"required\":"
+          "[\"y\"]}],\"$defs\":{\"a\":{\"type\":\"object\",\"properties\":{\"x\":{\"const\":1}},"
+          "\"required\":[\"x\"]}}}",
+          "{\"x\":1,\"y\":2}", NULL, "{\"x\":1}", "{\"y\":2}");
+    TEXTS("{\"allOf\":[{\"type\":\"string\"}],\"maxLength\":1}", "\"a\"", NULL, "\"ab\"", "1");
+}
+
+/* ---------------------------------------------------------------- against counting */
+
+static void check_range(int64_t min, int64_t max, bool exclusive)
+{
+    char schema[160], text[32];
+    const char *e = exclusive ? "exclusiveM" : "m";
+    snprintf(schema, sizeof schema,
+             "{\"type\":\"integer\",\"%sinimum\":%" PRId64 ",\"%saximum\":%" PRId64 "}", e,
+             min - exclusive, e, max + exclusive);
+    struct matcher *m = open_schema(schema);
+    for (int64_t i = min - 120; i <= max + 120; i++) {
+        if (i == min + 2000) {
+            i = max - 2000 > i ? max - 2000 : i;
+        }
+        snprintf(text, sizeof text, "%" PRId64, i);
+        if (accepts(m, text) != (i >= min && i <= max)) {
+            fail_msg("%s: %s", schema, text);
+        }
+    }
+    assert_false(accepts(m, "-0"));
+    assert_false(accepts(m, "00"));
+    matcher_close(m);
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    uint64_t seed = 1;
+    static const int64_t edges[] = { 0, 1, 9, 10, 11, 99, 100, 101, 199, 1000, 123456 };
+    const size_t n = sizeof edges / sizeof *edges;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = i; k < n; k++) {
+            check_range(edges[i], edges[k], false);
+            check_range(-edges[k], -edges[i], false);
+            check_range(-edges[i], edges[k], true);
+        }
+    }
+    for (int i = 0; i < 60; i++) {
+        int64_t a = (int64_t)rig_random(&seed, 4000) - 2000,
+                b = (int64_t)rig_random(&seed, 1000000) - 500000;
+        check_range(a < b ? a : b, a < b ? b : a, false);
+    }
+    check_range(999999999999999900, 999999999999999999, false);
+    TEXTS("{\"type\":\"integer\",\"minimum\":5}", "5", "10", "1234567890123456", NULL, "4", "0",
+          "-7");
+    TEXTS("{\"type\":\"integer\",\"maximum\":5}", "5", "0", "-99999", NULL, "6", "10");
+    TEXTS("{\"type\":\"integer\",\"minimum\":0.5,\"maximum\":2.5}", "1", "2", NULL, "0", "3");
+    TEXTS("{\"type\":\"integer\",\"exclusiveMinimum\":0.5,\"exclusiveMaximum\":3}", "1", "2", NULL,
+          "0", "3");
+}
+
+/* Any key but the names of the properties. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const char letters[] = "ab]";
+    uint64_t seed = 2;
+    for (int round = 0; round < 100; round++) {
+        char names[4][8] = { "" }, schema[400], text[64];
+        size_t n = (size_t)snprintf(schema, sizeof schema,
+                                    "{\"additionalProperties\":{\"const\":1},"
+                                    "\"properties\":{");
+        for (int i = 0; i < 4; i++) {
+            bool again = true;
+            while (again) {
+                size_t len = 1 + rig_random(&seed, 3);
+                for (size_t k = 0; k <= len; k++) {
+                    names[i][k] = k < len ? letters[rig_random(&seed, 3)] : '\0';
+                }
+                again = false;
+                for (int k = 0; k < i; k++) {
+                    again |= strcmp(names[i], names[k]) == 0;
+                }
+            }
+            n += (size_t)snprintf(schema + n, sizeof schema - n, "%s\"%s\":{\"const\":0}",
+                                  i > 0 ? "," : "", names[i]);
+        }
+        snprintf(schema + n, sizeof schema - n, "}}");
+        struct matcher *m = open_schema(schema);
+        for (int k = 0; k < 200; k++) {
+            char key[8] = "";
+            bool known = false;
+            for (uint32_t i = 0, len = rig_random(&seed, 5); i < len; i++) {
+                key[i] = letters[rig_random(&seed, 3)];
+                key[i + 1] = '\0';
+            }
+            for (int i = 0; i < 4; i++) {
+                known |= strcmp(key, names[i]) == 0;
+            }
+            snprintf(text, sizeof text, "{\"%s\":1}", key);
+            if (accepts(m, text) == known) {
+                fail_msg("%s: %s", schema, text);
+            }
+        }
+        matcher_close(m);
+    }
+}
+
+/* ---------------------------------------------------------------- refusals */
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *place, *what;
+    } cases[] = {
+        { "{", "line 1", "" },
+        { "{\"a\":1,\"a\":2}", "line 1", "duplicate" },
+        { "5", "#: ", "expected a schema" },
+        { "false", "#: ", "allows nothing" },
+        { "{\"type\":\"strin\"}", "#: ", "'strin' is unknown" },
+        { "{\"type\":[]}", "#: ", "type: expected" },
+        { "{\"type\":[1]}", "#: ", "type: expected" },
+        { "{\"properties\":{\"a/b\":{\"items\":{\"not\":{}}}}}",
+          "#/properties/a~1b/items: ", "'not' is not supported" },
+        { "{\"type\":\"array\",\"uniqueItems\":true}", "#: ", "'uniqueItems'" },
+        { "{\"anyOf\":[{},{\"multipleOf\":2}]}", "#/anyOf/1: ", "'multipleOf'" },
+        { "{\"patternProperties\":{}}", "#: ", "'patternProperties'" },
+        { "{\"requird\":[]}", "#: ", "'requird'" },
+        { "{\"enum\":[]}", "#: ", "enum" },
+        { "{\"enum\":[1],\"minimum\":0}", "#: ", "minimum beside enum" },
+        { "{\"type\":\"string\",\"const\":1}", "#: ", "another type" },
+        { "{\"anyOf\":[{}],\"type\":\"object\"}", "#: ", "type beside anyOf" },
+        { "{\"anyOf\":{}}", "#: ", "anyOf: expected" },
+        { "{\"$ref\":\"other.json\"}", "#: ", "'other.json'" },
+        { "{\"$ref\":\"#/$defs/x\"}", "#: ", "'#/$defs/x'" },
+        { "{\"items\":{\"$ref\":\"#\",\"minItems\":1}}", "#/items: ", "minItems beside $ref" },
+        { "{\"allOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", "#: ", "type is there twice" },
+        { "{\"allOf\":[{\"properties\":{\"a\":{}}},{\"properties\":{\"a\":true}}]}",
+          "#: ", "property 'a'" },
+        { "{\"allOf\":[{\"additionalProperties\":false},{\"properties\":{}}]}",
+          "#: ", "additionalProperties with allOf" },
+        { "{\"type\":\"string\",\"minLength\":-1}", "#: ", "minLength" },
+        { "{\"type\":\"string\",\"maxLength\":10001}", "#: ", "10000" },
+        { "{\"type\":\"string\",\"minLength\":3,\"maxLength\":2}", "#: ", "minLength is 3" },
+        { "{\"type\":\"string\",\"format\":\"email\"}", "#: ", "'email'" },
+        { "{\"type\":\"string\",\"format\":\"date\",\"maxLength\":3}", "#: ", "only one" },
+        { "{\"type\":\"number\",\"maximum\":3}", "#: ", "maximum of a number" },
+        { "{\"type\":\"number\",\"minimum\":3}", "#: ", "minimum of a number" },
+        { "{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}", "#: ", "no integer" },
+        { "{\"type\":\"integer\",\"minimum\":\"3\"}", "#: ", "minimum: expected" },
+        { "{\"type\":\"integer\",\"maximum\":1e30}", "#: ", "18 digits" },
+        { "{\"items\":[{}]}", "#: ", "prefixItems" },
+        { "{\"prefixItems\":[]}", "#: ", "prefixItems" },
+        { "{\"prefixItems\":[{}],\"minItems\":2}", "#: ", "minItems" },
+        { "{\"items\":false,\"minItems\":1}", "#: ", "minItems" },
+        { "{\"properties\":3}", "#: ", "properties" },
+        { "{\"required\":[3]}", "#: ", "required" },
+        { "{\"properties\":{},\"required\":[\"x\"]}", "#: ", "'x'" },
+        { "{\"pattern\":\"a(?=b)\"}", "#: ", "byte 3" },
+        { "{\"pattern\":\"(a\"}", "#: ", "without end" },
+        { "{\"pattern\":\"a)\"}", "#: ", "this )" },
+        { "{\"pattern\":\"[a\"}", "#: ", "this class" },
+        { "{\"pattern\":\"[A-z]\"}", "#: ", "range that holds" },
+        { "{\"pattern\":\"a**\"}", "#: ", "second repetition" },
+        { "{\"pattern\":\"*a\"}", "#: ", "repetition" },
+        { "{\"pattern\":\"a{x}\"}", "#: ", "this repetition" },
+        { "{\"pattern\":\"\\\\bx\"}", "#: ", "this escape" },
+        { "{\"pattern\":\"a^b\"}", "#: ", "anchor" },
+        { "{\"pattern\":\"^a|b\"}", "#: ", "beside a |" },
+        { "{\"pattern\":\"\\\"\"}", "#: ", "escaped in JSON" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf gbnf = { 0 };
+        struct schema_error err;
+        if (json_schema_grammar(cases[i].schema, strlen(cases[i].schema), &gbnf, &err)) {
+            fail_msg("schema %s is accepted", cases[i].schema);
+        }
+        if (strncmp(err.text, cases[i].place, strlen(cases[i].place)) != 0 ||
+            strstr(err.text, cases[i].what) == NULL) {
+            fail_msg("schema %s: '%s', expected '%s' and '%s'", cases[i].schema, err.text,
+                     cases[i].place, cases[i].what);
+        }
+        buf_free(&gbnf);
+    }
+    /* schemas in schemas, as deep as the parser goes */
+    char deep[2000] = "";
+    for (int i = 0; i < 210; i++) {
+        memcpy(deep + i * 9, "{\"items\":", 9);
+    }
+    memcpy(deep + 1890, "1", 2);
+    memset(deep + 1891, '}', 100);
+    struct buf gbnf = { 0 };
+    struct schema_error err;
+    assert_false(json_schema_grammar(deep, strlen(deep), &gbnf, &err));
+    buf_free(&gbnf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),   cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_patterns), cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_objects),  cmocka_unit_test(test_references),
+        cmocka_unit_test(test_ranges),   cmocka_unit_test(test_names),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
