@@ -581,7 +581,8 @@ WEFT_API size_t weft_seq_cached(weft_seq *seq);
 WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
 /* Any thread, also from a signal handler: takes the sequence out of the next step, and ends a step
  * under way whose sequences are all cancelled. Its waiting tokens stay. The next call of
- * weft_seq_next() or weft_seq_append() reports WEFT_E_CANCELLED once and clears it. */
+ * weft_seq_next() or weft_seq_append(), also one of no tokens, reports WEFT_E_CANCELLED once and
+ * clears it; weft_seq_rewind() leaves it, and a fork is not cancelled. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
 
 #ifdef __cplusplus

@@ -188,6 +188,7 @@ weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_e
 {
     struct backend_limits b = { 0 };
     TRY(engine_check(engine, err));
+    TRY(info_check(limits, "weft_limits", err));
     lock_take(&engine->lock);
     weft_status status = measure_locked(engine, &b, err);
     lock_give(&engine->lock);

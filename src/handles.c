@@ -33,7 +33,9 @@ weft_status params_copy(void *dst, size_t dst_size, const void *src, const char 
     }
     size_t size;
     memcpy(&size, src, sizeof size);
-    if (size < sizeof size || size > 4096) {
+    /* of every version of these structs the size is a whole number of words: nothing is cut in half
+     */
+    if (size < sizeof size || size > 4096 || size % sizeof size != 0) {
         return error_set(err, WEFT_E_ARG,
                          "%s.size is %zu, expected %zu; initialise the struct with its _INIT macro",
                          what, size, dst_size);
@@ -52,18 +54,26 @@ weft_status params_copy(void *dst, size_t dst_size, const void *src, const char 
     return WEFT_OK;
 }
 
-weft_status info_copy(void *dst, const void *src, size_t src_size, const char *what,
-                      weft_error *err)
+weft_status info_check(const void *dst, const char *what, weft_error *err)
 {
+    size_t size;
     if (dst == NULL) {
         return error_set(err, WEFT_E_ARG, "the %s is NULL", what);
     }
-    size_t size;
     memcpy(&size, dst, sizeof size);
     if (size < sizeof size || size > 4096) {
         return error_set(err, WEFT_E_ARG, "%s.size is %zu; set it to sizeof(%s) before the call",
                          what, size, what);
     }
+    return WEFT_OK;
+}
+
+weft_status info_copy(void *dst, const void *src, size_t src_size, const char *what,
+                      weft_error *err)
+{
+    size_t size;
+    TRY(info_check(dst, what, err));
+    memcpy(&size, dst, sizeof size);
     memcpy((char *)dst + sizeof size, (const char *)src + sizeof size,
            (size < src_size ? size : src_size) - sizeof size);
     return WEFT_OK;

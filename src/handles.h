@@ -87,6 +87,8 @@ weft_status engine_usable(const struct weft_engine *e, weft_error *err);
  * size that cannot be, and fields unknown to this library that are not zero. */
 weft_status params_copy(void *dst, size_t dst_size, const void *src, const char *what,
                         weft_error *err);
+/* WEFT_E_ARG unless dst points to an info struct with a size that can be. */
+weft_status info_check(const void *dst, const char *what, weft_error *err);
 /* Copies as much of an info struct as the caller's version has room for. */
 weft_status info_copy(void *dst, const void *src, size_t src_size, const char *what,
                       weft_error *err);

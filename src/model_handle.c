@@ -120,6 +120,9 @@ static weft_status check_tokens(const struct model *m, const int32_t *tokens, si
     if (tokens == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
     }
+    if (n > PTRDIFF_MAX / sizeof *tokens) {
+        return error_set(err, WEFT_E_ARG, "%zu tokens are more than memory can hold", n);
+    }
     size_t n_vocab = tokenizer_n_vocab(m->tokenizer);
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
@@ -168,6 +171,9 @@ static weft_status check_messages(const weft_message *messages, size_t n, weft_e
 {
     if (messages == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "messages is NULL, but n is %zu", n);
+    }
+    if (n > PTRDIFF_MAX / sizeof *messages) {
+        return error_set(err, WEFT_E_ARG, "%zu messages are more than memory can hold", n);
     }
     for (size_t i = 0; i < n; i++) {
         if (messages[i].role == NULL || messages[i].content == NULL) {

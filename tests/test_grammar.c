@@ -280,7 +280,7 @@ static void test_trim(void **state)
     struct matcher *m = open_matcher("root ::= \"(\" root \")\" | [a-z] root \"]\" | \"x\"");
     uint64_t seed = 3;
     size_t largest = 0;
-    char text[2000];
+    char text[2001];
     for (int round = 0; round < 400; round++) {
         size_t n = 1000;
         for (size_t i = 0; i < n; i++) {

@@ -202,7 +202,7 @@ static struct matcher *random_matcher(struct trees *t, struct bytes *text)
     struct matcher *m = NULL;
     t->n = 0;
     for (int i = N_RULES - 1; i >= 0; i--) {
-        char name[16];
+        char name[32];
         t->rules[i] = grow(t, i, 4, false);
         snprintf(name, sizeof name, i == 0 ? "root ::= " : "r%d ::= ", i);
         put(text, name);

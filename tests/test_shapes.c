@@ -15,7 +15,7 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-enum { MAX_PROMPT = 120, MAX_NEW = 40, MAX_SEQS = 64 };
+enum { MAX_PROMPT = 80, MAX_NEW = 30, MAX_SEQS = 64 };
 
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 
@@ -164,10 +164,10 @@ static void test_512_over_sixteen(void **state)
 
 static void check_crowd(const char *preset, uint64_t seed, size_t n_batch)
 {
-    enum { N_TEXTS = 160 };
+    enum { N_TEXTS = 110 };
     const weft_engine_params p = { .size = sizeof p,
                                    .n_ctx = MAX_PROMPT + MAX_NEW,
-                                   .n_kv = MAX_SEQS * 192,
+                                   .n_kv = MAX_SEQS * 128,
                                    .n_batch = n_batch,
                                    .n_threads = 1 };
     struct rig r = rig_open(model_file(preset), &p), alone = rig_open(model_file(preset), NULL);
