@@ -285,6 +285,8 @@ interrupt_tests() {
     code=$?
     [ $code -eq 130 ] && ok "$n: Ctrl-C gives 130" || bad "$n: Ctrl-C gives 130" "exit code $code"
     holds "$n: Ctrl-C leaves a closing line" '; interrupted; ids #' "$T/err"
+    grep -qE '^weft: [56] prompt \+ [0-9]+ generated tokens;' "$T/err" && ok "$n: it counts the prompt once" ||
+        bad "$n: it counts the prompt once" "$(tail -n 1 "$T/err")"
     [ -s "$T/out" ] && ok "$n: Ctrl-C shows what there is" || bad "$n: Ctrl-C shows what there is" 'nothing'
     [ $n = weft-demo-qwen2 ] || return
     # one key press that arrives twice, as timeout(1) may send it, is one

@@ -264,8 +264,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
         code = io_write(texts[0].text.data + shown, texts[0].text.n - shown);
     }
     size_t drawn = count_drawn(texts, n);
-    /* an interrupted prompt counts as far as it was computed */
-    f->n_prompt += n_prompt - waiting;
+    /* an interrupted prompt counts as far as it was computed; later it is drawn tokens that wait */
+    f->n_prompt += prefilled > 0 ? n_prompt : n_prompt - waiting;
     f->n_generated += drawn;
     f->prefill_s += (prefilled > 0 ? prefilled : now) - start;
     if (first > 0) {
