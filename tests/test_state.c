@@ -21,21 +21,6 @@ enum { PAGE = 64, MAX_TOKENS = 256 };
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 enum { N_PRESETS = sizeof presets / sizeof presets[0] };
 
-static weft_engine_params params_of(size_t n_ctx, size_t n_kv)
-{
-    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
-    p.n_threads = 1;
-    p.n_ctx = n_ctx;
-    p.n_kv = n_kv;
-    return p;
-}
-
-static struct rig open_tiny(size_t n_ctx, size_t n_kv)
-{
-    weft_engine_params p = params_of(n_ctx, n_kv);
-    return rig_open(model_file("tiny-qwen2"), &p);
-}
-
 /* Computes what waits and expects that these were so many rows. */
 static void compute_rows(const struct rig *r, weft_seq *seq, size_t want)
 {
@@ -99,7 +84,7 @@ static void test_round_trip(void **state)
 static void test_empty(void **state)
 {
     (void)state;
-    struct rig r = open_tiny(0, 0);
+    struct rig r = state_rig(0, 0);
     int32_t tokens[100];
     rig_tokens(&r, 1, tokens, 100);
     weft_seq *seq = rig_seq(&r, NULL), *other = rig_fed(&r, tokens, 100);
@@ -122,7 +107,7 @@ static void test_empty(void **state)
 static void test_in_the_prompt(void **state)
 {
     (void)state;
-    weft_engine_params p = params_of(0, 0);
+    weft_engine_params p = state_params(0, 0);
     p.n_batch = 16;
     struct rig r = rig_open(model_file("tiny-qwen2"), &p);
     int32_t tokens[100];
@@ -154,7 +139,8 @@ static void test_other_engine(void **state)
     (void)state;
     int32_t tokens[150];
     for (size_t m = 0; m < N_PRESETS; m++) {
-        weft_engine_params a = params_of(256, 512), b = params_of(160, 192), c = params_of(0, 0);
+        weft_engine_params a = state_params(256, 512), b = state_params(160, 192),
+                           c = state_params(0, 0);
         b.n_threads = 3;
         b.n_batch = 7;
         b.cpu_isa = WEFT_ISA_SCALAR;
@@ -192,7 +178,7 @@ static void test_other_engine(void **state)
 static void test_fork_and_rewind(void **state)
 {
     (void)state;
-    struct rig r = open_tiny(0, 0);
+    struct rig r = state_rig(0, 0);
     int32_t a[150], b[150];
     rig_tokens(&r, 1, a, 150);
     rig_tokens(&r, 2, b, 150);
@@ -229,7 +215,7 @@ static void test_fork_and_rewind(void **state)
 static void test_text(void **state)
 {
     (void)state;
-    struct rig r = open_tiny(0, 0);
+    struct rig r = state_rig(0, 0);
     int32_t tokens[20], token;
     char want[2048], got[2048];
     static const char *const stops[] = { "\x01 no such text" };
@@ -271,7 +257,7 @@ static void note_position(void *user, size_t pos, const float *logits, size_t n_
 static void test_observed(void **state)
 {
     (void)state;
-    struct rig r = open_tiny(0, 0);
+    struct rig r = state_rig(0, 0);
     int32_t tokens[90];
     size_t next = 79;
     rig_tokens(&r, 1, tokens, 90);
@@ -294,7 +280,7 @@ static void test_ahead(void **state)
 {
     (void)state;
     static struct top_backend top;
-    weft_engine_params p = params_of(256, 3 * PAGE);
+    weft_engine_params p = state_params(256, 3 * PAGE);
     weft_sampling greedy = WEFT_SAMPLING_INIT;
     int32_t tokens[MAX_TOKENS], token;
     p.n_ahead = 12;
@@ -358,8 +344,8 @@ static void test_threads(void **state)
     enum { N = 4 };
     pthread_t threads[N];
     void *failed;
-    struct rig r = open_tiny(0, 0), more[N] = { r };
-    const weft_engine_params p = params_of(0, 0);
+    struct rig r = state_rig(0, 0), more[N] = { r };
+    const weft_engine_params p = state_params(0, 0);
     for (size_t i = 1; i < N; i++) {
         OK(weft_engine_open(r.model, &p, &more[i].engine, E));
     }

@@ -18,21 +18,6 @@
 
 enum { PAGE = 64, MAX_TOKENS = 256 };
 
-static weft_engine_params params_of(size_t n_ctx, size_t n_kv)
-{
-    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
-    p.n_threads = 1;
-    p.n_ctx = n_ctx;
-    p.n_kv = n_kv;
-    return p;
-}
-
-static struct rig open_tiny(size_t n_ctx, size_t n_kv)
-{
-    weft_engine_params p = params_of(n_ctx, n_kv);
-    return rig_open(model_file("tiny-qwen2"), &p);
-}
-
 /* A sequence that every refusal must leave as it is. */
 struct victim {
     struct rig r;
@@ -85,7 +70,7 @@ static void test_cut(void **state)
 {
     (void)state;
     struct victim v;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 5);
     for (size_t n = 0; n < s.n; n++) {
         uint8_t *cut = malloc(n + 1); /* of its own, so that a sanitizer sees a read behind it */
@@ -111,7 +96,7 @@ static void test_flips(void **state)
     (void)state;
     struct victim v;
     uint64_t random = 11;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 70);
     for (size_t i = 0; i < 2000; i++) {
         /* every byte of the header and the checksum, then anywhere */
@@ -166,7 +151,7 @@ static void test_forged(void **state)
         { STATE_HEADER + 69 * 4, 0x7fffffff, 4, WEFT_E_FORMAT, "token 69" },
     };
     struct victim v;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         struct state s = small_state(&v.r, 70);
         put(&s, lies[i].at, lies[i].value, lies[i].bytes);
@@ -182,7 +167,7 @@ static void test_forged_counts(void **state)
 {
     (void)state;
     struct victim v;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 70);
     size_t position = (s.n - STATE_HEADER - STATE_CHECKSUM - 70 * 4) / 70;
     struct state more = { calloc(1, s.n + position), s.n + position };
@@ -199,7 +184,7 @@ static void test_other_model(void **state)
 {
     (void)state;
     struct victim v;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     static const char *const presets[] = { "tiny-qwen3", "tiny-phi3", "tiny-llama" };
     for (size_t m = 0; m < sizeof presets / sizeof presets[0]; m++) {
         struct rig other = rig_open(model_file(presets[m]), NULL);
@@ -236,7 +221,8 @@ static void test_rope_factors(void **state)
     spec.rope_scaling_factor = 1.0f;
     spec.n_ctx_orig = 100;
     const char *file = model_file_of(&spec);
-    weft_engine_params brief = params_of(100, 0), wide = params_of(101, 0), wider = params_of(0, 0);
+    weft_engine_params brief = state_params(100, 0), wide = state_params(101, 0),
+                       wider = state_params(0, 0);
     struct rig a = rig_open(file, &brief), b = rig_open(file, &wide), c = rig_open(file, &wider);
     struct state sa = small_state(&a, 20), sb = small_state(&b, 20);
     weft_seq *seq = rig_seq(&a, NULL);
@@ -259,15 +245,15 @@ static void test_rope_factors(void **state)
 static void test_too_long(void **state)
 {
     (void)state;
-    struct rig big = open_tiny(0, 0);
+    struct rig big = state_rig(0, 0);
     struct state s = small_state(&big, 200), half = small_state(&big, 100);
     struct victim v;
-    victim_open(&v, open_tiny(199, 4 * PAGE));
+    victim_open(&v, state_rig(199, 4 * PAGE));
     FAILS(WEFT_E_CTX_FULL, weft_seq_load(v.seq, s.data, s.n, E));
     rig_message((const char *const[]){ "200", "199", NULL });
     victim_close(&v);
     /* 4 pages, 2 of them the sequence's own: they count as free unless a fork has them too */
-    victim_open(&v, open_tiny(256, 4 * PAGE));
+    victim_open(&v, state_rig(256, 4 * PAGE));
     weft_seq *twin = NULL;
     OK(weft_seq_fork(v.seq, &twin, E));
     FAILS(WEFT_E_KV_FULL, weft_seq_load(v.seq, s.data, s.n, E));
@@ -292,7 +278,7 @@ static void test_arguments(void **state)
 {
     (void)state;
     struct victim v;
-    victim_open(&v, open_tiny(0, 0));
+    victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 5);
     size_t needed = 0;
     FAILS(WEFT_E_BUFFER, weft_seq_save(v.seq, s.data, s.n - 1, &needed, E));

@@ -8,6 +8,23 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "models.h"
+
+weft_engine_params state_params(size_t n_ctx, size_t n_kv)
+{
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    p.n_threads = 1;
+    p.n_ctx = n_ctx;
+    p.n_kv = n_kv;
+    return p;
+}
+
+struct rig state_rig(size_t n_ctx, size_t n_kv)
+{
+    weft_engine_params p = state_params(n_ctx, n_kv);
+    return rig_open(model_file("tiny-qwen2"), &p);
+}
+
 struct state state_save(weft_seq *seq)
 {
     struct state s = { 0 };

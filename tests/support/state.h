@@ -21,6 +21,10 @@ struct state {
     size_t n;
 };
 
+/* 1 thread and these sizes; an engine like that on the model tiny-qwen2. */
+weft_engine_params state_params(size_t n_ctx, size_t n_kv);
+struct rig state_rig(size_t n_ctx, size_t n_kv);
+
 struct state state_save(weft_seq *seq);
 /* A new sequence that holds it. */
 weft_seq *state_load(const struct rig *r, const struct state *s);
