@@ -280,6 +280,12 @@ typedef enum weft_cpu_isa {
     WEFT_ISA_AVX512 /* needs AVX-512 F, BW, DQ, VL and VNNI */
 } weft_cpu_isa;
 
+/* How K and V are kept in the KV pool. */
+typedef enum weft_kv_type {
+    WEFT_KV_F16 = 0,
+    WEFT_KV_Q8_0 /* 8 bits and a scale for each 32 values: 53 % of the memory */
+} weft_kv_type;
+
 #define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
 
 /* Bytes of weights that have been read, of all. Called on the thread inside weft_engine_open();
@@ -338,7 +344,8 @@ typedef struct weft_engine_params {
      * sequences that run and of released ones. On a GPU without `deterministic` their last bits may
      * differ from those that would be computed anew. */
     bool no_prefix_cache;
-    weft_progress_fn progress; /* of the upload of weights to a GPU; may be NULL */
+    weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs heads of a multiple of 32 */
+    weft_progress_fn progress;   /* of the upload of weights to a GPU; may be NULL */
     void *progress_user;
     /* NULL = nobody. With one of these, every step goes stage by stage, and waits for each. */
     weft_trace_fn trace;

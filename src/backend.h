@@ -42,9 +42,10 @@ struct backend_params {
     size_t n_out;     /* most rows of a step with logits */
     size_t n_threads; /* 0 = the backend's choice */
     weft_cpu_isa isa;
-    int device;         /* which of the backend's devices */
-    bool deterministic; /* a row's logits do not depend on the other rows of its step */
-    bool values;        /* read_values will be called */
+    weft_kv_type kv_type[2]; /* of K and of V; head_dim is a multiple of their blocks */
+    int device;              /* which of the backend's devices */
+    bool deterministic;      /* a row's logits do not depend on the other rows of its step */
+    bool values;             /* read_values will be called */
     const struct log *log;
     weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
     void *progress_user;
@@ -121,8 +122,8 @@ struct backend_ops {
     /* Copies a page of the KV pool, in every layer. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
     /* Copy the first n positions of a page, in every layer, to and from host memory of any
-     * alignment: f16 [n_layers, 2 (K, V), n_kv_heads, n, head_dim]. As copy_page, they fail only
-     * with WEFT_E_DEVICE_LOST. */
+     * alignment: [n_layers, 2 (K, V), n_kv_heads, n, kv_type_bytes() of head_dim values], whatever
+     * the pages look like. As copy_page, they fail only with WEFT_E_DEVICE_LOST. */
     weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
     weft_status (*write_kv)(struct backend *, uint32_t page, size_t n, const uint8_t *src,
                             weft_error *);

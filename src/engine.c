@@ -2,9 +2,26 @@
 #include "ahead.h"
 #include "cost.h"
 #include "device.h"
+#include "kv_type.h"
 #include "probe.h"
 
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536 };
+
+static weft_status check_kv_type(const struct model *m, const char *param, weft_kv_type type,
+                                 weft_error *err)
+{
+    if (kv_type_name(type) == NULL) {
+        return error_set(err, WEFT_E_ARG, "%s is %d, expected a WEFT_KV_* value", param, (int)type);
+    }
+    if (m->config.head_dim % kv_type_block(type) != 0) {
+        return error_set(
+            err, WEFT_E_UNSUPPORTED,
+            "%s %s shares a scale between %zu values, but the heads of this model have "
+            "%zu; take f16",
+            param, kv_type_name(type), kv_type_block(type), m->config.head_dim);
+    }
+    return WEFT_OK;
+}
 
 /* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
 static weft_status plan(const struct model *m, const weft_engine_params *p,
@@ -38,6 +55,8 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
         return error_set(err, WEFT_E_ARG, "n_ahead is %zu, expected at most %d", p->n_ahead,
                          BACKEND_TOP);
     }
+    TRY(check_kv_type(m, "type_k", p->type_k, err));
+    TRY(check_kv_type(m, "type_v", p->type_v, err));
     *out = (struct backend_params){
         .n_ctx = n_ctx,
         .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
@@ -45,6 +64,7 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
         .n_out = n_batch < MAX_OUT ? n_batch : MAX_OUT,
         .n_threads = p->n_threads,
         .isa = p->cpu_isa,
+        .kv_type = { p->type_k, p->type_v },
         .deterministic = p->deterministic,
         .values = p->trace != NULL,
         .progress = p->progress,

@@ -2,25 +2,14 @@
  * threads_run(); inside it the threads claim tasks from a counter, and meet at barriers between its
  * parts. Which thread computes what, and how rows are tiled, never changes a bit of the result. */
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include "cpu/state.h"
+#include "cpu/job.h"
 
 /* Weight rows of one task, and activation rows that stay in cache while weights pass by. */
-enum { W_TILE = 32, R_TILE = 64, N_COUNTERS = 3 };
+enum { W_TILE = 32, R_TILE = 64 };
 
-/* One stage under way. */
-struct job {
-    struct cpu *c;
-    const struct step *step;
-    size_t layer;
-    const struct layer *weights;
-    atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
-};
-
-static void run(struct backend *b, const struct step *step, size_t layer,
-                void (*part)(void *, size_t))
+void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
     struct cpu *c = (struct cpu *)b;
     struct job job = {
@@ -30,13 +19,6 @@ static void run(struct backend *b, const struct step *step, size_t layer,
         atomic_init(&job.next[i], 0);
     }
     threads_run(c->threads, part, &job);
-}
-
-/* True while there is a task left in [0, n); *task is then this thread's. */
-static bool claim(atomic_size_t *next, size_t n, size_t *task)
-{
-    *task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
-    return *task < n;
 }
 
 /* ---------------------------------------------------------------- matrix products */
@@ -121,7 +103,7 @@ static void embed_part(void *arg, size_t thread)
 static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error *err)
 {
     (void)err;
-    run(b, s, 0, embed_part);
+    cpu_run(b, s, 0, embed_part);
     return WEFT_OK;
 }
 
@@ -159,20 +141,6 @@ static void finish_heads(const struct cpu *c, size_t row, float *heads, size_t n
     }
 }
 
-static void store_kv(const struct cpu *c, size_t layer, size_t row)
-{
-    const struct config *g = &c->model->config;
-    size_t pos = c->row_pos[row], kv_dim = g->n_kv_heads * g->head_dim;
-    uint32_t page = c->row_seq[row]->pages[pos / KV_PAGE];
-    for (size_t h = 0; h < g->n_kv_heads; h++) {
-        size_t at = (pos % KV_PAGE) * g->head_dim;
-        c->ops->to_f16(c->k + row * kv_dim + h * g->head_dim, g->head_dim,
-                       cpu_kv_block(c, 0, layer, page, h) + at);
-        c->ops->to_f16(c->v + row * kv_dim + h * g->head_dim, g->head_dim,
-                       cpu_kv_block(c, 1, layer, page, h) + at);
-    }
-}
-
 static void attn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
@@ -194,7 +162,7 @@ static void attn_in_part(void *arg, size_t thread)
         if (w->attn_v_bias.name != NULL) {
             c->ops->add(c->v + r * kv_dim, floats(&w->attn_v_bias), kv_dim);
         }
-        store_kv(c, j->layer, r);
+        cpu_store_kv(c, j->layer, r);
     }
 }
 
@@ -202,52 +170,15 @@ static weft_status cpu_attn_in(struct backend *b, const struct step *s, size_t l
                                weft_error *err)
 {
     (void)err;
-    run(b, s, layer, attn_in_part);
+    cpu_run(b, s, layer, attn_in_part);
     return WEFT_OK;
-}
-
-/* The positions that `row` sees, as runs within pages. A run never crosses a page. */
-static size_t visible(const struct cpu *c, size_t layer, size_t row, size_t kv_head,
-                      struct kv_span *spans)
-{
-    const struct config *g = &c->model->config;
-    size_t end = c->row_pos[row] + 1, n_spans = 0;
-    size_t p = g->sliding_window > 0 && end > g->sliding_window ? end - g->sliding_window : 0;
-    while (p < end) {
-        size_t at = p % KV_PAGE, n = KV_PAGE - at < end - p ? KV_PAGE - at : end - p;
-        uint32_t page = c->row_seq[row]->pages[p / KV_PAGE];
-        spans[n_spans++] =
-            (struct kv_span){ .k = cpu_kv_block(c, 0, layer, page, kv_head) + at * g->head_dim,
-                              .v = cpu_kv_block(c, 1, layer, page, kv_head) + at * g->head_dim,
-                              .n = n };
-        p += n;
-    }
-    return n_spans;
-}
-
-static void attend_part(void *arg, size_t thread)
-{
-    struct job *j = arg;
-    struct cpu *c = j->c;
-    const struct config *g = &c->model->config;
-    struct scratch *s = &c->scratch[thread];
-    size_t n_tasks = j->step->n_rows * g->n_kv_heads, group = g->n_heads / g->n_kv_heads;
-    float scale = 1.0f / sqrtf((float)g->head_dim);
-    for (size_t task; claim(&j->next[0], n_tasks, &task);) {
-        /* later rows see more positions: they go first, so that the threads finish together */
-        size_t row = j->step->n_rows - 1 - task / g->n_kv_heads, head = task % g->n_kv_heads;
-        size_t at = (row * g->n_heads + head * group) * g->head_dim;
-        size_t n_spans = visible(c, j->layer, row, head, s->spans);
-        c->ops->attend(c->q + at, group, g->head_dim, scale, s->spans, n_spans, s->scores,
-                       c->o + at);
-    }
 }
 
 static weft_status cpu_attend(struct backend *b, const struct step *s, size_t layer,
                               weft_error *err)
 {
     (void)err;
-    run(b, s, layer, attend_part);
+    cpu_run(b, s, layer, cpu_attend_part);
     return WEFT_OK;
 }
 
@@ -279,7 +210,7 @@ static weft_status cpu_attn_out(struct backend *b, const struct step *s, size_t 
                                 weft_error *err)
 {
     (void)err;
-    run(b, s, layer, attn_out_part);
+    cpu_run(b, s, layer, attn_out_part);
     return WEFT_OK;
 }
 
@@ -307,7 +238,7 @@ static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t la
                               weft_error *err)
 {
     (void)err;
-    run(b, s, layer, ffn_in_part);
+    cpu_run(b, s, layer, ffn_in_part);
     return WEFT_OK;
 }
 
@@ -324,7 +255,7 @@ static weft_status cpu_ffn_out(struct backend *b, const struct step *s, size_t l
                                weft_error *err)
 {
     (void)err;
-    run(b, s, layer, ffn_out_part);
+    cpu_run(b, s, layer, ffn_out_part);
     return WEFT_OK;
 }
 
@@ -344,7 +275,7 @@ static void head_part(void *arg, size_t thread)
 static weft_status cpu_head(struct backend *b, const struct step *s, weft_error *err)
 {
     (void)err;
-    run(b, s, 0, head_part);
+    cpu_run(b, s, 0, head_part);
     return WEFT_OK;
 }
 

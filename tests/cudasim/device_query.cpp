@@ -80,7 +80,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     p->sharedMemPerBlock = 48 << 10;
     p->sharedMemPerBlockOptin = 99 << 10;
     p->sharedMemPerMultiprocessor = 100 << 10;
-    p->l2CacheSize = 4 << 20;
+    p->l2CacheSize = 256 << 10;
     p->memoryBusWidth = 128;
     p->maxThreadsPerMultiProcessor = 1536;
     p->regsPerBlock = 65536;

@@ -1,0 +1,34 @@
+/* A stage of the CPU backend under way, shared by the threads that compute it. */
+#ifndef WEFT_CPU_JOB_H
+#define WEFT_CPU_JOB_H
+
+#include <stdatomic.h>
+
+#include "cpu/state.h"
+
+enum { N_COUNTERS = 3 };
+
+struct job {
+    struct cpu *c;
+    const struct step *step;
+    size_t layer;
+    const struct layer *weights;
+    atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
+};
+
+/* True while there is a task left in [0, n); *task is then this thread's. */
+static inline bool claim(atomic_size_t *next, size_t n, size_t *task)
+{
+    *task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+    return *task < n;
+}
+
+/* Runs part(job, thread) on all threads. */
+void cpu_run(struct backend *b, const struct step *step, size_t layer,
+             void (*part)(void *, size_t));
+
+/* attend.c: k and v of a row of the step into its page; the attention of all rows. */
+void cpu_store_kv(const struct cpu *c, size_t layer, size_t row);
+void cpu_attend_part(void *job, size_t thread);
+
+#endif
