@@ -344,6 +344,10 @@ typedef struct weft_engine_params {
      * sequences that run and of released ones. On a GPU without `deterministic` their last bits may
      * differ from those that would be computed anew. */
     bool no_prefix_cache;
+    /* The CPU reads weights as they are in the file. By default it lays them out anew when the
+     * first engine of a model opens, which takes about a second for a gigabyte and memory for the
+     * weights (of a mapped file, no more than the file took), and computes several times faster. */
+    bool no_repack;
     weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs heads of a multiple of 32 */
     weft_progress_fn progress;   /* of the upload of weights to a GPU; may be NULL */
     void *progress_user;

@@ -137,6 +137,18 @@ void file_close(struct file *f)
     *f = (struct file){ .fd = -1 };
 }
 
+void file_forget(const struct file *f, const uint8_t *p, size_t n)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (f->mapped && p >= f->data && p + n <= f->data + f->n) {
+        size_t first = ((size_t)(p - f->data) + page - 1) / page * page;
+        size_t end = (size_t)(p + n - f->data) / page * page;
+        if (first < end) {
+            (void)madvise((void *)(uintptr_t)(f->data + first), end - first, MADV_DONTNEED);
+        }
+    }
+}
+
 weft_status file_check(const struct file *f, weft_error *err)
 {
     if (!f->mapped) {

@@ -20,6 +20,10 @@ void file_close(struct file *f); /* zeroed struct is fine */
  */
 weft_status file_check(const struct file *f, weft_error *err);
 
+/* p[n] is not needed for now: if it lies in a mapped file, its pages leave memory until they are
+ * touched again. */
+void file_forget(const struct file *f, const uint8_t *p, size_t n);
+
 /* Makes data[n] the content of the regular file at `path`, or leaves what is there: written to a
  * file beside, which takes its name when it is safely on the disk. Its owner alone may read it.
  * WEFT_E_IO names the path and the cause. */

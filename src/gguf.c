@@ -116,6 +116,13 @@ const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *nam
     return i > 0 ? &g->tensors[i - 1] : NULL;
 }
 
+void gguf_forget(const struct gguf *g, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < g->n_parts; i++) {
+        file_forget(&g->parts[i], p, n);
+    }
+}
+
 void gguf_close(struct gguf *g)
 {
     if (g == NULL) {

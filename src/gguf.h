@@ -72,6 +72,8 @@ struct gguf {
  * ...-00001-of-0000N.gguf), all parts. */
 weft_status gguf_open(const char *path, bool use_mmap, struct gguf **out, weft_error *err);
 void gguf_close(struct gguf *g); /* NULL is fine */
+/* p[n], data of a tensor, is not needed for now: as file_forget(). */
+void gguf_forget(const struct gguf *g, const uint8_t *p, size_t n);
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL if absent */
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g,

@@ -342,6 +342,12 @@ weft_status model_open(const char *path, const weft_model_params *params, struct
         return error_nomem(err, "the model", sizeof *m);
     }
     m->vocab_only = params->vocab_only;
+    m->packed = malloc(sizeof *m->packed);
+    if (m->packed == NULL || !shared_open(m->packed)) {
+        free(m->packed);
+        free(m);
+        return error_nomem(err, "the model", sizeof *m->packed);
+    }
     weft_status status = gguf_open(path, !params->no_mmap, &m->file, err);
     if (status == WEFT_OK) {
         status = load(m, err);
@@ -364,6 +370,8 @@ void model_close(struct model *m)
     }
     tokenizer_close(m->tokenizer);
     gguf_close(m->file);
+    shared_close(m->packed);
+    free(m->packed);
     free(m->weights.layers);
     free(m->ends);
     free(m->name);

@@ -8,6 +8,7 @@
 #include "error.h"
 #include "gguf.h"
 #include "log.h"
+#include "shared.h"
 #include "tokenizer.h"
 
 /* A matrix [n_rows, n_cols] or, with n_rows == 1, a vector [n_cols], in the file's memory. Fused
@@ -52,6 +53,7 @@ struct model {
     int32_t *ends; /* [n_ends] tokens that end a text or turn */
     size_t n_ends;
     uint64_t n_params, n_bytes; /* of all tensors */
+    struct shared *packed;      /* weights as a backend has packed them, for all its engines */
     char *name, *arch_name;     /* general.name and general.architecture, "" when absent */
     bool vocab_only;
 };

@@ -189,6 +189,8 @@ static void test_device(void **state)
     }
     assert_int_equal(PARSE(CMD_RUN, "--device", "cpu", "--deterministic"), 0);
     assert_true(options_engine(&opt).deterministic);
+    assert_int_equal(PARSE(CMD_BENCH, "--no-repack"), 0);
+    assert_true(options_engine(&opt).no_repack);
 }
 
 static void test_ahead(void **state)

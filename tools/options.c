@@ -190,6 +190,9 @@ const struct arg_option option_table[] = {
       .otherwise = "what the sequences need", .min = 1, .max = INT_MAX_F },
     { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | CMD_BENCH | TEXT | CMD_INSPECT, no_mmap, NULL,
       "read the file into memory instead of mapping it") },
+    { NAMES("--no-repack"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_repack, NULL,
+      "on the CPU: start at once and read the weights as they are in the file, several times "
+      "slower") },
 
     /* what goes in */
     { NAMES("-p", "--prompt"), ROW(ARG_STRING, CMD_RUN, prompt, "TEXT",
@@ -491,6 +494,7 @@ weft_engine_params options_engine(const struct options *o)
     size_t ahead = o->temperature == 0 && !keeps ? DEFAULT_AHEAD : 1;
     p.device = o->device;
     p.deterministic = o->deterministic;
+    p.no_repack = o->no_repack;
     p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;
     p.cpu_isa = (weft_cpu_isa)o->cpu_isa;
     p.n_ctx = o->ctx < 0 ? 0 : o->ctx == 0 ? WEFT_CTX_MODEL : (size_t)o->ctx;

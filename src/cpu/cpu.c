@@ -6,49 +6,20 @@
 
 #include "cpu/job.h"
 
-/* Weight rows of one task, and activation rows that stay in cache while weights pass by. */
-enum { W_TILE = 32, R_TILE = 64 };
-
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
     struct cpu *c = (struct cpu *)b;
     struct job job = {
-        .c = c, .step = step, .layer = layer, .weights = &c->model->weights.layers[layer]
+        .c = c,
+        .step = step,
+        .layer = layer,
+        .weights = &c->model->weights.layers[layer],
+        .tiles = &c->tiles->layers[layer],
     };
     for (size_t i = 0; i < N_COUNTERS; i++) {
         atomic_init(&job.next[i], 0);
     }
     threads_run(c->threads, part, &job);
-}
-
-/* ---------------------------------------------------------------- matrix products */
-
-struct product {
-    const struct tensor *w; /* [n_rows, a->n_cols] */
-    float *out;             /* [rows, w->n_rows] */
-};
-
-/* out = a * w^T for each product, over the first n_rows rows of a. */
-static void multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
-                     size_t n_products, const struct acts *a, size_t n_rows)
-{
-    size_t row_tiles = (n_rows + R_TILE - 1) / R_TILE, w_tiles = 0;
-    for (size_t i = 0; i < n_products; i++) {
-        w_tiles += (products[i].w->n_rows + W_TILE - 1) / W_TILE;
-    }
-    for (size_t task; claim(&j->next[counter], row_tiles * w_tiles, &task);) {
-        size_t row = task / w_tiles * R_TILE, tile = task % w_tiles;
-        const struct product *p = products;
-        for (size_t n; tile >= (n = (p->w->n_rows + W_TILE - 1) / W_TILE); p++) {
-            tile -= n;
-        }
-        size_t first = tile * W_TILE, left = p->w->n_rows - first;
-        size_t n = n_rows - row < R_TILE ? n_rows - row : R_TILE;
-        j->c->ops->matmul(p->w->type, p->w->data + first * (p->w->n_bytes / p->w->n_rows),
-                          left < W_TILE ? left : W_TILE, a, row, n,
-                          p->out + row * p->w->n_rows + first, p->w->n_rows,
-                          j->c->scratch[thread].dot);
-    }
 }
 
 /* Row i of a = quantised rmsnorm of x's row rows[i] (rows NULL: i). */
@@ -151,10 +122,10 @@ static void attn_in_part(void *arg, size_t thread)
            kv_dim = g->n_kv_heads * g->head_dim;
     norm_rows(j, 0, thread, &w->attn_norm, n, NULL, &c->in);
     threads_barrier(c->threads);
-    const struct product qkv[] = { { &w->attn_q, c->q },
-                                   { &w->attn_k, c->k },
-                                   { &w->attn_v, c->v } };
-    multiply(j, 1, thread, qkv, 3, &c->in, n);
+    const struct product qkv[] = { { &j->tiles->attn_q, c->q },
+                                   { &j->tiles->attn_k, c->k },
+                                   { &j->tiles->attn_v, c->v } };
+    cpu_multiply(j, 1, thread, qkv, 3, &c->in, n);
     threads_barrier(c->threads);
     for (size_t r; claim(&j->next[2], n, &r);) {
         finish_heads(c, r, c->q + r * q_dim, g->n_heads, &w->attn_q_bias, &w->attn_q_norm);
@@ -200,8 +171,8 @@ static void attn_out_part(void *arg, size_t thread)
         c->ops->quantize(c->o + r * q_dim, &c->mid, r);
     }
     threads_barrier(c->threads);
-    const struct product out = { &j->weights->attn_output, c->y };
-    multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
+    const struct product out = { &j->tiles->attn_output, c->y };
+    cpu_multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
     threads_barrier(c->threads);
     add_rows(j);
 }
@@ -223,9 +194,9 @@ static void ffn_in_part(void *arg, size_t thread)
     size_t n_ff = c->model->config.n_ff;
     norm_rows(j, 0, thread, &j->weights->ffn_norm, j->step->n_rows, NULL, &c->in);
     threads_barrier(c->threads);
-    const struct product gate_up[] = { { &j->weights->ffn_gate, c->gate },
-                                       { &j->weights->ffn_up, c->up } };
-    multiply(j, 1, thread, gate_up, 2, &c->in, j->step->n_rows);
+    const struct product gate_up[] = { { &j->tiles->ffn_gate, c->gate },
+                                       { &j->tiles->ffn_up, c->up } };
+    cpu_multiply(j, 1, thread, gate_up, 2, &c->in, j->step->n_rows);
     threads_barrier(c->threads);
     for (size_t r; claim(&j->next[2], j->step->n_rows, &r);) {
         float *h = c->gate + r * n_ff;
@@ -245,8 +216,8 @@ static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t la
 static void ffn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
-    const struct product down = { &j->weights->ffn_down, j->c->y };
-    multiply(j, 1, thread, &down, 1, &j->c->ff, j->step->n_rows);
+    const struct product down = { &j->tiles->ffn_down, j->c->y };
+    cpu_multiply(j, 1, thread, &down, 1, &j->c->ff, j->step->n_rows);
     threads_barrier(j->c->threads);
     add_rows(j);
 }
@@ -268,8 +239,8 @@ static void head_part(void *arg, size_t thread)
     const struct weights *w = &c->model->weights;
     norm_rows(j, 0, thread, &w->output_norm, j->step->n_out, j->step->out_rows, &c->in);
     threads_barrier(c->threads);
-    const struct product output = { &w->output, c->logits };
-    multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
+    const struct product output = { &c->tiles->output, c->logits };
+    cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
 }
 
 static weft_status cpu_head(struct backend *b, const struct step *s, weft_error *err)
@@ -313,7 +284,8 @@ static void cpu_info(const struct backend *b, struct backend_info *info)
     const struct cpu *c = (const struct cpu *)b;
     *info = (struct backend_info){ .kernels = c->ops->name,
                                    .n_threads = c->n_threads,
-                                   .weight_bytes = c->model->n_bytes,
+                                   .weight_bytes = c->tiles->memory != NULL ? c->tiles->n_bytes
+                                                                            : c->model->n_bytes,
                                    .kv_bytes = c->kv_bytes,
                                    .scratch_bytes = c->arena_bytes };
 }
@@ -322,6 +294,7 @@ static void cpu_close(struct backend *b)
 {
     struct cpu *c = (struct cpu *)b;
     threads_close(c->threads);
+    tiles_close(c->model, c->tiles);
     state_free(c);
     free(c);
 }
@@ -384,6 +357,7 @@ static weft_status cpu_init(struct cpu *c, weft_error *err)
     TRY(state_alloc_kv(c, err));
     TRY(threads_open(c->params.n_threads, &c->threads, err));
     c->n_threads = threads_count(c->threads);
+    TRY(tiles_open(c->model, &c->params, c->threads, &c->tiles, err));
     return state_alloc(c, err);
 }
 

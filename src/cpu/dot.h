@@ -10,14 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant.h"
+#include "cpu/pack.h"
 
 /* Rows of activations quantised to 8 bits in blocks of 32, one scale each; rows are padded with
- * zeros to `stride` = n_cols rounded up to a multiple of 512, so that no kernel needs a tail.
- * Allocated once by the backend. */
+ * zeros to `stride` = n_cols rounded up to a multiple of 64. Allocated once by the backend. */
 struct acts {
     size_t n_cols, stride;
     int8_t *q;    /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
+    int16_t *q16; /* [n_rows, stride] the same, of each four the even ones before the odd ones */
     float *d;     /* [n_rows, stride / 32] scale of a block */
     float *sum16; /* [n_rows, stride / 16] d * (sum of q), of each 16 */
     float *sum32; /* [n_rows, stride / 32] d * (sum of q), of each 32 */
@@ -31,18 +31,19 @@ struct kv_span {
     size_t n;
 };
 
+#define INLINE static inline __attribute__((always_inline))
+
 struct cpu_ops {
     const char *name; /* "scalar", "avx2", "avx512-vnni" */
 
     /* Fills row `row` of a from x[n_cols]. */
     void (*quantize)(const float *x, struct acts *a, size_t row);
 
-    /* out[r * ld + w] = dot(weight row w, activation row first + r), for w in [0, n_w), r in [0,
-     * n_r). weights: n_w rows of a->n_cols elements of this type, contiguous as in the file.
-     * scratch: dot_scratch_bytes(a->n_cols), 64-byte aligned, per thread. */
-    void (*matmul)(const struct quant_type *type, const void *weights, size_t n_w,
-                   const struct acts *a, size_t first, size_t n_r, float *out, size_t ld,
-                   void *scratch);
+    /* out[r * ld + i] = dot(row i of the tile, activation row first + r), for i in [0, n_w), r in
+     * [0, n_r); n_w <= TILE_ROWS, n_r <= DOT_ROWS. tile: one of w's, 64-byte aligned. scratch:
+     * DOT_SCRATCH bytes, 64-byte aligned, per thread. */
+    void (*matmul)(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
+                   size_t first, size_t n_r, float *out, size_t ld, void *scratch);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);
@@ -62,14 +63,14 @@ struct cpu_ops {
     /* For measuring the processor. Reads p[n] as fast as it can; returns the sum. */
     uint64_t (*read)(const uint64_t *p, size_t n);
     /* Multiplies bytes of ones[BURST_BYTES], all of which are 1, and adds the products, n times
-     * over, as the product of two matrices at its fastest would: nothing to unpack or to scale, all
+     * over, as the product of two matrices of 4-bit codes would: nothing to unpack or to scale, all
      * of it near. Returns the sum, which is the number of multiply-adds. n <= BURST_MOST. */
     uint64_t (*mac_burst)(const uint8_t *ones, size_t n);
 };
 
-enum { BURST_BYTES = 1024, BURST_MOST = 1 << 28 };
+enum { BURST_BYTES = 1024, BURST_MOST = 1 << 24 };
 
-size_t dot_scratch_bytes(size_t n_cols);
+enum { DOT_ROWS = 128, DOT_SCRATCH = 32 << 10 };
 
 /* NULL when this processor (or this build) lacks the instructions. */
 const struct cpu_ops *cpu_ops_scalar(void);

@@ -13,7 +13,6 @@
 #define OPS_NAME "avx2"
 #define HEADS 1
 #define ROWS 4
-#define CHAINS 3
 
 typedef struct {
     __m256 a, b;
@@ -62,6 +61,28 @@ static inline v16 v_from_i8(const int8_t *p)
                   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))) };
 }
 
+static inline v16 v_from_i32(i32x16 x)
+{
+    return (v16){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) };
+}
+
+static inline v16 v_load_bytes(const void *p)
+{
+    const char *b = p;
+    return (
+        v16){ _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)b)),
+              _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(b + 32))) };
+}
+
+static inline v16 v_load_bf16(const void *p)
+{
+    const __m128i *h = p;
+    __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(h));
+    __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128(h + 1));
+    return (v16){ _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                  _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)) };
+}
+
 static inline v16 v_set1(float x) { return (v16){ _mm256_set1_ps(x), _mm256_set1_ps(x) }; }
 
 #define BOTH(op)                                                                                   \
@@ -84,20 +105,6 @@ static inline v16 v_zero_below(v16 x, float limit, v16 y)
                   _mm256_andnot_ps(_mm256_cmp_ps(x.b, m, _CMP_LT_OQ), y.b) };
 }
 
-static inline v16 v_spread2(const float *p)
-{
-    return (v16){ _mm256_broadcast_ss(p), _mm256_broadcast_ss(p + 1) };
-}
-
-static inline v16 v_spread4(const float *p)
-{
-    __m128 v = _mm_loadu_ps(p);
-    __m256 w = _mm256_set_m128(v, v);
-    const __m256i lo = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-    const __m256i hi = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
-    return (v16){ _mm256_permutevar_ps(w, lo), _mm256_permutevar_ps(w, hi) };
-}
-
 static inline v16 v_shl23(v16 x)
 {
     return (v16){ _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.a), 23)),
@@ -108,12 +115,6 @@ static inline void v_store(float *p, v16 x)
 {
     _mm256_storeu_ps(p, x.a);
     _mm256_storeu_ps(p + 8, x.b);
-}
-
-static inline void v_store_halves(float *low, float *high, v16 x)
-{
-    _mm256_storeu_ps(low, x.a);
-    _mm256_storeu_ps(high, x.b);
 }
 
 static inline void v_store_n(float *p, size_t n, v16 x)
@@ -161,86 +162,133 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     out[3] = _mm_cvtss_f32(_mm256_extractf128_ps(cd, 1));
 }
 
-static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }
-
 static inline c64 c_load(const uint8_t *u)
 {
     return (c64){ _mm256_loadu_si256((const __m256i *)u),
                   _mm256_loadu_si256((const __m256i *)(u + 32)) };
 }
-
-/* Exact. vpmaddubsw saturates at 32767: two products of u <= 127 and |q| <= 127 fit, larger codes
- * go by 16-bit halves. */
-static inline __m256 dot32(__m256i u, const int8_t *p, bool wide)
+static inline void c_store(uint8_t *u, c64 x)
 {
-    __m256i q = _mm256_loadu_si256((const __m256i *)p);
-    if (!wide) {
-        __m256i pairs = _mm256_maddubs_epi16(u, q);
-        return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    }
-    __m256i even = _mm256_madd_epi16(_mm256_and_si256(u, _mm256_set1_epi16(0xff)),
-                                     _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
-    __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(u, 8), _mm256_srai_epi16(q, 8));
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
+    _mm256_storeu_si256((__m256i *)u, x.a);
+    _mm256_storeu_si256((__m256i *)(u + 32), x.b);
+}
+static inline c64 c_or(c64 x, c64 y)
+{
+    return (c64){ _mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b) };
 }
 
-static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
+/* Bytes move by 16-bit shifts; what comes over from a neighbour falls outside of the mask. */
+static inline __m256i field(__m256i x, int at, int to, int bits)
 {
-    return (v16){ dot32(w.a, q, wide), dot32(w.b, q + 32, wide) };
+    __m256i mask = _mm256_set1_epi8((char)(((1 << bits) - 1) << to));
+    x = at >= to ? _mm256_srli_epi16(x, at - to) : _mm256_slli_epi16(x, to - at);
+    return _mm256_and_si256(x, mask);
+}
+static inline c64 c_field(c64 x, int at, int to, int bits)
+{
+    return (c64){ field(x.a, at, to, bits), field(x.b, at, to, bits) };
 }
 
-static inline __m256i mac32(__m256i sum, __m256i u, const int8_t *q)
+static inline c64 c_lookup(const uint8_t table[16], c64 x)
 {
-    __m256i pairs = _mm256_maddubs_epi16(u, _mm256_loadu_si256((const __m256i *)q));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
-{
-    return (i32x16){ mac32(sum.a, u.a, q), mac32(sum.b, u.b, q + 32) };
+    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+    return (c64){ _mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b) };
 }
 
 static inline i32x16 i_zero(void)
 {
     return (i32x16){ _mm256_setzero_si256(), _mm256_setzero_si256() };
 }
-
+static inline i32x16 i_add(i32x16 x, i32x16 y)
+{
+    return (i32x16){ _mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b) };
+}
 static inline void i_store(int32_t *p, i32x16 x)
 {
     _mm256_storeu_si256((__m256i *)p, x.a);
     _mm256_storeu_si256((__m256i *)(p + 8), x.b);
 }
 
-/* Low nibbles of 16 bytes, then their high nibbles. */
-static inline __m256i nibbles(const uint8_t *qs)
+/* Four bytes in every lane. */
+static inline __m256i four(const void *p)
 {
-    __m128i x = _mm_loadu_si128((const __m128i *)qs);
-    __m256i both = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+    int bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return _mm256_set1_epi32(bytes);
 }
 
-static inline void c_nibbles(const uint8_t *qs, uint8_t *u)
+/* The value is wanted here and now: GCC would rather make all products first, for which there are
+ * not enough registers. */
+#define NOW(x) __asm__ volatile("" : "+x"((x).a), "+x"((x).b))
+
+/* Codes up to 63. vpmaddubsw adds two products into 16 bits, which hold 2 * 127 * top * as many
+ * groups as are added before they are widened. */
+INLINE void dots_narrow(const uint8_t *u, const int8_t *q, size_t stride, size_t n, size_t n_groups,
+                        int top, i32x16 *out)
 {
-    _mm256_storeu_si256((__m256i *)u, nibbles(qs));
+    const size_t chain = 32767 / (2 * 127 * (size_t)top);
+    const __m256i one = _mm256_set1_epi16(1);
+    for (size_t g = 0; g < n_groups; g += chain) {
+        const size_t end = g + chain < n_groups ? g + chain : n_groups;
+        i32x16 sum[ROWS];
+        for (size_t k = g; k < end; k++) {
+            c64 w = c_load(u + k * VECTOR);
+            NOW(w);
+            for (size_t r = 0; r < n; r++) {
+                __m256i x = four(q + r * stride + 4 * k);
+                __m256i a = _mm256_maddubs_epi16(w.a, x), b = _mm256_maddubs_epi16(w.b, x);
+                sum[r].a = k == g ? a : _mm256_add_epi16(sum[r].a, a);
+                sum[r].b = k == g ? b : _mm256_add_epi16(sum[r].b, b);
+                NOW(sum[r]);
+            }
+        }
+        for (size_t r = 0; r < n; r++) {
+            i32x16 s = { _mm256_madd_epi16(sum[r].a, one), _mm256_madd_epi16(sum[r].b, one) };
+            out[r] = g == 0 ? s : i_add(out[r], s);
+        }
+    }
 }
 
-static inline void c_lookup(const uint8_t table[16], const uint8_t *qs, uint8_t *u)
+/* Any codes: even ones, then odd ones go as 16 bits. */
+INLINE void dots_wide(const uint8_t *u, const int16_t *q, size_t stride, size_t n, size_t n_groups,
+                      i32x16 *out)
 {
-    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
-    _mm256_storeu_si256((__m256i *)u, _mm256_shuffle_epi8(t, nibbles(qs)));
+    const __m256i low = _mm256_set1_epi16(0xff);
+#pragma GCC unroll 16
+    for (size_t k = 0; k < 2 * n_groups; k++) {
+        c64 w = c_load(u + k / 2 * VECTOR);
+        w.a = k % 2 == 0 ? _mm256_and_si256(w.a, low) : _mm256_srli_epi16(w.a, 8);
+        w.b = k % 2 == 0 ? _mm256_and_si256(w.b, low) : _mm256_srli_epi16(w.b, 8);
+        NOW(w);
+#pragma GCC unroll 4
+        for (size_t r = 0; r < n; r++) {
+            __m256i x = four(q + r * stride + 2 * k);
+            i32x16 s = { _mm256_madd_epi16(w.a, x), _mm256_madd_epi16(w.b, x) };
+            out[r] = k == 0 ? s : i_add(out[r], s);
+            NOW(out[r]);
+        }
+    }
 }
 
-static inline void c_nibbles_bits(const uint8_t *qs, const uint8_t *qh, uint8_t *u)
+INLINE void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
+                   size_t n_groups, int top, i32x16 *out)
 {
-    int bits;
-    memcpy(&bits, qh, sizeof bits);
-    const __m256i byte_of_lane =
-        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i bit_of_lane = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i set =
-        _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte_of_lane), bit_of_lane);
-    __m256i high = _mm256_and_si256(_mm256_cmpeq_epi8(set, bit_of_lane), _mm256_set1_epi8(16));
-    _mm256_storeu_si256((__m256i *)u, _mm256_or_si256(nibbles(qs), high));
+    const size_t at = row * a->stride + col;
+    if (top <= 63) {
+        dots_narrow(u, a->q + at, a->stride, n, n_groups, top, out);
+    } else {
+        dots_wide(u, a->q16 + at, a->stride, n, n_groups, out);
+    }
+}
+
+static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
+{
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0,
+                                           1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+    for (size_t i = 0; i < n; i += 16) {
+        __m256i x = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(q + i)));
+        _mm256_storeu_si256((__m256i *)(q16 + i), _mm256_shuffle_epi8(x, order));
+    }
 }
 
 #include "cpu/dot_body.h"

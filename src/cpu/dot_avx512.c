@@ -12,8 +12,7 @@
 
 #define OPS_NAME "avx512-vnni"
 #define HEADS 2
-#define ROWS 4
-#define CHAINS 12
+#define ROWS 8
 
 typedef __m512 v16;
 typedef __m512i c64;
@@ -36,6 +35,13 @@ static inline v16 v_from_i8(const int8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
+static inline v16 v_from_i32(i32x16 x) { return _mm512_cvtepi32_ps(x); }
+static inline v16 v_load_bytes(const void *p) { return _mm512_castsi512_ps(_mm512_loadu_si512(p)); }
+static inline v16 v_load_bf16(const void *p)
+{
+    __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(h, 16));
+}
 static inline v16 v_set1(float x) { return _mm512_set1_ps(x); }
 static inline v16 v_add(v16 x, v16 y) { return _mm512_add_ps(x, y); }
 static inline v16 v_sub(v16 x, v16 y) { return _mm512_sub_ps(x, y); }
@@ -49,19 +55,6 @@ static inline v16 v_zero_below(v16 x, float limit, v16 y)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_NLT_UQ), y);
 }
 
-static inline v16 v_spread2(const float *p)
-{
-    __m128 two = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)p));
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    return _mm512_permutevar_ps(_mm512_broadcast_f32x2(two), lanes);
-}
-
-static inline v16 v_spread4(const float *p)
-{
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(p)), lanes);
-}
-
 static inline v16 v_shl23(v16 x)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
@@ -69,11 +62,6 @@ static inline v16 v_shl23(v16 x)
 
 static inline void v_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
 static inline void v_store_n(float *p, size_t n, v16 x) { _mm512_mask_storeu_ps(p, first(n), x); }
-static inline void v_store_halves(float *low, float *high, v16 x)
-{
-    _mm256_storeu_ps(low, _mm512_castps512_ps256(x));
-    _mm256_storeu_ps(high, _mm512_extractf32x8_ps(x, 1));
-}
 static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
 {
     __m256i h = _mm512_maskz_cvtps_ph(0xffff, x, _MM_FROUND_TO_NEAREST_INT);
@@ -100,49 +88,53 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
 }
 
-static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }
-
 static inline c64 c_load(const uint8_t *u) { return _mm512_loadu_si512(u); }
+static inline void c_store(uint8_t *u, c64 x) { _mm512_storeu_si512(u, x); }
+static inline c64 c_or(c64 x, c64 y) { return _mm512_or_si512(x, y); }
 
-static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
+/* Bytes move by 16-bit shifts; what comes over from a neighbour falls outside of the mask. */
+static inline c64 c_field(c64 x, int at, int to, int bits)
 {
-    (void)wide;
-    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, _mm512_loadu_si512(q));
-    return _mm512_cvtepi32_ps(sum);
+    __m512i mask = _mm512_set1_epi8((char)(((1 << bits) - 1) << to));
+    x = at >= to ? _mm512_srli_epi16(x, at - to) : _mm512_slli_epi16(x, to - at);
+    return _mm512_and_si512(x, mask);
 }
 
-static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
+static inline c64 c_lookup(const uint8_t table[16], c64 x)
 {
-    return _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(q));
+    __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
+    return _mm512_shuffle_epi8(t, x);
 }
+
 static inline i32x16 i_zero(void) { return _mm512_setzero_si512(); }
+static inline i32x16 i_add(i32x16 x, i32x16 y) { return _mm512_add_epi32(x, y); }
 static inline void i_store(int32_t *p, i32x16 x) { _mm512_storeu_si512(p, x); }
 
-/* Low nibbles of 16 bytes, then their high nibbles. */
-static inline __m256i nibbles(const uint8_t *qs)
+INLINE void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
+                   size_t n_groups, int top, i32x16 *out)
 {
-    __m128i x = _mm_loadu_si128((const __m128i *)qs);
-    __m256i both = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+    const int8_t *q = a->q + row * a->stride + col;
+    (void)top;
+    for (size_t r = 0; r < n; r++) {
+        out[r] = i_zero();
+    }
+#pragma GCC unroll 8
+    for (size_t k = 0; k < n_groups; k++) {
+        c64 w = c_load(u + k * VECTOR);
+        for (size_t r = 0; r < n; r++) {
+            int four;
+            memcpy(&four, q + r * a->stride + 4 * k, sizeof four);
+            out[r] = _mm512_dpbusd_epi32(out[r], w, _mm512_set1_epi32(four));
+        }
+    }
 }
 
-static inline void c_nibbles(const uint8_t *qs, uint8_t *u)
+/* i_dots reads bytes. */
+static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 {
-    _mm256_storeu_si256((__m256i *)u, nibbles(qs));
-}
-
-static inline void c_lookup(const uint8_t table[16], const uint8_t *qs, uint8_t *u)
-{
-    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
-    _mm256_storeu_si256((__m256i *)u, _mm256_shuffle_epi8(t, nibbles(qs)));
-}
-
-static inline void c_nibbles_bits(const uint8_t *qs, const uint8_t *qh, uint8_t *u)
-{
-    uint32_t bits;
-    memcpy(&bits, qh, sizeof bits);
-    __m256i high = _mm256_maskz_mov_epi8(bits, _mm256_set1_epi8(16));
-    _mm256_storeu_si256((__m256i *)u, _mm256_or_si256(nibbles(qs), high));
+    (void)q;
+    (void)n;
+    (void)q16;
 }
 
 #include "cpu/dot_body.h"

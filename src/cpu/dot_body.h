@@ -1,19 +1,15 @@
 /* The arithmetic of the CPU backend over a 16-lane vocabulary that the including file has defined:
- *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16
- *        v_store_f16 v_store_halves v_from_u8/i8 v_set1 v_spread2/4 (each float to 8/4 lanes) v_add
- *        v_sub v_mul v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of
- *        the bits) v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
- *   c64  64 unsigned codes: c_load c_dot (lane l: exact sum of 4 products, as float; wide: codes
- *        may exceed 127)
- *   32 codes from 16 bytes of nibbles, low ones first: c_nibbles, c_nibbles_bits (plus a fifth
- *        bit), c_lookup (in a table)
- *   i32x16  16 exact sums: i_zero i_store i_mac (lane l: plus 4 products of codes <= 127)
+ *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16/bf16
+ *        v_load_bytes (of any alignment) v_store_f16 v_from_u8/i8/i32 v_set1 v_add v_sub v_mul
+ *        v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of the bits)
+ *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
+ *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
+ *        c_lookup (codes < 16 in a table)
+ *   i32x16  16 exact sums: i_zero i_add i_store i_dots (of 16 weight rows with n rows of
+ *        activations over 4 n_groups columns; no code exceeds `top`)
  * and ROWS, HEADS: how many activation rows and query heads fit in its registers at a time (results
- * do not depend on it); CHAINS: how many i32x16, so that additions do not wait for each other.
- * Weights of every quantised type become one canonical row, w = s * u + m, which one dot product
- * serves. */
-
-#define INLINE static inline __attribute__((always_inline))
+ * do not depend on it). q_widen prepares activations for i_dots.
+ * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
 
 INLINE v16 load_part(const float *p, size_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
 
@@ -145,168 +141,141 @@ static void op_quantize(const float *x, struct acts *a, size_t row)
     for (size_t b = 0; b < a->stride / 32; b++) {
         quantize_block(copy + 32 * b, q + 32 * b, d + b, sum16 + 2 * b, sum32 + b);
     }
+    q_widen(q, a->stride, a->q16 + row * a->stride);
 }
 
-#include "cpu/dot_unpack.h"
+#include "cpu/dot_tile.h"
 
-/* How the canonical row of a type is multiplied. */
-enum dot_kind { DOT_FLOAT, DOT_SUB16, DOT_SUB32, DOT_WIDE };
-
-static const struct unpacker {
-    uint32_t id;
-    enum dot_kind kind;
-    void (*unpack)(const void *src, size_t n_blocks, const struct canon *w);
-} unpackers[] = {
-    { QUANT_F32, DOT_FLOAT, unpack_f32 },      { QUANT_F16, DOT_FLOAT, unpack_f16 },
-    { QUANT_BF16, DOT_FLOAT, unpack_bf16 },    { QUANT_Q4_0, DOT_SUB32, unpack_q4_0 },
-    { QUANT_Q4_1, DOT_SUB32, unpack_q4_1 },    { QUANT_Q5_0, DOT_SUB32, unpack_q5_0 },
-    { QUANT_Q5_1, DOT_SUB32, unpack_q5_1 },    { QUANT_Q8_0, DOT_WIDE, unpack_q8_0 },
-    { QUANT_Q2_K, DOT_SUB16, unpack_q2_k },    { QUANT_Q3_K, DOT_SUB16, unpack_q3_k },
-    { QUANT_Q4_K, DOT_SUB32, unpack_q4_k },    { QUANT_Q5_K, DOT_SUB32, unpack_q5_k },
-    { QUANT_Q6_K, DOT_SUB16, unpack_q6_k },    { QUANT_IQ4_NL, DOT_WIDE, unpack_iq4_nl },
-    { QUANT_IQ4_XS, DOT_WIDE, unpack_iq4_xs },
-};
-
-/* out[r * ld] = fold(acc[r]) + fold(off[r]) */
-INLINE void fold_out(const v16 acc[4], const v16 off[4], size_t n, float *out, size_t ld)
+/* sums[r, lane] += 16 weight rows . activation row `row` + r, over the columns of p, for r < n.
+ * top >= every code, sub and n are constants. */
+INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, int top, size_t sub,
+                     size_t n, float *sums)
 {
-    if (n != 4) {
+    const size_t blocks = a->stride / 32, subs = a->stride / sub;
+    const float *d = a->d + row * blocks + p->col / 32;
+    const float *in_all = (sub == 16 ? a->sum16 : a->sum32) + row * subs + p->col / sub;
+    v16 sum[ROWS];
+    for (size_t r = 0; r < n; r++) {
+        sum[r] = v_load(sums + r * TILE_ROWS);
+    }
+    for (size_t i = 0; i < p->n_blocks * 32 / sub; i++) {
+        const v16 s = v_load(p->s + i * TILE_ROWS), m = v_load(p->m + i * TILE_ROWS);
+        i32x16 dot[ROWS];
+        i_dots(p->u + i * sub * TILE_ROWS, a, row, p->col + i * sub, n, sub / 4, top, dot);
         for (size_t r = 0; r < n; r++) {
-            out[r * ld] = v_fold(acc[r]) + v_fold(off[r]);
-        }
-        return;
-    }
-    float a[4], o[4];
-    v_fold4(acc[0], acc[1], acc[2], acc[3], a);
-    v_fold4(off[0], off[1], off[2], off[3], o);
-    for (size_t r = 0; r < n; r++) {
-        out[r * ld] = a[r] + o[r];
-    }
-}
-
-/* out[r * ld] = canonical row . activation row `row` + r, for r < n. kind and n are constants. */
-INLINE void dot_quant(const struct canon *w, const struct acts *a, size_t row, enum dot_kind kind,
-                      size_t n, float *out, size_t ld)
-{
-    const size_t blocks = a->stride / 32;
-    const int8_t *q = a->q + row * a->stride;
-    const float *d = a->d + row * blocks;
-    v16 acc[4], off[4];
-    for (size_t r = 0; r < n; r++) {
-        acc[r] = off[r] = v_set1(0.0f);
-    }
-    for (size_t i = 0; i < a->n_cols; i += 64) {
-        c64 u = c_load(w->u + i);
-        v16 s = kind == DOT_SUB16 ? v_spread4(w->s + i / 16) : v_spread2(w->s + i / 32);
-        for (size_t r = 0; r < n; r++) {
-            v16 scale = v_mul(s, v_spread2(d + r * blocks + i / 32));
-            acc[r] = v_fma(c_dot(u, q + r * a->stride + i, kind == DOT_WIDE), scale, acc[r]);
-        }
-    }
-    const size_t sub = kind == DOT_SUB16 ? 16 : 32, ld_sum = a->stride / sub;
-    const float *sum = (kind == DOT_SUB16 ? a->sum16 : a->sum32) + row * ld_sum;
-    for (size_t j = 0; j * sub < a->n_cols; j += 16) {
-        v16 m = v_load(w->m + j);
-        for (size_t r = 0; r < n; r++) {
-            off[r] = v_fma(m, v_load(sum + r * ld_sum + j), off[r]);
-        }
-    }
-    fold_out(acc, off, n, out, ld);
-}
-
-/* The same for a decoded row: four accumulators, so that additions do not wait for each other. */
-INLINE void dot_float(const struct canon *w, const struct acts *a, size_t row, size_t n, float *out,
-                      size_t ld)
-{
-    const float *x = a->x + row * a->stride;
-    v16 acc[4][4];
-    for (size_t r = 0; r < n; r++) {
-        acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = v_set1(0.0f);
-    }
-    for (size_t i = 0; i < a->n_cols; i += 64) {
-        for (size_t k = 0; k < 4; k++) {
-            v16 v = v_load(w->x + i + 16 * k);
-            for (size_t r = 0; r < n; r++) {
-                acc[r][k] = v_fma(v, v_load(x + r * a->stride + i + 16 * k), acc[r][k]);
-            }
+            v16 scale = v_mul(s, v_set1(d[r * blocks + i * sub / 32]));
+            sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
+            sum[r] = v_fma(m, v_set1(in_all[r * subs + i]), sum[r]);
         }
     }
     for (size_t r = 0; r < n; r++) {
-        out[r * ld] = v_fold(v_add(v_add(acc[r][0], acc[r][1]), v_add(acc[r][2], acc[r][3])));
+        v_store(sums + r * TILE_ROWS, sum[r]);
     }
 }
 
-INLINE void dot_rows(const struct canon *w, const struct acts *a, size_t row, enum dot_kind kind,
-                     size_t n, float *out, size_t ld)
-{
-    if (kind == DOT_FLOAT) {
-        dot_float(w, a, row, n, out, ld);
-    } else {
-        dot_quant(w, a, row, kind, n, out, ld);
-    }
-}
-
-#define DOT_KIND(name, kind)                                                                       \
-    static void name(const struct canon *w, const struct acts *a, size_t row, size_t n,            \
-                     float *out, size_t ld)                                                        \
+#define DOT(name, top, sub)                                                                        \
+    static void name(const struct piece *p, const struct acts *a, size_t row, size_t n,            \
+                     float *sums)                                                                  \
     {                                                                                              \
         size_t r = 0;                                                                              \
         for (; r + ROWS <= n; r += ROWS) {                                                         \
-            dot_rows(w, a, row + r, kind, ROWS, out + r * ld, ld);                                 \
+            dot_rows(p, a, row + r, top, sub, ROWS, sums + r * TILE_ROWS);                         \
         }                                                                                          \
         for (; r < n; r++) {                                                                       \
-            dot_rows(w, a, row + r, kind, 1, out + r * ld, ld);                                    \
+            dot_rows(p, a, row + r, top, sub, 1, sums + r * TILE_ROWS);                            \
         }                                                                                          \
     }
-DOT_KIND(dot_of_float, DOT_FLOAT)
-DOT_KIND(dot_of_sub16, DOT_SUB16)
-DOT_KIND(dot_of_sub32, DOT_SUB32)
-DOT_KIND(dot_of_wide, DOT_WIDE)
+DOT(dot_15_by_32, 15, 32)
+DOT(dot_31_by_32, 31, 32)
+DOT(dot_255_by_32, 255, 32)
+DOT(dot_15_by_16, 15, 16)
+DOT(dot_63_by_16, 63, 16)
 
-/* Lays the canonical row out in scratch: 1.625 bytes per column, of the 4 that a float row
- * needs. */
-static struct canon canon_in(void *scratch, size_t stride)
-{
-    struct canon w = { .x = scratch };
-    w.s = (float *)scratch;
-    w.m = w.s + stride / 16;
-    w.half[0] = (f16_bits *)(w.m + stride / 16);
-    w.half[1] = w.half[0] + stride / 32;
-    w.u = (uint8_t *)(w.half[1] + stride / 32);
-    return w;
-}
+/* The same for weights that are floats: each 32 columns are summed by themselves first, so that
+ * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
+#define DOT_FLOAT(name, load, bytes)                                                               \
+    INLINE void name##_rows(const uint8_t *w, const struct acts *a, size_t row, size_t n,          \
+                            float *sums)                                                           \
+    {                                                                                              \
+        const float *x = a->x + row * a->stride;                                                   \
+        v16 sum[ROWS];                                                                             \
+        for (size_t r = 0; r < n; r++) {                                                           \
+            sum[r] = v_set1(0.0f);                                                                 \
+        }                                                                                          \
+        for (size_t i = 0; i < a->n_cols; i += 32) {                                               \
+            v16 part[ROWS];                                                                        \
+            for (size_t r = 0; r < n; r++) {                                                       \
+                part[r] = v_set1(0.0f);                                                            \
+            }                                                                                      \
+            const size_t end = i + 32 < a->n_cols ? i + 32 : a->n_cols;                            \
+            for (size_t k = i; k < end; k++) {                                                     \
+                const v16 u = load(w + k * TILE_ROWS * bytes);                                     \
+                for (size_t r = 0; r < n; r++) {                                                   \
+                    part[r] = v_fma(u, v_set1(x[r * a->stride + k]), part[r]);                     \
+                }                                                                                  \
+            }                                                                                      \
+            for (size_t r = 0; r < n; r++) {                                                       \
+                sum[r] = v_add(sum[r], part[r]);                                                   \
+            }                                                                                      \
+        }                                                                                          \
+        for (size_t r = 0; r < n; r++) {                                                           \
+            v_store(sums + r * TILE_ROWS, sum[r]);                                                 \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const uint8_t *w, const struct acts *a, size_t row, size_t n, float *sums)    \
+    {                                                                                              \
+        size_t r = 0;                                                                              \
+        for (; r + ROWS <= n; r += ROWS) {                                                         \
+            name##_rows(w, a, row + r, ROWS, sums + r * TILE_ROWS);                                \
+        }                                                                                          \
+        for (; r < n; r++) {                                                                       \
+            name##_rows(w, a, row + r, 1, sums + r * TILE_ROWS);                                   \
+        }                                                                                          \
+    }
+DOT_FLOAT(dot_f32, v_load_bytes, 4)
+DOT_FLOAT(dot_f16, v_load_f16, 2)
+DOT_FLOAT(dot_bf16, v_load_bf16, 2)
 
-static void zero_padding(const struct canon *w, enum dot_kind kind, const struct acts *a)
-{
-    const size_t pad = a->stride - a->n_cols, sub = kind == DOT_SUB16 ? 16 : 32;
-    if (kind == DOT_FLOAT) {
-        memset(w->x + a->n_cols, 0, pad * sizeof *w->x);
-        return;
-    }
-    memset(w->u + a->n_cols, 0, pad);
-    memset(w->s + a->n_cols / sub, 0, pad / sub * sizeof *w->s);
-    memset(w->m + a->n_cols / sub, 0, pad / sub * sizeof *w->m);
-    for (int k = 0; k < 2; k++) {
-        memset(w->half[k] + a->n_cols / 32, 0, pad / 32 * sizeof *w->half[k]);
-    }
-}
+/* How each tensor type is computed. */
+static const struct {
+    void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, float *);
+    void (*expand)(const uint8_t *, size_t, uint8_t *); /* NULL: packed codes are bytes */
+    void (*dot)(const struct piece *, const struct acts *, size_t, size_t, float *);
+} kernels[] = {
+    [QUANT_F32] = { .of_floats = dot_f32 },
+    [QUANT_F16] = { .of_floats = dot_f16 },
+    [QUANT_BF16] = { .of_floats = dot_bf16 },
+    [QUANT_Q4_0] = { NULL, expand_4, dot_15_by_32 },
+    [QUANT_Q4_1] = { NULL, expand_4, dot_15_by_32 },
+    [QUANT_Q5_0] = { NULL, expand_4_1, dot_31_by_32 },
+    [QUANT_Q5_1] = { NULL, expand_4_1, dot_31_by_32 },
+    [QUANT_Q8_0] = { NULL, NULL, dot_255_by_32 },
+    [QUANT_Q2_K] = { NULL, expand_2, dot_15_by_16 },
+    [QUANT_Q3_K] = { NULL, expand_2_1, dot_15_by_16 },
+    [QUANT_Q4_K] = { NULL, expand_4, dot_15_by_32 },
+    [QUANT_Q5_K] = { NULL, expand_4_1, dot_31_by_32 },
+    [QUANT_Q6_K] = { NULL, expand_4_2, dot_63_by_16 },
+    [QUANT_IQ4_NL] = { NULL, expand_4_lookup, dot_255_by_32 },
+    [QUANT_IQ4_XS] = { NULL, expand_4_lookup, dot_255_by_32 },
+};
 
-static void op_matmul(const struct quant_type *type, const void *weights, size_t n_w,
-                      const struct acts *a, size_t first, size_t n_r, float *out, size_t ld,
-                      void *scratch)
+static void op_matmul(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
+                      size_t first, size_t n_r, float *out, size_t ld, void *scratch)
 {
-    static void (*const dots[])(const struct canon *, const struct acts *, size_t, size_t, float *,
-                                size_t) = { dot_of_float, dot_of_sub16, dot_of_sub32, dot_of_wide };
-    const struct unpacker *p = unpackers;
-    while (p->id != type->id) {
-        p++;
+    float *sums = scratch, *room = sums + DOT_ROWS * TILE_ROWS;
+    const uint32_t id = w->type->id;
+    if (kernels[id].of_floats != NULL) {
+        kernels[id].of_floats(tile, a, first, n_r, sums);
+    } else {
+        memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
+        for (size_t col = 0; col < a->n_cols; col += PIECE) {
+            size_t n = a->n_cols - col < PIECE ? a->n_cols - col : PIECE;
+            struct piece p = piece_of(w, tile, col, n, kernels[id].expand, room);
+            kernels[id].dot(&p, a, first, n_r, sums);
+        }
     }
-    const size_t n_blocks = a->n_cols / type->block, row_bytes = n_blocks * type->bytes;
-    struct canon w = canon_in(scratch, a->stride);
-    zero_padding(&w, p->kind, a);
-    for (size_t i = 0; i < n_w; i++) {
-        p->unpack((const char *)weights + i * row_bytes, n_blocks, &w);
-        dots[p->kind](&w, a, first, n_r, out + i, ld);
+    for (size_t r = 0; r < n_r; r++) {
+        store_part(out + r * ld, n_w, v_load(sums + r * TILE_ROWS));
     }
 }
 
@@ -331,24 +300,24 @@ static uint64_t op_read(const uint64_t *p, size_t n)
     return all;
 }
 
-/* The codes come from memory, or the compiler would multiply them once for all rounds. */
+/* Codes come from another place every time, or the compiler would multiply them once for all. */
 static uint64_t op_mac_burst(const uint8_t *ones, size_t n)
 {
-    const int8_t *q = (const int8_t *)ones;
+    const struct acts a = { .q = (int8_t *)(uintptr_t)ones, .stride = 32 };
     uint64_t all = 0;
-    i32x16 sum[CHAINS];
-    for (size_t k = 0; k < CHAINS; k++) {
-        sum[k] = i_zero();
+    i32x16 sum[ROWS], dot[ROWS];
+    for (size_t r = 0; r < ROWS; r++) {
+        sum[r] = i_zero();
     }
     for (size_t i = 0; i < n; i++) {
-        c64 u = c_load(ones + i % (BURST_BYTES / 64) * 64);
-        for (size_t k = 0; k < CHAINS; k++) {
-            sum[k] = i_mac(sum[k], u, q + 64 * k);
+        i_dots(ones + i % 2 * (BURST_BYTES / 2), &a, 0, 0, ROWS, 8, 15, dot);
+        for (size_t r = 0; r < ROWS; r++) {
+            sum[r] = i_add(sum[r], dot[r]);
         }
     }
-    for (size_t k = 0; k < CHAINS; k++) {
+    for (size_t r = 0; r < ROWS; r++) {
         int32_t lanes[16];
-        i_store(lanes, sum[k]);
+        i_store(lanes, sum[r]);
         for (int l = 0; l < 16; l++) {
             all += (uint64_t)lanes[l];
         }

@@ -6,18 +6,15 @@
 #include <math.h>
 #include <string.h>
 
-#include "mem.h"
-
 #define OPS_NAME "scalar"
 #define HEADS 1
 #define ROWS 1
-#define CHAINS 2
 
 typedef struct {
     float l[16];
 } v16;
 typedef struct {
-    const uint8_t *u;
+    uint8_t u[64];
 } c64;
 typedef struct {
     int32_t l[16];
@@ -41,6 +38,19 @@ static inline v16 v_load_f16_n(const void *p, size_t n)
 static inline v16 v_load_f16(const void *p) { return v_load_f16_n(p, 16); }
 static inline v16 v_from_u8(const uint8_t *p) { LANES((float)p[l]); }
 static inline v16 v_from_i8(const int8_t *p) { LANES((float)p[l]); }
+static inline v16 v_from_i32(i32x16 x) { LANES((float)x.l[l]); }
+static inline v16 v_load_bytes(const void *p)
+{
+    v16 r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+static inline v16 v_load_bf16(const void *p)
+{
+    uint16_t h[16];
+    memcpy(h, p, sizeof h);
+    LANES(bf16_to_f32(h[l]));
+}
 static inline v16 v_set1(float x) { LANES(x); }
 static inline v16 v_add(v16 a, v16 b) { LANES(a.l[l] + b.l[l]); }
 static inline v16 v_sub(v16 a, v16 b) { LANES(a.l[l] - b.l[l]); }
@@ -49,8 +59,6 @@ static inline v16 v_div(v16 a, v16 b) { LANES(a.l[l] / b.l[l]); }
 static inline v16 v_max(v16 a, v16 b) { LANES(a.l[l] > b.l[l] ? a.l[l] : b.l[l]); }
 static inline v16 v_fma(v16 a, v16 b, v16 c) { LANES(fmaf(a.l[l], b.l[l], c.l[l])); }
 static inline v16 v_zero_below(v16 x, float limit, v16 y) { LANES(x.l[l] < limit ? 0.0f : y.l[l]); }
-static inline v16 v_spread2(const float *p) { LANES(p[l / 8]); }
-static inline v16 v_spread4(const float *p) { LANES(p[l / 4]); }
 
 static inline v16 v_shl23(v16 x)
 {
@@ -66,11 +74,6 @@ static inline v16 v_shl23(v16 x)
 
 static inline void v_store(float *p, v16 x) { memcpy(p, x.l, sizeof x.l); }
 static inline void v_store_n(float *p, size_t n, v16 x) { memcpy(p, x.l, n * sizeof *p); }
-static inline void v_store_halves(float *low, float *high, v16 x)
-{
-    memcpy(low, x.l, 8 * sizeof *low);
-    memcpy(high, x.l + 8, 8 * sizeof *high);
-}
 static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
 {
     for (size_t l = 0; l < n; l++) {
@@ -96,67 +99,67 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     out[3] = v_fold(d);
 }
 
-static inline float f16_one(f16_bits h) { return f16_to_f32(h); }
-
-static inline c64 c_load(const uint8_t *u) { return (c64){ u }; }
-
-static inline v16 c_dot(c64 w, const int8_t *q, bool wide)
+static inline c64 c_load(const uint8_t *p)
 {
-    (void)wide;
-    v16 r;
-    for (int l = 0; l < 16; l++) {
-        int sum = 0;
-        for (int k = 4 * l; k < 4 * l + 4; k++) {
-            sum += w.u[k] * q[k];
-        }
-        r.l[l] = (float)sum;
-    }
+    c64 r;
+    memcpy(r.u, p, sizeof r.u);
     return r;
 }
-
-static inline i32x16 i_mac(i32x16 sum, c64 u, const int8_t *q)
+static inline void c_store(uint8_t *p, c64 x) { memcpy(p, x.u, sizeof x.u); }
+static inline c64 c_or(c64 x, c64 y)
 {
-    for (int l = 0; l < 16; l++) {
-        for (int k = 4 * l; k < 4 * l + 4; k++) {
-            sum.l[l] += u.u[k] * q[k];
-        }
+    for (int i = 0; i < 64; i++) {
+        x.u[i] |= y.u[i];
     }
-    return sum;
+    return x;
 }
+static inline c64 c_field(c64 x, int at, int to, int bits)
+{
+    for (int i = 0; i < 64; i++) {
+        x.u[i] = (uint8_t)((x.u[i] >> at & ((1 << bits) - 1)) << to);
+    }
+    return x;
+}
+static inline c64 c_lookup(const uint8_t table[16], c64 x)
+{
+    for (int i = 0; i < 64; i++) {
+        x.u[i] = table[x.u[i]];
+    }
+    return x;
+}
+
 static inline i32x16 i_zero(void) { return (i32x16){ { 0 } }; }
 static inline void i_store(int32_t *p, i32x16 x) { memcpy(p, x.l, sizeof x.l); }
-
-static inline void c_nibbles(const uint8_t *qs, uint8_t *u)
+static inline i32x16 i_add(i32x16 x, i32x16 y)
 {
-    for (int j = 0; j < 16; j++) {
-        u[j] = qs[j] & 15;
-        u[j + 16] = qs[j] >> 4;
+    for (int l = 0; l < 16; l++) {
+        x.l[l] += y.l[l];
+    }
+    return x;
+}
+static inline void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
+                          size_t n_groups, int top, i32x16 *out)
+{
+    (void)top;
+    for (size_t r = 0; r < n; r++) {
+        const int8_t *q = a->q + (row + r) * a->stride + col;
+        out[r] = i_zero();
+        for (size_t g = 0; g < n_groups; g++) {
+            for (size_t k = 0; k < VECTOR; k++) {
+                out[r].l[k / 4] += u[g * VECTOR + k] * q[4 * g + k % 4];
+            }
+        }
     }
 }
 
-static inline void c_lookup(const uint8_t table[16], const uint8_t *qs, uint8_t *u)
+/* i_dots reads bytes. */
+static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 {
-    for (int j = 0; j < 16; j++) {
-        u[j] = table[qs[j] & 15];
-        u[j + 16] = table[qs[j] >> 4];
-    }
-}
-
-static inline void c_nibbles_bits(const uint8_t *qs, const uint8_t *qh, uint8_t *u)
-{
-    for (int j = 0; j < 16; j++) {
-        u[j] = (uint8_t)((qs[j] & 15) | (qh[j / 8] >> j % 8 & 1) << 4);
-        u[j + 16] = (uint8_t)(qs[j] >> 4 | (qh[2 + j / 8] >> j % 8 & 1) << 4);
-    }
+    (void)q;
+    (void)n;
+    (void)q16;
 }
 
 #include "cpu/dot_body.h"
 
 const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
-
-size_t dot_scratch_bytes(size_t n_cols)
-{
-    size_t up = n_cols + 511;
-    size_t bytes;
-    return up < n_cols || !mul_ok(up / 512 * 512, sizeof(float), &bytes) ? SIZE_MAX : bytes;
-}

@@ -13,6 +13,7 @@ struct job {
     const struct step *step;
     size_t layer;
     const struct layer *weights;
+    const struct layer_tiles *tiles;
     atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
 };
 
@@ -26,6 +27,14 @@ static inline bool claim(atomic_size_t *next, size_t n, size_t *task)
 /* Runs part(job, thread) on all threads. */
 void cpu_run(struct backend *b, const struct step *step, size_t layer,
              void (*part)(void *, size_t));
+
+/* product.c: out = a * w^T for each product, over the first n_rows rows of a. */
+struct product {
+    const struct packed *w; /* [n_rows, a->n_cols] */
+    float *out;             /* [rows, w->n_rows] */
+};
+void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
+                  size_t n_products, const struct acts *a, size_t n_rows);
 
 /* attend.c: k and v of a row of the step into its page; the attention of all rows. */
 void cpu_store_kv(const struct cpu *c, size_t layer, size_t row);

@@ -24,8 +24,9 @@ static void *carve(struct carver *v, size_t n, size_t size)
 static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols)
 {
     a->n_cols = n_cols;
-    a->stride = (n_cols + 511) / 512 * 512;
+    a->stride = (n_cols + 63) / 64 * 64;
     a->q = carve(v, n, a->stride);
+    a->q16 = carve(v, n, a->stride * sizeof *a->q16);
     a->d = carve(v, n, a->stride / 32 * sizeof *a->d);
     a->sum16 = carve(v, n, a->stride / 16 * sizeof *a->sum16);
     a->sum32 = carve(v, n, a->stride / 32 * sizeof *a->sum32);
@@ -37,8 +38,7 @@ static void carve_state(struct carver *v, struct cpu *c)
     const struct config *g = &c->model->config;
     size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
-    size_t widest = g->dim > g->n_ff ? g->dim : g->n_ff;
-    widest = widest > q_dim ? widest : q_dim;
+    size_t tile = c->tiles->memory != NULL ? 0 : tiles_largest(c->tiles, g->n_layers);
     c->x = carve(v, n, g->dim * sizeof(float));
     c->y = carve(v, n, g->dim * sizeof(float));
     c->q = carve(v, n, q_dim * sizeof(float));
@@ -58,7 +58,8 @@ static void carve_state(struct carver *v, struct cpu *c)
     c->scratch = carve(v, c->n_threads, sizeof *c->scratch);
     for (size_t i = 0; i < c->n_threads; i++) {
         struct scratch s = {
-            .dot = carve(v, 1, dot_scratch_bytes(widest)),
+            .dot = carve(v, 1, DOT_SCRATCH),
+            .tile = tile > 0 ? carve(v, 1, tile) : NULL,
             .norm = carve(v, g->dim, sizeof(float)),
             .scores = carve(v, c->params.n_ctx, g->n_heads / g->n_kv_heads * sizeof(float)),
             .spans = carve(v, c->params.n_ctx / KV_PAGE + 2, sizeof(struct kv_span))

@@ -4,11 +4,12 @@
 
 #include "backend.h"
 #include "cpu/dot.h"
-#include "cpu/threads.h"
+#include "cpu/tiles.h"
 
 /* What one thread works in. */
 struct scratch {
-    void *dot;             /* dot_scratch_bytes(widest matrix) */
+    void *dot;             /* DOT_SCRATCH bytes */
+    uint8_t *tile;         /* a tile packed when it is needed; NULL if all are */
     float *norm;           /* [dim] */
     float *scores;         /* [heads that share a KV head, n_ctx] */
     struct kv_span *spans; /* [pages of n_ctx] */
@@ -18,6 +19,7 @@ struct cpu {
     struct backend base;
     const struct model *model;
     const struct cpu_ops *ops;
+    struct tiles *tiles;
     struct threads *threads;
     size_t n_threads;
     struct backend_params params;

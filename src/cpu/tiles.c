@@ -1,0 +1,209 @@
+#include "cpu/tiles.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mem.h"
+
+enum {
+    N_LAYER = sizeof(struct layer_tiles) / sizeof(struct packed),
+    TASK_TILES = 16,
+    HUGE_PAGE = 2 << 20
+};
+
+/* The i-th matrix of all; the last one is the output matrix. */
+static struct packed *matrix(const struct tiles *w, size_t n_layers, size_t i)
+{
+    struct packed *all = (struct packed *)w->layers;
+    return i < n_layers * N_LAYER ? all + i : (struct packed *)(uintptr_t)&w->output;
+}
+
+static size_t n_matrices(const struct model *m) { return m->config.n_layers * N_LAYER + 1; }
+
+static struct packed describe(const struct tensor *t)
+{
+    return pack_describe(t->type, t->data, t->n_rows, t->n_cols);
+}
+
+static struct tiles *tiles_describe(const struct model *m)
+{
+    struct tiles *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return NULL;
+    }
+    w->layers = mem_array(m->config.n_layers, sizeof *w->layers);
+    if (w->layers == NULL) {
+        free(w);
+        return NULL;
+    }
+    for (size_t i = 0; i < m->config.n_layers; i++) {
+        const struct layer *l = &m->weights.layers[i];
+        w->layers[i] = (struct layer_tiles){ .attn_q = describe(&l->attn_q),
+                                             .attn_k = describe(&l->attn_k),
+                                             .attn_v = describe(&l->attn_v),
+                                             .attn_output = describe(&l->attn_output),
+                                             .ffn_gate = describe(&l->ffn_gate),
+                                             .ffn_up = describe(&l->ffn_up),
+                                             .ffn_down = describe(&l->ffn_down) };
+    }
+    w->output = describe(&m->weights.output);
+    return w;
+}
+
+static void tiles_free(void *object)
+{
+    struct tiles *w = object;
+    if (w != NULL) {
+        free(w->memory);
+        free(w->layers);
+        free(w);
+    }
+}
+
+size_t tiles_largest(const struct tiles *w, size_t n_layers)
+{
+    size_t most = 0;
+    for (size_t i = 0; i <= n_layers * N_LAYER; i++) {
+        const struct packed *p = matrix(w, n_layers, i);
+        most = p->layout.n > most ? p->layout.n : most;
+    }
+    return most;
+}
+
+/* ---------------------------------------------------------------- packing */
+
+struct packing {
+    const struct model *m;
+    const struct backend_params *params;
+    struct threads *threads;
+    struct tiles *w;
+    atomic_size_t next;          /* task */
+    atomic_uint_fast64_t n_done; /* bytes of the file */
+    atomic_bool cancelled;
+};
+
+static size_t n_tasks(const struct packed *w)
+{
+    return (pack_n_tiles(w) + TASK_TILES - 1) / TASK_TILES;
+}
+
+/* Tiles [first, first + TASK_TILES) of w. What they were made from is not needed any more: the
+ * weights are not to be in memory twice. */
+static size_t pack_some(const struct model *m, const struct packed *w, size_t first)
+{
+    size_t n = pack_n_tiles(w), end = first + TASK_TILES < n ? first + TASK_TILES : n;
+    for (size_t i = first; i < end; i++) {
+        pack_tile(w, i, w->tiles + i * w->layout.n);
+    }
+    size_t row_bytes = w->n_cols / w->type->block * w->type->bytes;
+    size_t last = end * TILE_ROWS < w->n_rows ? end * TILE_ROWS : w->n_rows;
+    size_t bytes = (last - first * TILE_ROWS) * row_bytes;
+    gguf_forget(m->file, w->rows + first * TILE_ROWS * row_bytes, bytes);
+    return bytes;
+}
+
+static void pack_part(void *arg, size_t thread)
+{
+    struct packing *p = arg;
+    size_t n = n_matrices(p->m), at = 0, i = 0;
+    for (size_t task; task = atomic_fetch_add(&p->next, 1), !atomic_load(&p->cancelled);) {
+        for (; i < n && task - at >= n_tasks(matrix(p->w, p->m->config.n_layers, i)); i++) {
+            at += n_tasks(matrix(p->w, p->m->config.n_layers, i));
+        }
+        if (i == n) {
+            return;
+        }
+        const struct packed *w = matrix(p->w, p->m->config.n_layers, i);
+        uint64_t bytes = pack_some(p->m, w, (task - at) * TASK_TILES);
+        uint64_t done = atomic_fetch_add(&p->n_done, bytes) + bytes;
+        if (thread == 0 && p->params->progress != NULL &&
+            !p->params->progress(p->params->progress_user, done, p->m->n_bytes)) {
+            atomic_store(&p->cancelled, true);
+        }
+    }
+}
+
+/* Large pages: a step reads all of it. */
+static void *tiles_memory(size_t n)
+{
+    if (n < HUGE_PAGE) {
+        return aligned_alloc(VECTOR, n);
+    }
+    void *p = aligned_alloc(HUGE_PAGE, (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    if (p != NULL) {
+        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
+    }
+    return p;
+}
+
+static weft_status reserve(const struct model *m, struct tiles *w, weft_error *err)
+{
+    for (size_t i = 0; i < n_matrices(m); i++) {
+        const struct packed *p = matrix(w, m->config.n_layers, i);
+        size_t bytes;
+        if (!mul_ok(pack_n_tiles(p), p->layout.n, &bytes) ||
+            !add_ok(w->n_bytes, bytes, &w->n_bytes)) {
+            return error_nomem(err, "repacked weights", SIZE_MAX);
+        }
+    }
+    w->memory = tiles_memory(w->n_bytes);
+    if (w->memory == NULL) {
+        return error_nomem(err, "repacked weights; no_repack reads them from the file", w->n_bytes);
+    }
+    uint8_t *at = w->memory;
+    for (size_t i = 0; i < n_matrices(m); i++) {
+        struct packed *p = matrix(w, m->config.n_layers, i);
+        p->tiles = at;
+        at += pack_n_tiles(p) * p->layout.n;
+    }
+    return WEFT_OK;
+}
+
+static weft_status tiles_pack(void *arg, void **object, weft_error *err)
+{
+    struct packing *p = arg;
+    p->w = tiles_describe(p->m);
+    if (p->w == NULL) {
+        return error_nomem(err, "the list of weights", 0);
+    }
+    weft_status status = reserve(p->m, p->w, err);
+    if (status == WEFT_OK) {
+        threads_run(p->threads, pack_part, p);
+        if (atomic_load(&p->cancelled)) {
+            status = error_set(err, WEFT_E_CANCELLED, "opening the engine was cancelled");
+        }
+    }
+    if (status != WEFT_OK) {
+        tiles_free(p->w);
+        return status;
+    }
+    *object = p->w;
+    return WEFT_OK;
+}
+
+weft_status tiles_open(const struct model *m, const struct backend_params *p, struct threads *t,
+                       struct tiles **out, weft_error *err)
+{
+    if (p->no_repack) {
+        *out = tiles_describe(m);
+        return *out == NULL ? error_nomem(err, "the list of weights", 0) : WEFT_OK;
+    }
+    struct packing packing = { .m = m, .params = p, .threads = t };
+    void *object = NULL;
+    TRY(shared_take(m->packed, tiles_pack, &packing, &object, err));
+    *out = object;
+    return WEFT_OK;
+}
+
+void tiles_close(const struct model *m, struct tiles *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    if (w->memory == NULL) {
+        tiles_free(w);
+    } else {
+        shared_drop(m->packed, tiles_free);
+    }
+}
