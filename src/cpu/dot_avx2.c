@@ -221,27 +221,32 @@ static inline __m256i four(const void *p)
  * not enough registers. */
 #define NOW(x) __asm__ volatile("" : "+x"((x).a), "+x"((x).b))
 
+#include "cpu/dot_tile.h"
+
 /* Codes up to 63. vpmaddubsw adds two products into 16 bits, which hold 2 * 127 * top * as many
  * groups as are added before they are widened. */
-INLINE void dots_narrow(const uint8_t *u, const int8_t *q, size_t stride, size_t n, size_t n_groups,
-                        int top, i32x16 *out)
+INLINE void dots_narrow(const uint8_t *block, struct codes how, int g0, const int8_t *q,
+                        size_t stride, size_t n, int n_groups, int top, i32x16 *out)
 {
-    const size_t chain = 32767 / (2 * 127 * (size_t)top);
+    const int most = 32767 / (2 * 127 * top), chain = most < n_groups ? most / 2 * 2 : n_groups;
     const __m256i one = _mm256_set1_epi16(1);
-    for (size_t g = 0; g < n_groups; g += chain) {
-        const size_t end = g + chain < n_groups ? g + chain : n_groups;
+#pragma GCC unroll 4
+    for (int g = 0; g < n_groups; g += chain) {
         i32x16 sum[ROWS];
-        for (size_t k = g; k < end; k++) {
-            c64 w = c_load(u + k * VECTOR);
+#pragma GCC unroll 8
+        for (int k = 0; k < chain; k++) {
+            c64 w = group_of(block, g0 + g + k, how);
             NOW(w);
+#pragma GCC unroll 4
             for (size_t r = 0; r < n; r++) {
-                __m256i x = four(q + r * stride + 4 * k);
+                __m256i x = four(q + r * stride + 4 * (g + k));
                 __m256i a = _mm256_maddubs_epi16(w.a, x), b = _mm256_maddubs_epi16(w.b, x);
-                sum[r].a = k == g ? a : _mm256_add_epi16(sum[r].a, a);
-                sum[r].b = k == g ? b : _mm256_add_epi16(sum[r].b, b);
+                sum[r].a = k == 0 ? a : _mm256_add_epi16(sum[r].a, a);
+                sum[r].b = k == 0 ? b : _mm256_add_epi16(sum[r].b, b);
                 NOW(sum[r]);
             }
         }
+#pragma GCC unroll 4
         for (size_t r = 0; r < n; r++) {
             i32x16 s = { _mm256_madd_epi16(sum[r].a, one), _mm256_madd_epi16(sum[r].b, one) };
             out[r] = g == 0 ? s : i_add(out[r], s);
@@ -249,14 +254,14 @@ INLINE void dots_narrow(const uint8_t *u, const int8_t *q, size_t stride, size_t
     }
 }
 
-/* Any codes: even ones, then odd ones go as 16 bits. */
-INLINE void dots_wide(const uint8_t *u, const int16_t *q, size_t stride, size_t n, size_t n_groups,
-                      i32x16 *out)
+/* Any codes, as 16 bits: of each group the even ones, then the odd ones. */
+INLINE void dots_wide(const uint8_t *block, struct codes how, int g0, const int16_t *q,
+                      size_t stride, size_t n, int n_groups, i32x16 *out)
 {
     const __m256i low = _mm256_set1_epi16(0xff);
 #pragma GCC unroll 16
-    for (size_t k = 0; k < 2 * n_groups; k++) {
-        c64 w = c_load(u + k / 2 * VECTOR);
+    for (int k = 0; k < 2 * n_groups; k++) {
+        c64 w = group_of(block, g0 + k / 2, how);
         w.a = k % 2 == 0 ? _mm256_and_si256(w.a, low) : _mm256_srli_epi16(w.a, 8);
         w.b = k % 2 == 0 ? _mm256_and_si256(w.b, low) : _mm256_srli_epi16(w.b, 8);
         NOW(w);
@@ -270,14 +275,14 @@ INLINE void dots_wide(const uint8_t *u, const int16_t *q, size_t stride, size_t 
     }
 }
 
-INLINE void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
-                   size_t n_groups, int top, i32x16 *out)
+INLINE void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a, size_t row,
+                   size_t col, size_t n, int n_groups, int top, i32x16 *out)
 {
     const size_t at = row * a->stride + col;
     if (top <= 63) {
-        dots_narrow(u, a->q + at, a->stride, n, n_groups, top, out);
+        dots_narrow(block, how, g0, a->q + at, a->stride, n, n_groups, top, out);
     } else {
-        dots_wide(u, a->q16 + at, a->stride, n, n_groups, out);
+        dots_wide(block, how, g0, a->q16 + at, a->stride, n, n_groups, out);
     }
 }
 

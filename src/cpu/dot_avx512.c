@@ -110,8 +110,10 @@ static inline i32x16 i_zero(void) { return _mm512_setzero_si512(); }
 static inline i32x16 i_add(i32x16 x, i32x16 y) { return _mm512_add_epi32(x, y); }
 static inline void i_store(int32_t *p, i32x16 x) { _mm512_storeu_si512(p, x); }
 
-INLINE void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
-                   size_t n_groups, int top, i32x16 *out)
+#include "cpu/dot_tile.h"
+
+INLINE void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a, size_t row,
+                   size_t col, size_t n, int n_groups, int top, i32x16 *out)
 {
     const int8_t *q = a->q + row * a->stride + col;
     (void)top;
@@ -119,11 +121,11 @@ INLINE void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t co
         out[r] = i_zero();
     }
 #pragma GCC unroll 8
-    for (size_t k = 0; k < n_groups; k++) {
-        c64 w = c_load(u + k * VECTOR);
+    for (int g = 0; g < n_groups; g++) {
+        c64 w = group_of(block, g0 + g, how);
         for (size_t r = 0; r < n; r++) {
             int four;
-            memcpy(&four, q + r * a->stride + 4 * k, sizeof four);
+            memcpy(&four, q + r * a->stride + 4 * g, sizeof four);
             out[r] = _mm512_dpbusd_epi32(out[r], w, _mm512_set1_epi32(four));
         }
     }

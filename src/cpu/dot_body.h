@@ -5,10 +5,12 @@
  *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
  *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
  *        c_lookup (codes < 16 in a table)
- *   i32x16  16 exact sums: i_zero i_add i_store i_dots (of 16 weight rows with n rows of
- *        activations over 4 n_groups columns; no code exceeds `top`)
+ *   i32x16  16 exact sums: i_zero i_add i_store
  * and ROWS, HEADS: how many activation rows and query heads fit in its registers at a time (results
- * do not depend on it). q_widen prepares activations for i_dots.
+ * do not depend on it). After dot_tile.h it adds
+ *   i_dots  i32x16 of 16 weight rows with n rows of activations from column col on, over n_groups
+ *        groups of 4 columns from group g0 of the block on; no code exceeds `top`
+ *   q_widen  what i_dots needs of activations besides bytes
  * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
 
 INLINE v16 load_part(const float *p, size_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
@@ -144,28 +146,34 @@ static void op_quantize(const float *x, struct acts *a, size_t row)
     q_widen(q, a->stride, a->q16 + row * a->stride);
 }
 
-#include "cpu/dot_tile.h"
-
 /* sums[r, lane] += 16 weight rows . activation row `row` + r, over the columns of p, for r < n.
- * top >= every code, sub and n are constants. */
-INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, int top, size_t sub,
-                     size_t n, float *sums)
+ * how, top >= every code, sub and n are constants. */
+INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, struct codes how,
+                     int top, size_t sub, size_t n, float *sums)
 {
-    const size_t blocks = a->stride / 32, subs = a->stride / sub;
+    const size_t blocks = a->stride / 32, subs = a->stride / sub, n_subs = 32 / sub;
     const float *d = a->d + row * blocks + p->col / 32;
     const float *in_all = (sub == 16 ? a->sum16 : a->sum32) + row * subs + p->col / sub;
     v16 sum[ROWS];
     for (size_t r = 0; r < n; r++) {
         sum[r] = v_load(sums + r * TILE_ROWS);
     }
-    for (size_t i = 0; i < p->n_blocks * 32 / sub; i++) {
-        const v16 s = v_load(p->s + i * TILE_ROWS), m = v_load(p->m + i * TILE_ROWS);
-        i32x16 dot[ROWS];
-        i_dots(p->u + i * sub * TILE_ROWS, a, row, p->col + i * sub, n, sub / 4, top, dot);
-        for (size_t r = 0; r < n; r++) {
-            v16 scale = v_mul(s, v_set1(d[r * blocks + i * sub / 32]));
-            sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
-            sum[r] = v_fma(m, v_set1(in_all[r * subs + i]), sum[r]);
+    for (size_t b = 0; b < p->n_blocks; b++) {
+        const uint8_t *block = p->codes + b * (size_t)(how.low + how.high) * VECTOR;
+        if (n == 1) { /* with more rows memory is fast enough */
+            ask_for(block, how.low + how.high);
+        }
+        for (size_t k = 0; k < n_subs; k++) {
+            const size_t i = b * n_subs + k;
+            const v16 s = v_load(p->s + i * TILE_ROWS), m = v_load(p->m + i * TILE_ROWS);
+            i32x16 dot[ROWS];
+            i_dots(block, how, (int)(k * sub / 4), a, row, p->col + i * sub, n, (int)sub / 4, top,
+                   dot);
+            for (size_t r = 0; r < n; r++) {
+                v16 scale = v_mul(s, v_set1(d[r * blocks + b]));
+                sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
+                sum[r] = v_fma(m, v_set1(in_all[r * subs + i]), sum[r]);
+            }
         }
     }
     for (size_t r = 0; r < n; r++) {
@@ -173,16 +181,21 @@ INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, in
     }
 }
 
+/* Many rows, of codes that are bytes; as many at a time as registers hold. */
 #define DOT(name, top, sub)                                                                        \
     static void name(const struct piece *p, const struct acts *a, size_t row, size_t n,            \
                      float *sums)                                                                  \
     {                                                                                              \
+        const struct codes bytes = { 8, 0, false };                                                \
         size_t r = 0;                                                                              \
         for (; r + ROWS <= n; r += ROWS) {                                                         \
-            dot_rows(p, a, row + r, top, sub, ROWS, sums + r * TILE_ROWS);                         \
+            dot_rows(p, a, row + r, bytes, top, sub, ROWS, sums + r * TILE_ROWS);                  \
+        }                                                                                          \
+        for (; ROWS > 2 && r + ROWS / 2 <= n; r += ROWS / 2) {                                     \
+            dot_rows(p, a, row + r, bytes, top, sub, (ROWS + 1) / 2, sums + r * TILE_ROWS);        \
         }                                                                                          \
         for (; r < n; r++) {                                                                       \
-            dot_rows(p, a, row + r, top, sub, 1, sums + r * TILE_ROWS);                            \
+            dot_rows(p, a, row + r, bytes, top, sub, 1, sums + r * TILE_ROWS);                     \
         }                                                                                          \
     }
 DOT(dot_15_by_32, 15, 32)
@@ -190,6 +203,21 @@ DOT(dot_31_by_32, 31, 32)
 DOT(dot_255_by_32, 255, 32)
 DOT(dot_15_by_16, 15, 16)
 DOT(dot_63_by_16, 63, 16)
+
+/* One row, of codes as they are packed: to expand them first would take as long as the rest. */
+#define DOT_ONE(name, low, high, lookup, top, sub)                                                 \
+    static void name(const struct piece *p, const struct acts *a, size_t row, float *sums)         \
+    {                                                                                              \
+        const struct codes how = { low, high, lookup };                                            \
+        dot_rows(p, a, row, how, top, sub, 1, sums);                                               \
+    }
+DOT_ONE(one_4, 4, 0, false, 15, 32)
+DOT_ONE(one_4_1, 4, 1, false, 31, 32)
+DOT_ONE(one_8, 8, 0, false, 255, 32)
+DOT_ONE(one_2_by_16, 2, 0, false, 15, 16)
+DOT_ONE(one_2_1_by_16, 2, 1, false, 15, 16)
+DOT_ONE(one_4_2_by_16, 4, 2, false, 63, 16)
+DOT_ONE(one_4_lookup, 4, 0, true, 255, 32)
 
 /* The same for weights that are floats: each 32 columns are summed by themselves first, so that
  * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
@@ -239,40 +267,56 @@ DOT_FLOAT(dot_bf16, v_load_bf16, 2)
 /* How each tensor type is computed. */
 static const struct {
     void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, float *);
+    void (*one)(const struct piece *, const struct acts *, size_t, float *);
     void (*expand)(const uint8_t *, size_t, uint8_t *); /* NULL: packed codes are bytes */
-    void (*dot)(const struct piece *, const struct acts *, size_t, size_t, float *);
+    void (*many)(const struct piece *, const struct acts *, size_t, size_t, float *);
 } kernels[] = {
     [QUANT_F32] = { .of_floats = dot_f32 },
     [QUANT_F16] = { .of_floats = dot_f16 },
     [QUANT_BF16] = { .of_floats = dot_bf16 },
-    [QUANT_Q4_0] = { NULL, expand_4, dot_15_by_32 },
-    [QUANT_Q4_1] = { NULL, expand_4, dot_15_by_32 },
-    [QUANT_Q5_0] = { NULL, expand_4_1, dot_31_by_32 },
-    [QUANT_Q5_1] = { NULL, expand_4_1, dot_31_by_32 },
-    [QUANT_Q8_0] = { NULL, NULL, dot_255_by_32 },
-    [QUANT_Q2_K] = { NULL, expand_2, dot_15_by_16 },
-    [QUANT_Q3_K] = { NULL, expand_2_1, dot_15_by_16 },
-    [QUANT_Q4_K] = { NULL, expand_4, dot_15_by_32 },
-    [QUANT_Q5_K] = { NULL, expand_4_1, dot_31_by_32 },
-    [QUANT_Q6_K] = { NULL, expand_4_2, dot_63_by_16 },
-    [QUANT_IQ4_NL] = { NULL, expand_4_lookup, dot_255_by_32 },
-    [QUANT_IQ4_XS] = { NULL, expand_4_lookup, dot_255_by_32 },
+    [QUANT_Q4_0] = { NULL, one_4, expand_4, dot_15_by_32 },
+    [QUANT_Q4_1] = { NULL, one_4, expand_4, dot_15_by_32 },
+    [QUANT_Q5_0] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
+    [QUANT_Q5_1] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
+    [QUANT_Q8_0] = { NULL, one_8, NULL, dot_255_by_32 },
+    [QUANT_Q2_K] = { NULL, one_2_by_16, expand_2, dot_15_by_16 },
+    [QUANT_Q3_K] = { NULL, one_2_1_by_16, expand_2_1, dot_15_by_16 },
+    [QUANT_Q4_K] = { NULL, one_4, expand_4, dot_15_by_32 },
+    [QUANT_Q5_K] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
+    [QUANT_Q6_K] = { NULL, one_4_2_by_16, expand_4_2, dot_63_by_16 },
+    [QUANT_IQ4_NL] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
+    [QUANT_IQ4_XS] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
 };
+
+static void multiply_quant(const struct packed *w, const uint8_t *tile, const struct acts *a,
+                           size_t first, size_t n_r, float *sums, float *room)
+{
+    const uint32_t id = w->type->id;
+    memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
+    for (size_t col = 0; col < a->n_cols; col += PIECE) {
+        size_t n = a->n_cols - col < PIECE ? a->n_cols - col : PIECE;
+        struct piece p = piece_of(w, tile, col, n, room);
+        if (n_r == 1) {
+            kernels[id].one(&p, a, first, sums);
+            continue;
+        }
+        if (kernels[id].expand != NULL) {
+            uint8_t *u = (uint8_t *)(room + 2 * PIECE / 16 * TILE_ROWS);
+            kernels[id].expand(p.codes, p.n_blocks, u);
+            p.codes = u;
+        }
+        kernels[id].many(&p, a, first, n_r, sums);
+    }
+}
 
 static void op_matmul(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
                       size_t first, size_t n_r, float *out, size_t ld, void *scratch)
 {
-    float *sums = scratch, *room = sums + DOT_ROWS * TILE_ROWS;
-    const uint32_t id = w->type->id;
-    if (kernels[id].of_floats != NULL) {
-        kernels[id].of_floats(tile, a, first, n_r, sums);
+    float *sums = scratch;
+    if (w->how->form == SCALE_NONE) {
+        kernels[w->type->id].of_floats(tile, a, first, n_r, sums);
     } else {
-        memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
-        for (size_t col = 0; col < a->n_cols; col += PIECE) {
-            size_t n = a->n_cols - col < PIECE ? a->n_cols - col : PIECE;
-            struct piece p = piece_of(w, tile, col, n, kernels[id].expand, room);
-            kernels[id].dot(&p, a, first, n_r, sums);
-        }
+        multiply_quant(w, tile, a, first, n_r, sums, sums + DOT_ROWS * TILE_ROWS);
     }
     for (size_t r = 0; r < n_r; r++) {
         store_part(out + r * ld, n_w, v_load(sums + r * TILE_ROWS));
@@ -304,13 +348,14 @@ static uint64_t op_read(const uint64_t *p, size_t n)
 static uint64_t op_mac_burst(const uint8_t *ones, size_t n)
 {
     const struct acts a = { .q = (int8_t *)(uintptr_t)ones, .stride = 32 };
+    const struct codes bytes = { 8, 0, false };
     uint64_t all = 0;
     i32x16 sum[ROWS], dot[ROWS];
     for (size_t r = 0; r < ROWS; r++) {
         sum[r] = i_zero();
     }
     for (size_t i = 0; i < n; i++) {
-        i_dots(ones + i % 2 * (BURST_BYTES / 2), &a, 0, 0, ROWS, 8, 15, dot);
+        i_dots(ones + i % 2 * (BURST_BYTES / 2), bytes, 0, &a, 0, 0, ROWS, 8, 15, dot);
         for (size_t r = 0; r < ROWS; r++) {
             sum[r] = i_add(sum[r], dot[r]);
         }

@@ -137,16 +137,19 @@ static inline i32x16 i_add(i32x16 x, i32x16 y)
     }
     return x;
 }
-static inline void i_dots(const uint8_t *u, const struct acts *a, size_t row, size_t col, size_t n,
-                          size_t n_groups, int top, i32x16 *out)
+#include "cpu/dot_tile.h"
+
+static inline void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a,
+                          size_t row, size_t col, size_t n, int n_groups, int top, i32x16 *out)
 {
     (void)top;
     for (size_t r = 0; r < n; r++) {
         const int8_t *q = a->q + (row + r) * a->stride + col;
         out[r] = i_zero();
-        for (size_t g = 0; g < n_groups; g++) {
-            for (size_t k = 0; k < VECTOR; k++) {
-                out[r].l[k / 4] += u[g * VECTOR + k] * q[4 * g + k % 4];
+        for (int g = 0; g < n_groups; g++) {
+            c64 w = group_of(block, g0 + g, how);
+            for (int k = 0; k < VECTOR; k++) {
+                out[r].l[k / 4] += w.u[k] * q[4 * g + k % 4];
             }
         }
     }

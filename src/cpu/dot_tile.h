@@ -5,10 +5,28 @@
  * by. A multiple of every unit. */
 enum { PIECE = 512 };
 
+/* How far ahead memory is asked for, in bytes: one row of activations takes less time for a line of
+ * weights than memory does to answer. Tiles follow each other, so what lies ahead is needed soon.
+ */
+enum { AHEAD = 2048 };
+
+INLINE void ask_for(const uint8_t *p, int n_vectors)
+{
+    for (int i = 0; i < n_vectors; i++) {
+        __builtin_prefetch(p + AHEAD + i * VECTOR);
+    }
+}
+
+/* How codes stand in a block: `low` bits in the first plane, `high` in the second; low == 8: bytes.
+ * Constants wherever they are used. */
+struct codes {
+    int low, high;
+    bool lookup;
+};
+
 struct piece {
-    const uint8_t
-        *u;       /* [n_blocks, 8, VECTOR]: room, or the tile itself when nothing is to be done */
-    float *s, *m; /* [n_blocks * 32 / sub, TILE_ROWS] */
+    const uint8_t *codes; /* [n_blocks, (low + high) * VECTOR] */
+    float *s, *m;         /* [n_blocks * 32 / sub, TILE_ROWS] */
     size_t col, n_blocks;
 };
 
@@ -82,30 +100,34 @@ static void scales(const struct packed *w, const uint8_t *unit, size_t n, float 
     }
 }
 
-/* Codes of n_blocks: `low` bits from the first plane, `high` from the second; all constants. */
-INLINE void expand(const uint8_t *src, size_t n_blocks, int low, int high, bool lookup, uint8_t *u)
+/* Group g of 8 of a block, as bytes. */
+INLINE c64 group_of(const uint8_t *block, int g, struct codes how)
 {
-    uint8_t table[16];
-    for (int j = 0; lookup && j < 16; j++) {
-        table[j] = (uint8_t)(quant_iq4_values[j] + 128);
+    static const uint8_t iq4[16] = { 1,   24,  45,  63,  79,  93,  106, 118,
+                                     129, 141, 153, 166, 181, 197, 217, 241 };
+    if (how.low == 8) {
+        return c_load(block + g * VECTOR);
     }
-    for (size_t b = 0; b < n_blocks; b++, src += (low + high) * VECTOR, u += 8 * VECTOR) {
-#pragma GCC unroll 8
-        for (int g = 0; g < 8; g++) {
-            c64 v = c_field(c_load(src + g % low * VECTOR), g / low * low, 0, low);
-            if (high > 0) {
-                c64 top = c_load(src + (low + g % high) * VECTOR);
-                v = c_or(v, c_field(top, g / high * high, low, high));
-            }
-            c_store(u + g * VECTOR, lookup ? c_lookup(table, v) : v);
-        }
+    c64 x = c_load(block + g % how.low * VECTOR);
+    x = c_field(x, g / how.low * how.low, 0, how.low);
+    if (how.high > 0) {
+        c64 top = c_load(block + (how.low + g % how.high) * VECTOR);
+        x = c_or(x, c_field(top, g / how.high * how.high, how.low, how.high));
     }
+    return how.lookup ? c_lookup(iq4, x) : x;
 }
 
-#define EXPAND(name, low, high, lookup)                                                            \
+#define EXPAND(name, low_bits, high_bits, in_table)                                                \
     static void name(const uint8_t *src, size_t n_blocks, uint8_t *u)                              \
     {                                                                                              \
-        expand(src, n_blocks, low, high, lookup, u);                                               \
+        const struct codes how = { low_bits, high_bits, in_table };                                \
+        for (size_t b = 0; b < n_blocks; b++, u += 8 * VECTOR) {                                   \
+            const uint8_t *block = src + b * (low_bits + high_bits) * VECTOR;                      \
+            _Pragma("GCC unroll 8") for (int g = 0; g < 8; g++)                                    \
+            {                                                                                      \
+                c_store(u + g * VECTOR, group_of(block, g, how));                                  \
+            }                                                                                      \
+        }                                                                                          \
     }
 EXPAND(expand_2, 2, 0, false)
 EXPAND(expand_2_1, 2, 1, false)
@@ -114,22 +136,16 @@ EXPAND(expand_4_1, 4, 1, false)
 EXPAND(expand_4_2, 4, 2, false)
 EXPAND(expand_4_lookup, 4, 0, true)
 
-/* Columns [col, col + n_cols) of a tile, in `room`. */
+/* Columns [col, col + n_cols) of a tile, with scales in `room`. */
 static struct piece piece_of(const struct packed *w, const uint8_t *tile, size_t col, size_t n_cols,
-                             void (*expand_codes)(const uint8_t *, size_t, uint8_t *), float *room)
+                             float *room)
 {
     const struct tile_layout *l = &w->layout;
-    const uint8_t *codes = tile + l->codes + col / TILE_BLOCK * l->code_bytes;
-    struct piece p = { .u = codes,
+    struct piece p = { .codes = tile + l->codes + col / TILE_BLOCK * l->code_bytes,
                        .s = room,
                        .m = room + PIECE / 16 * TILE_ROWS,
                        .col = col,
                        .n_blocks = n_cols / TILE_BLOCK };
     scales(w, tile + col / l->unit_cols * l->unit_bytes, n_cols / l->unit_cols, p.s, p.m);
-    if (expand_codes != NULL) {
-        uint8_t *u = (uint8_t *)(room + 2 * PIECE / 16 * TILE_ROWS);
-        expand_codes(codes, p.n_blocks, u);
-        p.u = u;
-    }
     return p;
 }
