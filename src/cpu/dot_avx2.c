@@ -132,6 +132,34 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     memcpy(p, t, n * sizeof *p);
 }
 
+/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+static inline __m256i abs_bits(__m256 x)
+{
+    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+}
+static inline float v_top_abs(v16 x, v16 y)
+{
+    __m256i m = _mm256_max_epi32(_mm256_max_epi32(abs_bits(x.a), abs_bits(x.b)),
+                                 _mm256_max_epi32(abs_bits(y.a), abs_bits(y.b)));
+    __m128i t = _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+    t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0x4e));
+    t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0xb1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(t));
+}
+
+static inline int v_store_codes(int8_t *q, v16 x)
+{
+    __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    w = _mm256_permute4x64_epi64(w, 0xd8);
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    _mm_storeu_si128((__m128i *)q, b);
+    __m128i s = _mm_maddubs_epi16(_mm_set1_epi8(1), b);
+    s = _mm_madd_epi16(s, _mm_set1_epi16(1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtsi128_si32(s);
+}
+
 /* Lanes l and l + 4 of x in the low half of the result, of y in the high half. */
 static inline __m256 fold_pair(__m256 x, __m256 y)
 {

@@ -68,6 +68,25 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     _mm256_mask_storeu_epi16(p, first(n), h);
 }
 
+/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+static inline float v_top_abs(v16 x, v16 y)
+{
+    const __m512i mask = _mm512_set1_epi32(0x7fffffff);
+    __m512i m = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x), mask),
+                                 _mm512_and_si512(_mm512_castps_si512(y), mask));
+    int top = _mm512_reduce_max_epi32(m);
+    float f;
+    memcpy(&f, &top, sizeof f);
+    return f;
+}
+
+static inline int v_store_codes(int8_t *q, v16 x)
+{
+    __m512i i = _mm512_cvtps_epi32(x);
+    _mm_storeu_si128((__m128i *)q, _mm512_cvtepi32_epi8(i));
+    return _mm512_reduce_add_epi32(i);
+}
+
 /* Folds four vectors at once; 128-bit quarter k of the result holds four copies of the sum of the
  * k-th. */
 static inline __m512 fold4(__m512 a, __m512 b, __m512 c, __m512 d)

@@ -2,6 +2,8 @@
  *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16/bf16
  *        v_load_bytes (of any alignment) v_store_f16 v_from_u8/i8/i32 v_set1 v_add v_sub v_mul
  *        v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of the bits)
+ *        v_top_abs (largest absolute value of two vectors; Inf and NaN above all) v_store_codes
+ *        (rounded to even, as bytes; returns their sum)
  *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
  *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
  *        c_lookup (codes < 16 in a table)
@@ -94,41 +96,20 @@ static void op_to_f16(const float *x, size_t n, f16_bits *out)
  * NaN as well. */
 INLINE void quantize_block(const float *x, int8_t *q, float *d, float *sum16, float *sum32)
 {
-    /* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
-    uint32_t top = 0;
-    for (int j = 0; j < 32; j++) {
-        uint32_t bits;
-        memcpy(&bits, x + j, sizeof bits);
-        bits &= 0x7fffffff;
-        top = bits > top ? bits : top;
-    }
-    float amax;
-    memcpy(&amax, &top, sizeof amax);
+    const v16 low = v_load(x), high = v_load(x + 16);
+    const float amax = v_top_abs(low, high);
     if (!(amax >= SMALLEST_AMAX && amax <= 3.402823466e38f)) {
         memset(q, 0, 32);
         *d = *sum32 = sum16[0] = sum16[1] = amax < SMALLEST_AMAX ? 0.0f : NAN;
         return;
     }
-    float inverse = 127.0f / amax;
+    const v16 inverse = v_set1(127.0f / amax);
+    const int first = v_store_codes(q, v_mul(low, inverse));
+    const int second = v_store_codes(q + 16, v_mul(high, inverse));
     *d = amax / 127.0f;
-    int32_t code[32];
-    for (int j = 0; j < 32; j++) {
-        /* Adding 1.5 * 2^23 rounds half to even; the integer then stands in the low bits. */
-        float t = x[j] * inverse + 12582912.0f;
-        int32_t bits;
-        memcpy(&bits, &t, sizeof bits);
-        code[j] = bits - 0x4b400000;
-    }
-    int sum[2] = { 0, 0 };
-    for (int j = 0; j < 16; j++) {
-        q[j] = (int8_t)code[j];
-        q[j + 16] = (int8_t)code[j + 16];
-        sum[0] += code[j];
-        sum[1] += code[j + 16];
-    }
-    sum16[0] = *d * (float)sum[0];
-    sum16[1] = *d * (float)sum[1];
-    *sum32 = *d * (float)(sum[0] + sum[1]);
+    sum16[0] = *d * (float)first;
+    sum16[1] = *d * (float)second;
+    *sum32 = *d * (float)(first + second);
 }
 
 static void op_quantize(const float *x, struct acts *a, size_t row)

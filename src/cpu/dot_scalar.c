@@ -81,6 +81,34 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     }
 }
 
+/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+static inline float v_top_abs(v16 x, v16 y)
+{
+    uint32_t top = 0, bits;
+    for (int l = 0; l < 32; l++) {
+        memcpy(&bits, l < 16 ? &x.l[l] : &y.l[l - 16], sizeof bits);
+        bits &= 0x7fffffff;
+        top = bits > top ? bits : top;
+    }
+    float f;
+    memcpy(&f, &top, sizeof f);
+    return f;
+}
+
+/* Adding 1.5 * 2^23 rounds half to even; the integer then stands in the low bits. */
+static inline int v_store_codes(int8_t *q, v16 x)
+{
+    int sum = 0;
+    for (int l = 0; l < 16; l++) {
+        float t = x.l[l] + 12582912.0f;
+        int32_t bits;
+        memcpy(&bits, &t, sizeof bits);
+        q[l] = (int8_t)(bits - 0x4b400000);
+        sum += q[l];
+    }
+    return sum;
+}
+
 static inline float v_fold(v16 x)
 {
     for (int w = 8; w > 0; w /= 2) {
