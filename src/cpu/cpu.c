@@ -6,6 +6,9 @@
 
 #include "cpu/job.h"
 
+/* Rows of the embedding table after which its pages are given back: 16 MiB at 64 KiB a row. */
+enum { FORGET_ROWS = 256 };
+
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
     struct cpu *c = (struct cpu *)b;
@@ -71,10 +74,24 @@ static void embed_part(void *arg, size_t thread)
     }
 }
 
+/* Tied to the output matrix, the table is in memory as tiles already. Reading rows of it brings
+ * pages of the file in, and others around them; they go again before there are many. */
+static void forget_table(struct cpu *c, size_t n_rows)
+{
+    const struct tensor *table = &c->model->weights.token_embd;
+    c->n_embedded += n_rows;
+    if (c->n_embedded >= FORGET_ROWS && c->tiles->memory != NULL &&
+        table->data == c->model->weights.output.data) {
+        gguf_forget(c->model->file, table->data, table->n_bytes);
+        c->n_embedded = 0;
+    }
+}
+
 static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error *err)
 {
     (void)err;
     cpu_run(b, s, 0, embed_part);
+    forget_table((struct cpu *)b, s->n_rows);
     return WEFT_OK;
 }
 

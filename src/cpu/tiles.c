@@ -8,7 +8,7 @@
 
 enum {
     N_LAYER = sizeof(struct layer_tiles) / sizeof(struct packed),
-    TASK_TILES = 16,
+    TASK_TILES = 64, /* the system maps pages around one that is touched: not too small */
     HUGE_PAGE = 2 << 20
 };
 
