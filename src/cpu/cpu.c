@@ -6,9 +6,6 @@
 
 #include "cpu/job.h"
 
-/* Rows of the embedding table after which its pages are given back: 16 MiB at 64 KiB a row. */
-enum { FORGET_ROWS = 256 };
-
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
     struct cpu *c = (struct cpu *)b;
@@ -16,7 +13,7 @@ void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*pa
         .c = c,
         .step = step,
         .layer = layer,
-        .weights = &c->model->weights.layers[layer],
+        .vectors = &c->tiles->vectors[layer],
         .tiles = &c->tiles->layers[layer],
     };
     for (size_t i = 0; i < N_COUNTERS; i++) {
@@ -67,23 +64,15 @@ static void embed_part(void *arg, size_t thread)
         const struct step_seq *seq = &j->step->seqs[i];
         for (size_t r = seq->row; r < seq->row + seq->n_rows; r++) {
             size_t token = (size_t)j->step->tokens[r];
+            float *x = c->x + r * table->n_cols;
             place_row(c, r, seq);
-            table->type->decode(table->data + token * (table->n_bytes / table->n_rows),
-                                c->x + r * table->n_cols, table->n_cols);
+            if (c->tiles->tied) {
+                pack_row(&c->tiles->output, token, x);
+            } else {
+                table->type->decode(table->data + token * (table->n_bytes / table->n_rows), x,
+                                    table->n_cols);
+            }
         }
-    }
-}
-
-/* Tied to the output matrix, the table is in memory as tiles already. Reading rows of it brings
- * pages of the file in, and others around them; they go again before there are many. */
-static void forget_table(struct cpu *c, size_t n_rows)
-{
-    const struct tensor *table = &c->model->weights.token_embd;
-    c->n_embedded += n_rows;
-    if (c->n_embedded >= FORGET_ROWS && c->tiles->memory != NULL &&
-        table->data == c->model->weights.output.data) {
-        gguf_forget(c->model->file, table->data, table->n_bytes);
-        c->n_embedded = 0;
     }
 }
 
@@ -91,7 +80,6 @@ static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error
 {
     (void)err;
     cpu_run(b, s, 0, embed_part);
-    forget_table((struct cpu *)b, s->n_rows);
     return WEFT_OK;
 }
 
@@ -133,7 +121,7 @@ static void attn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    const struct layer *w = j->weights;
+    const struct layer *w = j->vectors;
     const struct config *g = &c->model->config;
     size_t n = j->step->n_rows, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
@@ -209,7 +197,7 @@ static void ffn_in_part(void *arg, size_t thread)
     struct job *j = arg;
     struct cpu *c = j->c;
     size_t n_ff = c->model->config.n_ff;
-    norm_rows(j, 0, thread, &j->weights->ffn_norm, j->step->n_rows, NULL, &c->in);
+    norm_rows(j, 0, thread, &j->vectors->ffn_norm, j->step->n_rows, NULL, &c->in);
     threads_barrier(c->threads);
     const struct product gate_up[] = { { &j->tiles->ffn_gate, c->gate },
                                        { &j->tiles->ffn_up, c->up } };
@@ -253,8 +241,7 @@ static void head_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    const struct weights *w = &c->model->weights;
-    norm_rows(j, 0, thread, &w->output_norm, j->step->n_out, j->step->out_rows, &c->in);
+    norm_rows(j, 0, thread, &c->tiles->output_norm, j->step->n_out, j->step->out_rows, &c->in);
     threads_barrier(c->threads);
     const struct product output = { &c->tiles->output, c->logits };
     cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);

@@ -12,7 +12,7 @@ struct job {
     struct cpu *c;
     const struct step *step;
     size_t layer;
-    const struct layer *weights;
+    const struct layer *vectors; /* norms and biases */
     const struct layer_tiles *tiles;
     atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
 };

@@ -58,6 +58,9 @@ static inline size_t pack_n_tiles(const struct packed *w)
 /* Packs the i-th tile into room of layout.n bytes; rows past the last one are zeros. */
 void pack_tile(const struct packed *w, size_t i, uint8_t *tile);
 
+/* pack_row.c: row i of a packed matrix as floats [n_cols], bit-equal to type->decode. */
+void pack_row(const struct packed *w, size_t i, float *dst);
+
 /* pack_read.c: one block of a tensor type taken apart. */
 struct pack_block {
     uint8_t codes[256];

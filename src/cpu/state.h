@@ -23,8 +23,7 @@ struct cpu {
     struct threads *threads;
     size_t n_threads;
     struct backend_params params;
-    double *freq;      /* [n_rot / 2] angle per position */
-    size_t n_embedded; /* rows read of the embedding table since its pages were given back */
+    double *freq; /* [n_rot / 2] angle per position */
     /* the state: activations of a step, n = n_batch rows */
     float *x;                        /* [n, dim] residual stream */
     float *y;                        /* [n, dim] what a stage adds to it */

@@ -1,6 +1,7 @@
 #include "cpu/tiles.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -21,20 +22,58 @@ static struct packed *matrix(const struct tiles *w, size_t n_layers, size_t i)
 
 static size_t n_matrices(const struct model *m) { return m->config.n_layers * N_LAYER + 1; }
 
+/* The vectors of a layer. */
+static const size_t vectors[] = {
+    offsetof(struct layer, attn_norm),   offsetof(struct layer, attn_q_bias),
+    offsetof(struct layer, attn_k_bias), offsetof(struct layer, attn_v_bias),
+    offsetof(struct layer, attn_q_norm), offsetof(struct layer, attn_k_norm),
+    offsetof(struct layer, ffn_norm)
+};
+enum { N_VECTORS = sizeof vectors / sizeof vectors[0] };
+
+/* The i-th vector of all; the last one is the norm before the output matrix. */
+static struct tensor *vector(struct tiles *w, size_t n_layers, size_t i)
+{
+    return i < n_layers * N_VECTORS
+               ? (struct tensor *)((char *)&w->vectors[i / N_VECTORS] + vectors[i % N_VECTORS])
+               : &w->output_norm;
+}
+
 static struct packed describe(const struct tensor *t)
 {
     return pack_describe(t->type, t->data, t->n_rows, t->n_cols);
 }
 
-static struct tiles *tiles_describe(const struct model *m)
+static void tiles_free(void *object)
+{
+    struct tiles *w = object;
+    if (w != NULL) {
+        free(w->memory);
+        free(w->layers);
+        free(w->vectors);
+        free(w);
+    }
+}
+
+static struct tiles *tiles_new(size_t n_layers)
 {
     struct tiles *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return NULL;
     }
-    w->layers = mem_array(m->config.n_layers, sizeof *w->layers);
-    if (w->layers == NULL) {
-        free(w);
+    w->layers = mem_array(n_layers, sizeof *w->layers);
+    w->vectors = mem_array(n_layers, sizeof *w->vectors);
+    if (w->layers == NULL || w->vectors == NULL) {
+        tiles_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+static struct tiles *tiles_describe(const struct model *m)
+{
+    struct tiles *w = tiles_new(m->config.n_layers);
+    if (w == NULL) {
         return NULL;
     }
     for (size_t i = 0; i < m->config.n_layers; i++) {
@@ -46,19 +85,11 @@ static struct tiles *tiles_describe(const struct model *m)
                                              .ffn_gate = describe(&l->ffn_gate),
                                              .ffn_up = describe(&l->ffn_up),
                                              .ffn_down = describe(&l->ffn_down) };
+        w->vectors[i] = *l;
     }
     w->output = describe(&m->weights.output);
+    w->output_norm = m->weights.output_norm;
     return w;
-}
-
-static void tiles_free(void *object)
-{
-    struct tiles *w = object;
-    if (w != NULL) {
-        free(w->memory);
-        free(w->layers);
-        free(w);
-    }
 }
 
 size_t tiles_largest(const struct tiles *w, size_t n_layers)
@@ -103,6 +134,14 @@ static size_t pack_some(const struct model *m, const struct packed *w, size_t fi
     return bytes;
 }
 
+static void forget_all(const struct model *m, const struct tiles *w)
+{
+    for (size_t i = 0; i < n_matrices(m); i++) {
+        const struct packed *p = matrix(w, m->config.n_layers, i);
+        gguf_forget(m->file, p->rows, p->n_rows * (p->n_cols / p->type->block) * p->type->bytes);
+    }
+}
+
 static void pack_part(void *arg, size_t thread)
 {
     struct packing *p = arg;
@@ -124,6 +163,11 @@ static void pack_part(void *arg, size_t thread)
     }
 }
 
+static size_t vector_bytes(const struct tensor *t)
+{
+    return t->name != NULL ? (t->n_bytes + VECTOR - 1) / VECTOR * VECTOR : 0;
+}
+
 /* Large pages: a step reads all of it. */
 static void *tiles_memory(size_t n)
 {
@@ -137,17 +181,29 @@ static void *tiles_memory(size_t n)
     return p;
 }
 
-static weft_status reserve(const struct model *m, struct tiles *w, weft_error *err)
+/* Bytes of all tiles and vectors; false when they wrap. */
+static bool count_bytes(const struct model *m, struct tiles *w)
 {
+    size_t n_layers = m->config.n_layers, bytes;
     for (size_t i = 0; i < n_matrices(m); i++) {
-        const struct packed *p = matrix(w, m->config.n_layers, i);
-        size_t bytes;
+        const struct packed *p = matrix(w, n_layers, i);
         if (!mul_ok(pack_n_tiles(p), p->layout.n, &bytes) ||
             !add_ok(w->n_bytes, bytes, &w->n_bytes)) {
-            return error_nomem(err, "repacked weights", SIZE_MAX);
+            return false;
         }
     }
-    w->memory = tiles_memory(w->n_bytes);
+    for (size_t i = 0; i <= n_layers * N_VECTORS; i++) {
+        if (!add_ok(w->n_bytes, vector_bytes(vector(w, n_layers, i)), &w->n_bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Gives every tile and vector its place; vectors are copied to it. */
+static weft_status reserve(const struct model *m, struct tiles *w, weft_error *err)
+{
+    w->memory = count_bytes(m, w) ? tiles_memory(w->n_bytes) : NULL;
     if (w->memory == NULL) {
         return error_nomem(err, "repacked weights; no_repack reads them from the file", w->n_bytes);
     }
@@ -157,6 +213,15 @@ static weft_status reserve(const struct model *m, struct tiles *w, weft_error *e
         p->tiles = at;
         at += pack_n_tiles(p) * p->layout.n;
     }
+    for (size_t i = 0; i <= m->config.n_layers * N_VECTORS; i++) {
+        struct tensor *t = vector(w, m->config.n_layers, i);
+        if (t->name != NULL) {
+            memcpy(at, t->data, t->n_bytes);
+            t->data = at;
+            at += vector_bytes(t);
+        }
+    }
+    w->tied = m->weights.output.data == m->weights.token_embd.data;
     return WEFT_OK;
 }
 
@@ -170,6 +235,7 @@ static weft_status tiles_pack(void *arg, void **object, weft_error *err)
     weft_status status = reserve(p->m, p->w, err);
     if (status == WEFT_OK) {
         threads_run(p->threads, pack_part, p);
+        forget_all(p->m, p->w); /* what neighbours have brought in again */
         if (atomic_load(&p->cancelled)) {
             status = error_set(err, WEFT_E_CANCELLED, "opening the engine was cancelled");
         }

@@ -13,7 +13,11 @@ struct layer_tiles {
 struct tiles {
     struct layer_tiles *layers; /* [n_layers] */
     struct packed output;
-    void *memory; /* NULL: nothing is packed beforehand */
+    bool tied; /* output is the embedding table as well, and packed */
+    struct layer
+        *vectors; /* [n_layers] norms and biases, the only tensors of these that are used */
+    struct tensor output_norm;
+    void *memory; /* of tiles and vectors; NULL: nothing is packed beforehand */
     size_t n_bytes;
 };
 
