@@ -1,0 +1,45 @@
+/* Random schedules on a GPU, deterministically; how: tests/schedule_rig.h. Fewer operations than in
+ * tests/test_schedule.c, since the simulator takes some milliseconds for a token; WEFT_TEST_QUICK
+ * leaves out more. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "schedule_rig.h"
+
+static weft_engine_params engine(size_t n_kv, size_t n_batch)
+{
+    return (weft_engine_params){
+        .device = "cuda", .deterministic = true, .n_kv = n_kv, .n_batch = n_batch, .n_threads = 1
+    };
+}
+
+static size_t some_operations(size_t n)
+{
+    const char *v = getenv("WEFT_TEST_QUICK");
+    return v != NULL && *v != '\0' ? n / 3 : n;
+}
+
+static void test_large_pool(void **state)
+{
+    (void)state;
+    schedule("tiny-qwen2", engine(N_SLOTS * 256, 7), 100, some_operations(200));
+}
+
+static void test_small_pool(void **state)
+{
+    (void)state;
+    schedule("tiny-qwen3", engine(8 * PAGE, 300), 200, some_operations(200));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_large_pool, say_where),
+        cmocka_unit_test_teardown(test_small_pool, say_where),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
