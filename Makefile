@@ -271,6 +271,15 @@ help:
 
 $(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema json_containers json_scalars json_pattern json_rules io term)
 
+# AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
+SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
+$(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_limits: $(SIMDE_OBJ)
+$(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC  $< (SIMDe)')
+	$(Q)$(CC) -Itests/simde $(CFLAGS) -O2 -mavx2 -mfma -mf16c -Wno-psabi -Dcpu_ops_avx512=cpu_ops_avx512_simde \
+	    $(foreach x,F BW VL DQ VNNI VBMI,-D__AVX512$(x)__) -MMD -MP -c $< -o $@
+
 # Allocation failures are injected by wrapping the allocator at link time.
 $(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create

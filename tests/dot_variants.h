@@ -1,5 +1,6 @@
 /* What the tests of src/cpu/dot_*.c share: every test runs for scalar, AVX2 and AVX-512, and what
- * this processor lacks is reported as skipped. */
+ * this processor lacks is reported as skipped. The source of AVX-512 is tested without it too,
+ * compiled once more with tests/simde for the instructions of AVX2. */
 #ifndef WEFT_TESTS_DOT_VARIANTS_H
 #define WEFT_TESTS_DOT_VARIANTS_H
 
@@ -52,12 +53,23 @@ static inline const struct cpu_ops *variant(void **state)
     return ops;
 }
 
-static const struct cpu_ops *(*variants[])(void) = { cpu_ops_scalar, cpu_ops_avx2, cpu_ops_avx512 };
+/* cpu_ops_avx512() of that second object. */
+const struct cpu_ops *cpu_ops_avx512_simde(void);
+
+static inline const struct cpu_ops *avx512_simde(void)
+{
+    return cpu_ops_avx2() != NULL ? cpu_ops_avx512_simde() : NULL;
+}
+
+static const struct cpu_ops *(*variants[])(void) = { cpu_ops_scalar, cpu_ops_avx2, cpu_ops_avx512,
+                                                     avx512_simde };
 
 #define ON(test, i, name)                                                                          \
     {                                                                                              \
 #test " " name, test, NULL, NULL, &variants[i]                                             \
     }
-#define EACH(test) ON(test, 0, "scalar"), ON(test, 1, "avx2"), ON(test, 2, "avx512-vnni")
+#define EACH(test)                                                                                 \
+    ON(test, 0, "scalar"), ON(test, 1, "avx2"), ON(test, 2, "avx512-vnni"),                        \
+        ON(test, 3, "avx512-vnni (SIMDe)")
 
 #endif

@@ -18,6 +18,7 @@ has_header jansson.h libjansson-dev ""
 has_header nettle/sha2.h nettle-dev ""
 has_header cmocka.h libcmocka-dev ""
 has_header histedit.h libedit-dev ""
+has_header simde/simde-common.h libsimde-dev ""
 if [ "${1:-}" = parity ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
