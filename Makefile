@@ -277,7 +277,7 @@ $(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_limits: 
 $(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC  $< (SIMDe)')
-	$(Q)$(CC) -Itests/simde $(CFLAGS) -O2 -mavx2 -mfma -mf16c -Wno-psabi -Dcpu_ops_avx512=cpu_ops_avx512_simde \
+	$(Q)$(CC) -Itests/simde $(CFLAGS) -O1 -mavx2 -mfma -mf16c -Wno-psabi -Dcpu_ops_avx512=cpu_ops_avx512_simde \
 	    $(foreach x,F BW VL DQ VNNI VBMI,-D__AVX512$(x)__) -MMD -MP -c $< -o $@
 
 # Allocation failures are injected by wrapping the allocator at link time.

@@ -43,7 +43,8 @@ cuda-check: cuda-sim
 cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
-cuda-tsan: $(filter-out %/test_model,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
+# Of kernels only: whole models take too long.
+cuda-tsan: $(filter-out %/test_model %/test_shapes %/test_schedule,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 cuda-coverage:
@@ -55,7 +56,7 @@ cuda-coverage:
 cuda-coverage-run: $(SIM_TESTS)
 	@find $(BUILD) -name '*.gcda' -delete
 	@for t in $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%); do \
-	    case $$t in *model) quick=1 ;; *) quick= ;; esac; \
+	    case $$t in *model | *shapes | *schedule) quick=1 ;; *) quick= ;; esac; \
 	    WEFT_TEST_QUICK=$$quick $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
 
 test-gpu: $(GPU_TESTS)
