@@ -1,7 +1,7 @@
 /* Hours in small: thousands of generations in one engine, and of engines opened and closed, with
- * random sizes, forks, rewinds, cancels and releases. What must hold: every text that is generated
- * again has the ids it had the first time, whatever ran beside it; all KV pages come back; resident
- * memory stays where it was after the first part.
+ * random sizes, forks, rewinds, cancels, releases, saved states and grammars. What must hold: every
+ * text that is generated again has the ids it had the first time, whatever ran beside it; all KV
+ * pages come back; resident memory stays where it was after the first tenth.
  *
  *     soak [SECONDS [GENERATIONS [CYCLES]]]
  *
@@ -22,15 +22,20 @@ enum { N_MODELS = 4, N_TEXTS = 40, N_SLOTS = 16, MAX_PROMPT = 120, MAX_NEW = 40 
 
 static const char *const presets[N_MODELS] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3",
                                                "tiny-llama" };
-static char paths[N_MODELS][64];
+static char paths[N_MODELS][64], state_path[64];
 static uint64_t state = 1;
-static size_t n_forks, n_rewinds, n_cancels, n_abandoned;
+static size_t n_forks, n_rewinds, n_cancels, n_abandoned, n_saves, n_loads, n_grammars;
+static size_t n_repeated, n_returned; /* texts with the ids of before; times all pages were free */
+
+/* Words and numbers without an end, so that every length can be drawn. */
+static const char grammar[] = "root ::= (word | number) (\" \" (word | number))*\n"
+                              "word ::= [a-z] [a-z]*\nnumber ::= \"-\"? [0-9] [0-9]*\n";
 
 /* Something to generate, and what came out the first time. */
 struct text {
     size_t n_prompt, n_new;
     uint64_t seed;
-    bool greedy, known;
+    bool greedy, grammar, known;
     uint32_t hash;
 };
 
@@ -95,18 +100,28 @@ static void token_of(const struct text *t, size_t i, size_t n_vocab, int32_t *to
     *token = (int32_t)((x >> 20) % n_vocab);
 }
 
-static void begin(weft_engine *e, size_t n_vocab, struct slot *s, struct text *t)
+/* An empty sequence that draws as this text wants it. */
+static weft_seq *seq_for(weft_engine *e, const struct text *t)
 {
-    int32_t tokens[MAX_PROMPT];
+    weft_seq *seq = NULL;
     weft_sampling p = WEFT_SAMPLING_INIT;
     p.temperature = t->greedy ? 0 : 0.9f;
     p.seed = t->seed;
     p.ignore_end = true;
-    *s = (struct slot){ .text = t, .hash = 0x811c9dc5u };
+    OK(weft_seq_open(e, &p, &seq, &err));
+    if (t->grammar) {
+        OK(weft_seq_set_grammar(seq, grammar, sizeof grammar - 1, &err));
+    }
+    return seq;
+}
+
+static void begin(weft_engine *e, size_t n_vocab, struct slot *s, struct text *t)
+{
+    int32_t tokens[MAX_PROMPT];
+    *s = (struct slot){ .seq = seq_for(e, t), .text = t, .hash = 0x811c9dc5u };
     for (size_t i = 0; i < t->n_prompt; i++) {
         token_of(t, i, n_vocab, &tokens[i]);
     }
-    OK(weft_seq_open(e, &p, &s->seq, &err));
     weft_status status = weft_seq_append(s->seq, tokens, t->n_prompt, &err);
     if (status == WEFT_E_KV_FULL) { /* others hold the pages; another time */
         weft_seq_release(&s->seq);
@@ -122,6 +137,8 @@ static size_t end(struct slot *s)
         die("a text of %zu + %zu tokens, seed %" PRIu64 ": ids #%08x, the first time #%08x",
             t->n_prompt, t->n_new, t->seed, s->hash, t->hash);
     }
+    n_repeated += t->known;
+    n_grammars += t->grammar;
     t->known = true;
     t->hash = s->hash;
     weft_seq_release(&s->seq);
@@ -148,8 +165,57 @@ static void retrace(struct slot *s)
     }
 }
 
+/* The state of `from`, loaded into `to`, through memory or a file; false if the pool is full. */
+static bool carry(weft_seq *from, weft_seq *to)
+{
+    weft_status status;
+    if (below(8) == 0) {
+        OK(weft_seq_save_file(from, state_path, &err));
+        status = weft_seq_load_file(to, state_path, &err);
+    } else {
+        size_t n = 0;
+        (void)weft_seq_save(from, NULL, 0, &n, NULL); /* how much */
+        void *data = malloc(n);
+        if (data == NULL) {
+            die("no memory for a state of %zu bytes", n);
+        }
+        OK(weft_seq_save(from, data, n, &n, &err));
+        status = weft_seq_load(to, data, n, &err);
+        free(data);
+    }
+    n_saves++;
+    if (status == WEFT_E_KV_FULL) {
+        return false;
+    }
+    OK(status);
+    n_loads++;
+    return true;
+}
+
+/* Loading begins random numbers and grammars anew: nothing may have been drawn that they knew. */
+static bool restarts(const struct slot *s)
+{
+    return s->n_new == 0 || (s->text->greedy && !s->text->grammar);
+}
+
+/* A sequence that was loaded goes on in its place: itself, or another one. */
+static void reload(weft_engine *e, struct slot *s)
+{
+    if (below(2) == 0) {
+        (void)carry(s->seq, s->seq);
+        return;
+    }
+    weft_seq *other = seq_for(e, s->text);
+    if (carry(s->seq, other)) {
+        weft_seq *old = s->seq;
+        s->seq = other;
+        other = old;
+    }
+    weft_seq_release(&other);
+}
+
 /* Things that happen to a sequence and must not change its ids. */
-static void disturb(struct slot *s)
+static void disturb(weft_engine *e, struct slot *s)
 {
     weft_seq *copy = NULL;
     switch (below(24)) {
@@ -164,7 +230,11 @@ static void disturb(struct slot *s)
         }
         break;
     }
-    case 1: retrace(s); break;
+    case 1:
+        if (!s->text->grammar || s->n_new == 0) { /* a grammar begins behind what is appended */
+            retrace(s);
+        }
+        break;
     case 2:
         weft_seq_cancel(s->seq);
         n_cancels++;
@@ -173,6 +243,11 @@ static void disturb(struct slot *s)
         if (below(8) == 0) {
             n_abandoned++;
             weft_seq_release(&s->seq);
+        }
+        break;
+    case 4:
+        if (restarts(s)) {
+            reload(e, s);
         }
         break;
     default: break;
@@ -199,6 +274,10 @@ static size_t draw(struct slot *s)
         return 0;
     }
     OK(status);
+    if (token < 0) {
+        die("the grammar allows nothing behind %zu tokens of seed %" PRIu64, s->n_new,
+            s->text->seed);
+    }
     s->hash = (s->hash ^ (uint32_t)token) * 0x01000193u;
     status = weft_seq_text(s->seq, text, sizeof text, &n, &err);
     if (status != WEFT_E_BUFFER) {
@@ -218,7 +297,7 @@ static size_t some_generations(weft_engine *e, size_t n_vocab, struct text *text
                 begin(e, n_vocab, &slots[i], &texts[below(N_TEXTS)]);
             }
             if (slots[i].seq != NULL) {
-                disturb(&slots[i]);
+                disturb(e, &slots[i]);
             }
         }
         OK(weft_engine_step(e, NULL, &err));
@@ -233,6 +312,7 @@ static size_t some_generations(weft_engine *e, size_t n_vocab, struct text *text
         die("%zu sequences and %zu of %zu positions are left", info.n_seqs,
             info.n_kv - info.n_kv_free, info.n_kv);
     }
+    n_returned++;
     return n_ended;
 }
 
@@ -260,6 +340,16 @@ static void cycle(struct text *t)
     if (below(2) == 0) {
         weft_model_release(&m); /* the engine keeps what it needs */
     }
+    if (below(2) == 0) { /* the other engine goes on */
+        weft_seq *other = seq_for(e[1], s.text);
+        OK(weft_engine_step(e[0], NULL, &err));
+        (void)carry(s.seq, other);
+        weft_seq_release(&s.seq);
+        weft_engine_release(&e[0]);
+        s.seq = other;
+        e[0] = e[1];
+        e[1] = NULL;
+    }
     weft_engine *runs = e[0];
     weft_engine_release(&e[1]);
     while (done == 0) {
@@ -277,6 +367,7 @@ static void cycle(struct text *t)
 
 static void make_models(const char *dir)
 {
+    snprintf(state_path, sizeof state_path, "%.40s/state", dir);
     for (size_t i = 0; i < N_MODELS; i++) {
         struct synth_spec spec;
         snprintf(paths[i], sizeof paths[i], "%.40s/%s.gguf", dir, presets[i]);
@@ -293,7 +384,8 @@ static void make_texts(struct text *t, size_t n)
         t[i] = (struct text){ .n_prompt = 1 + below(MAX_PROMPT),
                               .n_new = 1 + below(MAX_NEW),
                               .seed = i,
-                              .greedy = below(2) == 0 };
+                              .greedy = below(2) == 0,
+                              .grammar = i % 4 == 3 };
     }
 }
 
@@ -302,57 +394,90 @@ struct goal {
     size_t generations, cycles;
 };
 
-static void soak(const struct goal *goal)
+struct done {
+    double start, shown;
+    size_t n, n_cycles;
+    size_t now, first, most; /* resident: now; most in the first tenth, and behind it */
+};
+
+/* How much of the goal is reached, of what is furthest behind. */
+static double reached(const struct goal *goal, const struct done *d)
 {
-    weft_model *m = NULL;
-    weft_engine *e = NULL;
-    struct text texts[N_TEXTS], of_cycles[N_MODELS];
-    weft_model_info info = { .size = sizeof info };
-    /* a pool that is too small for all slots, so that it is full now and then */
-    const weft_engine_params p = {
-        .size = sizeof p, .device = "cpu", .n_ctx = 256, .n_kv = 1024, .n_batch = 96, .n_threads = 2
-    };
-    make_texts(texts, N_TEXTS);
-    make_texts(of_cycles, N_MODELS);
-    OK(weft_model_open(paths[0], NULL, &m, &err));
-    OK(weft_model_get_info(m, &info, &err));
-    OK(weft_engine_open(m, &p, &e, &err));
-    size_t n = 0, n_cycles = 0, before = 0, most = 0;
-    double start = seconds(), shown = start;
-    for (size_t round = 0;
-         n < goal->generations || n_cycles < goal->cycles || seconds() - start < goal->seconds;
-         round++) {
-        n += some_generations(e, info.n_vocab, texts, 50);
-        for (size_t i = 0; i < 5; i++, n_cycles++) {
-            cycle(of_cycles);
-        }
-        size_t now = resident();
-        /* the first tenth fills what is filled only once: tables, stacks of threads */
-        if (round < 20 || n < goal->generations / 10) {
-            before = now > before ? now : before;
-        }
-        most = now;
-        if (seconds() - shown > 30) {
-            shown = seconds();
-            printf("%zu generations, %zu cycles, %.1f MiB resident\n", n, n_cycles,
-                   (double)now / 1048576.0);
-            fflush(stdout);
-        }
+    double of_all = (seconds() - d->start) / goal->seconds;
+    double n = (double)d->n / (double)goal->generations;
+    double n_cycles = (double)d->n_cycles / (double)goal->cycles;
+    of_all = n < of_all ? n : of_all;
+    return n_cycles < of_all ? n_cycles : of_all;
+}
+
+static void measure(const struct goal *goal, struct done *d)
+{
+    d->now = resident();
+    /* the first tenth fills what is filled only once: tables, stacks of threads */
+    if (d->n_cycles < 100 || reached(goal, d) < 0.1) {
+        d->first = d->now > d->first ? d->now : d->first;
+    } else {
+        d->most = d->now > d->most ? d->now : d->most;
     }
-    weft_engine_release(&e);
-    weft_model_release(&m);
-    double grown = ((double)most - (double)before) / 1048576.0;
+    if (seconds() - d->shown > 30) {
+        d->shown = seconds();
+        printf("%zu generations, %zu cycles, %.1f MiB resident\n", d->n, d->n_cycles,
+               (double)d->now / 1048576.0);
+        fflush(stdout);
+    }
+}
+
+static void sum_up(const struct done *d)
+{
+    double grown = d->most > d->first ? (double)(d->most - d->first) / 1048576.0 : 0;
     printf("soak: %zu generations, %zu cycles of opening and closing, %zu forks, %zu rewinds, %zu "
-           "cancels, %zu abandoned, "
-           "%.0f s; resident memory %.1f MiB, %+.2f MiB since the first tenth\n",
-           n, n_cycles, n_forks, n_rewinds, n_cancels, n_abandoned, seconds() - start,
-           (double)most / 1048576.0, grown);
+           "cancels, %zu saves, %zu loads, %zu abandoned, %.0f s\n",
+           d->n, d->n_cycles, n_forks, n_rewinds, n_cancels, n_saves, n_loads, n_abandoned,
+           seconds() - d->start);
+    printf("soak: %zu texts written again, %zu of all with a grammar: the ids of the first time; "
+           "all pages free %zu times of %zu\n",
+           n_repeated, n_grammars, n_returned, n_returned);
+    printf("soak: resident memory at most %.2f MiB in the first tenth",
+           (double)d->first / 1048576.0);
+    if (d->most > 0) {
+        printf(", %.2f MiB behind it: %.2f MiB more", (double)d->most / 1048576.0, grown);
+    }
+    putchar('\n');
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     grown = 0; /* these keep what is freed for a while; AddressSanitizer looks for leaks itself */
 #endif
     if (grown > 1) {
         die("resident memory has grown by %.2f MiB, expected at most 1", grown);
     }
+}
+
+static void soak(const struct goal *goal)
+{
+    weft_model *m = NULL;
+    weft_engine *e = NULL;
+    struct text texts[N_TEXTS], of_cycles[N_MODELS];
+    struct done d = { .start = seconds() };
+    weft_model_info info = { .size = sizeof info };
+    /* a pool that is too small for all slots, so that it is full now and then */
+    const weft_engine_params p = {
+        .size = sizeof p, .device = "cpu", .n_ctx = 256, .n_kv = 1024, .n_batch = 96, .n_threads = 2
+    };
+    d.shown = d.start;
+    make_texts(texts, N_TEXTS);
+    make_texts(of_cycles, N_MODELS);
+    OK(weft_model_open(paths[0], NULL, &m, &err));
+    OK(weft_model_get_info(m, &info, &err));
+    OK(weft_engine_open(m, &p, &e, &err));
+    while (reached(goal, &d) < 1) {
+        d.n += some_generations(e, info.n_vocab, texts, 50);
+        for (size_t i = 0; i < 5; i++, d.n_cycles++) {
+            cycle(of_cycles);
+        }
+        measure(goal, &d);
+    }
+    weft_engine_release(&e);
+    weft_model_release(&m);
+    sum_up(&d);
 }
 
 int main(int argc, char **argv)
@@ -369,6 +494,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < N_MODELS; i++) {
         unlink(paths[i]);
     }
+    unlink(state_path);
     rmdir(dir);
     return 0;
 }
