@@ -1,6 +1,6 @@
 /* Shapes of batches, on any device: sequences that are computed together get exactly the ids that
- * each gets alone. For one translation unit: include it after cmocka.h. Includes only weft.h of the
- * library. */
+ * each gets alone, those that sample also the same bits of logits. For one translation unit:
+ * include it after cmocka.h. Includes only weft.h of the library. */
 #ifndef TESTS_SHAPES_RIG_H
 #define TESTS_SHAPES_RIG_H
 
@@ -16,6 +16,7 @@ enum { MAX_PROMPT = 80, MAX_NEW = 30, MAX_SEQS = 64 };
 /* A text to be written: what goes in, and the ids that come out when it is alone. */
 struct text {
     int32_t prompt[MAX_PROMPT], alone[MAX_NEW];
+    uint64_t logits[MAX_NEW]; /* hashes, see hash_of() */
     size_t n_prompt, n_new;
     weft_sampling sampling;
 };
@@ -26,6 +27,24 @@ struct writing {
     weft_seq *seq;
     size_t n_done;
 };
+
+/* Of the logits that the next id is drawn from; 0 for a greedy text, whose logits a device may not
+ * have to give away. */
+static inline uint64_t hash_of(const struct rig *r, weft_seq *seq, const struct text *t)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    if (t->sampling.temperature <= 0) {
+        return 0;
+    }
+    float *logits = rig_logits(r, seq);
+    for (size_t i = 0; i < r->n_vocab; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        hash = (hash ^ bits) * 0x100000001b3u;
+    }
+    free(logits);
+    return hash;
+}
 
 static inline struct text text_of(const struct rig *alone, uint64_t seed, size_t n_prompt,
                                   size_t n_new)
@@ -40,6 +59,7 @@ static inline struct text text_of(const struct rig *alone, uint64_t seed, size_t
     OK(weft_seq_append(seq, t.prompt, n_prompt, E));
     for (size_t i = 0; i < n_new; i++) {
         rig_compute(alone, seq);
+        t.logits[i] = hash_of(alone, seq, &t);
         OK(weft_seq_next(seq, &t.alone[i], E));
     }
     weft_seq_release(&seq);
@@ -54,11 +74,15 @@ static inline struct writing begin(const struct rig *r, const struct text *t)
 }
 
 /* Takes the next id if it is ready; true when the text is complete. */
-static inline bool go_on(struct writing *w, const char *what)
+static inline bool go_on(const struct rig *r, struct writing *w, const char *what)
 {
     int32_t token;
     if (weft_seq_pending(w->seq) > 0) {
         return false;
+    }
+    if (hash_of(r, w->seq, w->text) != w->text->logits[w->n_done]) {
+        fail_msg("%s: other logits for id %zu behind a prompt of %zu (seed %zu) than alone", what,
+                 w->n_done, w->text->n_prompt, (size_t)w->text->sampling.seed);
     }
     OK(weft_seq_next(w->seq, &token, E));
     if (token != w->text->alone[w->n_done]) {
@@ -122,7 +146,7 @@ static inline void check_shape(const char *preset, weft_engine_params p, size_t 
     while (n_running > 0) {
         OK(weft_engine_step(r.engine, NULL, E));
         for (size_t i = 0; i < n_seqs; i++) {
-            if (writings[i].text != NULL && go_on(&writings[i], what)) {
+            if (writings[i].text != NULL && go_on(&r, &writings[i], what)) {
                 end(&writings[i]);
                 n_running--;
             }
@@ -169,7 +193,7 @@ static inline void check_crowd(const char *preset, weft_engine_params p, const s
         most = n_running > most ? n_running : most;
         OK(weft_engine_step(r.engine, NULL, E));
         for (size_t i = 0; i < MAX_SEQS; i++) {
-            if (crowd[i].text != NULL && rig_random(&seed, 8) > 0 && go_on(&crowd[i], what)) {
+            if (crowd[i].text != NULL && rig_random(&seed, 8) > 0 && go_on(&r, &crowd[i], what)) {
                 end(&crowd[i]);
                 n_running--;
             }
