@@ -24,6 +24,28 @@ static bool range_of(const struct matcher_place *p, struct char_range *r)
     return r->first <= r->last && !surrogates;
 }
 
+/* matcher_move(); what was found for this mask is found again quickly. */
+static inline weft_status move(struct matcher *m, uint32_t set, uint32_t class, uint32_t *to,
+                               weft_error *err)
+{
+    uint64_t key = (uint64_t)set << 32 | class;
+    struct matcher_fast *fast = &m->fast[(set * 31 + class) % MATCHER_FAST];
+    if (fast->key != key || fast->mask != m->mask_number) {
+        uint32_t next;
+        TRY(matcher_move(m, set, class, &next, err));
+        *fast = (struct matcher_fast){ .key = key, .to = next, .mask = m->mask_number };
+    }
+    *to = fast->to;
+    return WEFT_OK;
+}
+
+/* False for a class of nothing but surrogates, which no text holds. */
+static bool has_text(const struct grammar *g, uint32_t c)
+{
+    uint32_t last = c + 1 < g->n_classes ? g->class_first[c + 1] - 1 : LAST_CHAR;
+    return g->class_first[c] < 0xd800 || last > 0xdfff;
+}
+
 /* Makes *p dead unless some character that the bytes so far can become may follow. */
 static weft_status check_partial(struct matcher *m, struct matcher_place *p, weft_error *err)
 {
@@ -36,11 +58,8 @@ static weft_status check_partial(struct matcher *m, struct matcher_place *p, wef
     }
     for (uint32_t c = grammar_class(g, r.first);
          to == MATCHER_DEAD && c < g->n_classes && g->class_first[c] <= r.last; c++) {
-        uint32_t first = g->class_first[c],
-                 last = c + 1 < g->n_classes ? g->class_first[c + 1] - 1 : LAST_CHAR;
-        /* a class of nothing but surrogates, which no text holds */
-        if (first < 0xd800 || last > 0xdfff) {
-            TRY(matcher_move(m, set, c, &to, err));
+        if (has_text(g, c)) {
+            TRY(move(m, set, c, &to, err));
         }
     }
     p->set = to != MATCHER_DEAD ? set : MATCHER_DEAD;
@@ -53,7 +72,7 @@ static weft_status read_byte(struct matcher *m, struct matcher_place from, uint8
 {
     *to = (struct matcher_place){ .set = MATCHER_DEAD };
     if (from.missing == 0 && byte < 0x80) {
-        return matcher_move(m, from.set, m->g->ascii[byte], &to->set, err);
+        return move(m, from.set, m->g->ascii[byte], &to->set, err);
     }
     if (from.missing == 0) {
         uint8_t length = byte >= 0xf8 || byte < 0xc2 ? 0 : byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
@@ -78,7 +97,7 @@ static weft_status read_byte(struct matcher *m, struct matcher_place from, uint8
     uint32_t class = grammar_class(m->g, to->value);
     bool valid = range_of(to, &whole);
     *to = (struct matcher_place){ .set = MATCHER_DEAD };
-    return valid ? matcher_move(m, from.set, class, &to->set, err) : WEFT_OK;
+    return valid ? move(m, from.set, class, &to->set, err) : WEFT_OK;
 }
 
 /* ---------------------------------------------------------------- the whole */
@@ -208,40 +227,80 @@ weft_status matcher_read(struct matcher *m, const char *data, size_t n, weft_err
     return WEFT_OK;
 }
 
-/* The place behind an ASCII character. What was found for this mask is found again quickly. */
-static weft_status read_ascii(struct matcher *m, uint32_t set, uint8_t byte,
-                              struct matcher_place *to, weft_error *err)
-{
-    uint32_t key = set << 7 | byte;
-    struct matcher_fast *fast = &m->fast[key % MATCHER_FAST];
-    if (fast->key != key || fast->mask != m->mask_number) {
-        uint32_t next;
-        TRY(matcher_move(m, set, m->g->ascii[byte], &next, err));
-        *fast = (struct matcher_fast){ .key = key, .to = next, .mask = m->mask_number };
-    }
-    *to = (struct matcher_place){ .set = fast->to };
-    return WEFT_OK;
-}
-
 static void allow(uint64_t *mask, int32_t token)
 {
     mask[(size_t)token / 64] |= (uint64_t)1 << (size_t)token % 64;
+}
+
+/* Where a plain character leads from a set, if all plain characters lead to the same; MATCHER_DEAD
+ * if not. */
+static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, weft_error *err)
+{
+    const struct grammar *g = m->g;
+    *to = MATCHER_DEAD;
+    uint32_t first, next;
+    TRY(move(m, set, g->ascii[' '], &first, err));
+    for (uint8_t c = ' '; c < 0x80; c++) {
+        if (trie_plain(c)) {
+            TRY(move(m, set, g->ascii[c], &next, err));
+            if (next != first || first == MATCHER_DEAD) {
+                return WEFT_OK;
+            }
+        }
+    }
+    for (uint32_t c = grammar_class(g, 0x80); c < g->n_classes && g->class_first[c] <= LAST_CHAR;
+         c++) {
+        if (has_text(g, c)) {
+            TRY(move(m, set, c, &next, err));
+            if (next != first) {
+                return WEFT_OK;
+            }
+        }
+    }
+    *to = first;
+    return WEFT_OK;
+}
+
+/* How many plain characters may follow, whichever they are; MATCHER_PLAIN if more do. Inside of a
+ * string, where nearly every token is allowed, most of the tree need not be walked then. */
+static weft_status count_plain(struct matcher *m, size_t *n, weft_error *err)
+{
+    uint32_t set = m->at.set, to;
+    *n = 0;
+    if (m->at.missing > 0 || m->g->n_classes > MATCHER_PLAIN_CLASSES) {
+        return WEFT_OK;
+    }
+    while (*n < MATCHER_PLAIN && m->mask_steps < MATCHER_MASK_STEPS / 8) {
+        TRY(plain_move(m, set, &to, err));
+        if (to == MATCHER_DEAD) {
+            return WEFT_OK;
+        }
+        *n = to == set ? MATCHER_PLAIN : *n + 1;
+        set = to;
+    }
+    return WEFT_OK;
 }
 
 /* Walks the tree of tokens from the matcher's place; stops when the work exceeds its limit. */
 static weft_status walk(struct matcher *m, const struct token_trie *trie, uint64_t *mask,
                         weft_error *err)
 {
+    size_t n_plain;
+    TRY(count_plain(m, &n_plain, err));
     m->path[0] = m->at;
     for (uint32_t i = 0; i < trie->n_nodes;) {
         const struct trie_node *node = &trie->nodes[i];
-        struct matcher_place *to = &m->path[node->depth];
-        const struct matcher_place *from = to - 1;
-        if (from->missing == 0 && node->byte < 0x80) {
-            TRY(read_ascii(m, from->set, node->byte, to, err));
-        } else {
-            TRY(read_byte(m, *from, node->byte, to, err));
+        if (node->n_plain > 0 && node->n_plain <= n_plain) {
+            size_t end =
+                node->skip < trie->n_nodes ? trie->nodes[node->skip].first : trie->n_tokens;
+            for (size_t k = node->first; k < end; k++) {
+                allow(mask, trie->tokens[k]);
+            }
+            i = node->skip;
+            continue;
         }
+        struct matcher_place *to = &m->path[node->depth];
+        TRY(read_byte(m, to[-1], node->byte, to, err));
         if (m->mask_steps > MATCHER_MASK_STEPS) {
             return WEFT_OK;
         }

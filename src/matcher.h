@@ -54,10 +54,14 @@ struct matcher_place {
     uint8_t missing, length;
 };
 
-/* Where an ASCII character leads from a set, found while a mask is made. */
+/* Plain characters are looked at so far ahead, in grammars with so few classes. */
+enum { MATCHER_PLAIN = 16, MATCHER_PLAIN_CLASSES = 256 };
+
+/* Where the characters of a class lead from a set, found for one mask. */
 enum { MATCHER_FAST = 1 << 14, MATCHER_MASKS = 4 };
 struct matcher_fast {
-    uint32_t key, to, mask;
+    uint64_t key; /* set and class */
+    uint32_t to, mask;
 };
 
 struct matcher {

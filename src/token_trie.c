@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "utf8.h"
+
 struct piece {
     const char *data;
     size_t n;
@@ -90,6 +92,20 @@ static size_t common(const struct piece *a, const struct piece *b)
     return i;
 }
 
+/* The number of characters of a plain token; 0 if it is not plain, or has too many. */
+static uint8_t count_plain(const struct piece *p)
+{
+    size_t n_chars = 0, len;
+    for (size_t i = 0; i < p->n; i += len, n_chars++) {
+        uint8_t byte = (uint8_t)p->data[i];
+        enum utf8_kind kind = utf8_next(p->data + i, p->n - i, &len);
+        if (kind == UTF8_INVALID || (byte < 0x80 && !trie_plain(byte))) {
+            return 0;
+        }
+    }
+    return n_chars <= UINT8_MAX ? (uint8_t)n_chars : 0;
+}
+
 /* Adds one token behind those before it; open[d] is the node at depth d + 1 of the last token. */
 static void add(struct token_trie *trie, const struct piece *p, size_t shared, uint32_t *open,
                 size_t *n_open)
@@ -101,8 +117,15 @@ static void add(struct token_trie *trie, const struct piece *p, size_t shared, u
         open[*n_open] = (uint32_t)trie->n_nodes;
         trie->nodes[trie->n_nodes++] = (struct trie_node){ .first = (uint32_t)trie->n_tokens,
                                                            .depth = (uint16_t)(*n_open + 1),
-                                                           .byte = (uint8_t)p->data[*n_open] };
+                                                           .byte = (uint8_t)p->data[*n_open],
+                                                           .n_plain = 1 };
         ++*n_open;
+    }
+    uint8_t n_plain = count_plain(p);
+    for (size_t i = 0; i < p->n; i++) {
+        struct trie_node *node = &trie->nodes[open[i]];
+        bool more = n_plain == 0 || (node->n_plain > 0 && n_plain > node->n_plain);
+        node->n_plain = more ? n_plain : node->n_plain;
     }
     trie->nodes[open[p->n - 1]].n_tokens++;
     trie->tokens[trie->n_tokens++] = p->token;

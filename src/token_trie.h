@@ -13,7 +13,17 @@ struct trie_node {
     uint32_t n_tokens;
     uint16_t depth; /* 1 for the first byte of a token */
     uint8_t byte;
+    /* If all tokens from here to `skip` are plain, as most are: the most characters that one of
+     * them has, from the root on; a character that is cut at the end counts. Otherwise 0. */
+    uint8_t n_plain;
 };
+
+/* Characters that mean nothing in the strings of most languages: of ASCII those that can be seen,
+ * and the space, but no quotation mark and no backslash; and all others. */
+static inline bool trie_plain(uint8_t ascii)
+{
+    return ascii >= 0x20 && ascii != 0x7f && ascii != '"' && ascii != '\\';
+}
 
 struct token_trie {
     struct trie_node *nodes; /* [n_nodes] */
