@@ -182,7 +182,10 @@ WEFT_API weft_status weft_file_value(const weft_file *file, size_t i, size_t j, 
 typedef struct weft_model_params {
     size_t size;
     bool vocab_only; /* only the tokenizer: for files without tensors, or to tokenize quickly */
-    bool no_mmap;    /* read the file into memory instead of mapping it */
+    /* Read the file into memory instead of mapping it: for files that somebody else may cut or
+     * write to. A mapped one that was cut is noticed before each step (WEFT_E_IO), but one that is
+     * cut during a step, or whose disk fails, ends the process with SIGBUS. */
+    bool no_mmap;
     weft_log_fn log; /* progress and remarks; NULL = silence */
     void *log_user;
 } weft_model_params;
@@ -378,6 +381,35 @@ typedef struct weft_engine_info {
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
 } weft_engine_info;
 
+/* What an engine holds at this moment and has done since it was opened. Every number is exact, and
+ * all are of the same moment; after the last sequence was released nothing is used. */
+typedef struct weft_engine_stats {
+    size_t size; /* set by the caller to sizeof(weft_engine_stats) */
+    /* The KV pool, in pages of 64 positions. n_pages = n_pages_used + n_pages_free. */
+    size_t n_pages, n_pages_used, n_pages_free;
+    size_t n_pages_known;  /* free, but found again by a text that begins with what they hold */
+    size_t n_pages_shared; /* used by more than one sequence */
+    size_t n_page_refs;    /* used pages, each counted once for every sequence that uses it: what
+                              they would take if nothing were shared */
+    /* The open sequences. Tokens of all of them; those that are computed; and the positions whose K
+     * and V are stored for these, shared ones counted once. Each is at most the one before. */
+    size_t n_seqs, n_tokens, n_computed, n_stored;
+    /* Memory. n_pages * page_bytes = kv_bytes; the first four are on the device. */
+    uint64_t page_bytes, kv_bytes, weight_bytes, scratch_bytes;
+    uint64_t seq_bytes; /* host memory of the open sequences: tokens, text, logits, sampler, stop
+                           strings, page tables, and where each stands in its grammar; not the
+                           grammars themselves, which forks share */
+    /* Since the engine was opened. n_rows = n_prompt_rows + n_decode_rows; decode rows are those of
+     * tokens that weft_seq_next() drew, or that were computed ahead of it. n_opened - n_released =
+     * n_seqs; forks are opened too. */
+    uint64_t n_steps, n_rows, n_prompt_rows, n_decode_rows;
+    uint64_t n_cached;      /* rows that did not have to be computed, see no_prefix_cache */
+    uint64_t n_page_copies; /* shared pages that were copied before somebody wrote to them */
+    uint64_t n_opened, n_released;
+    uint64_t n_cancelled; /* calls that returned WEFT_E_CANCELLED */
+    uint64_t n_kv_full;   /* calls that returned WEFT_E_KV_FULL */
+} weft_engine_stats;
+
 /* What the engine's device can do at best, measured now, with the engine's threads; takes about a
  * second and, on the CPU, 256 MiB of memory while it lasts. */
 typedef struct weft_limits {
@@ -395,6 +427,9 @@ WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_param
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
+/* Costs no more than looking at every page number once; may be called after every step. */
+WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
+                                           weft_error *err);
 
 /* Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err);

@@ -60,6 +60,11 @@ void constraint_close(struct constraint *c)
     }
 }
 
+size_t constraint_bytes(const struct constraint *c)
+{
+    return c != NULL ? sizeof *c + c->generated.cap + matcher_bytes(c->matcher) : 0;
+}
+
 weft_status constraint_reserve(struct constraint *c, size_t n, weft_error *err)
 {
     if (c != NULL && !mem_reserve(&c->generated.data, &c->generated.cap, c->generated.n + n, 1)) {

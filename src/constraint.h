@@ -24,6 +24,7 @@ weft_status constraint_open(const char *gbnf, size_t n, const struct tokenizer *
 weft_status constraint_copy(const struct constraint *c, struct constraint **out, weft_error *err);
 /* NULL is fine here, and nothing happens, as in the functions below. */
 void constraint_close(struct constraint *c);
+size_t constraint_bytes(const struct constraint *c); /* of memory, without the grammar */
 
 /* Room for n more tokens, so that adding them cannot fail. */
 weft_status constraint_reserve(struct constraint *c, size_t n, weft_error *err);

@@ -112,13 +112,12 @@ static weft_status compute(struct embed *m, weft_error *err)
     struct weft_engine *e = m->engine;
     size_t dim = e->model->config.dim;
     lock_take(&e->lock);
-    weft_status status = reserve(m, err);
+    weft_status status = engine_note(e, reserve(m, err));
     lock_give(&e->lock);
     for (size_t done = 0; done < m->n && status == WEFT_OK;) {
         size_t n = m->n - done < e->n_batch ? m->n - done : e->n_batch;
         lock_take(&e->lock);
-        status = step(m, done, n, err);
-        e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
+        status = engine_note(e, step(m, done, n, err));
         lock_give(&e->lock);
         done += n;
         for (size_t i = 0; i < n && status == WEFT_OK; i++) {

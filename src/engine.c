@@ -200,9 +200,7 @@ static weft_status measure_locked(struct weft_engine *e, struct backend_limits *
                                   weft_error *err)
 {
     TRY(engine_usable(e, err));
-    weft_status status = e->backend->ops->limits(e->backend, out, err);
-    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
-    return status;
+    return engine_note(e, e->backend->ops->limits(e->backend, out, err));
 }
 
 weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err)
@@ -227,6 +225,14 @@ weft_status engine_usable(const struct weft_engine *e, weft_error *err)
     return gguf_check(e->model->file, err);
 }
 
+weft_status engine_note(struct weft_engine *e, weft_status status)
+{
+    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
+    e->n_kv_full += status == WEFT_E_KV_FULL;
+    e->n_cancelled += status == WEFT_E_CANCELLED;
+    return status;
+}
+
 /* Has the packed step computed, or *k steps in one go, and its results taken into the sequences. */
 static weft_status take_steps(struct weft_engine *e, size_t *k, weft_error *err)
 {
@@ -245,23 +251,24 @@ static weft_status compute(struct weft_engine *e, weft_error *err)
     const struct step *step = &e->sched.step;
     size_t k;
     weft_status status = take_steps(e, &k, err);
-    if (status == WEFT_E_DEVICE_LOST) {
-        e->lost = true;
-    }
+    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
     if (status != WEFT_OK) {
         return status;
     }
     for (size_t i = 0; i < step->n_seqs; i++) {
         struct sched_seq *q = e->sched.packed[i];
-        size_t before = q->n_done / KV_PAGE;
+        struct weft_seq *seq = seq_of(q);
+        size_t before = q->n_done;
         q->n_done += step->seqs[i].n_rows;
-        if (q->n_done / KV_PAGE != before) {
+        if (q->n_done / KV_PAGE != before / KV_PAGE) {
             kv_learn(&e->pool, &q->kv, q->tokens.data, q->n_done);
         }
-        seq_of(q)->fresh = q->n_done == q->tokens.n;
+        seq->fresh = q->n_done == q->tokens.n;
+        e->n_decode_rows += seq->drawn >= before && seq->drawn < q->n_done;
     }
     e->n_steps += k;
     e->n_rows += k * step->n_rows;
+    e->n_decode_rows += (k - 1) * step->n_rows;
     return WEFT_OK;
 }
 

@@ -42,6 +42,8 @@ struct weft_engine {
     size_t n_ahead;          /* most tokens computed ahead, at most BACKEND_TOP */
     struct token_trie *trie; /* for grammars; NULL before the first */
     uint64_t n_steps, n_rows, n_cached;
+    /* what weft_engine_stats tells besides */
+    uint64_t n_decode_rows, n_opened, n_released, n_cancelled, n_kv_full;
     bool lost; /* the device failed */
     /* results of a step on their way into the sequences */
     int32_t ids[MAX_OUT * BACKEND_TOP];
@@ -56,6 +58,7 @@ struct weft_seq {
     atomic_flag busy;           /* a thread is inside */
     atomic_int finish;          /* weft_finish */
     size_t n_cached;            /* positions that were found computed */
+    size_t drawn;               /* the last token drawn; SIZE_MAX = none since a rewind */
     bool fresh;                 /* the outcome is that of the last token */
     struct outcome outcome;
     weft_logits_fn observer; /* sched.observed: gets the logits of every position */
@@ -82,6 +85,8 @@ void model_retain(struct weft_model *m);
 void engine_retain(struct weft_engine *e);
 /* What must hold before a backend computes: WEFT_E_DEVICE_LOST, WEFT_E_IO. */
 weft_status engine_usable(const struct weft_engine *e, weft_error *err);
+/* Remembers how a call on the engine ended; returns status. */
+weft_status engine_note(struct weft_engine *e, weft_status status);
 
 /* Copies a caller's parameter struct of src->size bytes over the defaults already in dst. Refuses a
  * size that cannot be, and fields unknown to this library that are not zero. */

@@ -51,7 +51,8 @@ weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backen
     *pool = (struct kv_pool){ .n_pages = n_pages, .backend = backend };
     pool->links = mem_array(n_pages + 1, sizeof *pool->links);
     pool->refs = mem_array(n_pages, sizeof *pool->refs);
-    if (pool->links == NULL || pool->refs == NULL) {
+    pool->marks = mem_array(n_pages, sizeof *pool->marks);
+    if (pool->links == NULL || pool->refs == NULL || pool->marks == NULL) {
         kv_close(pool);
         return error_nomem(err, "the list of KV pages", n_pages * sizeof *pool->links);
     }
@@ -72,6 +73,7 @@ void kv_close(struct kv_pool *pool)
     prefix_close(&pool->prefix);
     free(pool->links);
     free(pool->refs);
+    free(pool->marks);
     *pool = (struct kv_pool){ 0 };
 }
 
@@ -121,6 +123,7 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
             }
             t->pages[i] = page;
             drop(pool, old);
+            pool->n_copies++;
         }
     }
     while (t->n < n) {
@@ -192,6 +195,30 @@ void kv_release(struct kv_pool *pool, struct kv_table *t)
     kv_trim(pool, t, 0);
     free(t->pages);
     *t = (struct kv_table){ 0 };
+}
+
+/* ---------------------------------------------------------------- counts */
+
+void kv_mark(struct kv_pool *pool, const struct kv_table *t, size_t n)
+{
+    for (size_t i = 0; i < pages_for(n); i++) {
+        size_t here = n - i * KV_PAGE < KV_PAGE ? n - i * KV_PAGE : KV_PAGE;
+        uint8_t *mark = &pool->marks[t->pages[i]];
+        *mark = here > *mark ? (uint8_t)here : *mark;
+    }
+}
+
+struct kv_counts kv_count(struct kv_pool *pool)
+{
+    struct kv_counts c = { 0 };
+    for (uint32_t i = 0; i < pool->n_pages; i++) {
+        c.n_known += pool->refs[i] == 0 && prefix_serial(&pool->prefix, i) != 0;
+        c.n_shared += pool->refs[i] > 1;
+        c.n_refs += pool->refs[i];
+        c.n_marked += pool->marks[i];
+        pool->marks[i] = 0;
+    }
+    return c;
 }
 
 /* ---------------------------------------------------------------- known pages */

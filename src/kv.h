@@ -16,6 +16,8 @@ struct kv_pool {
     size_t n_pages, n_free;
     struct kv_links *links; /* [n_pages + 1]; the last one is the ring's beginning and end */
     uint32_t *refs;         /* [n_pages] sequences that use a page */
+    uint8_t *marks;         /* [n_pages] for kv_mark() */
+    uint64_t n_copies;      /* of shared pages, since the pool was opened */
     struct prefix_cache prefix;
     struct backend *backend; /* copies pages */
 };
@@ -48,6 +50,17 @@ void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n);
 weft_status kv_share(struct kv_pool *pool, const struct kv_table *src, size_t n,
                      struct kv_table *dst, weft_error *err);
 void kv_release(struct kv_pool *pool, struct kv_table *t);
+
+/* What the pool holds now. */
+struct kv_counts {
+    size_t n_known;  /* free pages whose text is known */
+    size_t n_shared; /* pages of more than one table */
+    size_t n_refs;   /* pages of all tables, each as often as it is used */
+    size_t n_marked; /* positions marked; the marks are gone then */
+};
+/* Marks the first n positions of the table, for the next kv_count(). */
+void kv_mark(struct kv_pool *pool, const struct kv_table *t, size_t n);
+struct kv_counts kv_count(struct kv_pool *pool);
 
 /* The full pages of the first n positions, which are computed, can be found by their tokens. */
 void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n);

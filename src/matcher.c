@@ -140,6 +140,17 @@ void matcher_close(struct matcher *m)
     }
 }
 
+size_t matcher_bytes(const struct matcher *m)
+{
+    size_t n_slots = m->node_of.cap + m->set_of.cap + m->move_of.cap + m->seen.cap;
+    size_t n_masks = m->masks != NULL ? MATCHER_MASKS * m->n_words : 0;
+    return sizeof *m + n_slots * sizeof(struct map_slot) + m->cap_nodes * sizeof *m->nodes +
+           m->cap_threads * sizeof *m->threads + m->cap_sets * sizeof *m->sets +
+           m->cap_moves * sizeof *m->moves + m->cap_work * sizeof *m->work +
+           m->cap_path * sizeof *m->path + MATCHER_FAST * sizeof *m->fast +
+           n_masks * sizeof *m->masks;
+}
+
 /* Node `node` of src and those below it, in dst; dst->seen maps what is there already. */
 static weft_status copy_stack(struct matcher *dst, const struct matcher *src, uint32_t node,
                               uint32_t *copy, weft_error *err)

@@ -98,6 +98,7 @@ struct matcher {
 /* At the beginning of a text. Retains the grammar. */
 weft_status matcher_open(struct grammar *g, struct matcher **out, weft_error *err);
 void matcher_close(struct matcher *m); /* NULL is fine */
+size_t matcher_bytes(const struct matcher *m); /* of memory, without the grammar */
 /* Another one at the same place. */
 weft_status matcher_copy(const struct matcher *m, struct matcher **out, weft_error *err);
 void matcher_restart(struct matcher *m);

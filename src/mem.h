@@ -21,6 +21,9 @@ static inline bool add_ok(size_t a, size_t b, size_t *out)
  * one element. */
 static inline void *mem_array(size_t n, size_t size) { return calloc(n ? n : 1, size); }
 
+/* Bytes that such an array takes. */
+static inline size_t mem_array_bytes(size_t n, size_t size) { return (n ? n : 1) * size; }
+
 /* Makes room for `need` elements in *p (capacity *cap), growing by half. On failure false, and *p
  * is unchanged. */
 bool mem_reserve(void *p, size_t *cap, size_t need, size_t size);

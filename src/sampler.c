@@ -39,6 +39,13 @@ void sampler_close(struct sampler *s)
     }
 }
 
+size_t sampler_bytes(const struct sampler *s)
+{
+    return sizeof *s + mem_array_bytes(s->p.n_bias, sizeof *s->bias) +
+           s->n_vocab * (sizeof *s->logits + sizeof *s->count) +
+           s->n_candidates * sizeof *s->candidates;
+}
+
 /* A sampler with all its memory; the bias of `p` is copied, nothing is checked. */
 static struct sampler *make(const weft_sampling *p, size_t n_vocab)
 {

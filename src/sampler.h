@@ -18,6 +18,7 @@ weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler 
 weft_status sampler_copy(const struct sampler *s, struct sampler **out,
                          weft_error *err); /* random state included */
 void sampler_close(struct sampler *s);
+size_t sampler_bytes(const struct sampler *s); /* of memory */
 void sampler_restart(struct sampler *s); /* the random state restarts at the seed */
 
 /* Draws from logits[n_vocab]. `past`[n_past] are the tokens of the sequence, for the penalties.

@@ -24,9 +24,7 @@ weft_status seq_enter(struct weft_seq *seq, weft_error *err)
 
 weft_status seq_leave(struct weft_seq *seq, weft_status status)
 {
-    if (status == WEFT_E_DEVICE_LOST) {
-        seq->engine->lost = true;
-    }
+    engine_note(seq->engine, status);
     lock_give(&seq->engine->lock);
     atomic_flag_clear(&seq->busy);
     return status;
@@ -82,6 +80,7 @@ static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, we
     seq->magic = SEQ_MAGIC;
     seq->engine = engine;
     seq->picked = -1;
+    seq->drawn = SIZE_MAX;
     seq->outcome.logits = mem_array(n_vocab, sizeof *seq->outcome.logits);
     if (seq->outcome.logits == NULL) {
         seq_free(seq);
@@ -106,6 +105,7 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
     if (status == WEFT_OK) {
         lock_take(&engine->lock);
         status = sched_add(&engine->sched, &seq->sched, err);
+        engine->n_opened += status == WEFT_OK;
         lock_give(&engine->lock);
     }
     if (status != WEFT_OK) {
@@ -130,6 +130,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     dst->sched.tokens.n = t->n;
     dst->sched.n_done = src->sched.n_done;
     dst->picked = src->picked;
+    dst->drawn = src->drawn;
     set_finish(dst, (weft_finish)atomic_load(&src->finish));
     dst->logprobs = src->logprobs;
     outcome_copy(dst, src);
@@ -172,6 +173,7 @@ weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
         status = fork_locked(seq, copy, err);
         if (status == WEFT_OK) {
             engine_retain(seq->engine);
+            seq->engine->n_opened++;
             *out = copy;
         } else {
             seq_free(copy);
@@ -193,6 +195,7 @@ void weft_seq_release(weft_seq **seq)
     sched_remove(&engine->sched, &s->sched);
     kv_learn(&engine->pool, &s->sched.kv, s->sched.tokens.data, s->sched.n_done);
     kv_release(&engine->pool, &s->sched.kv);
+    engine->n_released++;
     lock_give(&engine->lock);
     seq_free(s);
     weft_engine_release(&engine);
@@ -370,6 +373,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
         /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
         TRY(stream_finish(&seq->stream, err));
     }
+    seq->drawn = t->n;
     t->data[t->n++] = *token = seq->picked;
     constraint_add(seq->constraint, 1, true);
     seq->picked = -1;
@@ -412,6 +416,7 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     constraint_rewind(seq->constraint, n);
     seq->fresh = false;
     seq->picked = -1;
+    seq->drawn = SIZE_MAX;
     stream_reset(&seq->stream);
     set_finish(seq, WEFT_RUNNING);
 }

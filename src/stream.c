@@ -20,6 +20,11 @@ void stream_free(struct stream *s)
     *s = (struct stream){ 0 };
 }
 
+size_t stream_bytes(const struct stream *s)
+{
+    return s->in.cap + s->out.cap + s->n_stops * sizeof *s->stops;
+}
+
 weft_status stream_copy(struct stream *dst, const struct stream *src, weft_error *err)
 {
     *dst = (struct stream){ .n_stops = src->n_stops, .stopped = src->stopped };

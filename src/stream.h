@@ -30,6 +30,7 @@ void stream_init(struct stream *s);
 void stream_free(struct stream *s);
 weft_status stream_copy(struct stream *dst, const struct stream *src,
                         weft_error *err); /* dst uninitialised, empty after a failure */
+size_t stream_bytes(const struct stream *s); /* of memory, besides *s */
 /* Replaces the stop strings; they are looked for in what is pushed from now on. What was held back
  * for the old ones becomes text. WEFT_E_ARG: too many, empty, or too long. */
 weft_status stream_set_stops(struct stream *s, const char *const *stops, size_t n, weft_error *err);
