@@ -284,5 +284,9 @@ $(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
 $(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
+# Failures of the operating system, likewise.
+$(BUILD)/tests/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
+    -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
+
 .SECONDARY:
 -include $(shell find $(BUILD)/obj build/kernels -name '*.d' 2>/dev/null)

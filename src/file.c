@@ -25,11 +25,25 @@ static const char *kind_of(mode_t mode)
                             : "no regular file";
 }
 
+/* A call that a signal has interrupted is made again; on network and user-space file systems that
+ * can be any of them. */
+#define RETRY(result, call)                                                                        \
+    do {                                                                                           \
+        (result) = (call);                                                                         \
+    } while ((result) < 0 && errno == EINTR)
+
+static int stat_fd(int fd, struct stat *st)
+{
+    int failed;
+    RETRY(failed, fstat(fd, st));
+    return failed;
+}
+
 /* The size of the regular file behind fd in *n. */
 static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *err)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    if (stat_fd(fd, &st) != 0) {
         return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", path, strerror(errno));
     }
     if (!S_ISREG(st.st_mode)) {
@@ -48,16 +62,14 @@ static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *er
     return WEFT_OK;
 }
 
-/* read() may return less than asked, and be interrupted by a signal at any time. */
+/* read() may return less than asked. */
 static weft_status read_all(int fd, const char *path, uint8_t *dst, size_t n, weft_error *err)
 {
     size_t at = 0;
     while (at < n) {
         size_t want = n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30;
-        ssize_t got = read(fd, dst + at, want);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
+        ssize_t got;
+        RETRY(got, read(fd, dst + at, want));
         if (got < 0) {
             return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", path, at,
                              strerror(errno));
@@ -105,9 +117,7 @@ weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_er
     struct file f = { .fd = -1 };
     /* O_NONBLOCK: opening a pipe nobody writes to would wait for ever; regular files ignore it */
     int fd;
-    do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    } while (fd < 0 && errno == EINTR);
+    RETRY(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (fd < 0) {
         return error_set(err, WEFT_E_IO, "%s: cannot be opened: %s", path, strerror(errno));
     }
@@ -155,7 +165,7 @@ weft_status file_check(const struct file *f, weft_error *err)
         return WEFT_OK;
     }
     struct stat st;
-    if (fstat(f->fd, &st) != 0) {
+    if (stat_fd(f->fd, &st) != 0) {
         return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", f->path, strerror(errno));
     }
     if (st.st_size < 0 || (uint64_t)st.st_size < f->n) {
@@ -166,27 +176,40 @@ weft_status file_check(const struct file *f, weft_error *err)
     return WEFT_OK;
 }
 
-/* write() may take less than asked, and be interrupted by a signal at any time. */
+static weft_status write_failed(const char *path, size_t n, size_t at, const char *why,
+                                weft_error *err)
+{
+    return error_set(err, WEFT_E_IO, "%s: writing %zu bytes failed at byte %zu: %s", path, n, at,
+                     why);
+}
+
+/* write() may take less than asked. */
 static weft_status write_all(int fd, const char *path, const uint8_t *data, size_t n,
                              weft_error *err)
 {
     size_t at = 0;
     while (at < n) {
-        ssize_t put = write(fd, data + at, n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30);
-        if (put < 0 && errno == EINTR) {
-            continue;
-        }
-        if (put < 0) {
-            return error_set(err, WEFT_E_IO, "%s: writing %zu bytes failed at byte %zu: %s", path,
-                             n, at, strerror(errno));
+        size_t want = n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30;
+        ssize_t put;
+        RETRY(put, write(fd, data + at, want));
+        if (put <= 0) {
+            return write_failed(path, n, at, put < 0 ? strerror(errno) : "nothing was taken", err);
         }
         at += (size_t)put;
     }
-    if (fsync(fd) != 0) {
-        return error_set(err, WEFT_E_IO, "%s: writing %zu bytes failed: %s", path, n,
-                         strerror(errno));
-    }
-    return WEFT_OK;
+    int failed;
+    RETRY(failed, fsync(fd));
+    return failed ? write_failed(path, n, n, strerror(errno), err) : WEFT_OK;
+}
+
+/* Makes a new file; `beside` ends with six letters that become its own. */
+static int make_file(char *beside)
+{
+    char *letters = beside + strlen(beside) - 6;
+    int fd;
+    /* a call that fails may have replaced them */
+    RETRY(fd, (memcpy(letters, "XXXXXX", 6), mkostemp(beside, O_CLOEXEC)));
+    return fd;
 }
 
 /* Writes a new file beside `path`, whose name is `beside` with its last six letters replaced, and
@@ -194,24 +217,28 @@ static weft_status write_all(int fd, const char *path, const uint8_t *data, size
 static weft_status write_beside(const char *path, char *beside, const void *data, size_t n,
                                 weft_error *err)
 {
-    int fd = mkostemp(beside, O_CLOEXEC);
+    int fd = make_file(beside), failed;
     if (fd < 0) {
         return error_set(err, WEFT_E_IO, "%s: no file can be made there: %s", path,
                          strerror(errno));
     }
     weft_status status = write_all(fd, path, data, n, err);
-    if (close(fd) != 0 && status == WEFT_OK) {
+    /* interrupted, it is closed all the same, and what was written is on the disk */
+    if (close(fd) != 0 && errno != EINTR && status == WEFT_OK) {
         status =
             error_set(err, WEFT_E_IO, "%s: closing the file failed: %s", path, strerror(errno));
     }
-    if (status == WEFT_OK && rename(beside, path) != 0) {
-        status = error_set(err, WEFT_E_IO,
-                           "%s: the new file, which was written beside, cannot "
-                           "take this name: %s",
-                           path, strerror(errno));
+    if (status == WEFT_OK) {
+        RETRY(failed, rename(beside, path));
+        if (failed) {
+            status = error_set(err, WEFT_E_IO,
+                               "%s: the new file, which was written beside, cannot "
+                               "take this name: %s",
+                               path, strerror(errno));
+        }
     }
     if (status != WEFT_OK) {
-        unlink(beside);
+        RETRY(failed, unlink(beside));
     }
     return status;
 }
@@ -220,7 +247,13 @@ weft_status file_replace(const char *path, const void *data, size_t n, weft_erro
 {
     static const char ending[] = ".XXXXXX";
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    int failed;
+    RETRY(failed, stat(path, &st));
+    /* what cannot be examined could be a pipe or a device, which a rename would replace */
+    if (failed && errno != ENOENT) {
+        return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    }
+    if (!failed && !S_ISREG(st.st_mode)) {
         return error_set(err, WEFT_E_IO, "%s is %s; a regular file is expected", path,
                          kind_of(st.st_mode));
     }
