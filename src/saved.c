@@ -117,6 +117,14 @@ static weft_status damaged(const struct saved *s, size_t n, weft_error *err)
                      n);
 }
 
+static weft_status contradicts(const struct saved *s, size_t n, weft_error *err)
+{
+    return error_set(err, WEFT_E_FORMAT,
+                     "the saved state contradicts itself: %zu bytes for %zu tokens, %zu of them "
+                     "computed",
+                     n, s->n_tokens, s->n_computed);
+}
+
 static weft_status unsupported(const char *what, uint32_t found, uint32_t expected, weft_error *err)
 {
     return error_set(err, WEFT_E_UNSUPPORTED,
@@ -137,7 +145,7 @@ weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct sa
                          "the saved state was cut: it has %zu bytes, expected at least %d", n,
                          HEADER + CHECKSUM);
     }
-    const uint8_t *at = data + sizeof magic, *end = data + n - CHECKSUM;
+    const uint8_t *at = data + sizeof magic;
     uint32_t version = get32(&at), type = get32(&at);
     s->fingerprint = get64(&at);
     for (size_t i = 0; i < SAVED_N_FIELDS; i++) {
@@ -146,6 +154,11 @@ weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct sa
     uint32_t page = get32(&at);
     s->n_tokens = get64(&at);
     s->n_computed = get64(&at);
+    /* before the checksum, which reads as many bytes as the caller says there are */
+    if (version == VERSION && saved_layout(s, l) && l->n < n) {
+        return contradicts(s, n, err);
+    }
+    const uint8_t *end = data + n - CHECKSUM;
     if (get64(&end) != hash64(HASH64_START, data, n - CHECKSUM)) {
         return damaged(s, n, err);
     }
@@ -159,10 +172,7 @@ weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct sa
         return unsupported("a page size of", page, KV_PAGE, err);
     }
     if (!saved_layout(s, l) || l->n != n || s->n_computed > s->n_tokens) {
-        return error_set(err, WEFT_E_FORMAT,
-                         "the saved state contradicts itself: %zu bytes for %zu tokens, %zu of "
-                         "them computed",
-                         n, s->n_tokens, s->n_computed);
+        return contradicts(s, n, err);
     }
     return WEFT_OK;
 }

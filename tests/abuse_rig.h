@@ -12,11 +12,15 @@
 
 enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, N_KINDS };
 
-enum { N_REFERENCE = 24 };
+enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
-static weft_seq *base; /* computed, with text not taken: a case takes a fork of it */
+static weft_seq
+    *base; /* computed, with text not taken and log-probabilities: a case takes a fork */
+static uint8_t state_in[MAX_STATE]; /* of `base`, and in a file */
+static size_t n_state_in;
+static const char *state_path;
 static int32_t reference[N_REFERENCE];
 static size_t n_cases;
 
@@ -67,8 +71,12 @@ static int setup(void **state)
     rig_tokens(&rig, 1, tokens, 5);
     base = rig_fed(&rig, tokens, 5);
     OK(weft_seq_set_sampling(base, &s, E));
+    OK(weft_seq_set_logprobs(base, 2, E));
     OK(weft_seq_next(base, &token, E));
     rig_compute(&rig, base);
+    state_path = model_path("state");
+    OK(weft_seq_save(base, state_in, MAX_STATE, &n_state_in, E));
+    OK(weft_seq_save_file(base, state_path, E));
     write_ids(rig.engine, reference, N_REFERENCE);
     return 0;
 }

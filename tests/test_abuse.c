@@ -19,6 +19,7 @@
 /* What a function takes, besides its handle and err. */
 enum {
     PATH = 1,     /* NULL and what is no file are refused */
+    STATE = 8192, /* in[n] or the path is a saved state */
     IN = 2,       /* in[n]: NULL only with n = 0, n = SIZE_MAX never */
     VOCAB = 4,    /* in[n] is ids of the vocabulary */
     NEEDS_IN = 8, /* in[n]: not even n = 0 */
@@ -63,6 +64,7 @@ CALL(token_text, a->handle, a->token, a->dst, a->cap, a->needed, a->err)
 CALL(chat_tokens, a->handle, a->in, a->n, a->params, a->dst, a->cap, a->needed, a->err)
 CALL(engine_open, a->handle, a->params, a->out, a->err)
 CALL(engine_get_info, a->handle, a->info, a->err)
+CALL(engine_get_stats, a->handle, a->info, a->err)
 CALL(engine_measure, a->handle, a->info, a->err)
 CALL(engine_step, a->handle, NULL, a->err)
 CALL(embed, a->handle, a->in, a->n, a->params, a->dst, a->cap, a->needed, a->err)
@@ -70,18 +72,26 @@ CALL(seq_open, a->handle, a->params, a->out, a->err)
 CALL(seq_fork, a->handle, a->out, a->err)
 CALL(seq_set_sampling, a->handle, a->params, a->err)
 CALL(seq_set_stops, a->handle, a->in, a->n, a->err)
+CALL(seq_set_grammar, a->handle, a->in, a->n, a->err)
+CALL(seq_set_logprobs, a->handle, 2, a->err)
 CALL(seq_append, a->handle, a->in, a->n, a->err)
 CALL(seq_next, a->handle, a->out, a->err)
 CALL(seq_text, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(seq_end, a->handle, a->err)
 CALL(seq_logits, a->handle, a->dst, a->cap, a->needed, a->err)
+CALL(seq_logprobs, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(seq_observe, a->handle, NULL, NULL, a->err)
 CALL(seq_tokens, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(seq_rewind, a->handle, a->n, a->err)
+CALL(seq_save, a->handle, a->dst, a->cap, a->needed, a->err)
+CALL(seq_load, a->handle, a->in, a->n, a->err)
+CALL(seq_save_file, a->handle, a->path, a->err)
+CALL(seq_load_file, a->handle, a->path, a->err)
 
 static const char text_in[] = "the capital of the world";
 static const weft_message messages_in[] = { { "system", "Be short." }, { "user", "Hello" } };
 static const char *const stops_in[] = { "one", "two" };
+static const char grammar_in[] = "root ::= [a-z ]*";
 static const weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
 static const weft_chat_params chat_params = WEFT_CHAT_PARAMS_INIT;
 static const weft_embed_params embed_params = WEFT_EMBED_PARAMS_INIT;
@@ -98,6 +108,7 @@ struct row {
     size_t size; /* of an element of dst, or of *info */
     const void *params;
     size_t params_size;
+    weft_status beyond; /* for n beyond all memory, if it is not WEFT_E_ARG */
 };
 
 #define ROW(f) .name = #f, .call = call_##f
@@ -122,22 +133,33 @@ static const struct row rows[] = {
     { ROW(engine_open), .kind = MODEL, .takes = PARAMS | OUT, .makes = ENGINE,
       STRUCT(engine_params) },
     { ROW(engine_get_info), .kind = ENGINE, .takes = INFO, .size = sizeof(weft_engine_info) },
+    { ROW(engine_get_stats), .kind = ENGINE, .takes = INFO, .size = sizeof(weft_engine_stats) },
     { ROW(engine_measure), .kind = ENGINE, .takes = INFO | SLOW, .size = sizeof(weft_limits) },
     { ROW(engine_step), .kind = ENGINE },
     { ROW(embed), .kind = ENGINE, .takes = IN | VOCAB | NEEDS_IN | PARAMS | DST, INPUT(ids_in, 3),
-      .size = 4, STRUCT(embed_params) },
+      .size = 4, STRUCT(embed_params), .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_open), .kind = ENGINE, .takes = PARAMS | OUT, .makes = SEQ, STRUCT(sampling) },
     { ROW(seq_fork), .kind = SEQ, .takes = OUT, .makes = SEQ },
     { ROW(seq_set_sampling), .kind = SEQ, .takes = PARAMS, STRUCT(sampling) },
     { ROW(seq_set_stops), .kind = SEQ, .takes = IN, INPUT(stops_in, 2) },
-    { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3) },
+    { ROW(seq_set_grammar), .kind = SEQ, .takes = IN, INPUT(grammar_in, sizeof grammar_in - 1),
+      .beyond = WEFT_E_FORMAT },
+    { ROW(seq_set_logprobs), .kind = SEQ },
+    { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3),
+      .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_next), .kind = SEQ, .takes = OUT },
     { ROW(seq_text), .kind = SEQ, .takes = DST, .size = 1 },
     { ROW(seq_end), .kind = SEQ },
     { ROW(seq_logits), .kind = SEQ, .takes = DST, .size = 4 },
+    { ROW(seq_logprobs), .kind = SEQ, .takes = DST, .size = sizeof(weft_logprob) },
     { ROW(seq_observe), .kind = SEQ },
     { ROW(seq_tokens), .kind = SEQ, .takes = DST, .size = 4 },
     { ROW(seq_rewind), .kind = SEQ, .takes = LENGTH },
+    { ROW(seq_save), .kind = SEQ, .takes = DST, .size = 1 },
+    { ROW(seq_load), .kind = SEQ, .takes = IN | STATE, INPUT(state_in, 0),
+      .beyond = WEFT_E_FORMAT },
+    { ROW(seq_save_file), .kind = SEQ, .takes = PATH | STATE },
+    { ROW(seq_load_file), .kind = SEQ, .takes = PATH | STATE },
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
@@ -164,9 +186,9 @@ static struct args good(const struct row *r, struct space *s)
         memcpy(s->info, &r->size, sizeof r->size);
     }
     return (struct args){ .handle = handle_of(r->kind, s->seq),
-                          .path = model_file("tiny-qwen2"),
+                          .path = r->takes & STATE ? state_path : model_file("tiny-qwen2"),
                           .in = r->in,
-                          .n = r->n,
+                          .n = r->takes & STATE ? n_state_in : r->n,
                           .token = 300,
                           .params = r->params,
                           .info = s->info,
@@ -320,14 +342,14 @@ static void abuse_in(const struct row *r)
         a.n = 0;
         /* a template may have words of its own around no message at all, or refuse that */
         weft_status want = r->takes & NEEDS_IN ? WEFT_E_ARG : WEFT_OK;
+        want = r->takes & STATE ? i == 0 ? WEFT_E_FORMAT : WEFT_E_ARG : want;
         expect(r, a, &s, want, i == 0 ? "n = 0" : "in NULL, n = 0");
     }
     /* no array can have as many elements */
-    bool context = r->takes & VOCAB && r->kind != MODEL;
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         a = good(r, &s);
         a.n = counts[i];
-        expect(r, a, &s, context ? WEFT_E_CTX_FULL : WEFT_E_ARG, "n beyond all memory");
+        expect(r, a, &s, r->beyond != WEFT_OK ? r->beyond : WEFT_E_ARG, "n beyond all memory");
     }
 }
 

@@ -229,6 +229,17 @@ struct intruder {
     size_t n_appended, n_other;
 };
 
+/* Whatever other threads do, the numbers are of one moment. */
+static bool consistent(weft_engine *engine)
+{
+    weft_engine_stats s = { .size = sizeof s };
+    return weft_engine_get_stats(engine, &s, NULL) == WEFT_OK &&
+           s.n_pages_used + s.n_pages_free == s.n_pages && s.n_pages_used <= s.n_page_refs &&
+           s.n_stored <= s.n_computed && s.n_computed <= s.n_tokens &&
+           s.n_tokens <= s.n_page_refs * 64 && s.n_prompt_rows + s.n_decode_rows == s.n_rows &&
+           s.n_opened - s.n_released == s.n_seqs;
+}
+
 /* Everything but what shortens the sequence: each call works, is turned away, or comes at the wrong
  * time. */
 static weft_status intrude_once(struct intruder *t)
@@ -236,9 +247,11 @@ static weft_status intrude_once(struct intruder *t)
     char text[256];
     int32_t ids[64];
     float logits[1024];
+    weft_logprob logprobs[3];
+    uint8_t state[1 << 16];
     weft_seq *copy = NULL;
     weft_status status;
-    switch (rig_random(&t->random, 9)) {
+    switch (rig_random(&t->random, 14)) {
     case 0:
         status = weft_seq_append(t->seq, ids_in, 1, NULL);
         t->n_appended += status == WEFT_OK;
@@ -250,6 +263,12 @@ static weft_status intrude_once(struct intruder *t)
     case 5: return weft_seq_set_sampling(t->seq, NULL, NULL);
     case 6: return weft_seq_set_stops(t->seq, (const char *const[]){ "stop" }, 1, NULL);
     case 7: return weft_seq_len(t->seq) <= 64 ? WEFT_OK : WEFT_E_INTERNAL;
+    case 8: return weft_seq_cached(t->seq) == 0 ? WEFT_OK : WEFT_E_INTERNAL;
+    case 9: return weft_seq_set_grammar(t->seq, "root ::= [a-z]*", 15, NULL);
+    case 10: return weft_seq_set_logprobs(t->seq, 2, NULL);
+    case 11: return weft_seq_logprobs(t->seq, logprobs, 3, NULL, NULL);
+    case 12: return weft_seq_save(t->seq, state, sizeof state, NULL, NULL);
+    case 13: return consistent(t->engine) ? WEFT_OK : WEFT_E_INTERNAL;
     default:
         status = weft_seq_fork(t->seq, &copy, NULL);
         weft_seq_release(&copy);
@@ -420,8 +439,11 @@ static void *come_and_go(void *arg)
 {
     struct stepper *t = arg;
     float vector[512];
+    uint8_t state[MAX_STATE];
     for (size_t i = 0; i < 60; i++) {
         weft_seq *seq = NULL, *copy = NULL;
+        size_t n;
+        t->n_failed += !consistent(t->engine);
         weft_status status = weft_engine_step(t->engine, NULL, NULL);
         t->n_failed += status != WEFT_OK;
         if (t->number < 2) {
@@ -434,7 +456,9 @@ static void *come_and_go(void *arg)
         }
         t->n_failed += weft_seq_open(t->engine, NULL, &seq, NULL) != WEFT_OK ||
                        weft_seq_append(seq, ids_in, 3, NULL) != WEFT_OK ||
-                       weft_seq_fork(seq, &copy, NULL) != WEFT_OK;
+                       weft_seq_fork(seq, &copy, NULL) != WEFT_OK ||
+                       weft_seq_save(seq, state, sizeof state, &n, NULL) != WEFT_OK ||
+                       weft_seq_load(copy, state, n, NULL) != WEFT_OK;
         if (i % 3 == 0) {
             weft_seq_cancel(copy);
         }

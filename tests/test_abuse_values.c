@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -27,6 +28,11 @@ static uint64_t m_is_end(void *h)
     return weft_token_is_end(h, info.eos);
 }
 static uint64_t s_len(void *h) { return weft_seq_len(h); }
+static uint64_t s_cached(void *h)
+{
+    bool works = weft_seq_append(h, ids_in, 1, NULL) == WEFT_OK;
+    return weft_seq_cached(h) + works; /* the rig has no known pages */
+}
 static uint64_t s_finish(void *h) { return weft_seq_finish(h) != WEFT_FINISH_END; }
 static uint64_t s_pending(void *h)
 {
@@ -52,6 +58,7 @@ static const struct value_row {
     { "token_is_end", m_is_end, MODEL },
     { "seq_len", s_len, SEQ },
     { "seq_pending", s_pending, SEQ },
+    { "seq_cached", s_cached, SEQ },
     { "seq_finish", s_finish, SEQ },
     { "seq_cancel", s_cancel, SEQ },
 };
@@ -296,6 +303,10 @@ static void test_others(void **state)
     static const weft_message wrong[] = {
         { NULL, "x" }, { "user", NULL }, { NULL, NULL }, { "", "x" }, { "USER", "x" },
     };
+    static const int tops[] = { -2, 65, 100000, INT_MAX, INT_MIN };
+    static const char *const grammars[] = {
+        "x", "root ::= (", "root ::= other", "root ::= root", "\xff", "root ::= [z-a]"
+    };
     const char *const stops[][1] = { { NULL }, { "" } };
     float *vector = calloc(1024, sizeof *vector);
     int32_t tokens[64];
@@ -310,6 +321,12 @@ static void test_others(void **state)
     }
     for (size_t i = 0; i < 2; i++, n_cases++) {
         FAILS(WEFT_E_ARG, weft_seq_set_stops(base, stops[i], 1, E));
+    }
+    for (size_t i = 0; i < sizeof tops / sizeof tops[0]; i++, n_cases++) {
+        FAILS(WEFT_E_ARG, weft_seq_set_logprobs(base, tops[i], E));
+    }
+    for (size_t i = 0; i < sizeof grammars / sizeof grammars[0]; i++, n_cases++) {
+        FAILS(WEFT_E_FORMAT, weft_seq_set_grammar(base, grammars[i], strlen(grammars[i]), E));
     }
     const weft_chat_params chat = { .size = sizeof chat, .template_name = "" };
     FAILS(WEFT_E_UNSUPPORTED, weft_chat_tokens(rig.model, &(weft_message){ "user", "x" }, 1, &chat,
@@ -423,6 +440,39 @@ static weft_status do_sampling(weft_seq *s) { return weft_seq_set_sampling(s, NU
 static weft_status do_stops(weft_seq *s) { return weft_seq_set_stops(s, NULL, 0, E); }
 static weft_status do_observe(weft_seq *s) { return weft_seq_observe(s, NULL, NULL, E); }
 static weft_status do_step(weft_seq *s) { return (void)s, weft_engine_step(rig.engine, NULL, E); }
+static weft_status do_save(weft_seq *s)
+{
+    static uint8_t state[1 << 16];
+    return weft_seq_save(s, state, sizeof state, NULL, E);
+}
+static weft_status do_save_file(weft_seq *s)
+{
+    static const char *path;
+    path = path != NULL ? path : model_path("another state");
+    return weft_seq_save_file(s, path, E);
+}
+static weft_status do_load(weft_seq *s) { return weft_seq_load(s, state_in, n_state_in, E); }
+static weft_status do_load_file(weft_seq *s) { return weft_seq_load_file(s, state_path, E); }
+static weft_status do_load_cut(weft_seq *s)
+{
+    return weft_seq_load(s, state_in, n_state_in - 1, E);
+}
+static weft_status do_grammar(weft_seq *s) { return weft_seq_set_grammar(s, "root ::= .*", 11, E); }
+static weft_status do_no_grammar(weft_seq *s) { return weft_seq_set_grammar(s, NULL, 0, E); }
+static weft_status do_set_logprobs(weft_seq *s) { return weft_seq_set_logprobs(s, 64, E); }
+static weft_status do_logprobs(weft_seq *s)
+{
+    weft_logprob list[65];
+    return weft_seq_logprobs(s, list, 65, NULL, E);
+}
+static weft_status do_stats(weft_seq *s)
+{
+    weft_engine_stats stats = { .size = sizeof stats };
+    weft_status status = weft_engine_get_stats(rig.engine, &stats, E);
+    assert_int_equal(stats.n_seqs, 2);
+    assert_int_equal(stats.n_tokens, weft_seq_len(base) + weft_seq_len(s));
+    return status;
+}
 static weft_status do_fork(weft_seq *s)
 {
     weft_seq *copy = NULL;
@@ -439,6 +489,11 @@ static weft_status do_fork(weft_seq *s)
 #define STATE WEFT_E_STATE
 #define CTX WEFT_E_CTX_FULL
 #define GONE WEFT_E_CANCELLED
+#define FORMAT WEFT_E_FORMAT
+#define EVER(status)                                                                               \
+    {                                                                                              \
+        status, status, status, status, status, status, status, status, status, status             \
+    }
 
 static const struct {
     const char *name;
@@ -456,7 +511,17 @@ static const struct {
     { "rewind", do_rewind, { 0 } },
     { "rewind to nothing", do_rewind_0, { 0 } },
     { "rewind to all", do_rewind_all, { 0 } },
-    { "rewind forwards", do_rewind_on, { ARG, ARG, ARG, ARG, ARG, ARG, ARG, ARG, ARG, ARG } },
+    { "rewind forwards", do_rewind_on, EVER(ARG) },
+    { "save", do_save, { 0 } },
+    { "save_file", do_save_file, { 0 } },
+    { "load", do_load, { 0 } },
+    { "load_file", do_load_file, { 0 } },
+    { "load of a cut state", do_load_cut, EVER(FORMAT) },
+    { "set_grammar", do_grammar, { 0 } },
+    { "set_grammar to none", do_no_grammar, { 0 } },
+    { "set_logprobs", do_set_logprobs, { 0 } },
+    { "logprobs", do_logprobs, EVER(STATE) },
+    { "stats", do_stats, { 0 } },
     { "set_sampling", do_sampling, { 0 } },
     { "set_stops", do_stops, { 0 } },
     { "observe", do_observe, { 0 } },
