@@ -386,6 +386,7 @@ chat_tests() {
     same "$n: after a cut answer" "$T/last" "$T/first"
     chat "$n: commands" 0 '/help\n/stats\n/foo\n/set foo 1\n/set temp x\n/undo\n/retry\n/quit\n'
     holds "$n: an unknown command" 'unknown command /foo' "$T/err"
+    holds "$n: statistics" 'KV pool: 0 of ' "$T/err"
     [ -s "$T/out" ] && bad "$n: commands are not answers" 'standard output' || ok "$n: commands are not answers"
     chat "$n: a full context" 1 "$france$france$france$france$france$france\n" -c 48
     holds "$n: a full context says what to do" '/clear' "$T/err"

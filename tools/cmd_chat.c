@@ -111,11 +111,17 @@ static int do_set(struct chat *c, const char *argument)
 static int do_stats(struct chat *c, const char *argument)
 {
     weft_engine_info info = { .size = sizeof info };
+    weft_engine_stats s = { .size = sizeof s };
     (void)argument;
-    if (weft_engine_get_info(c->session.engine, &info, NULL) == WEFT_OK) {
+    if (weft_engine_get_info(c->session.engine, &info, NULL) == WEFT_OK &&
+        weft_engine_get_stats(c->session.engine, &s, NULL) == WEFT_OK) {
         term_note("context: %zu of %zu tokens; %zu messages; %s, %zu threads",
                   weft_seq_len(c->talk.answer.seq), info.n_ctx, c->talk.n, info.kernels,
                   info.n_threads);
+        term_note("KV pool: %zu of %zu pages used, %.1f of %.1f MiB; computed: %" PRIu64
+                  " tokens read, %" PRIu64 " generated, %" PRIu64 " found",
+                  s.n_pages_used, s.n_pages, (double)(s.n_pages_used * s.page_bytes) / 1048576.0,
+                  (double)s.kv_bytes / 1048576.0, s.n_prompt_rows, s.n_decode_rows, s.n_cached);
     }
     figures_print(&c->talk.figures, c->o.seed, text_end_name[c->talk.answer.end], c->talk.hash);
     return EXIT_OK;

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
     weft_model *model;
     weft_engine *engine;
     weft_sampling sampling = WEFT_SAMPLING_INIT;
-    weft_engine_info info = { .size = sizeof info };
+    weft_engine_stats stats = { .size = sizeof stats };
     CHECK(weft_model_open(argc > 1 ? argv[1] : "model.gguf", NULL, &model, &err));
     CHECK(weft_engine_open(model, NULL, &engine, &err));
     weft_seq *first = read_text(model, engine, &sampling, prompt), *seqs[MAX_FORKS];
@@ -36,6 +36,7 @@ int main(int argc, char **argv)
         }
         CHECK(weft_engine_step(engine, NULL, &err)); /* one row for each of them */
     }
+    CHECK(weft_engine_get_stats(engine, &stats, &err));
     for (int i = 0; i < n_forks; i++) {
         char text[256];
         size_t n;
@@ -44,8 +45,9 @@ int main(int argc, char **argv)
         printf("%d: %s%.*s\n", i, prompt, (int)n, text);
         weft_seq_release(&seqs[i]);
     }
-    CHECK(weft_engine_get_info(engine, &info, &err));
-    printf("%llu rows were computed\n", (unsigned long long)info.n_rows);
+    printf("%zu tokens, of which %llu were computed, in %zu pages of %llu KiB\n", stats.n_tokens,
+           (unsigned long long)stats.n_rows, stats.n_pages_used,
+           (unsigned long long)stats.page_bytes / 1024);
     weft_engine_release(&engine);
     weft_model_release(&model);
 }
