@@ -162,6 +162,15 @@ embed_tests() {
     check 'embed by the first token' 3 'mean or last' embed -m $QWEN -p a --pooling cls
     check 'embed, odd pooling' 2 'option --pooling' embed -m $QWEN -p a --pooling max
     check 'embed to a full disk' 1 'No space' embed -m $QWEN -p a -o /dev/full
+    # a pipe that nobody empties, and then Ctrl-C
+    seq 1 400 >"$T/lines"
+    {
+        timeout --preserve-status -k 60 -s INT 2 "$WEFT" embed -m $QWEN -f "$T/lines" 2>"$T/err"
+        echo $? >"$T/code"
+    } | { sleep 4 && cat >/dev/null; }
+    echo 130 >"$T/want"
+    same 'Ctrl-C while embed waits for its reader' "$T/code" "$T/want"
+    [ ! -s "$T/err" ] && ok 'it is no failed write' || bad 'it is no failed write' "$(cat "$T/err")"
     printf 'The capital of France is Paris.\nThe capital of Italy is Rome.\n3 + 4 = 7' >"$T/lines"
     check 'embed lines' 0 '' embed -m $QWEN -f "$T/lines" -o "$T/vectors"
     "$WEFT" embed -m $QWEN -p 'The capital of Italy is Rome.' >"$T/one" 2>"$T/err"

@@ -10,10 +10,7 @@
 #define MAGIC "WEFTBASE"
 enum { VERSION = 1, MAX_TOKENS = 1 << 28, MAX_VOCAB = 1 << 24 };
 
-static int write_failed(const struct base_file *b)
-{
-    return term_fail(EXIT_RUNTIME, "%s: cannot be written: %s", b->path, strerror(errno));
-}
+static int write_failed(const struct base_file *b) { return term_write_failed(b->path, errno); }
 
 int base_create(struct base_file *b)
 {

@@ -2,15 +2,9 @@
 
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 
 #include "io.h"
 #include "term.h"
-
-static int open_failed(const char *path)
-{
-    return term_fail(EXIT_RUNTIME, "%s: cannot be written: %s", path, strerror(errno));
-}
 
 /* A reader of standard output that has left is no failure worth a line. */
 static int write_failed(const char *path)
@@ -18,13 +12,13 @@ static int write_failed(const char *path)
     if (path == NULL && errno == EPIPE) {
         return EXIT_RUNTIME;
     }
-    return open_failed(path == NULL ? "standard output" : path);
+    return term_write_failed(path == NULL ? "standard output" : path, errno);
 }
 
 int jsonl_open(const char *path, struct jsonl *j)
 {
     *j = (struct jsonl){ .path = path, .out = path == NULL ? stdout : fopen(path, "w") };
-    j->code = j->out == NULL ? open_failed(path) : EXIT_OK;
+    j->code = j->out == NULL ? term_write_failed(path, errno) : EXIT_OK;
     return j->code;
 }
 
@@ -64,7 +58,7 @@ json_t *jsonl_number(double x) { return isfinite(x) ? json_real(x) : json_null()
 int floats_open(const char *path, struct floats *f)
 {
     *f = (struct floats){ .path = path, .out = fopen(path, "wb") };
-    f->code = f->out == NULL ? open_failed(path) : EXIT_OK;
+    f->code = f->out == NULL ? term_write_failed(path, errno) : EXIT_OK;
     return f->code;
 }
 
@@ -72,7 +66,7 @@ void floats_add(struct floats *f, const float *values, size_t n)
 {
     if (f->out != NULL && f->code == EXIT_OK) {
         if (fwrite(values, sizeof *values, n, f->out) != n) {
-            f->code = open_failed(f->path);
+            f->code = term_write_failed(f->path, errno);
         }
         f->n_bytes += (json_int_t)(n * sizeof *values);
     }
@@ -81,7 +75,7 @@ void floats_add(struct floats *f, const float *values, size_t n)
 int floats_close(struct floats *f)
 {
     if (f->out != NULL && fclose(f->out) != 0 && f->code == EXIT_OK) {
-        f->code = open_failed(f->path);
+        f->code = term_write_failed(f->path, errno);
     }
     f->out = NULL;
     return f->code;

@@ -22,7 +22,7 @@ struct logits_log {
 
 static int write_failed(const struct logits_log *log)
 {
-    return term_fail(EXIT_RUNTIME, "%s: cannot be written: %s", log->path, strerror(errno));
+    return term_write_failed(log->path, errno);
 }
 
 int logits_log_open(const char *path, const weft_model *model, struct logits_log **out)

@@ -2,6 +2,7 @@
  * Ctrl-C. */
 #include "term.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -135,6 +136,14 @@ int term_usage(const char *command, const char *message)
 {
     term_note("weft %s: %s\ntry: weft help %s", command, message, command);
     return EXIT_USAGE;
+}
+
+int term_write_failed(const char *path, int error)
+{
+    if (error == EINTR && term_interrupted()) {
+        return EXIT_INTERRUPTED;
+    }
+    return term_fail(EXIT_RUNTIME, "%s: cannot be written: %s", path, strerror(error));
 }
 
 int term_status(weft_status status, const weft_error *err)

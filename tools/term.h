@@ -29,6 +29,10 @@ int term_usage(const char *command, const char *message);
 /* The error of a library call. Returns the exit code that belongs to it. */
 int term_status(weft_status status, const weft_error *err);
 
+/* A write to `path` that failed with this errno: says so. After Ctrl-C an interrupted one is no
+ * failure, and EXIT_INTERRUPTED. */
+int term_write_failed(const char *path, int error);
+
 /* Ends the line on standard error if standard output has left it open in the same file or pipe; on
  * a terminal that is the business of who wrote there. */
 void term_new_line(void);
