@@ -40,6 +40,18 @@ static void do_open(struct world *w)
     }
 }
 
+/* n tokens were appended: what is known of them need not be computed. Whole pages, not the last
+ * token, whose logits are wanted, and nothing that somebody observes. */
+static void find_known(struct world *w, struct life *l, size_t n)
+{
+    size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);
+    bool may = w->known && !l->observed && l->n_done == l->n && l->n % PAGE == 0;
+    assert_in_range(found, 0, may ? n - 1 : 0);
+    assert_int_equal(found % PAGE, 0);
+    l->n_done += found;
+    w->want.n_cached += found;
+}
+
 static void do_append(struct world *w)
 {
     int32_t tokens[N_CTX + 1];
@@ -48,8 +60,9 @@ static void do_append(struct world *w)
     if (l == NULL) {
         return;
     }
-    size_t n = below(w, most[below(w, 4)]);
-    rig_tokens(&w->r, below(w, 1000), tokens, n);
+    bool afresh = w->known && l->n == 0; /* something longer than a page */
+    size_t n = below(w, most[afresh ? 3 : below(w, 4)]);
+    rig_tokens(&w->r, below(w, w->known ? 3 : 1000), tokens, n);
     if (l->cancelled) {
         FAILS(WEFT_E_CANCELLED, weft_seq_append(l->seq, tokens, n, E));
         l->cancelled = false;
@@ -59,6 +72,7 @@ static void do_append(struct world *w)
     } else if (worked(w, weft_seq_append(l->seq, tokens, n, E),
                       pages(l->n + n) - pages(l->n) + 1) &&
                n > 0) {
+        find_known(w, l, n);
         memcpy(l->tokens + l->n, tokens, n * sizeof *tokens);
         l->n += n;
         l->finish = WEFT_RUNNING;
@@ -473,8 +487,10 @@ static void schedule(const char *preset, weft_engine_params p, uint64_t seed, si
     };
     p.size = sizeof p;
     p.n_ctx = N_CTX;
+    p.device = "cpu";
     w->random = seed;
-    w->r = rig_open(model_file(preset), &p);
+    w->known = !p.no_prefix_cache;
+    w->r = rig_open_as(model_file(preset), &p);
     w->alone = rig_open(model_file(preset), &alone);
     now.running = true;
     now.seed = seed;
@@ -494,10 +510,11 @@ static void schedule(const char *preset, weft_engine_params p, uint64_t seed, si
     assert_true(w->n_drawn > n / 100);
     assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
     assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
+    assert_int_equal(w->want.n_cached > 0, w->known);
     print_message("%s, seed %zu: %zu operations, %zu ids drawn (%zu by a grammar), %zu states "
-                  "loaded, pool full %zu times\n",
+                  "loaded, %zu positions found, pool full %zu times\n",
                   preset, (size_t)seed, n, w->n_drawn, w->n_grammar, w->n_loaded,
-                  (size_t)w->want.n_kv_full);
+                  (size_t)w->want.n_cached, (size_t)w->want.n_kv_full);
     for (size_t i = 0; i < N_SAVED; i++) {
         free(w->saved[i].data);
     }
@@ -519,10 +536,12 @@ static void test_large_pool(void **state)
     (void)state;
     static const size_t batches[] = { 1, 7, 64, 512 };
     for (size_t i = 0; i < 4; i++) {
-        schedule(
-            "tiny-qwen2",
-            (weft_engine_params){ .n_kv = N_SLOTS * 256, .n_batch = batches[i], .n_threads = 1 },
-            100 + i, 2000);
+        schedule("tiny-qwen2",
+                 (weft_engine_params){ .n_kv = N_SLOTS * 256,
+                                       .n_batch = batches[i],
+                                       .n_threads = 1,
+                                       .no_prefix_cache = true },
+                 100 + i, 2000);
     }
 }
 
@@ -531,16 +550,33 @@ static void test_small_pool(void **state)
     (void)state;
     static const size_t batches[] = { 5, 33, 300 };
     for (size_t i = 0; i < 3; i++) {
-        schedule(i == 2 ? "tiny-phi3" : "tiny-qwen3",
-                 (weft_engine_params){ .n_kv = 8 * PAGE, .n_batch = batches[i], .n_threads = 1 },
-                 200 + i, 3000);
+        schedule(
+            i == 2 ? "tiny-phi3" : "tiny-qwen3",
+            (weft_engine_params){
+                .n_kv = 8 * PAGE, .n_batch = batches[i], .n_threads = 1, .no_prefix_cache = true },
+            200 + i, 3000);
+    }
+}
+
+static void test_known(void **state)
+{
+    (void)state;
+    static const size_t batches[] = { 7, 96, 512 };
+    for (size_t i = 0; i < 3; i++) {
+        schedule(i == 1 ? "tiny-llama" : "tiny-qwen2",
+                 (weft_engine_params){ .n_kv = i == 0 ? N_SLOTS * 256 : 10 * PAGE,
+                                       .n_batch = batches[i],
+                                       .n_threads = 1 },
+                 400 + i, 2000);
     }
 }
 
 static void test_threads(void **state)
 {
     (void)state;
-    schedule("tiny-llama", (weft_engine_params){ .n_kv = 10 * PAGE, .n_batch = 48, .n_threads = 3 },
+    schedule("tiny-llama",
+             (weft_engine_params){
+                 .n_kv = 10 * PAGE, .n_batch = 48, .n_threads = 3, .no_prefix_cache = true },
              300, 1000);
 }
 
@@ -549,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_large_pool, say_where),
         cmocka_unit_test_teardown(test_small_pool, say_where),
+        cmocka_unit_test_teardown(test_known, say_where),
         cmocka_unit_test_teardown(test_threads, say_where),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
