@@ -291,5 +291,8 @@ $(BUILD)/tests/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap
 $(BUILD)/tests/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
     -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
 
+$(BUILD)/tests/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/%.o,io term)
+$(BUILD)/tests/test_tool_io: TEST_LDFLAGS = -Wl,--wrap=read,--wrap=write,--wrap=poll
+
 .SECONDARY:
 -include $(shell find $(BUILD)/obj build/kernels -name '*.d' 2>/dev/null)

@@ -388,7 +388,7 @@ typedef struct weft_engine_stats {
     /* The KV pool, in pages of 64 positions. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
     size_t n_pages_known;  /* free, but found again by a text that begins with what they hold */
-    size_t n_pages_shared; /* used by more than one sequence */
+    size_t n_pages_shared; /* used by more than one sequence; a weft_embed() under way is one */
     size_t n_page_refs;    /* used pages, each counted once for every sequence that uses it: what
                               they would take if nothing were shared */
     /* The open sequences. Tokens of all of them; those that are computed; and the positions whose K
@@ -400,8 +400,9 @@ typedef struct weft_engine_stats {
                            strings, page tables, and where each stands in its grammar; not the
                            grammars themselves, which forks share */
     /* Since the engine was opened. n_rows = n_prompt_rows + n_decode_rows; decode rows are those of
-     * tokens that weft_seq_next() drew, or that were computed ahead of it. n_opened - n_released =
-     * n_seqs; forks are opened too. */
+     * tokens that weft_seq_next() drew, or that were computed ahead of it; what is computed again
+     * after a rewind is not, nor is the text of a weft_embed(). n_opened - n_released = n_seqs;
+     * forks are opened too. */
     uint64_t n_steps, n_rows, n_prompt_rows, n_decode_rows;
     uint64_t n_cached;      /* rows that did not have to be computed, see no_prefix_cache */
     uint64_t n_page_copies; /* shared pages that were copied before somebody wrote to them */
@@ -427,7 +428,7 @@ WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_param
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
-/* Costs no more than looking at every page number once; may be called after every step. */
+/* Looks at every page number and every sequence once: cheap enough to be called after each step. */
 WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
                                            weft_error *err);
 

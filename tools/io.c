@@ -107,8 +107,8 @@ int io_write(const char *data, size_t n)
             /* standard output may be a non-blocking pipe that we share with somebody */
             struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
             poll(&p, 1, -1);
-        } else if (done == -1 && errno != EINTR) {
-            return write_failed(errno);
+        } else if (done == 0 || (done == -1 && errno != EINTR)) {
+            return write_failed(done == 0 ? EIO : errno);
         }
         data += done > 0 ? done : 0;
         n -= done > 0 ? (size_t)done : 0;
