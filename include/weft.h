@@ -387,7 +387,8 @@ typedef struct weft_engine_stats {
     size_t size; /* set by the caller to sizeof(weft_engine_stats) */
     /* The KV pool, in pages of 64 positions. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
-    size_t n_pages_known;  /* free, but found again by a text that begins with what they hold */
+    size_t n_pages_known;  /* free, but with a text that is remembered; a text that begins like it
+                              finds a page as long as those before it are remembered too */
     size_t n_pages_shared; /* used by more than one sequence; a weft_embed() under way is one */
     size_t n_page_refs;    /* used pages, each counted once for every sequence that uses it: what
                               they would take if nothing were shared */
