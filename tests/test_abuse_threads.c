@@ -317,6 +317,53 @@ static void test_one_sequence(void **state)
     still_the_same("eight threads in one sequence");
 }
 
+/* Whoever comes in puts the same state there. */
+static void *load_again(void *arg)
+{
+    struct intruder *t = arg;
+    static const char grammar[] = "root ::= [a-z]*";
+    uint8_t state[MAX_STATE];
+    for (size_t i = 0; i < 60; i++) {
+        weft_status status;
+        size_t n = 0;
+        switch (rig_random(&t->random, 6)) {
+        case 0:
+        case 1: status = weft_seq_load(t->seq, state_in, n_state_in, NULL); break;
+        case 2: status = weft_seq_load_file(t->seq, state_path, NULL); break;
+        case 3: status = weft_engine_step(t->engine, NULL, NULL); break;
+        case 4: status = weft_seq_set_grammar(t->seq, grammar, sizeof grammar - 1, NULL); break;
+        default:
+            status = weft_seq_save(t->seq, state, sizeof state, &n, NULL);
+            t->n_other += status == WEFT_OK && n > n_state_in;
+            break;
+        }
+        t->n_other += status != WEFT_OK && status != WEFT_E_BUSY;
+    }
+    return NULL;
+}
+
+static void test_one_sequence_loaded(void **state)
+{
+    (void)state;
+    struct intruder threads[N_THREADS];
+    int32_t tokens[64];
+    size_t n;
+    weft_seq *seq = rig_seq(&rig, NULL);
+    OK(weft_seq_load(seq, state_in, n_state_in, E));
+    for (size_t i = 0; i < N_THREADS; i++) {
+        threads[i] = (struct intruder){ .engine = rig.engine, .seq = seq, .random = 100 + i };
+    }
+    run_threads(load_again, threads, sizeof *threads);
+    for (size_t i = 0; i < N_THREADS; i++) {
+        assert_int_equal(threads[i].n_other, 0);
+    }
+    rig_compute(&rig, seq);
+    OK(weft_seq_tokens(base, tokens, 64, &n, E));
+    rig_check(&rig, seq, tokens, n, "a sequence loaded by eight threads");
+    weft_seq_release(&seq);
+    still_the_same("eight threads that load");
+}
+
 struct writer {
     weft_model *model; /* may be NULL; given up first */
     weft_engine *engine;
@@ -488,15 +535,11 @@ static void test_release_against_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_orders_of_two),
-        cmocka_unit_test(test_model_released),
-        cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_one_sequence),
-        cmocka_unit_test(test_one_engine),
-        cmocka_unit_test(test_two_engines),
-        cmocka_unit_test(test_engines_released),
-        cmocka_unit_test(test_release_against_step),
+        cmocka_unit_test(test_orders),           cmocka_unit_test(test_orders_of_two),
+        cmocka_unit_test(test_model_released),   cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_one_sequence),     cmocka_unit_test(test_one_sequence_loaded),
+        cmocka_unit_test(test_one_engine),       cmocka_unit_test(test_two_engines),
+        cmocka_unit_test(test_engines_released), cmocka_unit_test(test_release_against_step),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
