@@ -541,7 +541,7 @@ static void test_large_pool(void **state)
                                        .n_batch = batches[i],
                                        .n_threads = 1,
                                        .no_prefix_cache = true },
-                 100 + i, 2000);
+                 100 + i, 1500);
     }
 }
 
@@ -554,7 +554,7 @@ static void test_small_pool(void **state)
             i == 2 ? "tiny-phi3" : "tiny-qwen3",
             (weft_engine_params){
                 .n_kv = 8 * PAGE, .n_batch = batches[i], .n_threads = 1, .no_prefix_cache = true },
-            200 + i, 3000);
+            200 + i, 2000);
     }
 }
 
@@ -567,7 +567,7 @@ static void test_known(void **state)
                  (weft_engine_params){ .n_kv = i == 0 ? N_SLOTS * 256 : 10 * PAGE,
                                        .n_batch = batches[i],
                                        .n_threads = 1 },
-                 400 + i, 2000);
+                 400 + i, 1500);
     }
 }
 
@@ -577,7 +577,7 @@ static void test_threads(void **state)
     schedule("tiny-llama",
              (weft_engine_params){
                  .n_kv = 10 * PAGE, .n_batch = 48, .n_threads = 3, .no_prefix_cache = true },
-             300, 1000);
+             300, 500);
 }
 
 int main(void)
