@@ -1,109 +1,11 @@
 /* Random schedules, on any device: thousands of operations on several sequences of one engine,
- * against a model of the truth that does one thing at a time. The model knows the tokens of every
- * sequence, which status each call must have, and how many tokens wait; its ids come from a twin of
- * each sequence in an engine of its own, that never shares pages and reads its whole text anew
- * whenever the sequence did anything but draw; its logits from sequences that are fed in one go. A
- * failure prints the seed and the number of the operation. For one translation unit: include it
- * after cmocka.h. Includes only weft.h of the library. */
+ * against a model of the truth (schedule_world.h) that does one thing at a time. A failure prints
+ * the seed and the number of the operation. For one translation unit: include it after cmocka.h.
+ * Includes only weft.h of the library. */
 #ifndef TESTS_SCHEDULE_RIG_H
 #define TESTS_SCHEDULE_RIG_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "support/models.h"
-#include "support/rig.h"
-
-enum { PAGE = 64, N_CTX = 200, N_SLOTS = 8, DIM = 512 };
-
-/* A sequence, and what is true of it. */
-struct life {
-    weft_seq *seq;  /* NULL = free */
-    weft_seq *twin; /* alone in the other engine; draws the same */
-    bool twin_behind;
-    int32_t tokens[N_CTX];
-    size_t n, n_done;
-    bool cancelled;
-    weft_finish finish;
-    weft_sampling sampling;
-    size_t n_draws; /* since the sampling was set */
-    bool observed;
-    uint64_t seen[N_CTX]; /* hash of the logits that the observer got; 0 = none */
-};
-
-struct world {
-    struct rig r, alone;
-    struct life lives[N_SLOTS];
-    uint64_t random;
-    size_t n_drawn, n_full; /* ids compared; calls refused for want of pages */
-};
-
-/* Where the test is, for the message of a failure. */
-static struct {
-    bool running;
-    uint64_t seed;
-    size_t i;
-    const char *name;
-} now;
-
-static uint32_t below(struct world *w, size_t n) { return rig_random(&w->random, (uint32_t)n); }
-static size_t pages(size_t n) { return (n + PAGE - 1) / PAGE; }
-static bool has_logits(const struct life *l) { return l->n > 0 && l->n_done == l->n; }
-
-static uint64_t hash_of(const float *logits, size_t n)
-{
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &logits[i], sizeof bits);
-        hash = (hash ^ bits) * 0x100000001b3u;
-    }
-    return hash | 1;
-}
-
-static struct life *free_slot(struct world *w)
-{
-    for (size_t i = 0; i < N_SLOTS; i++) {
-        if (w->lives[i].seq == NULL) {
-            return &w->lives[i];
-        }
-    }
-    return NULL;
-}
-
-/* A sequence; one with logits if there is one and `ready`. NULL if there is none at all. */
-static struct life *some(struct world *w, bool ready)
-{
-    size_t start = below(w, N_SLOTS);
-    struct life *any = NULL;
-    for (size_t i = 0; i < N_SLOTS; i++) {
-        struct life *l = &w->lives[(start + i) % N_SLOTS];
-        any = any == NULL && l->seq != NULL ? l : any;
-        if (l->seq != NULL && (!ready || (has_logits(l) && l->finish == WEFT_RUNNING))) {
-            return l;
-        }
-    }
-    return any;
-}
-
-/* A call that may find the pool too small, but only if `need` more pages are not there. */
-static bool worked(struct world *w, weft_status status, size_t need)
-{
-    if (status == WEFT_E_KV_FULL) {
-        assert_true(rig_free(&w->r) / PAGE < need);
-        w->n_full++;
-        return false;
-    }
-    OK(status);
-    return true;
-}
-
-static void forget(struct life *l, size_t n)
-{
-    memset(l->seen + n, 0, (N_CTX - n) * sizeof *l->seen);
-    l->n = n;
-}
+#include "schedule_world.h"
 
 /* ---------------------------------------------------------------- operations */
 
@@ -125,9 +27,23 @@ static void do_open(struct world *w)
         weft_sampling s = some_sampling(w);
         memset(l, 0, sizeof *l);
         l->sampling = s;
+        l->drawn = NONE;
+        w->want.n_opened++;
         l->seq = rig_seq(&w->r, &s);
         l->twin = rig_seq(&w->alone, &s);
     }
+}
+
+/* n tokens were appended: what is known of them need not be computed. Whole pages, not the last
+ * token, whose logits are wanted, and nothing that somebody observes. */
+static void find_known(struct world *w, struct life *l, size_t n)
+{
+    size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);
+    bool may = w->known && !l->observed && l->n_done == l->n && l->n % PAGE == 0;
+    assert_in_range(found, 0, may ? n - 1 : 0);
+    assert_int_equal(found % PAGE, 0);
+    l->n_done += found;
+    w->want.n_cached += found;
 }
 
 static void do_append(struct world *w)
@@ -138,16 +54,19 @@ static void do_append(struct world *w)
     if (l == NULL) {
         return;
     }
-    size_t n = below(w, most[below(w, 4)]);
-    rig_tokens(&w->r, below(w, 1000), tokens, n);
+    bool afresh = w->known && l->n == 0; /* something longer than a page */
+    size_t n = below(w, most[afresh ? 3 : below(w, 4)]);
+    rig_tokens(&w->r, below(w, w->known ? 3 : 1000), tokens, n);
     if (l->cancelled) {
         FAILS(WEFT_E_CANCELLED, weft_seq_append(l->seq, tokens, n, E));
         l->cancelled = false;
+        w->want.n_cancelled++;
     } else if (l->n + n > N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_append(l->seq, tokens, n, E));
     } else if (worked(w, weft_seq_append(l->seq, tokens, n, E),
                       pages(l->n + n) - pages(l->n) + 1) &&
                n > 0) {
+        find_known(w, l, n);
         memcpy(l->tokens + l->n, tokens, n * sizeof *tokens);
         l->n += n;
         l->finish = WEFT_RUNNING;
@@ -179,26 +98,30 @@ static void do_step(struct world *w)
             assert_int_equal(l->seen[pos] != 0, l->observed);
         }
         n_computed += n_done - l->n_done;
+        w->want.n_decode_rows += l->drawn >= l->n_done && l->drawn < n_done;
         l->n_done = n_done;
         want_ready += has_logits(l) && l->finish == WEFT_RUNNING;
     }
     assert_int_equal(ready, want_ready);
     assert_int_equal(rig_info(&w->r).n_rows - before.n_rows, n_computed);
     assert_in_range(n_computed, n_waiting > 0, before.n_batch);
+    w->want.n_rows += n_computed;
+    w->want.n_steps += n_computed > 0;
 }
 
-/* The id that the twin draws, alone. */
-static int32_t draw_alone(struct world *w, struct life *l)
+static void check_logprobs(const struct world *w, struct life *l, int32_t token)
 {
-    int32_t token;
-    if (l->twin_behind) {
-        OK(weft_seq_rewind(l->twin, 0, E));
-        OK(weft_seq_append(l->twin, l->tokens, l->n, E));
-        l->twin_behind = false;
+    weft_logprob got[4];
+    size_t n;
+    l->logprobs_of = token;
+    if (l->logprobs) {
+        OK(weft_seq_logprobs(l->seq, got, 4, &n, E));
+        assert_int_equal(n, 4);
+        assert_int_equal(got[0].token, token);
+        assert_true(got[1].logprob >= got[2].logprob && got[2].logprob >= got[3].logprob);
+        assert_true(got[0].logprob <= got[1].logprob && got[1].logprob <= 0);
+        assert_in_range(got[3].token, 0, w->r.n_vocab - 1);
     }
-    rig_compute(&w->alone, l->twin);
-    OK(weft_seq_next(l->twin, &token, E));
-    return token;
 }
 
 static void do_next(struct world *w)
@@ -211,31 +134,26 @@ static void do_next(struct world *w)
     if (l->cancelled) {
         FAILS(WEFT_E_CANCELLED, weft_seq_next(l->seq, &token, E));
         l->cancelled = false;
+        w->want.n_cancelled++;
     } else if (l->finish != WEFT_RUNNING || !has_logits(l)) {
         FAILS(WEFT_E_STATE, weft_seq_next(l->seq, &token, E));
     } else if (l->n == N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_next(l->seq, &token, E));
     } else if (worked(w, weft_seq_next(l->seq, &token, E), 1)) {
         assert_int_equal(token, draw_alone(w, l));
-        l->tokens[l->n++] = token;
         l->finish = weft_seq_finish(l->twin);
+        if (token < 0) {
+            assert_int_equal(l->finish, WEFT_FINISH_GRAMMAR);
+            return;
+        }
+        l->written[l->n] = l->grammar != NULL;
+        l->drawn = l->n;
+        l->tokens[l->n++] = token;
         l->n_draws++;
         w->n_drawn++;
+        w->n_grammar += l->grammar != NULL;
+        check_logprobs(w, l, token);
     }
-}
-
-/* A twin made anew, that has drawn as often. What it drew is of no importance. */
-static weft_seq *twin_of(struct world *w, const struct life *l)
-{
-    int32_t token = 300;
-    weft_seq *twin = rig_seq(&w->alone, &l->sampling);
-    OK(weft_seq_append(twin, &token, 1, E));
-    for (size_t i = 0; i < l->n_draws && l->sampling.temperature > 0; i++) {
-        rig_compute(&w->alone, twin);
-        OK(weft_seq_next(twin, &token, E));
-        OK(weft_seq_rewind(twin, 1, E));
-    }
-    return twin;
 }
 
 static void do_fork(struct world *w)
@@ -248,12 +166,12 @@ static void do_fork(struct world *w)
     size_t need = l->n_done < l->n ? pages(l->n) - l->n_done / PAGE : 0;
     if (worked(w, weft_seq_fork(l->seq, &seq, E), need)) {
         *copy = *l;
+        w->want.n_opened++;
         copy->seq = seq;
         copy->twin = twin_of(w, copy);
         copy->cancelled = copy->observed = false;
         copy->twin_behind = true;
-        forget(copy, 0);
-        copy->n = l->n;
+        memset(copy->seen, 0, sizeof copy->seen);
     }
 }
 
@@ -292,7 +210,16 @@ static void do_release(struct world *w)
     if (l != NULL) {
         weft_seq_release(&l->seq);
         weft_seq_release(&l->twin);
+        w->want.n_released++;
     }
+}
+
+static void set_sampling(struct life *l, const weft_sampling *s)
+{
+    OK(weft_seq_set_sampling(l->seq, s, E));
+    OK(weft_seq_set_sampling(l->twin, s, E));
+    l->sampling = *s;
+    l->n_draws = 0;
 }
 
 static void do_sampling(struct world *w)
@@ -300,10 +227,113 @@ static void do_sampling(struct world *w)
     struct life *l = some(w, false);
     weft_sampling s = some_sampling(w);
     if (l != NULL) {
-        OK(weft_seq_set_sampling(l->seq, &s, E));
-        OK(weft_seq_set_sampling(l->twin, &s, E));
-        l->sampling = s;
+        s.temperature = l->grammar != NULL ? 0 : s.temperature;
+        set_sampling(l, &s);
+    }
+}
+
+/* Under a grammar everything is greedy: a twin that writes its text again would not know what was
+ * left of the random numbers. */
+static void do_grammar(struct world *w)
+{
+    static const char *const grammars[] = {
+        "root ::= [a-z ]*",
+        "root ::= (\"a\" | \"the\" | \" \" | \"o\")+",
+        "root ::= \"{\" [^}]{0,4} \"}\"",
+        "root ::= \"x\" [0-9]{2}",
+        "root ::= line+\nline ::= [^\\n]{3} \"\\n\"",
+    };
+    struct life *l = some(w, false);
+    size_t i = below(w, 7);
+    if (l == NULL) {
+        return;
+    }
+    if (i == 6) {
+        FAILS(WEFT_E_FORMAT, weft_seq_set_grammar(l->seq, "root ::= other", 14, E));
+        return;
+    }
+    l->grammar = i < 5 ? grammars[i] : NULL;
+    OK(weft_seq_set_grammar(l->seq, l->grammar, l->grammar != NULL ? strlen(l->grammar) : 0, E));
+    memset(l->written, 0, sizeof l->written);
+    weft_sampling greedy = l->sampling;
+    greedy.temperature = 0;
+    set_sampling(l, &greedy);
+    l->twin_behind = true;
+}
+
+static void do_logprobs(struct world *w)
+{
+    struct life *l = some(w, false);
+    weft_logprob got[4];
+    if (l != NULL) {
+        l->logprobs = below(w, 2) == 0;
+        OK(weft_seq_set_logprobs(l->seq, l->logprobs ? 3 : -1, E));
+        FAILS(WEFT_E_STATE, weft_seq_logprobs(l->seq, got, 4, NULL, E));
+    }
+}
+
+/* Into memory or a file; what is saved is known. */
+static void do_save(struct world *w)
+{
+    struct life *l = some(w, false);
+    struct saved *s = &w->saved[below(w, N_SAVED)];
+    const char *path = state_path();
+    if (l == NULL) {
+        return;
+    }
+    FAILS(WEFT_E_BUFFER, weft_seq_save(l->seq, NULL, 0, &s->n_bytes, E));
+    s->data = realloc(s->data, s->n_bytes);
+    OK(weft_seq_save(l->seq, s->data, s->n_bytes, NULL, E));
+    s->n = l->n;
+    s->n_done = l->n_done;
+    memcpy(s->tokens, l->tokens, sizeof s->tokens);
+    if (below(w, 4) == 0) {
+        uint8_t *again = malloc(s->n_bytes);
+        OK(weft_seq_save_file(l->seq, path, E));
+        FILE *f = fopen(path, "rb");
+        assert_int_equal(fread(again, 1, s->n_bytes, f), s->n_bytes);
+        assert_int_equal(fgetc(f), EOF);
+        fclose(f);
+        assert_memory_equal(again, s->data, s->n_bytes);
+        free(again);
+    }
+}
+
+static weft_status load_file(weft_seq *seq, const struct saved *s)
+{
+    const char *path = state_path();
+    FILE *f = fopen(path, "wb");
+    assert_int_equal(fwrite(s->data, 1, s->n_bytes, f), s->n_bytes);
+    assert_int_equal(fclose(f), 0);
+    return weft_seq_load_file(seq, path, E);
+}
+
+/* A damaged state changes nothing; a whole one replaces everything but the settings. */
+static void do_load(struct world *w)
+{
+    struct life *l = some(w, false);
+    struct saved *s = &w->saved[below(w, N_SAVED)];
+    if (l == NULL || s->data == NULL) {
+        return;
+    }
+    if (below(w, 4) == 0) {
+        uint8_t *byte = &s->data[below(w, s->n_bytes)];
+        *byte ^= 0x20;
+        assert_true(weft_seq_load(l->seq, s->data, s->n_bytes, E) != WEFT_OK);
+        *byte ^= 0x20;
+    } else if (worked(w,
+                      below(w, 4) == 0 ? load_file(l->seq, s)
+                                       : weft_seq_load(l->seq, s->data, s->n_bytes, E),
+                      pages(s->n))) {
+        forget(l, 0);
+        memcpy(l->tokens, s->tokens, sizeof l->tokens);
+        l->n = s->n;
+        l->n_done = s->n == 0 ? 0 : s->n_done < s->n - 1 ? s->n_done : s->n - 1;
+        l->finish = WEFT_RUNNING;
+        OK(weft_seq_set_sampling(l->twin, &l->sampling, E));
         l->n_draws = 0;
+        l->twin_behind = true;
+        w->n_loaded++;
     }
 }
 
@@ -342,6 +372,8 @@ static void do_embed(struct world *w)
     size_t n = 1 + below(w, 100), n_got, n_want;
     rig_tokens(&w->r, below(w, 1000), tokens, n);
     if (worked(w, weft_embed(w->r.engine, tokens, n, NULL, got, DIM, &n_got, E), pages(n))) {
+        w->want.n_rows += n;
+        w->want.n_steps += (n - 1) / rig_info(&w->r).n_batch + 1;
         OK(weft_embed(w->alone.engine, tokens, n, NULL, want, DIM, &n_want, E));
         assert_int_equal(n_got, n_want);
         assert_memory_equal(got, want, n_got * sizeof *got);
@@ -384,13 +416,23 @@ static const struct {
     void (*run)(struct world *);
     size_t weight;
 } operations[] = {
-    { "open", do_open, 5 },       { "append", do_append, 14 },
-    { "step", do_step, 30 },      { "next", do_next, 40 },
-    { "fork", do_fork, 4 },       { "rewind", do_rewind, 4 },
-    { "cancel", do_cancel, 2 },   { "release", do_release, 3 },
-    { "end", do_end, 1 },         { "set_sampling", do_sampling, 2 },
-    { "observe", do_observe, 2 }, { "embed", do_embed, 2 },
+    { "open", do_open, 5 },
+    { "append", do_append, 14 },
+    { "step", do_step, 30 },
+    { "next", do_next, 40 },
+    { "fork", do_fork, 4 },
+    { "rewind", do_rewind, 4 },
+    { "cancel", do_cancel, 2 },
+    { "release", do_release, 3 },
+    { "end", do_end, 1 },
+    { "set_sampling", do_sampling, 2 },
+    { "observe", do_observe, 2 },
+    { "embed", do_embed, 2 },
     { "check", do_check, 6 },
+    { "set_grammar", do_grammar, 4 },
+    { "save", do_save, 4 },
+    { "load", do_load, 4 },
+    { "set_logprobs", do_logprobs, 1 },
 };
 enum { N_OPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -413,6 +455,7 @@ static void check_world(const struct world *w)
     }
     assert_int_equal(info.n_seqs, n_seqs);
     assert_in_range((info.n_kv - info.n_kv_free) / PAGE, 0, n_pages);
+    check_stats(w);
 }
 
 static void operate(struct world *w)
@@ -442,7 +485,8 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
     p.size = sizeof p;
     p.n_ctx = N_CTX;
     w->random = seed;
-    w->r = rig_open(model_file(preset), &p);
+    w->known = !p.no_prefix_cache;
+    w->r = rig_open_as(model_file(preset), &p);
     w->alone = rig_open(model_file(preset), &alone);
     now.running = true;
     now.seed = seed;
@@ -451,16 +495,25 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
     }
     now.name = "release of all";
     for (size_t i = 0; i < N_SLOTS; i++) {
+        w->want.n_released += w->lives[i].seq != NULL;
         weft_seq_release(&w->lives[i].seq);
         weft_seq_release(&w->lives[i].twin);
     }
+    check_stats(w);
     rig_close(&w->r);
     rig_close(&w->alone);
     now.running = false;
     assert_true(w->n_drawn > n / 100);
-    assert_int_equal(w->n_full > 0, p.n_kv < N_SLOTS * 256);
-    print_message("%s, seed %zu: %zu operations, %zu ids drawn, pool full %zu times\n", preset,
-                  (size_t)seed, n, w->n_drawn, w->n_full);
+    assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
+    assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
+    assert_int_equal(w->want.n_cached > 0, w->known);
+    print_message("%s, seed %zu: %zu operations, %zu ids drawn (%zu by a grammar), %zu states "
+                  "loaded, %zu positions found, pool full %zu times\n",
+                  preset, (size_t)seed, n, w->n_drawn, w->n_grammar, w->n_loaded,
+                  (size_t)w->want.n_cached, (size_t)w->want.n_kv_full);
+    for (size_t i = 0; i < N_SAVED; i++) {
+        free(w->saved[i].data);
+    }
     free(w);
 }
 

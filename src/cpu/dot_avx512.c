@@ -115,7 +115,8 @@ static inline c64 c_or(c64 x, c64 y) { return _mm512_or_si512(x, y); }
 static inline c64 c_field(c64 x, int at, int to, int bits)
 {
     __m512i mask = _mm512_set1_epi8((char)(((1 << bits) - 1) << to));
-    x = at >= to ? _mm512_srli_epi16(x, at - to) : _mm512_slli_epi16(x, to - at);
+    x = at >= to ? _mm512_srli_epi32(x, (unsigned)(at - to))
+                 : _mm512_slli_epi32(x, (unsigned)(to - at));
     return _mm512_and_si512(x, mask);
 }
 

@@ -12,9 +12,12 @@
 
 static weft_engine_params engine(size_t n_kv, size_t n_batch)
 {
-    return (weft_engine_params){
-        .device = "cuda", .deterministic = true, .n_kv = n_kv, .n_batch = n_batch, .n_threads = 1
-    };
+    return (weft_engine_params){ .device = "cuda",
+                                 .deterministic = true,
+                                 .n_kv = n_kv,
+                                 .n_batch = n_batch,
+                                 .n_threads = 1,
+                                 .no_prefix_cache = true };
 }
 
 static void test_large_pool(void **state)
