@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OPS_NAME "avx2"
-#define HEADS 1
+#define TILE 4
 #define ROWS 4
 #define CHAINS 3
 
@@ -159,6 +159,14 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     out[1] = _mm_cvtss_f32(_mm256_extractf128_ps(ab, 1));
     out[2] = _mm256_cvtss_f32(cd);
     out[3] = _mm_cvtss_f32(_mm256_extractf128_ps(cd, 1));
+}
+
+static inline float v_top(v16 x)
+{
+    __m256 h = _mm256_max_ps(x.a, x.b);
+    h = _mm256_max_ps(h, _mm256_permute2f128_ps(h, h, 1));
+    h = _mm256_max_ps(h, _mm256_permute_ps(h, 0x4e));
+    return _mm256_cvtss_f32(_mm256_max_ps(h, _mm256_permute_ps(h, 0xb1)));
 }
 
 static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }

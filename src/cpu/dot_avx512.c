@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OPS_NAME "avx512-vnni"
-#define HEADS 2
+#define TILE 16
 #define ROWS 4
 #define CHAINS 12
 
@@ -99,6 +99,8 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     __m512 sums = _mm512_maskz_compress_ps(0x1111, fold4(a, b, c, d));
     _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
 }
+
+static inline float v_top(v16 x) { return _mm512_reduce_max_ps(x); }
 
 static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }
 

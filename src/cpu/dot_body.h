@@ -2,14 +2,15 @@
  *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16
  *        v_store_f16 v_store_halves v_from_u8/i8 v_set1 v_spread2/4 (each float to 8/4 lanes) v_add
  *        v_sub v_mul v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of
- *        the bits) v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
+ *        the bits) v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors) v_top
+ *        (the largest lane, any if one is NaN)
  *   c64  64 unsigned codes: c_load c_dot (lane l: exact sum of 4 products, as float; wide: codes
  *        may exceed 127)
  *   32 codes from 16 bytes of nibbles, low ones first: c_nibbles, c_nibbles_bits (plus a fifth
  *        bit), c_lookup (in a table)
  *   i32x16  16 exact sums: i_zero i_store i_mac (lane l: plus 4 products of codes <= 127)
- * and ROWS, HEADS: how many activation rows and query heads fit in its registers at a time (results
- * do not depend on it); CHAINS: how many i32x16, so that additions do not wait for each other.
+ * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time (results do
+ * not depend on it); CHAINS: how many i32x16, so that additions do not wait for each other.
  * Weights of every quantised type become one canonical row, w = s * u + m, which one dot product
  * serves. */
 

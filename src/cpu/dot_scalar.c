@@ -9,7 +9,7 @@
 #include "mem.h"
 
 #define OPS_NAME "scalar"
-#define HEADS 1
+#define TILE 1
 #define ROWS 1
 #define CHAINS 2
 
@@ -96,6 +96,16 @@ static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
     out[3] = v_fold(d);
 }
 
+static inline float v_top(v16 x)
+{
+    for (int w = 8; w > 0; w /= 2) {
+        for (int l = 0; l < w; l++) {
+            x.l[l] = x.l[l] > x.l[l + w] ? x.l[l] : x.l[l + w];
+        }
+    }
+    return x.l[0];
+}
+
 static inline float f16_one(f16_bits h) { return f16_to_f32(h); }
 
 static inline c64 c_load(const uint8_t *u) { return (c64){ u }; }
@@ -159,4 +169,14 @@ size_t dot_scratch_bytes(size_t n_cols)
     size_t up = n_cols + 511;
     size_t bytes;
     return up < n_cols || !mul_ok(up / 512 * 512, sizeof(float), &bytes) ? SIZE_MAX : bytes;
+}
+
+size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
+{
+    size_t row, bytes;
+    return head_dim > SIZE_MAX / 64 || n_queries > SIZE_MAX - KV_PAGE ||
+                   !mul_ok((head_dim + 15) / 16 * 16 + 16, 2 * sizeof(float), &row) ||
+                   !mul_ok(n_queries + KV_PAGE, row, &bytes)
+               ? SIZE_MAX
+               : bytes;
 }
