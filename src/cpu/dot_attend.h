@@ -107,32 +107,53 @@ static const struct {
 
 /* ---------------------------------------------------------------- the product */
 
-/* c [n_q, n_cols] = (add ? c : 0) + a [n_q, n] * b [n, n_cols]; n_cols is a multiple of 16. */
+/* What b is: floats, or a block as it stands in the pool, of which both ways make the same. */
+enum operand { IN_FLOATS, IN_F16, IN_Q8_0_K, IN_Q8_0_V };
+
+/* c [n_q, n_cols] = (add ? c : 0) + a [n_q, n] * b [n, n_cols], with rows of b from `first` on and
+ * columns of b and c from `at` on; both are multiples of 16 columns. */
 struct small_product {
-    const float *a, *b;
+    const float *a;
     float *c;
-    size_t ld_a, ld_b, ld_c;
-    size_t n, n_cols;
+    size_t ld_a, ld_c;
+    enum operand kind;
+    const void *b;
+    const f16_bits *scales;
+    size_t ld_b, first, n, at, n_cols;
     bool add;
 };
 
-/* Columns [at, at + 16 n_v). n_q and n_v are constants. */
-INLINE void tile(const struct small_product *p, size_t at, size_t n_q, size_t n_v)
+/* 16 values of row i of b. kind is a constant. */
+INLINE v16 operand(const struct small_product *p, enum operand kind, size_t i, size_t at)
 {
-    const float *a = p->a, *b = p->b + at;
+    const size_t k = i * p->ld_b + at;
+    const int8_t *codes = p->b;
+    switch (kind) {
+    case IN_F16: return v_load_f16((const f16_bits *)p->b + k);
+    case IN_Q8_0_K:
+        return v_mul(v_from_i8(codes + k), v_load_f16(p->scales + i / 32 * KV_PAGE + at));
+    case IN_Q8_0_V: return v_mul(v_from_i8(codes + k), v_set1(f16_one(p->scales[k / 32])));
+    default: return v_load((const float *)p->b + k);
+    }
+}
+
+/* Columns [at, at + 16 n_v). kind, n_q and n_v are constants. */
+INLINE void tile(const struct small_product *p, enum operand kind, size_t at, size_t n_q,
+                 size_t n_v)
+{
     v16 acc[QUERIES][4];
     for (size_t q = 0; q < n_q; q++) {
         for (size_t j = 0; j < n_v; j++) {
             acc[q][j] = p->add ? v_load(p->c + q * p->ld_c + at + 16 * j) : v_set1(0.0f);
         }
     }
-    for (size_t i = 0; i < p->n; i++, b += p->ld_b) {
+    for (size_t i = 0; i < p->n; i++) {
         v16 x[4];
         for (size_t j = 0; j < n_v; j++) {
-            x[j] = v_load(b + 16 * j);
+            x[j] = operand(p, kind, p->first + i, at + 16 * j);
         }
         for (size_t q = 0; q < n_q; q++) {
-            v16 w = v_set1(a[q * p->ld_a + i]);
+            v16 w = v_set1(p->a[q * p->ld_a + i]);
             for (size_t j = 0; j < n_v; j++) {
                 acc[q][j] = v_fma(w, x[j], acc[q][j]);
             }
@@ -146,25 +167,35 @@ INLINE void tile(const struct small_product *p, size_t at, size_t n_q, size_t n_
 }
 
 /* The fewer queries, the wider the tile: additions must not wait for each other. */
-INLINE void tiles(const struct small_product *p, size_t n_q)
+INLINE void tiles(const struct small_product *p, enum operand kind, size_t n_q)
 {
-    const size_t n_v = TILE >= 4 * n_q ? 4 : TILE >= 2 * n_q ? 2 : 1;
-    size_t at = 0;
-    for (; at + 16 * n_v <= p->n_cols; at += 16 * n_v) {
-        tile(p, at, n_q, n_v);
+    const size_t n_v = TILE >= 4 * n_q ? 4 : TILE >= 2 * n_q ? 2 : 1, end = p->at + p->n_cols;
+    size_t at = p->at;
+    for (; at + 16 * n_v <= end; at += 16 * n_v) {
+        tile(p, kind, at, n_q, n_v);
     }
-    for (; at < p->n_cols; at += 16) {
-        tile(p, at, n_q, 1);
+    for (; at < end; at += 16) {
+        tile(p, kind, at, n_q, 1);
+    }
+}
+
+INLINE void tiles_of(const struct small_product *p, enum operand kind, size_t n_q)
+{
+    switch (n_q) {
+    case 1: tiles(p, kind, 1); break;
+    case 2: tiles(p, kind, 2); break;
+    case 3: tiles(p, kind, 3); break;
+    default: tiles(p, kind, 4); break;
     }
 }
 
 static void multiply_small(const struct small_product *p, size_t n_q)
 {
-    switch (n_q) {
-    case 1: tiles(p, 1); break;
-    case 2: tiles(p, 2); break;
-    case 3: tiles(p, 3); break;
-    default: tiles(p, 4); break;
+    switch (p->kind) {
+    case IN_FLOATS: tiles_of(p, IN_FLOATS, n_q); break;
+    case IN_F16: tiles_of(p, IN_F16, n_q); break;
+    case IN_Q8_0_K: tiles_of(p, IN_Q8_0_K, n_q); break;
+    case IN_Q8_0_V: tiles_of(p, IN_Q8_0_V, n_q); break;
     }
 }
 
@@ -224,18 +255,14 @@ INLINE struct seen seen_by(const struct attend *a, size_t r, size_t base)
 }
 
 /* out of n queries += weights s [n, KV_PAGE] * V over the positions [lo, hi). */
-static void weigh(const struct attend_work *w, size_t q, size_t n, const float *s, size_t lo,
-                  size_t hi)
+static void weigh(const struct attend_work *w, const struct small_product *v, size_t q, size_t n,
+                  const float *s, size_t lo, size_t hi)
 {
-    const struct small_product p = { .a = s + lo,
-                                     .ld_a = KV_PAGE,
-                                     .b = w->v + lo * w->ld,
-                                     .ld_b = w->ld,
-                                     .c = w->out + q * w->ld,
-                                     .ld_c = w->ld,
-                                     .n = hi - lo,
-                                     .n_cols = w->ld,
-                                     .add = true };
+    struct small_product p = *v;
+    p.a = s + lo;
+    p.c = w->out + q * w->ld;
+    p.first = lo;
+    p.n = hi - lo;
     if (lo < hi) {
         multiply_small(&p, n);
     }
@@ -243,43 +270,61 @@ static void weigh(const struct attend_work *w, size_t q, size_t n, const float *
 
 /* The queries see more and more of the page from its end, and less from its beginning: what all of
  * them see they go through together, the rest each alone. */
-static void weigh_all(const struct attend_work *w, size_t q, size_t n, const struct seen *seen,
-                      const float *s)
+static void weigh_all(const struct attend_work *w, const struct small_product *v, size_t q,
+                      size_t n, const struct seen *seen, const float *s)
 {
     size_t lo = seen[n - 1].lo, hi = seen[0].hi;
     hi = hi > lo ? hi : lo;
     for (size_t i = 0; i < n; i++) {
-        weigh(w, q + i, 1, s + i * KV_PAGE, seen[i].lo, lo < seen[i].hi ? lo : seen[i].hi);
+        weigh(w, v, q + i, 1, s + i * KV_PAGE, seen[i].lo, lo < seen[i].hi ? lo : seen[i].hi);
     }
-    weigh(w, q, n, s, lo, hi);
+    weigh(w, v, q, n, s, lo, hi);
     for (size_t i = 0; i < n; i++) {
-        weigh(w, q + i, 1, s + i * KV_PAGE, hi, seen[i].hi);
+        weigh(w, v, q + i, 1, s + i * KV_PAGE, hi, seen[i].hi);
     }
 }
 
 /* Queries [q, q + n) go through a page that all of them see something of. */
-static void attend_queries(const struct attend *a, const struct attend_work *w, size_t q, size_t n,
-                           size_t base)
+static void attend_queries(const struct attend *a, const struct attend_work *w,
+                           const struct small_product kv[2], size_t q, size_t n, size_t base)
 {
     float s[QUERIES * KV_PAGE];
     struct seen seen[QUERIES];
     for (size_t i = 0; i < n; i++) {
         seen[i] = seen_by(a, (q + i) / a->n_heads, base);
     }
-    const size_t lo = seen[0].lo / 16 * 16, hi = (seen[n - 1].hi + 15) / 16 * 16;
-    const struct small_product p = { .a = w->q + q * w->ld,
-                                     .ld_a = w->ld,
-                                     .b = w->k + lo,
-                                     .ld_b = KV_PAGE,
-                                     .c = s + lo,
-                                     .ld_c = KV_PAGE,
-                                     .n = a->head_dim,
-                                     .n_cols = hi - lo };
-    multiply_small(&p, n);
+    struct small_product k = kv[KV_K];
+    k.a = w->q + q * w->ld;
+    k.c = s;
+    k.at = seen[0].lo / 16 * 16;
+    k.n_cols = (seen[n - 1].hi + 15) / 16 * 16 - k.at;
+    multiply_small(&k, n);
     for (size_t i = 0; i < n; i++) {
         softmax_page(w, q + i, seen[i], s + i * KV_PAGE);
     }
-    weigh_all(w, q, n, seen, s);
+    weigh_all(w, &kv[KV_V], q, n, seen, s);
+}
+
+/* Both products over a page as it stands in the pool; their other halves are the queries'. */
+static void page_products(const struct attend *a, const struct attend_work *w, size_t page,
+                          struct small_product kv[2])
+{
+    static const enum operand kinds[][2] = {
+        [WEFT_KV_F16] = { IN_F16, IN_F16 }, [WEFT_KV_Q8_0] = { IN_Q8_0_K, IN_Q8_0_V }
+    };
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t *block = a->kv[i].blocks + a->pages[page] * a->kv[i].ld;
+        kv[i] = (struct small_product){ .kind = kinds[a->kv[i].type][i],
+                                        .b = block,
+                                        .scales = kv_block_scales(block, a->head_dim) };
+    }
+    kv[KV_K].ld_a = w->ld;
+    kv[KV_K].ld_b = kv[KV_K].ld_c = KV_PAGE;
+    kv[KV_K].n = a->head_dim;
+    kv[KV_V].ld_a = KV_PAGE;
+    kv[KV_V].ld_b = a->head_dim;
+    kv[KV_V].ld_c = kv[KV_V].n_cols = w->ld;
+    kv[KV_V].add = true;
 }
 
 static void attend_page(const struct attend *a, const struct attend_work *w, size_t page)
@@ -289,14 +334,21 @@ static void attend_page(const struct attend *a, const struct attend_work *w, siz
     while (end < a->n_rows && seen_by(a, end, base).lo < KV_PAGE) {
         end++;
     }
-    const size_t lo = seen_by(a, r, base).lo, hi = seen_by(a, end - 1, base).hi;
-    const uint8_t *k = a->kv[KV_K].blocks + a->pages[page] * a->kv[KV_K].ld;
-    const uint8_t *v = a->kv[KV_V].blocks + a->pages[page] * a->kv[KV_V].ld;
-    loads[a->kv[KV_K].type].k(k, a->head_dim, lo / 16 * 16, (hi + 15) / 16 * 16, w->k);
-    loads[a->kv[KV_V].type].v(v, a->head_dim, lo, hi, w->v, w->ld);
     const size_t last = end * a->n_heads;
+    struct small_product kv[2];
+    page_products(a, w, page, kv);
+    /* for one group of queries the floats would be written to be read once */
+    if (last - r * a->n_heads > QUERIES || a->head_dim % 16 != 0) {
+        const size_t lo = seen_by(a, r, base).lo, hi = seen_by(a, end - 1, base).hi;
+        loads[a->kv[KV_K].type].k(kv[KV_K].b, a->head_dim, lo / 16 * 16, (hi + 15) / 16 * 16, w->k);
+        loads[a->kv[KV_V].type].v(kv[KV_V].b, a->head_dim, lo, hi, w->v, w->ld);
+        kv[KV_K].kind = kv[KV_V].kind = IN_FLOATS;
+        kv[KV_K].b = w->k;
+        kv[KV_V].b = w->v;
+        kv[KV_V].ld_b = w->ld;
+    }
     for (size_t q = r * a->n_heads; q < last; q += QUERIES) {
-        attend_queries(a, w, q, last - q < QUERIES ? last - q : QUERIES, base);
+        attend_queries(a, w, kv, q, last - q < QUERIES ? last - q : QUERIES, base);
     }
 }
 
