@@ -84,10 +84,18 @@ static void end(struct writing *w)
 
 /* n_tokens over n_seqs sequences, which then write side by side. The prompts go into one step if it
  * has room for them. */
-static void check_shape(const char *preset, size_t n_tokens, size_t n_seqs, size_t n_batch)
+static void check_types(const char *preset, size_t n_tokens, size_t n_seqs, size_t n_batch,
+                        weft_kv_type type)
 {
-    const weft_engine_params p = { .size = sizeof p, .n_batch = n_batch, .n_threads = 1 };
-    struct rig r = rig_open(model_file(preset), &p), alone = rig_open(model_file(preset), NULL);
+    const weft_engine_params p = { .size = sizeof p,
+                                   .n_batch = n_batch,
+                                   .n_threads = type == WEFT_KV_F16 ? 1 : 3,
+                                   .type_k = type,
+                                   .type_v = type };
+    const weft_engine_params q = {
+        .size = sizeof q, .n_threads = 1, .type_k = type, .type_v = type
+    };
+    struct rig r = rig_open(model_file(preset), &p), alone = rig_open(model_file(preset), &q);
     struct text *texts = calloc(n_seqs, sizeof *texts);
     struct writing writings[16];
     size_t n_left = n_seqs, n_running = n_seqs;
@@ -124,6 +132,11 @@ static void check_shape(const char *preset, size_t n_tokens, size_t n_seqs, size
     rig_close(&alone);
 }
 
+static void check_shape(const char *preset, size_t n_tokens, size_t n_seqs, size_t n_batch)
+{
+    check_types(preset, n_tokens, n_seqs, n_batch, WEFT_KV_F16);
+}
+
 static void test_one_token(void **state)
 {
     (void)state;
@@ -158,6 +171,16 @@ static void test_512_over_sixteen(void **state)
     }
     check_shape(presets[0], 512, 16, 100);
     check_shape(presets[0], 512, 16, 1);
+}
+
+static void test_q8_0(void **state)
+{
+    (void)state;
+    static const size_t batches[] = { 512, 100, 7 };
+    for (size_t i = 0; i < 3; i++) {
+        check_types("tiny-qwen3", 512, 16, batches[i], WEFT_KV_Q8_0);
+        check_types("tiny-phi3", 512, 16, batches[i], WEFT_KV_Q8_0);
+    }
 }
 
 /* ---------------------------------------------------------------- 64 that come and go */
@@ -221,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_token),      cmocka_unit_test(test_ten_tokens),
         cmocka_unit_test(test_ten_over_three), cmocka_unit_test(test_512_over_sixteen),
-        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_q8_0),           cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

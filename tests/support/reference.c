@@ -110,6 +110,33 @@ static void round_half(double *x, size_t n)
     }
 }
 
+static void round_q8_0(double *x, size_t n)
+{
+    const struct quant_type *type = quant_find(QUANT_Q8_0);
+    struct block_q8_0 block;
+    float values[32];
+    for (size_t b = 0; b < n; b += 32) {
+        for (size_t i = 0; i < 32; i++) {
+            values[i] = (float)x[b + i];
+        }
+        type->encode(values, &block, 32);
+        type->decode(&block, values, 32);
+        for (size_t i = 0; i < 32; i++) {
+            x[b + i] = (double)values[i];
+        }
+    }
+}
+
+/* K or V as the cache keeps it. */
+static void round_kv(const struct reference_options *o, size_t which, double *x, size_t n)
+{
+    if (o->kv_q8_0[which]) {
+        round_q8_0(x, n);
+    } else if (o->kv_half) {
+        round_half(x, n);
+    }
+}
+
 /* out[rows] = rows [first, first + rows) of m times x[m.cols] */
 static void product(const struct reference *r, const struct matrix *m, size_t first, size_t rows,
                     const double *x, double *out)
@@ -238,10 +265,8 @@ static void attention_of(struct reference *r, const struct attention *a)
         finish_heads(r, q, r->n_heads, &a->q_bias, &a->q_norm, pos);
         finish_heads(r, k, r->n_kv, &a->k_bias, &a->k_norm, pos);
         add_bias(v, &a->v_bias);
-        if (r->options->kv_half) {
-            round_half(k, kv_dim);
-            round_half(v, kv_dim);
-        }
+        round_kv(r->options, 0, k, kv_dim);
+        round_kv(r->options, 1, v, kv_dim);
         for (size_t h = 0; h < r->n_heads; h++) {
             attend(r, q + h * r->head_dim, h, pos, o + h * r->head_dim);
         }
