@@ -10,7 +10,8 @@
  *     n_computed        u64, at most n_tokens
  *     tokens            i32 [n_tokens]
  *     K and V           of positions [0, n_computed), page by page as read_kv of backend.h gives
- * them checksum          u64: hash64() of all before
+ *                       them
+ *     checksum          u64: hash64() of all before
  */
 #ifndef WEFT_SAVED_H
 #define WEFT_SAVED_H

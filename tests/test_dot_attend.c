@@ -31,6 +31,9 @@ static void attend_store(struct attend_case *c, size_t which, size_t t, const fl
     kv_block_store(cpu_ops_scalar(), &shape, block, t % KV_PAGE, x);
     kv_block_get(&shape, block, t % KV_PAGE, row);
     type->decode(row, c->kv[which] + t * c->head_dim, c->head_dim);
+    if (which == KV_K && kv_type_rotates(c->type[which])) {
+        kv_rotate(c->kv[which] + t * c->head_dim, c->head_dim);
+    }
 }
 
 /* All but the positions [0, n) is NaN. */
@@ -279,6 +282,34 @@ static void test_attend_extremes(void **state)
     attend_free(&c);
 }
 
+/* Against the definition: entry (i, j) of the matrix is -1 to the number of bits that i and j
+ * share. A sum of n terms; twice gives the same again. */
+static void test_rotate(void **state)
+{
+    (void)state;
+    static const size_t dims[] = { 1, 6, 32, 64, 80, 96, 128, 256, 512 };
+    static const size_t blocks[] = { 1, 2, 32, 64, 16, 32, 128, 256, 256 };
+    for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) {
+        const size_t n = blocks[k];
+        float x[512], y[512];
+        rng_floats(x, dims[k]);
+        memcpy(y, x, dims[k] * sizeof *x);
+        assert_int_equal(kv_rotate_block(dims[k]), n);
+        kv_rotate(y, dims[k]);
+        for (size_t i = 0; i < dims[k]; i++) {
+            double want = 0;
+            for (size_t j = 0; j < n; j++) {
+                want += __builtin_parityll(i % n & j) ? -x[i / n * n + j] : x[i / n * n + j];
+            }
+            assert_true(fabs(y[i] - want / sqrt((double)n)) <= 1e-5);
+        }
+        kv_rotate(y, dims[k]);
+        for (size_t i = 0; i < dims[k]; i++) {
+            assert_true(fabsf(y[i] - x[i]) <= 1e-5f);
+        }
+    }
+}
+
 /* Every row of a block comes back as it was put, and the others with it. */
 static void test_kv_block(void **state)
 {
@@ -343,8 +374,13 @@ static void test_exp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_attend),          EACH(test_attend_rows),          EACH(test_attend_nan),
-        EACH(test_attend_extremes), cmocka_unit_test(test_kv_block), EACH(test_exp),
+        EACH(test_attend),
+        EACH(test_attend_rows),
+        EACH(test_attend_nan),
+        EACH(test_attend_extremes),
+        cmocka_unit_test(test_kv_block),
+        cmocka_unit_test(test_rotate),
+        EACH(test_exp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

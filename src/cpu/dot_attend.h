@@ -372,6 +372,9 @@ static void op_attend(const struct attend *a)
         for (size_t i = 0; i < dim; i++) {
             w.q[q * w.ld + i] = from[i] * a->scale;
         }
+        if (kv_type_rotates(a->kv[KV_K].type)) {
+            kv_rotate(w.q + q * w.ld, dim);
+        }
         w.max[q] = -INFINITY;
     }
     memset(w.out, 0, n * w.ld * sizeof *w.out);

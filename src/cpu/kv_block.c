@@ -98,11 +98,17 @@ static const struct {
 void kv_block_store(const struct cpu_ops *ops, const struct kv_shape *s, uint8_t *block, size_t t,
                     const float *x)
 {
-    enum { PART = 32 }; /* a multiple of all blocks */
-    _Alignas(f16_bits) uint8_t row[PART * sizeof(f16_bits)];
-    for (size_t i = 0; i < s->head_dim; i += PART) {
-        size_t n = s->head_dim - i < PART ? s->head_dim - i : PART;
-        formats[s->type].encode(ops, x + i, n, row);
+    const bool rotate = s->which == KV_K && kv_type_rotates(s->type);
+    const size_t part = rotate ? kv_rotate_block(s->head_dim) : KV_ROTATE_MOST;
+    _Alignas(f16_bits) uint8_t row[KV_ROTATE_MOST * sizeof(f16_bits)];
+    float rotated[KV_ROTATE_MOST];
+    for (size_t i = 0; i < s->head_dim; i += part) {
+        size_t n = s->head_dim - i < part ? s->head_dim - i : part;
+        if (rotate) {
+            memcpy(rotated, x + i, n * sizeof *x);
+            kv_rotate(rotated, n);
+        }
+        formats[s->type].encode(ops, rotate ? rotated : x + i, n, row);
         formats[s->type].put(s, block, t, i, n, row);
     }
 }

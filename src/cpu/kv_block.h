@@ -4,7 +4,8 @@
  *     f16    K [head_dim, KV_PAGE], V [KV_PAGE, head_dim]
  *     q8_0   codes int8 in these shapes, then f16 scales: K [head_dim / 32, KV_PAGE], V [KV_PAGE,
  *            head_dim / 32]
- * A row is one position as read_kv of backend.h gives it: the blocks of a GGUF file. */
+ * K of q8_0 is rotated, see kv_rotate(). A row is one position as read_kv of backend.h gives it:
+ * the blocks of a GGUF file. */
 #ifndef WEFT_CPU_KV_BLOCK_H
 #define WEFT_CPU_KV_BLOCK_H
 

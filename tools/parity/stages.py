@@ -86,10 +86,21 @@ def _rough(m: Model, names: list[str], x: np.ndarray) -> np.ndarray:
     return _half(x) if types <= FLOAT_TYPES else _int8(x)
 
 
-def _cached(x: np.ndarray, type_name: str) -> np.ndarray:
-    """K or V as a cache of this type keeps it."""
+def _rotate(x: np.ndarray, head_dim: int) -> np.ndarray:
+    """By the Walsh-Hadamard matrix of the largest power of two that divides head_dim."""
+    n = min(head_dim & -head_dim, 256)
+    i = np.arange(n)
+    signs = np.vectorize(lambda bits: (-1.0) ** int(bits).bit_count())(i[:, None] & i)
+    return (x.reshape(-1, n) @ (signs / np.sqrt(n)).astype(np.float32)).reshape(x.shape)
+
+
+def _cached(x: np.ndarray, which: str, type_name: str, head_dim: int) -> np.ndarray:
+    """K or V as a cache of this type keeps it; Weft rotates a quantised K."""
     kind = gguf.GGMLQuantizationType[type_name.upper()]
-    return gguf.quants.dequantize(gguf.quants.quantize(x, kind), kind)
+    rotates = which == "k" and type_name != "f16"
+    x = _rotate(x, head_dim) if rotates else x
+    x = gguf.quants.dequantize(gguf.quants.quantize(x, kind), kind)
+    return _rotate(x, head_dim) if rotates else x
 
 
 def _attention_stages(
@@ -104,7 +115,9 @@ def _attention_stages(
         )
         yield Stage(which, layer, got[which, layer], exact, rough, m.head_dim, halves=which != "q")
     q = got["q", layer]
-    k, v = (_cached(got[which, layer], name) for which, name in zip("kv", kv))
+    k, v = (
+        _cached(got[which, layer], which, name, m.head_dim) for which, name in zip("kv", kv)
+    )
     exact, rough = reference.attend(m, q, k, v), _half(reference.attend(m, _half(q), k, v))
     yield Stage("attention", layer, got["attention", layer], exact, rough, m.head_dim)
 
