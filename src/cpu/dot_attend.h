@@ -352,17 +352,6 @@ static void attend_page(const struct attend *a, const struct attend_work *w, siz
     }
 }
 
-/* Pages stand anywhere: no processor guesses where the next one begins. */
-static void prefetch(const struct attend *a, size_t page)
-{
-    for (size_t i = 0; i < 2; i++) {
-        const uint8_t *block = a->kv[i].blocks + a->pages[page] * a->kv[i].ld;
-        for (size_t at = 0; at < kv_block_bytes(a->kv[i].type, a->head_dim); at += 64) {
-            __builtin_prefetch(block + at);
-        }
-    }
-}
-
 static void op_attend(const struct attend *a)
 {
     const struct attend_work w = work_of(a);
@@ -382,9 +371,6 @@ static void op_attend(const struct attend *a)
     const size_t last = (a->pos + a->n_rows - 1) / KV_PAGE;
     size_t page = a->window > 0 && a->pos + 1 > a->window ? (a->pos + 1 - a->window) / KV_PAGE : 0;
     for (; page <= last; page++) {
-        if (page < last) {
-            prefetch(a, page + 1);
-        }
         attend_page(a, &w, page);
     }
     for (size_t q = 0; q < n; q++) {

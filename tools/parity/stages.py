@@ -87,11 +87,18 @@ def _rough(m: Model, names: list[str], x: np.ndarray) -> np.ndarray:
 
 
 def _rotate(x: np.ndarray, head_dim: int) -> np.ndarray:
-    """By the Walsh-Hadamard matrix of the largest power of two that divides head_dim."""
-    n = min(head_dim & -head_dim, 256)
-    i = np.arange(n)
-    signs = np.vectorize(lambda bits: (-1.0) ** int(bits).bit_count())(i[:, None] & i)
-    return (x.reshape(-1, n) @ (signs / np.sqrt(n)).astype(np.float32)).reshape(x.shape)
+    """By the Walsh-Hadamard matrix of the largest power of two that divides head_dim.
+
+    The sums have the engine's order: where a value is half-way between two codes, the last bit
+    decides.
+    """
+    n, half = min(head_dim & -head_dim, 256), 1
+    y = x
+    while half < n:
+        a, b = np.moveaxis(y.reshape(-1, 2, half), 1, 0)
+        y = np.stack([a + b, a - b], axis=1)
+        half *= 2
+    return (y * (np.float32(1) / np.sqrt(np.float32(n)))).reshape(x.shape)
 
 
 def _cached(x: np.ndarray, which: str, type_name: str, head_dim: int) -> np.ndarray:
