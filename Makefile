@@ -273,7 +273,7 @@ $(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema
 
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
-$(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_limits: $(SIMDE_OBJ)
+$(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_dot_attend $(BUILD)/tests/test_limits: $(SIMDE_OBJ)
 $(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC  $< (SIMDe)')

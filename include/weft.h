@@ -422,8 +422,8 @@ typedef struct weft_limits {
 } weft_limits;
 
 /* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
- * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA), WEFT_E_IO (the file was cut since it was
- * opened), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
+ * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA, a type of K or V), WEFT_E_IO (the file was cut
+ * since it was opened), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
 WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
                                       weft_engine **out, weft_error *err);
 WEFT_API void weft_engine_release(weft_engine **engine);
@@ -599,7 +599,7 @@ WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 /* Saved state: the tokens of a sequence, how many of them are computed, and K and V of those; so
  * that a later process, or another engine on the same model, goes on without computing them again.
  * Not part of it: text not yet taken, stop strings, sampling, random state, logits. The format is
- * the same for all devices, n_ctx and n_batch. */
+ * the same for all devices, n_ctx and n_batch; K and V have the engine's types. */
 
 /* The state as *needed bytes; the sequence goes on as if nothing had happened. Errors:
  * WEFT_E_BUFFER, WEFT_E_IO (the model's file was cut), WEFT_E_DEVICE_LOST. */
@@ -610,7 +610,8 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
  * after the next step; of the other tokens only those that waited when they were saved. Sampling,
  * stop strings and observer stay this sequence's own; the random state restarts at the seed.
  * WEFT_E_FORMAT: `data` is no saved state, cut or damaged. WEFT_E_UNSUPPORTED: another version of
- * the format. WEFT_E_ARG: it is of another model, or was computed with other RoPE factors.
+ * the format. WEFT_E_ARG: it is of another model, has K or V of other types than this engine, or
+ * was computed with other RoPE factors.
  * WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the sequence itself count as free.
  * WEFT_E_DEVICE_LOST: the sequence may now be empty. */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);

@@ -124,7 +124,8 @@ struct backend_ops {
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
     /* Copy the first n positions of a page, in every layer, to and from host memory of any
      * alignment: [n_layers, 2 (K, V), n_kv_heads, n, kv_type_bytes() of head_dim values], whatever
-     * the pages look like. As copy_page, they fail only with WEFT_E_DEVICE_LOST. */
+     * the pages look like; K of q8_0 is rotated by kv_rotate(). As copy_page, they fail only with
+     * WEFT_E_DEVICE_LOST. */
     weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
     weft_status (*write_kv)(struct backend *, uint32_t page, size_t n, const uint8_t *src,
                             weft_error *);

@@ -1,6 +1,6 @@
 #include "cost.h"
 
-#include "quant.h"
+#include "kv_type.h"
 
 static void add_matrix(struct cost *c, const struct tensor *t, size_t n_rows)
 {
@@ -8,9 +8,10 @@ static void add_matrix(struct cost *c, const struct tensor *t, size_t n_rows)
     c->macs += (uint64_t)n_rows * t->n_rows * t->n_cols;
 }
 
-static uint64_t layer_kv_bytes(const struct config *g)
+static uint64_t layer_kv_bytes(const struct config *g, const weft_kv_type kv[2])
 {
-    return (uint64_t)2 * g->n_kv_heads * g->head_dim * sizeof(f16_bits);
+    return (uint64_t)g->n_kv_heads *
+           (kv_type_bytes(kv[0], g->head_dim) + kv_type_bytes(kv[1], g->head_dim));
 }
 
 /* Positions that the row at `pos` sees. */
@@ -20,14 +21,15 @@ static size_t n_visible(const struct config *g, size_t pos)
     return g->sliding_window > 0 && n > g->sliding_window ? g->sliding_window : n;
 }
 
-static struct cost of_attention(const struct config *g, const struct step *s)
+static struct cost of_attention(const struct config *g, const weft_kv_type kv[2],
+                                const struct step *s)
 {
     struct cost c = { 0 };
     uint64_t row_macs = (uint64_t)2 * g->n_heads * g->head_dim;
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &s->seqs[i];
         size_t union_of_rows = n_visible(g, q->pos) + q->n_rows - 1;
-        c.bytes += union_of_rows * layer_kv_bytes(g);
+        c.bytes += union_of_rows * layer_kv_bytes(g, kv);
         for (size_t r = 0; r < q->n_rows; r++) {
             c.macs += n_visible(g, q->pos + r) * row_macs;
         }
@@ -55,8 +57,8 @@ static struct cost of_layer(const struct layer *l, enum stage stage, size_t n_ro
     return c;
 }
 
-struct cost cost_of_stage(const struct model *m, enum stage stage, size_t layer,
-                          const struct step *s)
+struct cost cost_of_stage(const struct model *m, const weft_kv_type kv[2], enum stage stage,
+                          size_t layer, const struct step *s)
 {
     const struct weights *w = &m->weights;
     struct cost c = { 0 };
@@ -65,7 +67,7 @@ struct cost cost_of_stage(const struct model *m, enum stage stage, size_t layer,
     } else if (stage == STAGE_HEAD) {
         add_matrix(&c, &w->output, s->n_out);
     } else if (stage == STAGE_ATTEND) {
-        c = of_attention(&m->config, s);
+        c = of_attention(&m->config, kv, s);
     } else {
         c = of_layer(&w->layers[layer], stage, s->n_rows);
     }
@@ -86,7 +88,7 @@ struct cost cost_of_row(const struct model *m)
     return c;
 }
 
-uint64_t cost_kv_bytes(const struct model *m)
+uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2])
 {
-    return m->config.n_layers * layer_kv_bytes(&m->config);
+    return m->config.n_layers * layer_kv_bytes(&m->config, kv);
 }

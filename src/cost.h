@@ -21,13 +21,14 @@ struct cost {
     uint64_t macs;
 };
 
-struct cost cost_of_stage(const struct model *m, enum stage stage, size_t layer,
-                          const struct step *s);
+/* kv: the types of K and V */
+struct cost cost_of_stage(const struct model *m, const weft_kv_type kv[2], enum stage stage,
+                          size_t layer, const struct step *s);
 
 /* A step of one row with logits, but for its embedding and its attention: the bytes are those of a
  * step of any size. */
 struct cost cost_of_row(const struct model *m);
 /* Bytes of K and V of one position, in all layers. */
-uint64_t cost_kv_bytes(const struct model *m);
+uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2]);
 
 #endif

@@ -131,6 +131,8 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     e->model = model->model;
     e->n_ctx = bp.n_ctx;
     e->n_batch = bp.n_batch;
+    e->kv_type[0] = p.type_k;
+    e->kv_type[1] = p.type_v;
     e->n_ahead = p.n_ahead;
     atomic_init(&e->refs, 1);
     weft_status status = engine_init(e, &p, &bp, err);
@@ -190,7 +192,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .n_cached = e->n_cached,
         .step_weight_bytes = row.bytes,
         .row_macs = row.macs,
-        .kv_position_bytes = cost_kv_bytes(e->model),
+        .kv_position_bytes = cost_kv_bytes(e->model, e->kv_type),
     };
     lock_give(&e->lock);
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);

@@ -39,6 +39,7 @@ struct weft_engine {
     struct kv_pool pool;
     struct scheduler sched;
     size_t n_ctx, n_batch;
+    weft_kv_type kv_type[2]; /* of K and of V */
     size_t n_ahead;          /* most tokens computed ahead, at most BACKEND_TOP */
     struct token_trie *trie; /* for grammars; NULL before the first */
     uint64_t n_steps, n_rows, n_cached;

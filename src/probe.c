@@ -30,6 +30,7 @@ struct probe {
     struct backend_ops ops; /* the real one's, but for the stages and its shortcuts past them */
     struct backend *real;
     const struct model *model;
+    weft_kv_type kv_type[2];
     weft_trace_fn trace;
     void *trace_user;
     weft_profile_fn profile;
@@ -116,7 +117,7 @@ static weft_status done(struct probe *p, enum stage stage, size_t layer, const s
     }
     if (p->profile != NULL) {
         double end = seconds();
-        struct cost cost = cost_of_stage(p->model, stage, layer, s);
+        struct cost cost = cost_of_stage(p->model, p->kv_type, stage, layer, s);
         const weft_stage told = { .name = stages[stage].name,
                                   .layer = shown,
                                   .n_rows = stage == STAGE_HEAD ? s->n_out : s->n_rows,
@@ -253,6 +254,7 @@ weft_status probe_open(const struct model *m, const weft_engine_params *params, 
                                   .close = close_probe },
                          .real = *b,
                          .model = m,
+                         .kv_type = { params->type_k, params->type_v },
                          .trace = params->trace,
                          .trace_user = params->trace_user,
                          .profile = params->profile,

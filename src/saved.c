@@ -4,9 +4,26 @@
 
 #include "backend.h"
 #include "hash.h"
+#include "kv_type.h"
 #include "mem.h"
 
-enum { VERSION = 1, KV_F16 = 1, HEADER = 80, CHECKSUM = 8 };
+enum { VERSION = 1, HEADER = 80, CHECKSUM = 8 };
+
+/* The types of K and V by their number in the file, from 1 on. */
+static const weft_kv_type kv_types[][2] = { { WEFT_KV_F16, WEFT_KV_F16 },
+                                            { WEFT_KV_Q8_0, WEFT_KV_F16 },
+                                            { WEFT_KV_F16, WEFT_KV_Q8_0 },
+                                            { WEFT_KV_Q8_0, WEFT_KV_Q8_0 } };
+enum { N_KV_TYPES = sizeof kv_types / sizeof kv_types[0] };
+
+static uint32_t number_of(const weft_kv_type type[2])
+{
+    uint32_t i = 0;
+    while (kv_types[i][0] != type[0] || kv_types[i][1] != type[1]) {
+        i++;
+    }
+    return i + 1;
+}
 
 static const char magic[8] = "WEFTSEQ";
 
@@ -49,12 +66,14 @@ static uint32_t bits_of(float f)
 
 /* ---------------------------------------------------------------- writing */
 
-struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx)
+struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
+                      const weft_kv_type kv_type[2])
 {
     const struct config *c = &m->config;
     bool varies = m->weights.rope_long.name != NULL;
     return (struct saved){
         .fingerprint = fingerprint,
+        .kv_type = { kv_type[0], kv_type[1] },
         .fields = { [SAVED_LAYERS] = (uint32_t)c->n_layers,
                     [SAVED_KV_HEADS] = (uint32_t)c->n_kv_heads,
                     [SAVED_HEAD_DIM] = (uint32_t)c->head_dim,
@@ -73,10 +92,10 @@ bool saved_layout(const struct saved *s, struct saved_layout *out)
 {
     size_t tokens, kv;
     out->tokens = HEADER;
-    out->position_bytes = 2 * sizeof(uint16_t);
+    out->position_bytes = kv_type_bytes(s->kv_type[0], s->fields[SAVED_HEAD_DIM]) +
+                          kv_type_bytes(s->kv_type[1], s->fields[SAVED_HEAD_DIM]);
     return mul_ok(out->position_bytes, s->fields[SAVED_LAYERS], &out->position_bytes) &&
            mul_ok(out->position_bytes, s->fields[SAVED_KV_HEADS], &out->position_bytes) &&
-           mul_ok(out->position_bytes, s->fields[SAVED_HEAD_DIM], &out->position_bytes) &&
            mul_ok(s->n_tokens, sizeof(int32_t), &tokens) &&
            mul_ok(s->n_computed, out->position_bytes, &kv) &&
            add_ok(out->tokens, tokens, &out->kv) && add_ok(out->kv, kv, &out->checksum) &&
@@ -86,7 +105,7 @@ bool saved_layout(const struct saved *s, struct saved_layout *out)
 void saved_begin(const struct saved *s, uint8_t *dst)
 {
     memcpy(dst, magic, sizeof magic);
-    uint8_t *at = put32(put32(dst + sizeof magic, VERSION), KV_F16);
+    uint8_t *at = put32(put32(dst + sizeof magic, VERSION), number_of(s->kv_type));
     at = put64(at, s->fingerprint);
     for (size_t i = 0; i < SAVED_N_FIELDS; i++) {
         at = put32(at, s->fields[i]);
@@ -147,6 +166,8 @@ weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct sa
     }
     const uint8_t *at = data + sizeof magic;
     uint32_t version = get32(&at), type = get32(&at);
+    bool known = type >= 1 && type <= N_KV_TYPES;
+    memcpy(s->kv_type, kv_types[known ? type - 1 : 0], sizeof s->kv_type);
     s->fingerprint = get64(&at);
     for (size_t i = 0; i < SAVED_N_FIELDS; i++) {
         s->fields[i] = get32(&at);
@@ -165,8 +186,11 @@ weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct sa
     if (version != VERSION) {
         return unsupported("version", version, VERSION, err);
     }
-    if (type != KV_F16) {
-        return unsupported("K and V of type", type, KV_F16, err);
+    if (!known) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the saved state has K and V of type %" PRIu32
+                         ", expected 1 to %d; another version of Weft wrote it",
+                         type, N_KV_TYPES);
     }
     if (page != KV_PAGE) {
         return unsupported("a page size of", page, KV_PAGE, err);
@@ -184,6 +208,17 @@ static weft_status other_factors(const struct saved *found, weft_error *err)
                      "n_ctx of this engine asks for the others; open the engine with %s n_ctx",
                      found->fields[SAVED_ROPE_FACTORS] == 2 ? "long" : "short",
                      found->fields[SAVED_ROPE_FACTORS] == 2 ? "a larger" : "a smaller");
+}
+
+static weft_status other_types(const struct saved *found, const struct saved *expected,
+                               weft_error *err)
+{
+    const char *k = kv_type_name(found->kv_type[0]), *v = kv_type_name(found->kv_type[1]);
+    return error_set(err, WEFT_E_ARG,
+                     "the saved state has K in %s and V in %s, and this engine keeps K in %s and V "
+                     "in %s; open the engine with type_k %s and type_v %s",
+                     k, v, kv_type_name(expected->kv_type[0]), kv_type_name(expected->kv_type[1]),
+                     k, v);
 }
 
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err)
@@ -206,6 +241,9 @@ weft_status saved_check(const struct saved *found, const struct saved *expected,
                          "the saved state is of another model: its fingerprint is %016" PRIx64
                          ", and this one's %016" PRIx64,
                          found->fingerprint, expected->fingerprint);
+    }
+    if (found->kv_type[0] != expected->kv_type[0] || found->kv_type[1] != expected->kv_type[1]) {
+        return other_types(found, expected, err);
     }
     if (found->fields[SAVED_ROPE_FACTORS] != expected->fields[SAVED_ROPE_FACTORS]) {
         return other_factors(found, err);

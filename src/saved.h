@@ -2,7 +2,7 @@
  *
  *     "WEFTSEQ", NUL    8 bytes
  *     version           u32: 1
- *     type of K and V   u32: 1 = f16
+ *     type of K and V   u32: 1 = f16 both, 2 = q8_0 and f16, 3 = f16 and q8_0, 4 = q8_0 both
  *     fingerprint       u64, of the model
  *     fields            u32 or f32 [9], enum saved_field
  *     KV_PAGE           u32
@@ -10,7 +10,8 @@
  *     n_computed        u64, at most n_tokens
  *     tokens            i32 [n_tokens]
  *     K and V           of positions [0, n_computed), page by page as read_kv of backend.h gives
- * them checksum          u64: hash64() of all before
+ *                       them
+ *     checksum          u64: hash64() of all before
  */
 #ifndef WEFT_SAVED_H
 #define WEFT_SAVED_H
@@ -34,6 +35,7 @@ enum saved_field {
 struct saved {
     uint64_t fingerprint;
     uint32_t fields[SAVED_N_FIELDS];
+    weft_kv_type kv_type[2]; /* of K and of V */
     size_t n_tokens, n_computed;
 };
 
@@ -43,8 +45,9 @@ struct saved_layout {
     size_t position_bytes;          /* K and V of one position */
 };
 
-/* An empty state of this model in an engine with this n_ctx. */
-struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx);
+/* An empty state of this model in an engine with this n_ctx and these types of K and V. */
+struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
+                      const weft_kv_type kv_type[2]);
 /* False when a size does not fit into memory. */
 bool saved_layout(const struct saved *s, struct saved_layout *out);
 /* Writes all before the tokens; and, behind all the rest, the checksum. */
@@ -55,7 +58,8 @@ void saved_seal(const struct saved_layout *l, uint8_t *dst);
  * it. WEFT_E_FORMAT: not a saved sequence, cut, damaged; WEFT_E_UNSUPPORTED: of another version. */
 weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct saved_layout *l,
                        weft_error *err);
-/* WEFT_E_ARG unless `found` is of the same model and uses the same RoPE as `expected`. */
+/* WEFT_E_ARG unless `found` is of the same model, with K and V of the same types and from the same
+ * RoPE as `expected`. */
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err);
 
 #endif

@@ -12,7 +12,7 @@
 static weft_status empty_state(const struct weft_engine *e, struct saved *out, weft_error *err)
 {
     TRY(engine_usable(e, err));
-    *out = saved_of(e->model, fingerprint_of(e->owner), e->n_ctx);
+    *out = saved_of(e->model, fingerprint_of(e->owner), e->n_ctx, e->kv_type);
     return WEFT_OK;
 }
 

@@ -56,6 +56,10 @@ usage_tests() {
     for value in gpu '' cuda: cuda:x cuda:-1 CPU; do
         check "odd device '$value'" 2 'option --device' run -m x -p a --device "$value"
     done
+    for value in q4_0 F16 '' 1; do
+        check "odd type '$value' of K" 2 "option -ctk: '$value'" run -m x -p a -ctk "$value"
+        check "odd type '$value' of V" 2 "option --cache-type-v: '$value'" bench -m x --cache-type-v "$value"
+    done
     check 'no token ahead' 2 'option --ahead' run -m x -p a --ahead 0
     check 'logits of tokens ahead' 2 '--log-logits needs' run -m x -p a --ahead 4 --log-logits x
     check 'doctor takes no arguments' 2 "unexpected argument 'stray'" doctor stray
@@ -123,6 +127,8 @@ device_tests() {
     holds 'doctor ends with what auto uses' '--device auto uses cpu: ' "$T/last"
     holds 'doctor lists the CPU' '  cpu  ' "$T/out"
     holds 'doctor names the CPU kernels' 'kernels: ' "$T/out"
+    check 'doctor with K in q8_0' 0 '' doctor -m $QWEN -ctk q8_0
+    holds 'doctor counts K in q8_0' 'KV 4.6 MiB for 4096 positions (K in q8_0, V in f16)' "$T/out"
     check 'doctor --json' 0 '' doctor --json
     json 'doctor --json'
     holds 'doctor --json says what auto uses' '"device": "cpu"' "$T/out"

@@ -80,6 +80,13 @@ same_ids_tests() {
     bench_check 'kernels and batches' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1 -r 1 -ub 16 --cpu-isa scalar -o json
     judge 'the same ids with other kernels and steps' '[r["ids_hash"] for r in rows]
         == [r["ids_hash"] for r in json.load(open("'"$T"'/first"))[:4]]'
+    bench_check 'K and V in q8_0' 0 '' -m "$QWEN" -p 40 -n 12 -d 70 -t 1 -r 1 -ctk q8_0 -ctv q8_0 -o json
+    judge 'the types of K and V' 'all(r["type_k"] == r["type_v"] == "q8_0" for r in rows)
+        and all(r["type_k"] == r["type_v"] == "f16" for r in json.load(open("'"$T"'/first")))'
+    cp "$T/out" "$T/q8"
+    bench_check 'K and V in q8_0, threads, kernels and batches' 0 '' \
+        -m "$QWEN" -p 40 -n 12 -d 70 -t 2 -r 1 -ctk q8_0 -ctv q8_0 -ub 16 --cpu-isa scalar -o json
+    judge 'the same ids with K and V in q8_0' '[r["ids_hash"] for r in rows] == [r["ids_hash"] for r in json.load(open("'"$T"'/q8"))]'
     bench_check 'sequences' 0 '' -m "$QWEN" -p 8 -n 12 -b 1,3,66 -r 1 -o json
     judge 'the first of several sequences is the same' 'all(r["ids"] == rows[i % 2]["ids"] for i, r in enumerate(rows))'
     judge 'the hash covers all sequences' 'len({r["ids_hash"] for r in rows}) == 6'
@@ -100,6 +107,9 @@ format_tests() {
     else
         bad 'Markdown: a header and a table with as many cells in every row' "$(cat "$T/out")"
     fi
+    bench_check 'Markdown with K in q8_0' 0 '' -m "$QWEN" -p 0 -n 4 -r 1 -ctk q8_0
+    grep -q '^weft 0.* threads, K in q8_0, V in f16; limits' "$T/out" && ok 'Markdown says how K and V are kept' ||
+        bad 'Markdown says how K and V are kept' "$(cat "$T/out")"
     bench_check 'Markdown with a profile' 0 '' -m "$QWEN" -p 8 -n 4 -r 1 --profile
     if [ "$(grep -c '^| attn_in | ' "$T/out")" -eq 2 ]; then
         ok 'Markdown: stages of both tests'

@@ -49,6 +49,16 @@ run_tests() {
     tail -c +$(($(wc -c <"$T/first") + 1)) "$T/both" >"$T/rest"
     cat "$T/rest" "$T/rest" >"$T/want"
     same "$n: several texts from one state" "$T/out" "$T/want"
+    check "$n: a state with K and V in q8_0" 0 '' run -m $m -p "$say" -n 3 --temp 0 --ignore-eos -ctk q8_0 -ctv q8_0 --save-state "$S"
+    check "$n: refused by an engine of f16" 1 'open the engine with type_k q8_0 and type_v q8_0' run -m $m -n 5 --load-state "$S"
+    holds "$n: and which options these are" '-ctk type_k and -ctv type_v' "$T/err"
+    weft run -m $m -p "$say" -n 3 --temp 0 --ignore-eos --cache-type-k q8_0 --cache-type-v=q8_0
+    cp "$T/out" "$T/two"
+    check "$n: it goes on in q8_0" 0 " state + 1 prompt + 5 generated" \
+        run -m $m --load-state "$S" -n 5 --temp 0 --ignore-eos -ctk q8_0 -ctv q8_0
+    cat "$T/out" >>"$T/two"
+    weft run -m $m -p "$say" -n 8 --temp 0 --ignore-eos -ctk q8_0 -ctv q8_0
+    same "$n: both are one text in q8_0" "$T/two" "$T/out"
     check "$n: only a prompt" 0 '' run -m $m -p 'The capital of' -n 0 --save-state "$S"
     check "$n: another prompt behind it" 0 ' state + ' run -m $m -p ' France is' -n 8 --temp 0 --load-state "$S" --save-state "$S"
     cp "$T/out" "$T/behind"

@@ -106,16 +106,18 @@ static inline struct rig shapes_open(const char *preset, weft_engine_params p)
     return rig_open(model_file(preset), &p);
 }
 
-/* An engine for texts that run alone: the same device, everything else as it comes. */
+/* An engine for texts that run alone: the same device and K and V, everything else as it comes. */
 static inline weft_engine_params one_by_one(weft_engine_params p)
 {
-    return (weft_engine_params){ .device = p.device, .deterministic = p.deterministic };
+    return (weft_engine_params){
+        .device = p.device, .deterministic = p.deterministic, .type_k = p.type_k, .type_v = p.type_v
+    };
 }
 
 /* ---------------------------------------------------------------- n tokens over m sequences */
 
 /* n_tokens over n_seqs sequences, which then write at least n_new ids each, side by side. The
- * prompts go into one step if it has room for them. p: the device, and n_batch. */
+ * prompts go into one step if it has room for them. p: the device, n_batch, threads, K and V. */
 static inline void check_shape(const char *preset, weft_engine_params p, size_t n_tokens,
                                size_t n_seqs, size_t n_new)
 {

@@ -281,6 +281,38 @@ static void test_defaults(void **state)
     rig_close(&r);
 }
 
+/* Types of K and V, and heads that have no whole blocks of them. */
+static void test_kv_types(void **state)
+{
+    (void)state;
+    weft_engine *engine = NULL;
+    for (unsigned types = 0; types < 4; types++) {
+        const weft_engine_params p = { .size = sizeof p,
+                                       .n_threads = 1,
+                                       .type_k = types & 1 ? WEFT_KV_Q8_0 : WEFT_KV_F16,
+                                       .type_v = types & 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16 };
+        struct rig r = rig_open(model_file("tiny-qwen3"), &p);
+        /* 2 layers, 2 heads of 32 */
+        size_t position = 4 * (types & 1 ? 34u : 64u) + 4 * (types & 2 ? 34u : 64u);
+        assert_int_equal(rig_info(&r).kv_position_bytes, position);
+        assert_int_equal(rig_info(&r).kv_bytes, 4096 * position);
+        rig_close(&r);
+    }
+    struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
+    weft_engine_params p = { .size = sizeof p, .device = "cpu", .type_v = WEFT_KV_Q8_0 };
+    FAILS(WEFT_E_UNSUPPORTED, weft_engine_open(r.model, &p, &engine, E));
+    rig_message((const char *const[]){ "type_v q8_0", "32", "16", "f16", NULL });
+    p.type_v = (weft_kv_type)2;
+    FAILS(WEFT_E_ARG, weft_engine_open(r.model, &p, &engine, E));
+    rig_message((const char *const[]){ "type_v is 2", NULL });
+    p.type_v = WEFT_KV_F16;
+    p.type_k = (weft_kv_type)-1;
+    FAILS(WEFT_E_ARG, weft_engine_open(r.model, &p, &engine, E));
+    rig_message((const char *const[]){ "type_k is -1", NULL });
+    assert_null(engine);
+    rig_close(&r);
+}
+
 static void test_nothing_to_do(void **state)
 {
     (void)state;
@@ -437,13 +469,14 @@ static void test_shrunk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunks),        cmocka_unit_test(test_one_by_one),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),        cmocka_unit_test(test_sixteen),
-        cmocka_unit_test(test_random),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_release_orders),
-        cmocka_unit_test(test_two_models),    cmocka_unit_test(test_two_engines),
-        cmocka_unit_test(test_no_mmap),       cmocka_unit_test(test_shrunk),
+        cmocka_unit_test(test_chunks),         cmocka_unit_test(test_one_by_one),
+        cmocka_unit_test(test_threads),        cmocka_unit_test(test_avx2),
+        cmocka_unit_test(test_avx512),         cmocka_unit_test(test_sixteen),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_kv_types),       cmocka_unit_test(test_nothing_to_do),
+        cmocka_unit_test(test_release_orders), cmocka_unit_test(test_two_models),
+        cmocka_unit_test(test_two_engines),    cmocka_unit_test(test_no_mmap),
+        cmocka_unit_test(test_shrunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,8 @@
  *   float weights against a reference that rounds K and V too: FLOAT_BOUND. Float rounding has an
  *     NMSE of about 1e-13; because of it a K or V now and then rounds the other way, by 2^-10 of
  *     one value among head_dim, 1e-6/32 = 3e-8.
+ *   the same with K or V in q8_0: KV_Q8_0_BOUND. The value that rounds the other way is now off by
+ *     a step of 1/127 of its block's largest, about 3 deviations: (3/127)^2/32 = 2e-5.
  *   quantised weights against a reference that also rounds activations to 8 bits: CLEAN_BOUND,
  *     float rounding alone, for at least a quarter of the texts. In the others a value near the
  *     middle of two codes rounded the other way, all later products of the text then round
@@ -46,6 +48,7 @@
 #define FLOAT_BOUND 1e-7
 #define CLEAN_BOUND 1e-10
 #define NOISE_BOUND 4e-4
+#define KV_Q8_0_BOUND 2e-5
 
 enum { BATCH = 48 };
 
@@ -53,6 +56,7 @@ struct run {
     const char *what;
     size_t n_texts, n; /* texts and tokens of each; several texts share one step */
     size_t n_ctx;      /* 0 = n */
+    weft_kv_type kv_type[2];
     size_t n_vocab;
     int32_t *tokens; /* [n_texts, n] */
     float *logits;   /* [n_texts, n, n_vocab] of Weft */
@@ -110,9 +114,12 @@ static void run_weft(const char *path, struct run *r)
     check(model_open(path, &params, &m, &err), &err);
     r->n_vocab = m->config.n_vocab;
     size_t n_pages = r->n_texts * ((r->n_ctx + KV_PAGE - 1) / KV_PAGE);
-    const struct backend_params bp = {
-        .n_ctx = r->n_ctx, .n_pages = n_pages, .n_batch = BATCH, .n_out = BATCH, .n_threads = 1
-    };
+    const struct backend_params bp = { .n_ctx = r->n_ctx,
+                                       .n_pages = n_pages,
+                                       .n_batch = BATCH,
+                                       .n_out = BATCH,
+                                       .n_threads = 1,
+                                       .kv_type = { r->kv_type[0], r->kv_type[1] } };
     check(cpu_backend_open(m, &bp, &b, &err), &err);
     r->tokens = calloc(r->n_texts * r->n, sizeof *r->tokens);
     r->logits = calloc(r->n_texts * r->n * r->n_vocab, sizeof *r->logits);
@@ -166,7 +173,9 @@ static size_t compare_rows(const char *path, const struct run *r, double bound)
 {
     const struct reference_options options = { .n_ctx = r->n_ctx,
                                                .acts_8bit = true,
-                                               .kv_half = true };
+                                               .kv_half = true,
+                                               .kv_q8_0 = { r->kv_type[0] == WEFT_KV_Q8_0,
+                                                            r->kv_type[1] == WEFT_KV_Q8_0 } };
     size_t n_clean = 0;
     for (size_t t = 0; t < r->n_texts; t++) {
         size_t n_vocab;
@@ -409,6 +418,43 @@ static void test_sliding_window(void **state)
     }
 }
 
+/* K and V in each of their types, through pages and windows, with heads that share a KV head. */
+static void test_kv_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *preset;
+        size_t n_heads, n_kv_heads, head_dim, window;
+    } runs[] = { { "tiny-qwen3", 4, 2, 32, 0 },
+                 { "tiny-llama", 14, 2, 64, 0 },
+                 { "tiny-phi3", 3, 3, 96, 0 },
+                 { "tiny-phi3", 3, 1, 32, 70 } };
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        struct synth_spec s = spec_of(runs[i].preset);
+        s.n_heads = runs[i].n_heads;
+        s.n_kv_heads = runs[i].n_kv_heads;
+        s.head_dim = runs[i].head_dim;
+        s.dim = s.n_heads * s.head_dim;
+        s.rope_freqs = false;
+        s.sliding_window = runs[i].window;
+        s.type_mix = "f32";
+        const char *path = model_file_of(&s);
+        for (unsigned types = 1; types < 4; types++) {
+            char what[64];
+            struct run r = { .what = what, .n_texts = 1, .n = 140, .n_ctx = 140 };
+            r.kv_type[0] = types & 1 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+            r.kv_type[1] = types & 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+            snprintf(what, sizeof what, "%s with K, V of types %d, %d", s.arch, (int)r.kv_type[0],
+                     (int)r.kv_type[1]);
+            run_weft(path, &r);
+            compare_rows(path, &r, KV_Q8_0_BOUND);
+            free(r.tokens);
+            free(r.logits);
+        }
+        remove(path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,7 +462,7 @@ int main(void)
         cmocka_unit_test(test_tied_and_untied), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_rope_freqs),      cmocka_unit_test(test_partial_rotary),
         cmocka_unit_test(test_long_short),      cmocka_unit_test(test_linear_scaling),
-        cmocka_unit_test(test_sliding_window),
+        cmocka_unit_test(test_sliding_window),  cmocka_unit_test(test_kv_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,19 @@ static void test_512_over_sixteen(void **state)
     check_shape(presets[0], batch(1), 512, 16, 8);
 }
 
+static void test_q8_0(void **state)
+{
+    static const size_t batches[] = { 512, 100, 7 };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        weft_engine_params p = batch(batches[i]);
+        p.n_threads = 3;
+        p.type_k = p.type_v = WEFT_KV_Q8_0;
+        check_shape("tiny-qwen3", p, 512, 16, 8);
+        check_shape("tiny-phi3", p, 512, 16, 8);
+    }
+}
+
 static void test_crowd(void **state)
 {
     static const struct crowd crowd = {
@@ -69,7 +82,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_token),      cmocka_unit_test(test_ten_tokens),
         cmocka_unit_test(test_ten_over_three), cmocka_unit_test(test_512_over_sixteen),
-        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_q8_0),           cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

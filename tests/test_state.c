@@ -81,6 +81,35 @@ static void test_round_trip(void **state)
     }
 }
 
+/* K and V in q8_0: the bytes of the file are what attention reads, so these are bit-equal too. */
+static void test_kv_types(void **state)
+{
+    (void)state;
+    static const char *const wide[] = { "tiny-qwen3", "tiny-phi3" };
+    size_t bytes[4];
+    for (size_t m = 0; m < 2; m++) {
+        for (unsigned types = 0; types < 4; types++) {
+            weft_engine_params p = state_params(0, 0);
+            p.type_k = types & 1 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+            p.type_v = types & 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+            struct rig r = rig_open(model_file(wide[m]), &p);
+            check_round_trip(&r, 1, 0);
+            check_round_trip(&r, PAGE + 1, 80);
+            int32_t tokens[PAGE];
+            rig_tokens(&r, 1, tokens, PAGE);
+            weft_seq *seq = rig_fed(&r, tokens, PAGE);
+            struct state s = state_save(seq);
+            bytes[types] = s.n - STATE_HEADER - STATE_CHECKSUM - PAGE * sizeof *tokens;
+            assert_int_equal(bytes[types], PAGE * rig_info(&r).kv_position_bytes);
+            free(s.data);
+            weft_seq_release(&seq);
+            rig_close(&r);
+        }
+        assert_int_equal(bytes[1] + bytes[2], bytes[0] + bytes[3]);
+        assert_int_equal(bytes[3] * 32, bytes[0] * 17);
+    }
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -365,11 +394,11 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_in_the_prompt),   cmocka_unit_test(test_other_engine),
-        cmocka_unit_test(test_fork_and_rewind), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_observed),        cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_kv_types),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_in_the_prompt),
+        cmocka_unit_test(test_other_engine), cmocka_unit_test(test_fork_and_rewind),
+        cmocka_unit_test(test_text),         cmocka_unit_test(test_observed),
+        cmocka_unit_test(test_ahead),        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

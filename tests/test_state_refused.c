@@ -136,7 +136,9 @@ static void test_forged(void **state)
         const char *word;
     } lies[] = {
         { STATE_VERSION, 2, 4, WEFT_E_UNSUPPORTED, "version 2, expected 1" },
-        { STATE_TYPE, 8, 4, WEFT_E_UNSUPPORTED, "type 8" },
+        { STATE_TYPE, 0, 4, WEFT_E_UNSUPPORTED, "type 0, expected 1 to 4" },
+        { STATE_TYPE, 5, 4, WEFT_E_UNSUPPORTED, "type 5" },
+        { STATE_TYPE, 4, 4, WEFT_E_FORMAT, "contradicts" },
         { STATE_PAGE, 32, 4, WEFT_E_UNSUPPORTED, "page size of 32" },
         { STATE_LAYERS, 0, 4, WEFT_E_FORMAT, "contradicts" },
         { STATE_LAYERS, UINT32_MAX, 4, WEFT_E_FORMAT, "contradicts" },
@@ -208,6 +210,42 @@ static void test_other_model(void **state)
         rig_close(&other);
     }
     victim_close(&v);
+}
+
+/* K and V of other types than the engine's, each way. */
+static void test_other_types(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "f16", "q8_0" };
+    struct rig rigs[4];
+    struct state states[4];
+    for (unsigned i = 0; i < 4; i++) {
+        weft_engine_params p = state_params(0, 0);
+        p.type_k = i & 1 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+        p.type_v = i & 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+        rigs[i] = rig_open(model_file("tiny-qwen3"), &p);
+        states[i] = small_state(&rigs[i], 20);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        struct victim v;
+        victim_open(&v, rigs[i]);
+        for (unsigned j = 0; j < 4; j++) {
+            char has[64], keeps[64], remedy[96];
+            if (i == j) {
+                continue;
+            }
+            snprintf(has, sizeof has, "has K in %s and V in %s", names[j & 1], names[j >> 1]);
+            snprintf(keeps, sizeof keeps, "keeps K in %s and V in %s", names[i & 1], names[i >> 1]);
+            snprintf(remedy, sizeof remedy, "open the engine with type_k %s and type_v %s",
+                     names[j & 1], names[j >> 1]);
+            FAILS(WEFT_E_ARG, weft_seq_load(v.seq, states[j].data, states[j].n, E));
+            rig_message((const char *const[]){ has, keeps, remedy, NULL });
+        }
+        victim_close(&v);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        free(states[i].data);
+    }
 }
 
 /* Long and short factors give other K at the same position. */
@@ -309,7 +347,8 @@ int main(void)
         cmocka_unit_test(test_cut),         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_forged),      cmocka_unit_test(test_forged_counts),
         cmocka_unit_test(test_other_model), cmocka_unit_test(test_rope_factors),
-        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_other_types), cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

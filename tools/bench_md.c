@@ -42,6 +42,9 @@ static void header(const struct bench *b, const struct bench_result *r)
     if (strcmp(e->backend, "cpu") == 0) {
         printf(", %zu threads", e->n_threads);
     }
+    if (b->o->type_k != WEFT_KV_F16 || b->o->type_v != WEFT_KV_F16) {
+        printf(", K in %s, V in %s", options_kv_type(b->o->type_k), options_kv_type(b->o->type_v));
+    }
     printf("; limits measured: reads %s GB/s",
            amount(r->limits.read_bytes_per_s * 1e-9, read, sizeof read));
     if (r->limits.macs_per_s > 0) {

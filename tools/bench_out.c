@@ -100,6 +100,8 @@ static void add_test(const struct bench *b, const struct bench_row *row,
     set(to, "kernels", text(r->engine.kernels), ok);
     set(to, "n_threads", count(r->engine.n_threads), ok);
     set(to, "n_batch", count(r->engine.n_batch), ok);
+    set(to, "type_k", json_string(options_kv_type(b->o->type_k)), ok);
+    set(to, "type_v", json_string(options_kv_type(b->o->type_v)), ok);
     set(to, "deterministic", json_boolean(b->o->deterministic), ok);
     set(to, "n_parallel", count(row->n_parallel), ok);
     set(to, "test", text(name), ok);

@@ -57,6 +57,12 @@ static int find_devices(struct diagnosis *d)
     return EXIT_OK;
 }
 
+/* Of n values of K or V: halves, or 34 bytes for each 32. */
+static uint64_t value_bytes(size_t type, uint64_t n)
+{
+    return type == WEFT_KV_Q8_0 ? (n + 31) / 32 * 34 : times(2, n);
+}
+
 static int measure_model(struct diagnosis *d)
 {
     int code = session_model(&d->session, d->o, false);
@@ -68,8 +74,11 @@ static int measure_model(struct diagnosis *d)
     size_t n_ctx = session_n_ctx(&d->session, d->o);
     size_t n_kv = d->o->kv > 0 ? (size_t)d->o->kv : n_ctx > KV_LEAST ? n_ctx : KV_LEAST;
     d->n_kv = (n_kv + KV_PAGE - 1) / KV_PAGE * KV_PAGE;
-    /* K and V of every layer, in halves */
-    d->kv_bytes = times(times(m->n_layers, times(m->n_kv_heads, m->head_dim)), times(4, d->n_kv));
+    /* K and V of every layer */
+    d->kv_bytes =
+        times(times(m->n_layers, m->n_kv_heads),
+              times(value_bytes(d->o->type_k, m->head_dim) + value_bytes(d->o->type_v, m->head_dim),
+                    d->n_kv));
     if (__builtin_add_overflow(d->kv_bytes, m->n_bytes, &d->need_bytes)) {
         d->need_bytes = UINT64_MAX;
     }
@@ -162,9 +171,11 @@ static void print_text(const struct diagnosis *d)
         print_device(&d->devices[i]);
     }
     if (d->o->model != NULL) {
-        printf("\nmodel: %s, weights %s, KV %s for %zu positions\n", d->session.info.architecture,
+        printf("\nmodel: %s, weights %s, KV %s for %zu positions (K in %s, V in %s)\n",
+               d->session.info.architecture,
                amount(d->session.info.n_bytes, weights, sizeof weights),
-               amount(d->kv_bytes, kv, sizeof kv), d->n_kv);
+               amount(d->kv_bytes, kv, sizeof kv), d->n_kv, options_kv_type(d->o->type_k),
+               options_kv_type(d->o->type_v));
         for (size_t i = 0; i < p->n_devices; i++) {
             print_fit(d, &d->devices[i]);
         }

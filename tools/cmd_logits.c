@@ -31,9 +31,10 @@ static json_t *header(const struct logits *l, const char *schema, const char *fu
         json_array_append_new(tokens, json_integer(l->ids.at[i]));
     }
     json_t *flags =
-        json_pack("{s:I, s:I, s:I, s:b, s:s}", "n_ctx", (json_int_t)info.n_ctx, "n_batch",
+        json_pack("{s:I, s:I, s:I, s:b, s:s, s:s}", "n_ctx", (json_int_t)info.n_ctx, "n_batch",
                   (json_int_t)info.n_batch, "n_threads", (json_int_t)info.n_threads,
-                  "deterministic", (int)l->o->deterministic, "kv", "f16");
+                  "deterministic", (int)l->o->deterministic, "type_k",
+                  options_kv_type(l->o->type_k), "type_v", options_kv_type(l->o->type_v));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:s?}", "schema",
                      schema, "engine", "weft", "version", weft_version(), "backend", info.backend,
                      "kernels", info.kernels, "model", l->o->model, "sha256", l->sha256,

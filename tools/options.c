@@ -188,6 +188,12 @@ const struct arg_option option_table[] = {
     { NAMES("--kv"), ROW(ARG_INT, ENGINE | CMD_DOCTOR, kv, "N",
       "positions in the KV cache, shared by all sequences"),
       .otherwise = "what the sequences need", .min = 1, .max = INT_MAX_F },
+    { NAMES("-ctk", "--cache-type-k"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH | CMD_DOCTOR, type_k, "TYPE",
+      "how K is kept in the KV cache: f16, or q8_0, which takes 53 % of its memory"),
+      .choices = "f16|q8_0" },
+    { NAMES("-ctv", "--cache-type-v"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH | CMD_DOCTOR, type_v, "TYPE",
+      "how V is kept in the KV cache: f16 or q8_0"),
+      .choices = "f16|q8_0" },
     { NAMES("--no-mmap"), ROW(ARG_FLAG, ENGINE | CMD_BENCH | TEXT | CMD_INSPECT, no_mmap, NULL,
       "read the file into memory instead of mapping it") },
     { NAMES("--no-repack"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_repack, NULL,
@@ -487,6 +493,8 @@ weft_sampling options_sampling(const struct options *o)
     return s;
 }
 
+const char *options_kv_type(size_t type) { return type == WEFT_KV_Q8_0 ? "q8_0" : "f16"; }
+
 weft_engine_params options_engine(const struct options *o)
 {
     weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
@@ -501,5 +509,7 @@ weft_engine_params options_engine(const struct options *o)
     p.n_kv = (size_t)o->kv;
     p.n_batch = (size_t)o->batch;
     p.n_threads = (size_t)o->threads;
+    p.type_k = (weft_kv_type)o->type_k;
+    p.type_v = (weft_kv_type)o->type_v;
     return p;
 }

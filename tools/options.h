@@ -46,6 +46,7 @@ struct options {
     const char *device;
     size_t cpu_isa;                  /* an index into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
+    size_t type_k, type_v;           /* weft_kv_type, as the choices of the table */
     bool deterministic;
     int64_t logprobs; /* -1: none */
     int64_t ahead;    /* 0: what options_engine() makes of it */
@@ -89,5 +90,7 @@ void options_seed(struct options *o);
 /* The sampling the options describe; borrows o->bias. */
 weft_sampling options_sampling(const struct options *o);
 weft_engine_params options_engine(const struct options *o);
+/* "f16", as -ctk and -ctv name a weft_kv_type. */
+const char *options_kv_type(size_t type);
 
 #endif

@@ -97,8 +97,8 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
     if (status != WEFT_OK) {
         int code = term_status(status, &err);
         if (status != WEFT_E_UNSUPPORTED) {
-            term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch, -t n_threads and --device the "
-                      "device");
+            term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch, -t n_threads, -ctk type_k, -ctv "
+                      "type_v and --device the device");
         }
         /* here it is the device or the instruction set that is unsupported, not the model */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
@@ -119,8 +119,8 @@ static int state_status(weft_status status, const weft_error *err)
         return EXIT_OK;
     }
     int code = term_status(status, err);
-    if (status == WEFT_E_CTX_FULL) {
-        term_note("weft: -c sets n_ctx");
+    if (strstr(err->message, "open the engine with") != NULL) {
+        term_note("weft: -c sets n_ctx, -ctk type_k and -ctv type_v");
     }
     return code == EXIT_USAGE || code == EXIT_MODEL ? EXIT_RUNTIME : code;
 }

@@ -6,50 +6,88 @@
 void cpu_store_kv(const struct cpu *c, size_t layer, size_t row)
 {
     const struct config *g = &c->model->config;
-    size_t pos = c->row_pos[row], kv_dim = g->n_kv_heads * g->head_dim;
+    const float *rows[] = { [KV_K] = c->k, [KV_V] = c->v };
+    size_t pos = c->row_pos[row];
     uint32_t page = c->row_seq[row]->pages[pos / KV_PAGE];
-    for (size_t h = 0; h < g->n_kv_heads; h++) {
-        size_t at = (pos % KV_PAGE) * g->head_dim;
-        c->ops->to_f16(c->k + row * kv_dim + h * g->head_dim, g->head_dim,
-                       cpu_kv_block(c, 0, layer, page, h) + at);
-        c->ops->to_f16(c->v + row * kv_dim + h * g->head_dim, g->head_dim,
-                       cpu_kv_block(c, 1, layer, page, h) + at);
+    for (size_t i = 0; i < 2; i++) {
+        struct kv_shape shape = cpu_kv_shape(c, i);
+        for (size_t h = 0; h < g->n_kv_heads; h++) {
+            kv_block_store(c->ops, &shape, cpu_kv_block(c, i, layer, page, h), pos % KV_PAGE,
+                           rows[i] + (row * g->n_kv_heads + h) * g->head_dim);
+        }
     }
 }
 
-/* The positions that `row` sees, as runs within pages. A run never crosses a page. */
-static size_t visible(const struct cpu *c, size_t layer, size_t row, size_t kv_head,
-                      struct kv_span *spans)
+/* Rows of one sequence that a task takes, so that a page is made floats for many queries. */
+static size_t rows_of_task(const struct config *g)
 {
-    const struct config *g = &c->model->config;
-    size_t end = c->row_pos[row] + 1, n_spans = 0;
-    size_t p = g->sliding_window > 0 && end > g->sliding_window ? end - g->sliding_window : 0;
-    while (p < end) {
-        size_t at = p % KV_PAGE, n = KV_PAGE - at < end - p ? KV_PAGE - at : end - p;
-        uint32_t page = c->row_seq[row]->pages[p / KV_PAGE];
-        spans[n_spans++] =
-            (struct kv_span){ .k = cpu_kv_block(c, 0, layer, page, kv_head) + at * g->head_dim,
-                              .v = cpu_kv_block(c, 1, layer, page, kv_head) + at * g->head_dim,
-                              .n = n };
-        p += n;
+    size_t group = g->n_heads / g->n_kv_heads;
+    return group < ATTEND_QUERIES ? ATTEND_QUERIES / group : 1;
+}
+
+/* Where a thread stands in the tasks, which it gets in ascending order. */
+struct place {
+    size_t seq;   /* blocks of sequences [seq, n_seqs) are behind it */
+    size_t block; /* that many */
+};
+
+/* Block i of the step, from its end: later rows see more positions, so they go first, and the
+ * threads finish together. Returns its sequence, and its rows of it. */
+static const struct step_seq *find_block(const struct step *s, size_t n_rows, size_t i,
+                                         struct place *at, size_t *first, size_t *n)
+{
+    const struct step_seq *q = &s->seqs[at->seq - 1];
+    size_t blocks;
+    while (i - at->block >= (blocks = (q->n_rows + n_rows - 1) / n_rows)) {
+        at->block += blocks;
+        at->seq--;
+        q--;
     }
-    return n_spans;
+    *first = (blocks - 1 - (i - at->block)) * n_rows;
+    *n = q->n_rows - *first < n_rows ? q->n_rows - *first : n_rows;
+    return q;
+}
+
+/* Rows [first, first + n) of a sequence in the query heads of one KV head. */
+static void attend_block(const struct job *j, const struct step_seq *seq, size_t first, size_t n,
+                         size_t head, void *scratch)
+{
+    const struct cpu *c = j->c;
+    const struct config *g = &c->model->config;
+    size_t group = g->n_heads / g->n_kv_heads, ld = g->n_heads * g->head_dim;
+    size_t at = (seq->row + first) * ld + head * group * g->head_dim;
+    struct attend a = { .q = c->q + at,
+                        .out = c->o + at,
+                        .ld = ld,
+                        .n_rows = n,
+                        .n_heads = group,
+                        .head_dim = g->head_dim,
+                        .scale = 1.0f / sqrtf((float)g->head_dim),
+                        .pos = seq->pos + first,
+                        .window = g->sliding_window,
+                        .pages = seq->pages,
+                        .scratch = scratch };
+    for (size_t i = 0; i < 2; i++) {
+        a.kv[i].type = c->params.kv_type[i];
+        a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, head);
+        a.kv[i].ld = g->n_kv_heads * kv_block_bytes(a.kv[i].type, g->head_dim);
+    }
+    c->ops->attend(&a);
 }
 
 void cpu_attend_part(void *arg, size_t thread)
 {
     struct job *j = arg;
-    struct cpu *c = j->c;
-    const struct config *g = &c->model->config;
-    struct scratch *s = &c->scratch[thread];
-    size_t n_tasks = j->step->n_rows * g->n_kv_heads, group = g->n_heads / g->n_kv_heads;
-    float scale = 1.0f / sqrtf((float)g->head_dim);
+    const struct step *s = j->step;
+    size_t n_heads = j->c->model->config.n_kv_heads, n_tasks = 0;
+    size_t n_rows = rows_of_task(&j->c->model->config);
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        n_tasks += (s->seqs[i].n_rows + n_rows - 1) / n_rows * n_heads;
+    }
+    struct place at = { .seq = s->n_seqs };
     for (size_t task; claim(&j->next[0], n_tasks, &task);) {
-        /* later rows see more positions: they go first, so that the threads finish together */
-        size_t row = j->step->n_rows - 1 - task / g->n_kv_heads, head = task % g->n_kv_heads;
-        size_t at = (row * g->n_heads + head * group) * g->head_dim;
-        size_t n_spans = visible(c, j->layer, row, head, s->spans);
-        c->ops->attend(c->q + at, group, g->head_dim, scale, s->spans, n_spans, s->scores,
-                       c->o + at);
+        size_t first, n;
+        const struct step_seq *seq = find_block(s, n_rows, task / n_heads, &at, &first, &n);
+        attend_block(j, seq, first, n, task % n_heads, j->c->scratch[thread].attend);
     }
 }

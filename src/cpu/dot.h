@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu/kv_block.h"
 #include "cpu/pack.h"
 
 /* Rows of activations quantised to 8 bits in blocks of 32, one scale each; rows are padded with
@@ -24,11 +25,23 @@ struct acts {
     float *x;     /* [n_rows, stride] the unquantised values, for float weights */
 };
 
-/* Up to 64 consecutive positions of one sequence, one KV head: k and v are [n, head_dim] half
- * floats. */
-struct kv_span {
-    const f16_bits *k, *v;
-    size_t n;
+/* Attention of rows at consecutive positions of one sequence, in the query heads that share one KV
+ * head. */
+struct attend {
+    const float *q; /* of row r and head h at q + r * ld + h * head_dim */
+    float *out;     /* the same */
+    size_t ld, n_rows, n_heads;
+    size_t head_dim;       /* any multiple of 2 */
+    float scale;           /* of q . k */
+    size_t pos;            /* of the first row */
+    size_t window;         /* positions that a row sees, itself included; 0 = all before it */
+    const uint32_t *pages; /* pages[p / KV_PAGE] holds position p, for all that the rows see */
+    struct {
+        weft_kv_type type;
+        const uint8_t *blocks; /* kv_block.h: that of a page at blocks + page * ld */
+        size_t ld;
+    } kv[2];
+    void *scratch; /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -53,12 +66,10 @@ struct cpu_ops {
     void (*add)(float *x, const float *y, size_t n);
     void (*to_f16)(const float *x, size_t n, f16_bits *out);
 
-    /* Softmax attention of n_q query heads that share one KV head, over the concatenated spans:
-     * out[i] = sum_t softmax_t(scale * q[i] . k[t]) v[t]. q and out are [n_q, head_dim]; scores is
-     * [n_q, total positions] of scratch. head_dim is any multiple of 2. The order of the sums is
-     * fixed by the positions alone. */
-    void (*attend)(const float *q, size_t n_q, size_t head_dim, float scale,
-                   const struct kv_span *spans, size_t n_spans, float *scores, float *out);
+    /* out = sum_t softmax_t(scale * q . k[t]) v[t] over the positions t that a row sees. What
+     * stands in the others is not looked at: it may be anything. The bits of a row depend on q, and
+     * on the numbers and the contents of these positions alone. */
+    void (*attend)(const struct attend *a);
 
     /* For measuring the processor. Reads p[n] as fast as it can; returns the sum. */
     uint64_t (*read)(const uint64_t *p, size_t n);
@@ -71,6 +82,9 @@ struct cpu_ops {
 enum { BURST_BYTES = 1024, BURST_MOST = 1 << 24 };
 
 enum { DOT_ROWS = 128, DOT_SCRATCH = 32 << 10 };
+
+/* SIZE_MAX when that is beyond any memory. */
+size_t attend_scratch_bytes(size_t n_queries, size_t head_dim);
 
 /* NULL when this processor (or this build) lacks the instructions. */
 const struct cpu_ops *cpu_ops_scalar(void);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OPS_NAME "avx2"
-#define HEADS 1
+#define TILE 4
 #define ROWS 4
 
 typedef struct {
@@ -178,17 +178,15 @@ static inline float v_fold(v16 x)
     return _mm256_cvtss_f32(fold_quads(fold_pair(h, h)));
 }
 
-static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
+static inline float v_top(v16 x)
 {
-    __m256 ab = fold_pair(_mm256_add_ps(a.a, a.b), _mm256_add_ps(b.a, b.b));
-    __m256 cd = fold_pair(_mm256_add_ps(c.a, c.b), _mm256_add_ps(d.a, d.b));
-    ab = fold_quads(ab);
-    cd = fold_quads(cd);
-    out[0] = _mm256_cvtss_f32(ab);
-    out[1] = _mm_cvtss_f32(_mm256_extractf128_ps(ab, 1));
-    out[2] = _mm256_cvtss_f32(cd);
-    out[3] = _mm_cvtss_f32(_mm256_extractf128_ps(cd, 1));
+    __m256 h = _mm256_max_ps(x.a, x.b);
+    h = _mm256_max_ps(h, _mm256_permute2f128_ps(h, h, 1));
+    h = _mm256_max_ps(h, _mm256_permute_ps(h, 0x4e));
+    return _mm256_cvtss_f32(_mm256_max_ps(h, _mm256_permute_ps(h, 0xb1)));
 }
+
+static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }
 
 static inline c64 c_load(const uint8_t *u)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OPS_NAME "avx512-vnni"
-#define HEADS 2
+#define TILE 16
 #define ROWS 8
 
 typedef __m512 v16;
@@ -87,25 +87,17 @@ static inline int v_store_codes(int8_t *q, v16 x)
     return _mm512_reduce_add_epi32(i);
 }
 
-/* Folds four vectors at once; 128-bit quarter k of the result holds four copies of the sum of the
- * k-th. */
-static inline __m512 fold4(__m512 a, __m512 b, __m512 c, __m512 d)
+static inline float v_fold(v16 x)
 {
-    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
-    __m512 x =
-        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-    x = _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
-    return _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_permute_ps(q, 0x4e));
+    return _mm_cvtss_f32(_mm_add_ps(q, _mm_permute_ps(q, 0xb1)));
 }
 
-static inline float v_fold(v16 x) { return _mm512_cvtss_f32(fold4(x, x, x, x)); }
+static inline float v_top(v16 x) { return _mm512_reduce_max_ps(x); }
 
-static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
-{
-    __m512 sums = _mm512_maskz_compress_ps(0x1111, fold4(a, b, c, d));
-    _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
-}
+static inline float f16_one(f16_bits h) { return _cvtsh_ss(h); }
 
 static inline c64 c_load(const uint8_t *u) { return _mm512_loadu_si512(u); }
 static inline void c_store(uint8_t *u, c64 x) { _mm512_storeu_si512(u, x); }

@@ -4,11 +4,11 @@
  *        v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of the bits)
  *        v_top_abs (largest absolute value of two vectors; Inf and NaN above all) v_store_codes
  *        (rounded to even, as bytes; returns their sum)
- *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_fold4 (of four vectors)
+ *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_top (the largest lane, any if one is NaN)
  *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
  *        c_lookup (codes < 16 in a table)
  *   i32x16  16 exact sums: i_zero i_add i_store
- * and ROWS, HEADS: how many activation rows and query heads fit in its registers at a time (results
+ * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time (results
  * do not depend on it). After dot_tile.h it adds
  *   i_dots  i32x16 of 16 weight rows with n rows of activations from column col on, over n_groups
  *        groups of 4 columns from group g0 of the block on; no code exceeds `top`

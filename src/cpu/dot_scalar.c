@@ -6,8 +6,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "mem.h"
+
 #define OPS_NAME "scalar"
-#define HEADS 1
+#define TILE 1
 #define ROWS 1
 
 typedef struct {
@@ -119,13 +121,17 @@ static inline float v_fold(v16 x)
     return x.l[0];
 }
 
-static inline void v_fold4(v16 a, v16 b, v16 c, v16 d, float *out)
+static inline float v_top(v16 x)
 {
-    out[0] = v_fold(a);
-    out[1] = v_fold(b);
-    out[2] = v_fold(c);
-    out[3] = v_fold(d);
+    for (int w = 8; w > 0; w /= 2) {
+        for (int l = 0; l < w; l++) {
+            x.l[l] = x.l[l] > x.l[l + w] ? x.l[l] : x.l[l + w];
+        }
+    }
+    return x.l[0];
 }
+
+static inline float f16_one(f16_bits h) { return f16_to_f32(h); }
 
 static inline c64 c_load(const uint8_t *p)
 {
@@ -194,3 +200,13 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 #include "cpu/dot_body.h"
 
 const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
+
+size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
+{
+    size_t row, bytes;
+    return head_dim > SIZE_MAX / 64 || n_queries > SIZE_MAX - KV_PAGE ||
+                   !mul_ok((head_dim + 15) / 16 * 16 + 16, 2 * sizeof(float), &row) ||
+                   !mul_ok(n_queries + KV_PAGE, row, &bytes)
+               ? SIZE_MAX
+               : bytes;
+}

@@ -39,6 +39,8 @@ static void carve_state(struct carver *v, struct cpu *c)
     size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
     size_t tile = c->tiles->memory != NULL ? 0 : tiles_largest(c->tiles, g->n_layers);
+    size_t queries = g->n_heads / g->n_kv_heads;
+    queries = queries > ATTEND_QUERIES ? queries : ATTEND_QUERIES;
     c->x = carve(v, n, g->dim * sizeof(float));
     c->y = carve(v, n, g->dim * sizeof(float));
     c->q = carve(v, n, q_dim * sizeof(float));
@@ -57,13 +59,10 @@ static void carve_state(struct carver *v, struct cpu *c)
     carve_acts(v, &c->ff, n, g->n_ff);
     c->scratch = carve(v, c->n_threads, sizeof *c->scratch);
     for (size_t i = 0; i < c->n_threads; i++) {
-        struct scratch s = {
-            .dot = carve(v, 1, DOT_SCRATCH),
-            .tile = tile > 0 ? carve(v, 1, tile) : NULL,
-            .norm = carve(v, g->dim, sizeof(float)),
-            .scores = carve(v, c->params.n_ctx, g->n_heads / g->n_kv_heads * sizeof(float)),
-            .spans = carve(v, c->params.n_ctx / KV_PAGE + 2, sizeof(struct kv_span))
-        };
+        struct scratch s = { .dot = carve(v, 1, DOT_SCRATCH),
+                             .tile = tile > 0 ? carve(v, 1, tile) : NULL,
+                             .norm = carve(v, g->dim, sizeof(float)),
+                             .attend = carve(v, 1, attend_scratch_bytes(queries, g->head_dim)) };
         if (v->base != NULL) {
             c->scratch[i] = s;
         }
@@ -88,19 +87,22 @@ weft_status state_alloc(struct cpu *c, weft_error *err)
 weft_status state_alloc_kv(struct cpu *c, weft_error *err)
 {
     const struct config *g = &c->model->config;
-    size_t n = g->n_layers * g->n_kv_heads * g->head_dim * KV_PAGE, bytes;
-    if (!mul_ok(n, c->params.n_pages, &n) || !mul_ok(n, 2 * sizeof(f16_bits), &bytes)) {
+    size_t blocks, bytes[2];
+    bool ok = mul_ok(g->n_layers * g->n_kv_heads, c->params.n_pages, &blocks);
+    for (size_t i = 0; i < 2; i++) {
+        ok = ok && mul_ok(blocks, kv_block_bytes(c->params.kv_type[i], g->head_dim), &bytes[i]);
+    }
+    if (!ok || !add_ok(bytes[KV_K], bytes[KV_V], &c->kv_bytes)) {
         return error_set(err, WEFT_E_ARG,
                          "a KV pool of %zu pages is beyond any memory; ask for a smaller n_kv",
                          c->params.n_pages);
     }
-    c->kv_bytes = bytes;
     for (size_t i = 0; i < 2; i++) {
         /* never cleared: a page is read only where it was written, and untouched pages take no
          * memory */
-        c->kv[i] = aligned_alloc(ALIGN, n * sizeof(f16_bits));
+        c->kv[i] = aligned_alloc(ALIGN, bytes[i]);
         if (c->kv[i] == NULL) {
-            return error_nomem(err, "the KV pool; a smaller n_ctx or n_kv needs less", bytes);
+            return error_nomem(err, "the KV pool; a smaller n_ctx or n_kv needs less", c->kv_bytes);
         }
     }
     return WEFT_OK;

@@ -6,13 +6,16 @@
 #include "cpu/dot.h"
 #include "cpu/tiles.h"
 
+/* Queries of attention that a task takes, where the query heads that share a KV head are not more.
+ */
+enum { ATTEND_QUERIES = 64 };
+
 /* What one thread works in. */
 struct scratch {
-    void *dot;             /* DOT_SCRATCH bytes */
-    uint8_t *tile;         /* a tile packed when it is needed; NULL if all are */
-    float *norm;           /* [dim] */
-    float *scores;         /* [heads that share a KV head, n_ctx] */
-    struct kv_span *spans; /* [pages of n_ctx] */
+    void *dot;     /* DOT_SCRATCH bytes */
+    uint8_t *tile; /* a tile packed when it is needed; NULL if all are */
+    float *norm;   /* [dim] */
+    void *attend;  /* attend_scratch_bytes(queries of a task, head_dim) */
 };
 
 struct cpu {
@@ -38,17 +41,24 @@ struct cpu {
     struct scratch *scratch;         /* [n_threads] */
     void *arena;                     /* holds all of the above but freq */
     size_t arena_bytes;
-    f16_bits *kv[2]; /* K and V: [n_layers, n_pages, n_kv_heads, KV_PAGE, head_dim] */
+    uint8_t *kv[2];  /* K and V: [n_layers, n_pages, n_kv_heads] blocks of kv_block.h */
     size_t kv_bytes; /* of both */
 };
 
-/* The 64 positions of one KV head in one page: [KV_PAGE, head_dim]. */
-static inline f16_bits *cpu_kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
-                                     size_t head)
+/* which: KV_K or KV_V */
+static inline struct kv_shape cpu_kv_shape(const struct cpu *c, size_t which)
+{
+    return (struct kv_shape){ .type = c->params.kv_type[which],
+                              .which = (enum kv_which)which,
+                              .head_dim = c->model->config.head_dim };
+}
+
+static inline uint8_t *cpu_kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
+                                    size_t head)
 {
     const struct config *g = &c->model->config;
     size_t block = (layer * c->params.n_pages + page) * g->n_kv_heads + head;
-    return c->kv[which] + block * KV_PAGE * g->head_dim;
+    return c->kv[which] + block * kv_block_bytes(c->params.kv_type[which], g->head_dim);
 }
 
 /* The kernels of an instruction set; AUTO: the best this processor has. WEFT_E_UNSUPPORTED when it

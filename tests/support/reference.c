@@ -110,6 +110,58 @@ static void round_half(double *x, size_t n)
     }
 }
 
+static void round_q8_0(double *x, size_t n)
+{
+    const struct quant_type *type = quant_find(QUANT_Q8_0);
+    struct block_q8_0 block;
+    float values[32];
+    for (size_t b = 0; b < n; b += 32) {
+        for (size_t i = 0; i < 32; i++) {
+            values[i] = (float)x[b + i];
+        }
+        type->encode(values, &block, 32);
+        type->decode(&block, values, 32);
+        for (size_t i = 0; i < 32; i++) {
+            x[b + i] = (double)values[i];
+        }
+    }
+}
+
+/* By the Walsh-Hadamard matrix in blocks of the largest power of two, at most 256, that divides
+ * head_dim. */
+static void rotate(double *x, size_t n, size_t head_dim)
+{
+    size_t block = 256;
+    while (head_dim % block != 0) {
+        block /= 2;
+    }
+    double *in = doubles(n);
+    memcpy(in, x, n * sizeof *in);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = 0.0;
+        for (size_t j = 0; j < block; j++) {
+            double sign = __builtin_parityll(i % block & j) ? -1.0 : 1.0;
+            x[i] += sign * in[i / block * block + j] / sqrt((double)block);
+        }
+    }
+    free(in);
+}
+
+/* K or V as the cache keeps it. */
+static void round_kv(const struct reference *r, size_t which, double *x, size_t n)
+{
+    const struct reference_options *o = r->options;
+    if (o->kv_q8_0[which] && which == 0) {
+        rotate(x, n, r->head_dim);
+        round_q8_0(x, n);
+        rotate(x, n, r->head_dim);
+    } else if (o->kv_q8_0[which]) {
+        round_q8_0(x, n);
+    } else if (o->kv_half) {
+        round_half(x, n);
+    }
+}
+
 /* out[rows] = rows [first, first + rows) of m times x[m.cols] */
 static void product(const struct reference *r, const struct matrix *m, size_t first, size_t rows,
                     const double *x, double *out)
@@ -238,10 +290,8 @@ static void attention_of(struct reference *r, const struct attention *a)
         finish_heads(r, q, r->n_heads, &a->q_bias, &a->q_norm, pos);
         finish_heads(r, k, r->n_kv, &a->k_bias, &a->k_norm, pos);
         add_bias(v, &a->v_bias);
-        if (r->options->kv_half) {
-            round_half(k, kv_dim);
-            round_half(v, kv_dim);
-        }
+        round_kv(r, 0, k, kv_dim);
+        round_kv(r, 1, v, kv_dim);
         for (size_t h = 0; h < r->n_heads; h++) {
             attend(r, q + h * r->head_dim, h, pos, o + h * r->head_dim);
         }

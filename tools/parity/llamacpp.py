@@ -32,10 +32,16 @@ def load(path: str, vocab_only: bool = False):
 
 
 def logits(
-    model, tokens, n_ctx: int, n_batch: int = 512, n_threads: int = 2, f32: bool = False
+    model,
+    tokens,
+    n_ctx: int,
+    n_batch: int = 512,
+    n_threads: int = 2,
+    f32: bool = False,
+    kv: tuple[str, str] = ("f16", "f16"),
 ) -> np.ndarray:
-    """Teacher-forced logits [n, n_vocab], computed as by default, with flash attention and K and
-    V in f16; f32: without, and K and V in f32.
+    """Teacher-forced logits [n, n_vocab], computed as by default, with flash attention, and K and
+    V of these types; f32: without, and K and V in f32.
 
     n_ctx should be a multiple of 256: llama.cpp rounds it up, and takes long RoPE factors by the
     rounded number.
@@ -43,6 +49,8 @@ def logits(
     params = C.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = n_ctx, n_batch, n_batch, 1
     params.n_threads = params.n_threads_batch = n_threads
+    params.type_k, params.type_v = (getattr(C, f"GGML_TYPE_{name.upper()}") for name in kv)
+    params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantised V needs it
     if f32:  # flash attention makes halves of K and V, however they are kept
         params.type_k = params.type_v = C.GGML_TYPE_F32
         params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Parity of Weft with llama.cpp: demo models, synthetic ones of every architecture and type.
 
-    matrix.py [--weft PATH] [--synth PATH] [--sim PATH] [--devices LIST] [--quick] [--json FILE]
+    matrix.py [--weft PATH] [--synth PATH] [--sim PATH] [--devices LIST] [--quick] [--quantised-kv]
+              [--json FILE]
 
 Synthetic models have random weights and seeded random tokens, so margins are small and every
 rounding shows. All are run past 512 tokens, so past ten pages of the KV cache, and past the
 original context of the phi3 ones, which then take their long factors; one of each architecture is
-run in a small context, too. One line for each model and device; what failed is explained below it.
+run in a small context, too, and some with K and V in q8_0, in both engines. One line for each model
+and device; what failed is explained below it.
 The gates stand in parity.py. Exit status: 0 all passed, 1 one failed, 2 wrong usage.
 """
 
@@ -52,6 +54,7 @@ LONG, SHORT = (640, 1024), (
     100,
     512,
 )  # tokens, n_ctx; 512 is the original context of the phi3 models
+Q8_0 = ("q8_0", "q8_0")
 SIM_TOKENS = 80  # past one page of 64; the simulator takes seconds for it
 SPECIAL = 300  # ids below are control tokens and single bytes in some vocabularies
 
@@ -85,7 +88,7 @@ def line(name: str, n_tokens: int, label: str, row: dict, llama: dict) -> str:
     ratio = row["kl_mean"] / llama["kl_mean"]
     failed = [gate for gate, (ok, _) in row["gates"].items() if not ok]
     return (
-        f"{'FAIL' if failed else 'ok':<4} {name:<22} {n_tokens:>4}  {label:<9} "
+        f"{'FAIL' if failed else 'ok':<4} {name:<32} {n_tokens:>4}  {label:<9} "
         f"NMSE {row['nmse']:.1e} ({llama['nmse']:.1e})  "
         f"KL {row['kl_mean']:.2e} ({llama['kl_mean']:.2e}, x{ratio:.2f})  "
         f"99.9 % {row['kl_999']:.1e}  "
@@ -94,12 +97,17 @@ def line(name: str, n_tokens: int, label: str, row: dict, llama: dict) -> str:
     )
 
 
+def name_of(result: dict) -> str:
+    name = result["model"].removesuffix(".gguf")
+    return name if result["kv"] == parity.F16 else f"{name} {'/'.join(result['kv'])}"
+
+
 def report(result: dict) -> None:
     for label, row in result["rows"].items():
         if label != "llama.cpp":
             print(
                 line(
-                    result["model"].removesuffix(".gguf"),
+                    name_of(result),
                     result["n_tokens"],
                     label,
                     row,
@@ -116,21 +124,26 @@ def report(result: dict) -> None:
 
 
 def jobs(args, folder: str):
-    """(path, tokens, n_ctx, on the simulator) of every comparison."""
+    """(path, tokens, n_ctx, types of K and V, on the simulator) of every comparison."""
     for arch in ("qwen2", "phi3"):
         path = str(parity.ROOT / "models" / f"weft-demo-{arch}.gguf")
-        yield path, demo_tokens(path, 1000), 1024, False
+        yield path, demo_tokens(path, 1000), 1024, parity.F16, False
+        yield path, demo_tokens(path, 1000), 1024, Q8_0, False
     for arch in ARCHITECTURES:
         for type_name in QUICK_TYPES if args.quick else TYPES:
             path = synthesize(args.synth, f"small-{arch}", type_name, folder)
-            yield path, random_tokens(path, LONG[0]), LONG[1], False
+            yield path, random_tokens(path, LONG[0]), LONG[1], parity.F16, False
             if type_name == "Q8_0":
-                yield path, random_tokens(path, SHORT[0]), SHORT[1], False
+                yield path, random_tokens(path, SHORT[0]), SHORT[1], parity.F16, False
+                yield path, random_tokens(path, LONG[0]), LONG[1], Q8_0, False
+            if type_name == "F16":
+                kinds = ("q8_0", "f16") if arch in ("qwen2", "phi3") else ("f16", "q8_0")
+                yield path, random_tokens(path, LONG[0]), LONG[1], kinds, False
             Path(path).unlink()
     for arch in ARCHITECTURES if args.sim else ():
         for type_name in QUICK_TYPES:
             path = synthesize(args.synth, f"tiny-{arch}", type_name, folder)
-            yield path, random_tokens(path, SIM_TOKENS), 256, True
+            yield path, random_tokens(path, SIM_TOKENS), 256, parity.F16, True
 
 
 def main() -> int:
@@ -145,6 +158,12 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help=f"of the synthetic models only {' '.join(QUICK_TYPES)}"
     )
+    parser.add_argument(
+        "--quantised-kv",
+        dest="only_quantised_kv",
+        action="store_true",
+        help="only the comparisons with K or V in q8_0",
+    )
     parser.add_argument("--json", help="write all results there")
     args = parser.parse_args()
     engines = parity.default_engines(args.weft, args.devices.split(","), [])
@@ -152,10 +171,13 @@ def main() -> int:
     print("Weft (in brackets: llama.cpp), against the f32 reference")
     start, results = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
-        for path, tokens, n_ctx, on_sim in jobs(args, folder):
-            results.append(parity.compare(path, tokens, n_ctx, sim if on_sim else engines))
+        for path, tokens, n_ctx, kv, on_sim in jobs(args, folder):
+            if args.only_quantised_kv and kv == parity.F16:
+                continue
+            where = sim if on_sim else engines
+            results.append(parity.compare(path, tokens, n_ctx, where, kv=kv))
             report(results[-1])
-    failed = [r["model"] for r in results if not r["passed"]]
+    failed = [name_of(r) for r in results if not r["passed"]]
     ratios = [
         row["kl_mean"] / r["rows"]["llama.cpp"]["kl_mean"]
         for r in results

@@ -3,8 +3,8 @@
 An error cannot hide behind those of the stages before it, so the first finding names the stage and
 layer that is wrong. Each stage is computed twice: exactly, and with the rounding that an engine may
 do: inputs of a product with quantised weights in 8 bits, in blocks of 32 with one scale; all others
-in half floats. What attention reads of K and V is rounded to half floats in the exact one, too, as
-it is in the cache; an engine may show "k" and "v" before or after that. The energy of the
+in half floats. What attention reads of K and V is rounded to the type of the cache in the exact one,
+too; an engine may show "k" and "v" before or after that. The energy of the
 difference of the two is the allowed noise, and the engine's error is measured in it:
 
 - ratio: energy of the error by energy of the allowed noise, for each group of columns (a head, or
@@ -18,6 +18,7 @@ difference of the two is the allowed noise, and the engine's error is measured i
 
 from dataclasses import dataclass
 
+import gguf
 import numpy as np
 
 import reference
@@ -85,7 +86,33 @@ def _rough(m: Model, names: list[str], x: np.ndarray) -> np.ndarray:
     return _half(x) if types <= FLOAT_TYPES else _int8(x)
 
 
-def _attention_stages(m: Model, layer: int, x: np.ndarray, n_ctx: int, got: Checkpoints):
+def _rotate(x: np.ndarray, head_dim: int) -> np.ndarray:
+    """By the Walsh-Hadamard matrix of the largest power of two that divides head_dim.
+
+    The sums have the engine's order: where a value is half-way between two codes, the last bit
+    decides.
+    """
+    n, half = min(head_dim & -head_dim, 256), 1
+    y = x
+    while half < n:
+        a, b = np.moveaxis(y.reshape(-1, 2, half), 1, 0)
+        y = np.stack([a + b, a - b], axis=1)
+        half *= 2
+    return (y * (np.float32(1) / np.sqrt(np.float32(n)))).reshape(x.shape)
+
+
+def _cached(x: np.ndarray, which: str, type_name: str, head_dim: int) -> np.ndarray:
+    """K or V as a cache of this type keeps it; Weft rotates a quantised K."""
+    kind = gguf.GGMLQuantizationType[type_name.upper()]
+    rotates = which == "k" and type_name != "f16"
+    x = _rotate(x, head_dim) if rotates else x
+    x = gguf.quants.dequantize(gguf.quants.quantize(x, kind), kind)
+    return _rotate(x, head_dim) if rotates else x
+
+
+def _attention_stages(
+    m: Model, layer: int, x: np.ndarray, n_ctx: int, got: Checkpoints, kv: tuple[str, str]
+):
     normed = reference.attn_norm(m, layer, x)
     for which, w in zip("qkv", reference.qkv_weights(m, layer)):
         names = [f"blk.{layer}.attn_{part}.weight" for part in (which, "qkv")]
@@ -95,18 +122,20 @@ def _attention_stages(m: Model, layer: int, x: np.ndarray, n_ctx: int, got: Chec
         )
         yield Stage(which, layer, got[which, layer], exact, rough, m.head_dim, halves=which != "q")
     q = got["q", layer]
-    k, v = (got[which, layer].astype(np.float16).astype(np.float32) for which in "kv")
+    k, v = (
+        _cached(got[which, layer], which, name, m.head_dim) for which, name in zip("kv", kv)
+    )
     exact, rough = reference.attend(m, q, k, v), _half(reference.attend(m, _half(q), k, v))
     yield Stage("attention", layer, got["attention", layer], exact, rough, m.head_dim)
 
 
-def stages(m: Model, tokens, n_ctx: int, got: Checkpoints):
+def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
     """Every checkpoint in order; of the residual stream, what the stage added to it."""
     exact = reference.embed(m, np.asarray(tokens))
     yield Stage("embed", None, got["embed", None], exact, exact, GROUP)
     x = got["embed", None]
     for layer in range(m.n_layers):
-        yield from _attention_stages(m, layer, x, n_ctx, got)
+        yield from _attention_stages(m, layer, x, n_ctx, got, kv)
         attention, mid = got["attention", layer], got["attn_out", layer]
         exact, rough = (
             reference.attn_out(m, layer, a)
@@ -220,10 +249,12 @@ def _describe(m: Model, s: Stage, measured: Measured, n_ctx: int) -> str:
     return text + _hint(m, s, n_ctx, worst)
 
 
-def check(m: Model, tokens, n_ctx: int, got: Checkpoints) -> tuple[list[Finding], float]:
+def check(
+    m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str] = ("f16", "f16")
+) -> tuple[list[Finding], float]:
     """Stages that are wrong, in the order of computation, and the largest ratio of a group."""
     findings, largest = [], 0.0
-    for s in stages(m, tokens, n_ctx, got):
+    for s in stages(m, tokens, n_ctx, got, kv):
         if s.got.shape != s.exact.shape or not np.isfinite(s.got).all():
             findings.append(
                 Finding(

@@ -28,6 +28,8 @@ def groups(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
     for r in results:
         name = r["model"].removesuffix(".gguf")
         kind = name if name.startswith("weft-demo") else name.rsplit("-", 1)[1]
+        if r["kv"] != ["f16", "f16"]:
+            kind += f", K/V {'/'.join(r['kv'])}"
         for label in (label for label in r["rows"] if label != "llama.cpp"):
             out.setdefault((label, kind), []).append(r | {"row": r["rows"][label], "llama": r["rows"]["llama.cpp"]})
     return out

@@ -68,8 +68,18 @@ def _logits(
     return header
 
 
+def _types(kv: tuple[str, str]) -> list[str]:
+    return ["-ctk", kv[0], "-ctv", kv[1]]
+
+
 def logits(
-    program: str, model: str, tokens, n_ctx: int, device: str = "cpu", n_threads: int = 2
+    program: str,
+    model: str,
+    tokens,
+    n_ctx: int,
+    device: str = "cpu",
+    n_threads: int = 2,
+    kv: tuple[str, str] = ("f16", "f16"),
 ) -> tuple[np.ndarray, dict]:
     """Teacher-forced logits [n, n_vocab], and the header that says what computed them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -82,13 +92,19 @@ def logits(
             device,
             n_threads,
             Path(folder, "out"),
-            ["--full", str(full)],
+            ["--full", str(full), *_types(kv)],
         )
         return np.fromfile(full, "<f4").reshape(len(tokens), header["n_vocab"]), header
 
 
 def trace(
-    program: str, model: str, tokens, n_ctx: int, device: str = "cpu", n_threads: int = 2
+    program: str,
+    model: str,
+    tokens,
+    n_ctx: int,
+    device: str = "cpu",
+    n_threads: int = 2,
+    kv: tuple[str, str] = ("f16", "f16"),
 ) -> Checkpoints:
     """The values behind every stage, [n, columns] by (checkpoint, layer)."""
     parts = defaultdict(list)
@@ -102,7 +118,7 @@ def trace(
             device,
             n_threads,
             Path(folder, "out"),
-            ["--trace", str(lines), "--trace-full", str(full)],
+            ["--trace", str(lines), "--trace-full", str(full), *_types(kv)],
         )
         values = np.fromfile(full, "<f4")
         with open(lines) as file:
