@@ -110,6 +110,22 @@ static void round_half(double *x, size_t n)
     }
 }
 
+static void round_q8(double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 32) {
+        float f[32];
+        struct block_q8_0 b;
+        for (size_t j = 0; j < 32; j++) {
+            f[j] = (float)x[i + j];
+        }
+        quant_find(QUANT_Q8_0)->encode(f, &b, 32);
+        quant_find(QUANT_Q8_0)->decode(&b, f, 32);
+        for (size_t j = 0; j < 32; j++) {
+            x[i + j] = (double)f[j];
+        }
+    }
+}
+
 /* out[rows] = rows [first, first + rows) of m times x[m.cols] */
 static void product(const struct reference *r, const struct matrix *m, size_t first, size_t rows,
                     const double *x, double *out)
@@ -241,6 +257,11 @@ static void attention_of(struct reference *r, const struct attention *a)
         if (r->options->kv_half) {
             round_half(k, kv_dim);
             round_half(v, kv_dim);
+        }
+        for (size_t i = 0; i < 2; i++) {
+            if (r->options->kv_q8[i]) {
+                round_q8(i == 0 ? k : v, kv_dim);
+            }
         }
         for (size_t h = 0; h < r->n_heads; h++) {
             attend(r, q + h * r->head_dim, h, pos, o + h * r->head_dim);

@@ -13,6 +13,7 @@ struct reference_options {
     bool acts_8bit; /* before a product with a quantised matrix, round its input to 8 bits in blocks
                        of 32 */
     bool kv_half;   /* round K and V to half precision, as a KV cache does */
+    bool kv_q8[2];  /* round K, V to 8 bits in blocks of 32, as one of q8_0 does */
 };
 
 /* Logits [n, *n_vocab] of every position of the text, to be freed; NULL when the file cannot be
