@@ -86,7 +86,7 @@ template <int G, int TEAM> __device__ __forceinline__ float team_sum(float v[G])
 // s[h][row] = q[h] . k[row] for the positions of the page that the row sees, else -inf.
 template <int G, int TEAM, class R>
 __device__ __forceinline__ void scores(float *s, const float q[G][8], const R &k, uint32_t dim,
-                                       uint32_t page, Seen seen)
+                                       const SeenRows &seen)
 {
     const uint32_t lane = threadIdx.x % TEAM;
 #pragma unroll 4
@@ -108,10 +108,8 @@ __device__ __forceinline__ void scores(float *s, const float q[G][8], const R &k
             }
         }
         const float total = team_sum<G, TEAM>(sum);
-        const uint32_t pos = page * ATTEND_PAGE + row;
         if (lane % (TEAM / G) == 0) {
-            s[lane / (TEAM / G) * SCORES + row] =
-                pos >= seen.first && pos <= seen.last ? total : -INFINITY;
+            s[lane / (TEAM / G) * SCORES + row] = seen.has(row) ? total : -INFINITY;
         }
     }
 }
@@ -237,11 +235,11 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     uint32_t page = t.page, number = page_of(step, t.seq, page);
     const auto copy_k = [&](uint32_t i) {
         copy_block(k_page, kv_block(job.kv, KV_K, k_q8, dim, number, t.kv_head), k_q8, dim,
-                   SeenRows(i, t.seen));
+                   { i, t.seen });
     };
     const auto copy_v = [&](uint32_t i) {
         copy_block(v_page, kv_block(job.kv, KV_V, v_q8, dim, number, t.kv_head), v_q8, dim,
-                   SeenRows(i, t.seen));
+                   { i, t.seen });
     };
     copy_k(page);
     cp_async_commit();
@@ -253,10 +251,11 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     cp_async_wait<1>();
     __syncthreads();
     for (;;) {
+        const SeenRows seen = { page, t.seen };
         if (k_q8) {
-            scores<G, TEAM>(s, q, Codes{ k_page, dim, SeenRows(page, t.seen) }, dim, page, t.seen);
+            scores<G, TEAM>(s, q, Codes{ k_page, dim, seen }, dim, seen);
         } else {
-            scores<G, TEAM>(s, q, Halves{ k_page, dim }, dim, page, t.seen);
+            scores<G, TEAM>(s, q, Halves{ k_page, dim }, dim, seen);
         }
         __syncthreads();
         const bool more = page + 1 < t.page + t.n_pages;
@@ -269,7 +268,7 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
         cp_async_wait<1>(); // V of this page
         __syncthreads();
         if (v_q8) {
-            mix<G, PAIRS>(acc, s, fix, Codes{ v_page, dim, SeenRows(page, t.seen) }, dim);
+            mix<G, PAIRS>(acc, s, fix, Codes{ v_page, dim, seen }, dim);
         } else {
             mix<G, PAIRS>(acc, s, fix, Halves{ v_page, dim }, dim);
         }

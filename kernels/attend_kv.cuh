@@ -29,14 +29,14 @@ __device__ __forceinline__ uint8_t *kv_block(const struct dkv &kv, uint32_t whic
 
 // Which rows of a page are among the positions seen.
 struct SeenRows {
-    uint32_t first, n; // [first, first + n]
-    __device__ __forceinline__ SeenRows(uint32_t page, Seen seen)
+    uint32_t page;
+    Seen seen;
+
+    __device__ __forceinline__ bool has(uint32_t row) const
     {
-        const uint32_t begin = page * ATTEND_PAGE;
-        first = seen.first > begin ? seen.first - begin : 0;
-        n = seen.last - begin - first;
+        const uint32_t pos = page * ATTEND_PAGE + row;
+        return pos >= seen.first && pos <= seen.last;
     }
-    __device__ __forceinline__ bool has(uint32_t row) const { return row - first <= n; }
 };
 
 // Starts the copy of a page's rows of n elements, a multiple of 16 bytes, into shared memory, where

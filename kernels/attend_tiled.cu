@@ -239,7 +239,7 @@ template <int D, bool ANY> struct Stages {
     __device__ __forceinline__ void copy(const struct dkv &kv, uint32_t number, uint32_t kv_head,
                                          uint32_t page, Seen seen) const
     {
-        const SeenRows seen_rows(page, seen);
+        const SeenRows seen_rows = { page, seen };
         const auto one = [&](uint32_t i) {
             const bool q8 = is_q8<ANY>(kv, i);
             const uint8_t *block = kv_block(kv, i, q8, D, number, kv_head);
@@ -261,7 +261,7 @@ template <int D, bool ANY> struct Stages {
             for (uint32_t i = KV_K; i <= KV_V; i++) {
                 if (is_q8<ANY>(kv, i)) {
                     const uint8_t *block = (const uint8_t *)place(1, i);
-                    unpack<D>(place(0, i), Codes{ block, D, SeenRows(page, seen) });
+                    unpack<D>(place(0, i), Codes{ block, D, { page, seen } });
                 }
             }
             __syncthreads();
