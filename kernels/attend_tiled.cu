@@ -211,7 +211,7 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
         }
     }
     if (out.forms & ACT_F16 && blockIdx.y == 0 && threadIdx.x < tile.n_rows) {
-        // |o| is at most the largest |v|, which was a half here
+        // |o| is at most the largest |v|, which f16 holds
         ptr<float>(out.half_scale)[tile.row + threadIdx.x] = 1.0f;
     }
 }
