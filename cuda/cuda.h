@@ -67,7 +67,8 @@ struct cuda {
     struct dptr partial;      /* of attention */
     struct dptr counters;
     size_t counters_bytes;
-    struct dptr kv[2];  /* half [n_layers, n_pages, n_kv_heads, KV_PAGE, head_dim] */
+    struct dptr kv[2];  /* K, V: blocks [n_layers, n_pages, n_kv_heads], see struct dkv */
+    uint8_t *host_page; /* pinned, a page of K or V of a layer; NULL if both are f16 */
     struct dptr logits; /* float [n_out, n_vocab] */
     float *host_logits; /* pinned [n_vocab] */
     struct dptr slab;   /* upload: raw rows; GEMM: weights as halves */
@@ -145,6 +146,9 @@ weft_status cuda_results_wait(struct backend *b, weft_error *err);
 
 /* --- pages.c --- */
 
+/* Bytes of K (0) or V (1) of one page in one layer, and where they are. */
+size_t cuda_page_bytes(const struct cuda *c, size_t which);
+struct dptr cuda_page(const struct cuda *c, size_t which, size_t layer, uint32_t page);
 weft_status cuda_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err);
 weft_status cuda_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err);
 weft_status cuda_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,

@@ -43,33 +43,70 @@ static weft_status read_rows(struct cuda *c, struct dptr from, size_t n_rows, si
     return cuda_wait(c, err);
 }
 
+/* A head of f16, at the end of what becomes its floats. */
+static void widen_halves(float *head, size_t dim)
+{
+    for (size_t k = 0; k < dim; k++) {
+        f16_bits half;
+        memcpy(&half, (char *)head + dim * sizeof half + k * sizeof half, sizeof half);
+        head[k] = f16_to_f32(half);
+    }
+}
+
+/* The same of q8_0: scales, then codes. */
+static void widen_codes(float *head, size_t dim)
+{
+    f16_bits scales[256 / 32]; /* check_shape() has let pass heads of up to 256 */
+    const int8_t *codes = (const int8_t *)(head + dim) - dim;
+    memcpy(scales, (const char *)codes - dim / 32 * sizeof scales[0], dim / 32 * sizeof scales[0]);
+    for (size_t k = 0; k < dim; k++) {
+        head[k] = f16_to_f32(scales[k / 32]) * (float)codes[k];
+    }
+}
+
+/* K or V of a position and KV head as it is kept, to the end of what becomes its floats. */
+static weft_status read_head(struct cuda *c, size_t which, struct dptr block, size_t row,
+                             float *head, weft_error *err)
+{
+    size_t dim = c->model->config.head_dim;
+    char *end = (char *)(head + dim);
+    bool q8 = c->params.kv_type[which] == WEFT_KV_Q8_0;
+    size_t bytes = q8 ? dim : dim * sizeof(f16_bits);
+    CU(c, cudaMemcpyAsync, end - bytes, (void *)dptr_at(block, row * bytes).at, bytes,
+       cudaMemcpyDeviceToHost, c->queue.stream);
+    if (q8) {
+        size_t scales = dim / 32 * sizeof(f16_bits);
+        CU(c, cudaMemcpyAsync, end - bytes - scales,
+           (void *)dptr_at(block, KV_PAGE * dim + row * scales).at, scales, cudaMemcpyDeviceToHost,
+           c->queue.stream);
+    }
+    return WEFT_OK;
+}
+
 /* K or V of the step's rows, from the pages of the layer under way: what stores them there leaves
  * no floats. */
-static weft_status read_pages(struct cuda *c, struct dptr layer, const struct step *s, float *dst,
+static weft_status read_pages(struct cuda *c, size_t which, const struct step *s, float *dst,
                               weft_error *err)
 {
     const struct config *g = &c->model->config;
-    size_t row_bytes = g->head_dim * sizeof(f16_bits), n = 0;
-    /* the halves of a row fit into the second part of its floats, and are widened from the front */
+    size_t block = cuda_page_bytes(c, which) / g->n_kv_heads, n = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         for (size_t r = 0; r < s->seqs[i].n_rows; r++) {
-            size_t pos = s->seqs[i].pos + r, page = s->seqs[i].pages[pos / KV_PAGE];
+            size_t pos = s->seqs[i].pos + r;
+            struct dptr page = cuda_page(c, which, c->layer, s->seqs[i].pages[pos / KV_PAGE]);
             for (size_t h = 0; h < g->n_kv_heads; h++, n++) {
-                size_t at = (page * g->n_kv_heads + h) * KV_PAGE + pos % KV_PAGE;
-                float *head = dst + n * g->head_dim;
-                CU(c, cudaMemcpyAsync, (char *)head + row_bytes,
-                   (void *)dptr_at(layer, at * row_bytes).at, row_bytes, cudaMemcpyDeviceToHost,
-                   c->queue.stream);
+                TRY(read_head(c, which, dptr_at(page, h * block), pos % KV_PAGE,
+                              dst + n * g->head_dim, err));
             }
         }
     }
     TRY(cuda_wait(c, err));
     for (size_t i = 0; i < n; i++) {
         float *head = dst + i * g->head_dim;
-        for (size_t k = 0; k < g->head_dim; k++) {
-            f16_bits half;
-            memcpy(&half, (char *)head + row_bytes + k * sizeof half, sizeof half);
-            head[k] = f16_to_f32(half);
+        if (c->params.kv_type[which] == WEFT_KV_Q8_0) {
+            widen_codes(head, g->head_dim);
+        } else {
+            widen_halves(head, g->head_dim);
         }
     }
     return WEFT_OK;
@@ -81,12 +118,11 @@ weft_status cuda_read_values(struct backend *b, const struct step *s, enum backe
     struct cuda *c = (struct cuda *)b;
     const struct config *g = &c->model->config;
     size_t q_dim = g->n_heads * g->head_dim, n = s->n_rows;
-    struct dkv kv = cuda_layer_kv(c, c->layer);
     TRY(cuda_enter(c, "read_values", c->layer, err));
     switch (value) {
     case VALUE_Q: return read_rows(c, c->q, n, q_dim, q_dim, dst, err);
-    case VALUE_K: return read_pages(c, kv.k, s, dst, err);
-    case VALUE_V: return read_pages(c, kv.v, s, dst, err);
+    case VALUE_K: return read_pages(c, 0, s, dst, err);
+    case VALUE_V: return read_pages(c, 1, s, dst, err);
     case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, q_dim, c->mid.stride, dst, err);
     case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, g->n_ff, c->ff.stride, dst, err);
     case VALUE_X: break;

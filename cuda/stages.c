@@ -99,12 +99,13 @@ static weft_status embed(struct backend *b, const struct step *s, weft_error *er
 struct dkv cuda_layer_kv(const struct cuda *c, size_t layer)
 {
     const struct config *g = &c->model->config;
-    size_t bytes = c->params.n_pages * g->n_kv_heads * KV_PAGE * g->head_dim * sizeof(f16_bits);
-    return (struct dkv){ .k = dptr_at(c->kv[0], layer * bytes),
-                         .v = dptr_at(c->kv[1], layer * bytes),
-                         .n_heads = (uint32_t)g->n_heads,
-                         .n_kv_heads = (uint32_t)g->n_kv_heads,
-                         .head_dim = (uint32_t)g->head_dim };
+    return (
+        struct dkv){ .k = cuda_page(c, 0, layer, 0),
+                     .v = cuda_page(c, 1, layer, 0),
+                     .n_heads = (uint32_t)g->n_heads,
+                     .n_kv_heads = (uint32_t)g->n_kv_heads,
+                     .head_dim = (uint32_t)g->head_dim,
+                     .type = { (uint16_t)c->params.kv_type[0], (uint16_t)c->params.kv_type[1] } };
 }
 
 static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, weft_error *err)

@@ -161,9 +161,9 @@ static void want_state(struct cuda *c)
     scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, g->n_vocab, BACKEND_TOP));
     scratch(c, &c->history, BACKEND_TOP * MATVEC_ROWS, sizeof(int32_t));
     scratch(c, &c->count, 1, sizeof(uint32_t));
-    size_t page = g->n_layers * g->n_kv_heads * g->head_dim * KV_PAGE * sizeof(f16_bits);
     for (size_t i = 0; i < 2; i++) {
-        memory_want(&c->memory, MEMORY_KV, &c->kv[i], c->params.n_pages, page);
+        memory_want(&c->memory, MEMORY_KV, &c->kv[i], c->params.n_pages,
+                    g->n_layers * cuda_page_bytes(c, i));
     }
 }
 
@@ -208,6 +208,10 @@ static weft_status alloc_pinned(struct cuda *c, weft_error *err)
        c->model->config.n_vocab * sizeof *c->host_logits);
     CU(c, cudaMallocHost, (void **)&c->host_ids, n * sizeof *c->host_ids);
     CU(c, cudaMallocHost, (void **)&c->host_values, n * sizeof *c->host_values);
+    if (c->params.kv_type[0] == WEFT_KV_Q8_0 || c->params.kv_type[1] == WEFT_KV_Q8_0) {
+        size_t bytes[2] = { cuda_page_bytes(c, 0), cuda_page_bytes(c, 1) };
+        CU(c, cudaMallocHost, (void **)&c->host_page, bytes[0] > bytes[1] ? bytes[0] : bytes[1]);
+    }
     CU(c, cudaEventCreateWithFlags, &c->image.copied, cudaEventDisableTiming);
     return WEFT_OK;
 }
@@ -256,7 +260,8 @@ void state_close(struct cuda *c)
 {
     blas_close(&c->blas);
     memory_free(&c->memory);
-    void *const pinned[] = { c->image.host, c->host_logits, c->host_ids, c->host_values };
+    void *const pinned[] = { c->image.host, c->host_logits, c->host_ids, c->host_values,
+                             c->host_page };
     for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
         if (pinned[i] != NULL) {
             (void)cudaFreeHost(pinned[i]);

@@ -3,12 +3,12 @@
 //
 //   o[h] = sum_j p_j v_j / sum_j p_j,   p_j = 2^(s_j - max s),   s_j = q[h] . k_j * scale * log2(e)
 //
-// over the positions j that the row sees. Everything is float but K and V, which are half.
+// over the positions j that the row sees. Everything is float but K and V, which are half or q8_0.
 //
 // A block takes one row, up to 8 query heads of one KV head, and one split: a run of pages. It
-// moves 2 * 64 * head_dim halves a page, once for all its heads. A page goes through shared memory:
-// K of the next page is on its way while V of this one is used. Per page
-//   scores   a team of lanes per position, 16 bytes of K each; q is in registers
+// moves 256 * head_dim bytes a page (136 of q8_0), once for all its heads. A page goes through
+// shared memory: K of the next page is on its way while V of this one is used. Per page
+//   scores   a team of lanes per position, 8 elements of K each; q is in registers
 //   soften   a warp per head: online maximum and sum, scores become p
 //   mix      a warp takes 16 positions, its lanes pairs of columns
 // A row with several splits leaves sums, maxima and unscaled values in `partial`, and the block of
@@ -16,6 +16,7 @@
 //
 // Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. Which pages a split has follows
 // from the position (and window) alone. Tested by tests/cuda/test_attend.c.
+#include "attend_kv.cuh"
 #include "attend_splits.cuh"
 
 constexpr uint32_t SCORES = ATTEND_PAGE + 4;   // stride of a head's: heads lie in different banks
@@ -83,31 +84,32 @@ template <int G, int TEAM> __device__ __forceinline__ float team_sum(float v[G])
 }
 
 // s[h][row] = q[h] . k[row] for the positions of the page that the row sees, else -inf.
-template <int G, int TEAM>
-__device__ __forceinline__ void scores(float *s, const float q[G][8], const __half *k, uint32_t dim,
-                                       uint32_t page, Seen seen)
+template <int G, int TEAM, class R>
+__device__ __forceinline__ void scores(float *s, const float q[G][8], const R &k, uint32_t dim,
+                                       const SeenRows &seen)
 {
     const uint32_t lane = threadIdx.x % TEAM;
 #pragma unroll 4
     for (uint32_t row = threadIdx.x / TEAM; row < ATTEND_PAGE; row += ATTEND_THREADS / TEAM) {
         float sum[G] = {};
         if (lane * 8 < dim) {
-            const uint4 v = *(const uint4 *)(k + row * dim + lane * 8);
-            const uint32_t words[4] = { v.x, v.y, v.z, v.w };
+            float x[8];
+            const float d = k.load8(row, lane * 8, x);
 #pragma unroll
             for (int i = 0; i < 8; i++) {
-                const float x = half_bits((uint16_t)(words[i / 2] >> 16 * (i % 2)));
 #pragma unroll
                 for (int h = 0; h < G; h++) {
-                    sum[h] += q[h][i] * x;
+                    sum[h] += q[h][i] * x[i];
                 }
+            }
+#pragma unroll
+            for (int h = 0; h < G; h++) {
+                sum[h] *= d;
             }
         }
         const float total = team_sum<G, TEAM>(sum);
-        const uint32_t pos = page * ATTEND_PAGE + row;
         if (lane % (TEAM / G) == 0) {
-            s[lane / (TEAM / G) * SCORES + row] =
-                pos >= seen.first && pos <= seen.last ? total : -INFINITY;
+            s[lane / (TEAM / G) * SCORES + row] = seen.has(row) ? total : -INFINITY;
         }
     }
 }
@@ -144,9 +146,9 @@ __device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], flo
 
 // acc[h] = acc[h] * fix[h] + the sum of p[h][row] v[row] over the rows of the warp; the lane has
 // columns 2 lane + 64 i and the one after.
-template <int G, int PAIRS>
+template <int G, int PAIRS, class R>
 __device__ __forceinline__ void mix(float2 acc[G][PAIRS], const float *p, const float *fix,
-                                    const __half *v, uint32_t dim)
+                                    const R &v, uint32_t dim)
 {
     const uint32_t lane = threadIdx.x % WARP, first = threadIdx.x / WARP * ROWS;
 #pragma unroll
@@ -171,7 +173,7 @@ __device__ __forceinline__ void mix(float2 acc[G][PAIRS], const float *p, const 
             for (uint32_t i = 0; i < PAIRS; i++) {
                 const uint32_t col = 2 * lane + 64 * i;
                 if (col < dim) {
-                    const float2 x = __half22float2(*(const __half2 *)(v + (row + j) * dim + col));
+                    const float2 x = v.load2(row + j, col);
 #pragma unroll
                     for (int h = 0; h < G; h++) {
                         acc[h][i].x += w[h][j] * x.x;
@@ -211,23 +213,37 @@ __device__ __forceinline__ bool find_task(const struct attend &job, const struct
     return blockIdx.z < t->n_splits;
 }
 
+// Bytes of the place of K in shared memory, which the sums of the warps take at the end.
+__host__ __device__ __forceinline__ uint32_t k_room(bool q8, uint32_t dim, uint32_t heads)
+{
+    const uint32_t page = kv_block_bytes(q8, dim), sums = WARPS * heads * dim * sizeof(float);
+    return page > sums ? page : sums;
+}
+
 // acc, stats: what the warps have made of the pages of the block's split. The page loop.
-template <int D, int G, int TEAM, int PAIRS>
+template <int D, int G, int TEAM, int PAIRS, bool ANY>
 __device__ __forceinline__ void attend_pages(const struct attend &job, const struct dstep &step,
-                                             const Task &t, __half *k_page, Stats *stats,
+                                             const Task &t, uint8_t *k_page, Stats *stats,
                                              float2 acc[G][PAIRS])
 {
     SHARED(cu_type<float4>[G * SCORES / 4], scores_of);
     SHARED(float[G], fix);
     float *s = (float *)scores_of;
     const uint32_t dim = D ? D : job.kv.head_dim;
-    const __half *k = ptr<const __half>(job.kv.k), *v = ptr<const __half>(job.kv.v);
-    __half *v_page = k_page + ATTEND_PAGE * dim;
-    uint32_t page = t.page;
-    size_t block = page_block(job.kv, page_of(step, t.seq, page), t.kv_head);
-    copy_page(k_page, dim, k + block, dim, page, t.seen);
+    const bool k_q8 = is_q8<ANY>(job.kv, KV_K), v_q8 = is_q8<ANY>(job.kv, KV_V);
+    uint8_t *v_page = k_page + k_room(k_q8, dim, G);
+    uint32_t page = t.page, number = page_of(step, t.seq, page);
+    const auto copy_k = [&](uint32_t i) {
+        copy_block(k_page, kv_block(job.kv, KV_K, k_q8, dim, number, t.kv_head), k_q8, dim,
+                   { i, t.seen });
+    };
+    const auto copy_v = [&](uint32_t i) {
+        copy_block(v_page, kv_block(job.kv, KV_V, v_q8, dim, number, t.kv_head), v_q8, dim,
+                   { i, t.seen });
+    };
+    copy_k(page);
     cp_async_commit();
-    copy_page(v_page, dim, v + block, dim, page, t.seen);
+    copy_v(page);
     cp_async_commit();
     float q[G][8];
     load_q<G, TEAM>(q, ptr<const float>(job.q) + ((size_t)t.row * job.kv.n_heads + t.head) * dim,
@@ -235,25 +251,34 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     cp_async_wait<1>();
     __syncthreads();
     for (;;) {
-        scores<G, TEAM>(s, q, k_page, dim, page, t.seen);
+        const SeenRows seen = { page, t.seen };
+        if (k_q8) {
+            scores<G, TEAM>(s, q, Codes{ k_page, dim, seen }, dim, seen);
+        } else {
+            scores<G, TEAM>(s, q, Halves{ k_page, dim }, dim, seen);
+        }
         __syncthreads();
         const bool more = page + 1 < t.page + t.n_pages;
         if (more) {
-            block = page_block(job.kv, page_of(step, t.seq, page + 1), t.kv_head);
-            copy_page(k_page, dim, k + block, dim, page + 1, t.seen);
+            number = page_of(step, t.seq, page + 1);
+            copy_k(page + 1);
         }
         cp_async_commit();
         soften<G>(stats, s, fix);
         cp_async_wait<1>(); // V of this page
         __syncthreads();
-        mix<G, PAIRS>(acc, s, fix, v_page, dim);
+        if (v_q8) {
+            mix<G, PAIRS>(acc, s, fix, Codes{ v_page, dim, seen }, dim);
+        } else {
+            mix<G, PAIRS>(acc, s, fix, Halves{ v_page, dim }, dim);
+        }
         if (!more) {
             break;
         }
         page++;
         cp_async_wait<0>(); // K of the next page
         __syncthreads();
-        copy_page(v_page, dim, v + block, dim, page, t.seen);
+        copy_v(page);
         cp_async_commit();
     }
 }
@@ -309,8 +334,8 @@ constexpr int resident(int dim, int heads)
     return heads <= 2 ? 8 : heads <= 4 ? 4 : dim == 64 || dim == 128 ? 3 : 2;
 }
 
-// D: head size, 0 = that of the job; G: most query heads of a block.
-template <int D, int G>
+// D: head size, 0 = that of the job; G: most query heads of a block; ANY: K or V may be q8_0.
+template <int D, int G, bool ANY>
 __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     k_attend(struct attend job, struct dstep step, struct dptr list, Deal deal)
 {
@@ -320,7 +345,7 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
                          : 16,                                 // lanes with 8 elements each
         PAIRS = ((D == 0 ? (int)ATTEND_MAX_DIM : D) + 63) / 64 // of columns, for 32 lanes
     };
-    SHARED_DYNAMIC(__half, pages); // K and V [64, head_dim]; at the end the sums of the warps
+    SHARED_DYNAMIC(uint4, pages); // blocks of K and V; at the end the sums of the warps
     SHARED(cu_type<float[2]>[G], stats_of);
     grid_dependency_release();
     grid_dependency_wait();
@@ -332,10 +357,8 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     const uint32_t dim = D ? D : job.kv.head_dim;
     Stats stats[(G + WARPS - 1) / WARPS];
     float2 acc[G][PAIRS] = {};
-    attend_pages<D, G, TEAM, PAIRS>(job, step, t, pages, stats, acc);
+    attend_pages<D, G, TEAM, PAIRS, ANY>(job, step, t, (uint8_t *)pages, stats, acc);
     // In the place of K, with which all are done.
-    static_assert(WARPS * MAX_HEADS * sizeof(float) <= ATTEND_PAGE * sizeof(__half),
-                  "does not fit");
     float *sums = (float *)pages + warp * G * dim;
 #pragma unroll
     for (uint32_t h = 0; h < G; h++) {
@@ -355,15 +378,19 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     leave<G>(job, deal, t, (const float *)pages, stats_of);
 }
 
-template <int D, int G>
+template <int D, int G, bool ANY>
 static cudaError_t launch_attend(const struct attend *job, const struct dstep *step,
                                  struct dptr list, size_t n, size_t n_ctx, const Deal &deal,
                                  const struct dqueue *on)
 {
-    void (*const kernel)(struct attend, struct dstep, struct dptr, Deal) = k_attend<D, G>;
-    const size_t shared = 2 * ATTEND_PAGE * job->kv.head_dim * sizeof(__half);
-    // always the same limit: other engines may launch the same kernel with another head size
-    const size_t most = 2 * ATTEND_PAGE * (D ? D : ATTEND_MAX_DIM) * sizeof(__half);
+    void (*const kernel)(struct attend, struct dstep, struct dptr, Deal) = k_attend<D, G, ANY>;
+    const bool k_q8 = job->kv.type[KV_K] == WEFT_KV_Q8_0, v_q8 = job->kv.type[KV_V] == WEFT_KV_Q8_0;
+    const size_t shared =
+        k_room(k_q8, job->kv.head_dim, G) + kv_block_bytes(v_q8, job->kv.head_dim);
+    // always the same limit, that of f16: other engines may launch the same kernel with another
+    // head size
+    const uint32_t largest = D ? D : ATTEND_MAX_DIM;
+    const size_t most = k_room(false, largest, G) + kv_block_bytes(false, largest);
     cudaError_t e = cudaSuccess;
     if (most > 40 << 10) { // with the static part more than the 48 KiB that need no asking
         e = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -378,16 +405,28 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
     return e != cudaSuccess ? e : launch(kernel, config, *job, *step, list, deal);
 }
 
-template <int D>
+template <int D, bool ANY>
 static cudaError_t launch_heads(const struct attend *job, const struct dstep *step,
                                 struct dptr list, size_t n, size_t n_ctx, const struct dqueue *on)
 {
     const Deal deal = deal_heads(job->kv);
-    const auto f = deal.heads > 4   ? launch_attend<D, 8>
-                   : deal.heads > 2 ? launch_attend<D, 4>
-                   : deal.heads > 1 ? launch_attend<D, 2>
-                                    : launch_attend<D, 1>;
+    const auto f = deal.heads > 4   ? launch_attend<D, 8, ANY>
+                   : deal.heads > 2 ? launch_attend<D, 4, ANY>
+                   : deal.heads > 1 ? launch_attend<D, 2, ANY>
+                                    : launch_attend<D, 1, ANY>;
     return f(job, step, list, n, n_ctx, deal, on);
+}
+
+template <int D>
+static cudaError_t launch_types(const struct attend *job, const struct dstep *step,
+                                struct dptr list, size_t n, size_t n_ctx, const struct dqueue *on)
+{
+    if constexpr (D % 32 == 0) {
+        if (any_q8(job->kv)) {
+            return launch_heads<D, true>(job, step, list, n, n_ctx, on);
+        }
+    }
+    return launch_heads<D, false>(job, step, list, n, n_ctx, on);
 }
 
 cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, struct dptr list,
@@ -400,11 +439,11 @@ cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, st
         return cudaSuccess;
     }
     switch (job->kv.head_dim) {
-    case 64: return launch_heads<64>(job, step, list, n, n_ctx, on);
-    case 80: return launch_heads<80>(job, step, list, n, n_ctx, on);
-    case 96: return launch_heads<96>(job, step, list, n, n_ctx, on);
-    case 128: return launch_heads<128>(job, step, list, n, n_ctx, on);
-    default: return launch_heads<0>(job, step, list, n, n_ctx, on);
+    case 64: return launch_types<64>(job, step, list, n, n_ctx, on);
+    case 80: return launch_types<80>(job, step, list, n, n_ctx, on);
+    case 96: return launch_types<96>(job, step, list, n, n_ctx, on);
+    case 128: return launch_types<128>(job, step, list, n, n_ctx, on);
+    default: return launch_types<0>(job, step, list, n, n_ctx, on);
     }
 }
 

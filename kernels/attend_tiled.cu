@@ -3,14 +3,15 @@
 //   O = P V / sum P,   P = 2^(S - max S),   S = (q * scale * log2(e)) K^T, masked
 //
 // q and P are rounded to half; sums, S and O are float. A row at position p sees [p - window + 1,
-// p]. Bytes moved per tile and head: 256 * head_dim of q, 128 * head_dim of each of K and V per
-// page of 64 positions, and 128 * head_dim of o. Pages are copied to shared memory while the page
-// before is in use, in rows that are 16 bytes longer than head_dim, so that the 8 rows of an
-// ldmatrix lie in different banks.
+// p]. Bytes moved per tile and head: 256 * head_dim of q, 128 * head_dim (68 of q8_0) of each of K
+// and V per page of 64 positions, and 128 * head_dim of o. Pages are copied to shared memory while
+// the page before is in use, in rows that are 16 bytes longer than head_dim, so that the 8 rows of
+// an ldmatrix lie in different banks. q8_0 is copied as it is and becomes half, once for all warps,
+// when the page before is done with.
 //
 // Grid (tiles, n_heads), 4 warps of 16 rows each. Lane l holds rows l / 4 and l / 4 + 8 of its
 // warp's, columns 2 (l % 4) and the next one of every 8. Tested by tests/cuda/test_attend_tiled.c.
-#include "attend.cuh"
+#include "attend_kv.cuh"
 
 #include <math.h>
 
@@ -20,9 +21,7 @@ static_assert(ROWS == 16, "an mma has 16 rows");
 
 __device__ __forceinline__ uint32_t pack_halves(float low, float high)
 {
-    const __half2 h = __floats2half2_rn(low, high);
-    return (uint32_t)__half_as_ushort(__low2half(h)) | (uint32_t)__half_as_ushort(__high2half(h))
-                                                           << 16;
+    return half2_bits(__floats2half2_rn(low, high));
 }
 
 // The rows of a warp, as a lane sees them; [2] is for its rows l / 4 and l / 4 + 8.
@@ -212,18 +211,74 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
         }
     }
     if (out.forms & ACT_F16 && blockIdx.y == 0 && threadIdx.x < tile.n_rows) {
-        // |o| is at most the largest |v|, a half
+        // |o| is at most the largest |v|, which f16 holds
         ptr<float>(out.half_scale)[tile.row + threadIdx.x] = 1.0f;
     }
 }
 
 template <int D> constexpr uint32_t HALVES = ATTEND_PAGE *(D + 8); // of K or V of a stage
 
-template <int D>
+// A block of q8_0 as rows of halves.
+template <int D> __device__ __forceinline__ void unpack(__half *rows, const Codes &block)
+{
+    for (uint32_t i = threadIdx.x; i < ATTEND_PAGE * (D / 8); i += ATTEND_THREADS) {
+        const uint32_t row = i / (D / 8), col = i % (D / 8) * 8;
+        *(uint4 *)(rows + row * (D + 8) + col) = block.load8_halves(row, col);
+    }
+}
+
+// What is in shared memory: K and V of two stages, of which pages take turns; in q8_0 halves are in
+// the first and what they are made of in the second.
+template <int D, bool ANY> struct Stages {
+    __half *shared; // [2 stages][K, V][64, D + 8]
+
+    __device__ __forceinline__ __half *place(uint32_t stage, uint32_t which) const
+    {
+        return shared + 2 * stage * HALVES<D> + which * HALVES<D>;
+    }
+    __device__ __forceinline__ void copy(const struct dkv &kv, uint32_t number, uint32_t kv_head,
+                                         uint32_t page, Seen seen) const
+    {
+        const SeenRows seen_rows = { page, seen };
+        const auto one = [&](uint32_t i) {
+            const bool q8 = is_q8<ANY>(kv, i);
+            const uint8_t *block = kv_block(kv, i, q8, D, number, kv_head);
+            if (q8) {
+                copy_block((uint8_t *)place(1, i), block, true, D, seen_rows);
+            } else {
+                copy_rows(place(page % 2, i), D + 8, (const __half *)block, D, seen_rows);
+            }
+        };
+        one(KV_K);
+        one(KV_V);
+        cp_async_commit();
+    }
+    // The page has arrived, and all are done with the one before.
+    __device__ __forceinline__ void unpack_page(const struct dkv &kv, uint32_t page,
+                                                Seen seen) const
+    {
+        if constexpr (ANY) {
+            for (uint32_t i = KV_K; i <= KV_V; i++) {
+                if (is_q8<ANY>(kv, i)) {
+                    const uint8_t *block = (const uint8_t *)place(1, i);
+                    unpack<D>(place(0, i), Codes{ block, D, { page, seen } });
+                }
+            }
+            __syncthreads();
+        }
+    }
+    __device__ __forceinline__ const __half *halves(const struct dkv &kv, uint32_t page,
+                                                    uint32_t which) const
+    {
+        return place(is_q8<ANY>(kv, which) ? 0 : page % 2, which);
+    }
+};
+
+template <int D, bool ANY>
 __global__ void __launch_bounds__(ATTEND_THREADS, 3)
     k_attend_tiled(struct attend job, struct dstep step, struct dptr tiles)
 {
-    SHARED_DYNAMIC(__half, shared); // [2 stages][K, V][64, D + 8]
+    SHARED_DYNAMIC(__half, shared);
     grid_dependency_release();
     grid_dependency_wait();
     // Later rows see more positions: they go first, so that the blocks finish together.
@@ -232,26 +287,21 @@ __global__ void __launch_bounds__(ATTEND_THREADS, 3)
     const struct drow at = ptr<const struct drow>(step.rows)[tile.row];
     const uint32_t kv_head = blockIdx.y / (job.kv.n_heads / job.kv.n_kv_heads);
     const Seen seen = { first_seen(at.pos, job.window), at.pos + tile.n_rows - 1 };
-    const auto copy = [&](uint32_t page) {
-        __half *stage = shared + page % 2 * 2 * HALVES<D>;
-        const size_t block = page_block(job.kv, page_of(step, at.seq, page), kv_head);
-        copy_page(stage, D + 8, ptr<const __half>(job.kv.k) + block, D, page, seen);
-        copy_page(stage + HALVES<D>, D + 8, ptr<const __half>(job.kv.v) + block, D, page, seen);
-        cp_async_commit();
-    };
-    const uint32_t last = seen.last / ATTEND_PAGE;
-    copy(seen.first / ATTEND_PAGE);
+    const uint32_t first = seen.first / ATTEND_PAGE, last = seen.last / ATTEND_PAGE;
+    const Stages<D, ANY> stages = { shared };
+    stages.copy(job.kv, page_of(step, at.seq, first), kv_head, first, seen);
     Rows<D> rows;
     load_rows<D>(&rows, job, tile, at.pos);
-    for (uint32_t page = seen.first / ATTEND_PAGE; page <= last; page++) {
+    for (uint32_t page = first; page <= last; page++) {
         cp_async_wait<0>();
         __syncthreads(); // the page is here, and all are done with the one before
+        stages.unpack_page(job.kv, page, seen);
         if (page < last) {
-            copy(page + 1);
+            stages.copy(job.kv, page_of(step, at.seq, page + 1), kv_head, page + 1, seen);
         }
         if (threadIdx.x / WARP * ROWS < tile.n_rows) {
-            const __half *stage = shared + page % 2 * 2 * HALVES<D>;
-            attend_page<D>(&rows, stage, stage + HALVES<D>, at.pos, page, job.window);
+            attend_page<D>(&rows, stages.halves(job.kv, page, KV_K),
+                           stages.halves(job.kv, page, KV_V), at.pos, page, job.window);
         }
     }
     write_rows<D>(rows, job.o, tile);
@@ -263,11 +313,11 @@ bool attend_tiled_supports(uint32_t head_dim)
     return head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128;
 }
 
-template <int D>
-static cudaError_t launch_tiled(const struct attend *job, const struct dstep *step,
-                                struct dptr tiles, size_t n_tiles, const struct dqueue *on)
+template <int D, bool ANY>
+static cudaError_t launch_kernel(const struct attend *job, const struct dstep *step,
+                                 struct dptr tiles, size_t n_tiles, const struct dqueue *on)
 {
-    void (*const kernel)(struct attend, struct dstep, struct dptr) = k_attend_tiled<D>;
+    void (*const kernel)(struct attend, struct dstep, struct dptr) = k_attend_tiled<D, ANY>;
     const size_t shared = 4 * HALVES<D> * sizeof(__half);
     const cudaError_t e = cudaFuncSetAttribute(
         (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
@@ -277,6 +327,18 @@ static cudaError_t launch_tiled(const struct attend *job, const struct dstep *st
                                   .stream = on->stream,
                                   .programmatic = on->programmatic };
     return e != cudaSuccess ? e : launch(kernel, config, *job, *step, tiles);
+}
+
+template <int D>
+static cudaError_t launch_tiled(const struct attend *job, const struct dstep *step,
+                                struct dptr tiles, size_t n_tiles, const struct dqueue *on)
+{
+    if constexpr (D % 32 == 0) {
+        if (any_q8(job->kv)) {
+            return launch_kernel<D, true>(job, step, tiles, n_tiles, on);
+        }
+    }
+    return launch_kernel<D, false>(job, step, tiles, n_tiles, on);
 }
 
 cudaError_t kernel_attend_tiled(const struct attend *job, const struct dstep *step,

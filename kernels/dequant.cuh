@@ -455,9 +455,8 @@ __device__ __forceinline__ void by_type(uint32_t type, const Q &quantised, const
 
 // --- whole rows ----------------------------------------------------------------------------------
 
-// Weights 8 half .. 8 half + 7 of group g. A byte put under the exponent of 2^23 is the float 2^23
-// + byte: a conversion for one permutation and one sum. scale * code is exact (a half float times
-// at most 13 bits), so it does not matter that quant.c rounds it before it adds.
+// Weights 8 half .. 8 half + 7 of group g. scale * code is exact (a half float times at most 13
+// bits), so it does not matter that quant.c rounds it before it adds.
 template <uint32_t TYPE>
 __device__ __forceinline__ void piece_values(const Piece &p, int g, int half, float w[8])
 {
@@ -466,8 +465,7 @@ __device__ __forceinline__ void piece_values(const Piece &p, int g, int half, fl
     for (int k = 0; k < 8; k++) {
         const int signs = half ? p.code[g][2 + k / 4] : p.code[g][k / 4];
         const uint32_t bytes = (uint32_t)signs ^ 0x80808080u; // + 128
-        const uint32_t high = __byte_perm(bytes, 0x4b000000u, 0x7540 + k % 4);
-        const float code = __fadd_rn(__uint_as_float(high), -bias);
+        const float code = __fadd_rn(byte_float(bytes, k % 4), -bias);
         w[k] = Codes<TYPE>::HAS_ADD ? __fmaf_rn(p.scale[g], code, p.add[g])
                                     : __fmul_rn(p.scale[g], code); // + 0 would make -0 a 0
     }

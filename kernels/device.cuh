@@ -14,6 +14,12 @@ template <class T> __device__ __host__ __forceinline__ T *ptr(struct dptr d) { r
 
 __device__ __forceinline__ float half_bits(uint16_t h) { return __half2float(__ushort_as_half(h)); }
 
+// Byte k of four as 2^23 + byte: put under the exponent of 2^23, which is cheaper than to convert.
+__device__ __forceinline__ float byte_float(uint32_t bytes, int k)
+{
+    return __uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7540 + k));
+}
+
 // Small fields of weights, which neighbouring threads share; load_weights16 (ptx.cuh) is for the
 // rest.
 template <class T> __device__ __forceinline__ T load_weights(const void *p)

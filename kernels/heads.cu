@@ -4,13 +4,13 @@
 //   h = x + bias;  h = h / sqrt(mean(h^2) + eps) * weight             (k and q; norm is optional)
 //   (h[a], h[b]) = (h[a] cos - h[b] sin, h[a] sin + h[b] cos)         for n_rot / 2 pairs (a, b)
 //
-// q [n, n_heads, head_dim] stays in place; k, v [n, n_kv_heads, head_dim] go as half to position
-// pos % 64 of page pages[seq][pos / 64] of the pool. The angle of a pair at a position is
+// q [n, n_heads, head_dim] stays in place; k, v [n, n_kv_heads, head_dim] go as half or q8_0 to
+// position pos % 64 of page pages[seq][pos / 64] of the pool. The angle of a pair at a position is
 // pi * pos * turns[pair]: the product is a double, from which the nearest even number is taken
 // before it becomes a float, so that the error of the angle stays below 2e-7 at any position.
-// Moves 8 bytes per element of q and 6 per element of k and v. One warp per head and row, a lane
-// holds up to four pairs. Tested by tests/cuda/test_heads.c.
-#include "attend.cuh"
+// Moves 8 bytes per element of q and 6 (q8_0: 5) per element of k and v. One warp per head and row,
+// a lane holds up to four pairs. Tested by tests/cuda/test_heads.c.
+#include "attend_kv.cuh"
 
 constexpr uint32_t WARPS = 4;
 constexpr uint32_t LANE_PAIRS = ATTEND_MAX_DIM / 2 / WARP;
@@ -64,6 +64,21 @@ __device__ __forceinline__ void norm_pairs(Pair pair[LANE_PAIRS], uint32_t n, ui
     }
 }
 
+__device__ __forceinline__ void put(float *at, float v) { *at = v; }
+__device__ __forceinline__ void put(__half *at, float v) { *at = __float2half_rn(v); }
+
+template <class T>
+__device__ __forceinline__ void store_pairs(T *head, const Pair pair[LANE_PAIRS], uint32_t n)
+{
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            put(head + pair[j].a, pair[j].x);
+            put(head + pair[j].b, pair[j].y);
+        }
+    }
+}
+
 // Which of q, k, v a warp works on, and which head of it.
 struct Place {
     enum { Q, K, V } what;
@@ -89,8 +104,33 @@ __device__ __forceinline__ Place place_of(const struct heads &job, uint32_t i)
     return p;
 }
 
+// A position's head of K or V in q8_0, by a warp: the codes and scales of quant_legacy.c.
+__device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t dim,
+                                         const float *head)
+{
+    const uint32_t lane = threadIdx.x % WARP;
+    __half *scales = (__half *)(block + ATTEND_PAGE * dim) + row * (dim / 32);
+    for (uint32_t i = 0; i < dim / 32; i++) {
+        const float x = head[32 * i + lane];
+        const unsigned top = __reduce_max_sync(ALL_LANES, magnitude_bits(x));
+        const float d = __fdiv_rn(__uint_as_float(top), 127.0f);
+        const float inverse = d != 0.0f ? __fdiv_rn(1.0f, d) : 0.0f;
+        // to nearest, ties away from zero; a NaN becomes -127, beside a scale that is NaN or Inf
+        float v = __fmul_rn(x, inverse);
+        v = v > -127.0f ? v : -127.0f;
+        v = v < 127.0f ? v : 127.0f;
+        const int code = __float2int_rz(v);
+        const float rest = v - (float)code;
+        block[row * dim + 32 * i + lane] = (uint8_t)(code + (rest >= 0.5f) - (rest <= -0.5f));
+        if (lane == 0) {
+            scales[i] = __float2half_rn(d);
+        }
+    }
+}
+
 __global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct dstep step)
 {
+    SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads); // in order, for blocks of 32
     grid_dependency_release();
     const uint32_t lane = threadIdx.x % WARP, i = blockIdx.y * WARPS + threadIdx.x / WARP;
     const uint32_t dim = job.kv.head_dim, n_all = job.kv.n_heads + 2 * job.kv.n_kv_heads;
@@ -123,27 +163,26 @@ __global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct 
     if (place.norm != nullptr) {
         norm_pairs(pair, n, dim, place.norm, job.eps);
     }
-    __half *pool = nullptr;
-    if (place.what != Place::Q) {
-        pool = ptr<__half>(place.what == Place::K ? job.kv.k : job.kv.v) +
-               page_block(job.kv, page_of(step, at.seq, at.pos / ATTEND_PAGE), place.head) +
-               (size_t)(at.pos % ATTEND_PAGE) * dim;
-    }
 #pragma unroll
     for (uint32_t j = 0; j < LANE_PAIRS; j++) {
-        if (j < n) {
-            if (lane + WARP * j < half) {
-                turn(&pair[j], at.pos * ptr<const double>(job.turns)[lane + WARP * j],
-                     job.rope_factor);
-            }
-            if (pool == nullptr) {
-                head[pair[j].a] = pair[j].x;
-                head[pair[j].b] = pair[j].y;
-            } else {
-                pool[pair[j].a] = __float2half_rn(pair[j].x);
-                pool[pair[j].b] = __float2half_rn(pair[j].y);
-            }
+        if (j < n && lane + WARP * j < half) {
+            turn(&pair[j], at.pos * ptr<const double>(job.turns)[lane + WARP * j], job.rope_factor);
         }
+    }
+    if (place.what == Place::Q) {
+        store_pairs(head, pair, n);
+        return;
+    }
+    const uint32_t which = place.what == Place::K ? KV_K : KV_V, in_page = at.pos % ATTEND_PAGE;
+    const bool q8 = is_q8<true>(job.kv, which);
+    uint8_t *block =
+        kv_block(job.kv, which, q8, dim, page_of(step, at.seq, at.pos / ATTEND_PAGE), place.head);
+    if (q8) {
+        store_pairs(heads[threadIdx.x / WARP], pair, n);
+        __syncwarp();
+        store_q8(block, in_page, dim, heads[threadIdx.x / WARP]);
+    } else {
+        store_pairs((__half *)block + in_page * dim, pair, n);
     }
 }
 

@@ -164,12 +164,15 @@ cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueu
 
 /* ---------------------------------------------------------------- attention */
 
-/* The pool of one layer: K and V [n_pages, n_kv_heads, KV_PAGE, head_dim] half. Its elements may
- * number more than 2^31. */
+/* The pool of one layer: K and V are blocks [n_pages, n_kv_heads], together maybe more than 2^31
+ * elements. A block of f16 is half [KV_PAGE, head_dim]; one of q8_0, whose head_dim is a multiple
+ * of 32, has codes int8 [KV_PAGE, head_dim] and behind them scales half [KV_PAGE, head_dim / 32].
+ */
 enum { ATTEND_PAGE = 64 /* positions of a page */, ATTEND_SPLITS = 64 /* most for one row */ };
 struct dkv {
     struct dptr k, v; /* of this layer */
-    uint32_t n_heads, n_kv_heads, head_dim, pad;
+    uint32_t n_heads, n_kv_heads, head_dim;
+    uint16_t type[2]; /* weft_kv_type of K and of V */
 };
 
 /* Bias, per-head norm and RoPE on q and k, in place (q) and into the rows' pages (k, v). */

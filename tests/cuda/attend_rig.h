@@ -1,6 +1,6 @@
-/* What the tests of attention share: sequences in a pool, a reference in double on the same
- * half-precision K and V, and rows of a step. Whatever no position of a sequence has written is NaN
- * in the pool, and pages that a row does not see have no number. */
+/* What the tests of attention share: sequences in a pool, a reference in double on the same K and
+ * V, as they are kept there, and rows of a step. Whatever no position of a sequence has written is
+ * NaN in the pool, and pages that a row does not see have no number. */
 #ifndef TESTS_CUDA_ATTEND_RIG_H
 #define TESTS_CUDA_ATTEND_RIG_H
 
@@ -14,12 +14,27 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
+#include "kv_type.h"
 
 enum { PAGE = ATTEND_PAGE, NO_PAGE = 0x7fffffff };
 
 struct shape {
     uint32_t head_dim, n_kv, group, window;
 };
+
+/* How the pools that are made keep K and V. */
+static weft_kv_type kv_types[2];
+static const weft_kv_type q8_pairs[][2] = { { WEFT_KV_Q8_0, WEFT_KV_Q8_0 },
+                                            { WEFT_KV_Q8_0, WEFT_KV_F16 },
+                                            { WEFT_KV_F16, WEFT_KV_Q8_0 } };
+enum { N_Q8_PAIRS = sizeof q8_pairs / sizeof q8_pairs[0] };
+
+/* NULL: f16 */
+static inline void set_types(const weft_kv_type *types)
+{
+    kv_types[0] = types != NULL ? types[0] : WEFT_KV_F16;
+    kv_types[1] = types != NULL ? types[1] : WEFT_KV_F16;
+}
 
 /* The positions of a sequence that hold K and V. */
 struct span {
@@ -31,6 +46,7 @@ struct pool {
     uint32_t stride; /* pages of a sequence */
     uint32_t *pages; /* [n_seqs, stride] */
     float *k, *v;    /* [n_pages, n_kv, PAGE, head_dim], NaN where nothing was written */
+    size_t n;        /* elements of each */
     struct dkv kv;
     struct dptr device_pages;
 };
@@ -68,14 +84,45 @@ static inline size_t element(const struct pool *p, uint32_t seq, uint32_t pos, u
     return ((page * p->shape.n_kv + kv_head) * PAGE + pos % PAGE) * p->shape.head_dim;
 }
 
-/* Copies the pool to the device, as half; all that is not in a span is bytes of 0xff. */
-static inline struct dptr put_halves(const float *x, size_t n)
+/* Copies K or V to the device, and rounds it to what is kept there; all that is not in a span is
+ * bytes of 0xff. */
+static inline struct dptr put_halves(float *x, size_t n)
 {
     f16_bits *h = device_host(n * sizeof *h);
     for (size_t i = 0; i < n; i++) {
         h[i] = isnan(x[i]) ? 0xffff : f32_to_f16(x[i]);
+        x[i] = f16_to_f32(h[i]);
     }
     return device_put(h, n * sizeof *h);
+}
+
+static inline struct dptr put_codes(float *x, size_t n, uint32_t dim)
+{
+    const struct quant_type *t = quant_find(QUANT_Q8_0);
+    const size_t bytes = n / 32 * t->bytes, block = PAGE * dim / 32 * t->bytes;
+    uint8_t *all = device_host(bytes);
+    memset(all, 0xff, bytes);
+    for (size_t i = 0; i < n; i += 32) {
+        const size_t row = i / dim % PAGE, at = i % dim;
+        uint8_t *to = all + i / dim / PAGE * block;
+        struct block_q8_0 b;
+        if (!isnan(x[i])) {
+            t->encode(x + i, &b, 32);
+            t->decode(&b, x + i, 32);
+            memcpy(to + row * dim + at, b.qs, 32);
+            memcpy(to + PAGE * dim + (row * (dim / 32) + at / 32) * sizeof b.d, &b.d, sizeof b.d);
+        }
+    }
+    return device_put(all, bytes);
+}
+
+static inline struct dptr put_pool(const struct pool *p, size_t which, size_t n, size_t far)
+{
+    float *x = which == 0 ? p->k : p->v;
+    const uint32_t dim = p->shape.head_dim;
+    struct dptr d = kv_types[which] == WEFT_KV_Q8_0 ? put_codes(x, n, dim) : put_halves(x, n);
+    d.at -= far * p->shape.n_kv * PAGE * kv_type_bytes(kv_types[which], dim);
+    return d;
 }
 
 /* Sequences with their pages scattered over a pool. far: added to all page numbers, while the pool
@@ -92,6 +139,7 @@ static inline struct pool make_pool(struct shape s, const struct span *spans, ui
     }
     const uint32_t n_pages = used + 3, *order = shuffled(n_pages, n_pages);
     const size_t block = (size_t)s.n_kv * PAGE * s.head_dim, n = n_pages * block;
+    p.n = n;
     p.k = device_host(n * sizeof(float));
     p.v = device_host(n * sizeof(float));
     p.pages = device_host(n_seqs * p.stride * sizeof(uint32_t));
@@ -107,8 +155,8 @@ static inline struct pool make_pool(struct shape s, const struct span *spans, ui
             for (uint32_t h = 0; h < s.n_kv; h++) {
                 const size_t at = element(&p, i, pos, h);
                 for (uint32_t d = 0; d < s.head_dim; d++) {
-                    p.k[at + d] = f16_to_f32(f32_to_f16(r[at + d]));
-                    p.v[at + d] = f16_to_f32(f32_to_f16(r[n - 1 - at - d]));
+                    p.k[at + d] = r[at + d];
+                    p.v[at + d] = r[n - 1 - at - d];
                 }
             }
         }
@@ -118,13 +166,12 @@ static inline struct pool make_pool(struct shape s, const struct span *spans, ui
         table[i] = p.pages[i] + (uint32_t)far;
     }
     p.device_pages = device_put(table, n_seqs * p.stride * sizeof *table);
-    p.kv = (struct dkv){ .k = put_halves(p.k, n),
-                         .v = put_halves(p.v, n),
+    p.kv = (struct dkv){ .k = put_pool(&p, 0, n, far),
+                         .v = put_pool(&p, 1, n, far),
                          .n_heads = s.n_kv * s.group,
                          .n_kv_heads = s.n_kv,
-                         .head_dim = s.head_dim };
-    p.kv.k.at -= far * block * sizeof(f16_bits);
-    p.kv.v.at -= far * block * sizeof(f16_bits);
+                         .head_dim = s.head_dim,
+                         .type = { (uint16_t)kv_types[0], (uint16_t)kv_types[1] } };
     return p;
 }
 

@@ -79,6 +79,24 @@ static void test_every_head_size(void **state)
     }
 }
 
+/* q8_0 in K, in V, in both: every kernel there is of them, all group sizes, with and without a
+ * window. */
+static void test_q8(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = { 64, 96, 128, 32, 160, 256 }, groups[] = { 1, 2, 3, 12 };
+    for (uint32_t i = 0; i < 6 * N_Q8_PAIRS; i++) {
+        set_types(q8_pairs[i % N_Q8_PAIRS]);
+        for (uint32_t j = 0; j < 4; j++) {
+            const struct shape s = { dims[i / N_Q8_PAIRS], 2, groups[j], (i + j) % 2 ? 100 : 0 };
+            if ((i / N_Q8_PAIRS < 3 && !quick()) || (i + j) % 4 == 0) {
+                check_positions(s, positions, quick() ? 5 : N_POSITIONS, 0);
+            }
+        }
+    }
+    set_types(NULL);
+}
+
 static void test_windows(void **state)
 {
     (void)state;
@@ -106,15 +124,21 @@ static void test_beyond_32_bits(void **state)
     static const uint32_t pos[] = { 3, 200 };
     const struct shape s = { 128, 8, 1, 0 };
     check_positions(s, pos, 2, ((size_t)1 << 32) / (8 * 128 * PAGE) + 4321);
+    set_types(q8_pairs[0]);
+    check_positions(s, pos, 2, ((size_t)1 << 32) / (8 * 128 * PAGE) + 4321);
+    set_types(NULL);
 }
 
 /* Rows one by one give the bits that they give together, and with a longer context. */
 static void test_bits_of_a_row(void **state)
 {
     (void)state;
-    static const struct shape shapes[] = { { 64, 2, 7, 0 }, { 128, 1, 12, 0 }, { 40, 1, 3, 200 } };
+    static const struct shape shapes[] = {
+        { 64, 2, 7, 0 }, { 128, 1, 12, 0 }, { 40, 1, 3, 200 }, { 128, 1, 7, 0 }, { 32, 1, 3, 200 }
+    };
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
         const struct shape s = shapes[k];
+        set_types(k < 3 ? NULL : q8_pairs[0]);
         struct drow row[N_POSITIONS];
         const struct span spans[] = { { 0, 500 }, { 0, 64 * 5 } };
         for (uint32_t i = 0; i < N_POSITIONS; i++) {
@@ -132,6 +156,7 @@ static void test_bits_of_a_row(void **state)
         }
         case_done();
     }
+    set_types(NULL);
 }
 
 /* A block of 32 in Q8 as device.cuh has it. */
@@ -189,11 +214,17 @@ static void test_forms(void **state)
 static void test_arguments(void **state)
 {
     (void)state;
-    static const struct dkv bad[] = { { .n_heads = 2, .n_kv_heads = 1, .head_dim = 0 },
-                                      { .n_heads = 2, .n_kv_heads = 1, .head_dim = 12 },
-                                      { .n_heads = 2, .n_kv_heads = 1, .head_dim = 264 },
-                                      { .n_heads = 3, .n_kv_heads = 2, .head_dim = 64 },
-                                      { .n_heads = 2, .n_kv_heads = 0, .head_dim = 64 } };
+    static const struct dkv bad[] = {
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 0 },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 12 },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 264 },
+        { .n_heads = 3, .n_kv_heads = 2, .head_dim = 64 },
+        { .n_heads = 2, .n_kv_heads = 0, .head_dim = 64 },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 80, .type = { WEFT_KV_Q8_0 } },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 72, .type = { 0, WEFT_KV_Q8_0 } },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 64, .type = { 2, 0 } },
+        { .n_heads = 2, .n_kv_heads = 1, .head_dim = 64, .type = { 0, 2 } }
+    };
     const struct dstep step = { .page_stride = 1 };
     const struct dptr none = { 0 };
     struct attend job = { .kv = { .n_heads = 2, .n_kv_heads = 1, .head_dim = 64 } };
@@ -215,9 +246,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
-        TEST(test_every_head_size), TEST(test_windows),       TEST(test_long_sequences),
-        TEST(test_beyond_32_bits),  TEST(test_bits_of_a_row), TEST(test_forms),
-        TEST(test_arguments),
+        TEST(test_every_head_size), TEST(test_q8),
+        TEST(test_windows),         TEST(test_long_sequences),
+        TEST(test_beyond_32_bits),  TEST(test_bits_of_a_row),
+        TEST(test_forms),           TEST(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

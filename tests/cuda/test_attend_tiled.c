@@ -1,8 +1,9 @@
 /* Attention of tiles of rows on tensor cores (kernel_attend_tiled). */
 #include "cuda/attend_rig.h"
 
-/* The reference has q rounded to half, as the kernel rounds it. p is rounded to half too, by 2^-11
- * of itself or, where that is less than a half can show, by 2^-25 of the largest. */
+/* The reference has q rounded to half, as the kernel rounds it, and what q8_0 becomes. p is rounded
+ * to half too, by 2^-11 of itself or, where that is less than a half can show, by 2^-25 of the
+ * largest. */
 static void check(const struct rows *r, uint32_t i, const float *x, const f16_bits *half)
 {
     const size_t n_cols = r->job.o.n_cols;
@@ -14,6 +15,13 @@ static void check(const struct rows *r, uint32_t i, const float *x, const f16_bi
     check_row(r, i, x, q, 0x1p-11 + 0x1p-16, 0x1p-25 * (r->row[i].pos + 1));
     for (size_t c = 0; c < r->job.o.stride; c++) {
         assert_int_equal(half[c], f32_to_f16(x[c]));
+    }
+}
+
+static void round_to_half(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = f16_to_f32(f32_to_f16(x[i]));
     }
 }
 
@@ -41,6 +49,8 @@ static void check_chunks(struct shape s, const struct chunk *chunks, uint32_t n_
         }
     }
     struct rows r = make_rows(s, spans, n_chunks, far, row, n + 1, ACT_F32 | ACT_F16);
+    round_to_half(r.pool.k, r.pool.n);
+    round_to_half(r.pool.v, r.pool.n);
     CU(kernel_attend_tiled(&r.job, &r.step, device_put(tile, n_tiles * sizeof tile[0]), n_tiles,
                            device_queue()));
     const size_t stride = r.job.o.stride;
@@ -77,6 +87,20 @@ static void test_tiles_of_every_head_size(void **state)
     }
 }
 
+static void test_q8_tiles(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = { 64, 96, 128 };
+    for (uint32_t i = 0; i < 3 * N_Q8_PAIRS; i++) {
+        const struct shape s = { dims[i / 3], i % 2 + 1, 2, i % 2 ? 50 : 0 };
+        if (!quick() || i % 4 == 0) {
+            set_types(q8_pairs[i % N_Q8_PAIRS]);
+            check_chunks(s, few + (quick() ? 1 : 0), quick() ? 2 : 4, 0);
+        }
+    }
+    set_types(NULL);
+}
+
 static void test_tile_windows(void **state)
 {
     (void)state;
@@ -104,8 +128,12 @@ static void test_tiles_beyond_32_bits(void **state)
 {
     (void)state;
     const struct shape s = { 128, 8, 1, 0 };
-    check_chunks(s, (const struct chunk[]){ { 60, 7 } }, 1,
-                 ((size_t)1 << 32) / (8 * 128 * PAGE) + 1234);
+    for (int i = 0; i < 2; i++) {
+        set_types(i == 0 ? NULL : q8_pairs[0]);
+        check_chunks(s, (const struct chunk[]){ { 60, 7 } }, 1,
+                     ((size_t)1 << 32) / (8 * 128 * PAGE) + 1234);
+    }
+    set_types(NULL);
 }
 
 int main(void)
@@ -113,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
         TEST(test_tiles_of_every_head_size),
+        TEST(test_q8_tiles),
         TEST(test_tile_windows),
         TEST(test_tile_edges),
         TEST(test_tiles_beyond_32_bits),

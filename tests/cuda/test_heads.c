@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
+#include "kv_type.h"
 
 enum { PAGE = ATTEND_PAGE, MAX_DIM = 256 };
 
@@ -18,6 +19,7 @@ struct shape {
     unsigned norms; /* bits: of q, k */
     float factor;
     size_t far; /* added to all page numbers, while the pool is said to begin as much earlier */
+    weft_kv_type types[2]; /* of K and V */
 };
 
 /* Two sequences of up to 3 pages; a table row is longer than that. */
@@ -45,15 +47,19 @@ static size_t row_floats(const struct shape *s, size_t which)
     return (size_t)heads_of(s, which) * s->head_dim;
 }
 
-static size_t block_halves(const struct shape *s) { return (size_t)PAGE * s->head_dim * s->n_kv; }
-
-static struct dptr blank_pool(const struct shape *s)
+/* Of K (0) or V (1) of a page and KV head. */
+static size_t block_bytes(const struct shape *s, size_t which)
 {
-    const size_t bytes = N_PAGES * block_halves(s) * sizeof(f16_bits);
+    return PAGE * kv_type_bytes(s->types[which], s->head_dim);
+}
+
+static struct dptr blank_pool(const struct shape *s, size_t which)
+{
+    const size_t block = block_bytes(s, which), bytes = N_PAGES * s->n_kv * block;
     void *blank = device_host(bytes);
     memset(blank, 0xff, bytes);
     struct dptr d = device_put(blank, bytes);
-    d.at -= s->far * block_halves(s) * sizeof(f16_bits);
+    d.at -= s->far * s->n_kv * block;
     return d;
 }
 
@@ -98,11 +104,12 @@ static struct run make_run(struct shape s, const struct drow *row, size_t n)
     job->neox = s.neox;
     job->rope_factor = s.factor;
     job->eps = 1e-6f;
-    job->kv = (struct dkv){ .k = blank_pool(p),
-                            .v = blank_pool(p),
+    job->kv = (struct dkv){ .k = blank_pool(p, 0),
+                            .v = blank_pool(p, 1),
                             .n_heads = s.n_heads,
                             .n_kv_heads = s.n_kv,
-                            .head_dim = s.head_dim };
+                            .head_dim = s.head_dim,
+                            .type = { (uint16_t)s.types[0], (uint16_t)s.types[1] } };
     return r;
 }
 
@@ -184,39 +191,81 @@ static void check_q(const struct run *r)
     assert_memory_equal(q + r->n * n, r->in[0] + r->n * n, n * sizeof *q);
 }
 
-/* One of the pools: the rows' positions as they should be, all the rest untouched. V is bit-equal,
- * for its only operations are an addition and the rounding to half. */
+/* A head as it stands in the pool: got [head_dim]; what was read becomes 0xff. Its error beside
+ * that of the value: off[d]. Halves are off by 2^-11 of the value. Codes by half a step, and by
+ * 2^-11 of what they stand for because the step is a half. */
+static void take_head(const struct shape *s, size_t which, uint8_t *block, uint32_t row,
+                      double *got, double *off)
+{
+    const uint32_t dim = s->head_dim;
+    if (s->types[which] == WEFT_KV_F16) {
+        f16_bits *at = (f16_bits *)(void *)block + row * dim;
+        for (uint32_t d = 0; d < dim; d++) {
+            got[d] = (double)f16_to_f32(at[d]);
+            off[d] = 0x1p-11 * fabs(got[d]) + 0x1p-25;
+            at[d] = 0xffff;
+        }
+        return;
+    }
+    int8_t *codes = (int8_t *)block + row * dim;
+    f16_bits *scales = (f16_bits *)(void *)(block + PAGE * dim) + row * (dim / 32);
+    for (uint32_t d = 0; d < dim; d++) {
+        const double scale = (double)f16_to_f32(scales[d / 32]);
+        got[d] = scale * codes[d];
+        off[d] = 0.501 * scale + 0x1p-11 * fabs(got[d]);
+        codes[d] = -1;
+    }
+    memset(scales, 0xff, dim / 32 * sizeof *scales);
+}
+
+/* What V becomes, whose only operations before it is rounded are an addition: bit-equal. */
+static void expected_v(const struct run *r, size_t row, uint32_t head, double *h)
+{
+    const struct shape *s = &r->s;
+    float v[MAX_DIM];
+    struct block_q8_0 b;
+    for (uint32_t d = 0; d < s->head_dim; d++) {
+        const size_t i = head * s->head_dim + d;
+        v[d] = r->in[2][row * row_floats(s, 2) + i];
+        v[d] = s->bias & 4 ? v[d] + r->bias[2][i] : v[d];
+        if (s->types[1] == WEFT_KV_F16) {
+            v[d] = f16_to_f32(f32_to_f16(v[d]));
+        } else if (d % 32 == 31) {
+            quant_find(QUANT_Q8_0)->encode(v + d - 31, &b, 32);
+            quant_find(QUANT_Q8_0)->decode(&b, v + d - 31, 32);
+        }
+    }
+    for (uint32_t d = 0; d < s->head_dim; d++) {
+        h[d] = (double)v[d];
+    }
+}
+
+/* One of the pools: the rows' positions as they should be, all the rest untouched. */
 static void check_pool(const struct run *r, size_t which)
 {
     const struct shape *s = &r->s;
-    const size_t n = N_PAGES * block_halves(s);
-    struct dptr d = which == 1 ? r->job.kv.k : r->job.kv.v;
-    d.at += s->far * block_halves(s) * sizeof(f16_bits);
-    f16_bits *pool = device_get(d, n * sizeof *pool);
-    double h[MAX_DIM], bound[MAX_DIM];
+    const size_t block = block_bytes(s, which), n = N_PAGES * s->n_kv * block;
+    struct dptr d = which == 0 ? r->job.kv.k : r->job.kv.v;
+    d.at += s->far * s->n_kv * block;
+    uint8_t *pool = device_get(d, n);
+    double h[MAX_DIM], bound[MAX_DIM], got[MAX_DIM], off[MAX_DIM];
     for (size_t row = 0; row < r->n; row++) {
         const uint32_t page = page_of(r->row[row].seq, r->row[row].pos);
         for (uint32_t head = 0; head < s->n_kv; head++) {
-            f16_bits *at = pool + ((size_t)page * s->n_kv + head) * PAGE * s->head_dim +
-                           r->row[row].pos % PAGE * s->head_dim;
-            if (which == 1) {
-                expected_head(r, which, row, head, h, bound);
+            take_head(s, which, pool + ((size_t)page * s->n_kv + head) * block,
+                      r->row[row].pos % PAGE, got, off);
+            if (which == 0) {
+                expected_head(r, 1, row, head, h, bound);
+            } else {
+                expected_v(r, row, head, h);
             }
             for (uint32_t e = 0; e < s->head_dim; e++) {
-                const size_t i = head * s->head_dim + e;
-                const float v = r->in[2][row * row_floats(s, 2) + i];
-                if (which == 1) {
-                    const double got = (double)f16_to_f32(at[e]);
-                    assert_true(fabs(got - h[e]) <= bound[e] + 0x1p-11 * fabs(h[e]) + 0x1p-25);
-                } else {
-                    assert_int_equal(at[e], f32_to_f16(s->bias & 4 ? v + r->bias[2][i] : v));
-                }
-                at[e] = 0xffff;
+                assert_true(fabs(got[e] - h[e]) <= (which == 0 ? bound[e] + off[e] : 0.0));
             }
         }
     }
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(pool[i], 0xffff);
+        assert_int_equal(pool[i], 0xff);
     }
 }
 
@@ -225,8 +274,8 @@ static void check(struct shape s, const struct drow *row, size_t n)
     struct run r = make_run(s, row, n);
     launch_run(&r);
     check_q(&r);
+    check_pool(&r, 0);
     check_pool(&r, 1);
-    check_pool(&r, 2);
     /* the more allocations there are, the slower is the simulator */
     assert_int_equal(device_teardown(NULL), 0);
     assert_int_equal(device_setup(NULL), 0);
@@ -282,6 +331,65 @@ static void test_every_size(void **state)
     }
 }
 
+static void test_q8(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = { 32, 64, 96, 128, 160, 256 };
+    for (uint32_t i = 0; i < 18; i++) {
+        const uint32_t dim = dims[i / 3];
+        struct shape s = { .head_dim = dim,
+                           .n_heads = 3,
+                           .n_kv = 3,
+                           .n_rot = i % 2 ? dim : dim - 8,
+                           .neox = i % 4 < 2,
+                           .bias = i % 8,
+                           .norms = i % 4,
+                           .factor = 1.0f };
+        s.types[0] = i % 3 < 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+        s.types[1] = i % 3 > 0 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+        check(s, some_rows, N_ROWS);
+    }
+}
+
+/* The bytes of the encoder of quant.c, for blocks with ties, of zeros, with values whose inverse
+ * scale is infinite, and beyond what a half can scale. Of values that are not finite neither is the
+ * scale. */
+static void test_q8_bits(void **state)
+{
+    (void)state;
+    enum { DIM = 256, LAST = DIM - 64 };
+    static const struct drow row = { .pos = 5 };
+    const struct shape s = { .head_dim = DIM,
+                             .n_heads = 1,
+                             .n_kv = 1,
+                             .factor = 1.0f,
+                             .types = { WEFT_KV_F16, WEFT_KV_Q8_0 } };
+    struct run r = make_run(s, &row, 1);
+    float *v = r.in[2];
+    for (int i = 0; i < 32; i++) {
+        v[i] = i == 0 ? 127.0f : (float)(i - 16) + 0.5f;
+        v[32 + i] = i % 2 ? 0.0f : -0.0f;
+        v[64 + i] = (float)(i - 9) * 1e-42f;
+        v[96 + i] = (float)(i - 20) * 1e36f;
+        v[LAST + i] = i == 7 ? NAN : 1.0f;
+        v[LAST + 32 + i] = i == 9 ? -INFINITY : 1.0f;
+    }
+    device_fill(r.job.v, v, DIM * sizeof *v);
+    launch_run(&r);
+    struct block_q8_0 b[DIM / 32];
+    quant_find(QUANT_Q8_0)->encode(v, b, DIM);
+    const uint8_t *page = device_get(r.job.kv.v, (page_of(0, row.pos) + 1) * block_bytes(&s, 1));
+    page += page_of(0, row.pos) * block_bytes(&s, 1);
+    const f16_bits *scale =
+        (const f16_bits *)(const void *)(page + PAGE * DIM) + row.pos * DIM / 32;
+    for (size_t i = 0; i < LAST / 32; i++) {
+        assert_int_equal(scale[i], b[i].d);
+        assert_memory_equal(page + row.pos * DIM + 32 * i, b[i].qs, 32);
+    }
+    assert_true(isnan(f16_to_f32(scale[LAST / 32])));
+    assert_true(isinf(f16_to_f32(scale[LAST / 32 + 1])));
+}
+
 /* Pairs (1, 0) become cosine and sine. As the nearest float an angle is off by pi / 2^25, and
  * sincospif by one in the last place of numbers up to 1. */
 static void test_angles(void **state)
@@ -313,13 +421,15 @@ static void test_angles(void **state)
 static void test_beyond_32_bits(void **state)
 {
     (void)state;
-    const struct shape s = { .head_dim = 128,
-                             .n_heads = 8,
-                             .n_kv = 8,
-                             .n_rot = 128,
-                             .neox = true,
-                             .factor = 1.0f,
-                             .far = ((size_t)1 << 32) / (8 * 128 * PAGE) + 77 };
+    struct shape s = { .head_dim = 128,
+                       .n_heads = 8,
+                       .n_kv = 8,
+                       .n_rot = 128,
+                       .neox = true,
+                       .factor = 1.0f,
+                       .far = ((size_t)1 << 32) / (8 * 128 * PAGE) + 77 };
+    check(s, some_rows, 5);
+    s.types[0] = s.types[1] = WEFT_KV_Q8_0;
     check(s, some_rows, 5);
 }
 
@@ -342,8 +452,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
-        TEST(test_every_flag),     TEST(test_every_size), TEST(test_angles),
-        TEST(test_beyond_32_bits), TEST(test_arguments),
+        TEST(test_every_flag), TEST(test_every_size),     TEST(test_q8),        TEST(test_q8_bits),
+        TEST(test_angles),     TEST(test_beyond_32_bits), TEST(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,11 @@
  * activations, queries, attention weights and K and V are rounded to half. 2^-22 / 12 = 2e-8 for
  * each rounding, about ten on the way to a logit, the worst of many rows ten times the mean:
  *     HALF_BOUND. The head is a mat-vec kernel here too: with quantised weights its activations are
- *     rounded to 8 bits, (3/127)^2/12 = 5e-5, twice that in the worst row: HEAD_BOUND. */
+ *     rounded to 8 bits, (3/127)^2/12 = 5e-5, twice that in the worst row: HEAD_BOUND.
+ *   K and V in q8_0 against the reference that rounds them likewise, float weights: a value between
+ *     two codes may take the other, (2.5/127)^2 = 4e-4 of one among 32 or more of a head: Q8_BOUND.
+ *     On tensor cores values differ by roundings to half, many take the other code, and what is
+ *     left is the noise of the codes: NOISE_BOUND. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,10 +40,12 @@
 #define HALF_BOUND 1e-5
 #define HEAD_BOUND 1e-4
 #define NOISE_BOUND 4e-4
+#define Q8_BOUND 1.2e-5
 
 enum { BATCH = 150, N_TEXTS = 2 };
 
 struct text {
+    weft_kv_type types[2]; /* of K and V */
     size_t n, n_ctx, n_vocab;
     int32_t *tokens; /* [N_TEXTS, n] */
 };
@@ -101,6 +107,7 @@ static float *run(opener *open, const struct model *m, const struct text *t, siz
                                        .n_batch = BATCH,
                                        .n_out = BATCH,
                                        .n_threads = 1,
+                                       .kv_type = { t->types[0], t->types[1] },
                                        .deterministic = deterministic,
                                        .log = &log };
     float *logits = calloc(N_TEXTS * t->n * t->n_vocab, sizeof *logits);
@@ -149,7 +156,9 @@ static void compare_bits(const struct text *t, const float *got, const float *wa
 static void compare_exactly(const struct text *t, const float *got, const char *path, double bound,
                             const char *what)
 {
-    const struct reference_options options = { .n_ctx = t->n_ctx };
+    const struct reference_options options = {
+        .n_ctx = t->n_ctx, .kv_q8_0 = { t->types[0] == WEFT_KV_Q8_0, t->types[1] == WEFT_KV_Q8_0 }
+    };
     for (size_t i = 0; i < N_TEXTS; i++) {
         size_t n_vocab;
         double *want = reference_logits(path, &options, t->tokens + i * t->n, t->n, &n_vocab);
@@ -167,6 +176,18 @@ static void compare_exactly(const struct text *t, const float *got, const char *
     }
 }
 
+/* n random tokens a text. */
+static struct text text_of(const struct model *m, size_t n, size_t n_ctx)
+{
+    struct text t = { .n = n, .n_ctx = n_ctx > 0 ? n_ctx : n, .n_vocab = m->config.n_vocab };
+    uint64_t state = 7;
+    t.tokens = calloc(N_TEXTS * n, sizeof *t.tokens);
+    for (size_t i = 0; i < N_TEXTS * n; i++) {
+        t.tokens[i] = (int32_t)rig_random(&state, (uint32_t)t.n_vocab);
+    }
+    return t;
+}
+
 /* n tokens a text. every_way: token by token and deterministically in one step as well. */
 static void check_ways(const struct synth_spec *spec, size_t n, size_t n_ctx, bool every_way,
                        const char *what)
@@ -176,12 +197,7 @@ static void check_ways(const struct synth_spec *spec, size_t n, size_t n_ctx, bo
     const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     const char *path = model_file_of(spec);
     check(model_open(path, &params, &m, &err), &err);
-    struct text t = { .n = n, .n_ctx = n_ctx > 0 ? n_ctx : n, .n_vocab = m->config.n_vocab };
-    uint64_t state = 7;
-    t.tokens = calloc(N_TEXTS * n, sizeof *t.tokens);
-    for (size_t i = 0; i < N_TEXTS * n; i++) {
-        t.tokens[i] = (int32_t)rig_random(&state, (uint32_t)t.n_vocab);
-    }
+    struct text t = text_of(m, n, n_ctx);
     bool floats = quant_find_name(spec->type_mix)->block == 1;
     size_t most = n < BATCH / N_TEXTS ? n : BATCH / N_TEXTS;
     float *whole = run(cuda_backend_open, m, &t, most, false);
@@ -317,6 +333,59 @@ static void test_variants(void **state)
     check_spec(&s, 20, 0, "12 heads on one");
 }
 
+/* K and V in q8_0, beside a reference that rounds them likewise. */
+static void check_q8(const struct synth_spec *spec, size_t n, const weft_kv_type *types,
+                     const char *what)
+{
+    weft_error err;
+    struct model *m;
+    const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    const char *path = model_file_of(spec);
+    check(model_open(path, &params, &m, &err), &err);
+    struct text t = text_of(m, n, 0);
+    t.types[0] = types[0], t.types[1] = types[1];
+    float *whole = run(cuda_backend_open, m, &t, n, false);
+    float *exact = run(cuda_backend_open, m, &t, 7, true);
+    float *one = run(cuda_backend_open, m, &t, 1, false);
+    float *all = run(cuda_backend_open, m, &t, n, true);
+    compare_exactly(&t, whole, path, NOISE_BOUND, what);
+    compare_exactly(&t, exact, path, Q8_BOUND, what);
+    compare_bits(&t, one, exact, what, "token by token");
+    compare_bits(&t, all, exact, what, "deterministic, in one step");
+    free(one);
+    free(all);
+    free(whole);
+    free(exact);
+    free(t.tokens);
+    model_close(m);
+    remove(path);
+}
+
+static void test_q8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *preset;
+        size_t n_heads, n_kv_heads, head_dim, n;
+        weft_kv_type types[2];
+    } cases[] = {
+        { "tiny-qwen2", 7, 1, 64, 70, { WEFT_KV_Q8_0, WEFT_KV_Q8_0 } },
+        { "tiny-qwen3", 4, 2, 128, 20, { WEFT_KV_Q8_0, WEFT_KV_Q8_0 } },
+        { "tiny-phi3", 2, 2, 96, 20, { WEFT_KV_Q8_0, WEFT_KV_F16 } },
+        { "tiny-llama", 4, 2, 32, 20, { WEFT_KV_F16, WEFT_KV_Q8_0 } },
+    };
+    for (size_t i = quick() ? 1 : 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct synth_spec s = spec_of(cases[i].preset);
+        s.dim = 160;
+        s.n_ff = 224;
+        s.n_heads = cases[i].n_heads;
+        s.n_kv_heads = cases[i].n_kv_heads;
+        s.head_dim = cases[i].head_dim;
+        s.type_mix = "f16";
+        check_q8(&s, cases[i].n, cases[i].types, cases[i].preset);
+    }
+}
+
 /* Shapes that kernels do not run are refused by name. */
 static void test_refused(void **state)
 {
@@ -345,7 +414,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),   cmocka_unit_test(test_rare_types),
         cmocka_unit_test(test_context), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_q8),      cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

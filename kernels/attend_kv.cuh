@@ -1,0 +1,150 @@
+// A block, which is K or V of a page and KV head (layouts: struct dkv in kernels.h): where it lies
+// in the pool, its way into shared memory, and how its elements are read there. f16 comes as half,
+// q8_0 as codes and scales, in half as many bytes.
+#pragma once
+#include "attend.cuh"
+
+enum { KV_K, KV_V };
+
+// Kernels that are compiled for f16 alone (ANY = false) do not carry the code for q8_0; the others
+// go by the types of the job, which are the same for all threads.
+template <bool ANY> __device__ __forceinline__ bool is_q8(const struct dkv &kv, uint32_t which)
+{
+    // not kv.type[which]: a parameter that is indexed at run time is copied to the stack
+    return ANY && (which == KV_K ? kv.type[KV_K] : kv.type[KV_V]) == WEFT_KV_Q8_0;
+}
+
+// A multiple of 16.
+__host__ __device__ __forceinline__ uint32_t kv_block_bytes(bool q8, uint32_t dim)
+{
+    return ATTEND_PAGE * (q8 ? dim + dim / 16 : 2 * dim);
+}
+
+__device__ __forceinline__ uint8_t *kv_block(const struct dkv &kv, uint32_t which, bool q8,
+                                             uint32_t dim, uint32_t page, uint32_t kv_head)
+{
+    return ptr<uint8_t>(which == KV_K ? kv.k : kv.v) +
+           ((size_t)page * kv.n_kv_heads + kv_head) * kv_block_bytes(q8, dim);
+}
+
+// Which rows of a page are among the positions seen.
+struct SeenRows {
+    uint32_t page;
+    Seen seen;
+
+    __device__ __forceinline__ bool has(uint32_t row) const
+    {
+        const uint32_t pos = page * ATTEND_PAGE + row;
+        return pos >= seen.first && pos <= seen.last;
+    }
+};
+
+// Starts the copy of a page's rows of n elements, a multiple of 16 bytes, into shared memory, where
+// they are `stride` elements apart. A position that is not among those seen may never have been
+// written: it is not read and becomes 0.
+template <class T>
+__device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *rows, uint32_t n,
+                                          const SeenRows &seen)
+{
+    constexpr uint32_t PIECE = 16 / sizeof(T);
+    const uint32_t pieces = n / PIECE;
+    for (uint32_t i = threadIdx.x; i < ATTEND_PAGE * pieces; i += ATTEND_THREADS) {
+        const uint32_t row = i / pieces, at = i % pieces * PIECE;
+        cp_async16(shared + row * stride + at, rows + row * n + at, seen.has(row) ? 16 : 0);
+    }
+}
+
+// Starts the copy of a block as it is. 16 bytes are scales of several positions, so those of
+// positions that are not seen come along, whatever they are: readers have to know them.
+__device__ __forceinline__ void copy_block(uint8_t *shared, const uint8_t *block, bool q8,
+                                           uint32_t dim, const SeenRows &seen)
+{
+    if (!q8) {
+        copy_rows((__half *)shared, dim, (const __half *)block, dim, seen);
+        return;
+    }
+    copy_rows(shared, dim, block, dim, seen);
+    for (uint32_t i = threadIdx.x; i < dim / 4; i += ATTEND_THREADS) {
+        const uint32_t at = ATTEND_PAGE * dim + 16 * i;
+        cp_async16(shared + at, block + at);
+    }
+}
+
+__device__ __forceinline__ uint32_t half2_bits(__half2 h)
+{
+    return (uint32_t)__half_as_ushort(__low2half(h)) | (uint32_t)__half_as_ushort(__high2half(h))
+                                                           << 16;
+}
+
+// Readers of a block in shared memory. load8: eight elements of a row, still to be multiplied by
+// what is returned; load2: two, complete.
+struct Halves {
+    const uint8_t *block;
+    uint32_t dim;
+
+    __device__ __forceinline__ float load8(uint32_t row, uint32_t col, float x[8]) const
+    {
+        const uint4 v = *(const uint4 *)(block + 2 * (row * dim + col));
+        const uint32_t words[4] = { v.x, v.y, v.z, v.w };
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            x[i] = half_bits((uint16_t)(words[i / 2] >> 16 * (i % 2)));
+        }
+        return 1.0f;
+    }
+    __device__ __forceinline__ float2 load2(uint32_t row, uint32_t col) const
+    {
+        return __half22float2(*(const __half2 *)(block + 2 * (row * dim + col)));
+    }
+};
+
+struct Codes {
+    const uint8_t *block;
+    uint32_t dim;
+    SeenRows rows; // what is not seen is 0
+
+    __device__ __forceinline__ uint16_t scale_bits(uint32_t row, uint32_t col) const
+    {
+        const uint16_t *scales = (const uint16_t *)(block + ATTEND_PAGE * dim);
+        return rows.has(row) ? scales[row * (dim / 32) + col / 32] : (uint16_t)0;
+    }
+    // code k of those that become unsigned bytes by `^ 0x80`, + 128
+    __device__ __forceinline__ static float code(uint32_t bytes, int k)
+    {
+        return byte_float(bytes, k) - (8388608.0f + 128.0f);
+    }
+    __device__ __forceinline__ float load8(uint32_t row, uint32_t col, float x[8]) const
+    {
+        const uint2 v = *(const uint2 *)(block + row * dim + col);
+        const uint32_t words[2] = { v.x ^ 0x80808080u, v.y ^ 0x80808080u };
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            x[i] = code(words[i / 4], i % 4);
+        }
+        return half_bits(scale_bits(row, col));
+    }
+    __device__ __forceinline__ float2 load2(uint32_t row, uint32_t col) const
+    {
+        const uint32_t bytes = *(const uint16_t *)(block + row * dim + col) ^ 0x8080u;
+        const float d = half_bits(scale_bits(row, col));
+        return { code(bytes, 0) * d, code(bytes, 1) * d };
+    }
+    // Eight elements of a row, rounded to half. A byte under the exponent of 2^10 is the half 1024
+    // + byte.
+    __device__ __forceinline__ uint4 load8_halves(uint32_t row, uint32_t col) const
+    {
+        const uint2 v = *(const uint2 *)(block + row * dim + col);
+        const __half2 d = __half2half2(__ushort_as_half(scale_bits(row, col)));
+        const __half2 bias = __half2half2(__ushort_as_half(0x6480)); // 1024 + 128
+        uint32_t words[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const uint32_t bytes = (i < 2 ? v.x : v.y) ^ 0x80808080u;
+            const uint32_t high = __byte_perm(bytes, 0x64646464u, i % 2 ? 0x4342 : 0x4140);
+            const __half2 h = __halves2half2(__ushort_as_half((uint16_t)high),
+                                             __ushort_as_half((uint16_t)(high >> 16)));
+            words[i] = half2_bits(__hmul2(__hsub2(h, bias), d));
+        }
+        return make_uint4(words[0], words[1], words[2], words[3]);
+    }
+};
