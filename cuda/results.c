@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cuda.h"
+#include "kv_type.h"
 
 weft_status cuda_read_logits(struct backend *b, size_t i, float *dst, weft_error *err)
 {
@@ -112,6 +113,14 @@ static weft_status read_pages(struct cuda *c, size_t which, const struct step *s
     return WEFT_OK;
 }
 
+/* Heads of q or k as they were before k_heads() rotated them. */
+static void rotate_back(const struct cuda *c, float *heads, size_t n)
+{
+    for (size_t i = 0; kv_type_rotates(c->params.kv_type[0]) && i < n; i++) {
+        kv_rotate(heads + i * c->model->config.head_dim, c->model->config.head_dim);
+    }
+}
+
 weft_status cuda_read_values(struct backend *b, const struct step *s, enum backend_value value,
                              float *dst, weft_error *err)
 {
@@ -120,8 +129,14 @@ weft_status cuda_read_values(struct backend *b, const struct step *s, enum backe
     size_t q_dim = g->n_heads * g->head_dim, n = s->n_rows;
     TRY(cuda_enter(c, "read_values", c->layer, err));
     switch (value) {
-    case VALUE_Q: return read_rows(c, c->q, n, q_dim, q_dim, dst, err);
-    case VALUE_K: return read_pages(c, 0, s, dst, err);
+    case VALUE_Q:
+        TRY(read_rows(c, c->q, n, q_dim, q_dim, dst, err));
+        rotate_back(c, dst, n * g->n_heads);
+        return WEFT_OK;
+    case VALUE_K:
+        TRY(read_pages(c, 0, s, dst, err));
+        rotate_back(c, dst, n * g->n_kv_heads);
+        return WEFT_OK;
     case VALUE_V: return read_pages(c, 1, s, dst, err);
     case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, q_dim, c->mid.stride, dst, err);
     case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, g->n_ff, c->ff.stride, dst, err);

@@ -4,12 +4,13 @@
 //   h = x + bias;  h = h / sqrt(mean(h^2) + eps) * weight             (k and q; norm is optional)
 //   (h[a], h[b]) = (h[a] cos - h[b] sin, h[a] sin + h[b] cos)         for n_rot / 2 pairs (a, b)
 //
-// q [n, n_heads, head_dim] stays in place; k, v [n, n_kv_heads, head_dim] go as half or q8_0 to
-// position pos % 64 of page pages[seq][pos / 64] of the pool. The angle of a pair at a position is
-// pi * pos * turns[pair]: the product is a double, from which the nearest even number is taken
-// before it becomes a float, so that the error of the angle stays below 2e-7 at any position.
-// Moves 8 bytes per element of q and 6 (q8_0: 5) per element of k and v. One warp per head and row,
-// a lane holds up to four pairs. Tested by tests/cuda/test_heads.c.
+// q [n, n_heads, head_dim] stays in place (K in q8_0: both are rotated, see kv_type.h); k, v [n,
+// n_kv_heads, head_dim] go as half or q8_0 to position pos % 64 of page pages[seq][pos / 64] of the
+// pool. The angle of a pair at a position is pi * pos * turns[pair]: the product is a double, from
+// which the nearest even number is taken before it becomes a float, so that the error of the angle
+// stays below 2e-7 at any position. Moves 8 bytes per element of q and 6 (q8_0: 5) per element of k
+// and v. One warp per head and row, a lane holds up to four pairs. Tested by
+// tests/cuda/test_heads.c.
 #include "attend_kv.cuh"
 
 constexpr uint32_t WARPS = 4;
@@ -128,6 +129,28 @@ __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t 
     }
 }
 
+// kv_rotate() of kv_type.h, by a warp: x[dim] by the Walsh-Hadamard matrix in blocks of n, the
+// largest power of two that divides dim.
+__device__ __forceinline__ void rotate(float *x, uint32_t dim)
+{
+    const uint32_t lane = threadIdx.x % WARP;
+    uint32_t half = 1;
+    for (; half < ATTEND_MAX_DIM && dim % (2 * half) == 0; half *= 2) {
+        for (uint32_t i = lane; i < dim / 2; i += WARP) {
+            float *a = x + i / half * 2 * half + i % half;
+            const float sum = a[0] + a[half], difference = a[0] - a[half];
+            a[0] = sum;
+            a[half] = difference;
+        }
+        __syncwarp();
+    }
+    const float scale = __fdiv_rn(1.0f, __fsqrt_rn((float)half));
+    for (uint32_t i = lane; i < dim; i += WARP) {
+        x[i] *= scale;
+    }
+    __syncwarp();
+}
+
 __global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct dstep step)
 {
     SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads); // in order, for blocks of 32
@@ -169,18 +192,29 @@ __global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct 
             turn(&pair[j], at.pos * ptr<const double>(job.turns)[lane + WARP * j], job.rope_factor);
         }
     }
-    if (place.what == Place::Q) {
-        store_pairs(head, pair, n);
+    const uint32_t which = place.what == Place::V ? KV_V : KV_K, in_page = at.pos % ATTEND_PAGE;
+    const bool q8 = is_q8<true>(job.kv, which);
+    float *whole = heads[threadIdx.x / WARP];
+    if (q8) {
+        store_pairs(whole, pair, n);
+        __syncwarp();
+        if (which == KV_K) {
+            rotate(whole, dim);
+        }
+    }
+    if (place.what == Place::Q) { // as K is, or scores would be other ones
+        for (uint32_t j = lane; q8 && j < dim; j += WARP) {
+            head[j] = whole[j];
+        }
+        if (!q8) {
+            store_pairs(head, pair, n);
+        }
         return;
     }
-    const uint32_t which = place.what == Place::K ? KV_K : KV_V, in_page = at.pos % ATTEND_PAGE;
-    const bool q8 = is_q8<true>(job.kv, which);
     uint8_t *block =
         kv_block(job.kv, which, q8, dim, page_of(step, at.seq, at.pos / ATTEND_PAGE), place.head);
     if (q8) {
-        store_pairs(heads[threadIdx.x / WARP], pair, n);
-        __syncwarp();
-        store_q8(block, in_page, dim, heads[threadIdx.x / WARP]);
+        store_q8(block, in_page, dim, whole);
     } else {
         store_pairs((__half *)block + in_page * dim, pair, n);
     }

@@ -504,9 +504,11 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
     rig_close(&w->alone);
     now.running = false;
     assert_true(w->n_drawn > n / 100);
-    assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
-    assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
-    assert_int_equal(w->want.n_cached > 0, w->known);
+    if (n >= 500) { /* enough for everything to happen */
+        assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
+        assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
+        assert_int_equal(w->want.n_cached > 0, w->known);
+    }
     print_message("%s, seed %zu: %zu operations, %zu ids drawn (%zu by a grammar), %zu states "
                   "loaded, %zu positions found, pool full %zu times\n",
                   preset, (size_t)seed, n, w->n_drawn, w->n_grammar, w->n_loaded,

@@ -169,6 +169,29 @@ static void expected_head(const struct run *r, size_t which, size_t row, uint32_
     }
 }
 
+/* What kv_rotate() makes of h[n]: sums of a block, each of which takes the errors of all its terms,
+ * and as many roundings as the block has halves, and that of the scale. */
+static void rotated(double *h, double *bound, uint32_t n)
+{
+    const uint32_t block = (uint32_t)kv_rotate_block(n);
+    const double scale = 1.0 / sqrt((double)block);
+    for (uint32_t i = 0; i < n; i += block) {
+        double in[MAX_DIM], size = 0.0, error = 0.0;
+        memcpy(in, h + i, block * sizeof *in);
+        for (uint32_t k = 0; k < block; k++) {
+            size += fabs(in[k]) * scale;
+            error += bound[i + k] * scale;
+        }
+        for (uint32_t j = 0; j < block; j++) {
+            h[i + j] = 0.0;
+            for (uint32_t k = 0; k < block; k++) {
+                h[i + j] += __builtin_parity(j & k) ? -in[k] * scale : in[k] * scale;
+            }
+            bound[i + j] = error + (log2((double)block) + 3.0) * 0x1p-24 * size;
+        }
+    }
+}
+
 static void check_q(const struct run *r)
 {
     const size_t n = row_floats(&r->s, 0);
@@ -177,6 +200,9 @@ static void check_q(const struct run *r)
     for (size_t row = 0; row < r->n; row++) {
         for (uint32_t head = 0; head < r->s.n_heads; head++) {
             expected_head(r, 0, row, head, h, bound);
+            if (kv_type_rotates(r->s.types[0])) {
+                rotated(h, bound, r->s.head_dim);
+            }
             for (uint32_t d = 0; d < r->s.head_dim; d++) {
                 const double got = (double)q[row * n + head * r->s.head_dim + d];
                 if (!(fabs(got - h[d]) <= bound[d])) {
@@ -256,6 +282,9 @@ static void check_pool(const struct run *r, size_t which)
                       r->row[row].pos % PAGE, got, off);
             if (which == 0) {
                 expected_head(r, 1, row, head, h, bound);
+                if (kv_type_rotates(s->types[0])) {
+                    rotated(h, bound, s->head_dim);
+                }
             } else {
                 expected_v(r, row, head, h);
             }

@@ -122,6 +122,9 @@ static void check_values(const struct bench *x, const uint8_t *kv, size_t first,
         for (size_t j = 0; j < g->n_kv_heads * n; j++) {
             size_t head = j / n, row = i * N + first + j % n;
             t->decode(kv, got, g->head_dim);
+            if (i % 2 == 0 && kv_type_rotates(type)) {
+                kv_rotate(got, g->head_dim);
+            }
             assert_memory_equal(got, values + (row * g->n_kv_heads + head) * g->head_dim,
                                 g->head_dim * sizeof *got);
             kv += kv_type_bytes(type, g->head_dim);
