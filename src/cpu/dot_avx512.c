@@ -12,6 +12,7 @@
 
 #define OPS_NAME "avx512-vnni"
 #define TILE 16
+#define QUERIES 4
 #define ROWS 4
 #define CHAINS 12
 

@@ -9,8 +9,8 @@
  *   32 codes from 16 bytes of nibbles, low ones first: c_nibbles, c_nibbles_bits (plus a fifth
  *        bit), c_lookup (in a table)
  *   i32x16  16 exact sums: i_zero i_store i_mac (lane l: plus 4 products of codes <= 127)
- * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time (results do
- * not depend on it); CHAINS: how many i32x16, so that additions do not wait for each other.
+ * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time, and
+ * QUERIES: of attention, 1 or 4 at a time (results do not depend on these); CHAINS: how many i32x16, so that additions do not wait for each other.
  * Weights of every quantised type become one canonical row, w = s * u + m, which one dot product
  * serves. */
 
