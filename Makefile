@@ -58,6 +58,11 @@ TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 $(BUILD)/obj/src/cpu/dot_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/obj/src/cpu/dot_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 
+# Sanitizers make much of the scalar kernels' small loops: minutes of compiling, or seconds without optimising.
+ifneq ($(SAN),)
+$(BUILD)/obj/src/cpu/dot_scalar.o: CFLAGS += -O0
+endif
+
 # Line editing is optional: without libedit `weft chat` reads plain lines.
 ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
 $(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT

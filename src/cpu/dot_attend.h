@@ -8,9 +8,6 @@
  * position that the row does not see is left out of its sums, not weighed with 0, which would let
  * NaN through. */
 
-/* Queries handled at a time. */
-enum { QUERIES = 4 };
-
 /* What the scratch holds. A query is one head of one row; those of a row follow each other. */
 struct attend_work {
     size_t ld;  /* head_dim rounded up to 16 */
@@ -174,7 +171,7 @@ INLINE void tiles(const struct small_product *p, enum operand kind, size_t n_q)
     for (; at + 16 * n_v <= end; at += 16 * n_v) {
         tile(p, kind, at, n_q, n_v);
     }
-    for (; at < end; at += 16) {
+    for (; n_v > 1 && at < end; at += 16) {
         tile(p, kind, at, n_q, 1);
     }
 }
@@ -183,9 +180,11 @@ INLINE void tiles_of(const struct small_product *p, enum operand kind, size_t n_
 {
     switch (n_q) {
     case 1: tiles(p, kind, 1); break;
+#if QUERIES == 4
     case 2: tiles(p, kind, 2); break;
     case 3: tiles(p, kind, 3); break;
-    default: tiles(p, kind, 4); break;
+    case 4: tiles(p, kind, 4); break;
+#endif
     }
 }
 

@@ -12,6 +12,8 @@
 
 #define OPS_NAME "avx512-vnni"
 #define TILE 16
+#define TILE 16
+#define QUERIES 4
 #define ROWS 8
 
 typedef __m512 v16;

@@ -8,12 +8,12 @@
  *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
  *        c_lookup (codes < 16 in a table)
  *   i32x16  16 exact sums: i_zero i_add i_store
- * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time (results
- * do not depend on it). After dot_tile.h it adds
- *   i_dots  i32x16 of 16 weight rows with n rows of activations from column col on, over n_groups
- *        groups of 4 columns from group g0 of the block on; no code exceeds `top`
- *   q_widen  what i_dots needs of activations besides bytes
- * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
+ * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time, and
+ * QUERIES: of attention, 1 or 4 at a time (results do not depend on these). After dot_tile.h it
+ * adds i_dots  i32x16 of 16 weight rows with n rows of activations from column col on, over
+ * n_groups groups of 4 columns from group g0 of the block on; no code exceeds `top` q_widen  what
+ * i_dots needs of activations besides bytes Weights of every quantised type become one form, w = s
+ * * u + m, which one dot product serves. */
 
 INLINE v16 load_part(const float *p, size_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
 

@@ -10,6 +10,7 @@
 
 #define OPS_NAME "scalar"
 #define TILE 1
+#define QUERIES 1
 #define ROWS 1
 
 typedef struct {
