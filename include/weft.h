@@ -291,8 +291,9 @@ typedef enum weft_kv_type {
 
 #define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
 
-/* Bytes of weights that have been read, of all. Called on the thread inside weft_engine_open();
- * false ends it with WEFT_E_CANCELLED. */
+/* Bytes of weights that have been uploaded or repacked, of all that will be. Called on the thread
+ * inside weft_engine_open(); false ends it with WEFT_E_CANCELLED. It must not open another engine
+ * of the model; one that another thread opens meanwhile may wait. */
 typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 /* Values between two stages of the transformer, for finding where two implementations part. */
@@ -349,10 +350,11 @@ typedef struct weft_engine_params {
     bool no_prefix_cache;
     /* The CPU reads weights as they are in the file. By default it lays them out anew when the
      * first engine of a model opens, which takes about a second for a gigabyte and memory for the
-     * weights (of a mapped file, no more than the file took), and computes several times faster. */
+     * weights (about as much as the file took; those of a mapped file are then not in memory
+     * twice), and computes several times faster. */
     bool no_repack;
     weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs heads of a multiple of 32 */
-    weft_progress_fn progress;   /* of the upload of weights to a GPU; may be NULL */
+    weft_progress_fn progress;   /* of the upload or the repacking of weights; may be NULL */
     void *progress_user;
     /* NULL = nobody. With one of these, every step goes stage by stage, and waits for each. */
     weft_trace_fn trace;
@@ -423,7 +425,7 @@ typedef struct weft_limits {
 
 /* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
  * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA, a type of K or V), WEFT_E_IO (the file was cut
- * since it was opened), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
+ * since it was opened), WEFT_E_CANCELLED (by `progress`), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
 WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
                                       weft_engine **out, weft_error *err);
 WEFT_API void weft_engine_release(weft_engine **engine);

@@ -211,7 +211,7 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
         }
     }
     if (out.forms & ACT_F16 && blockIdx.y == 0 && threadIdx.x < tile.n_rows) {
-        // |o| is at most the largest |v|, which f16 holds
+        // |o| is at most the largest |v|; q8_0 could hold more than f16, models do not
         ptr<float>(out.half_scale)[tile.row + threadIdx.x] = 1.0f;
     }
 }

@@ -119,7 +119,7 @@ static weft_status compute_again(struct weft_seq *seq, weft_error *err)
     seq->outcome.n = 0;
     e->n_steps++;
     e->n_rows++;
-    e->n_decode_rows++;
+    e->n_decode_rows += seq->drawn == t->n - 1;
     return WEFT_OK;
 }
 

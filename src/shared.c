@@ -2,33 +2,69 @@
 
 bool shared_open(struct shared *s)
 {
-    s->object = NULL;
-    s->n_users = 0;
-    return pthread_mutex_init(&s->lock, NULL) == 0;
+    *s = (struct shared){ .n_users = 0 };
+    if (pthread_mutex_init(&s->lock, NULL) != 0) {
+        return false;
+    }
+    if (pthread_cond_init(&s->made, NULL) != 0) {
+        pthread_mutex_destroy(&s->lock);
+        return false;
+    }
+    return true;
 }
 
-void shared_close(struct shared *s) { pthread_mutex_destroy(&s->lock); }
+void shared_close(struct shared *s)
+{
+    pthread_cond_destroy(&s->made);
+    pthread_mutex_destroy(&s->lock);
+}
+
+/* True for the user that has to make the object; otherwise it is counted as one of those that have
+ * it. */
+static bool begin(struct shared *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->making) {
+        pthread_cond_wait(&s->made, &s->lock);
+    }
+    s->making = s->n_users == 0;
+    s->n_users += !s->making;
+    bool mine = s->making;
+    pthread_mutex_unlock(&s->lock);
+    return mine;
+}
 
 weft_status shared_take(struct shared *s,
                         weft_status (*make)(void *arg, void **object, weft_error *err), void *arg,
                         void **object, weft_error *err)
 {
-    pthread_mutex_lock(&s->lock);
-    weft_status status = s->n_users > 0 ? WEFT_OK : make(arg, &s->object, err);
-    if (status == WEFT_OK) {
-        s->n_users++;
-        *object = s->object;
+    if (begin(s)) {
+        void *made = NULL;
+        weft_status status = make(arg, &made, err);
+        pthread_mutex_lock(&s->lock);
+        s->making = false;
+        s->n_users = status == WEFT_OK;
+        s->object = made;
+        pthread_cond_broadcast(&s->made);
+        pthread_mutex_unlock(&s->lock);
+        if (status != WEFT_OK) {
+            return status;
+        }
     }
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    *object = s->object; /* stays while this user has it */
+    return WEFT_OK;
 }
 
 void shared_drop(struct shared *s, void (*free_object)(void *object))
 {
+    void *last = NULL;
     pthread_mutex_lock(&s->lock);
     if (--s->n_users == 0) {
-        free_object(s->object);
+        last = s->object;
         s->object = NULL;
     }
     pthread_mutex_unlock(&s->lock);
+    if (last != NULL) {
+        free_object(last);
+    }
 }

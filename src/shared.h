@@ -7,7 +7,9 @@
 #include "error.h"
 
 struct shared {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards the rest, never held for long */
+    pthread_cond_t made;
+    bool making;
     void *object;
     size_t n_users;
 };
@@ -15,7 +17,8 @@ struct shared {
 bool shared_open(struct shared *s); /* false when the system refuses */
 void shared_close(struct shared *s);
 
-/* Gives the object; make(arg, ...) is called when there is none, while other users wait. */
+/* Gives the object. When there is none, make(arg, ...) is called, without a lock; other users wait
+ * until it is done. */
 weft_status shared_take(struct shared *s,
                         weft_status (*make)(void *arg, void **object, weft_error *err), void *arg,
                         void **object, weft_error *err);

@@ -137,7 +137,7 @@ static void test_opened_at_once(void **state)
 
 struct progress {
     size_t n_calls;
-    uint64_t last;
+    uint64_t last, total;
     bool go_on;
 };
 
@@ -146,6 +146,7 @@ static bool watch(void *user, uint64_t done, uint64_t total)
     struct progress *p = user;
     assert_true(done >= p->last && done <= total);
     p->last = done;
+    p->total = total;
     p->n_calls++;
     return p->go_on;
 }
@@ -168,6 +169,7 @@ static void test_progress(void **state)
     p.progress_user = &seen;
     OK(weft_engine_open(r.model, &p, &e, E));
     assert_true(seen.n_calls > 1);
+    assert_int_equal(seen.last, seen.total);
     weft_engine_release(&e);
     rig_close(&r);
 }

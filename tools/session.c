@@ -20,7 +20,7 @@ static void on_log(void *user, weft_log_level level, const char *text)
     }
 }
 
-/* The upload of weights: how far it is and how fast, ten times a second. */
+/* The upload or repacking of weights: how far it is and how fast, ten times a second. */
 static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
     struct session *s = user;

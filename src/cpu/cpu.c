@@ -286,10 +286,12 @@ static weft_status cpu_read_values(struct backend *b, const struct step *s,
 static void cpu_info(const struct backend *b, struct backend_info *info)
 {
     const struct cpu *c = (const struct cpu *)b;
+    const struct tiles *w = c->tiles;
+    uint64_t table = w->tied ? 0 : c->model->weights.token_embd.n_bytes;
     *info = (struct backend_info){ .kernels = c->ops->name,
                                    .n_threads = c->n_threads,
-                                   .weight_bytes = c->tiles->memory != NULL ? c->tiles->n_bytes
-                                                                            : c->model->n_bytes,
+                                   .weight_bytes =
+                                       w->memory != NULL ? w->n_bytes + table : c->model->n_bytes,
                                    .kv_bytes = c->kv_bytes,
                                    .scratch_bytes = c->arena_bytes };
 }

@@ -1,8 +1,9 @@
 /* The arithmetic of the CPU backend, once per instruction set: dot_scalar.c, dot_avx2.c,
  * dot_avx512.c compile the same dot_body.h over their own 16-lane vector type. All three give the
- * same bits: every sum runs over 16 lanes in one fixed order, products are fused (fmaf), lanes are
- * folded by the tree l+8, l+4, l+2, l+1. The result for one row never depends on how many rows are
- * in the call. */
+ * same bits: in matrix products a lane is a row of weights, whose columns are added in their order;
+ * other sums run over 16 lanes in one fixed order, which are folded by the tree l+8, l+4, l+2, l+1;
+ * products are fused (fmaf). The result for one row never depends on how many rows are in the
+ * call. */
 #ifndef WEFT_CPU_DOT_H
 #define WEFT_CPU_DOT_H
 
@@ -18,7 +19,8 @@
 struct acts {
     size_t n_cols, stride;
     int8_t *q;    /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
-    int16_t *q16; /* [n_rows, stride] the same, of each four the even ones before the odd ones */
+    int16_t *q16; /* [n_rows, stride] the same, of each four the even ones before the odd ones;
+                     only AVX2 fills and reads it */
     float *d;     /* [n_rows, stride / 32] scale of a block */
     float *sum16; /* [n_rows, stride / 16] d * (sum of q), of each 16 */
     float *sum32; /* [n_rows, stride / 32] d * (sum of q), of each 32 */

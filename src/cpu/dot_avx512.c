@@ -12,7 +12,6 @@
 
 #define OPS_NAME "avx512-vnni"
 #define TILE 16
-#define TILE 16
 #define QUERIES 4
 #define ROWS 8
 
@@ -105,7 +104,7 @@ static inline c64 c_load(const uint8_t *u) { return _mm512_loadu_si512(u); }
 static inline void c_store(uint8_t *u, c64 x) { _mm512_storeu_si512(u, x); }
 static inline c64 c_or(c64 x, c64 y) { return _mm512_or_si512(x, y); }
 
-/* Bytes move by 16-bit shifts; what comes over from a neighbour falls outside of the mask. */
+/* Bytes move by shifts of words; what comes over from a neighbour falls outside of the mask. */
 static inline c64 c_field(c64 x, int at, int to, int bits)
 {
     __m512i mask = _mm512_set1_epi8((char)(((1 << bits) - 1) << to));

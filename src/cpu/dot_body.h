@@ -1,19 +1,23 @@
 /* The arithmetic of the CPU backend over a 16-lane vocabulary that the including file has defined:
- *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16/bf16
- *        v_load_bytes (of any alignment) v_store_f16 v_from_u8/i8/i32 v_set1 v_add v_sub v_mul
+ *
+ *   v16  16 floats: v_load v_store (_n: the first n <= 16 lanes, others zero) v_load_f16/bf16 (_n)
+ *        v_load_bytes (of any alignment) v_store_f16_n v_from_u8/i8/i32 v_set1 v_add v_sub v_mul
  *        v_div v_fma v_max (a > b ? a : b) v_zero_below (x < limit ? 0 : y) v_shl23 (of the bits)
  *        v_top_abs (largest absolute value of two vectors; Inf and NaN above all) v_store_codes
- *        (rounded to even, as bytes; returns their sum)
- *        v_fold (sum by the tree l+8, l+4, l+2, l+1) v_top (the largest lane, any if one is NaN)
+ *        (rounded to even, as bytes; returns their sum) v_fold (sum by the tree l+8, l+4, l+2, l+1)
+ *        v_top (the largest lane, any if one is NaN); f16_one (one float)
+ *
  *   c64  64 unsigned codes: c_load c_store c_or c_field (the bits from `at` on, moved to `to`)
  *        c_lookup (codes < 16 in a table)
- *   i32x16  16 exact sums: i_zero i_add i_store
+ *
+ *   i32x16  16 exact sums: i_zero i_add i_store; over dot_tile.h: i_dots (of 16 weight rows with n
+ *        rows of activations from column col on, over n_groups groups of 4 columns from group g0 of
+ *        the block on; no code exceeds `top`) q_widen (what i_dots needs of activations but bytes)
+ *
  * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time, and
- * QUERIES: of attention, 1 or 4 at a time (results do not depend on these). After dot_tile.h it
- * adds i_dots  i32x16 of 16 weight rows with n rows of activations from column col on, over
- * n_groups groups of 4 columns from group g0 of the block on; no code exceeds `top` q_widen  what
- * i_dots needs of activations besides bytes Weights of every quantised type become one form, w = s
- * * u + m, which one dot product serves. */
+ * QUERIES: of attention, 1 or 4 at a time (results do not depend on these).
+ *
+ * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
 
 INLINE v16 load_part(const float *p, size_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
 
@@ -268,6 +272,11 @@ static const struct {
     [QUANT_IQ4_NL] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
     [QUANT_IQ4_XS] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
 };
+
+/* Of scratch: sums, s and m of a piece, and its codes. */
+_Static_assert((DOT_ROWS + 2 * PIECE / 16) * TILE_ROWS * sizeof(float) + PIECE * TILE_ROWS <=
+                   DOT_SCRATCH,
+               "DOT_SCRATCH is too small");
 
 static void multiply_quant(const struct packed *w, const uint8_t *tile, const struct acts *a,
                            size_t first, size_t n_r, float *sums, float *room)

@@ -103,6 +103,7 @@ static void scales(const struct packed *w, const uint8_t *unit, size_t n, float 
 /* Group g of 8 of a block, as bytes. */
 INLINE c64 group_of(const uint8_t *block, int g, struct codes how)
 {
+    /* quant_iq4_values + 128 */
     static const uint8_t iq4[16] = { 1,   24,  45,  63,  79,  93,  106, 118,
                                      129, 141, 153, 166, 181, 197, 217, 241 };
     if (how.low == 8) {

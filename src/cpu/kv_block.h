@@ -31,8 +31,8 @@ static inline const f16_bits *kv_block_scales(const uint8_t *block, size_t head_
     return (const f16_bits *)(const void *)(block + KV_PAGE * head_dim);
 }
 
-/* x[head_dim] becomes position t of the block. */
 struct cpu_ops;
+/* x[head_dim] becomes position t of the block. */
 void kv_block_store(const struct cpu_ops *ops, const struct kv_shape *s, uint8_t *block, size_t t,
                     const float *x);
 /* The same for a row, and back. */

@@ -1,5 +1,5 @@
 /* What this processor can do at best, with the threads that compute: reading memory that no cache
- * holds, and multiplying bytes that are already in registers. */
+ * holds, and multiplying bytes that are near. */
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>

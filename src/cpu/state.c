@@ -76,8 +76,8 @@ weft_status state_alloc(struct cpu *c, weft_error *err)
     c->arena_bytes = v.used;
     c->arena = v.wrapped ? NULL : aligned_alloc(ALIGN, v.used);
     if (c->arena == NULL) {
-        return error_nomem(err, "the activations of a step; a smaller n_batch or n_ctx needs less",
-                           v.used);
+        return error_nomem(
+            err, "the activations of a step; a smaller n_batch or fewer threads need less", v.used);
     }
     v = (struct carver){ .base = c->arena };
     carve_state(&v, c);

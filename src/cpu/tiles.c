@@ -111,6 +111,7 @@ struct packing {
     struct tiles *w;
     atomic_size_t next;          /* task */
     atomic_uint_fast64_t n_done; /* bytes of the file */
+    uint64_t n_all;              /* that are packed */
     atomic_bool cancelled;
 };
 
@@ -134,12 +135,24 @@ static size_t pack_some(const struct model *m, const struct packed *w, size_t fi
     return bytes;
 }
 
+/* Bytes of a matrix in the file. */
+static size_t source_bytes(const struct packed *w)
+{
+    return w->n_rows * (w->n_cols / w->type->block) * w->type->bytes;
+}
+
 static void forget_all(const struct model *m, const struct tiles *w)
 {
     for (size_t i = 0; i < n_matrices(m); i++) {
         const struct packed *p = matrix(w, m->config.n_layers, i);
-        gguf_forget(m->file, p->rows, p->n_rows * (p->n_cols / p->type->block) * p->type->bytes);
+        gguf_forget(m->file, p->rows, source_bytes(p));
     }
+}
+
+static bool report(const struct packing *p, uint64_t done)
+{
+    const struct backend_params *params = p->params;
+    return params->progress == NULL || params->progress(params->progress_user, done, p->n_all);
 }
 
 static void pack_part(void *arg, size_t thread)
@@ -156,8 +169,7 @@ static void pack_part(void *arg, size_t thread)
         const struct packed *w = matrix(p->w, p->m->config.n_layers, i);
         uint64_t bytes = pack_some(p->m, w, (task - at) * TASK_TILES);
         uint64_t done = atomic_fetch_add(&p->n_done, bytes) + bytes;
-        if (thread == 0 && p->params->progress != NULL &&
-            !p->params->progress(p->params->progress_user, done, p->m->n_bytes)) {
+        if (thread == 0 && done < p->n_all && !report(p, done)) {
             atomic_store(&p->cancelled, true);
         }
     }
@@ -234,9 +246,12 @@ static weft_status tiles_pack(void *arg, void **object, weft_error *err)
     }
     weft_status status = reserve(p->m, p->w, err);
     if (status == WEFT_OK) {
+        for (size_t i = 0; i < n_matrices(p->m); i++) {
+            p->n_all += source_bytes(matrix(p->w, p->m->config.n_layers, i));
+        }
         threads_run(p->threads, pack_part, p);
         forget_all(p->m, p->w); /* what neighbours have brought in again */
-        if (atomic_load(&p->cancelled)) {
+        if (atomic_load(&p->cancelled) || !report(p, p->n_all)) {
             status = error_set(err, WEFT_E_CANCELLED, "opening the engine was cancelled");
         }
     }
