@@ -87,19 +87,19 @@ static void attend_run(const struct cpu_ops *ops, const struct attend_case *c, s
     void *scratch = aligned_alloc(64, bytes);
     assert_non_null(scratch);
     memset(scratch, 0xff, bytes);
-    const struct attend a = { .q = c->q + at,
-                              .out = out + at,
-                              .ld = c->n_heads * c->head_dim,
-                              .n_rows = n_r,
-                              .n_heads = n_h,
-                              .head_dim = c->head_dim,
-                              .scale = c->scale,
-                              .pos = c->n - c->n_rows + r,
-                              .window = c->window,
-                              .pages = c->pages,
-                              .kv = { { c->type[0], c->blocks[0], c->block_bytes[0] },
-                                      { c->type[1], c->blocks[1], c->block_bytes[1] } },
-                              .scratch = scratch };
+    const struct attention a = { .q = c->q + at,
+                                 .out = out + at,
+                                 .ld = c->n_heads * c->head_dim,
+                                 .n_rows = n_r,
+                                 .n_heads = n_h,
+                                 .head_dim = c->head_dim,
+                                 .scale = c->scale,
+                                 .pos = c->n - c->n_rows + r,
+                                 .window = c->window,
+                                 .pages = c->pages,
+                                 .kv = { { c->type[0], c->blocks[0], c->block_bytes[0] },
+                                         { c->type[1], c->blocks[1], c->block_bytes[1] } },
+                                 .scratch = scratch };
     ops->attend(&a);
     free(scratch);
 }

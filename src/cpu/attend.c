@@ -56,17 +56,17 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
     const struct config *g = &c->model->config;
     size_t group = g->n_heads / g->n_kv_heads, ld = g->n_heads * g->head_dim;
     size_t at = (seq->row + first) * ld + head * group * g->head_dim;
-    struct attend a = { .q = c->q + at,
-                        .out = c->o + at,
-                        .ld = ld,
-                        .n_rows = n,
-                        .n_heads = group,
-                        .head_dim = g->head_dim,
-                        .scale = 1.0f / sqrtf((float)g->head_dim),
-                        .pos = seq->pos + first,
-                        .window = g->sliding_window,
-                        .pages = seq->pages,
-                        .scratch = scratch };
+    struct attention a = { .q = c->q + at,
+                           .out = c->o + at,
+                           .ld = ld,
+                           .n_rows = n,
+                           .n_heads = group,
+                           .head_dim = g->head_dim,
+                           .scale = 1.0f / sqrtf((float)g->head_dim),
+                           .pos = seq->pos + first,
+                           .window = g->sliding_window,
+                           .pages = seq->pages,
+                           .scratch = scratch };
     for (size_t i = 0; i < 2; i++) {
         a.kv[i].type = c->params.kv_type[i];
         a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, head);

@@ -29,7 +29,7 @@ struct acts {
 
 /* Attention of rows at consecutive positions of one sequence, in the query heads that share one KV
  * head. */
-struct attend {
+struct attention {
     const float *q; /* of row r and head h at q + r * ld + h * head_dim */
     float *out;     /* the same */
     size_t ld, n_rows, n_heads;
@@ -71,7 +71,7 @@ struct cpu_ops {
     /* out = sum_t softmax_t(scale * q . k[t]) v[t] over the positions t that a row sees. What
      * stands in the others is not looked at: it may be anything. The bits of a row depend on q, and
      * on the numbers and the contents of these positions alone. */
-    void (*attend)(const struct attend *a);
+    void (*attend)(const struct attention *a);
 
     /* For measuring the processor. Reads p[n] as fast as it can; returns the sum. */
     uint64_t (*read)(const uint64_t *p, size_t n);

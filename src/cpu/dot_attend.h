@@ -24,7 +24,7 @@ struct seen {
     size_t lo, hi;
 };
 
-static struct attend_work work_of(const struct attend *a)
+static struct attend_work work_of(const struct attention *a)
 {
     const size_t n = a->n_rows * a->n_heads, ld = (a->head_dim + 15) / 16 * 16;
     struct attend_work w = { .ld = ld, .k = a->scratch };
@@ -243,7 +243,7 @@ static void softmax_page(const struct attend_work *w, size_t q, struct seen seen
 /* ---------------------------------------------------------------- pages */
 
 /* What row r sees of the page that begins at position `base`. */
-INLINE struct seen seen_by(const struct attend *a, size_t r, size_t base)
+INLINE struct seen seen_by(const struct attention *a, size_t r, size_t base)
 {
     const size_t end = a->pos + r + 1;
     const size_t first = a->window > 0 && end > a->window ? end - a->window : 0;
@@ -284,7 +284,7 @@ static void weigh_all(const struct attend_work *w, const struct small_product *v
 }
 
 /* Queries [q, q + n) go through a page that all of them see something of. */
-static void attend_queries(const struct attend *a, const struct attend_work *w,
+static void attend_queries(const struct attention *a, const struct attend_work *w,
                            const struct small_product kv[2], size_t q, size_t n, size_t base)
 {
     float s[QUERIES * KV_PAGE];
@@ -305,7 +305,7 @@ static void attend_queries(const struct attend *a, const struct attend_work *w,
 }
 
 /* Both products over a page as it stands in the pool; their other halves are the queries'. */
-static void page_products(const struct attend *a, const struct attend_work *w, size_t page,
+static void page_products(const struct attention *a, const struct attend_work *w, size_t page,
                           struct small_product kv[2])
 {
     static const enum operand kinds[][2] = {
@@ -326,7 +326,7 @@ static void page_products(const struct attend *a, const struct attend_work *w, s
     kv[KV_V].add = true;
 }
 
-static void attend_page(const struct attend *a, const struct attend_work *w, size_t page)
+static void attend_page(const struct attention *a, const struct attend_work *w, size_t page)
 {
     const size_t base = page * KV_PAGE;
     size_t r = base > a->pos ? base - a->pos : 0, end = r; /* the rows that see some of it */
@@ -351,7 +351,7 @@ static void attend_page(const struct attend *a, const struct attend_work *w, siz
     }
 }
 
-static void op_attend(const struct attend *a)
+static void op_attend(const struct attention *a)
 {
     const struct attend_work w = work_of(a);
     const size_t n = a->n_rows * a->n_heads, dim = a->head_dim;

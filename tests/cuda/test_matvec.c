@@ -6,20 +6,20 @@
 #include "cuda/acts_rig.h"
 
 /* Weights as the device has them and as numbers. */
-struct weights {
+struct test_weights {
     const struct quant_type *t;
     size_t n_rows, n_cols;
     const float *w; /* [n_rows, n_cols] */
     struct dmatrix d;
 };
 
-static struct weights weights_of(const struct quant_type *t, uint64_t seed, size_t n_rows,
-                                 size_t n_cols)
+static struct test_weights weights_of(const struct quant_type *t, uint64_t seed, size_t n_rows,
+                                      size_t n_cols)
 {
     const uint8_t *file = random_weights(seed, t, n_rows, n_cols, NULL);
     float *w = device_host(n_rows * n_cols * sizeof *w);
     t->decode(file, w, n_rows * n_cols);
-    return (struct weights){ t, n_rows, n_cols, w, device_matrix(t, file, n_rows, n_cols) };
+    return (struct test_weights){ t, n_rows, n_cols, w, device_matrix(t, file, n_rows, n_cols) };
 }
 
 static const struct quant_type *type(const char *name)
@@ -58,7 +58,7 @@ static struct dacts from_row(struct dacts a, size_t r)
 struct product {
     double value, tolerance;
 };
-static struct product product(const struct weights *w, size_t i, const struct host_acts *h,
+static struct product product(const struct test_weights *w, size_t i, const struct host_acts *h,
                               size_t r)
 {
     const bool floats = w->t->block == 1;
@@ -122,7 +122,7 @@ static size_t cols_of(const struct quant_type *t, size_t k)
 }
 
 /* One matrix: modes STORE (with and without bias) and ADD. */
-static void expect_products(const struct weights *w, size_t n, uint64_t seed)
+static void expect_products(const struct test_weights *w, size_t n, uint64_t seed)
 {
     const struct input in = input_of(random_floats(seed, n * w->n_cols), n, w->n_cols);
     const float *bias = random_floats(seed + 1, w->n_rows), residual = 0.75f;
@@ -150,7 +150,7 @@ static void each_type(void **state)
     const size_t n_jobs = quick() ? 3 : 10;
     for (size_t k = 0; k < n_jobs; k++) {
         const size_t row_count = row_counts[(k + t->id) % N_ROW_COUNTS];
-        const struct weights w = weights_of(t, k, row_count, cols_of(t, k));
+        const struct test_weights w = weights_of(t, k, row_count, cols_of(t, k));
         /* the slow ones of the product with few rows of activations and the other way round */
         expect_products(&w, row_count > 200 ? n[k % 4] : n[k], 100 + k);
     }
@@ -169,7 +169,7 @@ static struct product gated(struct product gate, struct product up)
                                                   8 * 0x1p-24 * fabs(silu * up.value) };
 }
 
-static void expect_gated(const struct weights *gate, const struct weights *up, size_t n,
+static void expect_gated(const struct test_weights *gate, const struct test_weights *up, size_t n,
                          uint32_t forms)
 {
     const struct input in = input_of(random_floats(n, n * gate->n_cols), n, gate->n_cols);
@@ -215,10 +215,10 @@ static void swiglu(void **state)
         { "F16", "F16", 100, 255, 17, ACT_F32 },
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
-        const struct weights gate = weights_of(type(cases[k].gate), k, cases[k].n_rows,
-                                               cases[k].n_cols),
-                             up = weights_of(type(cases[k].up), k + 9, cases[k].n_rows,
-                                             cases[k].n_cols);
+        const struct test_weights gate = weights_of(type(cases[k].gate), k, cases[k].n_rows,
+                                                    cases[k].n_cols),
+                                  up = weights_of(type(cases[k].up), k + 9, cases[k].n_rows,
+                                                  cases[k].n_cols);
         expect_gated(&gate, &up, cases[k].n, cases[k].forms);
     }
 }
@@ -314,7 +314,7 @@ static void same_bits(void **state)
     enum { N = 17, N_ROWS = 37 };
     static const size_t counts[] = { 1, 2, 3, 5, 8, 9 };
     const size_t n_cols = t->block == 1 ? 777 : t->block == 32 ? 1056 : 1280;
-    const struct weights w = weights_of(t, 1, N_ROWS, n_cols);
+    const struct test_weights w = weights_of(t, 1, N_ROWS, n_cols);
     const struct input in = input_of(random_floats(2, N * n_cols), N, n_cols);
     for (int mode = MATVEC_STORE; mode <= MATVEC_SWIGLU; mode++) {
         struct matvec job = { .mode = (enum matvec_mode)mode,
@@ -345,7 +345,7 @@ static void parts(void **state)
     static const char *const types[] = { "Q4_K", "Q8_0", "F16" };
     for (size_t k = 0; k < 3; k++) {
         const size_t n_cols = k == 2 ? 2049 : 8192 + 256, n = 1 + 2 * k;
-        const struct weights w = weights_of(type(types[k]), k, 57, n_cols);
+        const struct test_weights w = weights_of(type(types[k]), k, 57, n_cols);
         const struct input in = input_of(random_floats(k, n * n_cols), n, n_cols);
         for (uint32_t n_sms = 1; n_sms <= 16; n_sms *= 2) { /* of 15 tasks, 16 for each SM */
             struct dqueue on = *device_queue();
@@ -366,10 +366,10 @@ static void many_tiles(void **state)
     (void)state;
     struct dqueue on = *device_queue();
     on.n_sms = 1;
-    const struct weights a = weights_of(type("Q8_0"), 1, 300, 64),
-                         b = weights_of(type("Q4_0"), 2, 33, 64),
-                         c = weights_of(type("Q5_1"), 3, 129, 64);
-    const struct weights *w[3] = { &a, &b, &c };
+    const struct test_weights a = weights_of(type("Q8_0"), 1, 300, 64),
+                              b = weights_of(type("Q4_0"), 2, 33, 64),
+                              c = weights_of(type("Q5_1"), 3, 129, 64);
+    const struct test_weights *w[3] = { &a, &b, &c };
     for (size_t n = 1; n <= 4; n += 3) {
         const struct input in = input_of(random_floats(n, n * 64), n, 64);
         struct matvec job = { .n_w = 3, .w = { a.d, b.d, c.d }, .in = in.d };
@@ -402,7 +402,7 @@ static void broken(void **state)
     enum { N = 3, N_ROWS = 33 };
     static const float bad[] = { NAN, INFINITY };
     const size_t n_cols = t->block == 1 ? 100 : 2 * t->block;
-    const struct weights w = weights_of(t, 4, N_ROWS, n_cols);
+    const struct test_weights w = weights_of(t, 4, N_ROWS, n_cols);
     for (size_t k = 0; k < 2; k++) {
         float *x = random_floats(5, N * n_cols);
         x[1 * n_cols + 31] = bad[k];
@@ -427,7 +427,7 @@ static void broken(void **state)
 static void no_work(void **state)
 {
     (void)state;
-    const struct weights w = weights_of(type("Q8_0"), 1, 4, 32);
+    const struct test_weights w = weights_of(type("Q8_0"), 1, 4, 32);
     struct matvec job = { .n_w = 1, .w = { w.d } };
     CU(kernel_matvec(&job, 0, device_queue()));
     CU(cudaStreamSynchronize(device_queue()->stream));
