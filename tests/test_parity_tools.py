@@ -13,6 +13,8 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
 
 import compare  # noqa: E402
+import numpy as np  # noqa: E402
+import parity  # noqa: E402
 import readme  # noqa: E402
 import templates  # noqa: E402
 import tokens  # noqa: E402
@@ -37,6 +39,26 @@ def result() -> dict:
             "versions": {"weft": "0.1.0", "llama_cpp_python": "0.3"},
             "settings": {"threads": 2, "rounds": 2, "device": "cpu"},
             "limits": compare.set_limits(rows), "rows": rows}
+
+
+class TopTokenTogether(unittest.TestCase):
+    """What no single comparison shows is seen in all of them."""
+
+    @staticmethod
+    def results(n: int, weft_wrong: int, llama_wrong: int) -> list[dict]:
+        weft, llama = np.ones(640, bool), np.ones(640, bool)
+        weft[:weft_wrong] = llama[-llama_wrong:] = False
+        return [{"rows": {"llama.cpp": {"same": llama}, "weft cpu": {"same": weft}}}] * n
+
+    def test_one_by_chance(self):
+        one = self.results(1, 19, 12)
+        self.assertTrue(parity.gate_top_together(one)[0])
+        self.assertTrue(parity.gate_top_together(one + self.results(20, 12, 12))[0])
+
+    def test_all_a_little_worse(self):
+        ok, text = parity.gate_top_together(self.results(80, 14, 12))
+        self.assertFalse(ok)
+        self.assertIn("51200 positions", text)
 
 
 class RandomStrings(unittest.TestCase):

@@ -188,6 +188,9 @@ def main() -> int:
     if ratios:
         mean = np.exp(np.mean(np.log(ratios)))
         print(f"mean KL by that of llama.cpp: geometric mean {mean:.3f}, worst {max(ratios):.3f}")
+        ok, text = parity.gate_top_together(results)
+        print(text)
+        failed += [] if ok else ["top token of all comparisons together"]
     if failed:
         print(f"failed: {', '.join(failed)}")
     if args.json:

@@ -22,7 +22,8 @@ top     The same best token as the reference at 98 % of the positions that are d
         error is the measure, because a wrong engine must not excuse itself by its own. Over all
         positions: 98 %, or not significantly (3.5 standard errors, by pairs) less often than
         llama.cpp: of some hundred comparisons of equally good engines 2 would fail at 2 standard
-        errors, one in fifty runs has one that fails at 3.5.
+        errors, one in fifty runs has one that fails at 3.5. All comparisons of matrix.py together
+        are held to 2 of theirs, a ninth of those of a single one.
 stages  No stage of any layer, recomputed from Weft's own inputs, errs by more than rounding
         (stages.py). KL cannot see a factor of 1.01 on one head of a quantised model, this can. When
         a gate fails, the first such stage and layer is named.
@@ -92,6 +93,23 @@ def gate_top(row: dict, llama: dict) -> tuple[bool, str]:
         and (row["same_top"] >= MIN_SAME_TOP or difference >= -TOP_ERRORS * se),
         text,
     )
+
+
+def gate_top_together(results: list[dict]) -> tuple[bool, str]:
+    """The same top token over all positions of all comparisons, beside llama.cpp's."""
+    pairs = [
+        (row["same"], result["rows"]["llama.cpp"]["same"])
+        for result in results
+        for label, row in result["rows"].items()
+        if label != "llama.cpp"
+    ]
+    weft_same, llama_same = (np.concatenate(same).astype(np.float64) for same in zip(*pairs))
+    difference, se = metrics.mean_se(weft_same - llama_same)
+    text = (
+        f"same top token at {weft_same.mean():.2%} of all {len(weft_same)} positions, llama.cpp "
+        f"{llama_same.mean():.2%}; difference {difference:+.2%}, 2 se {2 * se:.2%}"
+    )
+    return bool(difference >= -2 * se), text
 
 
 def traced_tokens(m: reference.Model, n: int) -> int:
