@@ -1,6 +1,22 @@
 #include "mem.h"
 
 #include <string.h>
+#include <sys/mman.h>
+
+enum { ALIGN = 64, LARGE_PAGE = 2 << 20 };
+
+void *mem_large(size_t n)
+{
+    const size_t align = n < LARGE_PAGE ? ALIGN : LARGE_PAGE;
+    if (n > SIZE_MAX - align) {
+        return NULL;
+    }
+    void *p = aligned_alloc(align, (n + align - 1) / align * align);
+    if (p != NULL && align == LARGE_PAGE) {
+        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
+    }
+    return p;
+}
 
 bool mem_reserve(void *p, size_t *cap, size_t need, size_t size)
 {

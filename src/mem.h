@@ -24,6 +24,10 @@ static inline void *mem_array(size_t n, size_t size) { return calloc(n ? n : 1, 
 /* Bytes that such an array takes. */
 static inline size_t mem_array_bytes(size_t n, size_t size) { return (n ? n : 1) * size; }
 
+/* n > 0 bytes, 64-byte aligned and not cleared, of large pages where the system has them: for
+ * memory that is read from end to end. NULL when memory is out; free() it. */
+void *mem_large(size_t n);
+
 /* Makes room for `need` elements in *p (capacity *cap), growing by half. On failure false, and *p
  * is unchanged. */
 bool mem_reserve(void *p, size_t *cap, size_t need, size_t size);

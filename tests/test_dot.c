@@ -2,8 +2,8 @@
  * and AVX-512.
  * - matmul: against sums in double over the decoded weights and the quantised activations, for
  *   every tensor type, packed; the same bits from every variant, for every grouping of rows, from
- *   dirty scratch; the same tiles from unaligned weights
- * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks */
+ *   dirty scratch; added to what is there; the same tiles from unaligned weights
+ * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks; in pieces */
 #include "dot_variants.h"
 
 #include "cpu/pack.h"
@@ -25,9 +25,7 @@ static struct acts acts_new(size_t n_cols)
     struct acts a = { .n_cols = n_cols, .stride = (n_cols + 63) / 64 * 64 };
     a.q = aligned(MAX_ROWS * a.stride);
     a.q16 = aligned(MAX_ROWS * a.stride * sizeof *a.q16);
-    a.d = aligned(MAX_ROWS * a.stride / 32 * sizeof(float));
-    a.sum16 = aligned(MAX_ROWS * a.stride / 16 * sizeof(float));
-    a.sum32 = aligned(MAX_ROWS * a.stride / 32 * sizeof(float));
+    a.scales = aligned(MAX_ROWS * a.stride / 32 * sizeof *a.scales);
     a.x = aligned(MAX_ROWS * a.stride * sizeof(float));
     return a;
 }
@@ -36,9 +34,7 @@ static void acts_free(struct acts *a)
 {
     free(a->q);
     free(a->q16);
-    free(a->d);
-    free(a->sum16);
-    free(a->sum32);
+    free(a->scales);
     free(a->x);
 }
 
@@ -114,7 +110,8 @@ static void matmul_double(const struct quant_type *t, const uint8_t *weights, co
             double sum = 0;
             for (size_t i = 0; i < a->n_cols; i++) {
                 size_t at = r * a->stride + i;
-                double x = t->block == 1 ? (double)a->x[at] : (double)a->d[at / 32] * a->q[at];
+                double x =
+                    t->block == 1 ? (double)a->x[at] : (double)a->scales[at / 32].d * a->q[at];
                 sum += x * (double)w[k * a->n_cols + i];
             }
             out[r * N_W + k] = sum;
@@ -152,7 +149,7 @@ static void matmul(const struct cpu_ops *ops, const struct matmul_case *c, const
     memset(c->scratch, 0xff, DOT_SCRATCH);
     for (size_t i = 0; i < 2; i++) {
         ops->matmul(&c->w, c->w.tiles + i * c->w.layout.n, i == 0 ? TILE_ROWS : N_W - TILE_ROWS, a,
-                    first, n, out + i * TILE_ROWS, ld, c->scratch);
+                    first, n, false, out + i * TILE_ROWS, ld, c->scratch);
     }
 }
 
@@ -252,6 +249,25 @@ static void check_groups(const struct cpu_ops *ops, const struct matmul_case *c)
 
 static void test_matmul_groups(void **state) { each_case(variant(state), check_groups); }
 
+/* Added to what stands in out: that plus the product, rounded once; nothing else touched. */
+static void check_add(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    enum { N = 9 };
+    float out[N * (TILE_ROWS + 1)], before[N * (TILE_ROWS + 1)];
+    rng_floats(before, sizeof before / sizeof *before);
+    memcpy(out, before, sizeof out);
+    ops->matmul(&c->w, c->w.tiles + c->w.layout.n, N_W - TILE_ROWS, &c->a, 5, N, true, out,
+                TILE_ROWS + 1, c->scratch);
+    for (size_t i = 0; i < N * (TILE_ROWS + 1); i++) {
+        const size_t r = i / (TILE_ROWS + 1), k = i % (TILE_ROWS + 1);
+        const bool in_tile = k < N_W - TILE_ROWS;
+        const float dot = in_tile ? c->out[(5 + r) * N_W + TILE_ROWS + k] : 0.0f;
+        assert_true(out[i] == (in_tile ? before[i] + dot : before[i]));
+    }
+}
+
+static void test_matmul_add(void **state) { each_case(variant(state), check_add); }
+
 static void check_unaligned(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     const size_t bytes = c->n_cols / c->type->block * c->type->bytes * N_W;
@@ -321,6 +337,7 @@ static void check_block(const float *x, size_t n, const struct acts *a, size_t b
     float amax = 0;
     int sum[2] = { 0, 0 };
     const int8_t *q = a->q + 32 * b;
+    const struct act_scale *s = &a->scales[b];
     for (size_t i = 0; i < 32; i++) {
         float v = i < n ? x[i] : 0.0f;
         amax = fmaxf(amax, fabsf(v));
@@ -328,12 +345,12 @@ static void check_block(const float *x, size_t n, const struct acts *a, size_t b
         assert_true(q[i] >= -127);
         assert_true(a->x[32 * b + i] == v);
         /* Half a step, and the two roundings of x * (127 / amax). */
-        assert_true(fabs((double)v - (double)a->d[b] * q[i]) <= a->d[b] * (0.5 + 127 * 0x1p-23));
+        assert_true(fabs((double)v - (double)s->d * q[i]) <= s->d * (0.5 + 127 * 0x1p-23));
     }
-    assert_true(a->d[b] == amax / 127.0f);
-    assert_true(a->sum16[2 * b] == a->d[b] * (float)sum[0]);
-    assert_true(a->sum16[2 * b + 1] == a->d[b] * (float)sum[1]);
-    assert_true(a->sum32[b] == a->d[b] * (float)(sum[0] + sum[1]));
+    assert_true(s->d == amax / 127.0f);
+    assert_true(s->sum16[0] == s->d * (float)sum[0]);
+    assert_true(s->sum16[1] == s->d * (float)sum[1]);
+    assert_true(s->sum32 == s->d * (float)(sum[0] + sum[1]));
 }
 
 static void test_quantize(void **state)
@@ -352,11 +369,45 @@ static void test_quantize(void **state)
             check_block(x + 1 + i, i < n ? n - i : 0, &a, i / 32);
         }
         assert_memory_equal(a.q, b.q, a.stride);
-        assert_memory_equal(a.d, b.d, a.stride / 32 * sizeof(float));
-        assert_memory_equal(a.sum16, b.sum16, a.stride / 16 * sizeof(float));
-        assert_memory_equal(a.sum32, b.sum32, a.stride / 32 * sizeof(float));
+        assert_memory_equal(a.scales, b.scales, a.stride / 32 * sizeof *a.scales);
         assert_true(a.q[a.stride] == -1); /* the next row */
         free(x);
+        acts_free(&a);
+        acts_free(&b);
+    }
+}
+
+/* Rows in pieces of 32 columns: the bits of whole rows, in whatever forms are kept. */
+static void test_quantize_part(void **state)
+{
+    enum { N_COLS = 96, N = 5, FIRST = 2 };
+    const struct cpu_ops *ops = variant(state);
+    float x[N][N_COLS], part[N][32];
+    rng_floats(x[0], N * N_COLS);
+    x[3][40] = NAN;
+    for (unsigned forms = 0; forms < 8; forms++) {
+        struct acts a = acts_new(N_COLS), b = acts_new(N_COLS), kept = b;
+        kept.q = (forms & 1) ? b.q : NULL;
+        kept.q16 = forms == 3 || forms == 7 ? b.q16 : NULL;
+        kept.x = (forms & 4) ? b.x : NULL;
+        for (size_t r = 0; r < N; r++) {
+            ops->quantize(x[r], &a, FIRST + r);
+        }
+        for (size_t col = N_COLS; col > 0; col -= 32) {
+            for (size_t r = 0; r < N; r++) {
+                memcpy(part[r], x[r] + col - 32, sizeof part[r]);
+            }
+            ops->quantize_part(part[0], &kept, FIRST, N, col - 32);
+        }
+        for (size_t r = FIRST; r < FIRST + N; r++) {
+            const size_t at = r * a.stride, s = at / 32;
+            assert_true(kept.q == NULL || memcmp(a.q + at, b.q + at, N_COLS) == 0);
+            assert_true(kept.q == NULL ||
+                        memcmp(a.scales + s, b.scales + s, N_COLS / 32 * sizeof *a.scales) == 0);
+            assert_true(kept.q16 == NULL || memcmp(a.q16 + at, b.q16 + at, N_COLS * 2) == 0);
+            assert_true(kept.x == NULL || memcmp(a.x + at, b.x + at, N_COLS * 4) == 0);
+            assert_true(b.q[at + N_COLS] == -1); /* as it was */
+        }
         acts_free(&a);
         acts_free(&b);
     }
@@ -378,14 +429,16 @@ static void test_quantize_edges(void **state)
     ops->quantize(x, &a, 0);
     assert_memory_equal(a.q, codes, sizeof codes);
     for (size_t b = 1; b < 3; b++) { /* zero, and so small that it counts as zero */
-        assert_true(a.d[b] == 0.0f && a.sum32[b] == 0.0f && a.sum16[2 * b] == 0.0f);
+        const struct act_scale *s = &a.scales[b];
+        assert_true(s->d == 0.0f && s->sum32 == 0.0f && s->sum16[0] == 0.0f);
         assert_true(a.q[32 * b + 5] == 0);
     }
     for (size_t b = 3; b < 5; b++) {
-        assert_true(isnan(a.d[b]) && isnan(a.sum32[b]) && isnan(a.sum16[2 * b + 1]));
+        const struct act_scale *s = &a.scales[b];
+        assert_true(isnan(s->d) && isnan(s->sum32) && isnan(s->sum16[1]));
     }
     assert_true(isnan(a.x[32 * 3 + 31]));
-    assert_true(a.q[32 * 5 + 7] == -127 && isfinite(a.d[5]));
+    assert_true(a.q[32 * 5 + 7] == -127 && isfinite(a.scales[5].d));
     acts_free(&a);
 }
 
@@ -395,10 +448,12 @@ int main(void)
         EACH(test_matmul_double),
         EACH(test_matmul_scalar),
         EACH(test_matmul_groups),
+        EACH(test_matmul_add),
         cmocka_unit_test(test_pack_unaligned),
         cmocka_unit_test(test_pack_row),
         EACH(test_matmul_nan),
         EACH(test_quantize),
+        EACH(test_quantize_part),
         EACH(test_quantize_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,7 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
     for (size_t i = 0; i < 2; i++) {
         a.kv[i].type = c->params.kv_type[i];
         a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, head);
-        a.kv[i].ld = g->n_kv_heads * kv_block_bytes(a.kv[i].type, g->head_dim);
+        a.kv[i].ld = g->n_layers * g->n_kv_heads * kv_block_bytes(a.kv[i].type, g->head_dim);
     }
     c->ops->attend(&a);
 }

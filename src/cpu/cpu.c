@@ -127,9 +127,9 @@ static void attn_in_part(void *arg, size_t thread)
            kv_dim = g->n_kv_heads * g->head_dim;
     norm_rows(j, 0, thread, &w->attn_norm, n, NULL, &c->in);
     threads_barrier(c->threads);
-    const struct product qkv[] = { { &j->tiles->attn_q, c->q },
-                                   { &j->tiles->attn_k, c->k },
-                                   { &j->tiles->attn_v, c->v } };
+    const struct product qkv[] = { { .w = &j->tiles->attn_q, .out = c->q },
+                                   { .w = &j->tiles->attn_k, .out = c->k },
+                                   { .w = &j->tiles->attn_v, .out = c->v } };
     cpu_multiply(j, 1, thread, qkv, 3, &c->in, n);
     threads_barrier(c->threads);
     for (size_t r; claim(&j->next[2], n, &r);) {
@@ -158,15 +158,6 @@ static weft_status cpu_attend(struct backend *b, const struct step *s, size_t la
     return WEFT_OK;
 }
 
-/* x += y, row by row, and counter 2 of the job. */
-static void add_rows(struct job *j)
-{
-    size_t dim = j->c->model->config.dim;
-    for (size_t r; claim(&j->next[2], j->step->n_rows, &r);) {
-        j->c->ops->add(j->c->x + r * dim, j->c->y + r * dim, dim);
-    }
-}
-
 static void attn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
@@ -176,10 +167,8 @@ static void attn_out_part(void *arg, size_t thread)
         c->ops->quantize(c->o + r * q_dim, &c->mid, r);
     }
     threads_barrier(c->threads);
-    const struct product out = { &j->tiles->attn_output, c->y };
+    const struct product out = { .w = &j->tiles->attn_output, .add = true, .out = c->x };
     cpu_multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
-    threads_barrier(c->threads);
-    add_rows(j);
 }
 
 static weft_status cpu_attn_out(struct backend *b, const struct step *s, size_t layer,
@@ -196,18 +185,12 @@ static void ffn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    size_t n_ff = c->model->config.n_ff;
     norm_rows(j, 0, thread, &j->vectors->ffn_norm, j->step->n_rows, NULL, &c->in);
     threads_barrier(c->threads);
-    const struct product gate_up[] = { { &j->tiles->ffn_gate, c->gate },
-                                       { &j->tiles->ffn_up, c->up } };
-    cpu_multiply(j, 1, thread, gate_up, 2, &c->in, j->step->n_rows);
-    threads_barrier(c->threads);
-    for (size_t r; claim(&j->next[2], j->step->n_rows, &r);) {
-        float *h = c->gate + r * n_ff;
-        c->ops->swiglu(h, c->up + r * n_ff, n_ff, h);
-        c->ops->quantize(h, &c->ff, r);
-    }
+    const struct product h = { .w = &j->tiles->ffn_up,
+                               .gate = &j->tiles->ffn_gate,
+                               .gated = &c->ff };
+    cpu_multiply(j, 1, thread, &h, 1, &c->in, j->step->n_rows);
 }
 
 static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t layer,
@@ -221,10 +204,8 @@ static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t la
 static void ffn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
-    const struct product down = { &j->tiles->ffn_down, j->c->y };
-    cpu_multiply(j, 1, thread, &down, 1, &j->c->ff, j->step->n_rows);
-    threads_barrier(j->c->threads);
-    add_rows(j);
+    const struct product down = { .w = &j->tiles->ffn_down, .add = true, .out = j->c->x };
+    cpu_multiply(j, 0, thread, &down, 1, &j->c->ff, j->step->n_rows);
 }
 
 static weft_status cpu_ffn_out(struct backend *b, const struct step *s, size_t layer,
@@ -243,7 +224,7 @@ static void head_part(void *arg, size_t thread)
     struct cpu *c = j->c;
     norm_rows(j, 0, thread, &c->tiles->output_norm, j->step->n_out, j->step->out_rows, &c->in);
     threads_barrier(c->threads);
-    const struct product output = { &c->tiles->output, c->logits };
+    const struct product output = { .w = &c->tiles->output, .out = c->logits };
     cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
 }
 
@@ -267,17 +248,21 @@ static weft_status cpu_read_values(struct backend *b, const struct step *s,
 {
     const struct cpu *c = (const struct cpu *)b;
     const struct config *g = &c->model->config;
+    const size_t q_dim = g->n_heads * g->head_dim, kv_dim = g->n_kv_heads * g->head_dim;
     const struct {
         const float *at;
-        size_t n_cols;
-    } values[] = { [VALUE_X] = { c->x, g->dim },
-                   [VALUE_Q] = { c->q, g->n_heads * g->head_dim },
-                   [VALUE_K] = { c->k, g->n_kv_heads * g->head_dim },
-                   [VALUE_V] = { c->v, g->n_kv_heads * g->head_dim },
-                   [VALUE_ATTENTION] = { c->o, g->n_heads * g->head_dim },
-                   [VALUE_FFN_ACT] = { c->gate, g->n_ff } };
+        size_t n_cols, stride;
+    } values[] = { [VALUE_X] = { c->x, g->dim, g->dim },
+                   [VALUE_Q] = { c->q, q_dim, q_dim },
+                   [VALUE_K] = { c->k, kv_dim, kv_dim },
+                   [VALUE_V] = { c->v, kv_dim, kv_dim },
+                   [VALUE_ATTENTION] = { c->o, q_dim, q_dim },
+                   [VALUE_FFN_ACT] = { c->ff.x, g->n_ff, c->ff.stride } };
     (void)err;
-    memcpy(dst, values[value].at, s->n_rows * values[value].n_cols * sizeof *dst);
+    for (size_t r = 0; r < s->n_rows; r++, dst += values[value].n_cols) {
+        memcpy(dst, values[value].at + r * values[value].stride,
+               values[value].n_cols * sizeof *dst);
+    }
     return WEFT_OK;
 }
 

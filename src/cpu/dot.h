@@ -14,17 +14,22 @@
 #include "cpu/kv_block.h"
 #include "cpu/pack.h"
 
+/* Of 32 activations: value i is about d * q[i]. */
+struct act_scale {
+    float d;
+    float sum32, sum16[2]; /* d * (sum of q): of all, of each half */
+};
+
 /* Rows of activations quantised to 8 bits in blocks of 32, one scale each; rows are padded with
- * zeros to `stride` = n_cols rounded up to a multiple of 64. Allocated once by the backend. */
+ * zeros to `stride` = n_cols rounded up to a multiple of 64. Allocated once by the backend; what
+ * the weights do not ask for is NULL. */
 struct acts {
     size_t n_cols, stride;
-    int8_t *q;    /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
-    int16_t *q16; /* [n_rows, stride] the same, of each four the even ones before the odd ones;
-                     only AVX2 fills and reads it */
-    float *d;     /* [n_rows, stride / 32] scale of a block */
-    float *sum16; /* [n_rows, stride / 16] d * (sum of q), of each 16 */
-    float *sum32; /* [n_rows, stride / 32] d * (sum of q), of each 32 */
-    float *x;     /* [n_rows, stride] the unquantised values, for float weights */
+    int8_t *q;                /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
+    struct act_scale *scales; /* [n_rows, stride / 32], with q */
+    int16_t *q16; /* [n_rows, stride] as q, of each four the even ones before the odd ones: for
+                     weights of 8 bits, and only AVX2 fills and reads it */
+    float *x;     /* [n_rows, stride] the unquantised values: for float weights */
 };
 
 /* Attention of rows at consecutive positions of one sequence, in the query heads that share one KV
@@ -53,12 +58,15 @@ struct cpu_ops {
 
     /* Fills row `row` of a from x[n_cols]. */
     void (*quantize)(const float *x, struct acts *a, size_t row);
+    /* Fills columns [col, col + 32) of rows [first, first + n_r) from x[n_r, 32]; col is a multiple
+     * of 32. The same bits as of whole rows. */
+    void (*quantize_part)(const float *x, struct acts *a, size_t first, size_t n_r, size_t col);
 
     /* out[r * ld + i] = dot(row i of the tile, activation row first + r), for i in [0, n_w), r in
-     * [0, n_r); n_w <= TILE_ROWS, n_r <= DOT_ROWS. tile: one of w's, 64-byte aligned. scratch:
-     * DOT_SCRATCH bytes, 64-byte aligned, per thread. */
+     * [0, n_r); n_w <= TILE_ROWS, n_r <= DOT_ROWS; with `add`, out += dot. tile: one of w's,
+     * 64-byte aligned. scratch: DOT_SCRATCH bytes, 64-byte aligned, per thread. */
     void (*matmul)(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
-                   size_t first, size_t n_r, float *out, size_t ld, void *scratch);
+                   size_t first, size_t n_r, bool add, float *out, size_t ld, void *scratch);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);

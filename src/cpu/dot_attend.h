@@ -114,7 +114,7 @@ struct small_product {
     float *c;
     size_t ld_a, ld_c;
     enum operand kind;
-    const void *b;
+    const void *b, *next; /* next: the block after b, which is asked for on the way */
     const f16_bits *scales;
     size_t ld_b, first, n, at, n_cols;
     bool add;
@@ -125,6 +125,9 @@ INLINE v16 operand(const struct small_product *p, enum operand kind, size_t i, s
 {
     const size_t k = i * p->ld_b + at;
     const int8_t *codes = p->b;
+    if (kind != IN_FLOATS) {
+        __builtin_prefetch((const char *)p->next + k * (kind == IN_F16 ? 2 : 1), 0, 2);
+    }
     switch (kind) {
     case IN_F16: return v_load_f16((const f16_bits *)p->b + k);
     case IN_Q8_0_K:
@@ -180,10 +183,14 @@ INLINE void tiles_of(const struct small_product *p, enum operand kind, size_t n_
 {
     switch (n_q) {
     case 1: tiles(p, kind, 1); break;
-#if QUERIES == 4
+#if QUERIES >= 4
     case 2: tiles(p, kind, 2); break;
     case 3: tiles(p, kind, 3); break;
     case 4: tiles(p, kind, 4); break;
+#endif
+#if QUERIES >= 6
+    case 5: tiles(p, kind, 5); break;
+    case 6: tiles(p, kind, 6); break;
 #endif
     }
 }
@@ -313,8 +320,10 @@ static void page_products(const struct attention *a, const struct attend_work *w
     };
     for (size_t i = 0; i < 2; i++) {
         const uint8_t *block = a->kv[i].blocks + a->pages[page] * a->kv[i].ld;
+        const size_t next = (page + 1) * KV_PAGE < a->pos + a->n_rows ? page + 1 : page;
         kv[i] = (struct small_product){ .kind = kinds[a->kv[i].type][i],
                                         .b = block,
+                                        .next = a->kv[i].blocks + a->pages[next] * a->kv[i].ld,
                                         .scales = kv_block_scales(block, a->head_dim) };
     }
     kv[KV_K].ld_a = w->ld;
@@ -336,8 +345,8 @@ static void attend_page(const struct attention *a, const struct attend_work *w, 
     const size_t last = end * a->n_heads;
     struct small_product kv[2];
     page_products(a, w, page, kv);
-    /* for one group of queries the floats would be written to be read once */
-    if (last - r * a->n_heads > QUERIES || a->head_dim % 16 != 0) {
+    /* for one or two groups of queries to write floats and to read them again would take longer */
+    if (last - r * a->n_heads > 2 * QUERIES || a->head_dim % 16 != 0) {
         const size_t lo = seen_by(a, r, base).lo, hi = seen_by(a, end - 1, base).hi;
         loads[a->kv[KV_K].type].k(kv[KV_K].b, a->head_dim, lo / 16 * 16, (hi + 15) / 16 * 16, w->k);
         loads[a->kv[KV_V].type].v(kv[KV_V].b, a->head_dim, lo, hi, w->v, w->ld);

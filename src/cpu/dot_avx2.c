@@ -12,7 +12,7 @@
 
 #define OPS_NAME "avx2"
 #define TILE 4
-#define QUERIES 4
+#define QUERIES 6
 #define ROWS 4
 
 typedef struct {

@@ -15,7 +15,7 @@
  *        the block on; no code exceeds `top`) q_widen (what i_dots needs of activations but bytes)
  *
  * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time, and
- * QUERIES: of attention, 1 or 4 at a time (results do not depend on these).
+ * QUERIES: of attention, 1, 4 or 6 at a time (results do not depend on these).
  *
  * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
 
@@ -98,37 +98,59 @@ static void op_to_f16(const float *x, size_t n, f16_bits *out)
 
 /* One block of 32. A block with NaN or Inf gets d = NaN, so that whatever is computed from it is
  * NaN as well. */
-INLINE void quantize_block(const float *x, int8_t *q, float *d, float *sum16, float *sum32)
+INLINE struct act_scale quantize_block(v16 low, v16 high, int8_t *q)
 {
-    const v16 low = v_load(x), high = v_load(x + 16);
     const float amax = v_top_abs(low, high);
     if (!(amax >= SMALLEST_AMAX && amax <= 3.402823466e38f)) {
+        const float d = amax < SMALLEST_AMAX ? 0.0f : NAN;
         memset(q, 0, 32);
-        *d = *sum32 = sum16[0] = sum16[1] = amax < SMALLEST_AMAX ? 0.0f : NAN;
-        return;
+        return (struct act_scale){ d, d, { d, d } };
     }
     const v16 inverse = v_set1(127.0f / amax);
     const int first = v_store_codes(q, v_mul(low, inverse));
     const int second = v_store_codes(q + 16, v_mul(high, inverse));
-    *d = amax / 127.0f;
-    sum16[0] = *d * (float)first;
-    sum16[1] = *d * (float)second;
-    *sum32 = *d * (float)(first + second);
+    const float d = amax / 127.0f;
+    return (struct act_scale){ d,
+                               d * (float)(first + second),
+                               { d * (float)first, d * (float)second } };
+}
+
+/* Columns [col, col + 32) of a row. */
+INLINE void keep_block(struct acts *a, size_t row, size_t col, v16 low, v16 high)
+{
+    const size_t at = row * a->stride + col;
+    if (a->x != NULL) {
+        v_store(a->x + at, low);
+        v_store(a->x + at + 16, high);
+    }
+    if (a->q != NULL) {
+        a->scales[at / 32] = quantize_block(low, high, a->q + at);
+    }
+    if (a->q16 != NULL) {
+        q_widen(a->q + at, 32, a->q16 + at);
+    }
 }
 
 static void op_quantize(const float *x, struct acts *a, size_t row)
 {
-    float *copy = a->x + row * a->stride;
-    int8_t *q = a->q + row * a->stride;
-    float *d = a->d + row * (a->stride / 32);
-    float *sum16 = a->sum16 + row * (a->stride / 16);
-    float *sum32 = a->sum32 + row * (a->stride / 32);
-    memcpy(copy, x, a->n_cols * sizeof *x);
-    memset(copy + a->n_cols, 0, (a->stride - a->n_cols) * sizeof *x);
-    for (size_t b = 0; b < a->stride / 32; b++) {
-        quantize_block(copy + 32 * b, q + 32 * b, d + b, sum16 + 2 * b, sum32 + b);
+    size_t col = 0;
+    for (; col + 32 <= a->n_cols; col += 32) {
+        keep_block(a, row, col, v_load(x + col), v_load(x + col + 16));
     }
-    q_widen(q, a->stride, a->q16 + row * a->stride);
+    for (; col < a->stride; col += 32) {
+        float part[32] = { 0 };
+        if (col < a->n_cols) {
+            memcpy(part, x + col, (a->n_cols - col) * sizeof *part);
+        }
+        keep_block(a, row, col, v_load(part), v_load(part + 16));
+    }
+}
+
+static void op_quantize_part(const float *x, struct acts *a, size_t first, size_t n_r, size_t col)
+{
+    for (size_t r = 0; r < n_r; r++) {
+        keep_block(a, first + r, col, v_load(x + 32 * r), v_load(x + 32 * r + 16));
+    }
 }
 
 /* sums[r, lane] += 16 weight rows . activation row `row` + r, over the columns of p, for r < n.
@@ -136,9 +158,8 @@ static void op_quantize(const float *x, struct acts *a, size_t row)
 INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, struct codes how,
                      int top, size_t sub, size_t n, float *sums)
 {
-    const size_t blocks = a->stride / 32, subs = a->stride / sub, n_subs = 32 / sub;
-    const float *d = a->d + row * blocks + p->col / 32;
-    const float *in_all = (sub == 16 ? a->sum16 : a->sum32) + row * subs + p->col / sub;
+    const size_t blocks = a->stride / 32, n_subs = 32 / sub;
+    const struct act_scale *scales = a->scales + row * blocks + p->col / 32;
     v16 sum[ROWS];
     for (size_t r = 0; r < n; r++) {
         sum[r] = v_load(sums + r * TILE_ROWS);
@@ -155,9 +176,10 @@ INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, st
             i_dots(block, how, (int)(k * sub / 4), a, row, p->col + i * sub, n, (int)sub / 4, top,
                    dot);
             for (size_t r = 0; r < n; r++) {
-                v16 scale = v_mul(s, v_set1(d[r * blocks + b]));
+                const struct act_scale *in = scales + r * blocks + b;
+                v16 scale = v_mul(s, v_set1(in->d));
                 sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
-                sum[r] = v_fma(m, v_set1(in_all[r * subs + i]), sum[r]);
+                sum[r] = v_fma(m, v_set1(sub == 32 ? in->sum32 : in->sum16[k]), sum[r]);
             }
         }
     }
@@ -300,7 +322,7 @@ static void multiply_quant(const struct packed *w, const uint8_t *tile, const st
 }
 
 static void op_matmul(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
-                      size_t first, size_t n_r, float *out, size_t ld, void *scratch)
+                      size_t first, size_t n_r, bool add, float *out, size_t ld, void *scratch)
 {
     float *sums = scratch;
     if (w->how->form == SCALE_NONE) {
@@ -308,8 +330,9 @@ static void op_matmul(const struct packed *w, const uint8_t *tile, size_t n_w, c
     } else {
         multiply_quant(w, tile, a, first, n_r, sums, sums + DOT_ROWS * TILE_ROWS);
     }
-    for (size_t r = 0; r < n_r; r++) {
-        store_part(out + r * ld, n_w, v_load(sums + r * TILE_ROWS));
+    for (size_t r = 0; r < n_r; r++, out += ld, sums += TILE_ROWS) {
+        const v16 sum = v_load(sums);
+        store_part(out, n_w, add ? v_add(load_part(out, n_w), sum) : sum);
     }
 }
 
@@ -363,6 +386,7 @@ static uint64_t op_mac_burst(const uint8_t *ones, size_t n)
 static const struct cpu_ops ops = {
     .name = OPS_NAME,
     .quantize = op_quantize,
+    .quantize_part = op_quantize_part,
     .matmul = op_matmul,
     .rmsnorm = op_rmsnorm,
     .swiglu = op_swiglu,

@@ -7,13 +7,13 @@ enum { PIECE = 512 };
 
 /* How far ahead memory is asked for, in bytes: one row of activations takes less time for a line of
  * weights than memory does to answer. Tiles follow each other, so what lies ahead is needed soon.
- */
-enum { AHEAD = 2048 };
+ * Into the second cache: the first one waits for few lines at a time. */
+enum { AHEAD = 1024 };
 
 INLINE void ask_for(const uint8_t *p, int n_vectors)
 {
     for (int i = 0; i < n_vectors; i++) {
-        __builtin_prefetch(p + AHEAD + i * VECTOR);
+        __builtin_prefetch(p + AHEAD + i * VECTOR, 0, 2);
     }
 }
 

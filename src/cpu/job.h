@@ -28,11 +28,16 @@ static inline bool claim(atomic_size_t *next, size_t n, size_t *task)
 void cpu_run(struct backend *b, const struct step *step, size_t layer,
              void (*part)(void *, size_t));
 
-/* product.c: out = a * w^T for each product, over the first n_rows rows of a. */
+/* A product of rows of activations with weights, a * w^T, and what becomes of it. */
 struct product {
-    const struct packed *w; /* [n_rows, a->n_cols] */
-    float *out;             /* [rows, w->n_rows] */
+    const struct packed *w;    /* [n_rows, a->n_cols] */
+    bool add;                  /* to out, instead of overwriting it */
+    float *out;                /* [rows, w->n_rows], unless there is a gate */
+    const struct packed *gate; /* NULL, or of the shape of w: silu(a * gate^T) * (a * w^T) ... */
+    struct acts *gated;        /* ... is kept here */
 };
+
+/* product.c: computes all of them over the first n_rows rows of a. */
 void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
                   size_t n_products, const struct acts *a, size_t n_rows);
 

@@ -9,10 +9,9 @@ weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_er
     const struct config *g = &c->model->config;
     (void)err;
     for (size_t i = 0; i < 2; i++) {
-        size_t bytes = g->n_kv_heads * kv_block_bytes(c->params.kv_type[i], g->head_dim);
-        for (size_t l = 0; l < g->n_layers; l++) {
-            memcpy(cpu_kv_block(c, i, l, dst, 0), cpu_kv_block(c, i, l, src, 0), bytes);
-        }
+        size_t bytes = kv_block_bytes(c->params.kv_type[i], g->head_dim);
+        memcpy(cpu_kv_block(c, i, 0, dst, 0), cpu_kv_block(c, i, 0, src, 0),
+               g->n_layers * g->n_kv_heads * bytes);
     }
     return WEFT_OK;
 }

@@ -1,10 +1,15 @@
 /* Matrix products: the threads claim groups of tiles, which they multiply with a few rows of
- * activations after the other. */
+ * activations after the other. What comes out of a tile is used while it is near. */
+#include <string.h>
+
 #include "cpu/job.h"
 
 /* Tiles that a thread claims at a time: neighbours, since memory is fastest when it is read in
- * order, but not so many that threads wait for the last one. */
+ * order, but not so many that threads wait for the last one. Even, for PAIR. */
 enum { TASK_TILES_MIN = 4, TASK_TILES_MAX = 64, TASKS_PER_THREAD = 8 };
+
+/* Tiles of gated rows computed together: as many columns as are quantised together. */
+enum { PAIR = GATED_COLS / TILE_ROWS };
 
 static size_t tiles_per_task(const struct product *products, size_t n, size_t n_threads)
 {
@@ -12,7 +17,7 @@ static size_t tiles_per_task(const struct product *products, size_t n, size_t n_
     for (size_t i = 0; i < n; i++) {
         n_tiles += pack_n_tiles(products[i].w);
     }
-    size_t size = n_tiles / (n_threads * TASKS_PER_THREAD);
+    size_t size = n_tiles / (n_threads * TASKS_PER_THREAD) / PAIR * PAIR;
     size = size < TASK_TILES_MAX ? size : TASK_TILES_MAX;
     return size > TASK_TILES_MIN ? size : TASK_TILES_MIN;
 }
@@ -22,18 +27,56 @@ static size_t n_tasks(const struct packed *w, size_t size)
     return (pack_n_tiles(w) + size - 1) / size;
 }
 
-static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const struct product *p,
-                          size_t tile, const struct acts *a, size_t row, size_t n_rows)
+/* Rows of activations that are multiplied together. */
+struct rows {
+    const struct acts *a;
+    size_t first, n;
+};
+
+static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const struct packed *w,
+                          size_t tile, const struct rows *r, bool add, float *out, size_t ld)
 {
-    const struct packed *w = p->w;
     const uint8_t *at = w->tiles + tile * w->layout.n;
     if (w->tiles == NULL) {
         pack_tile(w, tile, s->tile);
         at = s->tile;
     }
-    size_t first = tile * TILE_ROWS, left = w->n_rows - first;
-    ops->matmul(w, at, left < TILE_ROWS ? left : TILE_ROWS, a, row, n_rows,
-                p->out + row * w->n_rows + first, w->n_rows, s->dot);
+    size_t left = w->n_rows - tile * TILE_ROWS;
+    ops->matmul(w, at, left < TILE_ROWS ? left : TILE_ROWS, r->a, r->first, r->n, add, out, ld,
+                s->dot);
+}
+
+/* Tiles [tile, tile + PAIR) of p and its gate, which end with the matrix. */
+static void multiply_gated(struct scratch *s, const struct cpu_ops *ops, const struct product *p,
+                           size_t tile, const struct rows *r)
+{
+    size_t n = pack_n_tiles(p->w) - tile, size = r->n * GATED_COLS;
+    if ((tile + PAIR) * TILE_ROWS > p->w->n_rows) {
+        memset(s->gate, 0, size * sizeof *s->gate);
+        memset(s->up, 0, size * sizeof *s->up);
+    }
+    for (size_t i = 0; i < PAIR && i < n; i++) {
+        multiply_tile(s, ops, p->gate, tile + i, r, false, s->gate + i * TILE_ROWS, GATED_COLS);
+        multiply_tile(s, ops, p->w, tile + i, r, false, s->up + i * TILE_ROWS, GATED_COLS);
+    }
+    ops->swiglu(s->gate, s->up, size, s->gate);
+    ops->quantize_part(s->gate, p->gated, r->first, r->n, tile * TILE_ROWS);
+}
+
+static void multiply_some(struct scratch *s, const struct cpu_ops *ops, const struct product *p,
+                          size_t tile, size_t n, const struct rows *r)
+{
+    size_t all = pack_n_tiles(p->w), end = tile + n < all ? tile + n : all;
+    if (p->gate != NULL) {
+        for (; tile < end; tile += PAIR) {
+            multiply_gated(s, ops, p, tile, r);
+        }
+        return;
+    }
+    for (; tile < end; tile++) {
+        float *out = p->out + r->first * p->w->n_rows + tile * TILE_ROWS;
+        multiply_tile(s, ops, p->w, tile, r, p->add, out, p->w->n_rows);
+    }
 }
 
 void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
@@ -45,15 +88,13 @@ void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct pro
         w_tasks += n_tasks(products[i].w, size);
     }
     for (size_t task; claim(&j->next[counter], n_groups * w_tasks, &task);) {
-        size_t row = task / w_tasks * DOT_ROWS, at = task % w_tasks;
+        size_t at = task % w_tasks;
         const struct product *p = products;
         for (size_t n; at >= (n = n_tasks(p->w, size)); p++) {
             at -= n;
         }
-        size_t n = n_rows - row < DOT_ROWS ? n_rows - row : DOT_ROWS;
-        size_t tile = at * size, end = tile + size, all = pack_n_tiles(p->w);
-        for (; tile < end && tile < all; tile++) {
-            multiply_tile(&j->c->scratch[thread], j->c->ops, p, tile, a, row, n);
-        }
+        struct rows r = { .a = a, .first = task / w_tasks * DOT_ROWS };
+        r.n = n_rows - r.first < DOT_ROWS ? n_rows - r.first : DOT_ROWS;
+        multiply_some(&j->c->scratch[thread], j->c->ops, p, at * size, size, &r);
     }
 }

@@ -10,12 +10,16 @@
  */
 enum { ATTEND_QUERIES = 64 };
 
+/* Columns of the feed-forward network that are computed together: one block of acts. */
+enum { GATED_COLS = 32 };
+
 /* What one thread works in. */
 struct scratch {
-    void *dot;     /* DOT_SCRATCH bytes */
-    uint8_t *tile; /* a tile packed when it is needed; NULL if all are */
-    float *norm;   /* [dim] */
-    void *attend;  /* attend_scratch_bytes(queries of a task, head_dim) */
+    void *dot;        /* DOT_SCRATCH bytes */
+    uint8_t *tile;    /* a tile packed when it is needed; NULL if all are */
+    float *norm;      /* [dim] */
+    float *gate, *up; /* [DOT_ROWS, GATED_COLS] */
+    void *attend;     /* attend_scratch_bytes(queries of a task, head_dim) */
 };
 
 struct cpu {
@@ -29,10 +33,8 @@ struct cpu {
     double *freq; /* [n_rot / 2] angle per position */
     /* the state: activations of a step, n = n_batch rows */
     float *x;                        /* [n, dim] residual stream */
-    float *y;                        /* [n, dim] what a stage adds to it */
     float *q, *o;                    /* [n, n_heads * head_dim] */
     float *k, *v;                    /* [n, n_kv_heads * head_dim] */
-    float *gate, *up;                /* [n, n_ff] */
     float *cos, *sin;                /* [n, n_rot / 2] */
     float *logits;                   /* [n_out, n_vocab] */
     size_t *row_pos;                 /* [n] */
@@ -41,7 +43,7 @@ struct cpu {
     struct scratch *scratch;         /* [n_threads] */
     void *arena;                     /* holds all of the above but freq */
     size_t arena_bytes;
-    uint8_t *kv[2];  /* K and V: [n_layers, n_pages, n_kv_heads] blocks of kv_block.h */
+    uint8_t *kv[2];  /* K and V: [n_pages, n_layers, n_kv_heads] blocks of kv_block.h */
     size_t kv_bytes; /* of both */
 };
 
@@ -57,7 +59,7 @@ static inline uint8_t *cpu_kv_block(const struct cpu *c, size_t which, size_t la
                                     size_t head)
 {
     const struct config *g = &c->model->config;
-    size_t block = (layer * c->params.n_pages + page) * g->n_kv_heads + head;
+    size_t block = ((size_t)page * g->n_layers + layer) * g->n_kv_heads + head;
     return c->kv[which] + block * kv_block_bytes(c->params.kv_type[which], g->head_dim);
 }
 

@@ -3,14 +3,12 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "mem.h"
 
 enum {
     N_LAYER = sizeof(struct layer_tiles) / sizeof(struct packed),
-    TASK_TILES = 64, /* the system maps pages around one that is touched: not too small */
-    HUGE_PAGE = 2 << 20
+    TASK_TILES = 64 /* the system maps pages around one that is touched: not too small */
 };
 
 /* The i-th matrix of all; the last one is the output matrix. */
@@ -180,19 +178,6 @@ static size_t vector_bytes(const struct tensor *t)
     return t->name != NULL ? (t->n_bytes + VECTOR - 1) / VECTOR * VECTOR : 0;
 }
 
-/* Large pages: a step reads all of it. */
-static void *tiles_memory(size_t n)
-{
-    if (n < HUGE_PAGE) {
-        return aligned_alloc(VECTOR, n);
-    }
-    void *p = aligned_alloc(HUGE_PAGE, (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-    if (p != NULL) {
-        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
-    }
-    return p;
-}
-
 /* Bytes of all tiles and vectors; false when they wrap. */
 static bool count_bytes(const struct model *m, struct tiles *w)
 {
@@ -215,7 +200,7 @@ static bool count_bytes(const struct model *m, struct tiles *w)
 /* Gives every tile and vector its place; vectors are copied to it. */
 static weft_status reserve(const struct model *m, struct tiles *w, weft_error *err)
 {
-    w->memory = count_bytes(m, w) ? tiles_memory(w->n_bytes) : NULL;
+    w->memory = count_bytes(m, w) ? mem_large(w->n_bytes) : NULL;
     if (w->memory == NULL) {
         return error_nomem(err, "repacked weights; no_repack reads them from the file", w->n_bytes);
     }

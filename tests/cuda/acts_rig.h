@@ -66,10 +66,7 @@ static inline size_t wrong_blocks(const struct host_acts *h, size_t n, const flo
     struct acts cpu = { .n_cols = h->n_cols,
                         .stride = stride,
                         .q = device_host(stride),
-                        .d = device_host(stride / 32 * sizeof(float)),
-                        .sum16 = device_host(stride / 16 * sizeof(float)),
-                        .sum32 = device_host(stride / 32 * sizeof(float)),
-                        .x = device_host(stride * sizeof(float)) };
+                        .scales = device_host(stride / 32 * sizeof *cpu.scales) };
     size_t wrong = 0;
     for (size_t r = 0; r < n; r++) {
         cpu_ops_scalar()->quantize(x + r * h->stride, &cpu, 0);
@@ -79,7 +76,7 @@ static inline size_t wrong_blocks(const struct host_acts *h, size_t n, const flo
             for (size_t j = 0; j < 32; j++) {
                 sum[j / 16] += cpu.q[32 * b + j];
             }
-            wrong += !same_float(block->d, cpu.d[b]) || block->sum[0] != sum[0] ||
+            wrong += !same_float(block->d, cpu.scales[b].d) || block->sum[0] != sum[0] ||
                      block->sum[1] != sum[1] ||
                      memcmp(h->q + r * h->stride + 32 * b, cpu.q + 32 * b, 32) != 0;
         }
