@@ -295,9 +295,9 @@ static void attend_queries(const struct attention *a, const struct attend_work *
                            const struct small_product kv[2], size_t q, size_t n, size_t base)
 {
     float s[QUERIES * KV_PAGE];
-    struct seen seen[QUERIES] = { { 0 } };
-    for (size_t i = 0; i < n; i++) {
-        seen[i] = seen_by(a, (q + i) / a->n_heads, base);
+    struct seen seen[QUERIES];
+    for (size_t i = 0; i < QUERIES; i++) {
+        seen[i] = seen_by(a, (q + (i < n ? i : 0)) / a->n_heads, base);
     }
     struct small_product k = kv[KV_K];
     k.a = w->q + q * w->ld;

@@ -8,7 +8,7 @@
 
 /* Queries of attention that a task takes, where the query heads that share a KV head are not more.
  */
-enum { ATTEND_QUERIES = 64 };
+enum { ATTEND_QUERIES = 128 };
 
 /* Columns of the feed-forward network that are computed together: one block of acts. */
 enum { GATED_COLS = 32 };
