@@ -44,6 +44,7 @@ struct backend_params {
     weft_cpu_isa isa;
     weft_kv_type kv_type[2]; /* of K and of V; head_dim is a multiple of their blocks */
     int device;              /* which of the backend's devices */
+    bool pin_threads;        /* threads but the caller's stay on a core each */
     bool no_repack;          /* weights are read as they are in the file */
     bool deterministic;      /* a row's logits do not depend on the other rows of its step */
     bool values;             /* read_values will be called */

@@ -190,7 +190,9 @@ static void test_device(void **state)
     assert_int_equal(PARSE(CMD_RUN, "--device", "cpu", "--deterministic"), 0);
     assert_true(options_engine(&opt).deterministic);
     assert_int_equal(PARSE(CMD_BENCH, "--no-repack"), 0);
-    assert_true(options_engine(&opt).no_repack);
+    assert_true(options_engine(&opt).no_repack && !options_engine(&opt).pin_threads);
+    assert_int_equal(PARSE(CMD_RUN, "--pin-threads"), 0);
+    assert_true(options_engine(&opt).pin_threads);
 }
 
 static void test_ahead(void **state)

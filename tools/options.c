@@ -182,6 +182,8 @@ const struct arg_option option_table[] = {
     { NAMES("--ahead"), ROW(ARG_INT, GENERATE, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
+    { NAMES("--pin-threads"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, pin_threads, NULL,
+      "on the CPU: each thread stays on a core of its own; for a machine that does nothing else") },
     { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH, cpu_isa, "NAME",
       "CPU kernels: auto, scalar, avx2 or avx512; all give the same text"),
       .choices = "auto|scalar|avx2|avx512" },
@@ -502,6 +504,7 @@ weft_engine_params options_engine(const struct options *o)
     size_t ahead = o->temperature == 0 && !keeps ? DEFAULT_AHEAD : 1;
     p.device = o->device;
     p.deterministic = o->deterministic;
+    p.pin_threads = o->pin_threads;
     p.no_repack = o->no_repack;
     p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;
     p.cpu_isa = (weft_cpu_isa)o->cpu_isa;

@@ -42,7 +42,7 @@ struct bench_options {
 
 struct options {
     const char *model;
-    bool no_mmap, no_repack;
+    bool no_mmap, no_repack, pin_threads;
     const char *device;
     size_t cpu_isa;                  /* an index into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */

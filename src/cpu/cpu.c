@@ -346,7 +346,7 @@ static weft_status cpu_init(struct cpu *c, weft_error *err)
     }
     model_rope(c->model, c->params.n_ctx, c->freq);
     TRY(state_alloc_kv(c, err));
-    TRY(threads_open(c->params.n_threads, &c->threads, err));
+    TRY(threads_open(c->params.n_threads, c->params.pin_threads, &c->threads, err));
     c->n_threads = threads_count(c->threads);
     TRY(tiles_open(c->model, &c->params, c->threads, &c->tiles, err));
     return state_alloc(c, err);

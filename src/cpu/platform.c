@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "cpu/places.h"
 #include "cpu/state.h"
 
 #if defined(__x86_64__)
@@ -121,6 +122,9 @@ void cpu_platform_get(struct cpu_platform *p)
     if (cpu_ops_choose(WEFT_ISA_AUTO, &ops, NULL) == WEFT_OK) {
         p->kernels = ops->name;
     }
-    threads_available(&p->n_cores, &p->n_threads);
+    struct places places;
+    places_find(&places);
+    p->n_cores = places.n_cores;
+    p->n_threads = places.n;
     read_memory(p);
 }

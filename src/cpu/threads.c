@@ -4,11 +4,11 @@
 #include "cpu/threads.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "cpu/places.h"
 
 /* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
  * preempted. */
@@ -128,40 +128,23 @@ void threads_run(struct threads *t, void (*fn)(void *arg, size_t i), void *arg)
 
 size_t threads_count(const struct threads *t) { return t->n; }
 
-/* The first CPU that shares a core with `cpu`, or `cpu` itself when the system does not say. */
-static unsigned first_sibling(unsigned cpu)
+static weft_status pin_workers(struct threads *t, weft_error *err)
 {
-    char path[96];
-    unsigned first = cpu;
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu);
-    FILE *f = fopen(path, "r");
-    if (f != NULL) {
-        if (fscanf(f, "%u", &first) != 1) {
-            first = cpu;
-        }
-        fclose(f);
-    }
-    return first;
-}
-
-void threads_available(size_t *n_cores, size_t *n_hardware)
-{
-    cpu_set_t allowed, cores;
-    CPU_ZERO(&cores);
-    *n_cores = *n_hardware = 1;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-        return;
-    }
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, &allowed)) {
-            unsigned first = first_sibling(cpu);
-            CPU_SET(first < CPU_SETSIZE ? first : cpu, &cores);
+    struct places p;
+    places_find(&p);
+    for (size_t i = 1; i < t->n; i++) {
+        cpu_set_t one;
+        unsigned cpu = p.cpu[i % p.n];
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (pthread_setaffinity_np(t->handles[i - 1], sizeof one, &one) != 0) {
+            return error_set(err, WEFT_E_NOMEM,
+                             "thread %zu of %zu cannot stay on processor %u; open the engine "
+                             "without pin_threads",
+                             i + 1, t->n, cpu);
         }
     }
-    if (CPU_COUNT(&cores) > 0) {
-        *n_cores = (size_t)CPU_COUNT(&cores);
-        *n_hardware = (size_t)CPU_COUNT(&allowed);
-    }
+    return WEFT_OK;
 }
 
 /* Signals go to the program's own threads; only faults come where they happen. */
@@ -194,11 +177,12 @@ static bool start_worker(struct threads *t, size_t i)
     return true;
 }
 
-weft_status threads_open(size_t n, struct threads **out, weft_error *err)
+weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err)
 {
     if (n == 0) {
-        size_t n_hardware;
-        threads_available(&n, &n_hardware);
+        struct places p;
+        places_find(&p);
+        n = p.n_cores;
     }
     struct threads *t = calloc(1, sizeof *t);
     pthread_t *handles = calloc(n, sizeof *handles);
@@ -221,6 +205,11 @@ weft_status threads_open(size_t n, struct threads **out, weft_error *err)
             return error_set(err, WEFT_E_NOMEM,
                              "thread %zu of %zu could not be started; ask for fewer", i + 1, n);
         }
+    }
+    weft_status status = pin ? pin_workers(t, err) : WEFT_OK;
+    if (status != WEFT_OK) {
+        threads_close(t);
+        return status;
     }
     *out = t;
     return WEFT_OK;

@@ -7,13 +7,12 @@
 struct threads;
 
 /* n threads in all, the calling one included. n == 0: one per physical core that this process may
- * use. When the system refuses a thread: WEFT_E_NOMEM. */
-weft_status threads_open(size_t n, struct threads **out, weft_error *err);
+ * use. pin: each but the calling one stays on a processor of its own, first those of different
+ * cores; the first is left to the calling one. When the system refuses a thread or its place:
+ * WEFT_E_NOMEM. */
+weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err);
 void threads_close(struct threads *t); /* NULL is fine */
 size_t threads_count(const struct threads *t);
-
-/* Physical cores and hardware threads that this process may use, at least 1 each. */
-void threads_available(size_t *n_cores, size_t *n_hardware);
 
 /* Calls fn(arg, i) for i in [0, count), each on its own thread, i == 0 on the caller's; returns
  * when all are done. */

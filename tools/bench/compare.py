@@ -18,6 +18,9 @@ where they part, llama.cpp's logits there say by how little: the table has its b
 pick, and as margin its best minus its second best, which is 0 where a synthetic model has the same
 row twice.
 
+With --beside NAME=COMMAND the llama-bench of another engine takes a turn too, for instance
+--beside "ik_llama.cpp=llama-bench -rtr 1"; its ids are its own.
+
 FILE.json is written with plots beside it, FILE.png and FILE.svg. --update-readme puts the table
 between <!-- bench:begin --> and <!-- bench:end -->.
 """
@@ -37,6 +40,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tools/parity"))
+import beside  # noqa: E402
 import readme  # noqa: E402
 
 N_BATCH = 512  # the default of both
@@ -207,8 +211,8 @@ def random_ids(model, n: int, seed: int) -> list[int]:
 
 
 def run_rounds(args, path: str, context, sampler, ids: list[int], tests: list[dict]):
-    """weft[round][test], llama[round][test]"""
-    weft, llama = [], []
+    """weft[round][test], llama[round][test], others[round][test][name]"""
+    weft, llama, others = [], [], []
     with tempfile.NamedTemporaryFile("w", suffix=".ids") as file:
         file.write(" ".join(map(str, ids)))
         file.flush()
@@ -219,7 +223,9 @@ def run_rounds(args, path: str, context, sampler, ids: list[int], tests: list[di
             by_name = {row["test"]: row for row in weft_round(args, path, file.name)}
             weft.append([by_name[test_name(test)] for test in tests])
             llama.append([llama_test(context, sampler, ids, test) for test in tests])
-    return weft, llama
+            others.append([{name: beside.tok_s(command, path, args.threads, test)
+                            for name, command in args.beside} for test in tests])
+    return weft, llama, others
 
 
 def make_row(path: str, test: dict, weft: list[dict], llama: list[dict], parted) -> dict:
@@ -257,12 +263,14 @@ def compare_model(args, path: str) -> list[dict]:
     context = llama_context(model, n_ids + max(*args.gen, 1) + 1, args.threads, on_gpu)
     sampler = greedy_sampler(model)
     ids = random_ids(model, n_ids, args.seed)
-    weft, llama = run_rounds(args, path, context, sampler, ids, tests)
+    weft, llama, others = run_rounds(args, path, context, sampler, ids, tests)
     rows = []
     for i, test in enumerate(tests):
         ours, theirs = [r[i] for r in weft], [r[i] for r in llama]
         parted = explain_parting(context, model, ids, test, ours[0]["ids"], theirs[0]["ids"])
         rows.append(make_row(path, test, ours, theirs, parted))
+        for name, _ in args.beside:
+            beside.add(rows[-1], name, [r[i][name] for r in others])
     L.llama_sampler_free(sampler)
     L.llama_free(context)
     L.llama_model_free(model)
@@ -341,15 +349,19 @@ def number(x: float) -> str:
 
 
 def table(result: dict) -> str:
+    names = list(result["rows"][0].get("beside", {}))
     lines = ["| file | test | llama.cpp, tok/s | Weft, tok/s | ratio (lowest to highest) "
-             "| limit, tok/s | llama.cpp, Weft: % of limit | greedy ids |",
-             "|---|---|--:|--:|--:|--:|--:|---|"]
+             + "".join(f"| {name}, tok/s (ratio) " for name in names)
+             + "| limit, tok/s | llama.cpp, Weft: % of limit | greedy ids |",
+             "|---|---|--:|--:|--:|" + "--:|" * len(names) + "--:|--:|---|"]
     for row in result["rows"]:
+        others = [row["beside"][name] for name in names]
         shares = (100 * row[who] / row["limit"] for who in ("llama_cpp", "weft"))
         lines.append(
             f"| {row['model']} | {row['test']} | {number(row['llama_cpp'])} | "
             f"{number(row['weft'])} | **{row['ratio']:.2f}** "
             f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f}) | "
+            + "".join(f"{number(x['median'])} ({x['ratio']:.2f}) | " for x in others) +
             f"{number(row['limit'])} | {', '.join(f'{s:.0f}' for s in shares)} | {ids_text(row)} |")
     return "\n".join(lines)
 
@@ -477,6 +489,8 @@ def main() -> int:
     parser.add_argument("-t", dest="threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("-r", dest="rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="of both: cpu (default), cuda, cuda:1")
+    parser.add_argument("--beside", type=beside.engine, action="append", default=[],
+                        metavar="NAME=COMMAND", help="a llama-bench that takes a turn too")
     parser.add_argument("--seed", type=int, default=1, help="of the prompt's ids")
     parser.add_argument("-o", dest="out", type=Path, default=ROOT / "tools/bench/compare.json",
                         metavar="FILE")

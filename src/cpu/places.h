@@ -1,0 +1,16 @@
+/* The processors that threads may run on. */
+#ifndef WEFT_CPU_PLACES_H
+#define WEFT_CPU_PLACES_H
+
+#include <sched.h>
+#include <stddef.h>
+
+/* Those that this process may use, at least one: first one of each core, then the others. */
+struct places {
+    size_t n_cores, n; /* physical cores; hardware threads */
+    unsigned cpu[CPU_SETSIZE];
+};
+
+void places_find(struct places *p);
+
+#endif
