@@ -153,34 +153,36 @@ static void op_quantize_part(const float *x, struct acts *a, size_t first, size_
     }
 }
 
-/* sums[r, lane] += 16 weight rows . activation row `row` + r, over the columns of p, for r < n.
- * how, top >= every code, sub and n are constants. */
-INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, struct codes how,
-                     int top, size_t sub, size_t n, float *sums)
+/* sum[r] += 16 weight rows . activation row `row` + r, for r < n, over the k-th `sub` columns of
+ * the block that begins at column col. All but the pointers, row and col are constants. */
+INLINE void add_dots(v16 *sum, const uint8_t *block, struct codes how, int top, size_t sub,
+                     size_t k, v16 s, v16 m, const struct acts *a, size_t row, size_t col, size_t n)
 {
-    const size_t blocks = a->stride / 32, n_subs = 32 / sub;
-    const struct act_scale *scales = a->scales + row * blocks + p->col / 32;
+    const struct act_scale *in = a->scales + (row * a->stride + col) / 32;
+    i32x16 dot[ROWS];
+    i_dots(block, how, (int)(k * sub / 4), a, row, col + k * sub, n, (int)sub / 4, top, dot);
+    for (size_t r = 0; r < n; r++, in += a->stride / 32) {
+        v16 scale = v_mul(s, v_set1(in->d));
+        sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
+        sum[r] = v_fma(m, v_set1(sub == 32 ? in->sum32 : in->sum16[k]), sum[r]);
+    }
+}
+
+/* sums[r, lane] += 16 weight rows . activation row `row` + r, over the columns of p, for r < n.
+ * top >= every code, sub and n are constants. */
+INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, int top, size_t sub,
+                     size_t n, float *sums)
+{
+    const struct codes bytes = { 8, 0, false };
     v16 sum[ROWS];
     for (size_t r = 0; r < n; r++) {
         sum[r] = v_load(sums + r * TILE_ROWS);
     }
-    for (size_t b = 0; b < p->n_blocks; b++) {
-        const uint8_t *block = p->codes + b * (size_t)(how.low + how.high) * VECTOR;
-        if (n == 1) { /* with more rows memory is fast enough */
-            ask_for(block, how.low + how.high);
-        }
-        for (size_t k = 0; k < n_subs; k++) {
-            const size_t i = b * n_subs + k;
-            const v16 s = v_load(p->s + i * TILE_ROWS), m = v_load(p->m + i * TILE_ROWS);
-            i32x16 dot[ROWS];
-            i_dots(block, how, (int)(k * sub / 4), a, row, p->col + i * sub, n, (int)sub / 4, top,
-                   dot);
-            for (size_t r = 0; r < n; r++) {
-                const struct act_scale *in = scales + r * blocks + b;
-                v16 scale = v_mul(s, v_set1(in->d));
-                sum[r] = v_fma(v_from_i32(dot[r]), scale, sum[r]);
-                sum[r] = v_fma(m, v_set1(sub == 32 ? in->sum32 : in->sum16[k]), sum[r]);
-            }
+    for (size_t b = 0, i = 0; b < p->n_blocks; b++) {
+#pragma GCC unroll 2
+        for (size_t k = 0; k < 32 / sub; k++, i += TILE_ROWS) {
+            add_dots(sum, p->codes + b * 8 * VECTOR, bytes, top, sub, k, v_load(p->s + i),
+                     v_load(p->m + i), a, row, p->col + b * 32, n);
         }
     }
     for (size_t r = 0; r < n; r++) {
@@ -193,16 +195,15 @@ INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, st
     static void name(const struct piece *p, const struct acts *a, size_t row, size_t n,            \
                      float *sums)                                                                  \
     {                                                                                              \
-        const struct codes bytes = { 8, 0, false };                                                \
         size_t r = 0;                                                                              \
         for (; r + ROWS <= n; r += ROWS) {                                                         \
-            dot_rows(p, a, row + r, bytes, top, sub, ROWS, sums + r * TILE_ROWS);                  \
+            dot_rows(p, a, row + r, top, sub, ROWS, sums + r * TILE_ROWS);                         \
         }                                                                                          \
         for (; ROWS > 2 && r + ROWS / 2 <= n; r += ROWS / 2) {                                     \
-            dot_rows(p, a, row + r, bytes, top, sub, (ROWS + 1) / 2, sums + r * TILE_ROWS);        \
+            dot_rows(p, a, row + r, top, sub, (ROWS + 1) / 2, sums + r * TILE_ROWS);               \
         }                                                                                          \
         for (; r < n; r++) {                                                                       \
-            dot_rows(p, a, row + r, bytes, top, sub, 1, sums + r * TILE_ROWS);                     \
+            dot_rows(p, a, row + r, top, sub, 1, sums + r * TILE_ROWS);                            \
         }                                                                                          \
     }
 DOT(dot_15_by_32, 15, 32)
@@ -211,20 +212,50 @@ DOT(dot_255_by_32, 255, 32)
 DOT(dot_15_by_16, 15, 16)
 DOT(dot_63_by_16, 63, 16)
 
-/* One row, of codes as they are packed: to expand them first would take as long as the rest. */
-#define DOT_ONE(name, low, high, lookup, top, sub)                                                 \
-    static void name(const struct piece *p, const struct acts *a, size_t row, float *sums)         \
+/* One row, of codes and scales as they are packed: to expand them first would take as long as the
+ * rest. unit_cols is a constant, too. */
+INLINE void dot_one(const struct packed *w, const uint8_t *tile, const struct acts *a, size_t row,
+                    enum scale_form form, size_t unit_cols, struct codes how, int top, size_t sub,
+                    float *sums)
+{
+    const v16 minus_bias = v_set1(-(float)w->how->bias);
+    const size_t block_bytes = (size_t)(how.low + how.high) * VECTOR;
+    const uint8_t *block = tile + w->layout.codes;
+    v16 sum = v_set1(0.0f);
+    for (size_t col = 0; col < w->n_cols; tile += w->layout.unit_bytes) {
+        const struct unit u = unit_of(tile, form);
+        for (size_t i = 0; i < unit_cols / sub; col += 32, block += block_bytes) {
+            ask_for(block, how.low + how.high);
+#pragma GCC unroll 2
+            for (size_t k = 0; k < 32 / sub; k++, i++) {
+                v16 s, m;
+                scale_of(&u, form, minus_bias, unit_cols / sub, i, &s, &m);
+                add_dots(&sum, block, how, top, sub, k, s, m, a, row, col, 1);
+            }
+        }
+    }
+    v_store(sums, sum);
+}
+
+#define DOT_ONE(name, form, unit_cols, low, high, lookup, top, sub)                                \
+    static void name(const struct packed *w, const uint8_t *tile, const struct acts *a,            \
+                     size_t row, float *sums)                                                      \
     {                                                                                              \
         const struct codes how = { low, high, lookup };                                            \
-        dot_rows(p, a, row, how, top, sub, 1, sums);                                               \
+        dot_one(w, tile, a, row, form, unit_cols, how, top, sub, sums);                            \
     }
-DOT_ONE(one_4, 4, 0, false, 15, 32)
-DOT_ONE(one_4_1, 4, 1, false, 31, 32)
-DOT_ONE(one_8, 8, 0, false, 255, 32)
-DOT_ONE(one_2_by_16, 2, 0, false, 15, 16)
-DOT_ONE(one_2_1_by_16, 2, 1, false, 15, 16)
-DOT_ONE(one_4_2_by_16, 4, 2, false, 63, 16)
-DOT_ONE(one_4_lookup, 4, 0, true, 255, 32)
+DOT_ONE(one_q4_0, SCALE_BIAS, 32, 4, 0, false, 15, 32)
+DOT_ONE(one_q4_1, SCALE_OFFSET, 32, 4, 0, false, 15, 32)
+DOT_ONE(one_q5_0, SCALE_BIAS, 32, 4, 1, false, 31, 32)
+DOT_ONE(one_q5_1, SCALE_OFFSET, 32, 4, 1, false, 31, 32)
+DOT_ONE(one_q8_0, SCALE_BIAS, 32, 8, 0, false, 255, 32)
+DOT_ONE(one_q2_k, SCALE_NIBBLES, 256, 2, 0, false, 15, 16)
+DOT_ONE(one_q3_k, SCALE_SIGNED, 256, 2, 1, false, 15, 16)
+DOT_ONE(one_q4_k, SCALE_PAIR, 256, 4, 0, false, 15, 32)
+DOT_ONE(one_q5_k, SCALE_PAIR, 256, 4, 1, false, 31, 32)
+DOT_ONE(one_q6_k, SCALE_SIGNED, 256, 4, 2, false, 63, 16)
+DOT_ONE(one_iq4_nl, SCALE_BIAS, 32, 4, 0, true, 255, 32)
+DOT_ONE(one_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
 
 /* The same for weights that are floats: each 32 columns are summed by themselves first, so that
  * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
@@ -274,25 +305,25 @@ DOT_FLOAT(dot_bf16, v_load_bf16, 2)
 /* How each tensor type is computed. */
 static const struct {
     void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, float *);
-    void (*one)(const struct piece *, const struct acts *, size_t, float *);
+    void (*one)(const struct packed *, const uint8_t *, const struct acts *, size_t, float *);
     void (*expand)(const uint8_t *, size_t, uint8_t *); /* NULL: packed codes are bytes */
     void (*many)(const struct piece *, const struct acts *, size_t, size_t, float *);
 } kernels[] = {
     [QUANT_F32] = { .of_floats = dot_f32 },
     [QUANT_F16] = { .of_floats = dot_f16 },
     [QUANT_BF16] = { .of_floats = dot_bf16 },
-    [QUANT_Q4_0] = { NULL, one_4, expand_4, dot_15_by_32 },
-    [QUANT_Q4_1] = { NULL, one_4, expand_4, dot_15_by_32 },
-    [QUANT_Q5_0] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
-    [QUANT_Q5_1] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
-    [QUANT_Q8_0] = { NULL, one_8, NULL, dot_255_by_32 },
-    [QUANT_Q2_K] = { NULL, one_2_by_16, expand_2, dot_15_by_16 },
-    [QUANT_Q3_K] = { NULL, one_2_1_by_16, expand_2_1, dot_15_by_16 },
-    [QUANT_Q4_K] = { NULL, one_4, expand_4, dot_15_by_32 },
-    [QUANT_Q5_K] = { NULL, one_4_1, expand_4_1, dot_31_by_32 },
-    [QUANT_Q6_K] = { NULL, one_4_2_by_16, expand_4_2, dot_63_by_16 },
-    [QUANT_IQ4_NL] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
-    [QUANT_IQ4_XS] = { NULL, one_4_lookup, expand_4_lookup, dot_255_by_32 },
+    [QUANT_Q4_0] = { NULL, one_q4_0, expand_4, dot_15_by_32 },
+    [QUANT_Q4_1] = { NULL, one_q4_1, expand_4, dot_15_by_32 },
+    [QUANT_Q5_0] = { NULL, one_q5_0, expand_4_1, dot_31_by_32 },
+    [QUANT_Q5_1] = { NULL, one_q5_1, expand_4_1, dot_31_by_32 },
+    [QUANT_Q8_0] = { NULL, one_q8_0, NULL, dot_255_by_32 },
+    [QUANT_Q2_K] = { NULL, one_q2_k, expand_2, dot_15_by_16 },
+    [QUANT_Q3_K] = { NULL, one_q3_k, expand_2_1, dot_15_by_16 },
+    [QUANT_Q4_K] = { NULL, one_q4_k, expand_4, dot_15_by_32 },
+    [QUANT_Q5_K] = { NULL, one_q5_k, expand_4_1, dot_31_by_32 },
+    [QUANT_Q6_K] = { NULL, one_q6_k, expand_4_2, dot_63_by_16 },
+    [QUANT_IQ4_NL] = { NULL, one_iq4_nl, expand_4_lookup, dot_255_by_32 },
+    [QUANT_IQ4_XS] = { NULL, one_iq4_xs, expand_4_lookup, dot_255_by_32 },
 };
 
 /* Of scratch: sums, s and m of a piece, and its codes. */
@@ -304,14 +335,14 @@ static void multiply_quant(const struct packed *w, const uint8_t *tile, const st
                            size_t first, size_t n_r, float *sums, float *room)
 {
     const uint32_t id = w->type->id;
+    if (n_r == 1) {
+        kernels[id].one(w, tile, a, first, sums);
+        return;
+    }
     memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
     for (size_t col = 0; col < a->n_cols; col += PIECE) {
         size_t n = a->n_cols - col < PIECE ? a->n_cols - col : PIECE;
         struct piece p = piece_of(w, tile, col, n, room);
-        if (n_r == 1) {
-            kernels[id].one(&p, a, first, sums);
-            continue;
-        }
         if (kernels[id].expand != NULL) {
             uint8_t *u = (uint8_t *)(room + 2 * PIECE / 16 * TILE_ROWS);
             kernels[id].expand(p.codes, p.n_blocks, u);

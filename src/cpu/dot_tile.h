@@ -25,78 +25,90 @@ struct codes {
 };
 
 struct piece {
-    const uint8_t *codes; /* [n_blocks, (low + high) * VECTOR] */
+    const uint8_t *codes; /* [n_blocks, 8 * VECTOR] once they are bytes */
     float *s, *m;         /* [n_blocks * 32 / sub, TILE_ROWS] */
     size_t col, n_blocks;
 };
 
-/* out = d times the bytes of each sub; v_from gives them their sign. */
-#define SCALE(out, d, bytes, n_subs, v_from)                                                       \
-    for (size_t k = 0; k < (n_subs); k++) {                                                        \
-        v_store((out) + k * TILE_ROWS, v_mul(d, v_from((bytes) + k * TILE_ROWS)));                 \
-    }
+/* What all scales of a unit have in common. `form` is a constant wherever it is used. */
+struct unit {
+    const uint8_t *bytes; /* one or two for each row of each sub */
+    v16 d, e;
+};
 
-/* The same with the low halves of bytes for s, the high ones for m. */
-INLINE void scale_nibbles(const uint8_t *bytes, v16 d, v16 e, size_t n_subs, float *s, float *m)
+INLINE struct unit unit_of(const uint8_t *at, enum scale_form form)
 {
-    uint8_t low[TILE_ROWS], high[TILE_ROWS];
-    for (size_t k = 0; k < n_subs; k++) {
-        for (size_t r = 0; r < TILE_ROWS; r++) {
-            low[r] = bytes[k * TILE_ROWS + r] & 15;
-            high[r] = bytes[k * TILE_ROWS + r] >> 4;
-        }
-        v_store(s + k * TILE_ROWS, v_mul(d, v_from_u8(low)));
-        v_store(m + k * TILE_ROWS, v_mul(e, v_from_u8(high)));
+    struct unit u = { .d = v_load_f16(at), .e = v_set1(0.0f) };
+    at += 2 * TILE_ROWS;
+    if (form != SCALE_BIAS && form != SCALE_SIGNED) {
+        u.e = v_load_f16(at);
+        at += 2 * TILE_ROWS;
     }
+    if (form == SCALE_PAIR || form == SCALE_NIBBLES) {
+        u.e = v_mul(u.e, v_set1(-1.0f));
+    }
+    u.bytes = at;
+    return u;
 }
 
-/* s and m of n units with scales in two steps. */
-static void scales_of_units(const struct packed *w, const uint8_t *unit, size_t n, float *s,
-                            float *m)
+/* s and m of the k-th of n_subs groups of columns. */
+INLINE void scale_of(const struct unit *u, enum scale_form form, v16 minus_bias, size_t n_subs,
+                     size_t k, v16 *s, v16 *m)
 {
-    const size_t n_subs = w->layout.unit_cols / w->how->sub, n_out = n_subs * TILE_ROWS;
-    for (size_t i = 0; i < n; i++, unit += w->layout.unit_bytes, s += n_out, m += n_out) {
-        const v16 d = v_load_f16(unit);
-        const uint8_t *bytes = unit + 2 * TILE_ROWS;
-        if (w->how->form == SCALE_SIGNED) {
-            SCALE(s, d, (const int8_t *)bytes, n_subs, v_from_i8)
-            for (size_t k = 0; k < n_subs; k++) {
-                v16 bias = v_set1(-(float)w->how->bias);
-                v_store(m + k * TILE_ROWS, v_mul(v_load(s + k * TILE_ROWS), bias));
-            }
-            continue;
+    const uint8_t *bytes = u->bytes + k * TILE_ROWS;
+    uint8_t low[TILE_ROWS], high[TILE_ROWS];
+    switch (form) {
+    case SCALE_BIAS:
+        *s = u->d;
+        *m = v_mul(u->d, minus_bias);
+        return;
+    case SCALE_OFFSET:
+        *s = u->d;
+        *m = u->e;
+        return;
+    case SCALE_SIGNED:
+        *s = v_mul(u->d, v_from_i8((const int8_t *)bytes));
+        *m = v_mul(*s, minus_bias);
+        return;
+    case SCALE_PAIR:
+        *s = v_mul(u->d, v_from_u8(bytes));
+        *m = v_mul(u->e, v_from_u8(bytes + n_subs * TILE_ROWS));
+        return;
+    default:
+        for (size_t r = 0; r < TILE_ROWS; r++) {
+            low[r] = bytes[r] & 15;
+            high[r] = bytes[r] >> 4;
         }
-        const v16 e = v_mul(v_load_f16(bytes), v_set1(-1.0f));
-        bytes += 2 * TILE_ROWS;
-        if (w->how->form == SCALE_NIBBLES) {
-            scale_nibbles(bytes, d, e, n_subs, s, m);
-        } else {
-            SCALE(s, d, bytes, n_subs, v_from_u8)
-            SCALE(m, e, bytes + n_subs * TILE_ROWS, n_subs, v_from_u8)
-        }
+        *s = v_mul(u->d, v_from_u8(low));
+        *m = v_mul(u->e, v_from_u8(high));
     }
 }
 
 /* s and m of n units. */
+INLINE void scales_of(const struct packed *w, enum scale_form form, const uint8_t *unit, size_t n,
+                      float *s, float *m)
+{
+    const v16 minus_bias = v_set1(-(float)w->how->bias);
+    const size_t n_subs = w->layout.unit_cols / w->how->sub;
+    for (size_t i = 0; i < n; i++, unit += w->layout.unit_bytes) {
+        const struct unit u = unit_of(unit, form);
+        for (size_t k = 0; k < n_subs; k++, s += TILE_ROWS, m += TILE_ROWS) {
+            v16 x, y;
+            scale_of(&u, form, minus_bias, n_subs, k, &x, &y);
+            v_store(s, x);
+            v_store(m, y);
+        }
+    }
+}
+
 static void scales(const struct packed *w, const uint8_t *unit, size_t n, float *s, float *m)
 {
-    const v16 bias = v_set1(-(float)w->how->bias);
-    const size_t step = w->layout.unit_bytes;
     switch (w->how->form) {
-    case SCALE_BIAS:
-        for (size_t i = 0; i < n; i++) {
-            v16 d = v_load_f16(unit + i * step);
-            v_store(s + i * TILE_ROWS, d);
-            v_store(m + i * TILE_ROWS, v_mul(d, bias));
-        }
-        return;
-    case SCALE_OFFSET:
-        for (size_t i = 0; i < n; i++) {
-            v_store(s + i * TILE_ROWS, v_load_f16(unit + i * step));
-            v_store(m + i * TILE_ROWS, v_load_f16(unit + i * step + 2 * TILE_ROWS));
-        }
-        return;
-    default: scales_of_units(w, unit, n, s, m);
+    case SCALE_BIAS: scales_of(w, SCALE_BIAS, unit, n, s, m); return;
+    case SCALE_OFFSET: scales_of(w, SCALE_OFFSET, unit, n, s, m); return;
+    case SCALE_SIGNED: scales_of(w, SCALE_SIGNED, unit, n, s, m); return;
+    case SCALE_PAIR: scales_of(w, SCALE_PAIR, unit, n, s, m); return;
+    default: scales_of(w, SCALE_NIBBLES, unit, n, s, m);
     }
 }
 
