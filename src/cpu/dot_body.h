@@ -212,16 +212,19 @@ DOT(dot_255_by_32, 255, 32)
 DOT(dot_15_by_16, 15, 16)
 DOT(dot_63_by_16, 63, 16)
 
-/* One row, of codes and scales as they are packed: to expand them first would take as long as the
- * rest. unit_cols is a constant, too. */
-INLINE void dot_one(const struct packed *w, const uint8_t *tile, const struct acts *a, size_t row,
-                    enum scale_form form, size_t unit_cols, struct codes how, int top, size_t sub,
-                    float *sums)
+/* n rows, of codes and scales as they are packed: for a few rows it does not pay to expand them
+ * first. All but the pointers and row are constants. */
+INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct acts *a,
+                       size_t row, enum scale_form form, size_t unit_cols, struct codes how,
+                       int top, size_t sub, size_t n, float *sums)
 {
     const v16 minus_bias = v_set1(-(float)w->how->bias);
     const size_t block_bytes = (size_t)(how.low + how.high) * VECTOR;
     const uint8_t *block = tile + w->layout.codes;
-    v16 sum = v_set1(0.0f);
+    v16 sum[ROWS];
+    for (size_t r = 0; r < n; r++) {
+        sum[r] = v_set1(0.0f);
+    }
     for (size_t col = 0; col < w->n_cols; tile += w->layout.unit_bytes) {
         const struct unit u = unit_of(tile, form);
         for (size_t i = 0; i < unit_cols / sub; col += 32, block += block_bytes) {
@@ -230,32 +233,46 @@ INLINE void dot_one(const struct packed *w, const uint8_t *tile, const struct ac
             for (size_t k = 0; k < 32 / sub; k++, i++) {
                 v16 s, m;
                 scale_of(&u, form, minus_bias, unit_cols / sub, i, &s, &m);
-                add_dots(&sum, block, how, top, sub, k, s, m, a, row, col, 1);
+                add_dots(sum, block, how, top, sub, k, s, m, a, row, col, n);
             }
         }
     }
-    v_store(sums, sum);
+    for (size_t r = 0; r < n; r++) {
+        v_store(sums + r * TILE_ROWS, sum[r]);
+    }
 }
 
-#define DOT_ONE(name, form, unit_cols, low, high, lookup, top, sub)                                \
+#define DOT_FEW(name, form, unit_cols, low, high, lookup, top, sub)                                \
     static void name(const struct packed *w, const uint8_t *tile, const struct acts *a,            \
-                     size_t row, float *sums)                                                      \
+                     size_t row, size_t n, float *sums)                                            \
     {                                                                                              \
         const struct codes how = { low, high, lookup };                                            \
-        dot_one(w, tile, a, row, form, unit_cols, how, top, sub, sums);                            \
+        size_t r = 0;                                                                              \
+        for (; ROWS >= 4 && r + 4 <= n; r += 4) {                                                  \
+            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 4,                     \
+                       sums + r * TILE_ROWS);                                                      \
+        }                                                                                          \
+        for (; ROWS >= 2 && r + 2 <= n; r += 2) {                                                  \
+            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 2,                     \
+                       sums + r * TILE_ROWS);                                                      \
+        }                                                                                          \
+        for (; r < n; r++) {                                                                       \
+            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 1,                     \
+                       sums + r * TILE_ROWS);                                                      \
+        }                                                                                          \
     }
-DOT_ONE(one_q4_0, SCALE_BIAS, 32, 4, 0, false, 15, 32)
-DOT_ONE(one_q4_1, SCALE_OFFSET, 32, 4, 0, false, 15, 32)
-DOT_ONE(one_q5_0, SCALE_BIAS, 32, 4, 1, false, 31, 32)
-DOT_ONE(one_q5_1, SCALE_OFFSET, 32, 4, 1, false, 31, 32)
-DOT_ONE(one_q8_0, SCALE_BIAS, 32, 8, 0, false, 255, 32)
-DOT_ONE(one_q2_k, SCALE_NIBBLES, 256, 2, 0, false, 15, 16)
-DOT_ONE(one_q3_k, SCALE_SIGNED, 256, 2, 1, false, 15, 16)
-DOT_ONE(one_q4_k, SCALE_PAIR, 256, 4, 0, false, 15, 32)
-DOT_ONE(one_q5_k, SCALE_PAIR, 256, 4, 1, false, 31, 32)
-DOT_ONE(one_q6_k, SCALE_SIGNED, 256, 4, 2, false, 63, 16)
-DOT_ONE(one_iq4_nl, SCALE_BIAS, 32, 4, 0, true, 255, 32)
-DOT_ONE(one_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
+DOT_FEW(few_q4_0, SCALE_BIAS, 32, 4, 0, false, 15, 32)
+DOT_FEW(few_q4_1, SCALE_OFFSET, 32, 4, 0, false, 15, 32)
+DOT_FEW(few_q5_0, SCALE_BIAS, 32, 4, 1, false, 31, 32)
+DOT_FEW(few_q5_1, SCALE_OFFSET, 32, 4, 1, false, 31, 32)
+DOT_FEW(few_q8_0, SCALE_BIAS, 32, 8, 0, false, 255, 32)
+DOT_FEW(few_q2_k, SCALE_NIBBLES, 256, 2, 0, false, 15, 16)
+DOT_FEW(few_q3_k, SCALE_SIGNED, 256, 2, 1, false, 15, 16)
+DOT_FEW(few_q4_k, SCALE_PAIR, 256, 4, 0, false, 15, 32)
+DOT_FEW(few_q5_k, SCALE_PAIR, 256, 4, 1, false, 31, 32)
+DOT_FEW(few_q6_k, SCALE_SIGNED, 256, 4, 2, false, 63, 16)
+DOT_FEW(few_iq4_nl, SCALE_BIAS, 32, 4, 0, true, 255, 32)
+DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
 
 /* The same for weights that are floats: each 32 columns are summed by themselves first, so that
  * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
@@ -305,26 +322,30 @@ DOT_FLOAT(dot_bf16, v_load_bf16, 2)
 /* How each tensor type is computed. */
 static const struct {
     void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, float *);
-    void (*one)(const struct packed *, const uint8_t *, const struct acts *, size_t, float *);
+    void (*few)(const struct packed *, const uint8_t *, const struct acts *, size_t, size_t,
+                float *);
     void (*expand)(const uint8_t *, size_t, uint8_t *); /* NULL: packed codes are bytes */
     void (*many)(const struct piece *, const struct acts *, size_t, size_t, float *);
 } kernels[] = {
     [QUANT_F32] = { .of_floats = dot_f32 },
     [QUANT_F16] = { .of_floats = dot_f16 },
     [QUANT_BF16] = { .of_floats = dot_bf16 },
-    [QUANT_Q4_0] = { NULL, one_q4_0, expand_4, dot_15_by_32 },
-    [QUANT_Q4_1] = { NULL, one_q4_1, expand_4, dot_15_by_32 },
-    [QUANT_Q5_0] = { NULL, one_q5_0, expand_4_1, dot_31_by_32 },
-    [QUANT_Q5_1] = { NULL, one_q5_1, expand_4_1, dot_31_by_32 },
-    [QUANT_Q8_0] = { NULL, one_q8_0, NULL, dot_255_by_32 },
-    [QUANT_Q2_K] = { NULL, one_q2_k, expand_2, dot_15_by_16 },
-    [QUANT_Q3_K] = { NULL, one_q3_k, expand_2_1, dot_15_by_16 },
-    [QUANT_Q4_K] = { NULL, one_q4_k, expand_4, dot_15_by_32 },
-    [QUANT_Q5_K] = { NULL, one_q5_k, expand_4_1, dot_31_by_32 },
-    [QUANT_Q6_K] = { NULL, one_q6_k, expand_4_2, dot_63_by_16 },
-    [QUANT_IQ4_NL] = { NULL, one_iq4_nl, expand_4_lookup, dot_255_by_32 },
-    [QUANT_IQ4_XS] = { NULL, one_iq4_xs, expand_4_lookup, dot_255_by_32 },
+    [QUANT_Q4_0] = { NULL, few_q4_0, expand_4, dot_15_by_32 },
+    [QUANT_Q4_1] = { NULL, few_q4_1, expand_4, dot_15_by_32 },
+    [QUANT_Q5_0] = { NULL, few_q5_0, expand_4_1, dot_31_by_32 },
+    [QUANT_Q5_1] = { NULL, few_q5_1, expand_4_1, dot_31_by_32 },
+    [QUANT_Q8_0] = { NULL, few_q8_0, NULL, dot_255_by_32 },
+    [QUANT_Q2_K] = { NULL, few_q2_k, expand_2, dot_15_by_16 },
+    [QUANT_Q3_K] = { NULL, few_q3_k, expand_2_1, dot_15_by_16 },
+    [QUANT_Q4_K] = { NULL, few_q4_k, expand_4, dot_15_by_32 },
+    [QUANT_Q5_K] = { NULL, few_q5_k, expand_4_1, dot_31_by_32 },
+    [QUANT_Q6_K] = { NULL, few_q6_k, expand_4_2, dot_63_by_16 },
+    [QUANT_IQ4_NL] = { NULL, few_iq4_nl, expand_4_lookup, dot_255_by_32 },
+    [QUANT_IQ4_XS] = { NULL, few_iq4_xs, expand_4_lookup, dot_255_by_32 },
 };
+
+/* Up to as many rows are multiplied with codes as they are packed. */
+enum { FEW = 7 };
 
 /* Of scratch: sums, s and m of a piece, and its codes. */
 _Static_assert((DOT_ROWS + 2 * PIECE / 16) * TILE_ROWS * sizeof(float) + PIECE * TILE_ROWS <=
@@ -335,8 +356,8 @@ static void multiply_quant(const struct packed *w, const uint8_t *tile, const st
                            size_t first, size_t n_r, float *sums, float *room)
 {
     const uint32_t id = w->type->id;
-    if (n_r == 1) {
-        kernels[id].one(w, tile, a, first, sums);
+    if (n_r <= FEW) {
+        kernels[id].few(w, tile, a, first, n_r, sums);
         return;
     }
     memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
