@@ -48,19 +48,20 @@ static const struct step_seq *find_block(const struct step *s, size_t n_rows, si
     return q;
 }
 
-/* Rows [first, first + n) of a sequence in the query heads of one KV head. */
+/* Rows [first, first + n) of a sequence in query heads [head, head + n_heads), which share a KV
+ * head. */
 static void attend_block(const struct job *j, const struct step_seq *seq, size_t first, size_t n,
-                         size_t head, void *scratch)
+                         size_t head, size_t n_heads, void *scratch)
 {
     const struct cpu *c = j->c;
     const struct config *g = &c->model->config;
-    size_t group = g->n_heads / g->n_kv_heads, ld = g->n_heads * g->head_dim;
-    size_t at = (seq->row + first) * ld + head * group * g->head_dim;
+    size_t kv_head = head / (g->n_heads / g->n_kv_heads), ld = g->n_heads * g->head_dim;
+    size_t at = (seq->row + first) * ld + head * g->head_dim;
     struct attention a = { .q = c->q + at,
                            .out = c->o + at,
                            .ld = ld,
                            .n_rows = n,
-                           .n_heads = group,
+                           .n_heads = n_heads,
                            .head_dim = g->head_dim,
                            .scale = 1.0f / sqrtf((float)g->head_dim),
                            .pos = seq->pos + first,
@@ -69,25 +70,37 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
                            .scratch = scratch };
     for (size_t i = 0; i < 2; i++) {
         a.kv[i].type = c->params.kv_type[i];
-        a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, head);
+        a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, kv_head);
         a.kv[i].ld = g->n_layers * g->n_kv_heads * kv_block_bytes(a.kv[i].type, g->head_dim);
     }
     c->ops->attend(&a);
+}
+
+/* Query heads that a task takes of the `group` that share a KV head: all of them, so that K and V
+ * are read once, unless there are threads for more than that. */
+static size_t heads_of_task(size_t group, size_t n_groups, size_t n_threads)
+{
+    size_t parts = (n_threads + n_groups - 1) / n_groups;
+    parts = parts < group ? parts : group;
+    return (group + parts - 1) / parts;
 }
 
 void cpu_attend_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     const struct step *s = j->step;
-    size_t n_heads = j->c->model->config.n_kv_heads, n_tasks = 0;
-    size_t n_rows = rows_of_task(&j->c->model->config);
+    const struct config *g = &j->c->model->config;
+    size_t n_rows = rows_of_task(g), group = g->n_heads / g->n_kv_heads, n_blocks = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
-        n_tasks += (s->seqs[i].n_rows + n_rows - 1) / n_rows * n_heads;
+        n_blocks += (s->seqs[i].n_rows + n_rows - 1) / n_rows;
     }
+    size_t n_heads = heads_of_task(group, n_blocks * g->n_kv_heads, j->c->n_threads);
+    size_t parts = (group + n_heads - 1) / n_heads, of_block = g->n_kv_heads * parts;
     struct place at = { .seq = s->n_seqs };
-    for (size_t task; claim(&j->next[0], n_tasks, &task);) {
-        size_t first, n;
-        const struct step_seq *seq = find_block(s, n_rows, task / n_heads, &at, &first, &n);
-        attend_block(j, seq, first, n, task % n_heads, j->c->scratch[thread].attend);
+    for (size_t task; claim(&j->next[0], n_blocks * of_block, &task);) {
+        size_t first, n, in_group = task % parts * n_heads, left = group - in_group;
+        const struct step_seq *seq = find_block(s, n_rows, task / of_block, &at, &first, &n);
+        attend_block(j, seq, first, n, task % of_block / parts * group + in_group,
+                     left < n_heads ? left : n_heads, j->c->scratch[thread].attend);
     }
 }
