@@ -335,10 +335,6 @@ typedef struct weft_engine_params {
     size_t n_batch;       /* most rows computed in one step; 0 = 512 */
     size_t n_threads;     /* 0 = one per physical core that this process may use */
     weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
-    /* On the CPU every thread of the engine stays on a core of its own, the first one excepted:
-     * that is left to the thread that calls weft_engine_step(), which goes where the system puts
-     * it. For a machine that does nothing else: two engines would get the same cores. */
-    bool pin_threads;
     /* A sequence's logits do not depend on what other sequences are computed with it, nor on how
      * its prompt was cut into steps. Always so on the CPU; slower prompts on a GPU. */
     bool deterministic;
@@ -365,6 +361,10 @@ typedef struct weft_engine_params {
     void *trace_user;
     weft_profile_fn profile;
     void *profile_user;
+    /* On the CPU every thread of the engine stays on a core, one of its own as long as there are
+     * enough; the first core is left to the thread that calls weft_engine_step(), which goes where
+     * the system puts it. For a machine that does nothing else: two engines get the same cores. */
+    bool pin_threads;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT                                                                    \
     {                                                                                              \

@@ -226,7 +226,7 @@ static void test_matmul_scalar(void **state) { each_case(variant(state), check_s
  * else touched. */
 static void check_groups(const struct cpu_ops *ops, const struct matmul_case *c)
 {
-    static const size_t groups[] = { 1, 2, 3, 5, 16 };
+    static const size_t groups[] = { 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 15, 16 };
     const size_t ld = N_W + 2;
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
         const size_t n = groups[g], at = (7 * g) % (MAX_ROWS - n);

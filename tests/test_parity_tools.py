@@ -3,6 +3,7 @@
 In the environment of `make parity`: python -m unittest tests/test_parity_tools.py
 """
 
+import argparse
 import sys
 import tempfile
 import unittest
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
 
+import beside  # noqa: E402
 import compare  # noqa: E402
 import numpy as np  # noqa: E402
 import parity  # noqa: E402
@@ -59,6 +61,37 @@ class TopTokenTogether(unittest.TestCase):
         ok, text = parity.gate_top_together(self.results(80, 14, 12))
         self.assertFalse(ok)
         self.assertIn("51200 positions", text)
+
+
+class Beside(unittest.TestCase):
+    TEST = {"n_prompt": 512, "n_gen": 0, "n_depth": 0}
+
+    def test_what_a_llama_bench_says(self):
+        script = 'test "$2" = x.gguf && test "$6" = 512 && echo \'[{"avg_ts": 12.5}]\''
+        self.assertEqual(beside.tok_s(["sh", "-c", script, "lb"], "x.gguf", 2, self.TEST), 12.5)
+
+    def test_one_that_fails(self):
+        with self.assertRaisesRegex(SystemExit, "exit code 3.*no such flag"):
+            beside.tok_s(["sh", "-c", "echo no such flag >&2; exit 3"], "x.gguf", 2, self.TEST)
+
+    def test_names(self):
+        name, command = beside.engine("other -rtr 1=/some where/llama-bench -rtr 1")
+        self.assertEqual((name, command[-2:]), ("other -rtr 1", ["-rtr", "1"]))
+        self.assertEqual(beside.described([("a", ["lb", "-x"])]), {"a": "-x"})
+        with self.assertRaises(SystemExit):
+            beside.described([("a", ["lb"]), ("a", ["lb", "-x"])])
+        with self.assertRaises(argparse.ArgumentTypeError):
+            beside.engine("llama-bench")
+
+    def test_column(self):
+        both = result()
+        for row in both["rows"]:
+            beside.add(row, "other", [3.0] * len(row["weft_tok_s"]))
+        ratio = both["rows"][0]["weft_tok_s"][0] / 3
+        lines = compare.table(both).splitlines()
+        self.assertIn("| other, tok/s (ratio) |", lines[0])
+        self.assertIn(f"| 3.00 ({ratio:.2f}) |", lines[2])
+        self.assertEqual({line.count("|") for line in lines}, {lines[0].count("|")})
 
 
 class RandomStrings(unittest.TestCase):

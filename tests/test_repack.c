@@ -78,6 +78,21 @@ static void test_same_k(void **state)
     }
 }
 
+/* Weights of one model that read their activations in different forms, next to each other. */
+static void test_same_mixed(void **state)
+{
+    static const char *const mixes[] = { "q4_0+f16", "f16+q4_0+q8_0", "q8_0+q4_0+q5_1+f32+iq4_nl",
+                                         "f32+q8_0", "q4_0+q4_0+f16" };
+    (void)state;
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
+        struct synth_spec s = spec_of(i % 2 == 0 ? "tiny-qwen2" : "tiny-phi3", mixes[i]);
+        check_same(model_file_of(&s));
+    }
+    struct synth_spec s = spec_of("tiny-llama", "q4_0"); /* ffn_down falls back to F16 */
+    s.n_ff = 100;
+    check_same(model_file_of(&s));
+}
+
 /* Whichever engine closes first, the others go on. */
 static void test_shared(void **state)
 {
@@ -221,9 +236,13 @@ static void test_not_twice_in_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same),     cmocka_unit_test(test_same_k),
-        cmocka_unit_test(test_shared),   cmocka_unit_test(test_opened_at_once),
-        cmocka_unit_test(test_progress), cmocka_unit_test(test_not_twice_in_memory),
+        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_same_k),
+        cmocka_unit_test(test_same_mixed),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_opened_at_once),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_not_twice_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

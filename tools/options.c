@@ -183,7 +183,7 @@ const struct arg_option option_table[] = {
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
     { NAMES("--pin-threads"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, pin_threads, NULL,
-      "on the CPU: each thread stays on a core of its own; for a machine that does nothing else") },
+      "on the CPU: each thread stays on a core; for a machine that does nothing else") },
     { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH, cpu_isa, "NAME",
       "CPU kernels: auto, scalar, avx2 or avx512; all give the same text"),
       .choices = "auto|scalar|avx2|avx512" },

@@ -20,16 +20,17 @@ struct act_scale {
     float sum32, sum16[2]; /* d * (sum of q): of all, of each half */
 };
 
-/* Rows of activations quantised to 8 bits in blocks of 32, one scale each; rows are padded with
- * zeros to `stride` = n_cols rounded up to a multiple of 64. Allocated once by the backend; what
- * the weights do not ask for is NULL. */
+/* Rows of activations quantised to 8 bits in blocks of 32, one scale each. Columns up to a multiple
+ * of 32 are zeros; what is behind them, up to `stride` = n_cols rounded up to a multiple of 64, is
+ * not read. Allocated once by the backend; what the weights do not ask for is NULL. */
 struct acts {
     size_t n_cols, stride;
     int8_t *q;                /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
     struct act_scale *scales; /* [n_rows, stride / 32], with q */
-    int16_t *q16; /* [n_rows, stride] as q, of each four the even ones before the odd ones: for
-                     weights of 8 bits, and only AVX2 fills and reads it */
-    float *x;     /* [n_rows, stride] the unquantised values: for float weights */
+    int16_t *q16;             /* [n_rows, stride] as q, of each four the even ones before the odd
+                                 ones: where ops->reads_q16, for weights whose codes, or what they
+                                 stand for, have 8 bits */
+    float *x;                 /* [n_rows, stride] the unquantised values: for float weights */
 };
 
 /* Attention of rows at consecutive positions of one sequence, in the query heads that share one KV
@@ -55,6 +56,7 @@ struct attention {
 
 struct cpu_ops {
     const char *name; /* "scalar", "avx2", "avx512-vnni" */
+    bool reads_q16;   /* of acts, where weights have codes of 8 bits */
 
     /* Fills row `row` of a from x[n_cols]. */
     void (*quantize)(const float *x, struct acts *a, size_t row);

@@ -1,7 +1,7 @@
 /* Part of dot_body.h: softmax attention, page by page, with a running maximum and sum. K and V of a
- * page become floats once for all queries, and both products are then one: scores [queries,
- * positions] = q [queries, head_dim] * K [head_dim, positions], and out [queries, head_dim] +=
- * weights [queries, positions] * V [positions, head_dim].
+ * page become floats once if there are many queries, and both products are of one kind: scores
+ * [queries, positions] = q [queries, head_dim] * K [head_dim, positions], and out [queries,
+ * head_dim] += weights [queries, positions] * V [positions, head_dim].
  *
  * What makes a row's bits its own: a sum runs over head_dim, or over the positions that the row
  * sees, in ascending order, in a lane of its own; pages are cut at absolute positions; and a
@@ -295,7 +295,7 @@ static void attend_queries(const struct attention *a, const struct attend_work *
                            const struct small_product kv[2], size_t q, size_t n, size_t base)
 {
     float s[QUERIES * KV_PAGE];
-    struct seen seen[QUERIES];
+    struct seen seen[QUERIES]; /* to the end: the compiler does not see that n are enough */
     for (size_t i = 0; i < QUERIES; i++) {
         seen[i] = seen_by(a, (q + (i < n ? i : 0)) / a->n_heads, base);
     }

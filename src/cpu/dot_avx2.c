@@ -13,6 +13,7 @@
 #define OPS_NAME "avx2"
 #define TILE 4
 #define QUERIES 6
+#define WIDE true
 #define ROWS 4
 
 typedef struct {

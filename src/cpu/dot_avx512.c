@@ -13,6 +13,7 @@
 #define OPS_NAME "avx512-vnni"
 #define TILE 16
 #define QUERIES 4
+#define WIDE false
 #define ROWS 8
 
 typedef __m512 v16;

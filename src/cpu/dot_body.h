@@ -14,8 +14,9 @@
  *        rows of activations from column col on, over n_groups groups of 4 columns from group g0 of
  *        the block on; no code exceeds `top`) q_widen (what i_dots needs of activations but bytes)
  *
- * and ROWS, TILE: how many activation rows, and v16 sums, fit in its registers at a time, and
- * QUERIES: of attention, 1, 4 or 6 at a time (results do not depend on these).
+ * and WIDE: whether i_dots reads acts.q16; ROWS, TILE: how many activation rows, and v16 sums, fit
+ * in its registers at a time, and QUERIES: of attention, 1, 4 or 6 at a time (results do not depend
+ * on these).
  *
  * Weights of every quantised type become one form, w = s * u + m, which one dot product serves. */
 
@@ -228,7 +229,9 @@ INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct
     for (size_t col = 0; col < w->n_cols; tile += w->layout.unit_bytes) {
         const struct unit u = unit_of(tile, form);
         for (size_t i = 0; i < unit_cols / sub; col += 32, block += block_bytes) {
-            ask_for(block, how.low + how.high);
+            if (n == 1) { /* with more rows memory is fast enough */
+                ask_for(block, how.low + how.high);
+            }
 #pragma GCC unroll 2
             for (size_t k = 0; k < 32 / sub; k++, i++) {
                 v16 s, m;
@@ -274,7 +277,7 @@ DOT_FEW(few_q6_k, SCALE_SIGNED, 256, 4, 2, false, 63, 16)
 DOT_FEW(few_iq4_nl, SCALE_BIAS, 32, 4, 0, true, 255, 32)
 DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
 
-/* The same for weights that are floats: each 32 columns are summed by themselves first, so that
+/* Weights that are floats: each 32 columns are summed by themselves first, so that
  * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
 #define DOT_FLOAT(name, load, bytes)                                                               \
     INLINE void name##_rows(const uint8_t *w, const struct acts *a, size_t row, size_t n,          \
@@ -437,6 +440,7 @@ static uint64_t op_mac_burst(const uint8_t *ones, size_t n)
 
 static const struct cpu_ops ops = {
     .name = OPS_NAME,
+    .reads_q16 = WIDE,
     .quantize = op_quantize,
     .quantize_part = op_quantize_part,
     .matmul = op_matmul,

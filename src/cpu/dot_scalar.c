@@ -11,6 +11,7 @@
 #define OPS_NAME "scalar"
 #define TILE 1
 #define QUERIES 1
+#define WIDE false
 #define ROWS 1
 
 typedef struct {

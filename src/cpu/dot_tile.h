@@ -1,5 +1,5 @@
-/* Part of dot_body.h: a piece of a packed tile (pack.h) brought into the one form that the dot
- * products read: w = s * u + m with an unsigned byte u for each weight. */
+/* Part of dot_body.h: packed tiles (pack.h) brought into the one form that the dot products read,
+ * w = s * u + m with an unsigned byte u for each weight: in pieces, or group by group. */
 
 /* Columns brought in at a time: their codes stay in the first cache while rows of activations pass
  * by. A multiple of every unit. */

@@ -21,25 +21,23 @@ static unsigned first_sibling(unsigned cpu)
 
 void places_find(struct places *p)
 {
-    cpu_set_t allowed, cores;
-    bool first_of_core[CPU_SETSIZE] = { false };
-    CPU_ZERO(&cores);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) { /* more processors than it can say */
-        CPU_ZERO(&allowed);
-        CPU_SET(0, &allowed);
+    places_mask allowed = { 0 }, cores = { 0 };
+    bool first_of_core[PLACES_MAX] = { false };
+    if (sched_getaffinity(0, sizeof allowed, allowed) != 0) {
+        CPU_SET_S(0, sizeof allowed, allowed);
     }
     p->n = p->n_cores = 0;
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, &allowed)) {
+    for (unsigned cpu = 0; cpu < PLACES_MAX; cpu++) {
+        if (CPU_ISSET_S(cpu, sizeof allowed, allowed)) {
             unsigned first = first_sibling(cpu);
-            first = first < CPU_SETSIZE ? first : cpu;
-            first_of_core[cpu] = !CPU_ISSET(first, &cores);
-            CPU_SET(first, &cores);
+            first = first < PLACES_MAX ? first : cpu;
+            first_of_core[cpu] = !CPU_ISSET_S(first, sizeof cores, cores);
+            CPU_SET_S(first, sizeof cores, cores);
         }
     }
     for (int others = 0; others < 2; others++) {
-        for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-            if (CPU_ISSET(cpu, &allowed) && first_of_core[cpu] == !others) {
+        for (unsigned cpu = 0; cpu < PLACES_MAX; cpu++) {
+            if (CPU_ISSET_S(cpu, sizeof allowed, allowed) && first_of_core[cpu] == !others) {
                 p->cpu[p->n++] = cpu;
             }
         }

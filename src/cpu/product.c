@@ -18,8 +18,10 @@ static size_t tiles_per_task(const struct product *products, size_t n, size_t n_
         n_tiles += pack_n_tiles(products[i].w);
     }
     size_t size = n_tiles / (n_threads * TASKS_PER_THREAD) / PAIR * PAIR;
-    size = size < TASK_TILES_MAX ? size : TASK_TILES_MAX;
-    return size > TASK_TILES_MIN ? size : TASK_TILES_MIN;
+    size_t of_each = products[0].gate != NULL ? 2 : 1; /* a gate's tile comes with each */
+    size_t least = TASK_TILES_MIN / of_each, most = TASK_TILES_MAX / of_each;
+    size = size < most ? size : most;
+    return size > least ? size : least;
 }
 
 static size_t n_tasks(const struct packed *w, size_t size)

@@ -60,6 +60,9 @@ static void carve_all_acts(struct carver *v, struct cpu *c)
         add_form(&mid, &l->attn_output);
         add_form(&ff, &l->ffn_down);
     }
+    in.wide &= c->ops->reads_q16;
+    mid.wide &= c->ops->reads_q16;
+    ff.wide &= c->ops->reads_q16;
     carve_acts(v, &c->in, c->params.n_batch, g->dim, &in);
     carve_acts(v, &c->mid, c->params.n_batch, g->n_heads * g->head_dim, &mid);
     carve_acts(v, &c->ff, c->params.n_batch, g->n_ff, &ff);

@@ -133,12 +133,11 @@ static weft_status pin_workers(struct threads *t, weft_error *err)
     struct places p;
     places_find(&p);
     for (size_t i = 1; i < t->n; i++) {
-        cpu_set_t one;
+        places_mask one = { 0 };
         unsigned cpu = p.cpu[i % p.n];
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        if (pthread_setaffinity_np(t->handles[i - 1], sizeof one, &one) != 0) {
-            return error_set(err, WEFT_E_NOMEM,
+        CPU_SET_S(cpu, sizeof one, one);
+        if (pthread_setaffinity_np(t->handles[i - 1], sizeof one, one) != 0) {
+            return error_set(err, WEFT_E_UNSUPPORTED,
                              "thread %zu of %zu cannot stay on processor %u; open the engine "
                              "without pin_threads",
                              i + 1, t->n, cpu);

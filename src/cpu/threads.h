@@ -7,9 +7,9 @@
 struct threads;
 
 /* n threads in all, the calling one included. n == 0: one per physical core that this process may
- * use. pin: each but the calling one stays on a processor of its own, first those of different
- * cores; the first is left to the calling one. When the system refuses a thread or its place:
- * WEFT_E_NOMEM. */
+ * use. pin: each but the calling one stays on a processor, one of each core first; the first is
+ * left to the calling one, and with more threads than processors they begin with it again. When the
+ * system refuses a thread: WEFT_E_NOMEM; its processor: WEFT_E_UNSUPPORTED. */
 weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err);
 void threads_close(struct threads *t); /* NULL is fine */
 size_t threads_count(const struct threads *t);

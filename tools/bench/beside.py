@@ -14,6 +14,14 @@ def engine(text: str) -> tuple[str, list[str]]:
     return name, shlex.split(command)
 
 
+def described(engines: list[tuple[str, list[str]]]) -> dict:
+    """By name: the options that a program is given; where it lies is nobody's business."""
+    names = [name for name, _ in engines]
+    if len(set(names)) < len(names):
+        raise SystemExit("compare.py: two --beside of one name; give each its own")
+    return {name: shlex.join(command[1:]) for name, command in engines}
+
+
 def tok_s(command: list[str], model: str, threads: int, test: dict) -> float:
     """One repetition of one test, after the program's own warm-up."""
     options = ["-m", model, "-t", str(threads), "-p", str(test["n_prompt"]),

@@ -315,6 +315,7 @@ def run(args) -> dict:
     if load > BUSY:
         print(f"compare.py: the load average is {load:.1f}; other programs slow both down, and not "
               "alike", file=sys.stderr)
+    others = beside.described(args.beside)
     rows = [row for path in args.models for row in compare_model(args, path)]
     version = subprocess.run([args.weft, "--version"], capture_output=True, text=True).stdout
     return {
@@ -329,7 +330,7 @@ def run(args) -> dict:
                      "llama_cpp_python": L.__version__,
                      "llama_cpp_system": L.llama_print_system_info().decode().strip(" |")},
         "settings": {"threads": args.threads, "rounds": args.rounds, "n_batch": N_BATCH,
-                     "seed": args.seed, "device": args.device},
+                     "seed": args.seed, "device": args.device, "beside": others},
         "limits": set_limits(rows), "rows": rows,
     }
 

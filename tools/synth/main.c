@@ -23,7 +23,8 @@ static void usage(FILE *f)
         fprintf(f, "%s%s", i % 5 == 0 ? "\n                   " : " ", synth_preset_name(i));
     }
     fputs(
-        "\n  --type TYPE    q4_k_m (default; the mix of llama.cpp), or one type for all matrices:",
+        "\n  --type TYPE    q4_k_m (default; the mix of llama.cpp), or one type for all matrices,\n"
+        "                 or several with a + between them, which matrices take in turn:",
         f);
     for (size_t i = 0; quant_at(i) != NULL; i++) {
         fprintf(f, "%s%s", i % 8 == 0 ? "\n                   " : " ", quant_at(i)->name);

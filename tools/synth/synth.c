@@ -48,8 +48,9 @@ struct tensor {
 struct plan {
     const struct synth_spec *spec;
     size_t head_dim, n_rot;
-    bool mix;                      /* Q4_K_M */
-    const struct quant_type *type; /* otherwise, or the base of the mix */
+    bool mix;                          /* Q4_K_M */
+    const struct quant_type *types[8]; /* otherwise: matrices take them in turn */
+    size_t n_types, n_matrices;
     struct tensor *tensor;
     size_t n, cap;
     uint64_t n_elements;
@@ -104,8 +105,13 @@ static weft_status add(struct plan *p, enum role role, size_t layer, size_t n_ro
     struct tensor *t = &p->tensor[p->n++];
     *t = (struct tensor){ .role = role, .n_rows = n_rows, .n_cols = n_cols };
     snprintf(t->name, sizeof t->name, "%s", name);
-    uint32_t id = is_vector(role) ? QUANT_F32 : p->mix ? mixed_type(p, role, layer) : p->type->id;
-    t->type = quant_find(is_vector(role) ? id : fallback(id, n_cols));
+    if (is_vector(role)) {
+        t->type = quant_find(QUANT_F32);
+    } else {
+        uint32_t id =
+            p->mix ? mixed_type(p, role, layer) : p->types[p->n_matrices++ % p->n_types]->id;
+        t->type = quant_find(fallback(id, n_cols));
+    }
     p->n_elements += (uint64_t)n_rows * n_cols;
     return WEFT_OK;
 }
@@ -185,7 +191,7 @@ static uint32_t file_type(const struct plan *p)
         { QUANT_BF16, 32 }, { QUANT_IQ4_NL, 25 }, { QUANT_IQ4_XS, 30 },
     };
     for (size_t i = 0; !p->mix && i < sizeof of / sizeof of[0]; i++) {
-        if (of[i][0] == p->type->id) {
+        if (of[i][0] == p->types[0]->id) {
             return of[i][1];
         }
     }
@@ -417,6 +423,29 @@ static weft_status check_size(const char *field, size_t v, size_t low, size_t hi
                                              field, v, low, high);
 }
 
+/* The types of type_mix, with a + between them. */
+static weft_status find_types(struct plan *p)
+{
+    for (const char *at = p->spec->type_mix;; p->n_types++) {
+        char name[16];
+        size_t n = strcspn(at, "+");
+        snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : 0, at);
+        const struct quant_type *type = quant_find_name(name);
+        if (type == NULL || p->n_types == sizeof p->types / sizeof p->types[0]) {
+            return error_set(p->err, WEFT_E_ARG,
+                             "tensor type '%.*s' is not known or one too many; q4_k_m or a type "
+                             "such as q8_0 is expected, or up to 8 with a + between them",
+                             (int)n, at);
+        }
+        p->types[p->n_types] = type;
+        if (at[n] == '\0') {
+            p->n_types++;
+            return WEFT_OK;
+        }
+        at += n + 1;
+    }
+}
+
 static weft_status check_spec(struct plan *p)
 {
     static const char *const archs[] = { "qwen2", "qwen3", "phi3", "llama" };
@@ -440,14 +469,7 @@ static weft_status check_spec(struct plan *p)
     TRY(check_size("head_dim", p->head_dim, 2, 1024, p->err));
     p->n_rot = s->n_rot > 0 ? s->n_rot : p->head_dim;
     p->mix = strcasecmp(s->type_mix, "q4_k_m") == 0;
-    p->type = quant_find_name(p->mix ? "q4_k" : s->type_mix);
-    if (p->type == NULL) {
-        return error_set(p->err, WEFT_E_ARG,
-                         "tensor type '%s' is not known; q4_k_m or a type such "
-                         "as q8_0 is expected",
-                         s->type_mix);
-    }
-    return WEFT_OK;
+    return p->mix ? WEFT_OK : find_types(p);
 }
 
 weft_status synth_write(const struct synth_spec *spec, const char *path, weft_error *err)

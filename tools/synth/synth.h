@@ -37,8 +37,8 @@ struct synth_spec {
     size_t n_ctx_orig;    /* rope.scaling.original_context_length; 0 = no such key */
     float attn_factor;    /* rope.scaling.attn_factor; 0 = no such key */
 
-    const char
-        *type_mix; /* a tensor type ("q8_0"), or "q4_k_m": the mix of llama.cpp's quantiser */
+    const char *type_mix; /* a tensor type ("q8_0"), several that matrices take in turn
+                             ("q8_0+f16"), or "q4_k_m": the mix of llama.cpp's quantiser */
     uint64_t seed;
 };
 
