@@ -26,12 +26,16 @@ INLINE void dot_rows(const struct piece *p, const struct acts *a, size_t row, in
     for (size_t r = 0; r < n; r++) {
         sum[r] = v_load(sums + r * TILE_ROWS);
     }
-    for (size_t b = 0, i = 0; b < p->n_blocks; b++) {
-#pragma GCC unroll 2
-        for (size_t k = 0; k < 32 / sub; k++, i += TILE_ROWS) {
-            add_dots(sum, p->codes + b * 8 * VECTOR, bytes, top, sub, k, v_load(p->s + i),
-                     v_load(p->m + i), a, row, p->col + b * 32, n);
+    const float *s = p->s, *m = p->m;
+    for (size_t b = 0; b < p->n_blocks; b++) {
+        const uint8_t *block = p->codes + b * 8 * VECTOR;
+        const size_t col = p->col + b * 32;
+        add_dots(sum, block, bytes, top, sub, 0, v_load(s), v_load(m), a, row, col, n);
+        if (sub == 16) {
+            s += TILE_ROWS, m += TILE_ROWS;
+            add_dots(sum, block, bytes, top, sub, 1, v_load(s), v_load(m), a, row, col, n);
         }
+        s += TILE_ROWS, m += TILE_ROWS;
     }
     for (size_t r = 0; r < n; r++) {
         v_store(sums + r * TILE_ROWS, sum[r]);
@@ -79,11 +83,12 @@ INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct
             if (n == 1) { /* with more rows memory is fast enough */
                 ask_for(block, how.low + how.high);
             }
-#pragma GCC unroll 2
-            for (size_t k = 0; k < 32 / sub; k++, i++) {
-                v16 s, m;
-                scale_of(&u, form, minus_bias, unit_cols / sub, i, &s, &m);
-                add_dots(sum, block, how, top, sub, k, s, m, a, row, col, n);
+            v16 s, m;
+            scale_of(&u, form, minus_bias, unit_cols / sub, i++, &s, &m);
+            add_dots(sum, block, how, top, sub, 0, s, m, a, row, col, n);
+            if (sub == 16) {
+                scale_of(&u, form, minus_bias, unit_cols / sub, i++, &s, &m);
+                add_dots(sum, block, how, top, sub, 1, s, m, a, row, col, n);
             }
         }
     }
