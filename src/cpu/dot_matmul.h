@@ -129,8 +129,8 @@ DOT_FEW(few_q6_k, SCALE_SIGNED, 256, 4, 2, false, 63, 16)
 DOT_FEW(few_iq4_nl, SCALE_BIAS, 32, 4, 0, true, 255, 32)
 DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
 
-/* Weights that are floats: each 32 columns are summed by themselves first, so that
- * errors do not grow with the whole row. `load` reads 16 of them, `bytes` each. */
+/* Weights that are floats: each 32 columns are summed by themselves first, so that errors do not
+ * grow with the whole row. `load` reads 16 of them, `bytes` each. */
 #define DOT_FLOAT(name, load, bytes)                                                               \
     INLINE void name##_rows(const uint8_t *w, const struct acts *a, size_t row, size_t n,          \
                             float *sums)                                                           \
