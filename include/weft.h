@@ -605,7 +605,10 @@ WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 /* Saved state: the tokens of a sequence, how many of them are computed, and K and V of those; so
  * that a later process, or another engine on the same model, goes on without computing them again.
  * Not part of it: text not yet taken, stop strings, sampling, random state, logits. The format is
- * the same for all devices, n_ctx and n_batch; K and V have the engine's types. */
+ * the same for all devices, n_ctx and n_batch; K and V have the engine's types. K and V of a loaded
+ * state are believed, whoever wrote them; other sequences that begin with the same tokens do not
+ * find them, and neither does anybody find what such a sequence or its forks compute, until they
+ * are rewound to 0 tokens. */
 
 /* The state as *needed bytes; the sequence goes on as if nothing had happened. Errors:
  * WEFT_E_BUFFER, WEFT_E_IO (the model's file was cut), WEFT_E_DEVICE_LOST. */

@@ -21,6 +21,8 @@ void error_clean(char *text)
     for (char *c = text; *c != '\0'; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
             *c = '?';
+        } else if ((unsigned char)*c == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
+            c[0] = c[1] = '?'; /* U+0080 to U+009F: terminals obey these as well */
         }
     }
 }

@@ -97,7 +97,9 @@ static int by_first(const void *a, const void *b)
 static weft_status emit_class(struct grammar_parser *p, bool negated)
 {
     size_t at = p->g->n_ranges;
-    qsort(p->set, p->n_set, sizeof *p->set, by_first);
+    if (p->n_set > 1) { /* the set of [^] is empty, and has no memory */
+        qsort(p->set, p->n_set, sizeof *p->set, by_first);
+    }
     uint32_t next = 0; /* behind all ranges so far */
     for (size_t i = 0; i < p->n_set;) {
         struct char_range r = p->set[i++];

@@ -164,7 +164,9 @@ weft_status kv_replace(struct kv_pool *pool, struct kv_table *t, size_t n, weft_
         return error_nomem(err, "a page table", need * sizeof *t->pages);
     }
     kv_trim(pool, t, 0);
-    return kv_reserve(pool, t, 0, n, err);
+    weft_status status = kv_reserve(pool, t, 0, n, err);
+    t->given = t->n > 0;
+    return status;
 }
 
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n)
@@ -173,6 +175,7 @@ void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n)
     while (t->n > keep) {
         drop(pool, t->pages[--t->n]);
     }
+    t->given = t->given && t->n > 0;
 }
 
 weft_status kv_share(struct kv_pool *pool, const struct kv_table *src, size_t n,
@@ -187,6 +190,7 @@ weft_status kv_share(struct kv_pool *pool, const struct kv_table *src, size_t n,
         pool->refs[src->pages[i]]++;
     }
     dst->n = n_pages;
+    dst->given = src->given && n_pages > 0;
     return WEFT_OK;
 }
 
@@ -231,7 +235,7 @@ static uint64_t parent_of(const struct kv_pool *pool, const struct kv_table *t, 
 
 void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n)
 {
-    for (size_t i = 0; i < n / KV_PAGE && parent_of(pool, t, i) != 0; i++) {
+    for (size_t i = 0; !t->given && i < n / KV_PAGE && parent_of(pool, t, i) != 0; i++) {
         prefix_learn(&pool->prefix, t->pages[i], parent_of(pool, t, i), tokens + i * KV_PAGE);
     }
 }

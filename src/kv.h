@@ -26,6 +26,9 @@ struct kv_pool {
 struct kv_table {
     uint32_t *pages;
     size_t n, cap;
+    /* Some pages were not computed here but given: they may hold anything, so this text alone may
+     * use them. Holds until all pages are given back. */
+    bool given;
 };
 
 /* `known`: texts that begin like an earlier one find its pages. */
@@ -41,8 +44,8 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
  * with the pages given back at hand. Nothing changes when the pool is too full for that. */
 weft_status kv_rewind(struct kv_pool *pool, struct kv_table *t, size_t from, size_t n,
                       weft_error *err);
-/* Gives back all pages of the table and takes as many as n positions need, none of them shared.
- * Nothing changes when the pool is too full for that. */
+/* Gives back all pages of the table and takes as many as n positions need, none of them shared, for
+ * K and V that come from outside. Nothing changes when the pool is too full for that. */
 weft_status kv_replace(struct kv_pool *pool, struct kv_table *t, size_t n, weft_error *err);
 /* Gives back the pages past the first n positions. */
 void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n);
@@ -62,7 +65,8 @@ struct kv_counts {
 void kv_mark(struct kv_pool *pool, const struct kv_table *t, size_t n);
 struct kv_counts kv_count(struct kv_pool *pool);
 
-/* The full pages of the first n positions, which are computed, can be found by their tokens. */
+/* The full pages of the first n positions, which are computed, can be found by their tokens; not if
+ * some were given: whoever wrote a saved state could otherwise answer for its text elsewhere. */
 void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n);
 /* For a table whose pages are all full: adds pages that hold what comes next, tokens[n], as far as
  * they are known. Returns the number of positions added, a multiple of KV_PAGE. */

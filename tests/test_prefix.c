@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
 #include "prefix.h"
 #include "support/models.h"
 #include "support/rig.h"
@@ -157,6 +158,85 @@ static void test_generated_text(void **state)
     rig_close(&r);
 }
 
+/* The state of tokens[N], with K and V that nobody computed: all 1, or all NaN. */
+static unsigned char *forged(const struct rig *r, const int32_t *tokens, uint16_t half, size_t *n)
+{
+    weft_seq *seq = rig_seq(r, NULL);
+    OK(weft_seq_append(seq, tokens, N, E));
+    rig_compute(r, seq);
+    assert_int_equal(weft_seq_save(seq, NULL, 0, n, E), WEFT_E_BUFFER);
+    unsigned char *state = malloc(*n);
+    assert_non_null(state);
+    OK(weft_seq_save(seq, state, *n, n, E));
+    weft_seq_release(&seq);
+    size_t kv = (*n - 8) / N * N / 2; /* well behind the tokens */
+    for (size_t i = kv; i + 10 <= *n; i += sizeof half) {
+        memcpy(state + i, &half, sizeof half);
+    }
+    uint64_t sum = hash64(HASH64_START, state, *n - 8);
+    memcpy(state + *n - 8, &sum, sizeof sum);
+    return state;
+}
+
+enum ways { LOADED, RELEASED, FORKED, REWOUND, CONTINUED, N_WAYS };
+
+/* Uses the forged state in one of these ways; *left and *fork (NULL if none) are still open. */
+static void use_forged(struct rig *r, enum ways way, const int32_t *tokens, weft_seq **left,
+                       weft_seq **fork)
+{
+    int32_t token = 5;
+    if (way == FORKED) {
+        OK(weft_seq_fork(*left, fork, E));
+        weft_seq_release(left);
+    } else if (way == REWOUND) {
+        OK(weft_seq_rewind(*left, 70, E));
+        OK(weft_seq_append(*left, tokens + 70, N - 70, E));
+    } else if (way == CONTINUED) {
+        for (int i = 0; i < 50; i++) {
+            OK(weft_seq_append(*left, &token, 1, E));
+        }
+    }
+    rig_compute(r, way == FORKED ? *fork : *left);
+    if (way == RELEASED) {
+        weft_seq_release(left);
+    }
+}
+
+/* Whoever loads a forged state reads nonsense, and nobody else does. */
+static void test_given(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * N_WAYS; i++) {
+        int32_t tokens[N];
+        size_t n;
+        struct rig honest = open_rig(1024), r = open_rig(1024);
+        rig_tokens(&r, 7, tokens, N);
+        unsigned char *data = forged(&honest, tokens, i % 2 == 0 ? 0x3c00 : 0x7e00, &n);
+        rig_close(&honest);
+        weft_seq *loaded = rig_seq(&r, NULL), *fork = NULL;
+        OK(weft_seq_load(loaded, data, n, E));
+        use_forged(&r, (enum ways)(i / 2), tokens, &loaded, &fork);
+        weft_seq *victim = rig_seq(&r, NULL);
+        OK(weft_seq_append(victim, tokens, N, E));
+        assert_int_equal(weft_seq_cached(victim), 0);
+        rig_compute(&r, victim);
+        check_bits(&r, victim, tokens, N);
+        /* from 0 on all is computed here, and found by others */
+        weft_seq_release(&victim);
+        weft_seq_release(&fork);
+        weft_seq_release(&loaded);
+        loaded = rig_seq(&r, NULL);
+        OK(weft_seq_load(loaded, data, n, E));
+        OK(weft_seq_rewind(loaded, 0, E));
+        OK(weft_seq_append(loaded, tokens, N, E));
+        rig_compute(&r, loaded);
+        check_bits(&r, loaded, tokens, N);
+        weft_seq_release(&loaded);
+        free(data);
+        rig_close(&r);
+    }
+}
+
 /* Going back into a found page leaves the other text's alone, and the page itself is not found for
  * a text that it no longer holds. */
 static void test_rewind(void **state)
@@ -258,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_index),          cmocka_unit_test(test_found),
         cmocka_unit_test(test_generated_text), cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_small_pool),     cmocka_unit_test(test_switched_off),
+        cmocka_unit_test(test_given),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -53,7 +53,7 @@ static void test_known(void **state)
                                        .n_batch = batches[i],
                                        .device = "cpu",
                                        .n_threads = 1 },
-                 400 + i, 1500);
+                 400 + i, 3000);
     }
 }
 

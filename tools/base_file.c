@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,8 +95,36 @@ int base_open(struct base_file *b)
 
 int base_read(struct base_file *b, float *logits)
 {
-    bool ok = fread(logits, sizeof *logits, b->n_vocab, b->file) == b->n_vocab;
-    return ok ? EXIT_OK : read_failed(b);
+    if (fread(logits, sizeof *logits, b->n_vocab, b->file) != b->n_vocab) {
+        return read_failed(b);
+    }
+    bool any = false;
+    for (size_t i = 0; i < b->n_vocab; i++) {
+        /* a sum over these would be NaN, and a comparison with NaN says that all is well */
+        if (isnan(logits[i]) || logits[i] == INFINITY) {
+            return term_fail(EXIT_RUNTIME,
+                             "%s is damaged: a logit of token %zu is %g, expected a number; make "
+                             "it again with --save-base",
+                             b->path, i, (double)logits[i]);
+        }
+        any = any || logits[i] > -INFINITY;
+    }
+    return any ? EXIT_OK
+               : term_fail(EXIT_RUNTIME,
+                           "%s is damaged: all logits of a position are -inf; make it again with "
+                           "--save-base",
+                           b->path);
+}
+
+int base_end(struct base_file *b)
+{
+    if (fgetc(b->file) == EOF) {
+        return ferror(b->file) ? read_failed(b) : EXIT_OK;
+    }
+    return term_fail(EXIT_RUNTIME,
+                     "%s goes on behind the logits of its %zu tokens; it is damaged, make it again "
+                     "with --save-base",
+                     b->path, b->tokens.n);
 }
 
 int base_close(struct base_file *b)

@@ -24,7 +24,10 @@ int base_create(struct base_file *b);
 int base_write(struct base_file *b, const float *logits);
 /* Opens b->path and reads all but the logits; b->tokens then is the caller's to free. */
 int base_open(struct base_file *b);
+/* The next position's logits[n_vocab]. Fails if one is NaN or +inf, or all are -inf. */
 int base_read(struct base_file *b, float *logits);
+/* All positions have been read: fails if the file goes on. */
+int base_end(struct base_file *b);
 /* A file that was written is complete only if this gives EXIT_OK. */
 int base_close(struct base_file *b);
 

@@ -110,7 +110,8 @@ static int score_windows(struct perplexity *p)
     }
     term_progress_clear();
     free(window);
-    return code;
+    bool whole = p->n_windows == p->ids.n / p->window;
+    return code == EXIT_OK && p->o->kl_base != NULL && whole ? base_end(&p->base) : code;
 }
 
 /* --- what is printed --- */

@@ -87,16 +87,24 @@ void term_interrupt_hook(void (*hook)(void *), void *arg)
 
 bool term_interrupted(void) { return interrupts != 0; }
 
+/* A file name, a model's name or a prompt may hold escape sequences; terminals obey U+0080 to
+ * U+009F like those. */
+static void clean(char *line, char kept)
+{
+    for (char *c = line; *c != '\0'; c++) {
+        if (((unsigned char)*c < 0x20 && *c != kept) || *c == 0x7f) {
+            *c = '?';
+        } else if ((unsigned char)*c == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
+            c[0] = c[1] = '?';
+        }
+    }
+}
+
 static void print_line(const char *fmt, va_list ap)
 {
     char line[1024];
     vsnprintf(line, sizeof line, fmt, ap);
-    /* a file name or a prompt may hold escape sequences */
-    for (char *c = line; *c != '\0'; c++) {
-        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f) {
-            *c = '?';
-        }
-    }
+    clean(line, '\n');
     term_progress_clear();
     fprintf(stderr, "%s\n", line);
 }
@@ -177,9 +185,7 @@ void term_progress(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    for (char *c = line; *c != '\0'; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
-    }
+    clean(line, '\0');
     /* a line that wraps cannot be overwritten */
     struct winsize size = { 0 };
     int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;

@@ -38,10 +38,11 @@ struct rows {
 static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const struct packed *w,
                           size_t tile, const struct rows *r, bool add, float *out, size_t ld)
 {
-    const uint8_t *at = w->tiles + tile * w->layout.n;
-    if (w->tiles == NULL) {
+    const uint8_t *at = s->tile;
+    if (w->tiles != NULL) {
+        at = w->tiles + tile * w->layout.n;
+    } else {
         pack_tile(w, tile, s->tile);
-        at = s->tile;
     }
     size_t left = w->n_rows - tile * TILE_ROWS;
     ops->matmul(w, at, left < TILE_ROWS ? left : TILE_ROWS, r->a, r->first, r->n, add, out, ld,
