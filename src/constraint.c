@@ -2,27 +2,18 @@
 
 #include <string.h>
 
-weft_status constraint_open(const char *gbnf, size_t n, const struct tokenizer *tokenizer,
+weft_status constraint_open(struct matcher *matcher, const struct tokenizer *tokenizer,
                             const struct token_trie *trie, size_t n_tokens, struct constraint **out,
                             weft_error *err)
 {
-    struct grammar *g = NULL;
     struct constraint *c = mem_array(1, sizeof *c);
     if (c == NULL) {
         return error_nomem(err, "a grammar", sizeof *c);
     }
     c->tokenizer = tokenizer;
     c->trie = trie;
+    c->matcher = matcher;
     c->from = c->at = c->base = n_tokens;
-    weft_status status = grammar_parse(gbnf, n, &g, err);
-    if (status == WEFT_OK) {
-        status = matcher_open(g, &c->matcher, err);
-    }
-    grammar_release(g);
-    if (status != WEFT_OK) {
-        constraint_close(c);
-        return status;
-    }
     *out = c;
     return WEFT_OK;
 }

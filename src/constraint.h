@@ -16,9 +16,9 @@ struct constraint {
     struct bytes generated; /* for each token behind base: 1 = generated, 0 = appended */
 };
 
-/* For a sequence that holds n_tokens; the next token generated begins a text. Both pointers are
- * borrowed. */
-weft_status constraint_open(const char *gbnf, size_t n, const struct tokenizer *tokenizer,
+/* For a sequence that holds n_tokens; the next token generated begins a text. Takes the matcher,
+ * which is at its beginning, if it succeeds; the other pointers are borrowed. */
+weft_status constraint_open(struct matcher *matcher, const struct tokenizer *tokenizer,
                             const struct token_trie *trie, size_t n_tokens, struct constraint **out,
                             weft_error *err);
 weft_status constraint_copy(const struct constraint *c, struct constraint **out, weft_error *err);

@@ -248,8 +248,16 @@ static weft_status repeat(struct grammar_parser *p, size_t start, uint32_t min, 
 {
     struct grammar *g = p->g;
     size_t n = g->n_ops - start;
-    if (n == 0) {
+    if (n == 0 || (min == 1 && max == 1)) {
         return WEFT_OK;
+    }
+    /* x?????: each operator copies what those before it have made */
+    p->copied += n;
+    if (p->copied > GRAMMAR_MAX_COPIED) {
+        return grammar_error(g, p->at, p->err,
+                             "repetitions of repetitions copy more than %d elements by here; write "
+                             "x* for x*?+ and the like",
+                             GRAMMAR_MAX_COPIED);
     }
     struct grammar_op *body = mem_array(n, sizeof *body);
     if (body == NULL) {

@@ -8,7 +8,8 @@ struct grammar_parser {
     struct grammar *g;
     const char *text;
     size_t n, at;
-    size_t depth; /* of parentheses */
+    size_t depth;  /* of parentheses */
+    size_t copied; /* elements, by all repetitions so far */
     weft_error *err;
     /* of the character class being read */
     struct char_range *set;

@@ -46,6 +46,13 @@ static bool has_text(const struct grammar *g, uint32_t c)
     return g->class_first[c] < 0xd800 || last > 0xdfff;
 }
 
+/* The mask being made has taken too much work: it will be empty, whatever else is found. What is
+ * read outside a mask is text that a mask has allowed. */
+static bool given_up(const struct matcher *m)
+{
+    return m->masking && m->mask_steps > MATCHER_MASK_STEPS;
+}
+
 /* Makes *p dead unless some character that the bytes so far can become may follow. */
 static weft_status check_partial(struct matcher *m, struct matcher_place *p, weft_error *err)
 {
@@ -57,7 +64,8 @@ static weft_status check_partial(struct matcher *m, struct matcher_place *p, wef
         return WEFT_OK;
     }
     for (uint32_t c = grammar_class(g, r.first);
-         to == MATCHER_DEAD && c < g->n_classes && g->class_first[c] <= r.last; c++) {
+         to == MATCHER_DEAD && c < g->n_classes && g->class_first[c] <= r.last && !given_up(m);
+         c++) {
         if (has_text(g, c)) {
             TRY(move(m, set, c, &to, err));
         }
@@ -254,7 +262,7 @@ static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, wef
     for (uint8_t c = ' '; c < 0x80; c++) {
         if (trie_plain(c)) {
             TRY(move(m, set, g->ascii[c], &next, err));
-            if (next != first || first == MATCHER_DEAD) {
+            if (next != first || first == MATCHER_DEAD || given_up(m)) {
                 return WEFT_OK;
             }
         }
@@ -263,7 +271,7 @@ static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, wef
          c++) {
         if (has_text(g, c)) {
             TRY(move(m, set, c, &next, err));
-            if (next != first) {
+            if (next != first || given_up(m)) {
                 return WEFT_OK;
             }
         }
@@ -312,7 +320,7 @@ static weft_status walk(struct matcher *m, const struct token_trie *trie, uint64
         }
         struct matcher_place *to = &m->path[node->depth];
         TRY(read_byte(m, to[-1], node->byte, to, err));
-        if (m->mask_steps > MATCHER_MASK_STEPS) {
+        if (given_up(m)) {
             return WEFT_OK;
         }
         if (to->set == MATCHER_DEAD) {
@@ -366,7 +374,10 @@ weft_status matcher_mask(struct matcher *m, const struct token_trie *trie, const
     m->mask_number++;
     m->mask_steps = 0;
     if (m->at.set != MATCHER_DEAD) {
-        TRY(walk(m, trie, fresh, err));
+        m->masking = true;
+        weft_status status = walk(m, trie, fresh, err);
+        m->masking = false;
+        TRY(status);
     }
     for (size_t i = 0; i < trie->n_ends && matcher_may_end(m); i++) {
         allow(fresh, trie->ends[i]);

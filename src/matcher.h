@@ -86,6 +86,7 @@ struct matcher {
     /* while a mask is made */
     uint32_t mask_number;
     size_t mask_steps;
+    bool masking;
     struct matcher_place *path; /* [cap_path] of the trie */
     size_t cap_path;
     struct matcher_fast *fast; /* [MATCHER_FAST] */

@@ -207,6 +207,11 @@ static void test_sizes(void **state)
     check_size(written("root ::= ((\"a\"{1000}){1000}){1000}", "", 0, ""), "200000 elements");
     check_size(written("root ::= [", "ab", 90000, "]"), NULL);
     check_size(written("root ::= \"", "aa", 100000, "\""), "200000 elements");
+    /* operators behind operators: what they copy adds up, but for {1} */
+    check_size(written("root ::= \"a\"", "?", 25000, ""), "copy more than 4000000");
+    check_size(written("root ::= \"a\"", "{2}?", 60, ""), "200000 elements");
+    check_size(written("root ::= [a]{99000}", "{1}", 300000, ""), NULL);
+    check_size(written("root ::= [a]{90000}", "{1,1}*", 3, ""), NULL);
     /* long chains of rules: nothing may recurse on them, or search them for each other */
     struct bytes chain = { 0 };
     for (int i = 0; i < 9000; i++) {

@@ -478,13 +478,49 @@ static void test_work(void **state)
     close_vocabulary(&v);
 }
 
+/* A few bytes of grammar with very many ways through it, and very many classes of characters under
+ * one lead byte: the work of a mask is bounded whatever the grammar, by its limit and one move. */
+static void test_work_of_classes(void **state)
+{
+    (void)state;
+    enum { N_WAYS = 16000, N_CLASSES = 3000 };
+    static const char *const ends[] = { "", "*", "+ \"x\"" };
+    struct vocabulary v = open_vocabulary(model_file("tiny-qwen2"));
+    for (size_t e = 0; e < sizeof ends / sizeof ends[0]; e++) {
+        struct bytes b = { 0 };
+        struct grammar *g = NULL;
+        struct matcher *m = NULL;
+        const uint64_t *mask = NULL;
+        put(&b, "root ::= (\"a\"");
+        for (int i = 1; i < N_WAYS; i++) {
+            put(&b, "|\"a\"");
+        }
+        put(&b, ")");
+        put(&b, ends[e]);
+        put(&b, "\nz ::= [");
+        for (uint32_t i = 0; i < N_CLASSES; i++) {
+            char text[16];
+            snprintf(text, sizeof text, "\\U%08x", 0x10000 + 2 * i);
+            put(&b, text);
+        }
+        put(&b, "]");
+        OK(grammar_parse(b.data, b.n, &g, E));
+        OK(matcher_open(g, &m, E));
+        OK(matcher_mask(m, v.trie, &mask, E));
+        assert_in_range(m->mask_steps, 1, MATCHER_MASK_STEPS + 64 * N_WAYS);
+        matcher_close(m);
+        grammar_release(g);
+        free(b.data);
+    }
+    close_vocabulary(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_random_masks),
-        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_texts),           cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_random_masks),    cmocka_unit_test(test_work),
+        cmocka_unit_test(test_work_of_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
