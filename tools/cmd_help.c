@@ -11,7 +11,7 @@ enum { WIDTH = 80, INDENT = 32 };
 
 static const char exit_codes[] =
     "0 success, 1 run-time error, 2 wrong usage, 3 model refused, 4 out of memory, "
-    "130 interrupted";
+    "5 the grammar came to a dead end, 130 interrupted";
 
 /* Words of text[n] in lines of WIDTH columns, from column `at`, further lines from `indent`. */
 static void wrap(const char *text, size_t n, size_t at, size_t indent)

@@ -218,6 +218,17 @@ static int show_texts(const struct run *r, bool streamed)
     return code;
 }
 
+/* A script must not take half a JSON for a whole one. */
+static int outcome(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_texts; i++) {
+        if (r->texts[i].end == TEXT_GRAMMAR) {
+            return EXIT_GRAMMAR;
+        }
+    }
+    return EXIT_OK;
+}
+
 /* All that has been drawn, also after Ctrl-C. */
 static void print_logprobs(const struct run *r)
 {
@@ -289,7 +300,7 @@ static int run(struct run *r)
     if (code != EXIT_OK || shown != EXIT_OK) {
         return code != EXIT_OK ? code : shown;
     }
-    return term_interrupted() ? EXIT_INTERRUPTED : EXIT_OK;
+    return term_interrupted() ? EXIT_INTERRUPTED : outcome(r);
 }
 
 int cmd_run(const struct options *o, int n_args, char **args)

@@ -14,6 +14,7 @@ enum {
     EXIT_USAGE = 2,
     EXIT_MODEL = 3,
     EXIT_MEMORY = 4,
+    EXIT_GRAMMAR = 5, /* the grammar allowed no further token, and the text is not complete */
     EXIT_INTERRUPTED = 130
 };
 
