@@ -5,6 +5,7 @@
 #include "special.h"
 #include "spm.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -98,6 +99,67 @@ static int32_t or_default(int32_t id, const struct tokenizer *t, int32_t usual)
     return id >= 0 || !t->is_spm || (size_t)usual >= t->vocab.n ? id : usual;
 }
 
+/* Some files list all their ends. */
+static weft_status read_end_ids(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    const char *key = "tokenizer.ggml.eos_token_ids";
+    const struct gguf_kv *kv = gguf_find(g, key);
+    if (kv == NULL) {
+        return WEFT_OK;
+    }
+    if (kv->type != GGUF_ARR || (kv->element != GGUF_U32 && kv->element != GGUF_I32)) {
+        return error_set(err, WEFT_E_FORMAT, "%s is no array of u32 or i32", key);
+    }
+    for (size_t i = 0; i < kv->n; i++) {
+        int32_t id = gguf_i32_at(kv, i);
+        if (id < 0 || (size_t)id >= t->vocab.n) {
+            return error_set(err, WEFT_E_FORMAT,
+                             "%s[%zu] is %d, but the vocabulary has only %zu tokens", key, i,
+                             (int)id, t->vocab.n);
+        }
+        t->ends[id] = true;
+    }
+    return WEFT_OK;
+}
+
+/* Whether the file itself gives the token a role. */
+static bool is_named(const struct gguf *g, const struct tokenizer *t, int32_t id)
+{
+    static const char *const keys[] = {
+        "padding", "seperator", "separator", "mask",    "cls",     "fim_pre",
+        "fim_suf", "fim_mid",   "fim_pad",   "fim_rep", "fim_sep",
+    };
+    if (t->ends[id] || id == t->bos || id == t->unknown) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char key[64];
+        uint32_t v = UINT32_MAX;
+        snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        if (gguf_opt_u32(g, key, &v, NULL) == WEFT_OK && v == (uint32_t)id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a merge "left right" of the file makes this text. */
+static bool is_merged(const struct gguf *g, const char *text)
+{
+    const struct gguf_kv *kv = gguf_find(g, "tokenizer.ggml.merges");
+    size_t n = strlen(text);
+    for (size_t i = 0; kv != NULL && kv->strs != NULL && i < kv->n; i++) {
+        struct gguf_str m = kv->strs[i];
+        const char *space = m.n == n + 1 ? memchr(m.s, ' ', m.n) : NULL;
+        size_t left = space != NULL ? (size_t)(space - m.s) : 0;
+        if (space != NULL && memcmp(m.s, text, left) == 0 &&
+            memcmp(space + 1, text + left, n - left) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     size_t n = t->vocab.n;
@@ -123,10 +185,14 @@ static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft
             t->ends[ends[i]] = true;
         }
     }
+    TRY(read_end_ids(g, t, err));
     for (size_t i = 0; i < sizeof known_tokens / sizeof known_tokens[0]; i++) {
         const struct known *k = &known_tokens[i];
         int32_t id = vocab_find(&t->vocab, k->text, strlen(k->text));
-        if (id >= 0) {
+        /* an ordinary token that looks like a special one, as "</s>" of HTML in Qwen's vocabulary */
+        bool ordinary = id >= 0 && !t->is_spm && t->vocab.type[id] == TOKEN_NORMAL &&
+                        !is_named(g, t, id) && is_merged(g, k->text);
+        if (id >= 0 && !ordinary) {
             t->vocab.type[id] = TOKEN_CONTROL;
             t->ends[id] = t->ends[id] || k->ends;
         }
