@@ -183,13 +183,17 @@ static weft_status bounds(struct grammar_parser *p, uint32_t *min, uint32_t *max
 {
     size_t start = p->at;
     skip(p, false);
-    TRY(number(p, min));
-    skip(p, false);
+    bool open = parser_peek(p) == ','; /* {,n}: from none on */
+    *min = 0;
+    if (!open) {
+        TRY(number(p, min));
+        skip(p, false);
+    }
     *max = *min;
     if (parser_take(p, ',')) {
         skip(p, false);
         *max = ENDLESS;
-        if (parser_peek(p) != '}') {
+        if (open || parser_peek(p) != '}') {
             TRY(number(p, max));
             skip(p, false);
         }

@@ -73,6 +73,8 @@ static void test_constructs(void **state)
     TEXTS("root ::= \"ab\"?", "", "ab", NULL, "abab", "a");
     TEXTS("root ::= [a-c]{2}", "ab", "cc", NULL, "a", "abc", "dd");
     TEXTS("root ::= \"a\"{2,}", "aa", "aaaaa", NULL, "", "a", "aab");
+    TEXTS("root ::= \"a\"{,2}", "", "aa", NULL, "aaa", "b");
+    TEXTS("root ::= \"a\"{ , 1 } \"b\"", "b", "ab", NULL, "aab");
     TEXTS("root ::= \"a\"{0,}", "", "aaaaa", NULL, "b");
     TEXTS("root ::= \"ab\"{1,3} \"!\"", "ab!", "abab!", "ababab!", NULL, "!", "abababab!");
     TEXTS("root ::= \"a\" {0} \"b\"{ 0 , 1 } \"c\"{0,0}", "", "b", NULL, "a", "c", "bb");
@@ -139,6 +141,7 @@ static void test_errors(void **state)
         { "root ::= \"\xff\"", "line 1, column 11", "found the byte 0xFF, expected UTF-8" },
         { "root ::= * \"a\"", "line 1, column 10", "found '*', expected an element" },
         { "root ::= \"a\" | {2}", "line 1, column 16", "found '{'" },
+        { "root ::= \"a\"{,}", "line 1, column 15", "expected a number" },
         { "root ::= \"a\"{}", "line 1, column 14", "expected a number" },
         { "root ::= \"a\"{3,2}", "line 1, column 14", "at least 3 and at most 2" },
         { "root ::= \"a\"{3;", "line 1, column 15", "found ';', expected }" },

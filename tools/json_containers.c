@@ -98,19 +98,6 @@ struct object {
     size_t other; /* the rule of any other member; SIZE_MAX = none */
 };
 
-static bool is_required(const json_t *required, const char *name)
-{
-    const json_t *one;
-    size_t i;
-    json_array_foreach(required, i, one)
-    {
-        if (strcmp(json_string_value(one), name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The properties, and behind them what is required without being described. */
 static bool list_properties(struct schema *c, const json_t *s, struct object *o)
 {
@@ -134,24 +121,28 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
         c->no_memory = true;
         return false;
     }
+    json_t *names = json_object(); /* a set: lists of names can be long */
+    c->no_memory |= names == NULL;
+    json_array_foreach(required, i, one)
+    {
+        c->no_memory |= json_object_set_new(names, json_string_value(one), json_true()) != 0;
+    }
     json_object_foreach((json_t *)(uintptr_t)properties, name, schema)
     {
         o->at[o->n++] = (struct property){ .name = name,
                                            .schema = schema,
-                                           .required = is_required(required, name) };
+                                           .required = json_object_get(names, name) != NULL };
     }
     json_array_foreach(required, i, one)
     {
-        bool known = false;
         name = json_string_value(one);
-        for (size_t k = 0; k < o->n; k++) {
-            known |= strcmp(o->at[k].name, name) == 0;
-        }
-        if (!known) {
+        /* taken out, so that a name that is there twice is listed once */
+        if (json_object_get(properties, name) == NULL && json_object_del(names, name) == 0) {
             o->at[o->n++] = (struct property){ .name = name, .required = true };
         }
     }
-    return true;
+    json_decref(names);
+    return !c->no_memory;
 }
 
 /* The rule of members that `properties` does not name. */

@@ -210,6 +210,9 @@ static bool keys_from(struct schema *c, const char **names, size_t n, size_t at,
 {
     struct buf b = { 0 }, others = { 0 };
     bool ends = false, ok = true;
+    if (c->out->n > SCHEMA_MAX_BYTES) {
+        return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
+    }
     *rule = c->n_rules++;
     for (size_t i = 0; i < n && ok;) {
         if (names[i][at] == '\0') {

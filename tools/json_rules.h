@@ -7,18 +7,13 @@
 
 #include "json_schema.h"
 
-struct schema_ref {
-    const json_t *schema;
-    size_t rule;
-};
-
 struct schema {
     json_t *root;
     json_t *owned; /* an array of what was made on the way */
     struct buf *out;
     struct buf path; /* JSON pointer of the place that is being converted */
-    struct schema_ref *refs;
-    size_t n_refs, cap_refs, n_rules, depth;
+    json_t *made;    /* the rules of schemas by their address, so that each is converted once */
+    size_t n_rules, depth;
     bool no_memory;
     struct schema_error *err;
 };
@@ -37,7 +32,10 @@ void schema_rule(struct schema *c, size_t rule, struct buf *b);
 /* False, with a message about the current place. */
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
 
-enum { SCHEMA_MAX_LENGTH = 10000 }; /* the longest string or array that can be asked for */
+enum {
+    SCHEMA_MAX_LENGTH = 10000,  /* the longest string or array that can be asked for */
+    SCHEMA_MAX_BYTES = 16 << 20 /* the longest grammar, looked at while rules are added */
+};
 
 /* The rule of the schema s, which stands at a key of the current one; or, sub not NULL, at this key
  * or index of what stands there. */

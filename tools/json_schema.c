@@ -216,6 +216,9 @@ static const json_t *find(const struct schema *c, const char *ref)
             ref += escape;
         }
         key[n] = '\0';
+        if (json_is_array(at) && (n == 0 || strspn(key, "0123456789") != n)) {
+            return NULL; /* an index is a decimal number */
+        }
         at = json_is_array(at) ? json_array_get(at, strtoul(key, NULL, 10))
                                : json_object_get(at, key);
     }
@@ -238,28 +241,36 @@ static bool refer(struct schema *c, const json_t *s, const json_t **target)
     return true;
 }
 
+/* What is known of a schema, by its address: 'r' its rule as a target of $ref, which is there
+ * before it is converted; 'c' its rule once it is. */
+static bool recall(const struct schema *c, char kind, const json_t *s, size_t *rule)
+{
+    char key[40];
+    snprintf(key, sizeof key, "%c%p", kind, (const void *)s);
+    const json_t *known_rule = json_object_get(c->made, key);
+    if (known_rule != NULL) {
+        *rule = (size_t)json_integer_value(known_rule);
+    }
+    return known_rule != NULL;
+}
+
+static void remember(struct schema *c, char kind, const json_t *s, size_t rule)
+{
+    char key[40];
+    snprintf(key, sizeof key, "%c%p", kind, (const void *)s);
+    c->no_memory |= json_object_set_new(c->made, key, json_integer((json_int_t)rule)) != 0;
+}
+
 /* The rule of a schema that is referred to, which may refer to itself. */
 static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
 {
     struct buf b = { 0 };
     size_t inner;
-    for (size_t i = 0; i < c->n_refs; i++) {
-        if (c->refs[i].schema == target) {
-            *rule = c->refs[i].rule;
-            return true;
-        }
-    }
-    if (c->n_refs == c->cap_refs) {
-        struct schema_ref *more = realloc(c->refs, (c->cap_refs * 2 + 16) * sizeof *more);
-        if (more == NULL) {
-            c->no_memory = true;
-            return false;
-        }
-        c->refs = more;
-        c->cap_refs = c->cap_refs * 2 + 16;
+    if (recall(c, 'r', target, rule)) {
+        return true;
     }
     *rule = c->n_rules++;
-    c->refs[c->n_refs++] = (struct schema_ref){ target, *rule };
+    remember(c, 'r', target, *rule);
     if (!convert(c, target, &inner)) {
         return false;
     }
@@ -300,7 +311,24 @@ static bool merge(struct schema *c, json_t *into, const json_t *from)
         } else if (old != NULL && !json_equal(old, value)) {
             return schema_refuse(c, "allOf: %s is there twice, and differs", key);
         } else if (old == NULL) {
-            c->no_memory |= json_object_set_new(into, key, json_deep_copy(value)) != 0;
+            /* only these two lists grow; what is in them is shared, so that it is converted once */
+            bool grows = strcmp(key, "properties") == 0 || strcmp(key, "required") == 0;
+            c->no_memory |=
+                json_object_set_new(into, key, grows ? json_copy(value) : json_incref(value)) != 0;
+        }
+    }
+    return true;
+}
+
+/* Whether a schema says nothing but allOf. */
+static bool bare_all_of(const json_t *s)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)s, key, value)
+    {
+        if (strcmp(key, "allOf") != 0 && schema_listed(known, key)) {
+            return false;
         }
     }
     return true;
@@ -328,6 +356,9 @@ static bool convert_all_of(struct schema *c, const json_t *s, size_t *rule)
         if (ok && (!json_is_object(part) || json_object_get(part, "allOf") != NULL ||
                    json_object_get(part, "$ref") != NULL)) {
             ok = schema_refuse(c, "allOf: only schemas of objects can be merged");
+        }
+        if (ok && part != one && json_array_size(list) == 1 && bare_all_of(s)) {
+            return convert_target(c, part, rule); /* nothing to merge */
         }
         ok = ok && merge(c, whole, part);
     }
@@ -400,7 +431,7 @@ static bool add_types(struct schema *c, struct buf *b, const json_t *s)
 {
     const json_t *type = json_object_get(s, "type");
     json_t *one;
-    size_t i;
+    size_t i, k;
     if (type == NULL) {
         const char *name = type_of(s);
         if (name == NULL) {
@@ -419,6 +450,12 @@ static bool add_types(struct schema *c, struct buf *b, const json_t *s)
     {
         if (!json_is_string(one)) {
             return schema_refuse(c, "type: expected a name or an array of names");
+        }
+        /* a type that is listed twice is one; there are seven, others are refused at once */
+        for (k = 0; k < i && !json_equal(json_array_get(type, k), one); k++) {
+        }
+        if (k < i) {
+            continue;
         }
         schema_put(c, b, "%s", i > 0 ? ") | (" : "(");
         if (!add_type(c, b, s, json_string_value(one))) {
@@ -484,10 +521,20 @@ static bool convert(struct schema *c, const json_t *s, size_t *rule)
     if (c->depth == MAX_NESTING) {
         return schema_refuse(c, "nested more than %d deep", MAX_NESTING);
     }
+    if (c->out->n > SCHEMA_MAX_BYTES) {
+        return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
+    }
     if (json_is_object(s)) {
+        /* what stands in a list of types or in allOf is met more than once */
+        if (recall(c, 'c', s, rule)) {
+            return true;
+        }
         c->depth++;
         bool ok = convert_object(c, s, rule);
         c->depth--;
+        if (ok) {
+            remember(c, 'c', s, *rule);
+        }
         return ok;
     }
     if (!json_is_true(s)) {
@@ -505,11 +552,11 @@ bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct sc
 {
     json_error_t e;
     size_t rule = 0;
-    struct schema c = { .out = gbnf, .err = err, .owned = json_array() };
+    struct schema c = { .out = gbnf, .err = err, .owned = json_array(), .made = json_object() };
     err->text[0] = '\0';
     c.root = text == NULL ? json_true()
                           : json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
-    bool ok = c.root != NULL && c.owned != NULL;
+    bool ok = c.root != NULL && c.owned != NULL && c.made != NULL;
     if (c.root == NULL) {
         snprintf(err->text, sizeof err->text, "line %d, column %d: %.200s", e.line, e.column,
                  e.text);
@@ -520,6 +567,6 @@ bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct sc
     json_decref(c.root);
     json_decref(c.owned);
     buf_free(&c.path);
-    free(c.refs);
+    json_decref(c.made);
     return ok && !c.no_memory;
 }

@@ -1,0 +1,19 @@
+# What a file says of itself is obeyed, or the file is refused, or a line says what was taken instead.
+
+check 'attention in both directions is refused' 3 'attention.causal is false' embed -m "$IN/embed-not-causal.gguf" -p 'hello world' -q
+check 'the same for a text' 3 'attention.causal is false' run -m "$IN/embed-not-causal.gguf" -p a -n 1
+check 'attention.causal true' 0 '' embed -m "$IN/embed-causal.gguf" -p 'hello world' -q
+
+check 'no pre-tokenizer is named: a warning' 0 'has no tokenizer.ggml.pre' run -m "$IN/llama-no-pre.gguf" -p hi -n 1
+check 'the file is sound all the same' 0 '' inspect "$IN/llama-no-pre.gguf"
+weft run -m "$BPE" -p hi -n 1
+if grep -q 'tokenizer.ggml.pre' "$T/err"; then bad 'a named one: no warning' 'warned'; else ok 'a named one: no warning'; fi
+
+# eos_token_ids: 97 is one of them
+check 'several ends: the first' 0 '1 generated tokens; ' run -m "$IN/eos-ids-array.gguf" -p hello -l 97+100 -n 5 --temp 0
+weft run -m "$IN/eos-ids-array.gguf" -p hello -l 98+100 -n 5 --temp 0 -q
+printf 'bbbbb' >"$T/want"
+same 'several ends: another token is none' "$T/out" "$T/want"
+
+# an ordinary token that looks like an end: </s> of HTML, 636, which merges make
+check 'an HTML tag ends no text' 0 '8 generated tokens; ' run -m "$IN/qwen2-html-token.gguf" -p 'a<s>b' -n 8 --temp 0 -l 636+100

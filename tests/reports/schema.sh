@@ -1,0 +1,50 @@
+# Schemas that were large in what they ask for, not in what they say: one second and 256 MiB are enough for any of them.
+
+# bounded NAME CODE TEXT_IN_STDERR SCHEMA
+bounded() {
+    (ulimit -t 20 -v 2000000 2>/dev/null; timeout 20 "$WEFT" run -m "$BPE" -p x -n 1 -q --json-schema "$4" >"$T/out" 2>"$T/err" </dev/null)
+    code=$?
+    if [ $code -ne "$2" ]; then
+        bad "$1" "exit code $code, expected $2"
+    elif [ -n "$3" ] && ! grep -qF -e "$3" "$T/err"; then
+        bad "$1" "standard error does not say '$3'"
+    else
+        ok "$1"
+    fi
+}
+case " ${SAN:-} " in *sanitize*) ulimit() { :; } ;; esac # sanitizers reserve terabytes of addresses
+
+A=$IN/attacks
+bounded 'a type twice, 18 levels' 0 '' "$A/schema-types-18.json"
+bounded 'a type twice, 40 levels' 0 '' "$A/schema-types-40.json"
+bounded 'allOf of one $ref, 18 levels' 0 '' "$A/schema-allof-18.json"
+bounded 'allOf of one $ref, 40 levels' 0 '' "$A/schema-allof-40.json"
+bounded 'prefixItems, deep' 2 'more than' "$A/schema-prefix-deep.json"
+# nest N BEGIN END: the text between them N times, around null
+nest() {
+    awk -v n="$1" -v b="$2" -v e="$3" 'BEGIN { for (i = 0; i < n; i++) printf "%s", b; printf "{\"type\":\"null\"}"
+        for (i = 0; i < n; i++) printf "%s", e }' >"$T/s.json"
+}
+nest 60 '{"type":["array","string","array","null","array"],"items":' '}'
+bounded 'an array three times, 60 levels' 0 '' "$T/s.json"
+nest 40 '{"type":["array","object"],"items":{"type":"null"},"properties":{"a":' '}}'
+bounded 'arrays and objects, 40 levels' 0 '' "$T/s.json"
+awk 'BEGIN { printf "{\"type\":\"object\",\"properties\":{"; for (i = 0; i < 40; i++) printf "%s\"p%d\":{\"allOf\":[{\"$ref\":\"#/$defs/big\"}]}", i ? "," : "", i
+    printf "},\"$defs\":{\"big\":{\"type\":\"object\",\"properties\":{\"q\":{\"type\":\"null\",\"examples\":[0"
+    for (i = 0; i < 100000; i++) printf ",0"; printf "]}}}}}" }' >"$T/s.json"
+bounded 'allOf of a large remark, 40 times' 0 '' "$T/s.json"
+required() {
+    awk -v n="$1" 'BEGIN { printf "{\"type\":\"object\",\"required\":[\"k\""; for (i = 0; i < n; i++) printf ",\"k%d\"", i; printf "]}" }' >"$T/s.json"
+}
+required 2000
+bounded 'required, 2,000 names' 0 '' "$T/s.json"
+required 90000
+bounded 'required, 90,000 names' 2 'at most' "$T/s.json"
+
+bounded '$ref to a word of an array' 2 'is not supported' "$IN/ref-junk-index.json"
+for i in 1x 01x x -1 '' +1 '%31'; do
+    printf '{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#/anyOf/%s"}}]}' "$i" >"$T/s.json"
+    bounded "\$ref to item '$i' of an array" 2 '' "$T/s.json"
+done
+printf '{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#/anyOf/0"}}]}' >"$T/s.json"
+bounded '$ref to item 0 of an array' 0 '' "$T/s.json"
