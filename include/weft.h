@@ -534,8 +534,7 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 /* Only text that this grammar allows is generated from now on; gbnf[n] is copied, n = 0 ends it.
  * GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`; alternatives a|b;
  * ( ); * + ? {m} {m,} {,n} {m,n}; "literals"; classes [a-z] [^0-9]; . for any character; comments
- * behind
- * #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. JSON schemas are not
+ * behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. JSON schemas are not
  * part of the library: `weft run --json-schema` makes grammars of them.
  *
  * A text begins behind the last appended token and ends where the grammar lets it; only then end

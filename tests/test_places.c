@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cpu/places.h"
+#include "cpu/quota.h"
 #include "support/models.h"
 #include "support/rig.h"
 
@@ -56,6 +58,77 @@ static void siblings(unsigned cpu, char out[256])
         (void)!fgets(out, 256, f);
         fclose(f);
     }
+}
+
+/* Writes root/path, and makes the folders on the way. */
+static void put_file(const char *root, const char *path, const char *text)
+{
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s", root, path);
+    for (char *c = whole + strlen(root) + 1; (c = strchr(c, '/')) != NULL; c++) {
+        *c = '\0';
+        (void)mkdir(whole, 0700);
+        *c = '/';
+    }
+    FILE *f = fopen(whole, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static void test_quota(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *groups;
+        const char *files[6]; /* path, text */
+        size_t want;
+    } cases[] = {
+        /* version 2: none, the group's own, one above it, the least of them, rounded up */
+        { "0::/\n", { NULL }, 0 },
+        { "0::/\n", { "cpu.max", "max 100000\n" }, 0 },
+        { "0::/\n", { "cpu.max", "200000 100000\n" }, 2 },
+        { "0::/\n", { "cpu.max", "150000 100000\n" }, 2 },
+        { "0::/\n", { "cpu.max", "1000 100000\n" }, 1 },
+        { "0::/\n", { "cpu.max", "0 100000\n" }, 0 },
+        { "0::/\n", { "cpu.max", "junk\n" }, 0 },
+        { "0::/a/b\n", { "a/b/cpu.max", "300000 100000\n", "a/cpu.max", "max 100000\n" }, 3 },
+        { "0::/a/b\n", { "a/b/cpu.max", "max 100000\n", "a/cpu.max", "100000 50000\n" }, 2 },
+        { "0::/a/b\n", { "a/b/cpu.max", "400000 100000\n", "cpu.max", "300000 100000\n" }, 3 },
+        { "0::/gone\n", { "cpu.max", "500000 100000\n" }, 5 },
+        /* version 1 */
+        { "3:cpu,cpuacct:/x\n",
+          { "cpu,cpuacct/x/cpu.cfs_quota_us", "250000\n", "cpu,cpuacct/x/cpu.cfs_period_us",
+            "100000\n" },
+          3 },
+        { "3:cpuset,cpu:/\n",
+          { "cpuset,cpu/cpu.cfs_quota_us", "-1\n", "cpuset,cpu/cpu.cfs_period_us", "100000\n" },
+          0 },
+        { "3:cpuset:/\n",
+          { "cpuset/cpu.cfs_quota_us", "100000\n", "cpuset/cpu.cfs_period_us", "100000\n" },
+          0 },
+        /* both */
+        { "1:cpu:/\n0::/\n",
+          { "cpu/cpu.cfs_quota_us", "400000\n", "cpu/cpu.cfs_period_us", "100000\n", "cpu.max",
+            "300000 100000\n" },
+          3 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char root[64], groups[512], command[128];
+        snprintf(root, sizeof root, "/tmp/weft-quota-%d-%zu", (int)getpid(), i);
+        assert_int_equal(mkdir(root, 0700), 0);
+        put_file(root, "groups", cases[i].groups);
+        for (size_t k = 0; k < 6 && cases[i].files[k] != NULL; k += 2) {
+            put_file(root, cases[i].files[k], cases[i].files[k + 1]);
+        }
+        snprintf(groups, sizeof groups, "%s/groups", root);
+        size_t got = quota_cpus(groups, root);
+        snprintf(command, sizeof command, "rm -r %s", root);
+        assert_int_equal(system(command), 0);
+        if (got != cases[i].want) {
+            fail_msg("case %zu: %zu, expected %zu", i, got, cases[i].want);
+        }
+    }
+    assert_int_equal(quota_cpus("/nonexistent", "/nonexistent"), 0);
 }
 
 static void test_places(void **state)
@@ -128,7 +201,7 @@ static void test_pinned(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_places),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_places), cmocka_unit_test(test_quota),
                                         cmocka_unit_test(test_pinned) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,7 @@ static int read_texts(struct embed *e, int n_args, char **args)
                                    "FILE, or - for standard input");
     }
     if (o->prompt == NULL) {
-        return io_read(dash ? "-" : o->file, &e->text);
+        return io_read_text(dash ? "-" : o->file, &e->text);
     }
     bool ok = o->escape ? io_unescape(o->prompt, &e->text)
                         : buf_add(&e->text, o->prompt, strlen(o->prompt));
@@ -67,28 +67,41 @@ static int embed_text(struct embed *e, size_t index, const char *text, size_t n)
     return write_vector(e, index);
 }
 
-/* -p is one text, line breaks included; a file is a text on each line. */
+/* -p is one text, line breaks included; a file is a text on each line, which may end as on Windows.
+ * Empty lines are no texts; the others keep their numbers in "index", so that a line is found. */
+static int embed_lines(struct embed *e)
+{
+    const char *at = e->text.data, *end = at + e->text.n;
+    size_t line = 0, n_empty = 0;
+    int code = EXIT_OK;
+    for (; at < end && code == EXIT_OK && !term_interrupted(); line++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((stop != NULL ? stop : end) - at);
+        size_t text = n > 0 && at[n - 1] == '\r' ? n - 1 : n;
+        n_empty += text == 0;
+        code = text > 0 ? embed_text(e, line, at, text) : EXIT_OK;
+        at += stop != NULL ? n + 1 : n;
+        term_progress("%zu texts", line + 1);
+    }
+    term_progress_clear();
+    if (code == EXIT_OK && n_empty == line) {
+        code = term_fail(EXIT_USAGE, "all lines are empty; there is nothing to embed");
+    } else if (n_empty > 0 && !e->o->quiet) {
+        term_note("weft: %zu of %zu lines are empty and have no vector", n_empty, line);
+    }
+    return code == EXIT_OK && term_interrupted() ? EXIT_INTERRUPTED : code;
+}
+
 static int embed_all(struct embed *e)
 {
-    const char *at = e->text.n > 0 ? e->text.data : "", *end = at + e->text.n;
-    size_t index = 0;
-    int code = EXIT_OK;
     e->vector = calloc(e->session.info.dim, sizeof *e->vector);
     if (e->vector == NULL) {
         return term_fail(EXIT_MEMORY, "not enough memory for a vector");
     }
-    if (e->o->prompt != NULL || at == end) {
-        return embed_text(e, 0, at, e->text.n);
+    if (e->o->prompt != NULL || e->text.n == 0) {
+        return embed_text(e, 0, e->text.n > 0 ? e->text.data : "", e->text.n);
     }
-    while (at < end && code == EXIT_OK && !term_interrupted()) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        stop = stop != NULL ? stop : end;
-        code = embed_text(e, index++, at, (size_t)(stop - at));
-        at = stop < end ? stop + 1 : end;
-        term_progress("%zu texts", index);
-    }
-    term_progress_clear();
-    return code == EXIT_OK && term_interrupted() ? EXIT_INTERRUPTED : code;
+    return embed_lines(e);
 }
 
 int cmd_embed(const struct options *o, int n_args, char **args)

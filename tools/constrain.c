@@ -21,7 +21,7 @@ static int read_gbnf(const struct options *o, struct buf *gbnf)
 {
     struct buf text = { 0 };
     if (o->grammar != NULL) {
-        return io_read(o->grammar, gbnf);
+        return io_read_text(o->grammar, gbnf);
     }
     if (o->any_json) {
         return from_schema(NULL, 0, gbnf);
@@ -29,7 +29,7 @@ static int read_gbnf(const struct options *o, struct buf *gbnf)
     if (o->schema[0] == '{') {
         return from_schema(o->schema, strlen(o->schema), gbnf);
     }
-    int code = io_read(o->schema, &text);
+    int code = io_read_text(o->schema, &text);
     code = code != EXIT_OK ? code : from_schema(text.n > 0 ? text.data : "", text.n, gbnf);
     buf_free(&text);
     return code;

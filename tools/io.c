@@ -84,6 +84,18 @@ int io_read(const char *path, struct buf *out)
     return code;
 }
 
+int io_read_text(const char *path, struct buf *out)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t before = out->n, n = sizeof mark - 1;
+    int code = io_read(path, out);
+    if (out->n - before >= n && memcmp(out->data + before, mark, n) == 0) {
+        out->n -= n;
+        memmove(out->data + before, out->data + before + n, out->n - before + 1);
+    }
+    return code;
+}
+
 static bool write_has_failed;
 
 bool io_failed(void) { return write_has_failed; }

@@ -21,6 +21,8 @@ void buf_free(struct buf *b);
 /* Appends all bytes of `path`, or of standard input for "-". Prints what fails and returns the exit
  * code. */
 int io_read(const char *path, struct buf *out);
+/* The same for a file of text: without the byte order mark that some editors put in front. */
+int io_read_text(const char *path, struct buf *out);
 /* Writes to standard output. EXIT_RUNTIME when it fails; silent if the reader has gone. */
 int io_write(const char *data, size_t n);
 bool io_failed(void); /* whether a write has failed */

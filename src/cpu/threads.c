@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "cpu/places.h"
+#include "cpu/quota.h"
 
 /* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
  * preempted. */
@@ -181,7 +182,8 @@ weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *e
     if (n == 0) {
         struct places p;
         places_find(&p);
-        n = p.n_cores;
+        size_t quota = quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+        n = quota > 0 && quota < p.n_cores ? quota : p.n_cores;
     }
     struct threads *t = calloc(1, sizeof *t);
     pthread_t *handles = calloc(n, sizeof *handles);

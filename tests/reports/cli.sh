@@ -17,3 +17,27 @@ subprocess.run(sys.argv[1:])' \
 else
     skip 'peak memory' 'no python3'
 fi
+
+# a file of texts, as other systems and editors write it
+vectors() {
+    weft embed -m "$BPE" -f "$1" -q
+    sed 's/"index": *[0-9]*, *//' "$T/out" >"$2"
+}
+vectors "$IN/lines-lf.txt" "$T/lf"
+vectors "$IN/lines-crlf.txt" "$T/crlf"
+same 'embed: CR LF' "$T/crlf" "$T/lf"
+{ printf '\357\273\277' && cat "$IN/lines-crlf.txt"; } >"$T/bom.txt"
+vectors "$T/bom.txt" "$T/bom"
+same 'embed: a byte order mark' "$T/bom" "$T/lf"
+check 'embed: an empty line' 0 '' embed -m "$BPE" -f "$IN/lines-blank.txt" -q
+[ "$(wc -l <"$T/out")" -eq 2 ] && ok 'embed: two vectors of three lines' || bad 'embed: two vectors of three lines' "$(wc -l <"$T/out")"
+check 'embed: empty lines are counted' 0 '1 of 3 lines are empty' embed -m "$BPE" -f "$IN/lines-blank.txt"
+printf '\r\n\n\r\n' >"$T/empty.txt"
+check 'embed: nothing but empty lines' 2 'all lines are empty' embed -m "$BPE" -f "$T/empty.txt"
+printf '\357\273\277root ::= "ab"' >"$T/bom.gbnf"
+check 'a grammar with a byte order mark' 0 '' run -m "$BPE" -p a --grammar "$T/bom.gbnf" -n 5 -q
+printf '\357\273\277 {"type":"null"}' >"$T/bom.json"
+check 'a schema with a byte order mark' 0 '' run -m "$BPE" -p a --json-schema "$T/bom.json" -n 5 -q
+printf '\357\273\277' >"$T/bom.gbnf"
+check 'nothing but a byte order mark' 2 'is empty' run -m "$BPE" -p a --grammar "$T/bom.gbnf" -n 5 -q
+check 'x{,n}' 0 '' run -m "$BPE" -p hi -n 2 -q --grammar "$IN/repeat-open.gbnf"
