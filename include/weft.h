@@ -257,6 +257,9 @@ typedef struct weft_chat_params {
     /* The messages continue a conversation already in the sequence: no BOS, no default system
      * prompt, and the end of the assistant's turn before them is completed. */
     bool continues;
+    /* With `continues`: the last token that the sequence holds. If it ends no turn, the answer was
+     * cut (by a limit, a stop string, a cancel) and its turn is ended first. NULL: it was not. */
+    const int32_t *last;
 } weft_chat_params;
 #define WEFT_CHAT_PARAMS_INIT                                                                      \
     {                                                                                              \

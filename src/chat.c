@@ -273,14 +273,18 @@ static weft_status check_messages(const struct chat_template *c, const weft_mess
     return WEFT_OK;
 }
 
-/* What the template puts behind the token that ended the assistant's turn. */
-static weft_status complete_turn(struct builder *b, weft_error *err)
+/* What the template puts behind the token that ended the assistant's turn; that token as well, if
+ * the turn was cut before it. */
+static weft_status complete_turn(struct builder *b, bool cut, weft_error *err)
 {
     const char *after = b->c->assistant.after;
     size_t n = strlen(after);
     for (size_t at = 0; at < n; at++) {
         const struct control *end = control_at(b, after + at, n - at);
         if (end != NULL) {
+            if (cut) {
+                TRY(add_id(b, end->id, end->strips, err));
+            }
             b->strip = end->strips;
             return add_piece(b, after + at + end->n, err);
         }
@@ -294,7 +298,7 @@ static weft_status build(struct builder *b, const weft_message *m, size_t n,
     TRY(open_controls(b, err));
     bool wants_bos = tokenizer_adds_bos(b->t) && tokenizer_bos(b->t) >= 0;
     if (p->continues) {
-        TRY(complete_turn(b, err));
+        TRY(complete_turn(b, p->last != NULL && !tokenizer_is_end(b->t, *p->last), err));
     } else {
         if (wants_bos) {
             TRY(add_id(b, tokenizer_bos(b->t), false, err));

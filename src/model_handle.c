@@ -206,6 +206,7 @@ weft_status weft_chat_tokens(const weft_model *model, const weft_message *messag
     TRY(model_check(model, err));
     TRY(check_messages(messages, n, err));
     TRY(params_copy(&p, sizeof p, params, "weft_chat_params", err));
+    TRY(check_tokens(model->model, p.last, p.last != NULL ? 1 : 0, err));
     const struct chat_template *c =
         p.template_name != NULL ? chat_find(p.template_name) : model->model->chat;
     struct tokens t = { 0 };

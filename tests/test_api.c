@@ -342,6 +342,11 @@ static void test_messages(void **state)
     p.template_name = "no-such-template";
     FAILS(WEFT_E_UNSUPPORTED, weft_chat_tokens(rig.model, &hello, 1, &p, tokens, 64, &n, E));
     WORDS("chatml");
+    const int32_t outside[] = { -1, INT32_MAX };
+    for (size_t i = 0; i < 2; i++) {
+        weft_chat_params q = { .size = sizeof q, .continues = true, .last = &outside[i] };
+        FAILS(WEFT_E_ARG, weft_chat_tokens(rig.model, &hello, 1, &q, tokens, 64, &n, E));
+    }
     size_t n_templates = 0;
     while (weft_chat_template_name(n_templates) != NULL) {
         n_templates++;

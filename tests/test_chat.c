@@ -271,6 +271,34 @@ static const weft_message long_chat[] = {
     { "user", "Bye" },
 };
 
+/* Behind an answer that was cut the continuation begins with the token that ends it; behind one
+ * that ended it is what it is without the last token. */
+static void check_cut(const char *name, const struct tokenizer *t, size_t at, int32_t end,
+                      const struct tokens *rest)
+{
+    weft_chat_params p = { .size = sizeof p, .template_name = name, .continues = true };
+    struct tokens after_cut = { 0 }, after_end = { 0 };
+    int32_t word = 0;
+    weft_error err;
+    while (tokenizer_is_end(t, word)) {
+        word++;
+    }
+    p.last = &word;
+    assert_int_equal(
+        chat_encode(chat_find(name), t, long_chat + at + 1, 5 - at - 1, &p, &after_cut, &err),
+        WEFT_OK);
+    assert_int_equal(after_cut.n, rest->n + 1);
+    assert_int_equal(after_cut.data[0], end);
+    assert_memory_equal(after_cut.data + 1, rest->data, rest->n * sizeof rest->data[0]);
+    p.last = &end;
+    assert_int_equal(
+        chat_encode(chat_find(name), t, long_chat + at + 1, 5 - at - 1, &p, &after_end, &err),
+        WEFT_OK);
+    assert_int_equal(after_end.n, rest->n);
+    free(after_cut.data);
+    free(after_end.data);
+}
+
 /* Cut behind each answer: the first part, the answer with its end, and the continuation are the
  * whole. */
 static void check_continues(const char *name, const struct tokenizer *t)
@@ -296,6 +324,7 @@ static void check_continues(const char *name, const struct tokenizer *t)
                          WEFT_OK);
         assert_int_equal(end + 1 + rest.n, whole.n);
         assert_memory_equal(rest.data, whole.data + end + 1, rest.n * sizeof rest.data[0]);
+        check_cut(name, t, cut, whole.data[end], &rest);
         free(first.data);
         free(rest.data);
     }

@@ -17,6 +17,7 @@ struct run {
     struct buf prompt;
     struct ids ids;  /* the prompt's */
     size_t n_loaded; /* tokens of the loaded state, which it continues */
+    int32_t last;    /* of these */
     struct generated *texts;
     size_t n_texts;
     struct figures figures;
@@ -58,6 +59,7 @@ static int chat_prompt(struct run *r)
     size_t n = 0;
     p.template_name = r->o->template_name;
     p.continues = r->n_loaded > 0;
+    p.last = p.continues ? &r->last : NULL;
     if (r->o->system != NULL) {
         messages[n++] = (weft_message){ "system", r->o->system };
     }
@@ -178,6 +180,7 @@ static int open_texts(struct run *r)
         code = session_load_state(seq, r->o->load_state);
         r->n_loaded = weft_seq_len(seq);
         r->figures.n_state = r->n_loaded - weft_seq_pending(seq);
+        code = code == EXIT_OK && r->n_loaded > 0 ? session_last(seq, &r->last) : code;
     }
     return code;
 }

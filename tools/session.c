@@ -191,6 +191,20 @@ static int no_memory(const char *what)
     return term_fail(EXIT_MEMORY, "not enough memory for %s", what);
 }
 
+int session_last(weft_seq *seq, int32_t *last)
+{
+    weft_error err = { 0 };
+    size_t n = weft_seq_len(seq);
+    int32_t *tokens = calloc(n + 1, sizeof *tokens);
+    if (tokens == NULL) {
+        return no_memory("the tokens of the state");
+    }
+    weft_status status = weft_seq_tokens(seq, tokens, n, &n, &err);
+    *last = n > 0 ? tokens[n - 1] : -1;
+    free(tokens);
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
 int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
                      struct ids *out)
 {

@@ -43,6 +43,8 @@ int session_chat_tokens(const struct session *s, const weft_message *messages, s
 /* A saved state into the sequence, and the sequence as one into a file. */
 int session_load_state(weft_seq *seq, const char *path);
 int session_save_state(weft_seq *seq, const char *path);
+/* The last token of a sequence that is not empty. */
+int session_last(weft_seq *seq, int32_t *last);
 /* Appends the bytes of the ids. */
 int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
                        struct buf *out);

@@ -54,6 +54,7 @@ static int render(const struct talk *t, size_t from, bool continues, bool answer
     }
     p.template_name = t->o->template_name;
     p.continues = continues;
+    p.last = continues && from == first_message(t) && t->base > 0 ? &t->base_last : NULL;
     p.no_prompt = !answer;
     int code = session_chat_tokens(t->session, list, n, &p, ids);
     free(list);
@@ -254,9 +255,10 @@ int talk_load(struct talk *t, const char *path)
         pop(t);
     }
     t->base = weft_seq_len(seq);
+    code = t->base > 0 ? session_last(seq, &t->base_last) : EXIT_OK;
     t->figures.n_state += t->base - weft_seq_pending(seq);
     t->rebuild = false;
-    return EXIT_OK;
+    return code;
 }
 
 int talk_set_sampling(struct talk *t)

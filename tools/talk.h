@@ -21,8 +21,9 @@ struct talk {
     struct generated answer;
     struct turn_message *messages;
     size_t n, cap;
-    size_t base;  /* tokens of a loaded state, which come before the messages; 0 = none */
-    bool rebuild; /* the sequence does not end where the last answer ends */
+    size_t base;       /* tokens of a loaded state, which come before the messages; 0 = none */
+    int32_t base_last; /* of these */
+    bool rebuild;      /* the sequence does not end where the last answer ends */
     struct figures figures;
     uint32_t hash;
 };

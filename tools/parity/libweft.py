@@ -43,7 +43,7 @@ class _Message(C.Structure):
 
 class _ChatParams(C.Structure):
     _fields_ = [("size", C.c_size_t), ("template_name", C.c_char_p), ("no_prompt", C.c_bool),
-                ("continues", C.c_bool)]
+                ("continues", C.c_bool), ("last", C.POINTER(C.c_int32))]
 
 
 # (result, arguments); a result of c_int is a weft_status

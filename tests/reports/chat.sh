@@ -1,0 +1,24 @@
+# A conversation is what its template says, also when an answer was cut.
+
+# turns NAME MODEL END: as many ends as turns that are not the last, whatever ended the answer
+turns() {
+    for cut in '-n 5' '-n 0' '-n 40 -r a' '-n 3 --ignore-eos'; do
+        check "$1: an answer cut by $cut" 0 '' run -m "$2" --chat -p 'What is the capital of Italy?' $cut --temp 0 --save-state "$T/s" -q
+        check "$1: goes on" 0 '' run -m "$2" --load-state "$T/s" --chat -p 'And of France?' -n 0 --display-prompt --special -q
+        case $(cat "$T/out") in "$3"*) ok "$1: the turn was ended ($cut)" ;; *) bad "$1: the turn was ended ($cut)" "$(head -c 80 "$T/out")" ;; esac
+    done
+    check "$1: an answer that ended" 0 '' run -m "$2" --chat -p 'What is the capital of Italy?' -n 60 --temp 0 --save-state "$T/s" -q
+    check "$1: goes on" 0 '' run -m "$2" --load-state "$T/s" --chat -p 'And of France?' -n 0 --display-prompt --special -q
+    case $(cat "$T/out") in "$3"*) bad "$1: it is not ended twice" "$(head -c 80 "$T/out")" ;; *) ok "$1: it is not ended twice" ;; esac
+    # the same in a conversation: as if it had never been saved
+    weft run -m "$2" --chat -p 'What is the capital of Italy?' -n 2 --temp 0 --save-state "$T/s" -q
+    printf '/set n 2\nWhat is the capital of Italy?\n/set n -1\nWhat is the capital of France?\n/save %s\n' "$T/whole" >"$T/in"
+    "$WEFT" chat -m "$2" --temp 0 -q --no-history <"$T/in" >"$T/out1" 2>"$T/err"
+    printf '/load %s\nWhat is the capital of France?\n/save %s\n' "$T/s" "$T/again" >"$T/in"
+    "$WEFT" chat -m "$2" --temp 0 -q --no-history <"$T/in" >"$T/out2" 2>"$T/err"
+    tail -n 1 "$T/out1" >"$T/want"
+    same "$1: a chat goes on behind a cut state" "$T/out2" "$T/want"
+    same "$1: with the same tokens" "$T/again" "$T/whole"
+}
+turns ChatML "$BPE" '<|im_end|>'
+turns Phi-3 "$SPM" '<|end|>'
