@@ -207,6 +207,7 @@ typedef struct weft_model_info {
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
     size_t n_window;   /* positions that a token sees, itself included; 0 = all before it */
+    size_t adds_eos;   /* 1: the model wants EOS at the end of a text that is embedded; else 0 */
 } weft_model_info;
 
 /* Opens and validates `path`; for a split model, the path of its first part.
@@ -221,9 +222,11 @@ WEFT_API weft_status weft_model_get_info(const weft_model *model, weft_model_inf
                                          weft_error *err);
 
 enum {
-    WEFT_TOKENIZE_BOS = 1u,      /* prepend BOS if the model wants it */
-    WEFT_TOKENIZE_SPECIAL = 2u,  /* parse control tokens in the text; never for text of a user */
-    WEFT_TOKENIZE_NO_PREFIX = 4u /* the text continues another: no leading space (SPM) */
+    WEFT_TOKENIZE_BOS = 1u,       /* prepend BOS if the model wants it */
+    WEFT_TOKENIZE_SPECIAL = 2u,   /* parse control tokens in the text; never for text of a user */
+    WEFT_TOKENIZE_NO_PREFIX = 4u, /* the text continues another: no leading space (SPM) */
+    WEFT_TOKENIZE_EOS = 8u        /* append EOS if the model wants it and it is not there; for texts
+                                     that are complete: embeddings. Never for a prompt. */
 };
 /* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,

@@ -104,6 +104,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .eos = tokenizer_eos(m->tokenizer),
         .adds_bos = tokenizer_adds_bos(m->tokenizer),
         .n_window = c->sliding_window,
+        .adds_eos = tokenizer_adds_eos(m->tokenizer),
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
 }
@@ -115,7 +116,7 @@ weft_status weft_tokenize(const weft_model *model, const char *text, size_t n, u
     if (text == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "text is NULL, but n is %zu", n);
     }
-    if ((flags & ~7u) != 0) {
+    if ((flags & ~15u) != 0) {
         return error_set(err, WEFT_E_ARG, "flags are 0x%x, expected WEFT_TOKENIZE_* values", flags);
     }
     struct tokens t = { 0 };

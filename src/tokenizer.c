@@ -17,7 +17,7 @@ struct tokenizer {
     struct specials specials;
     bool *ends; /* [n_vocab] */
     int32_t bos, eos, unknown;
-    bool adds_bos;
+    bool adds_bos, adds_eos;
     bool is_spm, adds_prefix;
     struct spm spm; /* if is_spm */
     struct bpe bpe; /* otherwise */
@@ -254,6 +254,17 @@ static weft_status read_bos(const struct gguf *g, struct tokenizer *t, weft_erro
     return WEFT_OK;
 }
 
+static weft_status read_eos(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    const char *key = "tokenizer.ggml.add_eos_token";
+    TRY(gguf_opt_bool(g, key, &t->adds_eos, err));
+    if (t->adds_eos && t->eos < 0) {
+        return error_set(err, WEFT_E_FORMAT,
+                         "%s is true, but there is no tokenizer.ggml.eos_token_id", key);
+    }
+    return WEFT_OK;
+}
+
 static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     struct gguf_str model;
@@ -274,7 +285,8 @@ static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_erro
     } else {
         TRY(bpe_open(g, &t->vocab, t->unknown, &t->bpe, err));
     }
-    return read_bos(g, t, err);
+    TRY(read_bos(g, t, err));
+    return read_eos(g, t, err);
 }
 
 weft_status tokenizer_open(const struct gguf *g, struct tokenizer **out, weft_error *err)
@@ -314,6 +326,7 @@ struct work {
 static weft_status encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                           struct work *w, struct tokens *out, weft_error *err)
 {
+    size_t first = out->n;
     if ((flags & WEFT_TOKENIZE_BOS) && t->adds_bos && !tokens_add(out, t->bos)) {
         return error_nomem(err, "tokens", sizeof(int32_t));
     }
@@ -335,13 +348,18 @@ static weft_status encode(const struct tokenizer *t, const char *text, size_t n,
             TRY(bpe_encode(&t->bpe, &t->vocab, text + f->start, f->n, &w->bpe, out, err));
         }
     }
+    bool ends = out->n > first && out->data[out->n - 1] == t->eos;
+    if ((flags & WEFT_TOKENIZE_EOS) && t->adds_eos && !ends && !tokens_add(out, t->eos)) {
+        return error_nomem(err, "tokens", out->n * sizeof(int32_t));
+    }
     return WEFT_OK;
 }
 
 weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                              struct tokens *out, weft_error *err)
 {
-    const unsigned known = WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_SPECIAL | WEFT_TOKENIZE_NO_PREFIX;
+    const unsigned known =
+        WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_SPECIAL | WEFT_TOKENIZE_NO_PREFIX | WEFT_TOKENIZE_EOS;
     if (flags & ~known) {
         return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected a combination of 0x%x", flags,
                          known);
@@ -448,3 +466,5 @@ int32_t tokenizer_bos(const struct tokenizer *t) { return t->bos; }
 int32_t tokenizer_eos(const struct tokenizer *t) { return t->eos; }
 
 bool tokenizer_adds_bos(const struct tokenizer *t) { return t->adds_bos; }
+
+bool tokenizer_adds_eos(const struct tokenizer *t) { return t->adds_eos; }

@@ -51,5 +51,6 @@ bool tokenizer_is_end(const struct tokenizer *t,
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1 if none */
 int32_t tokenizer_eos(const struct tokenizer *t);
 bool tokenizer_adds_bos(const struct tokenizer *t);
+bool tokenizer_adds_eos(const struct tokenizer *t);
 
 #endif

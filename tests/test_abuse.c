@@ -376,7 +376,7 @@ static void abuse_tokens(const struct row *r)
 
 static void abuse_numbers(const struct row *r)
 {
-    static const unsigned flags[] = { 8u, 1u << 31, ~0u };
+    static const unsigned flags[] = { 16u, 1u << 31, ~0u };
     static const size_t beyond[] = { 100000, SIZE_MAX / 2, SIZE_MAX };
     struct space s;
     struct args a;

@@ -317,6 +317,27 @@ static void test_spm(void **state)
     tokenizer_close(t);
 }
 
+/* EOS behind a whole text: where the file asks for it, the call does, and it is not there. */
+static void test_eos(void **state)
+{
+    (void)state;
+    const unsigned eos = WEFT_TOKENIZE_EOS, bos = WEFT_TOKENIZE_BOS;
+    struct spec spec = spm_spec;
+    struct tokenizer *t = open_spec(&spec);
+    assert_false(tokenizer_adds_eos(t));
+    expect_ids(t, "a", eos, IDS(SP_A));
+    tokenizer_close(t);
+    spec.add_eos = true;
+    t = open_spec(&spec);
+    assert_true(tokenizer_adds_eos(t));
+    expect_ids(t, "a", 0, IDS(SP_A));
+    expect_ids(t, "a", eos, IDS(SP_A, 2));
+    expect_ids(t, "a", eos | bos, IDS(1, SP_A, 2));
+    expect_ids(t, "", eos, IDS(2));
+    expect_ids(t, "a</s>", eos | WEFT_TOKENIZE_SPECIAL, IDS(SP_A, 2));
+    tokenizer_close(t);
+}
+
 static void test_bpe(void **state)
 {
     (void)state;
@@ -405,7 +426,7 @@ static void test_arguments(void **state)
     struct bytes text = { 0 };
     weft_error err;
     const int32_t outside[] = { 'a', -1, (int32_t)tokenizer_n_vocab(t), INT32_MAX };
-    assert_int_equal(tokenizer_encode(t, "a", 1, 8, &ids, &err), WEFT_E_ARG);
+    assert_int_equal(tokenizer_encode(t, "a", 1, 16, &ids, &err), WEFT_E_ARG);
     assert_int_equal(tokenizer_encode(t, "a", SIZE_MAX, 0, &ids, &err), WEFT_E_ARG);
     assert_int_equal(ids.n, 0);
     assert_int_equal(tokenizer_decode(t, outside, 1, 2, &text, &err), WEFT_E_ARG);
@@ -483,12 +504,12 @@ static void test_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_control),     cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_spm),         cmocka_unit_test(test_bpe),
-        cmocka_unit_test(test_strip_right), cmocka_unit_test(test_no_bytes),
-        cmocka_unit_test(test_arguments),   cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_published), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_control),   cmocka_unit_test(test_long_runs),
+        cmocka_unit_test(test_spm),       cmocka_unit_test(test_bpe),
+        cmocka_unit_test(test_eos),       cmocka_unit_test(test_strip_right),
+        cmocka_unit_test(test_no_bytes),  cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

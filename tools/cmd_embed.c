@@ -47,8 +47,8 @@ static int embed_text(struct embed *e, size_t index, const char *text, size_t n)
 {
     weft_error err = { 0 };
     weft_embed_params p = WEFT_EMBED_PARAMS_INIT;
-    unsigned flags =
-        (e->o->no_bos ? 0 : WEFT_TOKENIZE_BOS) | (e->o->special ? WEFT_TOKENIZE_SPECIAL : 0);
+    unsigned flags = WEFT_TOKENIZE_EOS | (e->o->no_bos ? 0 : WEFT_TOKENIZE_BOS) |
+                     (e->o->special ? WEFT_TOKENIZE_SPECIAL : 0);
     p.pooling = (weft_pooling)e->o->pooling;
     p.raw = e->o->raw;
     int code = session_tokenize(&e->session, text, n, flags, &e->ids);

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fuzz_models(models);
     const weft_model *m = models[data[0] & 1];
-    unsigned flags = (data[0] >> 1) & 7;
+    unsigned flags = (data[0] >> 1) & 15;
     const char *text = (const char *)data + 1;
     size_t n = size - 1, n_ids = 0, n_back = 0;
     weft_error err;

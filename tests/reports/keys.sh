@@ -17,3 +17,13 @@ same 'several ends: another token is none' "$T/out" "$T/want"
 
 # an ordinary token that looks like an end: </s> of HTML, 636, which merges make
 check 'an HTML tag ends no text' 0 '8 generated tokens; ' run -m "$IN/qwen2-html-token.gguf" -p 'a<s>b' -n 8 --temp 0 -l 636+100
+
+# add_eos_token: the vector of such a model is that of the end
+embedded() {
+    if grep -q "\"n_tokens\": *$2," "$T/out"; then ok "$1"; else bad "$1" "$(cut -c1-40 "$T/out")"; fi
+}
+weft embed -m "$IN/embed-add-eos.gguf" -p hello -q
+embedded 'EOS is appended' 5
+weft embed -m "$IN/embed-causal.gguf" -p hello -q
+embedded 'where the file wants it' 4
+check 'a prompt has none' 0 '4 prompt + ' run -m "$IN/embed-add-eos.gguf" -p hello -n 1

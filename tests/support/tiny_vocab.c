@@ -106,6 +106,9 @@ void write_spec(struct gguf_writer *w, const struct spec *s)
     if (s->add_bos >= 0) {
         writer_bool(w, "tokenizer.ggml.add_bos_token", s->add_bos != 0);
     }
+    if (s->add_eos) {
+        writer_bool(w, "tokenizer.ggml.add_eos_token", true);
+    }
 }
 
 weft_status open_written(struct gguf_writer *w, struct tokenizer **t, weft_error *err)

@@ -19,6 +19,7 @@ struct spec {
     bool no_bytes;
     int64_t bos, eos, unknown; /* -1: no such key */
     int add_bos;               /* -1: no such key */
+    bool add_eos;              /* the key is written, with true */
 };
 
 enum { FIRST_SPM = 3 + 256, FIRST_BPE = 256 }; /* id of the first entry */

@@ -21,7 +21,7 @@ static void embed(const weft_model *m, weft_engine *e, const char *text, float *
 {
     int32_t tokens[MAX_TOKENS];
     size_t n;
-    CHECK(weft_tokenize(m, text, strlen(text), WEFT_TOKENIZE_BOS, tokens, MAX_TOKENS, &n, &err));
+    CHECK(weft_tokenize(m, text, strlen(text), WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_EOS, tokens, MAX_TOKENS, &n, &err));
     CHECK(weft_embed(e, tokens, n, NULL, vector, dim, NULL, &err));
 }
 
