@@ -355,7 +355,7 @@ text_tests() {
 chat() {
     name=$1 want=$2 input=$3
     shift 3
-    printf %b "$input" | timeout 120 "$WEFT" chat -m "$m" --temp 0 "$@" >"$T/out" 2>"$T/err"
+    printf %b "$input" | timeout 120 "$WEFT" chat -m "$m" --temp 0 --commands "$@" >"$T/out" 2>"$T/err"
     code=$?
     [ $code -eq "$want" ] && ok "$name" || bad "$name" "exit code $code, expected $want"
 }
@@ -390,7 +390,7 @@ chat_tests() {
     chat "$n: an answer cut by /set n" 0 "/set n 2\n$france\n/set n -1\n$italy\n/undo\n/undo\n$france\n"
     tail -n 1 "$T/out" >"$T/last"
     same "$n: after a cut answer" "$T/last" "$T/first"
-    chat "$n: commands" 0 '/help\n/stats\n/foo\n/set foo 1\n/set temp x\n/undo\n/retry\n/quit\n'
+    chat "$n: commands" 1 '/help\n/stats\n/foo\n/set foo 1\n/set temp x\n/undo\n/retry\n/quit\n'
     holds "$n: an unknown command" 'unknown command /foo' "$T/err"
     holds "$n: statistics" 'KV pool: 0 of ' "$T/err"
     [ -s "$T/out" ] && bad "$n: commands are not answers" 'standard output' || ok "$n: commands are not answers"

@@ -17,7 +17,7 @@ italy='What is the capital of Italy?'
 chat() {
     name=$1 want=$2 input=$3
     shift 3
-    printf %b "$input" | timeout 120 "$WEFT" chat -m "$m" --temp 0 "$@" >"$T/out" 2>"$T/err"
+    printf %b "$input" | timeout 120 "$WEFT" chat -m "$m" --temp 0 --commands "$@" >"$T/out" 2>"$T/err"
     code=$?
     [ $code -eq "$want" ] && ok "$name" || bad "$name" "exit code $code, expected $want"
 }
@@ -161,7 +161,7 @@ chat_tests() {
     same "$n: the conversation stays" "$T/out" "$T/two"
     chat "$n: no place for a state in a chat" 1 "$france\n/save $T/none/x\n$italy\n"
     same "$n: it stays here too" "$T/out" "$T/two"
-    chat "$n: save wants a name" 0 '/save\n/load\n'
+    chat "$n: save wants a name" 1 '/save\n/load\n'
     holds "$n: it says so" '/save takes FILE' "$T/err"
 }
 

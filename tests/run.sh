@@ -25,6 +25,7 @@ mkdir -p "$build/tests/log"
 jobs() { # name, command; the long ones first
     for t in test_top_random test_forward; do echo "$t $build/tests/$t"; done
     for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/$s.sh $build/weft"; done
+    echo "terminal sh tests/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
     for t in "$build"/tests/test_*; do
         case $t in *.txt | *.d | *.o | */test_top_random | */test_forward) continue ;; esac
         echo "$(basename "$t") $t"

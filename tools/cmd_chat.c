@@ -17,6 +17,9 @@ struct chat {
     struct session session;
     struct talk talk;
     struct line_reader *lines;
+    /* Lines with a / are commands: on a terminal, and where --commands says so. A pipe may carry
+     * the text of others, which must not write files. */
+    bool obeys;
     bool leave;
 };
 
@@ -193,14 +196,14 @@ static int command(struct chat *c, const char *line)
         if ((k->argument == NULL) != (*argument == '\0')) {
             term_note("%s takes %s", k->name,
                       k->argument != NULL ? k->argument : "nothing behind it");
-            return EXIT_OK;
+            return EXIT_RUNTIME;
         }
         return k->run(c, argument);
     }
     const char *near = args_nearest(line, names, N_COMMANDS);
     term_note("unknown command %.40s; %s%s", line,
               near != NULL ? "did you mean " : "/help lists them", near != NULL ? near : "");
-    return EXIT_OK;
+    return EXIT_RUNTIME;
 }
 
 static enum next line_failed(enum line_result r)
@@ -241,14 +244,14 @@ static enum next read_block(struct chat *c, struct buf *text, const char *line, 
 }
 
 /* One message of one or more lines; an empty one if Ctrl-C threw it away. *is_command: it came as
- * one line with a /. */
+ * one line with a /, from somebody who may give commands. */
 static enum next read_message(struct chat *c, struct buf *text, bool *is_command)
 {
     const char *line;
     size_t n;
     text->n = 0;
     enum line_result got = line_read(c->lines, "> ", &line, &n);
-    *is_command = got == LINE_OK && n > 0 && line[0] == '/';
+    *is_command = c->obeys && got == LINE_OK && n > 0 && line[0] == '/';
     if (got == LINE_OK && n >= 3 && memcmp(line, "\"\"\"", 3) == 0) {
         enum next first = n == 3 ? NEXT_MESSAGE : read_block(c, text, line + 3, n - 3);
         if (n == 3) {
@@ -305,6 +308,7 @@ static int loop(struct chat *c)
     struct buf text = { 0 };
     enum next next = NEXT_MESSAGE;
     int code = EXIT_OK;
+    c->obeys = terminal || c->o.commands;
     while (!c->leave && code != EXIT_INTERRUPTED && !io_failed()) {
         next = read_message(c, &text, &is_command);
         if (next != NEXT_MESSAGE) {

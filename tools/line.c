@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,6 @@
 
 #ifdef HAVE_LIBEDIT
 #include <histedit.h>
-#include <signal.h>
 #include <termios.h>
 #include <wchar.h>
 #endif
@@ -33,6 +34,27 @@ struct line_reader {
     bool was_empty;
 #endif
 };
+
+/* Waits until standard input can be read (or has ended). False, with EINTR, if Ctrl-C was pressed
+ * since the prompt, also before this call, or another signal came: read() alone would sleep on a
+ * signal that has just been handled. */
+static bool wait_for_input(void)
+{
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    int n = -1;
+    errno = EINTR;
+    if (!term_interrupted()) {
+        n = ppoll(&input, 1, NULL, &before);
+    }
+    int error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n != -1 || error != EINTR;
+}
 
 #ifdef HAVE_LIBEDIT
 enum { HISTORY_LINES = 1000 };
@@ -98,6 +120,9 @@ static void edit_resume(EditLine *edit)
     el_set(edit, EL_REFRESH);
 }
 
+/* The next byte of the terminal: as read(). */
+static ssize_t read_byte(char *byte) { return wait_for_input() ? read(STDIN_FILENO, byte, 1) : -1; }
+
 /* libedit's own reader tries again after a signal; Ctrl-C has to end the line. */
 static int read_char(EditLine *edit, wchar_t *out)
 {
@@ -106,7 +131,7 @@ static int read_char(EditLine *edit, wchar_t *out)
     el_get(edit, EL_CLIENTDATA, &r);
     for (;;) {
         char byte;
-        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        ssize_t n = read_byte(&byte);
         if (n == -1 && errno == EINTR) {
             if (stopped) {
                 edit_resume(edit);
@@ -121,7 +146,13 @@ static int read_char(EditLine *edit, wchar_t *out)
         if (n <= 0) {
             return (int)n;
         }
+        bool inside = !mbsinit(&state);
         size_t used = mbrtowc(out, &byte, 1, &state);
+        if (used == (size_t)-1 && inside) {
+            /* what came before it is left out, not this byte: a character may begin here */
+            state = (mbstate_t){ 0 };
+            used = mbrtowc(out, &byte, 1, &state);
+        }
         if (used == (size_t)-1) {
             /* a byte that is no UTF-8 is left out; -1 would end the chat */
             state = (mbstate_t){ 0 };
@@ -254,10 +285,10 @@ void line_close(struct line_reader *r)
 /* The next bytes of standard input; LINE_OK if there are some. */
 static enum line_result refill(struct line_reader *r)
 {
-    ssize_t n = read(STDIN_FILENO, r->input, sizeof r->input);
-    while (n == -1 && errno == EINTR && !term_interrupted()) {
-        n = read(STDIN_FILENO, r->input, sizeof r->input);
-    }
+    ssize_t n;
+    do {
+        n = wait_for_input() ? read(STDIN_FILENO, r->input, sizeof r->input) : -1;
+    } while (n == -1 && errno == EINTR && !term_interrupted());
     if (n == -1 && errno == EINTR) {
         return LINE_LEAVE;
     }

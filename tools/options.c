@@ -295,6 +295,8 @@ const struct arg_option option_table[] = {
       .otherwise = "none", .min = 0, .max = 64 },
     { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, quiet, NULL,
       "nothing on standard error but errors") },
+    { NAMES("--commands"), ROW(ARG_FLAG, CMD_CHAT, commands, NULL,
+      "obey lines that begin with / also where standard input is no terminal, for scripts") },
     { NAMES("--no-history"), ROW(ARG_FLAG, CMD_CHAT, no_history, NULL,
       "neither read nor write ~/.weft_history") },
 

@@ -71,7 +71,7 @@ struct options {
     size_t n_stops;
     weft_logit_bias bias[MAX_BIAS];
     size_t n_bias;
-    bool no_history;
+    bool no_history, commands; /* chat */
     bool ids, bos, count;
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;

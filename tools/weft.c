@@ -25,7 +25,8 @@ const struct command command_table[] = {
       "an answer, and "
       "leaves at an empty prompt; Ctrl-D leaves.\n\n"
       "When standard input is not a terminal, every line is a message and standard output gets the "
-      "answers only.",
+      "answers only; with --commands lines that begin with / are obeyed there too, and one that "
+      "is no command gives the exit code 1.",
       "weft chat -m model.gguf -sys 'You answer in one sentence.'", cmd_chat, false },
     { "tokenize", CMD_TOKENIZE, "-m FILE (-p TEXT | -f FILE | -) [OPTION...]", "text to token ids",
       "Prints one token per line: its id, a tab, and its text as the vocabulary stores it. The "

@@ -13,12 +13,22 @@ turns() {
     # the same in a conversation: as if it had never been saved
     weft run -m "$2" --chat -p 'What is the capital of Italy?' -n 2 --temp 0 --save-state "$T/s" -q
     printf '/set n 2\nWhat is the capital of Italy?\n/set n -1\nWhat is the capital of France?\n/save %s\n' "$T/whole" >"$T/in"
-    "$WEFT" chat -m "$2" --temp 0 -q --no-history <"$T/in" >"$T/out1" 2>"$T/err"
+    "$WEFT" chat -m "$2" --temp 0 -q --no-history --commands <"$T/in" >"$T/out1" 2>"$T/err"
     printf '/load %s\nWhat is the capital of France?\n/save %s\n' "$T/s" "$T/again" >"$T/in"
-    "$WEFT" chat -m "$2" --temp 0 -q --no-history <"$T/in" >"$T/out2" 2>"$T/err"
+    "$WEFT" chat -m "$2" --temp 0 -q --no-history --commands <"$T/in" >"$T/out2" 2>"$T/err"
     tail -n 1 "$T/out1" >"$T/want"
     same "$1: a chat goes on behind a cut state" "$T/out2" "$T/want"
     same "$1: with the same tokens" "$T/again" "$T/whole"
 }
 turns ChatML "$BPE" '<|im_end|>'
 turns Phi-3 "$SPM" '<|end|>'
+
+# a line of a pipe is a message, whatever it begins with
+printf '/etc/passwd is what?\nhi\n/save %s\n' "$T/written" >"$T/in"
+"$WEFT" chat -m "$BPE" --temp 0 -n 4 -q --no-history <"$T/in" >"$T/out" 2>"$T/err"
+code=$?
+[ $code -eq 0 ] && [ "$(wc -l <"$T/out")" -ge 3 ] && ok 'lines with / in a pipe are messages' || bad 'lines with / in a pipe are messages' "code $code, $(wc -l <"$T/out") lines"
+[ ! -e "$T/written" ] && ok 'and write no file' || bad 'and write no file' 'written'
+"$WEFT" chat -m "$BPE" --temp 0 -n 4 -q --no-history --commands <"$T/in" >"$T/out" 2>"$T/err"
+code=$?
+[ $code -eq 1 ] && [ -e "$T/written" ] && ok '--commands obeys them, and tells of an unknown one' || bad '--commands' "code $code"
