@@ -32,20 +32,20 @@ $program" 2>"$T/err"; then
 }
 
 usage_tests() {
-    check 'no such grammar' 1 'No such file' run -m $QWEN -p a --grammar "$T/none"
-    check 'no such schema' 1 'No such file' run -m $QWEN -p a --json-schema "$T/none"
+    check 'no such grammar' 1 'No such file' run -m $QWEN -p a --grammar-file "$T/none"
+    check 'no such schema' 1 'No such file' run -m $QWEN -p a -jf "$T/none"
     : >"$T/empty"
     check 'an empty grammar' 2 'is empty' run -m $QWEN -p a --grammar "$T/empty"
     printf 'root ::= "a"\nb ::= "x" )' >"$T/g"
     check 'an error in a grammar' 2 "line 2, column 11: found ')'" run -m $QWEN -p a --grammar "$T/g"
     check 'the same in a chat' 2 "line 2, column 11: found ')'" chat -m $QWEN --grammar-file "$T/g"
-    check 'a grammar and JSON' 2 'contradict' run -m $QWEN -p a --grammar "$T/g" -j
+    check 'a grammar and JSON' 2 'contradict' run -m $QWEN -p a --grammar "$T/g" --json
     check 'a schema and JSON' 2 'contradict' run -m $QWEN -p a --json-schema '{}' --json
     check 'a schema that is no JSON' 2 '--json-schema: line 1' run -m $QWEN -p a --json-schema '{'
     check 'a keyword by name and place' 2 "#/properties/x: the keyword 'multipleOf'" run -m $QWEN -p a \
         --json-schema '{"properties":{"x":{"multipleOf":2}}}'
     check 'a schema that never begins' 2 'left recursion' run -m $QWEN -p a --json-schema '{"$ref":"#"}'
-    check 'no grammar for perplexity' 2 'unknown option' perplexity -m $QWEN -p a -j
+    check 'no grammar for perplexity' 2 'unknown option' perplexity -m $QWEN -p a --json-schema '{}'
 }
 
 text_tests() {
@@ -72,7 +72,7 @@ text_tests() {
 
 json_tests() {
     for m in $QWEN $PHI; do
-        every "any JSON ($m)" 'json.loads(text)' -m $m -j
+        every "any JSON ($m)" 'json.loads(text)' -m $m --json
     done
     every 'an object' 'v = json.loads(text); assert list(v) in (["name", "age"], ["name", "age", "tags"])
 assert 1 <= len(v["name"]) <= 8 and 0 <= v["age"] <= 130 and type(v["age"]) is int

@@ -108,13 +108,30 @@ const struct arg_option *args_find(const struct arg_option *table, unsigned comm
     return NULL;
 }
 
+/* Whether `value` is one of choices "a|b|c". */
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *c = choices;; c++) {
+        size_t len = strcspn(c, "|");
+        if (len == n && memcmp(c, value, n) == 0) {
+            return true;
+        }
+        c += len;
+        if (*c == '\0') {
+            return false;
+        }
+    }
+}
+
 static bool unknown(const struct arg_option *table, unsigned command, const char *name,
                     struct arg_error *err)
 {
     const char *names[256] = { "--help" };
     size_t n = 1;
     for (const struct arg_option *o = table; o->names[0] != NULL; o++) {
-        for (size_t i = 0; i < 4 && o->names[i] != NULL && (o->commands & command); i++) {
+        for (size_t i = 0;
+             i < 4 && o->names[i] != NULL && (o->commands & command) && o->kind != ARG_TAKEN; i++) {
             if (n < sizeof names / sizeof *names) {
                 names[n++] = o->names[i];
             }
@@ -242,6 +259,11 @@ bool args_set(const struct arg_option *o, const char *name, const char *value, v
         }
         *(double *)field = d;
         return true;
+    case ARG_TAKEN:
+        if (o->parse == NULL) {
+            return true;
+        }
+        break;
     case ARG_CUSTOM: break;
     }
     struct arg_error why = { "" };
@@ -289,6 +311,12 @@ static int take(const struct arg_option *table, unsigned command, int argc, char
     if (o == NULL) {
         unknown(table, command, name, err);
         return 0;
+    }
+    if (o->kind == ARG_TAKEN && o->value == NULL) {
+        const char *value = equals != NULL ? equals + 1 : "";
+        bool follows = equals == NULL && o->choices != NULL && i + 1 < argc &&
+                       is_choice(o->choices, argv[i + 1]);
+        return args_set(o, name, follows ? argv[i + 1] : value, fields, err) ? 1 + follows : 0;
     }
     if (o->kind == ARG_FLAG) {
         if (equals != NULL) {

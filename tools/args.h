@@ -15,7 +15,11 @@ enum arg_kind {
     ARG_STRING, /* const char *, pointing into argv */
     ARG_CHOICE, /* size_t, an index into `choices` */
     ARG_LIST,   /* struct arg_list */
-    ARG_CUSTOM  /* `parse` stores it */
+    ARG_CUSTOM, /* `parse` stores it */
+    /* Another program's option that means nothing here: taken with its value (none if `value` is
+     * NULL; one of `choices` if that follows), and left out of the help. `parse`, if not NULL,
+     * looks at the value, "" if there is none. */
+    ARG_TAKEN
 };
 
 /* Numbers: 4, 1,2,4, 1-4 (each), 0-4096+512 (in steps), 1-64*2 (each twice the one before). An

@@ -111,7 +111,7 @@ int help_command(const struct command *c)
     print_paragraphs(c->description);
     printf("options:\n");
     for (const struct arg_option *o = option_table; o->names[0] != NULL; o++) {
-        if (o->commands & c->bit) {
+        if ((o->commands & c->bit) && o->kind != ARG_TAKEN) {
             print_option(o, defaults);
         }
     }
@@ -173,7 +173,7 @@ static void man_command(const struct command *c, const struct options *defaults)
     roff_line("", c->usage);
     roff_line(".PP\n", c->description);
     for (const struct arg_option *o = option_table; o->names[0] != NULL; o++) {
-        if (o->commands & c->bit) {
+        if ((o->commands & c->bit) && o->kind != ARG_TAKEN) {
             option_names(o, text, sizeof text);
             roff_line(".TP\n.B ", text);
             option_text(o, defaults, text, sizeof text);

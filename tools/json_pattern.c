@@ -115,6 +115,14 @@ static bool quantifier(struct pattern *p)
         if (p->at[1] < '0' || p->at[1] > '9' || p->at[n] != '}') {
             return odd(p, "this repetition");
         }
+        const char *comma = memchr(p->at, ',', n), *last = p->at + n;
+        if (comma != NULL && memchr(comma + 1, ',', (size_t)(last - comma - 1)) != NULL) {
+            return odd(p, "this repetition of three numbers");
+        }
+        if (comma != NULL && comma + 1 < last &&
+            strtoul(comma + 1, NULL, 10) < strtoul(p->at + 1, NULL, 10)) {
+            return odd(p, "this repetition, whose smaller number comes last,");
+        }
     }
     if (*p->at != '\0' && strchr("*+?{", *p->at) != NULL) {
         schema_put(p->c, p->b, "%.*s", (int)n + 1, p->at);

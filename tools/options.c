@@ -142,6 +142,46 @@ static bool parse_pair(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
+/* --- options of llama.cpp that are taken; a remark where something else may be expected --- */
+
+static bool remark(void *fields, const char *text)
+{
+    struct options *o = fields;
+    if (o->n_remarks < MAX_REMARKS) {
+        o->remarks[o->n_remarks++] = text;
+    }
+    return true;
+}
+
+/* All layers, however that is said, is what Weft does. */
+static bool remark_gpu_layers(void *fields, const char *value, struct arg_error *err)
+{
+    int64_t n;
+    (void)err;
+    if (!args_int(value, &n) || n < 0 || n >= 99) {
+        return true;
+    }
+    return remark(fields, n == 0 ? "-ngl 0 is not obeyed: --device cpu computes on the CPU"
+                                 : "-ngl is not obeyed: all layers are on one device, --device");
+}
+
+#define REMARK(name, text)                                                                         \
+    static bool name(void *fields, const char *value, struct arg_error *err)                       \
+    {                                                                                              \
+        (void)value;                                                                               \
+        (void)err;                                                                                 \
+        return remark(fields, text);                                                               \
+    }
+REMARK(remark_one_gpu, "the model is not split: it is on one device, --device")
+REMARK(remark_main_gpu, "-mg is not obeyed: --device cuda:N chooses a GPU")
+REMARK(remark_threads, "-tb is not obeyed: -t is for prompts and generation")
+REMARK(remark_chat, "-cnv is not obeyed: weft chat is the conversation, --chat sends one message")
+REMARK(remark_templates, "--no-jinja changes nothing: templates are built in")
+REMARK(remark_shift, "--context-shift is not obeyed: a text ends where the context is full")
+REMARK(remark_kv, "-nkvo is not obeyed: the KV cache is on the device")
+
+#define TAKEN(who) .kind = ARG_TAKEN, .commands = who
+
 // clang-format off
 const struct arg_option option_table[] = {
     /* the model and the engine */
@@ -268,11 +308,15 @@ const struct arg_option option_table[] = {
       "most tokens of one answer; -1 = until its end"), .min = -1, .max = INT_MAX_F },
     { NAMES("-r", "--reverse-prompt", "--stop"), ROW(ARG_CUSTOM, GENERATE, stops, "TEXT",
       "stop when this text appears; may be given 16 times"), .parse = parse_stop },
-    { NAMES("--grammar", "--grammar-file"), ROW(ARG_STRING, GENERATE, grammar, "FILE",
-      "generate only what this grammar (GBNF, as in llama.cpp) allows; - is standard input") },
-    { NAMES("--json-schema"), ROW(ARG_STRING, GENERATE, schema, "FILE",
-      "generate only JSON that this schema accepts; the schema itself, if it begins with {") },
-    { NAMES("-j", "--json"), ROW(ARG_FLAG, GENERATE, any_json, NULL, "generate only JSON") },
+    { NAMES("--grammar"), ROW(ARG_STRING, GENERATE, grammar, "GBNF",
+      "generate only what this grammar (GBNF, as in llama.cpp) allows") },
+    { NAMES("--grammar-file"), ROW(ARG_STRING, GENERATE, grammar_file, "FILE",
+      "the same with a grammar in a file; - is standard input") },
+    { NAMES("-j", "--json-schema"), ROW(ARG_STRING, GENERATE, schema, "SCHEMA",
+      "generate only JSON that this JSON schema accepts") },
+    { NAMES("-jf", "--json-schema-file"), ROW(ARG_STRING, GENERATE, schema_file, "FILE",
+      "the same with a schema in a file; - is standard input") },
+    { NAMES("--json"), ROW(ARG_FLAG, GENERATE, any_json, NULL, "generate only JSON") },
     { NAMES("--ignore-eos"), ROW(ARG_FLAG, GENERATE, ignore_end, NULL,
       "never draw a token that ends the text") },
     { NAMES("--no-stream"), ROW(ARG_FLAG, CMD_RUN, no_stream, NULL,
@@ -362,6 +406,27 @@ const struct arg_option option_table[] = {
       "md, json, jsonl or csv"), .choices = "md|json|jsonl|csv" },
     { NAMES("--profile"), ROW(ARG_FLAG, CMD_BENCH, bench.profile, NULL,
       "after each test, where its time goes: a line for each stage of a step") },
+    /* llama.cpp's options that mean nothing here; what would change the text is not among them */
+    { NAMES("--jinja", "--mlock", "-cb", "--cont-batching"), TAKEN(GENERATE) },
+    { NAMES("--warmup", "--no-warmup", "--perf", "--no-perf"), TAKEN(GENERATE) },
+    { NAMES("--no-display-prompt", "--log-disable", "--color", "-co"), TAKEN(GENERATE) },
+    { NAMES("--simple-io", "--no-context-shift", "-st", "--single-turn"), TAKEN(GENERATE) },
+    { NAMES("-no-cnv", "--no-conversation", "--offline", "--check-tensors"), TAKEN(GENERATE) },
+    { NAMES("-kvu", "--kv-unified", "--swa-full", "--no-op-offload"), TAKEN(GENERATE) },
+    { NAMES("-fa", "--flash-attn"), TAKEN(ENGINE), .choices = "on|off|auto|1|0|true|false" },
+    { NAMES("-ub", "--ubatch-size"), TAKEN(ENGINE), .value = "N" },
+    { NAMES("--numa"), TAKEN(ENGINE), .value = "TYPE" },
+    { NAMES("--prio", "--poll", "--keep"), TAKEN(GENERATE), .value = "N" },
+    { NAMES("-ngl", "--gpu-layers", "--n-gpu-layers"), TAKEN(ENGINE), .value = "N",
+      .parse = remark_gpu_layers },
+    { NAMES("-sm", "--split-mode", "-ts", "--tensor-split"), TAKEN(ENGINE), .value = "HOW",
+      .parse = remark_one_gpu },
+    { NAMES("-mg", "--main-gpu"), TAKEN(ENGINE), .value = "N", .parse = remark_main_gpu },
+    { NAMES("-tb", "--threads-batch"), TAKEN(ENGINE), .value = "N", .parse = remark_threads },
+    { NAMES("-cnv", "--conversation"), TAKEN(CMD_RUN), .parse = remark_chat },
+    { NAMES("--no-jinja"), TAKEN(GENERATE), .parse = remark_templates },
+    { NAMES("--context-shift"), TAKEN(GENERATE), .parse = remark_shift },
+    { NAMES("-nkvo", "--no-kv-offload"), TAKEN(ENGINE), .parse = remark_kv },
     { NAMES("--man"), ROW(ARG_FLAG, CMD_HELP, man, NULL, "the manual page, in roff") },
     { .names = { NULL } },
 };
@@ -427,8 +492,11 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->escape && o->prompt == NULL) {
         return say(err, "-e needs -p; the bytes of a file are taken as they are");
     }
-    if ((o->grammar != NULL) + (o->schema != NULL) + o->any_json > 1) {
-        return say(err, "--grammar, --json-schema and -j contradict each other; give one of them");
+    if ((o->grammar != NULL) + (o->grammar_file != NULL) + (o->schema != NULL) +
+            (o->schema_file != NULL) + o->any_json >
+        1) {
+        return say(err, "--grammar, --grammar-file, --json-schema, --json-schema-file and --json "
+                        "contradict each other; give one of them");
     }
     if (o->ids && o->count) {
         return say(err, "--ids and --count contradict each other");

@@ -21,6 +21,9 @@ enum {
     CMD_EMBED = 2048u
 };
 
+/* What is said of options that were taken and change nothing, though one might think so. */
+enum { MAX_REMARKS = 8 };
+
 enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
 
 enum { MAX_BENCH_MODELS = 32, MAX_BENCH_PAIRS = 16 };
@@ -58,7 +61,8 @@ struct options {
     bool no_bos;
     size_t pooling; /* embed: a weft_pooling */
     bool raw;
-    const char *grammar, *schema;
+    /* texts, and files with such texts */
+    const char *grammar, *grammar_file, *schema, *schema_file;
     bool any_json;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
@@ -76,6 +80,8 @@ struct options {
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;
     bool man;
+    const char *remarks[MAX_REMARKS];
+    size_t n_remarks;
 };
 
 extern const struct arg_option option_table[];

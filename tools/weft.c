@@ -151,6 +151,9 @@ static int dispatch(const struct command *c, int argc, char **argv)
     } else if (!options_check(o, c->bit, &err)) {
         code = term_usage(c->name, err.text);
     } else {
+        for (size_t i = 0; i < o->n_remarks && !o->quiet; i++) {
+            term_note("weft: %s", o->remarks[i]);
+        }
         options_seed(o);
         code = c->run(o, n, argv);
     }

@@ -41,3 +41,53 @@ check 'a schema with a byte order mark' 0 '' run -m "$BPE" -p a --json-schema "$
 printf '\357\273\277' >"$T/bom.gbnf"
 check 'nothing but a byte order mark' 2 'is empty' run -m "$BPE" -p a --grammar "$T/bom.gbnf" -n 5 -q
 check 'x{,n}' 0 '' run -m "$BPE" -p hi -n 2 -q --grammar "$IN/repeat-open.gbnf"
+
+# options as llama.cpp's users type them
+yes() {
+    check "$@" -n 20 -q
+    [ "$(cat "$T/out")" = yes ] && ok "$1: the text" || bad "$1: the text" "$(head -c 60 "$T/out")"
+}
+printf 'root ::= "yes"' >"$T/yes.gbnf"
+printf '{"enum":["yes"]}' >"$T/yes.json"
+yes 'a grammar as text' 0 '' run -m "$BPE" -p hi --grammar 'root ::= "yes"'
+yes 'a grammar in a file' 0 '' run -m "$BPE" -p hi --grammar-file "$T/yes.gbnf"
+yes 'a grammar by the name of its file' 0 '' run -m "$BPE" -p hi --grammar "$T/yes.gbnf"
+check 'that is said' 0 '--grammar-file says so' run -m "$BPE" -p hi --grammar "$T/yes.gbnf" -n 1
+check 'a text that is neither' 2 'grammar, line 1' run -m "$BPE" -p hi --grammar "$T/none"
+check 'an empty text' 2 'is empty' run -m "$BPE" -p hi --grammar ''
+check 'two grammars' 2 'contradict' run -m "$BPE" -p hi --grammar 'root ::= "a"' --grammar-file "$T/yes.gbnf"
+for o in '-j' '--json-schema'; do
+    check "$o with a text" 0 '' run -m "$BPE" -p hi $o ' {"enum":["yes"]}' -n 20 -q
+    [ "$(cat "$T/out")" = '"yes"' ] && ok "$o: the text" || bad "$o: the text" "$(head -c 60 "$T/out")"
+done
+for o in '-jf' '--json-schema-file' '--json-schema'; do
+    check "$o with a file" 0 '' run -m "$BPE" -p hi $o "$T/yes.json" -n 20 -q
+    [ "$(cat "$T/out")" = '"yes"' ] && ok "$o: the text" || bad "$o: the text" "$(head -c 60 "$T/out")"
+done
+printf '\n\t{"enum":["yes"]}' >"$T/blank.json"
+check 'a schema behind white space' 0 '' run -m "$BPE" -p hi -jf "$T/blank.json" -n 20 -q
+check '-j wants a schema' 2 'needs a value' run -m "$BPE" -p hi -j
+taken() {
+    check "taken: $*" 0 '' run -m "$BPE" -p hi -n 1 "$@"
+    if grep -q 'weft: .*\(obeyed\|not split\|changes nothing\)' "$T/err"; then bad "taken in silence: $*" 'a line'; else ok "taken in silence: $*"; fi
+}
+taken -ngl 99
+taken -ngl -1
+taken --n-gpu-layers=all
+taken -fa
+taken -fa on --jinja
+taken --flash-attn auto --mlock -cb --no-warmup -ub 512 --keep 0 -no-cnv --no-context-shift
+remarked() {
+    check "said: $*" 0 'weft: ' run -m "$BPE" -p hi -n 1 "$@"
+    grep -q 'obeyed\|not split\|changes nothing' "$T/err" && ok "said why: $*" || bad "said why: $*" 'nothing'
+    check "not with -q: $*" 0 '' run -m "$BPE" -p hi -n 1 -q "$@"
+    [ ! -s "$T/err" ] && ok "quiet: $*" || bad "quiet: $*" 'a line'
+}
+remarked -ngl 0
+remarked -ngl 20
+remarked -tb 4
+remarked -cnv
+remarked --context-shift
+remarked -sm none
+remarked -mg 1
+check 'what would change the text is not taken' 2 'unknown option' run -m "$BPE" -p hi --rope-freq-base 10000

@@ -48,3 +48,16 @@ for i in 1x 01x x -1 '' +1 '%31'; do
 done
 printf '{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#/anyOf/0"}}]}' >"$T/s.json"
 bounded '$ref to item 0 of an array' 0 '' "$T/s.json"
+
+# a mistake is told in the words of what was written
+bounded 'a pattern {2,1}' 2 'smaller number comes last' "$A/schema-pattern-min-max.json"
+bounded 'a pattern {1,2,3}' 2 'three numbers' "$A/schema-pattern-repeat.json"
+bounded 'a schema that is itself' 2 'refers to itself' "$A/schema-self-ref.json"
+printf '{"type":"string","pattern":"^a{3,2}b$"}' >"$T/s.json"
+bounded 'another' 2 'smaller number comes last' "$T/s.json"
+printf '{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}' >"$T/s.json"
+bounded 'two that are each other' 2 'refers to itself' "$T/s.json"
+printf '{"type":"string","pattern":"^a{2,}b{0,3}$"}' >"$T/s.json"
+bounded 'sound repetitions' 0 '' "$T/s.json"
+printf '{"type":"string","pattern":"^a{2}b{1,3}$"}' >"$T/s.json"
+bounded 'a repetition before another' 0 '' "$T/s.json"
