@@ -420,7 +420,7 @@ weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, s
         return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected 0 or 0x%x", flags,
                          WEFT_DETOKENIZE_SPECIAL);
     }
-    size_t before = out->n;
+    size_t before = out->n, from = before;
     bool at_start = t->adds_prefix;
     for (size_t i = 0; i < n; i++) {
         weft_status status = tokenizer_piece(t, tokens[i], flags, out, err);
@@ -428,11 +428,16 @@ weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, s
             out->n = before;
             return status;
         }
-        if (at_start && out->n > before) {
+        enum token_type type = (enum token_type)t->vocab.type[tokens[i]];
+        if (type != TOKEN_NORMAL && type != TOKEN_BYTE) {
+            /* a text begins anew behind a token that stands for itself */
+            from = out->n;
+            at_start = t->adds_prefix;
+        } else if (at_start && out->n > from) {
             at_start = false;
             /* the space that encoding put in front of the text */
-            if (out->data[before] == ' ') {
-                memmove(out->data + before, out->data + before + 1, --out->n - before);
+            if (out->data[from] == ' ') {
+                memmove(out->data + from, out->data + from + 1, --out->n - from);
             }
         }
     }

@@ -307,7 +307,10 @@ static void test_spm(void **state)
     expect_text(t, IDS(3 + 0xc3, 3 + 0xa9), 0, "\xc3\xa9");
     expect_text(t, IDS(SP_A, USER, A), 0, "aa");
     expect_text(t, IDS(SP_A, USER, A), WEFT_DETOKENIZE_SPECIAL, "a<|user|>a");
-    expect_text(t, IDS(TOOL, SP_A), 0, "<tool> a");
+    expect_text(t, IDS(TOOL, SP_A), 0, "<tool>a");
+    expect_text(t, IDS(TOOL, SP, SP_A), 0, "<tool> a");
+    expect_text(t, IDS(1, SP_A, USER, SP_A), WEFT_DETOKENIZE_SPECIAL, "<s>a<|user|>a");
+    expect_text(t, IDS(USER, A, SP_A), WEFT_DETOKENIZE_SPECIAL, "<|user|>a a");
     assert_int_equal(tokenizer_bos(t), 1);
     assert_int_equal(tokenizer_eos(t), 2);
     assert_true(tokenizer_is_end(t, 2));

@@ -27,3 +27,14 @@ embedded 'EOS is appended' 5
 weft embed -m "$IN/embed-causal.gguf" -p hello -q
 embedded 'where the file wants it' 4
 check 'a prompt has none' 0 '4 prompt + ' run -m "$IN/embed-add-eos.gguf" -p hello -n 1
+
+# detokenize is the way back, also behind a special token
+back() {
+    "$WEFT" tokenize -m "$SPM" --special --ids -p "$1" >"$T/ids" 2>"$T/err"
+    "$WEFT" detokenize -m "$SPM" --special - <"$T/ids" >"$T/out" 2>>"$T/err"
+    printf %s "$1" >"$T/want"
+    same "and back: $1" "$T/out" "$T/want"
+}
+back '<s>hello'
+back 'a b<s> c'
+back '<s><s>a  b'
