@@ -208,6 +208,9 @@ typedef struct weft_model_info {
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
     size_t n_window;   /* positions that a token sees, itself included; 0 = all before it */
     size_t adds_eos;   /* 1: the model wants EOS at the end of a text that is embedded; else 0 */
+    /* What of the file's own chat template (Jinja source) may be missing in `chat_template`, a
+     * sentence; NULL if that renders conversations just as the source does. */
+    const char *chat_remark;
 } weft_model_info;
 
 /* Opens and validates `path`; for a split model, the path of its first part.

@@ -11,6 +11,9 @@ struct chat_template;
 
 /* The built-in template that this tokenizer.chat_template text is, NULL if it is none of ours. */
 const struct chat_template *chat_recognise(const char *text, size_t n);
+/* Whether the built-in template renders conversations of system, user and assistant as this source
+ * does, to the byte: it is one of those that were compared. */
+bool chat_exact(const char *text, size_t n);
 const struct chat_template *chat_find(const char *name); /* NULL if unknown */
 const char *chat_name(const struct chat_template *c);    /* "chatml" */
 const struct chat_template *chat_at(size_t i);           /* i-th built-in, NULL past the last */

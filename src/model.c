@@ -255,6 +255,8 @@ static weft_status read_names(struct model *m, weft_error *err)
     TRY(copy_str(name, &m->name, err));
     TRY(copy_str(arch, &m->arch_name, err));
     m->chat = tmpl.n > 0 ? chat_recognise(tmpl.s, tmpl.n) : NULL;
+    m->has_chat_source = tmpl.n > 0;
+    m->chat_exact = m->chat != NULL && chat_exact(tmpl.s, tmpl.n);
     return WEFT_OK;
 }
 

@@ -48,6 +48,7 @@ struct model {
     struct gguf *file;
     struct tokenizer *tokenizer;
     const struct chat_template *chat; /* NULL if unknown */
+    bool has_chat_source, chat_exact; /* the file has a template; `chat` is just what it says */
     struct config config;             /* zero when opened as vocabulary only */
     struct weights weights;
     int32_t *ends; /* [n_ends] tokens that end a text or turn */

@@ -80,6 +80,19 @@ static const char *main_type(const struct gguf *g)
     return best;
 }
 
+static const char *chat_remark(const struct model *m)
+{
+    if (m->chat_exact) {
+        return NULL;
+    }
+    return m->chat != NULL
+               ? "the file's own template is not interpreted; what it has beyond this one, such as "
+                 "a default system prompt, a date or the removal of old thoughts, is left out"
+           : m->has_chat_source ? "the file's own template is not interpreted, and resembles no "
+                                  "built-in one"
+                                : "the file has no template";
+}
+
 weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, weft_error *err)
 {
     TRY(model_check(model, err));
@@ -105,6 +118,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .adds_bos = tokenizer_adds_bos(m->tokenizer),
         .n_window = c->sliding_window,
         .adds_eos = tokenizer_adds_eos(m->tokenizer),
+        .chat_remark = chat_remark(m),
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
 }
@@ -210,6 +224,11 @@ weft_status weft_chat_tokens(const weft_model *model, const weft_message *messag
     TRY(check_tokens(model->model, p.last, p.last != NULL ? 1 : 0, err));
     const struct chat_template *c =
         p.template_name != NULL ? chat_find(p.template_name) : model->model->chat;
+    if (c == NULL && p.template_name == NULL && !model->model->has_chat_source) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the model's file has no chat template (tokenizer.chat_template); choose "
+                         "the one that it was trained with, such as chatml");
+    }
     struct tokens t = { 0 };
     weft_status status = chat_encode(c, model->model->tokenizer, messages, n, &p, &t, err);
     if (status == WEFT_OK) {

@@ -71,6 +71,35 @@ static void expect_name(const char *text, size_t n, const char *want)
     }
 }
 
+/* Those whose rendering was compared, and nothing else: a byte more is another source. */
+static void test_exact_sources(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "phi-3-medium-128k-instruct",     "qwen3",
+        "llama-3.1-instruct-excerpt",     "llama-3.2-instruct-excerpt",
+        "mistral-7b-instruct-v0.1-first", "mistral-7b-instruct-v0.3",
+        "mistral-nemo-instruct"
+    };
+    for (size_t i = 0; i < N_FIXTURES; i++) {
+        size_t n;
+        char *text = read_fixture(fixtures[i][0], &n);
+        bool want = true;
+        for (size_t k = 0; k < sizeof others / sizeof others[0]; k++) {
+            want = want && strcmp(fixtures[i][0], others[k]) != 0;
+        }
+        if (chat_exact(text, n) != want) {
+            fail_msg("%s: expected to be %s", fixtures[i][0], want ? "exact" : "another");
+        }
+        text[n] = '\n';
+        assert_int_equal(chat_exact(text, n + 1), want);
+        text[n] = 'x';
+        assert_false(chat_exact(text, n + 1));
+        free(text);
+    }
+    assert_false(chat_exact("", 0));
+}
+
 static void test_publishers_sources_are_recognised(void **state)
 {
     (void)state;
@@ -194,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publishers_sources_are_recognised),
+        cmocka_unit_test(test_exact_sources),
         cmocka_unit_test(test_spelling_does_not_matter),
         cmocka_unit_test(test_others_are_not_recognised),
         cmocka_unit_test(test_names),

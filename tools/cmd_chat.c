@@ -331,6 +331,7 @@ static int chat(struct chat *c)
 {
     c->talk.session = &c->session;
     c->talk.o = &c->o;
+    session_chat_remark(&c->session, &c->o);
     int code = talk_open(&c->talk);
     if (code != EXIT_OK) {
         return code;

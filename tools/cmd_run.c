@@ -57,10 +57,11 @@ static int chat_prompt(struct run *r)
     weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
     weft_message messages[2];
     size_t n = 0;
+    session_chat_remark(&r->session, r->o);
     p.template_name = r->o->template_name;
     p.continues = r->n_loaded > 0;
     p.last = p.continues ? &r->last : NULL;
-    if (r->o->system != NULL) {
+    if (r->o->system != NULL && *r->o->system != '\0') {
         messages[n++] = (weft_message){ "system", r->o->system };
     }
     if (r->prompt.n != 0 && memchr(r->prompt.data, '\0', r->prompt.n) != NULL) {

@@ -205,6 +205,15 @@ int session_last(weft_seq *seq, int32_t *last)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
+void session_chat_remark(const struct session *s, const struct options *o)
+{
+    const char *name = s->info.chat_template;
+    if (o->template_name == NULL && name != NULL && s->info.chat_remark != NULL && !o->quiet) {
+        term_note("weft: chat template %s: %s; --chat-template %s takes it without this line", name,
+                  s->info.chat_remark, name);
+    }
+}
+
 int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
                      struct ids *out)
 {

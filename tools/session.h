@@ -41,6 +41,8 @@ int session_tokenize(const struct session *s, const char *text, size_t n, unsign
 int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
                         const weft_chat_params *params, struct ids *out);
 /* A saved state into the sequence, and the sequence as one into a file. */
+/* Says on standard error what the chat template leaves out, unless one was chosen. */
+void session_chat_remark(const struct session *s, const struct options *o);
 int session_load_state(weft_seq *seq, const char *path);
 int session_save_state(weft_seq *seq, const char *path);
 /* The last token of a sequence that is not empty. */
