@@ -10,8 +10,7 @@
 static void on_log(void *user, weft_log_level level, const char *text)
 {
     const struct session *s = user;
-    /* why the CPU computes where a GPU was hoped for is worth a line that stays */
-    if (level == WEFT_LOG_WARN || strncmp(text, "no GPU: ", strlen("no GPU: ")) == 0) {
+    if (level == WEFT_LOG_WARN) {
         if (!s->quiet) {
             term_note("weft: %s", text);
         }
@@ -76,6 +75,22 @@ int session_check_ctx(const struct session *s, const struct options *o)
                      o->ctx, s->info.n_ctx_train);
 }
 
+/* That the CPU computes where a GPU was hoped for is worth a line that stays. */
+static void remark_device(const struct session *s, const char *device)
+{
+    weft_engine_info info = { .size = sizeof info };
+    weft_platform_info platform = { .size = sizeof platform };
+    if (s->quiet || strcmp(device, "auto") != 0 ||
+        weft_engine_get_info(s->engine, &info, NULL) != WEFT_OK ||
+        weft_platform_get(&platform, NULL) != WEFT_OK || !platform.cuda_built ||
+        strcmp(info.backend, "cpu") != 0) {
+        return;
+    }
+    /* the last device is the CPU */
+    term_note(platform.n_devices > 1 ? "weft: running on the CPU; weft doctor -m FILE says why"
+                                     : "weft: no GPU, running on the CPU; weft doctor says why");
+}
+
 int session_engine(struct session *s, const struct options *o, size_t n_kv)
 {
     weft_error err = { 0 };
@@ -103,6 +118,7 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
         /* here it is the device or the instruction set that is unsupported, not the model */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
     }
+    remark_device(s, o->device);
     return EXIT_OK;
 }
 
