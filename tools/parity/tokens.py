@@ -16,7 +16,7 @@ other ids are only counted there, and bytes that spell a code point beyond U+10F
 it, because they end the process. What is demanded of Weft is that the ids give the same bytes back.
 
 Left out are the code points of NEW_IN_UNICODE; APPROXIMATED has two pre-tokenizers where the two
-differ on purpose.
+differ on purpose, and made_control() finds the tokens that only llama.cpp takes for special ones.
 """
 
 import argparse
@@ -283,12 +283,16 @@ def show(text: bytes, parse_special: bool, bos: bool, llama: list[int], weft: li
           f"{'with' if bos else 'without'} BOS\n    llama.cpp {llama}\n    Weft      {weft}")
 
 
-def check_valid(lib, model, llama_model, texts: list[str]) -> tuple[int, int]:
-    """(strings with different ids, ids in all); prints the shortest of the former."""
+def check_valid(lib, model, llama_model, texts: list[str], not_special: list[str]
+                ) -> tuple[int, int]:
+    """(strings with different ids, ids in all); prints the shortest of the former. Strings with one
+    of not_special, which only llama.cpp takes for special tokens, are compared without these."""
     differ, n_ids = {}, 0
     for text in texts:
         data = text.encode()
         for parse_special, bos in SETTINGS:
+            if parse_special and any(other in text for other in not_special):
+                continue
             theirs = llamacpp.tokenize(llama_model, data, bos, parse_special)
             ours = weft_ids(lib, model, data, parse_special, bos)
             n_ids += len(ours)
@@ -303,6 +307,19 @@ def approximated(text: str) -> bool:
     """Whether llama.cpp's patterns for APPROXIMATED and the published ones may differ on it."""
     return any(unicodedata.category(c) in ("Mn", "Mc", "Me", "Lu", "Ll", "Lt")
                for c in text if not c.isascii())
+
+
+def made_control(llama_model, path: str) -> list[str]:
+    """Texts whose type is NORMAL in the file and which llama.cpp makes control tokens, because other
+    vocabularies have a control token of that text. Weft keeps the file's type where merges make the
+    token: `</s>` is markup to Qwen2."""
+    fields = gguf.GGUFReader(path).fields
+    types = fields["tokenizer.ggml.token_type"].contents()
+    texts = fields["tokenizer.ggml.tokens"]
+    vocab = llama_cpp.llama_model_get_vocab(llama_model)
+    return [texts.contents(token) for token, kind in enumerate(types)
+            if kind == gguf.TokenType.NORMAL
+            and llama_cpp.llama_vocab_get_attr(vocab, token) & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL]
 
 
 def pretokenizer(llama_model) -> str:
@@ -340,11 +357,16 @@ def check_model(lib, path: str, llama_path: str, n: int, seed: int) -> bool:
         if pretokenizer(llama_model) in APPROXIMATED:
             excused = [text for text in texts if approximated(text)]
             texts = [text for text in texts if not approximated(text)]
-        n_differ, n_ids = check_valid(lib, model, llama_model, texts)
+        not_special = made_control(llama_model, llama_path)
+        n_differ, n_ids = check_valid(lib, model, llama_model, texts, not_special)
         n_excused = count_other(lib, model, llama_model, excused)
         wrong = list(broken(n // 10, seed))
         n_lost, n_other = check_broken(lib, model, llama_model, wrong)
     libweft.close(lib, model)
+    for other in not_special:
+        n_with = sum(other in text for text in texts)
+        print(f"{Path(path).name}: {n_with} strings have {other}, an ordinary token of the file that "
+              f"llama.cpp makes special; compared without special tokens only")
     if excused:
         print(f"{Path(path).name}: llama.cpp approximates the pattern; of {len(excused)} strings "
               f"with marks or cased letters beyond ASCII {n_excused} differ, on purpose")
