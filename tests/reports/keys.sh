@@ -17,6 +17,15 @@ same 'several ends: another token is none' "$T/out" "$T/want"
 
 # an ordinary token that looks like an end: </s> of HTML, 636, which merges make
 check 'an HTML tag ends no text' 0 '8 generated tokens; ' run -m "$IN/qwen2-html-token.gguf" -p 'a<s>b' -n 8 --temp 0 -l 636+100
+# the pattern parts </ from s, so that no merge is asked: these are the ids of Transformers' tokenizer, too
+tagged() {
+    check "ids of $1" 0 '' tokenize -m "$IN/qwen2-html-token.gguf" --ids -p "$1" $3
+    [ "$(cat "$T/out")" = "$2" ] && ok "ids of $1: the right ones" || bad "ids of $1: the right ones" "$(head -c 60 "$T/out")"
+}
+tagged 'a</s>b' '97 634 115 62 98'
+tagged 'a</s>b' '97 634 115 62 98' --special
+tagged '</s>' '634 115 62' --special
+tagged 'a<s>b' '97 60 115 62 98'
 
 # add_eos_token: the vector of such a model is that of the end
 embedded() {
