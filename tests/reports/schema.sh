@@ -29,10 +29,10 @@ nest 60 '{"type":["array","string","array","null","array"],"items":' '}'
 bounded 'an array three times, 60 levels' 0 '' "$T/s.json"
 nest 40 '{"type":["array","object"],"items":{"type":"null"},"properties":{"a":' '}}'
 bounded 'arrays and objects, 40 levels' 0 '' "$T/s.json"
-awk 'BEGIN { printf "{\"type\":\"object\",\"properties\":{"; for (i = 0; i < 40; i++) printf "%s\"p%d\":{\"allOf\":[{\"$ref\":\"#/$defs/big\"}]}", i ? "," : "", i
+awk 'BEGIN { printf "{\"type\":\"object\",\"properties\":{"; for (i = 0; i < 400; i++) printf "%s\"p%d\":{\"allOf\":[{\"$ref\":\"#/$defs/big\"}]}", i ? "," : "", i
     printf "},\"$defs\":{\"big\":{\"type\":\"object\",\"properties\":{\"q\":{\"type\":\"null\",\"examples\":[0"
-    for (i = 0; i < 100000; i++) printf ",0"; printf "]}}}}}" }' >"$T/s.json"
-bounded 'allOf of a large remark, 40 times' 0 '' "$T/s.json"
+    for (i = 0; i < 200000; i++) printf ",0"; printf "]}}}}}" }' >"$T/s.json"
+bounded 'allOf of a large remark, 400 times' 0 '' "$T/s.json"
 required() {
     awk -v n="$1" 'BEGIN { printf "{\"type\":\"object\",\"required\":[\"k\""; for (i = 0; i < n; i++) printf ",\"k%d\"", i; printf "]}" }' >"$T/s.json"
 }
