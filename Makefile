@@ -174,7 +174,12 @@ test: deps
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
 check: all $(TESTS) $(BUILD)/soak
-	@SAN="$(SAN)" CC="$(CC)" sh tests/run.sh $(BUILD)
+	@SAN="$(SAN)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
+
+# While one works on the CPU side: without nvcc, and without the tests that take longest; about a minute on a built tree.
+.PHONY: quick
+quick: deps
+	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/quick NVCC= QUICK=1
 
 .PHONY: asan
 asan: deps
@@ -262,6 +267,7 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       install what is missing, build, and generate text from both demo models"
 	@echo "make test       install what is missing, build, and run all tests"
+	@echo "make quick      the quick part of the tests, on the CPU: about a minute on a built tree"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
