@@ -155,6 +155,16 @@ typedef struct weft_tensor_info {
     size_t part;     /* index of the split part that holds it, 0 when not split */
 } weft_tensor_info;
 
+/* What Weft makes of a key, by its name alone. */
+typedef enum weft_key_use {
+    WEFT_KEY_UNKNOWN = 0, /* no key that Weft knows: it is not obeyed */
+    WEFT_KEY_OBEYED,
+    WEFT_KEY_HARMLESS, /* known, and changes nothing that Weft computes */
+    /* Known, changes what a model computes, and is not obeyed: weft_model_open() refuses a file in
+     * which it has another value than the one that asks for nothing. */
+    WEFT_KEY_REFUSED
+} weft_key_use;
+
 WEFT_API weft_status weft_file_open(const char *path, weft_file **out, weft_error *err);
 WEFT_API void weft_file_release(weft_file **file);
 WEFT_API uint32_t weft_file_version(const weft_file *file); /* 2 or 3 */
@@ -168,6 +178,10 @@ WEFT_API weft_status weft_file_key(const weft_file *file, size_t i, weft_key_inf
                                    weft_error *err);
 WEFT_API weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *out,
                                       weft_error *err);
+/* What Weft makes of key `i`; keys of the architecture are those that begin with the file's
+ * general.architecture. WEFT_E_ARG: there is no such key. */
+WEFT_API weft_status weft_file_key_use(const weft_file *file, size_t i, weft_key_use *out,
+                                       weft_error *err);
 /* Element `j` of key `i` as text: strings as their bytes (may hold any byte, NUL included; not
  * terminated), integers in decimal, floats with enough digits to round-trip, bools as true/false.
  */

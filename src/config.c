@@ -158,22 +158,5 @@ weft_status config_read(const struct gguf *file, const struct arch *arch, struct
     TRY(read_rope(r, c));
     TRY(opt_size(r, "attention.sliding_window", &c->sliding_window));
     TRY(opt_size(r, "pooling_type", &c->pooling));
-    /* A model trained to look both ways gives other vectors when it looks back only. */
-    bool causal = true;
-    TRY(gguf_opt_bool(r->file, key_of(r, key, sizeof key, "attention.causal"), &causal, r->err));
-    if (!causal) {
-        return error_set(r->err, WEFT_E_UNSUPPORTED,
-                         "key %s is false, attention in both directions; Weft runs causal "
-                         "attention only",
-                         key);
-    }
-    size_t n_experts = 0;
-    TRY(opt_size(r, "expert_count", &n_experts));
-    if (n_experts > 0) {
-        return error_set(
-            r->err, WEFT_E_UNSUPPORTED,
-            "key %s.expert_count is %zu, a mixture of experts; Weft runs dense models only",
-            r->prefix, n_experts);
-    }
     return WEFT_OK;
 }

@@ -100,6 +100,8 @@ weft_status gguf_opt_array(const struct gguf *g, const char *key, enum gguf_type
                            const struct gguf_kv **out, weft_error *err);
 float gguf_f32_at(const struct gguf_kv *kv, size_t i);   /* GGUF_F32 arrays and scalars */
 int32_t gguf_i32_at(const struct gguf_kv *kv, size_t i); /* GGUF_I32 and GGUF_U32 arrays */
+/* Element i, or the scalar for 0, of any number; a bool is 0 or 1. False if it is a string. */
+bool gguf_number_at(const struct gguf_kv *kv, size_t i, double *out);
 
 bool gguf_str_is(struct gguf_str s, const char *text); /* equality */
 const char *gguf_type_name(enum gguf_type t);          /* "u32", "arr" */

@@ -45,6 +45,8 @@ static weft_status unfit(const struct gguf_kv *kv, const char *expected, weft_er
 
 /* The value of any scalar, as stored. */
 union number {
+    float f32;
+    double f64;
     uint8_t u8;
     int8_t i8;
     uint16_t u16;
@@ -207,6 +209,29 @@ int32_t gguf_i32_at(const struct gguf_kv *kv, size_t i)
     int32_t v;
     memcpy(&v, kv->data + i * sizeof v, sizeof v);
     return v;
+}
+
+bool gguf_number_at(const struct gguf_kv *kv, size_t i, double *out)
+{
+    union number v = { .u64 = 0 };
+    size_t bytes = gguf_type_bytes(kv->element);
+    if (bytes == 0) {
+        return false;
+    }
+    memcpy(&v, kv->data + i * bytes, bytes);
+    switch (kv->element) {
+    case GGUF_I8: *out = v.i8; break;
+    case GGUF_U16: *out = v.u16; break;
+    case GGUF_I16: *out = v.i16; break;
+    case GGUF_U32: *out = v.u32; break;
+    case GGUF_I32: *out = v.i32; break;
+    case GGUF_U64: *out = (double)v.u64; break;
+    case GGUF_I64: *out = (double)v.i64; break;
+    case GGUF_F32: *out = (double)v.f32; break;
+    case GGUF_F64: *out = v.f64; break;
+    default: *out = v.u8; break;
+    }
+    return true;
 }
 
 bool gguf_str_is(struct gguf_str s, const char *text)

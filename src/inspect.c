@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gguf_parse.h"
+#include "keys.h"
 #include "mem.h"
 
 #define FILE_MAGIC 0x656c6966u
@@ -115,6 +116,20 @@ weft_status weft_file_key(const weft_file *file, size_t i, weft_key_info *out, w
                             .type = gguf_type_name(kv->type),
                             .element = gguf_type_name(kv->element),
                             .n = kv->n };
+    return WEFT_OK;
+}
+
+weft_status weft_file_key_use(const weft_file *file, size_t i, weft_key_use *out, weft_error *err)
+{
+    const struct gguf *g = live(file);
+    if (g == NULL) {
+        return bad_handle(file, err);
+    }
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "weft_file_key_use: out is NULL");
+    }
+    TRY(check_index("key", i, g->n_kv, err));
+    *out = keys_use(g, g->kv[i].key);
     return WEFT_OK;
 }
 

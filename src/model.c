@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keys.h"
+
 /* Everything the binding functions share. */
 struct binder {
     const struct gguf *file;
@@ -309,6 +311,7 @@ static weft_status check_runnable(struct model *m, weft_error *err)
 static weft_status load_weights(struct model *m, weft_error *err)
 {
     TRY(config_read(m->file, m->config.arch, &m->config, err));
+    TRY(keys_check(m->file, &m->config, err));
     struct binder b = { .file = m->file,
                         .prefix = m->config.arch->name,
                         .bound = mem_array(m->file->n_tensors, sizeof(bool)),
@@ -333,7 +336,7 @@ static weft_status load(struct model *m, weft_error *err)
         m->n_params += m->file->tensors[i].n_elements;
         m->n_bytes += m->file->tensors[i].n_bytes;
     }
-    return m->vocab_only ? WEFT_OK : load_weights(m, err);
+    return m->vocab_only ? keys_check(m->file, NULL, err) : load_weights(m, err);
 }
 
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "handles.h"
+#include "keys.h"
 
 /* Early BPE files do not name their pattern, and the one taken instead may not be the model's. */
 static void warn_of_default_pattern(const struct weft_model *h)
@@ -42,6 +43,7 @@ weft_status weft_model_open(const char *path, const weft_model_params *params, w
              m->arch_name, m->name, (double)m->n_params / 1e6, (double)m->n_bytes / 1048576.0,
              tokenizer_n_vocab(m->tokenizer));
     warn_of_default_pattern(h);
+    keys_log(m->file, &h->log);
     *out = h;
     return WEFT_OK;
 }

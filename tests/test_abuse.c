@@ -54,6 +54,7 @@ CALL(platform_get, a->info, a->err)
 CALL(device_get, a->i, a->info, a->err)
 CALL(file_open, a->path, a->out, a->err)
 CALL(file_key, a->handle, a->i, a->out, a->err)
+CALL(file_key_use, a->handle, a->i, a->out, a->err)
 CALL(file_tensor, a->handle, a->i, a->out, a->err)
 CALL(file_value, a->handle, a->i, 0, a->dst, a->cap, a->needed, a->err)
 CALL(model_open, a->path, a->params, a->out, a->err)
@@ -120,6 +121,7 @@ static const struct row rows[] = {
     { ROW(device_get), .takes = INDEX | INFO, .size = sizeof(weft_device_info) },
     { ROW(file_open), .takes = PATH | OUT, .makes = FILE_HANDLE },
     { ROW(file_key), .kind = FILE_HANDLE, .takes = INDEX | OUT },
+    { ROW(file_key_use), .kind = FILE_HANDLE, .takes = INDEX | OUT },
     { ROW(file_tensor), .kind = FILE_HANDLE, .takes = INDEX | OUT },
     { ROW(file_value), .kind = FILE_HANDLE, .takes = INDEX | DST, .size = 1 },
     { ROW(model_open), .takes = PATH | PARAMS | OUT, .makes = MODEL, STRUCT(model_params) },

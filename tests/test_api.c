@@ -104,10 +104,12 @@ static void refuse_seq(weft_seq *s, weft_status want)
 static void refuse_file(const weft_file *f)
 {
     weft_key_info key;
+    weft_key_use use;
     weft_tensor_info tensor;
     char c;
     size_t n;
     assert_int_not_equal(weft_file_key(f, 0, &key, E), WEFT_OK);
+    assert_int_not_equal(weft_file_key_use(f, 0, &use, E), WEFT_OK);
     assert_int_not_equal(weft_file_tensor(f, 0, &tensor, E), WEFT_OK);
     assert_int_not_equal(weft_file_value(f, 0, 0, &c, 1, &n, E), WEFT_OK);
     assert_int_equal(weft_file_version(f), 0);
