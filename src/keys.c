@@ -301,7 +301,7 @@ const struct key_rule *keys_find(const struct gguf *g, const char *key)
     size_t n = strlen(name);
     for (size_t i = 0; i < N_RULES; i++) {
         /* a suffix is compared with suffixes, a whole key with whole keys */
-        if (table[i].name[0] == name[0] && matches(table[i].name, name, n)) {
+        if ((table[i].name[0] == '.') == (suffix != NULL) && matches(table[i].name, name, n)) {
             return &table[i];
         }
     }

@@ -86,6 +86,26 @@ static int print_key(const struct inspection *in, size_t i)
     return code;
 }
 
+bool inspect_unknown(const struct inspection *in, size_t i)
+{
+    weft_key_use use = WEFT_KEY_OBEYED;
+    return weft_file_key_use(in->file, i, &use, NULL) == WEFT_OK && use == WEFT_KEY_UNKNOWN;
+}
+
+static int print_unknown(const struct inspection *in)
+{
+    bool first = true;
+    int code = EXIT_OK;
+    for (size_t i = 0; i < weft_file_n_keys(in->file) && code == EXIT_OK; i++) {
+        if (inspect_unknown(in, i)) {
+            fputs(first ? "\nmetadata that Weft does not know and does not obey:\n" : "", stdout);
+            first = false;
+            code = print_key(in, i);
+        }
+    }
+    return code;
+}
+
 static int print_tensor(const weft_tensor_info *t)
 {
     struct buf name = { 0 };
@@ -144,6 +164,9 @@ static int print_sections(const struct inspection *in)
     }
     for (size_t i = 0; i < weft_file_n_keys(f) && code == EXIT_OK && (all || in->o->keys); i++) {
         code = print_key(in, i);
+    }
+    if (code == EXIT_OK && (all || in->o->keys)) {
+        code = print_unknown(in);
     }
     if (weft_file_n_tensors(f) == 0) {
         return code;

@@ -27,6 +27,8 @@ struct inspection {
 
 /* Element j of key i, in value->data[0..n). Prints what fails and returns the exit code. */
 int inspect_value(const struct inspection *in, size_t i, size_t j, struct buf *value);
+/* Whether key i is none that Weft knows. */
+bool inspect_unknown(const struct inspection *in, size_t i);
 uint64_t inspect_elements(const weft_tensor_info *t);
 
 int inspect_print_json(const struct inspection *in);

@@ -112,6 +112,20 @@ static json_t *metadata(struct json_state *s)
     return all;
 }
 
+static json_t *unknown_keys(struct json_state *s)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < weft_file_n_keys(s->in->file) && all != NULL; i++) {
+        weft_key_info k;
+        if (inspect_unknown(s->in, i) && weft_file_key(s->in->file, i, &k, NULL) == WEFT_OK &&
+            json_array_append_new(all, c_text(s, k.name)) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    }
+    return all;
+}
+
 static json_t *tensors(struct json_state *s)
 {
     json_t *all = json_array();
@@ -152,10 +166,11 @@ int inspect_print_json(const struct inspection *in)
 {
     struct json_state s = { .in = in };
     const weft_file *f = in->file;
-    json_t *root = json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "file", c_text(&s, in->path),
-                             "version", (int)weft_file_version(f), "parts",
-                             number(weft_file_n_parts(f)), "bytes", number(weft_file_bytes(f)),
-                             "metadata", metadata(&s), "tensors", tensors(&s), "types", totals(in));
+    json_t *root =
+        json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "file", c_text(&s, in->path),
+                  "version", (int)weft_file_version(f), "parts", number(weft_file_n_parts(f)),
+                  "bytes", number(weft_file_bytes(f)), "metadata", metadata(&s), "unknown_keys",
+                  unknown_keys(&s), "tensors", tensors(&s), "types", totals(in));
     if (root != NULL && in->checked) {
         json_t *check = json_pack("{s:b, s:o}", "ok", in->check_code == EXIT_OK, "message",
                                   c_text(&s, in->check_text));

@@ -32,7 +32,7 @@ static const struct edit *find(const struct edits *e, const char *name, enum edi
 
 static const struct edit *key_edit(const struct edits *e, const char *key)
 {
-    return find(e, key, EDIT_KEY_DROP, EDIT_KEY_TYPE);
+    return find(e, key, EDIT_KEY_DROP, EDIT_KEY_ARRAY);
 }
 
 static const struct edit *tensor_edit(const struct edits *e, const char *name)
@@ -65,6 +65,10 @@ static void put_edited_key(struct gguf_writer *w, const struct edit *e)
     case EDIT_KEY_F32: writer_f32(w, e->name, e->f); break;
     case EDIT_KEY_STR: writer_str(w, e->name, e->s); break;
     case EDIT_KEY_TYPE: put_typed_key(w, e->name, (enum gguf_type)e->u); break;
+    case EDIT_KEY_ARRAY:
+        writer_array(w, e->name, e->u, e->ne[0], e->values,
+                     (size_t)e->ne[0] * scalar_bytes((enum gguf_type)e->u));
+        break;
     default: break;
     }
 }

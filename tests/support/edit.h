@@ -11,8 +11,9 @@ enum edit_what {
     EDIT_KEY_U32, /* these replace the key or add it */
     EDIT_KEY_F32,
     EDIT_KEY_STR,
-    EDIT_KEY_TYPE, /* a value of GGUF type u: the integer 8, true, an empty string or array
-                    */
+    EDIT_KEY_TYPE,  /* a value of GGUF type u: the integer 8, true, an empty string or array
+                     */
+    EDIT_KEY_ARRAY, /* ne[0] values of GGUF type u at `values` */
     EDIT_TENSOR_DROP,
     EDIT_TENSOR_NEW,   /* F32 zeros of shape ne */
     EDIT_TENSOR_SHAPE, /* becomes F32 zeros of shape ne */
@@ -28,6 +29,7 @@ struct edit {
     float f;
     const char *s;
     uint64_t ne[2]; /* row length first */
+    const void *values;
 };
 
 /* Writes the edited copy of the model at `from` to `to`. Failures end the test. */
