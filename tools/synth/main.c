@@ -12,7 +12,7 @@
 
 static void usage(FILE *f)
 {
-    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N]\n"
+    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--key KEY]...\n"
           "\n"
           "Writes a GGUF model with the shape of a real one, random weights and a generated\n"
           "vocabulary. It is as fast and as large as the real model, but talks nonsense.\n"
@@ -31,6 +31,9 @@ static void usage(FILE *f)
     }
     fputs("\n  -o FILE        where to write it\n"
           "  --seed N       of the weights (default 1); same seed, same file\n"
+          "  --key KEY      NAME=TYPE:VALUE, in place of the model's own key or besides; TYPE is\n"
+          "                 bool, str, u8 to u64, i8 to i64, f32, f64 or an array: i32[]:1,2;\n"
+          "                 may be repeated\n"
           "  -h, --help     this text\n",
           f);
 }
@@ -41,18 +44,23 @@ static int wrong(const char *what, const char *value)
     return 2;
 }
 
+enum { MAX_KEYS = 64 };
+
 struct args {
     const char *like, *type, *out, *seed;
+    const char *keys[MAX_KEYS];
+    size_t n_keys;
 };
 
 /* The place where the value of an option goes, NULL if there is no such option. */
 static const char **slot(struct args *a, const char *option)
 {
-    return strcmp(option, "--like") == 0   ? &a->like
-           : strcmp(option, "--type") == 0 ? &a->type
-           : strcmp(option, "--seed") == 0 ? &a->seed
-           : strcmp(option, "-o") == 0     ? &a->out
-                                           : NULL;
+    return strcmp(option, "--like") == 0                          ? &a->like
+           : strcmp(option, "--type") == 0                        ? &a->type
+           : strcmp(option, "--seed") == 0                        ? &a->seed
+           : strcmp(option, "-o") == 0                            ? &a->out
+           : strcmp(option, "--key") == 0 && a->n_keys < MAX_KEYS ? &a->keys[a->n_keys++]
+                                                                  : NULL;
 }
 
 static int write_it(const struct synth_spec *spec, const char *out)
@@ -83,7 +91,7 @@ int main(int argc, char **argv)
         }
         const char **value = slot(&a, argv[i]);
         if (value == NULL) {
-            return wrong("unknown option ", argv[i]);
+            return wrong("unknown option, or one too many: ", argv[i]);
         }
         if (i + 1 == argc) {
             return wrong("a value is missing after ", argv[i]);
@@ -100,6 +108,8 @@ int main(int argc, char **argv)
     if (a.type != NULL) {
         spec.type_mix = a.type;
     }
+    spec.keys = a.keys;
+    spec.n_keys = a.n_keys;
     if (a.seed != NULL) {
         char *end;
         errno = 0;

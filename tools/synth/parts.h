@@ -21,6 +21,9 @@ float rng_normal(uint64_t *state);
 /* tokenizer.* keys. WEFT_E_ARG if n_vocab is too small. */
 weft_status vocab_write(const struct synth_spec *spec, struct gguf_writer *w, weft_error *err);
 
+/* Adds the key "NAME=TYPE:VALUE", in place of one of that name. WEFT_E_ARG names what is wrong. */
+weft_status key_write(const char *text, struct gguf_writer *w, weft_error *err);
+
 /* Blocks of random weights, made once per type and scale and then written as often as needed. */
 struct pool {
     const struct quant_type *type;

@@ -381,6 +381,9 @@ static weft_status make_header(struct plan *p, struct bytes *out)
     writer_init(&w);
     put_keys(p, &w);
     weft_status status = vocab_write(p->spec, &w, p->err);
+    for (size_t i = 0; i < p->spec->n_keys && status == WEFT_OK; i++) {
+        status = key_write(p->spec->keys[i], &w, p->err);
+    }
     for (size_t i = 0; i < p->n && status == WEFT_OK; i++) {
         const struct tensor *t = &p->tensor[i];
         uint64_t ne[2] = { t->n_cols, t->n_rows };

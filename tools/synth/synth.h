@@ -1,7 +1,7 @@
 /* Synthetic models: complete, valid GGUF files of any supported architecture, size and tensor
  * type, with seeded random weights whose activations stay sane and a vocabulary that really
  * tokenizes. Same spec, same bytes. synth.c lays the model out, weights.c makes the numbers,
- * vocab.c the vocabulary, writer.c the file. */
+ * vocab.c the vocabulary, keys.c the caller's own keys, writer.c the file. */
 #ifndef SYNTH_SYNTH_H
 #define SYNTH_SYNTH_H
 
@@ -40,6 +40,11 @@ struct synth_spec {
     const char *type_mix; /* a tensor type ("q8_0"), several that matrices take in turn
                              ("q8_0+f16"), or "q4_k_m": the mix of llama.cpp's quantiser */
     uint64_t seed;
+
+    /* [n_keys] "NAME=TYPE:VALUE", TYPE as GGUF calls it, of numbers also "u32[]:1,2": added, or in
+     * place of the model's own */
+    const char *const *keys;
+    size_t n_keys;
 };
 
 /* Shapes of real models ("qwen2.5-0.5b" ...) and tiny ones for tests ("tiny-qwen2",

@@ -11,6 +11,7 @@ void writer_init(struct gguf_writer *w)
 void writer_free(struct gguf_writer *w)
 {
     free(w->kv.data);
+    free(w->starts.data);
     free(w->infos.data);
     free(w->data.data);
     writer_init(w);
@@ -40,10 +41,47 @@ static void pad(struct gguf_writer *w, struct bytes *b)
 
 void writer_raw(struct gguf_writer *w, const char *key, uint32_t type, const void *value, size_t n)
 {
+    put(w, &w->starts, &w->kv.n, sizeof w->kv.n);
     put_str(w, &w->kv, key, strlen(key));
     put(w, &w->kv, &type, sizeof type);
     put(w, &w->kv, value, n);
     w->n_kv++;
+}
+
+static size_t key_start(const struct gguf_writer *w, size_t i)
+{
+    size_t start = w->kv.n;
+    if (i < w->starts.n / sizeof start) {
+        memcpy(&start, w->starts.data + i * sizeof start, sizeof start);
+    }
+    return start;
+}
+
+static void drop_at(struct gguf_writer *w, size_t i)
+{
+    size_t n = w->starts.n / sizeof(size_t), from = key_start(w, i), to = key_start(w, i + 1);
+    memmove(w->kv.data + from, w->kv.data + to, w->kv.n - to);
+    for (size_t j = i; j + 1 < n; j++) {
+        size_t start = key_start(w, j + 1) - (to - from);
+        memcpy(w->starts.data + j * sizeof start, &start, sizeof start);
+    }
+    w->kv.n -= to - from;
+    w->starts.n -= sizeof(size_t);
+    w->n_kv--;
+}
+
+void writer_drop(struct gguf_writer *w, const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; !w->nomem && i < w->starts.n / sizeof(size_t); i++) {
+        const char *at = w->kv.data + key_start(w, i);
+        uint64_t len;
+        memcpy(&len, at, sizeof len);
+        if (len == n && memcmp(at + sizeof len, key, n) == 0) {
+            drop_at(w, i);
+            return;
+        }
+    }
 }
 
 void writer_u8(struct gguf_writer *w, const char *key, uint8_t v)

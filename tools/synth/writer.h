@@ -14,7 +14,8 @@ struct gguf_writer {
     uint64_t n_kv, n_tensors; /* counted; may be overwritten before writer_finish */
     uint64_t next_offset;     /* where the data of the next tensor begins */
     struct bytes kv, infos, data;
-    bool nomem; /* an addition failed; writer_finish reports it */
+    struct bytes starts; /* size_t: where each key begins in `kv` */
+    bool nomem;          /* an addition failed; writer_finish reports it */
 };
 
 void writer_init(struct gguf_writer *w);
@@ -37,6 +38,9 @@ void writer_array(struct gguf_writer *w, const char *key, uint32_t element, uint
 /* An array of n strings: its head, to be followed by n calls of writer_add_str. */
 void writer_strs(struct gguf_writer *w, const char *key, uint64_t n);
 void writer_add_str(struct gguf_writer *w, const char *s, size_t n);
+
+/* Takes back a key that was added, value and all, if there is one of that name. */
+void writer_drop(struct gguf_writer *w, const char *key);
 
 /* Describes a tensor of n_bytes at the next offset. data NULL: the caller writes the bytes
  * behind the header itself. */
