@@ -200,7 +200,7 @@ typedef struct weft_model_params {
      * write to. A mapped one that was cut is noticed before each step (WEFT_E_IO), but one that is
      * cut during a step, or whose disk fails, ends the process with SIGBUS. */
     bool no_mmap;
-    weft_log_fn log; /* progress and remarks; NULL = silence */
+    weft_log_fn log; /* progress and remarks, also of later calls; NULL = silence */
     void *log_user;
 } weft_model_params;
 #define WEFT_MODEL_PARAMS_INIT                                                                     \
@@ -531,6 +531,25 @@ typedef struct weft_sampling {
         .size = sizeof(weft_sampling), .temperature = 0.8f, .top_k = 40, .top_p = 0.95f,           \
         .min_p = 0.05f, .typical_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64             \
     }
+
+/* Fields of weft_sampling that a file can recommend. */
+enum {
+    WEFT_SAMPLING_TEMPERATURE = 1u,
+    WEFT_SAMPLING_TOP_K = 2u,
+    WEFT_SAMPLING_TOP_P = 4u,
+    WEFT_SAMPLING_MIN_P = 8u,
+    WEFT_SAMPLING_REPEAT_PENALTY = 16u,
+    WEFT_SAMPLING_REPEAT_LAST_N = 32u
+};
+/* The sampling that the model's file recommends (keys general.sampling.*): WEFT_SAMPLING_INIT with
+ * the file's values; the caller sets sampling->size. *fields (may be NULL) = which fields these
+ * are. No other function uses them: what this gives is for weft_seq_open(), which takes it as it
+ * is. Advice that cannot be followed is no error: a value out of range or no number, and samplers
+ * that Weft lacks (mirostat, XTC, an order of their own) are left out, and each call says so to the
+ * model's log. A negative top_k is 0; a penalty_last_n of 0 is a repeat_penalty of 1. Any thread.
+ * Errors: WEFT_E_ARG, WEFT_E_IO (the file was cut since it was opened). */
+WEFT_API weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,
+                                             unsigned *fields, weft_error *err);
 
 typedef enum weft_finish {
     WEFT_RUNNING = 0,

@@ -3,6 +3,7 @@
 
 #include "handles.h"
 #include "keys.h"
+#include "recommended.h"
 
 /* Early BPE files do not name their pattern, and the one taken instead may not be the model's. */
 static void warn_of_default_pattern(const struct weft_model *h)
@@ -123,6 +124,20 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .chat_remark = chat_remark(m),
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
+}
+
+weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,
+                                    unsigned *fields, weft_error *err)
+{
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    TRY(model_check(model, err));
+    TRY(info_check(sampling, "weft_sampling", err));
+    TRY(gguf_check(model->model->file, err));
+    unsigned found = recommended_read(model->model->file, &model->log, &s);
+    if (fields != NULL) {
+        *fields = found;
+    }
+    return info_copy(sampling, &s, sizeof s, "weft_sampling", err);
 }
 
 weft_status weft_tokenize(const weft_model *model, const char *text, size_t n, unsigned flags,

@@ -47,12 +47,14 @@ static int teardown(void **state)
 static void refuse_model(weft_model *m, weft_status want)
 {
     weft_model_info info = { .size = sizeof info };
+    weft_sampling sampling = WEFT_SAMPLING_INIT;
     weft_engine *engine = NULL;
     const weft_message message = { "user", "x" };
     int32_t token = 0;
     char c;
     size_t n;
     FAILS(want, weft_model_get_info(m, &info, E));
+    FAILS(want, weft_model_get_sampling(m, &sampling, NULL, E));
     FAILS(want, weft_tokenize(m, "x", 1, 0, &token, 1, &n, E));
     FAILS(want, weft_detokenize(m, &token, 1, 0, &c, 1, &n, E));
     FAILS(want, weft_token_text(m, 0, &c, 1, &n, E));

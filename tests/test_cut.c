@@ -99,11 +99,13 @@ static void use_file(struct cut *c)
     const weft_status want = c->mapped ? WEFT_E_IO : WEFT_OK;
     static float vector[DIM], logits[4096];
     weft_limits limits = { .size = sizeof limits };
+    weft_sampling sampling = WEFT_SAMPLING_INIT;
     weft_engine *second = NULL;
     char text[256];
     size_t n_pending = weft_seq_pending(c->waiting);
 #define TOUCH(call) rig_expect(call, want, #call, __FILE__, __LINE__)
     FAILS(WEFT_E_IO, weft_file_value(c->file, 0, 0, text, sizeof text, NULL, E));
+    TOUCH(weft_model_get_sampling(c->model, &sampling, NULL, E));
     TOUCH(weft_engine_open(c->model, NULL, &second, E));
     TOUCH(weft_engine_step(c->engine, NULL, E));
     assert_int_equal(weft_seq_pending(c->waiting), c->mapped ? n_pending : 0);

@@ -228,8 +228,8 @@ static bool set_list(const struct arg_option *o, const char *name, const char *v
     }
 }
 
-bool args_set(const struct arg_option *o, const char *name, const char *value, void *fields,
-              struct arg_error *err)
+static bool store(const struct arg_option *o, const char *name, const char *value, void *fields,
+                  struct arg_error *err)
 {
     char *field = (char *)fields + o->offset;
     int64_t i;
@@ -268,6 +268,16 @@ bool args_set(const struct arg_option *o, const char *name, const char *value, v
     }
     struct arg_error why = { "" };
     return o->parse(fields, value, &why) || refuse(err, "option %s: %.300s", name, why.text);
+}
+
+bool args_set(const struct arg_option *o, const char *name, const char *value, void *fields,
+              struct arg_error *err)
+{
+    bool stored = store(o, name, value, fields, err);
+    if (stored && o->given_bit != 0) {
+        *(unsigned *)(void *)((char *)fields + o->given) |= o->given_bit;
+    }
+    return stored;
 }
 
 static bool is_option(const struct arg_option *table, unsigned command, const char *text)

@@ -46,6 +46,10 @@ struct arg_option {
     double min, max;       /* ARG_INT, ARG_FLOAT, ARG_LIST: the range */
     bool above_min;        /* the range excludes min */
     const char *choices;   /* ARG_CHOICE: "auto|cpu" */
+    /* of an unsigned in that struct, and the bit of it that says that the option was given; 0 =
+     * none */
+    size_t given;
+    unsigned given_bit;
     bool (*parse)(void *fields, const char *value, struct arg_error *err);
 };
 

@@ -126,7 +126,7 @@ static int do_stats(struct chat *c, const char *argument)
                   s.n_pages_used, s.n_pages, (double)(s.n_pages_used * s.page_bytes) / 1048576.0,
                   (double)s.kv_bytes / 1048576.0, s.n_prompt_rows, s.n_decode_rows, s.n_cached);
     }
-    figures_print(&c->talk.figures, c->o.seed, text_end_name[c->talk.answer.end], c->talk.hash);
+    figures_print(&c->talk.figures, &c->o, text_end_name[c->talk.answer.end], c->talk.hash);
     return EXIT_OK;
 }
 
@@ -347,7 +347,7 @@ static int chat(struct chat *c)
     code = loop(c);
     line_close(c->lines);
     if (!c->o.quiet && !io_failed()) {
-        figures_print(&c->talk.figures, c->o.seed,
+        figures_print(&c->talk.figures, &c->o,
                       code == EXIT_INTERRUPTED ? "interrupted" : text_end_name[c->talk.answer.end],
                       c->talk.hash);
     }
@@ -367,7 +367,8 @@ int cmd_chat(const struct options *o, int n_args, char **args)
         term_progress_on();
     }
     int code = session_model(&c->session, o, false);
-    code = code != EXIT_OK ? code : session_engine(&c->session, o, 0);
+    code = code != EXIT_OK ? code : session_sampling(&c->session, &c->o);
+    code = code != EXIT_OK ? code : session_engine(&c->session, &c->o, 0);
     code = code != EXIT_OK ? code : chat(c);
     talk_close(&c->talk);
     session_close(&c->session);

@@ -261,7 +261,7 @@ static void close_line(const struct run *r)
     }
     print_logprobs(r);
     if (!r->o->quiet) {
-        figures_print(&r->figures, r->o->seed, end, hash);
+        figures_print(&r->figures, r->o, end, hash);
     }
 }
 
@@ -307,14 +307,16 @@ static int run(struct run *r)
     return term_interrupted() ? EXIT_INTERRUPTED : outcome(r);
 }
 
-int cmd_run(const struct options *o, int n_args, char **args)
+int cmd_run(const struct options *given, int n_args, char **args)
 {
+    struct options own = *given, *o = &own;
     struct run r = { .o = o, .n_texts = (size_t)o->parallel };
     if (!o->quiet) {
         term_progress_on();
     }
     int code = read_prompt(&r, n_args, args);
     code = code != EXIT_OK ? code : session_model(&r.session, o, false);
+    code = code != EXIT_OK ? code : session_sampling(&r.session, o);
     /* how a prompt is read depends on what it continues; without a state, one that cannot be is
      * refused before the engine opens */
     bool loads = o->load_state != NULL;

@@ -297,9 +297,10 @@ static const char *rate(char *dst, size_t cap, size_t n, double seconds)
     return dst;
 }
 
-void figures_print(const struct figures *f, uint64_t seed, const char *end, uint32_t hash)
+void figures_print(const struct figures *f, const struct options *o, const char *end, uint32_t hash)
 {
-    char state[40] = "", first[32] = "-", prefill[32], decode[32];
+    char state[40] = "", first[32] = "-", prefill[32], decode[32], sampling[160];
+    options_followed(o, sampling, sizeof sampling);
     if (f->n_state > 0) {
         snprintf(state, sizeof state, "%zu state + ", f->n_state);
     }
@@ -307,9 +308,10 @@ void figures_print(const struct figures *f, uint64_t seed, const char *end, uint
         snprintf(first, sizeof first, "%.1f", f->first_s * 1e3);
     }
     term_note("weft: %s%zu prompt + %zu generated tokens; first token %s ms; prefill %s tok/s; "
-              "decode %s tok/s; %" PRIu64 " MiB peak; seed %" PRIu64 "; %s; ids #%08" PRIx32,
+              "decode %s tok/s; %" PRIu64 " MiB peak; %s%sseed %" PRIu64 "; %s; ids #%08" PRIx32,
               state, f->n_prompt, f->n_generated, first,
               rate(prefill, sizeof prefill, f->n_prompt, f->prefill_s),
               rate(decode, sizeof decode, f->n_generated - f->n_first, f->decode_s),
-              (term_peak_bytes() + (1u << 19)) >> 20, seed, end, hash);
+              (term_peak_bytes() + (1u << 19)) >> 20, sampling,
+              sampling[0] != '\0' ? " as the file recommends; " : "", o->seed, end, hash);
 }

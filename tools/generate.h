@@ -59,7 +59,9 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
 #define IDS_HASH_START 0x811c9dc5u
 uint32_t ids_hash(uint32_t hash, const int32_t *ids, size_t n);
 
-/* The closing line on standard error. `end` and `hash` are what it says last. */
-void figures_print(const struct figures *f, uint64_t seed, const char *end, uint32_t hash);
+/* The closing line on standard error: the figures, what of the sampling was not the user's choice,
+ * and last `end` and `hash`. */
+void figures_print(const struct figures *f, const struct options *o, const char *end,
+                   uint32_t hash);
 
 #endif

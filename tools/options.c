@@ -20,6 +20,8 @@ enum { DEFAULT_AHEAD = 8 };
 #define ROW(k, who, field, what, text)                                                             \
     .kind = k, .commands = who, .offset = offsetof(struct options, field), .value = what,          \
     .help = text
+/* a WEFT_SAMPLING_* that the model's file may say instead */
+#define GIVEN(field) .given = offsetof(struct options, given), .given_bit = WEFT_SAMPLING_##field
 #define INT_MAX_F 2147483647.0
 
 static bool say(struct arg_error *err, const char *text)
@@ -349,23 +351,23 @@ const struct arg_option option_table[] = {
       "seed of the random numbers; same seed, same text"),
       .otherwise = "random, shown at the end", .parse = parse_seed },
     { NAMES("--temp", "--temperature"), ROW(ARG_FLOAT, GENERATE, temperature, "T",
-      "0 = always the most likely token; higher is more varied"), .min = 0, .max = 100 },
+      "0 = always the most likely token; higher is more varied"), .min = 0, .max = 100, GIVEN(TEMPERATURE) },
     { NAMES("--top-k"), ROW(ARG_INT, GENERATE, top_k, "N",
       "draw from the N most likely tokens; 0 = off"),
       .min = 0,
-      .max = INT_MAX_F },
+      .max = INT_MAX_F, GIVEN(TOP_K) },
     { NAMES("--top-p"), ROW(ARG_FLOAT, GENERATE, top_p, "P",
       "draw from the most likely tokens that hold P of the probability; 1 = off"),
       .min = 0, .max = 1,
-      .above_min = true },
+      .above_min = true, GIVEN(TOP_P) },
     { NAMES("--min-p"), ROW(ARG_FLOAT, GENERATE, min_p, "P",
-      "drop tokens less likely than P times the most likely one; 0 = off"), .min = 0, .max = 1 },
+      "drop tokens less likely than P times the most likely one; 0 = off"), .min = 0, .max = 1, GIVEN(MIN_P) },
     { NAMES("--typical", "--typical-p"), ROW(ARG_FLOAT, GENERATE, typical_p, "P",
       "locally typical sampling; 1 = off"), .min = 0, .max = 1, .above_min = true },
     { NAMES("--repeat-penalty"), ROW(ARG_FLOAT, GENERATE, repeat_penalty, "X",
-      "divide the logits of recent tokens; 1 = off"), .min = 0, .max = 1e6, .above_min = true },
+      "divide the logits of recent tokens; 1 = off"), .min = 0, .max = 1e6, .above_min = true, GIVEN(REPEAT_PENALTY) },
     { NAMES("--repeat-last-n"), ROW(ARG_INT, GENERATE, repeat_last_n, "N",
-      "tokens the penalties look back at; -1 = all, 0 = none"), .min = -1, .max = INT_MAX_F },
+      "tokens the penalties look back at; -1 = all, 0 = none"), .min = -1, .max = INT_MAX_F, GIVEN(REPEAT_LAST_N) },
     { NAMES("--presence-penalty"), ROW(ARG_FLOAT, GENERATE, presence_penalty, "X",
       "subtracted from the logits of recent tokens; 0 = off"), .min = -2, .max = 2 },
     { NAMES("--frequency-penalty"), ROW(ARG_FLOAT, GENERATE, frequency_penalty, "X",
@@ -563,6 +565,54 @@ weft_sampling options_sampling(const struct options *o)
     s.bias = o->bias;
     s.n_bias = o->n_bias;
     return s;
+}
+
+void options_follow(struct options *o, const weft_sampling *s, unsigned fields)
+{
+    const struct {
+        unsigned field;
+        double *to;
+        double value;
+    } numbers[] = {
+        { WEFT_SAMPLING_TEMPERATURE, &o->temperature, (double)s->temperature },
+        { WEFT_SAMPLING_TOP_P, &o->top_p, (double)s->top_p },
+        { WEFT_SAMPLING_MIN_P, &o->min_p, (double)s->min_p },
+        { WEFT_SAMPLING_REPEAT_PENALTY, &o->repeat_penalty, (double)s->repeat_penalty },
+    };
+    o->followed = fields & ~o->given;
+    if (o->given & WEFT_SAMPLING_REPEAT_LAST_N && o->repeat_last_n == 0) {
+        o->followed &= ~(unsigned)WEFT_SAMPLING_REPEAT_PENALTY; /* it could look at no token */
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        *numbers[i].to = o->followed & numbers[i].field ? numbers[i].value : *numbers[i].to;
+    }
+    o->top_k = o->followed & WEFT_SAMPLING_TOP_K ? s->top_k : o->top_k;
+    o->repeat_last_n =
+        o->followed & WEFT_SAMPLING_REPEAT_LAST_N ? s->repeat_last_n : o->repeat_last_n;
+}
+
+void options_followed(const struct options *o, char *dst, size_t cap)
+{
+    const struct {
+        unsigned field;
+        const char *name;
+        double value;
+    } all[] = {
+        { WEFT_SAMPLING_TEMPERATURE, "temp", o->temperature },
+        { WEFT_SAMPLING_TOP_K, "top-k", (double)o->top_k },
+        { WEFT_SAMPLING_TOP_P, "top-p", o->top_p },
+        { WEFT_SAMPLING_MIN_P, "min-p", o->min_p },
+        { WEFT_SAMPLING_REPEAT_PENALTY, "repeat-penalty", o->repeat_penalty },
+        { WEFT_SAMPLING_REPEAT_LAST_N, "repeat-last-n", (double)o->repeat_last_n },
+    };
+    size_t n = 0;
+    dst[0] = '\0';
+    for (size_t i = 0; i < sizeof all / sizeof *all && n < cap; i++) {
+        if (o->followed & ~o->given & all[i].field) {
+            n += (size_t)snprintf(dst + n, cap - n, "%s%s %.6g", n > 0 ? ", " : "", all[i].name,
+                                  all[i].value);
+        }
+    }
 }
 
 const char *options_kv_type(size_t type) { return type == WEFT_KV_Q8_0 ? "q8_0" : "f16"; }

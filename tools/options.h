@@ -69,6 +69,8 @@ struct options {
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
         presence_penalty;
     int64_t top_k, repeat_last_n;
+    /* WEFT_SAMPLING_*: typed by the user; taken from the model's file */
+    unsigned given, followed;
     uint64_t seed;
     bool seed_given;
     const char *stops[MAX_STOPS];
@@ -93,6 +95,10 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
 
 /* A random seed unless one was given. */
 void options_seed(struct options *o);
+/* Takes the fields of *s that the user has not given. */
+void options_follow(struct options *o, const weft_sampling *s, unsigned fields);
+/* "temp 0.6, top-k 20": what was taken so and still holds; "" if nothing was. */
+void options_followed(const struct options *o, char *dst, size_t cap);
 /* The sampling the options describe; borrows o->bias. */
 weft_sampling options_sampling(const struct options *o);
 weft_engine_params options_engine(const struct options *o);

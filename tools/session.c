@@ -55,6 +55,19 @@ int session_model(struct session *s, const struct options *o, bool vocab_only)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
+int session_sampling(const struct session *s, struct options *o)
+{
+    weft_error err = { 0 };
+    weft_sampling sampling = WEFT_SAMPLING_INIT;
+    unsigned fields = 0;
+    weft_status status = weft_model_get_sampling(s->model, &sampling, &fields, &err);
+    if (status != WEFT_OK) {
+        return term_status(status, &err);
+    }
+    options_follow(o, &sampling, fields);
+    return EXIT_OK;
+}
+
 size_t session_n_ctx(const struct session *s, const struct options *o)
 {
     size_t trained = s->info.n_ctx_train;

@@ -23,6 +23,8 @@ struct ids {
 };
 
 int session_model(struct session *s, const struct options *o, bool vocab_only);
+/* Options of sampling that were not given become what the model's file recommends. */
+int session_sampling(const struct session *s, struct options *o);
 /* n_kv 0: as the options say. */
 int session_engine(struct session *s, const struct options *o, size_t n_kv);
 void session_close(struct session *s);

@@ -47,3 +47,65 @@ back() {
 back '<s>hello'
 back 'a b<s> c'
 back '<s><s>a  b'
+
+# keys outside the table, and what a file recommends of sampling
+SYNTH=$(dirname "$WEFT")/weft-synth
+made() { # file, KEY...: a tiny model with these keys
+    file=$1
+    shift
+    set -- "$@" --
+    while [ "$1" != -- ]; do
+        set -- "$@" --key "$1"
+        shift
+    done
+    shift
+    "$SYNTH" --like tiny-qwen2 -o "$file" "$@" >/dev/null
+}
+hidden() { # name, text: it is not in the errors
+    if grep -qF -e "$2" "$T/err"; then bad "$1" "says $2"; else ok "$1"; fi
+}
+if [ -x "$SYNTH" ]; then
+    made "$T/m.gguf" qwen2.new_number=f32:2 qwen2.attention.new_kind=str:odd somebody.note=str:hello
+    check 'keys that nobody knows: a warning' 0 'does not obey: qwen2.new_number, qwen2.attention.new_kind' run -m "$T/m.gguf" -p hi -n 1
+    check 'inspect' 0 '' inspect "$T/m.gguf"
+    sed -n '/does not know/,/^$/p' "$T/out" >"$T/part"
+    holds 'inspect lists them' 'qwen2.new_number' "$T/part"
+    holds 'also what is nobody'\''s hyper-parameter' 'somebody.note' "$T/part"
+    check 'inspect --json' 0 '' inspect --json "$T/m.gguf"
+    json 'inspect --json lists them'
+    tr -d ' \n' <"$T/out" >"$T/part"
+    holds 'in a list' '"unknown_keys":["qwen2.new_number","qwen2.attention.new_kind","somebody.note"]' "$T/part"
+    check 'inspect of a file without such keys' 0 '' inspect "$BPE"
+    if grep -q 'does not know' "$T/out"; then bad 'lists none' 'lists some'; else ok 'lists none'; fi
+    made "$T/m.gguf" qwen2.logit_scale=f32:0.0625
+    check 'a key that is not obeyed' 3 'qwen2.logit_scale is 0.0625: a scale of the logits' run -m "$T/m.gguf" -p hi -n 1
+    check 'inspect says the same' 3 'qwen2.logit_scale is 0.0625' inspect "$T/m.gguf"
+    made "$T/m.gguf" qwen2.logit_scale=f32:1 qwen2.expert_count=u32:0
+    check 'the same with a value that asks for nothing' 0 '' run -m "$T/m.gguf" -p hi -n 1
+
+    made "$T/m.gguf" general.sampling.temp=f32:0 general.sampling.top_k=i32:20 general.sampling.penalty_repeat=f32:1.5
+    check 'the file recommends' 0 'temp 0, top-k 20, repeat-penalty 1.5 as the file recommends; seed ' run -m "$T/m.gguf" -p hello -n 12
+    cp "$T/out" "$T/want"
+    weft run -m "$T/m.gguf" -p hello -n 12 --temp 0 --top-k 20 --repeat-penalty 1.5 -q
+    same 'that is what is drawn with' "$T/out" "$T/want"
+    weft run -m "$T/m.gguf" -p hello -n 12 --temp 0 --top-k 40 --repeat-penalty 1
+    hidden 'what is typed counts' 'as the file recommends'
+    made "$T/plain.gguf"
+    cp "$T/out" "$T/want"
+    weft run -m "$T/plain.gguf" -p hello -n 12 --temp 0 --repeat-penalty 1 -q
+    same 'as without a recommendation' "$T/out" "$T/want"
+    check 'each option for itself' 0 'peak; top-k 20, repeat-penalty 1.5 as the file' run -m "$T/m.gguf" -p hello -n 2 --temp 0.8
+    check 'no window: no penalty from the file' 0 'peak; temp 0, top-k 20 as the file' run -m "$T/m.gguf" -p hello -n 2 --repeat-last-n 0
+    for what in 'bench -p 8 -n 4 -r 1' 'logits -p hello' 'perplexity -p "hello world and more" -c 4'; do
+        eval "weft ${what%% *} -m \"\$T/m.gguf\" ${what#* }"
+        [ "$code" -eq 0 ] && ! grep -q recommend "$T/err" && ok "${what%% *} does not ask" || bad "${what%% *} does not ask" "code $code"
+    done
+    printf 'hello\n/set top-k 3\n/stats\n' | "$WEFT" chat -m "$T/m.gguf" -n 3 --commands >"$T/out" 2>"$T/err"
+    holds 'chat follows too' 'peak; temp 0, repeat-penalty 1.5 as the file' "$T/err"
+    made "$T/m.gguf" general.sampling.temp=f32:-1 general.sampling.mirostat=i32:2 general.sampling.xtc_probability=f32:0.5
+    check 'out of range: a warning' 0 'general.sampling.temp is not followed: sampling: temperature is -1, expected [0, 100]' run -m "$T/m.gguf" -p hi -n 1
+    holds 'samplers that Weft lacks' 'XTC (general.sampling.xtc_probability), mirostat (general.sampling.mirostat)' "$T/err"
+    hidden 'nothing was followed' 'as the file recommends'
+else
+    skip 'keys of made models' "no $SYNTH"
+fi
