@@ -1,3 +1,4 @@
+/* What is advice is followed where it can be: nothing here is a reason to refuse a file. */
 #include "recommended.h"
 
 #include <math.h>

@@ -332,6 +332,37 @@ static void test_defaults(void **state)
     assert_int_equal(options_engine(&opt).n_ctx, 77);
 }
 
+/* What the user types counts, whatever it is; the rest comes from the file. */
+static void test_recommended(void **state)
+{
+    (void)state;
+    weft_sampling file = WEFT_SAMPLING_INIT;
+    char text[160];
+    file.temperature = 0.6f;
+    file.top_k = 20;
+    file.repeat_penalty = 1.1f;
+    const unsigned fields =
+        WEFT_SAMPLING_TEMPERATURE | WEFT_SAMPLING_TOP_K | WEFT_SAMPLING_REPEAT_PENALTY;
+    assert_int_equal(PARSE(CMD_RUN, "--temp", "0.8", "--top-p=0.5"), 0);
+    options_follow(&opt, &file, fields);
+    weft_sampling got = options_sampling(&opt);
+    assert_true(got.temperature == 0.8f && got.top_p == 0.5f && got.top_k == 20);
+    assert_true(got.repeat_penalty == file.repeat_penalty && got.min_p == 0.05f);
+    options_followed(&opt, text, sizeof text);
+    assert_string_equal(text, "top-k 20, repeat-penalty 1.1");
+    /* a penalty without a window is none */
+    assert_int_equal(PARSE(CMD_RUN, "--repeat-last-n", "0"), 0);
+    options_follow(&opt, &file, fields);
+    got = options_sampling(&opt);
+    assert_true(got.repeat_penalty == 1 && got.temperature == file.temperature);
+    /* a refused value is not given */
+    assert_int_equal(PARSE(CMD_RUN, "--top-k", "-3"), ARGS_BAD);
+    assert_int_equal(opt.given, 0);
+    options_init(&opt);
+    options_followed(&opt, text, sizeof text);
+    assert_string_equal(text, "");
+}
+
 static void test_default_texts(void **state)
 {
     static const char *const expected[][2] = {
@@ -403,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_recommended),
         cmocka_unit_test(test_default_texts),
         cmocka_unit_test(test_table),
     };

@@ -106,6 +106,17 @@ if [ -x "$SYNTH" ]; then
     check 'out of range: a warning' 0 'general.sampling.temp is not followed: sampling: temperature is -1, expected [0, 100]' run -m "$T/m.gguf" -p hi -n 1
     holds 'samplers that Weft lacks' 'XTC (general.sampling.xtc_probability), mirostat (general.sampling.mirostat)' "$T/err"
     hidden 'nothing was followed' 'as the file recommends'
+
+    # the maker of these models
+    made "$T/m.gguf" qwen2.context_length=u32:128 'a.list=i32[]:-1,2' a.text=str:x=y:z
+    weft inspect --keys --no-check "$T/m.gguf"
+    holds 'weft-synth --key replaces' 'qwen2.context_length                       u32   128' "$T/out"
+    holds 'weft-synth --key adds a list' '[2] -1, 2' "$T/out"
+    holds 'weft-synth --key adds a text' 'x=y:z' "$T/out"
+    for key in a a=u32 a=u32:x a=u8:256 a=i8:-129 a=q:1 =u8:1 a=bool:1 'a=str[]:x' 'a=u8[]:1,'; do
+        made "$T/none.gguf" "$key" 2>"$T/err"
+        [ $? -eq 2 ] && [ ! -e "$T/none.gguf" ] && ok "no key: $key" || bad "no key: $key" 'was taken'
+    done
 else
     skip 'keys of made models' "no $SYNTH"
 fi

@@ -69,14 +69,13 @@ static bool write_array(struct gguf_writer *w, const char *key, enum gguf_type t
     struct bytes b = { 0 };
     uint64_t n = 0;
     bool good = true;
-    while (good && *text != '\0') {
+    for (bool more = *text != '\0'; good && more; n++) {
         union value v = { 0 };
         size_t len = strcspn(text, ",");
-        char *next = text + len + (text[len] == ',');
+        more = text[len] == ',';
         text[len] = '\0';
         good = parse_number(type, text, &v) && bytes_add(&b, &v, gguf_type_bytes(type));
-        text = next;
-        n++;
+        text += len + 1;
     }
     if (good) {
         writer_array(w, key, type, n, b.data, b.n);
