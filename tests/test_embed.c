@@ -151,8 +151,9 @@ static void test_file_names_pooling(void **state)
                   { 4, WEFT_E_UNSUPPORTED } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *path = model_path("pooling.gguf");
-        const struct edit edit = { EDIT_KEY_U32, "qwen2.pooling_type", cases[i].pooling, 0, NULL,
-                                   { 0 } };
+        const struct edit edit = { .what = EDIT_KEY_U32,
+                                   .name = "qwen2.pooling_type",
+                                   .u = cases[i].pooling };
         edit_model(model_file("tiny-qwen2"), path, &edit, 1);
         struct rig r = rig_open(path, NULL);
         size_t dim = dim_of(&r);
