@@ -114,8 +114,8 @@ if [ -x "$SYNTH" ]; then
     holds 'weft-synth --key adds a list' '[2] -1, 2' "$T/out"
     holds 'weft-synth --key adds a text' 'x=y:z' "$T/out"
     for key in a a=u32 a=u32:x a=u8:256 a=i8:-129 a=q:1 =u8:1 a=bool:1 'a=str[]:x' 'a=u8[]:1,'; do
-        made "$T/none.gguf" "$key" 2>"$T/err"
-        [ $? -eq 2 ] && [ ! -e "$T/none.gguf" ] && ok "no key: $key" || bad "no key: $key" 'was taken'
+        made "$T/refused.gguf" "$key" 2>"$T/err"
+        [ $? -eq 2 ] && [ ! -e "$T/refused.gguf" ] && ok "no key: $key" || bad "no key: $key" 'was taken'
     done
 else
     skip 'keys of made models' "no $SYNTH"
