@@ -30,6 +30,7 @@ struct key_rule {
     enum key_test test;
     double low, high;
     bool windowed;    /* says nothing where the model has no sliding window */
+    bool drawn;       /* says nothing where only the vocabulary is opened */
     const char *what; /* what another value asks for */
 };
 
@@ -40,7 +41,8 @@ const struct key_rule *keys_find(const struct gguf *g, const char *key);
 weft_key_use keys_use(const struct gguf *g, const char *key);
 
 /* WEFT_E_UNSUPPORTED names a key whose value changes what is computed and is not obeyed,
- * WEFT_E_FORMAT one of another type. `config` NULL: only keys that are not the architecture's. */
+ * WEFT_E_FORMAT one of another type. `config` NULL: the vocabulary alone is opened, and only the
+ * keys of its tokenizer count. */
 weft_status keys_check(const struct gguf *g, const struct config *config, weft_error *err);
 /* Warns in one line of the architecture's keys that are not in the table: they may be
  * hyper-parameters. */

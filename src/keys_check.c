@@ -133,7 +133,7 @@ weft_status keys_check(const struct gguf *g, const struct config *config, weft_e
     for (size_t i = 0; i < g->n_kv; i++) {
         const struct key_rule *rule = keys_find(g, g->kv[i].key);
         bool asked = rule != NULL && rule->use == WEFT_KEY_REFUSED &&
-                     (rule->name[0] != '.' || config != NULL);
+                     (config != NULL || (rule->name[0] != '.' && !rule->drawn));
         if (asked && !(rule->windowed && config->sliding_window == 0)) {
             const struct check c = { &g->kv[i], rule, config, err };
             TRY(check_value(&c));

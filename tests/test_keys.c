@@ -21,8 +21,8 @@
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
 
-/* Those of gguf-py/gguf/constants.py, 0.19.0, of a qwen2 model, and some that other writers have.
- */
+/* Those of gguf-py/gguf/constants.py, 0.19.0, of a qwen2 model, and those that src/llama-arch.cpp
+ * of llama.cpp or other writers have besides. */
 static const char *const field[] = {
     "adapter.alora.invocation_tokens",
     "adapter.lora.alpha",
@@ -296,6 +296,24 @@ static const char *const field[] = {
     "qwen2.dense_3_feat_in",
     "qwen2.rope.scale_linear",
     "tokenizer.ggml.eos_token_ids",
+    "qwen2.attention.compress_ratios",
+    "qwen2.attention.compress_rope_freq_base",
+    "qwen2.attention.output_group_count",
+    "qwen2.attention.output_lora_rank",
+    "qwen2.attention.recurrent_layers",
+    "qwen2.attention.value_scale",
+    "qwen2.deepstack_mapping",
+    "qwen2.hash_layer_count",
+    "qwen2.hidden_activation",
+    "qwen2.hyper_connection.count",
+    "qwen2.hyper_connection.epsilon",
+    "qwen2.norm_before_residual",
+    "qwen2.target_hidden_size",
+    "qwen2.target_layers",
+    "general.source.huggingface.repository",
+    "tokenizer.ggml.normalizer.lowercase",
+    "tokenizer.ggml.normalizer.strip_accents",
+    "tokenizer.ggml.suppress_tokens",
 };
 enum { N_FIELD = sizeof field / sizeof field[0] };
 
@@ -516,7 +534,11 @@ static void test_vocab_only(void **state)
     const struct edit spaces = { .what = EDIT_KEY_U32,
                                  .name = "tokenizer.ggml.remove_extra_whitespaces",
                                  .u = 1 };
+    const struct edit banned = { .what = EDIT_KEY_STR,
+                                 .name = "tokenizer.ggml.suppress_tokens",
+                                 .s = "a" };
     assert_int_equal(open_with(plain, &scale, true), WEFT_OK);
+    assert_int_equal(open_with(plain, &banned, true), WEFT_OK);
     assert_int_equal(open_with(plain, &spaces, true), WEFT_E_UNSUPPORTED);
     WORDS("remove_extra_whitespaces is 1");
 }
