@@ -229,7 +229,8 @@ typedef struct weft_model_info {
 
 /* Opens and validates `path`; for a split model, the path of its first part.
  * Errors: WEFT_E_ARG (the path of a later part), WEFT_E_IO, WEFT_E_FORMAT (malformed),
- * WEFT_E_UNSUPPORTED (architecture, tensor type, tokenizer), WEFT_E_NOMEM. */
+ * WEFT_E_UNSUPPORTED (architecture, tensor type, tokenizer, a WEFT_KEY_REFUSED key),
+ * WEFT_E_NOMEM. */
 WEFT_API weft_status weft_model_open(const char *path, const weft_model_params *params,
                                      weft_model **out, weft_error *err);
 /* Gives up the caller's reference and clears *model. NULL and *model == NULL are fine. Any thread,
