@@ -221,7 +221,7 @@ typedef struct weft_model_info {
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
     size_t n_window;   /* positions that a token sees, itself included; 0 = all before it */
-    size_t adds_eos;   /* 1: the model wants EOS at the end of a text that is embedded; else 0 */
+    bool adds_eos;     /* whether the model wants EOS at the end of a text that is embedded */
     /* What of the file's own chat template (Jinja source) may be missing in `chat_template`, a
      * sentence; NULL if that renders conversations just as the source does. */
     const char *chat_remark;

@@ -126,8 +126,8 @@ static weft_status read_end_ids(const struct gguf *g, struct tokenizer *t, weft_
 static bool is_named(const struct gguf *g, const struct tokenizer *t, int32_t id)
 {
     static const char *const keys[] = {
-        "padding", "seperator", "separator", "mask",    "cls",     "fim_pre",
-        "fim_suf", "fim_mid",   "fim_pad",   "fim_rep", "fim_sep",
+        "padding", "seperator", "separator", "mask",    "cls",     "prefix",  "suffix",
+        "middle",  "fim_pre",   "fim_suf",   "fim_mid", "fim_pad", "fim_rep", "fim_sep",
     };
     if (t->ends[id] || id == t->bos || id == t->unknown) {
         return true;

@@ -35,7 +35,7 @@ class ModelInfo(C.Structure):
                 ("n_heads", C.c_size_t), ("n_kv_heads", C.c_size_t), ("head_dim", C.c_size_t),
                 ("n_ff", C.c_size_t), ("n_params", C.c_uint64), ("n_bytes", C.c_uint64),
                 ("bos", C.c_int32), ("eos", C.c_int32), ("adds_bos", C.c_bool),
-                ("n_window", C.c_size_t), ("adds_eos", C.c_size_t),
+                ("n_window", C.c_size_t), ("adds_eos", C.c_bool),
                 ("chat_remark", C.c_char_p)]
 
 
