@@ -661,15 +661,16 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
  * finished sequence runs again, and the last token is computed again, so that logits are ready
  * after the next step; of the other tokens only those that waited when they were saved. Sampling,
  * stop strings and observer stay this sequence's own; the random state restarts at the seed.
- * WEFT_E_FORMAT: `data` is no saved state, cut or damaged. WEFT_E_UNSUPPORTED: another version of
- * the format. WEFT_E_ARG: it is of another model, has K or V of other types than this engine, or
- * was computed with other RoPE factors.
- * WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the sequence itself count as free.
- * WEFT_E_DEVICE_LOST: the sequence may now be empty. */
+ * The first bytes and n are judged before the rest is looked at. WEFT_E_FORMAT: `data` is no saved
+ * state, cut or damaged. WEFT_E_UNSUPPORTED: another version of the format. WEFT_E_ARG: it is of
+ * another model, has K or V of other types than this engine, or was computed with other RoPE
+ * factors. WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the sequence itself count as
+ * free. WEFT_E_DEVICE_LOST: the sequence may now be empty. */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
 /* The same with a file. Saving writes a new file beside `path`, readable by its owner alone, which
  * takes the name when it is complete: whatever fails (WEFT_E_IO), an old file stays whole. Both
- * need host memory of the file's size while they run. */
+ * need host memory of the file's size while they run; what a file's first bytes or its size refuse
+ * is not read. Only regular files are loaded. */
 WEFT_API weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err);
 WEFT_API weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err);
 

@@ -62,48 +62,58 @@ static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *er
     return WEFT_OK;
 }
 
-/* read() may return less than asked. */
-static weft_status read_all(int fd, const char *path, uint8_t *dst, size_t n, weft_error *err)
+/* Reads bytes [from, to) of the file to where they belong in dst; read() may return less than
+ * asked. */
+static weft_status read_range(int fd, const struct file *f, uint8_t *dst, size_t from, size_t to,
+                              weft_error *err)
 {
-    size_t at = 0;
-    while (at < n) {
-        size_t want = n - at < ((size_t)1 << 30) ? n - at : (size_t)1 << 30;
+    size_t at = from;
+    while (at < to) {
+        size_t want = to - at < ((size_t)1 << 30) ? to - at : (size_t)1 << 30;
         ssize_t got;
         RETRY(got, read(fd, dst + at, want));
         if (got < 0) {
-            return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", path, at,
+            return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", f->path, at,
                              strerror(errno));
         }
         if (got == 0) {
             return error_set(err, WEFT_E_IO,
                              "%s ended at byte %zu while being read, but had %zu bytes before; is "
                              "another program writing it?",
-                             path, at, n);
+                             f->path, at, f->n);
         }
         at += (size_t)got;
     }
     return WEFT_OK;
 }
 
-static weft_status load(int fd, bool use_mmap, struct file *f, weft_error *err)
+static weft_status map_file(int fd, struct file *f, weft_error *err)
 {
-    TRY(stat_file(fd, f->path, &f->n, err));
-    if (use_mmap) {
-        void *p = mmap(NULL, f->n, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            return error_set(err, WEFT_E_IO, "%s: %zu bytes cannot be mapped: %s; try no_mmap",
-                             f->path, f->n, strerror(errno));
-        }
-        f->data = p;
-        f->fd = fd;
-        f->mapped = true;
-        return WEFT_OK;
+    void *p = mmap(NULL, f->n, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED) {
+        return error_set(err, WEFT_E_IO, "%s: %zu bytes cannot be mapped: %s; try no_mmap", f->path,
+                         f->n, strerror(errno));
+    }
+    f->data = p;
+    f->fd = fd;
+    f->mapped = true;
+    return WEFT_OK;
+}
+
+static weft_status read_file(int fd, const struct file_how *how, struct file *f, weft_error *err)
+{
+    uint8_t head[FILE_HEAD];
+    size_t n_head = f->n < FILE_HEAD ? f->n : FILE_HEAD;
+    TRY(read_range(fd, f, head, 0, n_head, err));
+    if (how->judge != NULL) {
+        TRY(how->judge(how->user, head, f->n, err));
     }
     void *buf = NULL;
     if (posix_memalign(&buf, READ_ALIGN, f->n) != 0) {
         return error_nomem(err, f->path, f->n);
     }
-    weft_status status = read_all(fd, f->path, buf, f->n, err);
+    memcpy(buf, head, n_head);
+    weft_status status = read_range(fd, f, buf, n_head, f->n, err);
     if (status != WEFT_OK) {
         free(buf);
         return status;
@@ -112,7 +122,14 @@ static weft_status load(int fd, bool use_mmap, struct file *f, weft_error *err)
     return WEFT_OK;
 }
 
-weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_error *err)
+static weft_status load(int fd, const struct file_how *how, struct file *f, weft_error *err)
+{
+    TRY(stat_file(fd, f->path, &f->n, err));
+    return how->use_mmap ? map_file(fd, f, err) : read_file(fd, how, f, err);
+}
+
+weft_status file_open(const char *path, const struct file_how *how, struct file *out,
+                      weft_error *err)
 {
     struct file f = { .fd = -1 };
     /* O_NONBLOCK: opening a pipe nobody writes to would wait for ever; regular files ignore it */
@@ -123,7 +140,7 @@ weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_er
     }
     f.path = strdup(path);
     weft_status status =
-        f.path == NULL ? error_nomem(err, "a path", strlen(path)) : load(fd, use_mmap, &f, err);
+        f.path == NULL ? error_nomem(err, "a path", strlen(path)) : load(fd, how, &f, err);
     if (!f.mapped) {
         close(fd);
     }

@@ -12,8 +12,21 @@ struct file {
     bool mapped;
 };
 
-/* Maps (use_mmap) or reads the regular file at `path`. Errors name the path and the cause. */
-weft_status file_open(const char *path, bool use_mmap, struct file *out, weft_error *err);
+/* Judges a file of n bytes by its first ones: FILE_HEAD, or all n if there are fewer. */
+enum { FILE_HEAD = 128 };
+typedef weft_status file_judge(void *user, const uint8_t *head, size_t n, weft_error *err);
+
+struct file_how {
+    bool use_mmap;
+    /* Called before a file that is not mapped is read, however large it is, and before there is
+     * memory for it; what it refuses is not read. NULL = nothing is refused. */
+    file_judge *judge;
+    void *user;
+};
+
+/* Maps or reads the regular file at `path`. Errors name the path and the cause. */
+weft_status file_open(const char *path, const struct file_how *how, struct file *out,
+                      weft_error *err);
 void file_close(struct file *f); /* zeroed struct is fine */
 
 /* WEFT_E_IO if a mapped file is now shorter than when it was opened: touching it would be SIGBUS.

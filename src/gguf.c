@@ -162,7 +162,10 @@ static weft_status open_one(const char *path, bool use_mmap, struct gguf **out, 
         return error_nomem(err, "a file", sizeof *g + sizeof *parts);
     }
     g->parts = parts;
-    weft_status status = file_open(path, use_mmap, &g->parts[0], err);
+    const struct file_how how = { .use_mmap = use_mmap,
+                                  .judge = gguf_judge,
+                                  .user = (char *)(uintptr_t)path };
+    weft_status status = file_open(path, &how, &g->parts[0], err);
     if (status == WEFT_OK) {
         g->n_parts = 1;
         g->n_bytes = g->parts[0].n;

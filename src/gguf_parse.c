@@ -462,6 +462,15 @@ static weft_status parse_header(struct parse *p)
     return WEFT_OK;
 }
 
+weft_status gguf_judge(void *path, const uint8_t *head, size_t n, weft_error *err)
+{
+    _Static_assert(HEADER_BYTES <= FILE_HEAD, "a header is among the first bytes");
+    const struct file f = { .path = path, .data = head, .n = n };
+    struct gguf g = { .version = 0 };
+    struct parse p = { .c = { .file = &f, .err = err }, .g = &g };
+    return parse_header(&p);
+}
+
 static weft_status parse_file(struct parse *p)
 {
     struct gguf *g = p->g;

@@ -11,6 +11,9 @@
 /* Fills *g from its only part, g->parts[0]. On failure *g holds what gguf_close frees. */
 weft_status gguf_parse(struct gguf *g, weft_error *err);
 
+/* A file_judge: refuses what gguf_parse() would refuse for its first bytes. user is the path. */
+weft_status gguf_judge(void *path, const uint8_t *head, size_t n, weft_error *err);
+
 /* Builds the index of tensor names (tensors) or keys anew; a name that is there twice is
  * refused. */
 weft_status gguf_index(struct gguf *g, bool tensors, weft_error *err);

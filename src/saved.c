@@ -7,7 +7,7 @@
 #include "kv_type.h"
 #include "mem.h"
 
-enum { VERSION = 1, HEADER = 80, CHECKSUM = 8 };
+enum { VERSION = 1, CHECKSUM = 8 };
 
 /* The types of K and V by their number in the file, from 1 on. */
 static const weft_kv_type kv_types[][2] = { { WEFT_KV_F16, WEFT_KV_F16 },
@@ -91,7 +91,7 @@ struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
 bool saved_layout(const struct saved *s, struct saved_layout *out)
 {
     size_t tokens, kv;
-    out->tokens = HEADER;
+    out->tokens = SAVED_HEAD;
     out->position_bytes = kv_type_bytes(s->kv_type[0], s->fields[SAVED_HEAD_DIM]) +
                           kv_type_bytes(s->kv_type[1], s->fields[SAVED_HEAD_DIM]);
     return mul_ok(out->position_bytes, s->fields[SAVED_LAYERS], &out->position_bytes) &&
@@ -120,20 +120,12 @@ void saved_seal(const struct saved_layout *l, uint8_t *dst)
 
 /* ---------------------------------------------------------------- reading */
 
-/* What is wrong with data[n], whose checksum does not fit. */
-static weft_status damaged(const struct saved *s, size_t n, weft_error *err)
+static weft_status was_cut(const struct saved *s, size_t n, size_t expected, weft_error *err)
 {
-    struct saved_layout l;
-    if (saved_layout(s, &l) && l.n > n) {
-        return error_set(err, WEFT_E_FORMAT,
-                         "the saved state was cut: it has %zu bytes, expected %zu for its %zu "
-                         "tokens; save it again",
-                         n, l.n, s->n_tokens);
-    }
     return error_set(err, WEFT_E_FORMAT,
-                     "the saved state is damaged: the checksum does not fit its %zu bytes; save it "
-                     "again",
-                     n);
+                     "the saved state was cut: it has %zu bytes, expected %zu for its %zu tokens; "
+                     "save it again",
+                     n, expected, s->n_tokens);
 }
 
 static weft_status contradicts(const struct saved *s, size_t n, weft_error *err)
@@ -152,51 +144,54 @@ static weft_status unsupported(const char *what, uint32_t found, uint32_t expect
                      what, found, expected);
 }
 
-weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct saved_layout *l,
+weft_status saved_head(const uint8_t *head, size_t n, struct saved *s, struct saved_layout *l,
                        weft_error *err)
 {
-    if (n < sizeof magic || memcmp(data, magic, sizeof magic) != 0) {
+    if (n < sizeof magic || memcmp(head, magic, sizeof magic) != 0) {
         return error_set(err, WEFT_E_FORMAT,
                          "this is no saved state: its %zu bytes do not begin with '%s'", n, magic);
     }
-    if (n < HEADER + CHECKSUM) {
+    if (n < SAVED_HEAD + CHECKSUM) {
         return error_set(err, WEFT_E_FORMAT,
                          "the saved state was cut: it has %zu bytes, expected at least %d", n,
-                         HEADER + CHECKSUM);
+                         SAVED_HEAD + CHECKSUM);
     }
-    const uint8_t *at = data + sizeof magic;
+    const uint8_t *at = head + sizeof magic;
     uint32_t version = get32(&at), type = get32(&at);
-    bool known = type >= 1 && type <= N_KV_TYPES;
-    memcpy(s->kv_type, kv_types[known ? type - 1 : 0], sizeof s->kv_type);
-    s->fingerprint = get64(&at);
-    for (size_t i = 0; i < SAVED_N_FIELDS; i++) {
-        s->fields[i] = get32(&at);
-    }
-    uint32_t page = get32(&at);
-    s->n_tokens = get64(&at);
-    s->n_computed = get64(&at);
-    /* before the checksum, which reads as many bytes as the caller says there are */
-    if (version == VERSION && saved_layout(s, l) && l->n < n) {
-        return contradicts(s, n, err);
-    }
-    const uint8_t *end = data + n - CHECKSUM;
-    if (get64(&end) != hash64(HASH64_START, data, n - CHECKSUM)) {
-        return damaged(s, n, err);
-    }
     if (version != VERSION) {
         return unsupported("version", version, VERSION, err);
     }
-    if (!known) {
+    if (type < 1 || type > N_KV_TYPES) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "the saved state has K and V of type %" PRIu32
                          ", expected 1 to %d; another version of Weft wrote it",
                          type, N_KV_TYPES);
     }
+    memcpy(s->kv_type, kv_types[type - 1], sizeof s->kv_type);
+    s->fingerprint = get64(&at);
+    for (size_t i = 0; i < SAVED_N_FIELDS; i++) {
+        s->fields[i] = get32(&at);
+    }
+    uint32_t page = get32(&at);
     if (page != KV_PAGE) {
         return unsupported("a page size of", page, KV_PAGE, err);
     }
-    if (!saved_layout(s, l) || l->n != n || s->n_computed > s->n_tokens) {
+    s->n_tokens = get64(&at);
+    s->n_computed = get64(&at);
+    if (!saved_layout(s, l) || s->n_computed > s->n_tokens || l->n < n) {
         return contradicts(s, n, err);
+    }
+    return l->n > n ? was_cut(s, n, l->n, err) : WEFT_OK;
+}
+
+weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft_error *err)
+{
+    const uint8_t *sum = data + l->checksum;
+    if (get64(&sum) != hash64(HASH64_START, data, l->checksum)) {
+        return error_set(err, WEFT_E_FORMAT,
+                         "the saved state is damaged: the checksum does not fit its %zu bytes; "
+                         "save it again",
+                         l->n);
     }
     return WEFT_OK;
 }

@@ -18,6 +18,8 @@
 
 #include "model.h"
 
+enum { SAVED_HEAD = 80 }; /* bytes before the tokens */
+
 /* What K and V have to agree with. */
 enum saved_field {
     SAVED_LAYERS,
@@ -54,10 +56,13 @@ bool saved_layout(const struct saved *s, struct saved_layout *out);
 void saved_begin(const struct saved *s, uint8_t *dst);
 void saved_seal(const struct saved_layout *l, uint8_t *dst);
 
-/* Reads what stands before the tokens. *s and *l are then consistent with data[n], whatever wrote
- * it. WEFT_E_FORMAT: not a saved sequence, cut, damaged; WEFT_E_UNSUPPORTED: of another version. */
-weft_status saved_read(const uint8_t *data, size_t n, struct saved *s, struct saved_layout *l,
+/* Reads what stands before the tokens: head[] is the first SAVED_HEAD of n bytes, or all n if there
+ * are fewer. *s and *l are then consistent with n, whatever wrote it. WEFT_E_FORMAT: not a saved
+ * sequence, cut, contradicting itself; WEFT_E_UNSUPPORTED: of another version. */
+weft_status saved_head(const uint8_t *head, size_t n, struct saved *s, struct saved_layout *l,
                        weft_error *err);
+/* WEFT_E_FORMAT unless the checksum of data[l->n], whose head was read, fits. */
+weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft_error *err);
 /* WEFT_E_ARG unless `found` is of the same model, with K and V of the same types and from the same
  * RoPE as `expected`. */
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err);

@@ -109,20 +109,49 @@ weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err)
 
 /* ---------------------------------------------------------------- load */
 
-/* Everything that can be refused, and room for the tokens. */
+/* What a state is judged by before its tokens, K and V are looked at, or read at all. */
+struct judge {
+    struct saved mine; /* what it has to agree with */
+    size_t n_ctx;
+    const char *path; /* of a file */
+    struct saved s;   /* what it says of itself */
+    struct saved_layout l;
+};
+
+static weft_status judge_open(struct weft_seq *seq, struct judge *j, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    j->n_ctx = seq->engine->n_ctx;
+    return seq_leave(seq, empty_state(seq->engine, &j->mine, err));
+}
+
+/* By the first bytes of n. */
+static weft_status judge_head(struct judge *j, const uint8_t *head, size_t n, weft_error *err)
+{
+    TRY(saved_head(head, n, &j->s, &j->l, err));
+    TRY(saved_check(&j->s, &j->mine, err));
+    if (j->s.n_tokens > j->n_ctx) {
+        return error_set(err, WEFT_E_CTX_FULL,
+                         "the saved state has %zu tokens, and the context is %zu; open the engine "
+                         "with a larger n_ctx",
+                         j->s.n_tokens, j->n_ctx);
+    }
+    return WEFT_OK;
+}
+
+static weft_status judge_file(void *judge, const uint8_t *head, size_t n, weft_error *err)
+{
+    struct judge *j = judge;
+    weft_status status = judge_head(j, head, n, err);
+    return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, j->path);
+}
+
+/* Everything else that can be refused, and room for the tokens. */
 static weft_status prepare(struct weft_seq *seq, const struct saved *s, const uint8_t *tokens,
                            weft_error *err)
 {
     struct tokens *t = &seq->sched.tokens;
-    struct saved mine;
-    TRY(empty_state(seq->engine, &mine, err));
-    TRY(saved_check(s, &mine, err));
-    if (s->n_tokens > seq->engine->n_ctx) {
-        return error_set(err, WEFT_E_CTX_FULL,
-                         "the saved state has %zu tokens, and the context is %zu; open the engine "
-                         "with a larger n_ctx",
-                         s->n_tokens, seq->engine->n_ctx);
-    }
+    TRY(engine_usable(seq->engine, err));
     for (size_t i = 0; i < s->n_tokens; i++) {
         int32_t token;
         memcpy(&token, tokens + i * sizeof token, sizeof token);
@@ -180,29 +209,39 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
     return WEFT_OK;
 }
 
+/* data[j->l.n], whose head was found good. */
+static weft_status load(struct weft_seq *seq, const struct judge *j, const uint8_t *data,
+                        weft_error *err)
+{
+    TRY(saved_intact(data, &j->l, err));
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, load_locked(seq, &j->s, &j->l, data, err));
+}
+
 weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err)
 {
-    struct saved s;
-    struct saved_layout l;
+    struct judge j;
     TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
     if (data == NULL) {
         return error_set(err, WEFT_E_ARG, "data is NULL");
     }
-    TRY(saved_read(data, n, &s, &l, err));
-    TRY(seq_enter(seq, err));
-    return seq_leave(seq, load_locked(seq, &s, &l, data, err));
+    TRY(judge_open(seq, &j, err));
+    TRY(judge_head(&j, data, n, err));
+    return load(seq, &j, data, err);
 }
 
 weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err)
 {
+    struct judge j = { .path = path };
     struct file f;
     TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
     if (path == NULL) {
         return error_set(err, WEFT_E_ARG, "path is NULL");
     }
+    TRY(judge_open(seq, &j, err));
     /* read, not mapped: somebody may write this file while it is looked at */
-    TRY(file_open(path, false, &f, err));
-    weft_status status = weft_seq_load(seq, f.data, f.n, err);
+    TRY(file_open(path, &(struct file_how){ .judge = judge_file, .user = &j }, &f, err));
+    weft_status status = load(seq, &j, f.data, err);
     file_close(&f);
     return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, path);
 }

@@ -17,12 +17,14 @@ static void refuse(const char *path, weft_status status, const char *fragment)
     for (int use_mmap = 0; use_mmap < 2; use_mmap++) {
         struct file f;
         weft_error err = { 0 };
-        assert_int_equal(file_open(path, use_mmap, &f, &err), status);
+        assert_int_equal(file_open(path, &(struct file_how){ .use_mmap = use_mmap }, &f, &err),
+                         status);
         assert_int_equal(err.code, status);
         if (strstr(err.message, fragment) == NULL || strstr(err.message, path) == NULL) {
             fail_msg("'%s' lacks '%s' or the path", err.message, fragment);
         }
-        assert_int_equal(file_open(path, use_mmap, &f, NULL), status);
+        assert_int_equal(file_open(path, &(struct file_how){ .use_mmap = use_mmap }, &f, NULL),
+                         status);
     }
 }
 
@@ -60,7 +62,8 @@ static void test_bytes(void **state)
     const char *path = scratch_write("bytes", data, sizeof data);
     for (int use_mmap = 0; use_mmap < 2; use_mmap++) {
         struct file f;
-        assert_int_equal(file_open(path, use_mmap, &f, NULL), WEFT_OK);
+        assert_int_equal(file_open(path, &(struct file_how){ .use_mmap = use_mmap }, &f, NULL),
+                         WEFT_OK);
         assert_string_equal(f.path, path);
         assert_int_equal(f.mapped, use_mmap);
         assert_int_equal(f.fd >= 0, use_mmap);
@@ -81,7 +84,8 @@ static void test_shrinks(void **state)
         const char *path = scratch_write("shrinks", data, sizeof data);
         struct file f;
         weft_error err = { 0 };
-        assert_int_equal(file_open(path, use_mmap, &f, &err), WEFT_OK);
+        assert_int_equal(file_open(path, &(struct file_how){ .use_mmap = use_mmap }, &f, &err),
+                         WEFT_OK);
         assert_int_equal(truncate(path, 6000), 0);
         assert_int_equal(file_check(&f, &err), WEFT_OK);
         assert_int_equal(truncate(path, 4999), 0);
@@ -93,6 +97,62 @@ static void test_shrinks(void **state)
         }
         file_close(&f);
     }
+}
+
+/* What a judge sees, and what it says. */
+struct seen {
+    uint8_t head[FILE_HEAD];
+    size_t n, n_calls;
+    weft_status verdict;
+};
+
+static weft_status look(void *user, const uint8_t *head, size_t n, weft_error *err)
+{
+    struct seen *s = user;
+    memcpy(s->head, head, n < FILE_HEAD ? n : FILE_HEAD);
+    s->n = n;
+    s->n_calls++;
+    return s->verdict == WEFT_OK ? WEFT_OK : error_set(err, s->verdict, "refused");
+}
+
+static void test_judged(void **state)
+{
+    (void)state;
+    static uint8_t data[FILE_HEAD + 9];
+    const size_t sizes[] = { 1, FILE_HEAD - 1, FILE_HEAD, FILE_HEAD + 1, sizeof data };
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)(i * 3 + 1);
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct seen s = { .verdict = WEFT_OK };
+        struct file_how how = { .judge = look, .user = &s };
+        struct file f;
+        weft_error err = { 0 };
+        const char *path = scratch_write("judged", data, sizes[i]);
+        assert_int_equal(file_open(path, &how, &f, &err), WEFT_OK);
+        assert_int_equal(s.n, sizes[i]);
+        assert_memory_equal(s.head, data, sizes[i] < FILE_HEAD ? sizes[i] : FILE_HEAD);
+        assert_int_equal(f.n, sizes[i]);
+        assert_memory_equal(f.data, data, sizes[i]);
+        file_close(&f);
+        s.verdict = WEFT_E_FORMAT;
+        assert_int_equal(file_open(path, &how, &f, &err), WEFT_E_FORMAT);
+        assert_string_equal(err.message, "refused");
+        assert_int_equal(s.n_calls, 2);
+        /* a mapped file costs nothing: its reader finds out */
+        how.use_mmap = true;
+        assert_int_equal(file_open(path, &how, &f, &err), WEFT_OK);
+        assert_int_equal(s.n_calls, 2);
+        file_close(&f);
+    }
+    /* larger than memory, and refused */
+    struct seen s = { .verdict = WEFT_E_FORMAT };
+    struct file f;
+    const char *path = scratch_write("judged", data, sizeof data);
+    assert_int_equal(truncate(path, (off_t)1 << 42), 0);
+    assert_int_equal(file_open(path, &(struct file_how){ .judge = look, .user = &s }, &f, NULL),
+                     WEFT_E_FORMAT);
+    assert_int_equal(s.n, (size_t)1 << 42);
 }
 
 /* A zeroed struct has fd 0, which is somebody else's. */
@@ -115,7 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_bytes),        cmocka_unit_test(test_shrinks),
-        cmocka_unit_test(test_close_zeroed),
+        cmocka_unit_test(test_close_zeroed), cmocka_unit_test(test_judged),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -470,7 +470,7 @@ static void test_synth_files(void **state)
         spec.seed = i < 2 ? 7 : 8;
         const char *path = scratch_path(name);
         assert_int_equal(synth_write(&spec, path, &err), WEFT_OK);
-        assert_int_equal(file_open(path, false, &f[i], &err), WEFT_OK);
+        assert_int_equal(file_open(path, &(struct file_how){ 0 }, &f[i], &err), WEFT_OK);
     }
     assert_int_equal(f[0].n, f[1].n);
     assert_memory_equal(f[0].data, f[1].data, f[0].n);

@@ -218,6 +218,54 @@ static void test_replaced_while_read(void **state)
     assert_int_equal(remove(path), 0);
 }
 
+/* Files whose first bytes, or size, say no are not read: they are larger than any memory. */
+static void test_head(void **state)
+{
+    (void)state;
+    enum { TERABYTE_BITS = 40, HEADER = 80 };
+    const off_t huge = (off_t)1 << TERABYTE_BITS;
+    uint8_t head[HEADER + 8 * N_SHORT];
+    char path[128];
+    size_t n = 0;
+    FAILS(WEFT_E_BUFFER, weft_seq_save(brief, NULL, 0, &n, E));
+    uint8_t *data = malloc(n);
+    OK(weft_seq_save(brief, data, n, NULL, E));
+    memcpy(head, data, sizeof head);
+    free(data);
+    const uint64_t tokens_for_huge = ((uint64_t)huge - HEADER - 8) / 4;
+    const struct {
+        size_t at, bytes;
+        uint64_t value;
+        off_t size;
+        weft_status want;
+        const char *word;
+    } lies[] = {
+        { 0, 1, 'X', huge, WEFT_E_FORMAT, "no saved state" },
+        { 8, 4, 7, huge, WEFT_E_UNSUPPORTED, "version 7" },
+        { 16, 8, 1, (off_t)n, WEFT_E_ARG, "fingerprint" },
+        { 8, 4, 1, huge, WEFT_E_FORMAT, "contradicts" },
+        { 8, 4, 1, (off_t)n - 1, WEFT_E_FORMAT, "was cut" },
+        { 64, 8, N_SHORT + 1, (off_t)n, WEFT_E_FORMAT, "was cut" },
+        { 72, 8, N_SHORT + 1, (off_t)n, WEFT_E_FORMAT, "contradicts" },
+        { 64, 8, UINT64_MAX, huge, WEFT_E_FORMAT, "contradicts" },
+        /* as long as it says, and longer than any context */
+        { 64, 16, tokens_for_huge, huge, WEFT_E_CTX_FULL, "the context is" },
+    };
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        uint8_t lie[sizeof head];
+        const uint64_t value[2] = { lies[i].value, 0 };
+        memcpy(lie, head, sizeof lie);
+        memcpy(lie + lies[i].at, value, lies[i].bytes);
+        snprintf(path, sizeof path, "%s", scratch_write("huge", lie, sizeof lie));
+        if (truncate(path, lies[i].size) != 0) {
+            assert_int_equal(errno, EFBIG); /* a file system of small files */
+            assert_int_equal(truncate(path, (off_t)6 << 30), 0);
+        }
+        refuse_load(path, lies[i].want, lies[i].word);
+    }
+    assert_int_equal(remove(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_no_permission),
         cmocka_unit_test(test_replaced_while_read),
+        cmocka_unit_test(test_head),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -105,7 +105,12 @@ static void test_flips(void **state)
                                                         : rig_random(&random, (uint32_t)s.n);
         uint8_t flip = (uint8_t)(1 + rig_random(&random, 255));
         s.data[at] ^= flip;
-        FAILS(WEFT_E_FORMAT, weft_seq_load(v.seq, s.data, s.n, E));
+        weft_status status = weft_seq_load(v.seq, s.data, s.n, E);
+        /* what a header says is believed until the rest has been read: of another version, or model
+         */
+        bool believed = at >= STATE_VERSION && at < STATE_TOKENS &&
+                        (status == WEFT_E_UNSUPPORTED || status == WEFT_E_ARG);
+        assert_true(status == WEFT_E_FORMAT || believed);
         s.data[at] ^= flip;
     }
     victim_unchanged(&v);
@@ -141,9 +146,9 @@ static void test_forged(void **state)
         { STATE_TYPE, 4, 4, WEFT_E_FORMAT, "contradicts" },
         { STATE_PAGE, 32, 4, WEFT_E_UNSUPPORTED, "page size of 32" },
         { STATE_LAYERS, 0, 4, WEFT_E_FORMAT, "contradicts" },
-        { STATE_LAYERS, UINT32_MAX, 4, WEFT_E_FORMAT, "contradicts" },
+        { STATE_LAYERS, UINT32_MAX, 4, WEFT_E_FORMAT, "was cut" },
         { STATE_TOKENS, 0, 8, WEFT_E_FORMAT, "contradicts" },
-        { STATE_TOKENS, 71, 8, WEFT_E_FORMAT, "contradicts" },
+        { STATE_TOKENS, 71, 8, WEFT_E_FORMAT, "was cut" },
         { STATE_TOKENS, UINT64_MAX, 8, WEFT_E_FORMAT, "contradicts" },
         { STATE_TOKENS, UINT64_MAX / 4 + 1 + 70, 8, WEFT_E_FORMAT,
           "contradicts" }, /* wraps to 70 */

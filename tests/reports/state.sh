@@ -41,3 +41,41 @@ weft run -m "$T/$(printf 'a\302\2332J')" -p a -n 1
 c1 'C1 in a path'
 weft run -m "$BPE" -p a "--$(printf 'x\302\220y')"
 c1 'C1 in an option'
+
+# a state is judged by its first bytes and its size, before the rest is read: these are larger than the memory allowed
+# refused NAME TEXT FILE: by run and by chat
+refused() {
+    (ulimit -t 20 -v 3000000 2>/dev/null; timeout 20 "$WEFT" run -m "$TINY" -p a -n 1 -q --load-state "$3" >"$T/out" 2>"$T/err" </dev/null)
+    code=$?
+    [ $code -eq 1 ] && grep -qF -e "$2" "$T/err" && ok "$1: run" || bad "$1: run" "code $code"
+    printf '/load %s\n' "$3" >"$T/in"
+    (ulimit -t 20 -v 3000000 2>/dev/null; timeout 20 "$WEFT" chat -m "$TINY" --chat-template chatml -q --no-history --commands <"$T/in" >"$T/out" 2>"$T/err")
+    code=$?
+    [ $code -eq 1 ] && grep -qF -e "$2" "$T/err" && ok "$1: chat" || bad "$1: chat" "code $code"
+}
+check 'state: saved' 0 '' run -m "$TINY" -p hello -n 0 -q --save-state "$T/state"
+# header OFFSET BYTES SIZE: the state with these bytes (octal escapes) there, and of that size
+header() {
+    cp "$T/state" "$T/forged"
+    printf "$2" | dd of="$T/forged" bs=1 seek="$1" conv=notrunc 2>/dev/null
+    truncate -s "$3" "$T/forged"
+}
+case " ${SAN:-} " in *sanitize*) ulimit() { :; } ;; esac # sanitizers reserve terabytes of addresses
+if : >"$T/forged" && truncate -s 6G "$T/forged" 2>/dev/null; then
+    refused 'state: 6 GB of nothing' 'no saved state' "$T/forged"
+    header 0 W 6G
+    refused 'state: 6 GB behind a sound header' 'contradicts' "$T/forged"
+    header 8 '\002' 6G
+    refused 'state: 6 GB of another version' 'version 2' "$T/forged"
+    header 64 '\350\377\377\137\000\000\000\000\000\000\000\000\000\000\000\000' 6G # (6 GiB - 88) / 4 - 2 tokens, none computed
+    truncate -s $((80 + 8 + 4 * 0x5fffffe8)) "$T/forged"
+    refused 'state: more tokens than the context' 'the context is' "$T/forged"
+    header 64 '\377\377\377' 1M
+    refused 'state: more tokens than the file' 'was cut' "$T/forged"
+    check 'a model that is none, read into memory' 3 'not with "GGUF"' run -m "$T/forged" --no-mmap -p a
+else
+    skip 'state: 6 GB' 'no such file can be made here'
+fi
+mkfifo "$T/pipe"
+refused 'state: a pipe' 'a pipe' "$T/pipe"
+refused 'state: a device' 'a character device' /dev/zero
