@@ -106,13 +106,14 @@ static void test_read(void **state)
     size_t n_fds = count_fds(), n_tried = 0;
     struct buf got = { 0 };
     arm(0, SIZE_MAX);
-    assert_int_equal(io_read(path, &got), EXIT_OK);
+    assert_int_equal(io_read(path, &io_text, &got), EXIT_OK);
     buf_free(&got);
     const size_t n_calls = os.n;
     for (size_t i = 0; i < N_FAULTS; i++) {
         for (size_t at = 0; at < n_calls; at++, n_tried++) {
             arm(faults[i].how, at);
-            assert_int_equal(io_read(path, &got), faults[i].seen ? EXIT_RUNTIME : EXIT_OK);
+            assert_int_equal(io_read(path, &io_text, &got),
+                             faults[i].seen ? EXIT_RUNTIME : EXIT_OK);
             os.armed = false;
             assert_int_equal(count_fds(), n_fds);
             assert_true(got.n == N_BYTES || faults[i].seen);
@@ -159,8 +160,25 @@ static int setup(void **state)
     return scratch_open(state);
 }
 
+/* As many bytes as allowed, and one more: from a file. */
+static void test_limits(void **state)
+{
+    (void)state;
+    const struct io_limit limit = { "a thing", 2 << 20, "make it smaller" };
+    static char data[(2 << 20) + 1];
+    for (size_t more = 0; more < 2; more++) {
+        struct buf got = { 0 };
+        const char *path = scratch_write("limit", data, sizeof data - 1 + more);
+        assert_true(buf_add(&got, "before", 6)); /* what is there already does not count */
+        assert_int_equal(io_read(path, &limit, &got), more ? EXIT_USAGE : EXIT_OK);
+        assert_true(more || got.n == 6 + sizeof data - 1);
+        buf_free(&got);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_read), cmocka_unit_test(test_write) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_read), cmocka_unit_test(test_write),
+                                        cmocka_unit_test(test_limits) };
     return cmocka_run_group_tests(tests, setup, scratch_close);
 }

@@ -42,14 +42,21 @@ static int read_failed(const struct base_file *b)
                            b->path);
 }
 
+/* Memory grows with what comes: the count may promise more than there is, also in a pipe. */
 static int read_tokens(struct base_file *b, uint64_t n)
 {
-    b->tokens = (struct ids){ .at = calloc((size_t)n, sizeof *b->tokens.at), .n = (size_t)n };
-    if (b->tokens.at == NULL) {
-        return term_fail(EXIT_MEMORY, "not enough memory for %" PRIu64 " tokens", n);
-    }
-    if (fread(b->tokens.at, sizeof *b->tokens.at, b->tokens.n, b->file) != b->tokens.n) {
-        return read_failed(b);
+    enum { BLOCK = 1 << 16 };
+    struct ids *t = &b->tokens;
+    *t = (struct ids){ 0 };
+    while (t->n < n) {
+        size_t more = n - t->n < BLOCK ? (size_t)(n - t->n) : BLOCK;
+        if (!ids_reserve(t, t->n + more <= t->cap ? t->cap : t->cap + t->cap / 2 + more)) {
+            return term_fail(EXIT_MEMORY, "not enough memory for %" PRIu64 " tokens", n);
+        }
+        if (fread(t->at + t->n, sizeof *t->at, more, b->file) != more) {
+            return read_failed(b);
+        }
+        t->n += more;
     }
     for (size_t i = 0; i < b->tokens.n; i++) {
         if (b->tokens.at[i] < 0 || (uint32_t)b->tokens.at[i] >= b->n_vocab) {

@@ -211,14 +211,22 @@ static enum next line_failed(enum line_result r)
     return r == LINE_END ? NEXT_LEAVE : r == LINE_LEAVE ? NEXT_INTERRUPTED : NEXT_FAILED;
 }
 
+static enum next add(struct buf *text, const char *line, size_t n)
+{
+    if (!buf_add(text, line, n)) {
+        term_fail(0, "not enough memory for the message");
+        return NEXT_FAILED;
+    }
+    return io_check("the message", text->n, &io_text) == EXIT_OK ? NEXT_MESSAGE : NEXT_FAILED;
+}
+
 /* Adds the lines up to one that ends with """. */
 static enum next read_block(struct chat *c, struct buf *text, const char *line, size_t n)
 {
     for (;;) {
         bool last = n >= 3 && memcmp(line + n - 3, "\"\"\"", 3) == 0;
         n -= last ? 3 : 0;
-        if (!buf_add(text, line, n) || (!last && !buf_add(text, "\n", 1))) {
-            term_fail(0, "not enough memory for the message");
+        if (add(text, line, n) != NEXT_MESSAGE || (!last && add(text, "\n", 1) != NEXT_MESSAGE)) {
             return NEXT_FAILED;
         }
         if (last) {
@@ -261,8 +269,7 @@ static enum next read_message(struct chat *c, struct buf *text, bool *is_command
         return first;
     }
     while (got == LINE_OK && n > 0 && line[n - 1] == '\\') {
-        if (!buf_add(text, line, n - 1) || !buf_add(text, "\n", 1)) {
-            term_fail(0, "not enough memory for the message");
+        if (add(text, line, n - 1) != NEXT_MESSAGE || add(text, "\n", 1) != NEXT_MESSAGE) {
             return NEXT_FAILED;
         }
         *is_command = false;
@@ -278,11 +285,7 @@ static enum next read_message(struct chat *c, struct buf *text, bool *is_command
     if (got != LINE_OK) {
         return line_failed(got);
     }
-    if (!buf_add(text, line, n)) {
-        term_fail(0, "not enough memory for the message");
-        return NEXT_FAILED;
-    }
-    return NEXT_MESSAGE;
+    return add(text, line, n);
 }
 
 /* Exit code of one message or command; EXIT_OK to go on. */

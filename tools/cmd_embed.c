@@ -25,7 +25,7 @@ static int read_texts(struct embed *e, int n_args, char **args)
                                    "FILE, or - for standard input");
     }
     if (o->prompt == NULL) {
-        return io_read_text(dash ? "-" : o->file, &e->text);
+        return io_read_text(dash ? "-" : o->file, &io_text, &e->text);
     }
     bool ok = o->escape ? io_unescape(o->prompt, &e->text)
                         : buf_add(&e->text, o->prompt, strlen(o->prompt));

@@ -45,7 +45,7 @@ static int read_prompt(struct run *r, int n_args, char **args)
                           "no prompt; give one with -p TEXT, -f FILE, or - for standard input");
     }
     if (o->prompt == NULL) {
-        return io_read(dash ? "-" : o->file, &r->prompt);
+        return io_read(dash ? "-" : o->file, &io_text, &r->prompt);
     }
     bool ok = o->escape ? io_unescape(o->prompt, &r->prompt)
                         : buf_add(&r->prompt, o->prompt, strlen(o->prompt));

@@ -15,7 +15,7 @@ static int read_text(const struct options *o, int n_args, char **args, struct bu
                           "give one text, with -p TEXT, -f FILE, or - for standard input");
     }
     if (o->prompt == NULL) {
-        return io_read(dash ? "-" : o->file, text);
+        return io_read(dash ? "-" : o->file, &io_text, text);
     }
     bool ok =
         o->escape ? io_unescape(o->prompt, text) : buf_add(text, o->prompt, strlen(o->prompt));

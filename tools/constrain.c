@@ -41,7 +41,7 @@ static int read_schema(const struct options *o, struct buf *gbnf)
     if (file == NULL) {
         return from_schema(o->schema, strlen(o->schema), gbnf);
     }
-    int code = io_read_text(file, &text);
+    int code = io_read_text(file, &io_schema, &text);
     code = code != EXIT_OK ? code : from_schema(text.n > 0 ? text.data : "", text.n, gbnf);
     buf_free(&text);
     return code;
@@ -60,7 +60,7 @@ static int read_gbnf(const struct options *o, struct buf *gbnf)
         file = o->grammar;
     }
     if (file != NULL) {
-        return io_read_text(file, gbnf);
+        return io_read_text(file, &io_grammar, gbnf);
     }
     return buf_add(gbnf, o->grammar, strlen(o->grammar))
                ? EXIT_OK

@@ -50,8 +50,23 @@ void buf_free(struct buf *b)
     *b = (struct buf){ 0 };
 }
 
-int io_read(const char *path, struct buf *out)
+/* that of a text and that of a grammar are the library's */
+const struct io_limit io_text = { "a text", 256u << 20, "divide it" },
+                      io_ids = { "a list of ids", 256u << 20, "divide it" },
+                      io_grammar = { "a grammar", 1u << 20, "write it shorter" },
+                      io_schema = { "a JSON schema", 16u << 20, "write it shorter" };
+
+int io_check(const char *name, size_t n, const struct io_limit *limit)
 {
+    return n <= limit->max
+               ? EXIT_OK
+               : term_fail(EXIT_USAGE, "%s has more than %zu MiB, the most that %s may have; %s",
+                           name, limit->max >> 20, limit->what, limit->remedy);
+}
+
+int io_read(const char *path, const struct io_limit *limit, struct buf *out)
+{
+    size_t before = out->n;
     bool is_stdin = strcmp(path, "-") == 0;
     const char *name = is_stdin ? "standard input" : path;
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
@@ -59,7 +74,7 @@ int io_read(const char *path, struct buf *out)
         return term_fail(EXIT_RUNTIME, "cannot open %s: %s", name, strerror(errno));
     }
     int code = EXIT_OK;
-    for (;;) {
+    while (code == EXIT_OK) {
         if (!buf_reserve(out, 65536)) {
             code = term_fail(EXIT_MEMORY, "not enough memory for %s: %zu bytes read so far", name,
                              out->n);
@@ -74,6 +89,7 @@ int io_read(const char *path, struct buf *out)
             break;
         }
         out->n += got > 0 ? (size_t)got : 0;
+        code = io_check(name, out->n - before, limit);
     }
     if (out->data != NULL) {
         out->data[out->n] = '\0';
@@ -84,11 +100,11 @@ int io_read(const char *path, struct buf *out)
     return code;
 }
 
-int io_read_text(const char *path, struct buf *out)
+int io_read_text(const char *path, const struct io_limit *limit, struct buf *out)
 {
     static const char mark[] = "\xef\xbb\xbf";
     size_t before = out->n, n = sizeof mark - 1;
-    int code = io_read(path, out);
+    int code = io_read(path, limit, out);
     if (out->n - before >= n && memcmp(out->data + before, mark, n) == 0) {
         out->n -= n;
         memmove(out->data + before, out->data + before + n, out->n - before + 1);

@@ -18,11 +18,22 @@ bool buf_reserve(struct buf *b,
 bool buf_add(struct buf *b, const char *data, size_t n);
 void buf_free(struct buf *b);
 
-/* Appends all bytes of `path`, or of standard input for "-". Prints what fails and returns the exit
- * code. */
-int io_read(const char *path, struct buf *out);
+/* The most bytes of one thing that are taken from a file, a pipe or a terminal: a writer that does
+ * not end would take all memory. */
+struct io_limit {
+    const char *what; /* "a text" */
+    size_t max;
+    const char *remedy;
+};
+extern const struct io_limit io_text, io_ids, io_grammar, io_schema;
+
+/* EXIT_OK if n bytes of `name` are not too many. */
+int io_check(const char *name, size_t n, const struct io_limit *limit);
+/* Appends all bytes of `path`, or of standard input for "-", if they are not too many. Prints what
+ * fails and returns the exit code. */
+int io_read(const char *path, const struct io_limit *limit, struct buf *out);
 /* The same for a file of text: without the byte order mark that some editors put in front. */
-int io_read_text(const char *path, struct buf *out);
+int io_read_text(const char *path, const struct io_limit *limit, struct buf *out);
 /* Writes to standard output. EXIT_RUNTIME when it fails; silent if the reader has gone. */
 int io_write(const char *data, size_t n);
 bool io_failed(void); /* whether a write has failed */

@@ -327,6 +327,9 @@ static enum line_result plain_read(struct line_reader *r, const char *prompt)
             return LINE_FAILED;
         }
         r->at += n;
+        if (io_check("a line of standard input", r->line.n, &io_text) != EXIT_OK) {
+            return LINE_FAILED;
+        }
         if (newline != NULL) {
             return LINE_OK;
         }

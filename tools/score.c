@@ -14,7 +14,7 @@ static int read_text(const struct session *s, const struct options *o, const cha
     unsigned flags = (o->no_bos ? 0 : WEFT_TOKENIZE_BOS) | (o->special ? WEFT_TOKENIZE_SPECIAL : 0);
     int code = EXIT_OK;
     if (o->prompt == NULL) {
-        code = io_read(path, &text);
+        code = io_read(path, &io_text, &text);
     } else if (!(o->escape ? io_unescape(o->prompt, &text)
                            : buf_add(&text, o->prompt, strlen(o->prompt)))) {
         code = term_fail(EXIT_MEMORY, "not enough memory for the text");

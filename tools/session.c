@@ -166,7 +166,7 @@ int session_save_state(weft_seq *seq, const char *path)
     return state_status(weft_seq_save_file(seq, path, &err), &err);
 }
 
-static bool ids_reserve(struct ids *ids, size_t cap)
+bool ids_reserve(struct ids *ids, size_t cap)
 {
     if (cap <= ids->cap) {
         return true;
@@ -203,7 +203,7 @@ int ids_read(const char *path, struct ids *ids)
 {
     static const char spaces[] = " \t\r\n";
     struct buf text = { 0 };
-    int code = io_read(path, &text);
+    int code = io_read(path, &io_ids, &text);
     if (code == EXIT_OK && text.n != 0 && memchr(text.data, '\0', text.n) != NULL) {
         code = term_fail(EXIT_USAGE, "the ids hold a NUL byte");
     }

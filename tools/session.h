@@ -34,6 +34,7 @@ int session_check_ctx(const struct session *s, const struct options *o);
 size_t session_n_ctx(const struct session *s, const struct options *o);
 
 bool ids_add(struct ids *ids, int32_t id);
+bool ids_reserve(struct ids *ids, size_t cap); /* room for cap ids in all */
 /* Adds the id that is written in `word`. */
 int ids_parse(const char *word, struct ids *ids);
 /* Adds the ids in a file, which stand between white space; "-" is standard input. */

@@ -42,16 +42,42 @@ printf '\357\273\277' >"$T/bom.gbnf"
 check 'nothing but a byte order mark' 2 'is empty' run -m "$BPE" -p a --grammar "$T/bom.gbnf" -n 5 -q
 check 'x{,n}' 0 '' run -m "$BPE" -p hi -n 2 -q --grammar "$IN/repeat-open.gbnf"
 
+# what does not end is not read for ever
+endless() {
+    name=$1
+    shift
+    yes "{" | timeout 60 "$WEFT" "$@" >"$T/out" 2>"$T/err"
+    code=$?
+    [ $code -eq 2 ] && grep -q 'standard input has more than [0-9]* MiB, the most that .* may have' "$T/err" &&
+        ok "endless: $name" || bad "endless: $name" "code $code"
+}
+endless 'a prompt' run -m "$BPE" -f -
+endless 'a prompt by -' run -m "$BPE" -
+endless 'a text to tokenize' tokenize -m "$BPE" -f -
+endless 'ids' detokenize -m "$BPE" -f -
+endless 'texts to embed' embed -m "$BPE" -f -
+endless 'a text to score' perplexity -m "$BPE" -f -
+endless 'ids to score' logits -m "$BPE" --tokens -
+endless 'a grammar' run -m "$BPE" -p a --grammar-file -
+endless 'a schema' run -m "$BPE" -p a --json-schema-file -
+check 'endless: a device' 2 '/dev/zero has more than 256 MiB' run -m "$BPE" -f /dev/zero
+tr '\0' a </dev/zero 2>/dev/null | timeout 60 "$WEFT" chat -m "$BPE" --no-history -q >"$T/out" 2>"$T/err"
+code=$?
+[ $code -eq 1 ] && holds 'endless: a line of a chat' 'a line of standard input has more than 256 MiB' "$T/err" || bad 'endless: a line of a chat' "code $code"
+{ echo '"""'; yes "$(head -c 60000 /dev/zero | tr '\0' b)"; } 2>/dev/null | timeout 60 "$WEFT" chat -m "$BPE" --no-history -q >"$T/out" 2>"$T/err"
+code=$?
+[ $code -eq 1 ] && holds 'endless: a block of a chat' 'the message has more than 256 MiB' "$T/err" || bad 'endless: a block of a chat' "code $code"
+
 # options as llama.cpp's users type them
-yes() {
+spells() {
     check "$@" -n 20 -q
     [ "$(cat "$T/out")" = yes ] && ok "$1: the text" || bad "$1: the text" "$(head -c 60 "$T/out")"
 }
 printf 'root ::= "yes"' >"$T/yes.gbnf"
 printf '{"enum":["yes"]}' >"$T/yes.json"
-yes 'a grammar as text' 0 '' run -m "$BPE" -p hi --grammar 'root ::= "yes"'
-yes 'a grammar in a file' 0 '' run -m "$BPE" -p hi --grammar-file "$T/yes.gbnf"
-yes 'a grammar by the name of its file' 0 '' run -m "$BPE" -p hi --grammar "$T/yes.gbnf"
+spells 'a grammar as text' 0 '' run -m "$BPE" -p hi --grammar 'root ::= "yes"'
+spells 'a grammar in a file' 0 '' run -m "$BPE" -p hi --grammar-file "$T/yes.gbnf"
+spells 'a grammar by the name of its file' 0 '' run -m "$BPE" -p hi --grammar "$T/yes.gbnf"
 check 'that is said' 0 '--grammar-file says so' run -m "$BPE" -p hi --grammar "$T/yes.gbnf" -n 1
 check 'a text that is neither' 2 'grammar, line 1' run -m "$BPE" -p hi --grammar "$T/none"
 check 'an empty text' 2 'is empty' run -m "$BPE" -p hi --grammar ''
