@@ -33,6 +33,7 @@ void schema_rule(struct schema *c, size_t rule, struct buf *b);
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
 
 enum {
+    SCHEMA_MAX_DEPTH = 512,     /* of brackets: a schema in a schema is two, MAX_NESTING of them */
     SCHEMA_MAX_LENGTH = 10000,  /* the longest string or array that can be asked for */
     SCHEMA_MAX_BYTES = 16 << 20 /* the longest grammar, looked at while rules are added */
 };

@@ -61,3 +61,29 @@ printf '{"type":"string","pattern":"^a{2,}b{0,3}$"}' >"$T/s.json"
 bounded 'sound repetitions' 0 '' "$T/s.json"
 printf '{"type":"string","pattern":"^a{2}b{1,3}$"}' >"$T/s.json"
 bounded 'a repetition before another' 0 '' "$T/s.json"
+
+# what is nested is followed on a small stack, or refused
+# nested NAME CODE TEXT_IN_STDERR
+nested() {
+    (ulimit -s 512 2>/dev/null; bounded "$@" "$(cat "$T/s.json")"; echo "$passed $failed" >"$T/counts")
+    read -r passed failed <"$T/counts"
+}
+# deep N BEGIN INSIDE END
+deep() {
+    awk -v n="$1" -v b="$2" -v i="$3" -v e="$4" 'BEGIN { for (k = 0; k < n; k++) printf "%s", b; printf "%s", i
+        for (k = 0; k < n; k++) printf "%s", e }'
+}
+{ printf '{"const":'; deep 500 '[' 1 ']'; printf '}'; } >"$T/s.json"
+nested 'a constant, 500 deep' 0 ''
+{ printf '{"const":'; deep 2000 '[' 1 ']'; printf '}'; } >"$T/s.json"
+nested 'a constant, 2,000 deep' 2 'line 1, column 521: brackets nested more than 512 deep'
+{ printf '{"enum":[0,\n'; deep 2000 '{"a":' 1 '}'; printf ']}'; } >"$T/s.json"
+nested 'an enum, 2,000 deep' 2 'line 2, column 2551: brackets nested more than 512 deep'
+deep 2000 '{"properties":{"a":' '{}' '}}' >"$T/s.json"
+nested 'objects, 2,000 deep' 2 'nested more than'
+deep 600 '{"allOf":[' '{"type":"object"}' ']}' >"$T/s.json"
+nested 'allOf, 600 deep' 2 'nested more than'
+deep 190 '{"type":"array","items":' '{"type":"null"}' '}' >"$T/s.json"
+nested 'arrays, 190 deep' 0 ''
+printf '{"const":"' >"$T/s.json" && deep 3000 '[{\\"' '' '' >>"$T/s.json" && printf '"}' >>"$T/s.json"
+nested 'brackets in a text' 0 ''
