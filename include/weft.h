@@ -166,6 +166,9 @@ typedef enum weft_key_use {
 } weft_key_use;
 
 WEFT_API weft_status weft_file_open(const char *path, weft_file **out, weft_error *err);
+/* The same, but the file is read into memory instead of being mapped: for files that somebody else
+ * may cut, as no_mmap of weft_model_params, and for file systems that cannot map. */
+WEFT_API weft_status weft_file_load(const char *path, weft_file **out, weft_error *err);
 WEFT_API void weft_file_release(weft_file **file);
 WEFT_API uint32_t weft_file_version(const weft_file *file); /* 2 or 3 */
 WEFT_API uint64_t weft_file_bytes(const weft_file *file);   /* of all parts */

@@ -29,17 +29,17 @@ static weft_status bad_handle(const weft_file *file, weft_error *err)
                                     "this is no live file handle; it is of another type");
 }
 
-weft_status weft_file_open(const char *path, weft_file **out, weft_error *err)
+static weft_status open_file(const char *path, bool use_mmap, weft_file **out, weft_error *err)
 {
     if (path == NULL || out == NULL) {
-        return error_set(err, WEFT_E_ARG, "weft_file_open: %s is NULL",
+        return error_set(err, WEFT_E_ARG, "weft_file_%s: %s is NULL", use_mmap ? "open" : "load",
                          path == NULL ? "path" : "out");
     }
     weft_file *file = mem_array(1, sizeof *file);
     if (file == NULL) {
         return error_nomem(err, "a file", sizeof *file);
     }
-    weft_status status = gguf_open(path, true, &file->g, err);
+    weft_status status = gguf_open(path, use_mmap, &file->g, err);
     if (status != WEFT_OK) {
         free(file);
         return status;
@@ -47,6 +47,16 @@ weft_status weft_file_open(const char *path, weft_file **out, weft_error *err)
     file->magic = FILE_MAGIC;
     *out = file;
     return WEFT_OK;
+}
+
+weft_status weft_file_open(const char *path, weft_file **out, weft_error *err)
+{
+    return open_file(path, true, out, err);
+}
+
+weft_status weft_file_load(const char *path, weft_file **out, weft_error *err)
+{
+    return open_file(path, false, out, err);
 }
 
 void weft_file_release(weft_file **file)

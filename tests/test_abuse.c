@@ -53,6 +53,7 @@ struct args {
 CALL(platform_get, a->info, a->err)
 CALL(device_get, a->i, a->info, a->err)
 CALL(file_open, a->path, a->out, a->err)
+CALL(file_load, a->path, a->out, a->err)
 CALL(file_key, a->handle, a->i, a->out, a->err)
 CALL(file_key_use, a->handle, a->i, a->out, a->err)
 CALL(file_tensor, a->handle, a->i, a->out, a->err)
@@ -121,6 +122,7 @@ static const struct row rows[] = {
     { ROW(platform_get), .takes = INFO, .size = sizeof(weft_platform_info) },
     { ROW(device_get), .takes = INDEX | INFO, .size = sizeof(weft_device_info) },
     { ROW(file_open), .takes = PATH | OUT, .makes = FILE_HANDLE },
+    { ROW(file_load), .takes = PATH | OUT, .makes = FILE_HANDLE },
     { ROW(file_key), .kind = FILE_HANDLE, .takes = INDEX | OUT },
     { ROW(file_key_use), .kind = FILE_HANDLE, .takes = INDEX | OUT },
     { ROW(file_tensor), .kind = FILE_HANDLE, .takes = INDEX | OUT },

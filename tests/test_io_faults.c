@@ -302,7 +302,8 @@ static void open_all(struct path *p, bool no_mmap)
     const weft_model_params mp = { .size = sizeof mp, .no_mmap = no_mmap };
     const weft_engine_params ep = { .size = sizeof ep, .device = "cpu", .n_kv = 64 * 2 * N_SEQS };
     DO(p, weft_platform_get(&platform, E));
-    DO(p, weft_file_open(p->split_file, &p->file, E));
+    DO(p, no_mmap ? weft_file_load(p->split_file, &p->file, E)
+                  : weft_file_open(p->split_file, &p->file, E));
     DO(p, weft_file_value(p->file, 0, 0, text, sizeof text, NULL, E));
     DO(p, weft_model_open(p->model_file, &mp, &p->model, E));
     DO(p, weft_engine_open(p->model, &ep, &p->engine, E));

@@ -190,7 +190,8 @@ static int print_sections(const struct inspection *in)
     return code;
 }
 
-/* Opens the file as a model; the verdict goes to in->check_text. */
+/* Opens the file as a model; the verdict goes to in->check_text. Before it is opened as a file, so
+ * that one which is read instead of mapped is in memory once. */
 static void check(struct inspection *in)
 {
     weft_model_params p = WEFT_MODEL_PARAMS_INIT;
@@ -199,11 +200,6 @@ static void check(struct inspection *in)
     weft_error err = { 0 };
     in->checked = true;
     p.no_mmap = in->o->no_mmap;
-    if (weft_file_n_tensors(in->file) == 0) {
-        snprintf(in->check_text, sizeof in->check_text,
-                 "well-formed; it has no tensors, so it was not opened as a model");
-        return;
-    }
     weft_status status = weft_model_open(in->path, &p, &model, &err);
     if (status == WEFT_OK) {
         status = weft_model_get_info(model, &info, &err);
@@ -230,8 +226,10 @@ static int report(struct inspection *in)
     if (code != EXIT_OK) {
         return code;
     }
-    if (!in->o->no_check) {
-        check(in);
+    if (in->checked && weft_file_n_tensors(in->file) == 0) {
+        in->check_code = EXIT_OK;
+        snprintf(in->check_text, sizeof in->check_text,
+                 "well-formed; it has no tensors, so it is no model");
     }
     if (in->o->json) {
         code = inspect_print_json(in);
@@ -256,7 +254,11 @@ int cmd_inspect(const struct options *o, int n_args, char **args)
     if (n_args > 1 || in.path == NULL || (n_args == 1 && o->model != NULL)) {
         return term_usage("inspect", "give one FILE");
     }
-    weft_status status = weft_file_open(in.path, &in.file, &err);
+    if (!o->no_check) {
+        check(&in);
+    }
+    weft_status status = o->no_mmap ? weft_file_load(in.path, &in.file, &err)
+                                    : weft_file_open(in.path, &in.file, &err);
     if (status != WEFT_OK) {
         int code = term_status(status, &err);
         return status == WEFT_E_IO ? EXIT_MODEL : code;

@@ -18,6 +18,23 @@ else
     skip 'peak memory' 'no python3'
 fi
 
+# --no-mmap is obeyed: memory for the whole file, which a mapped one does not take
+if command -v python3 >/dev/null 2>&1 && cp "$IN/embed-causal.gguf" "$T/wide.gguf" && truncate -s 300M "$T/wide.gguf"; then
+    for o in '' --no-check; do
+        check "inspect $o" 0 '' inspect "$T/wide.gguf" $o
+        cp "$T/out" "$T/mapped"
+        python3 -c 'import resource, subprocess, sys
+subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10, file=sys.stderr)' \
+            "$WEFT" inspect "$T/wide.gguf" $o --no-mmap >"$T/out" 2>"$T/err"
+        same "inspect $o --no-mmap: the same" "$T/out" "$T/mapped"
+        peak=$(tail -n 1 "$T/err")
+        [ "$peak" -ge 300 ] && { [ "$peak" -lt 550 ] || [ -n "${SAN:-}" ]; } && ok "inspect $o --no-mmap: the file is in memory, once" || bad "inspect $o --no-mmap" "$peak MiB"
+    done
+else
+    skip '--no-mmap' 'no python3'
+fi
+
 # a file of texts, as other systems and editors write it
 vectors() {
     weft embed -m "$BPE" -f "$1" -q
