@@ -161,8 +161,9 @@ static int too_long(const struct run *r)
         snprintf(raise, sizeof raise, ", or raise it with -c, to at most %zu", trained);
     }
     return term_fail(EXIT_RUNTIME,
-                     "the prompt has %zu tokens%s, and the context is %zu; shorten the prompt%s",
-                     r->ids.n, behind, n_ctx, raise);
+                     "the prompt has %zu tokens%s, and the context is %zu%s; shorten the prompt%s",
+                     r->ids.n, behind, n_ctx,
+                     r->n_loaded + r->ids.n <= n_ctx ? ", with no room for an answer" : "", raise);
 }
 
 static int open_texts(struct run *r)
@@ -190,10 +191,12 @@ static int hand_in(struct run *r)
 {
     weft_error err = { 0 };
     r->figures.started = term_seconds();
-    weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
-    if (status == WEFT_E_CTX_FULL) {
+    /* an answer needs room for a token at least */
+    size_t n_answer = r->o->n_predict != 0, n_ctx = session_n_ctx(&r->session, r->o);
+    if (r->n_loaded + r->ids.n + n_answer > n_ctx) {
         return too_long(r);
     }
+    weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 

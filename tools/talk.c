@@ -61,19 +61,23 @@ static int render(const struct talk *t, size_t from, bool continues, bool answer
     return code;
 }
 
+/* Tokens that an answer needs at least. */
+static size_t answer_room(const struct talk *t) { return t->o->n_predict != 0; }
+
 static int append(struct talk *t, const int32_t *ids, size_t n)
 {
     weft_error err = { 0 };
+    size_t n_ctx = session_n_ctx(t->session, t->o), left = n_ctx - weft_seq_len(t->answer.seq);
+    if (n + answer_room(t) > left) {
+        return term_fail(EXIT_RUNTIME,
+                         "the message has %zu tokens%s, and %zu of the context's %zu are left; "
+                         "/undo takes the last exchange back, /clear starts over, -c sets the "
+                         "context",
+                         n, n <= left ? ", the answer needs room" : "", left, n_ctx);
+    }
     weft_status status = weft_seq_append(t->answer.seq, ids, n, &err);
     if (status == WEFT_OK) {
         return EXIT_OK;
-    }
-    if (status == WEFT_E_CTX_FULL) {
-        size_t n_ctx = session_n_ctx(t->session, t->o);
-        return term_fail(EXIT_RUNTIME,
-                         "the message has %zu tokens, and %zu of the context's %zu are left; /undo "
-                         "takes the last exchange back, /clear starts over",
-                         n, n_ctx - weft_seq_len(t->answer.seq), n_ctx);
     }
     int code = term_status(status, &err);
     if (status == WEFT_E_KV_FULL) {
@@ -102,10 +106,11 @@ static int replace(struct talk *t, const struct ids *ids)
     if (status == WEFT_OK) {
         status = weft_engine_get_info(t->session->engine, &info, &err);
     }
-    if (status == WEFT_OK && t->base + ids->n > info.n_ctx) {
-        term_note(
-            "weft: the conversation has %zu tokens, and the context holds %zu; /clear starts over",
-            t->base + ids->n, info.n_ctx);
+    if (status == WEFT_OK && t->base + ids->n + answer_room(t) > info.n_ctx) {
+        term_note("weft: the conversation has %zu tokens%s, and the context holds %zu; /clear "
+                  "starts over, -c sets the context",
+                  t->base + ids->n, t->base + ids->n <= info.n_ctx ? ", the answer needs room" : "",
+                  info.n_ctx);
         return EXIT_RUNTIME;
     }
     if (status == WEFT_OK) {

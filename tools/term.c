@@ -161,6 +161,9 @@ int term_status(weft_status status, const weft_error *err)
     if (status == WEFT_E_KV_FULL) {
         term_note("weft: --kv sets the size of the KV pool");
     }
+    if (status == WEFT_E_CTX_FULL) {
+        term_note("weft: -c sets n_ctx, the context");
+    }
     switch (status) {
     case WEFT_OK: return EXIT_OK;
     case WEFT_E_ARG: return EXIT_USAGE;

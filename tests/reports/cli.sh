@@ -85,6 +85,31 @@ code=$?
 code=$?
 [ $code -eq 1 ] && holds 'endless: a block of a chat' 'the message has more than 256 MiB' "$T/err" || bad 'endless: a block of a chat' "code $code"
 
+# a prompt that leaves no room is told in the words of the command line
+six='a a a a a a' # 6 tokens
+full() {
+    check "$@"
+    if grep -q 'open the engine\|n_ctx' "$T/err"; then bad "$1: no words of the library" 'there are'; else ok "$1: no words of the library"; fi
+    [ -s "$T/out" ] && bad "$1: no text" 'a text' || ok "$1: no text"
+}
+full 'a context of a prompt' 1 'the prompt has 6 tokens, and the context is 6, with no room for an answer; shorten the prompt, or raise it with -c' run -m "$BPE" -p "$six" -c 6
+full 'a context of less' 1 'the prompt has 6 tokens, and the context is 5; shorten' run -m "$BPE" -p "$six" -c 5
+full 'a context of a prompt, twice' 1 'no room for an answer' run -m "$BPE" -p "$six" -c 6 -np 2 -n 3
+full 'a context of nothing but the prompt' 0 '' run -m "$BPE" -p "$six" -c 6 -n 0 --save-state "$T/six"
+full 'a context of a state' 1 'the prompt has 0 tokens behind the 6 of the state, and the context is 6, with no room' run -m "$BPE" --load-state "$T/six" -c 6
+full 'a context of a state and a prompt' 1 'the prompt has 1 tokens behind the 6 of the state, and the context is 7, with no room' run -m "$BPE" --load-state "$T/six" -p b -c 7
+check 'a context of one more' 0 '' run -m "$BPE" -p "$six" -c 7 --ignore-eos
+holds 'a context of one more: one token' '6 prompt + 1 generated' "$T/err"
+n=$("$WEFT" run -m "$BPE" --chat -p "$six" -n 0 2>&1 >/dev/null | sed -n 's/^weft: \([0-9]*\) prompt.*/\1/p')
+full 'a context of a message' 1 'with no room for an answer' run -m "$BPE" --chat -p "$six" -c "$n"
+printf '%s\n' "$six" >"$T/in"
+for c in "$n" $((n - 1)); do
+    "$WEFT" chat -m "$BPE" -c "$c" -q --no-history <"$T/in" >"$T/out" 2>"$T/err"
+    code=$?
+    [ $code -eq 1 ] && grep -q -- '-c sets the context' "$T/err" && ! grep -q n_ctx "$T/err" && ok "a chat of $((n - c)) less than a message" || bad "a chat of $((n - c)) less than a message" "code $code"
+done
+check 'a text longer than the context: embed' 1 '-c sets n_ctx' embed -m "$IN/embed-causal.gguf" -p "$six" -c 5
+
 # options as llama.cpp's users type them
 spells() {
     check "$@" -n 20 -q
