@@ -608,11 +608,16 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
  * become a stop string. When the sequence has finished, all that is left comes out (a broken
- * character as U+FFFD). Not NUL-terminated. */
+ * character as U+FFFD); a character that is not complete is left out if neither an end token nor a
+ * stop string ended the text. A text behind tokens that end inside a character (appended ones, kept
+ * ones, loaded ones) begins with that whole character, so that the texts of a sequence that was cut
+ * and goes on, also from a saved state, are together the text without the cut. Not NUL-terminated.
+ */
 WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed,
                                    weft_error *err);
 /* Ends the text here, for a limit of the caller's own: the sequence finishes with
- * WEFT_FINISH_LENGTH, so that what was held back comes out. Does nothing to a finished one. */
+ * WEFT_FINISH_LENGTH, so that what was held back as a possible stop string comes out. Does nothing
+ * to a finished one. */
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step. WEFT_E_STATE
  * if the sequence is empty, if tokens wait to be computed, or if they were computed ahead. */

@@ -68,7 +68,8 @@ struct weft_seq {
     struct sampler *sampler;
     struct constraint *constraint; /* NULL = no grammar */
     struct stream stream;
-    int32_t picked; /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
+    bool text_begun; /* tokens were drawn since others were appended, kept or loaded */
+    int32_t picked;  /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
 };
 
 static inline struct weft_seq *seq_of(struct sched_seq *q)

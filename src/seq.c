@@ -4,6 +4,7 @@
 
 #include "ahead.h"
 #include "seq.h"
+#include "utf8.h"
 
 weft_status seq_claim(struct weft_seq *seq, weft_error *err)
 {
@@ -133,6 +134,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     dst->drawn = src->drawn;
     set_finish(dst, (weft_finish)atomic_load(&src->finish));
     dst->logprobs = src->logprobs;
+    dst->text_begun = src->text_begun;
     outcome_copy(dst, src);
     stream_free(&dst->stream);
     TRY(stream_copy(&dst->stream, &src->stream, err));
@@ -290,6 +292,11 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     memcpy(t->data + t->n, tokens, n * sizeof *tokens);
     t->n += n;
     constraint_add(seq->constraint, n, false);
+    if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
+        /* what follows may begin with this character; stream_push() has reserved what this needs */
+        TRY(stream_cut(&seq->stream, err));
+    }
+    seq->text_begun = false;
     seq->fresh = false;
     seq->picked = -1;
     ahead_trim(seq);
@@ -309,25 +316,10 @@ weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft
     return seq_leave(seq, append_locked(seq, tokens, n, err));
 }
 
-/* Puts the token's bytes into the text; an end token finishes the text instead. */
-static weft_status accept_text(struct weft_seq *seq, int32_t token, bool end, weft_error *err)
-{
-    if (end) {
-        return stream_finish(&seq->stream, err);
-    }
-    struct bytes piece = { 0 };
-    weft_status status = tokenizer_piece(seq->engine->model->tokenizer, token, 0, &piece, err);
-    if (status == WEFT_OK) {
-        status = stream_push(&seq->stream, piece.data, piece.n, err);
-    }
-    free(piece.data);
-    return status;
-}
-
 /* No token may follow. */
 static weft_status finish_by_grammar(struct weft_seq *seq, weft_error *err)
 {
-    weft_status status = stream_finish(&seq->stream, err);
+    weft_status status = stream_cut(&seq->stream, err);
     if (status == WEFT_OK) {
         set_finish(seq, WEFT_FINISH_GRAMMAR);
     }
@@ -362,7 +354,8 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     }
     bool end = status == WEFT_OK && tokenizer_is_end(m->tokenizer, seq->picked);
     if (status == WEFT_OK) {
-        status = accept_text(seq, seq->picked, end, err);
+        /* an end token finishes the text */
+        status = end ? stream_finish(&seq->stream, err) : seq_text_add(seq, seq->picked, err);
     }
     if (status != WEFT_OK) {
         ahead_trim(seq);
@@ -371,7 +364,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     bool full = t->n + 1 == seq->engine->n_ctx;
     if (full && !end && !seq->stream.stopped) {
         /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
-        TRY(stream_finish(&seq->stream, err));
+        TRY(stream_cut(&seq->stream, err));
     }
     seq->drawn = t->n;
     t->data[t->n++] = *token = seq->picked;
@@ -391,7 +384,7 @@ weft_status weft_seq_end(weft_seq *seq, weft_error *err)
     TRY(seq_enter(seq, err));
     weft_status status = WEFT_OK;
     if (atomic_load(&seq->finish) == WEFT_RUNNING) {
-        status = stream_finish(&seq->stream, err);
+        status = stream_cut(&seq->stream, err);
         if (status == WEFT_OK) {
             set_finish(seq, WEFT_FINISH_LENGTH);
             ahead_drop(seq);
@@ -418,6 +411,7 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     seq->picked = -1;
     seq->drawn = SIZE_MAX;
     stream_reset(&seq->stream);
+    seq->text_begun = false;
     set_finish(seq, WEFT_RUNNING);
 }
 

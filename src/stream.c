@@ -205,6 +205,15 @@ weft_status stream_finish(struct stream *s, weft_error *err)
     return WEFT_OK;
 }
 
+weft_status stream_cut(struct stream *s, weft_error *err)
+{
+    TRY(reserve(s, 0, err));
+    s->in.n -= utf8_partial(s->in.data, s->in.n);
+    release(s, 0, true);
+    stops_rewind(s);
+    return WEFT_OK;
+}
+
 void stream_reset(struct stream *s)
 {
     s->in.n = 0;

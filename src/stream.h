@@ -41,6 +41,9 @@ weft_status stream_set_stops(struct stream *s, const char *const *stops, size_t 
 weft_status stream_push(struct stream *s, const char *data, size_t n, weft_error *err);
 /* No more tokens: what is held back comes out; an incomplete character as U+FFFD. */
 weft_status stream_finish(struct stream *s, weft_error *err);
+/* No more tokens for now: what is held back comes out, but an incomplete character at the end is
+ * dropped, so that what goes on may begin with it. Needs no memory behind a stream_push(). */
+weft_status stream_cut(struct stream *s, weft_error *err);
 /* Drops everything not yet taken and runs again. Keeps the stop strings. */
 void stream_reset(struct stream *s);
 

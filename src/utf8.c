@@ -2,6 +2,8 @@
  * second byte has ranges that depend on the first, every further byte is 80..BF. */
 #include "utf8.h"
 
+#include <stdbool.h>
+
 enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
 {
     unsigned char lead = (unsigned char)s[0];
@@ -39,4 +41,17 @@ enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
         (*len)++;
     }
     return UTF8_CHAR;
+}
+
+size_t utf8_partial(const char *s, size_t n)
+{
+    /* a first byte is never one of the others, so it says where the character begins */
+    for (size_t back = 1; back < UTF8_MAX && back <= n; back++) {
+        size_t len;
+        if (((unsigned char)s[n - back] & 0xc0) != 0x80) {
+            bool partial = utf8_next(s + n - back, back, &len) == UTF8_PARTIAL;
+            return partial ? back : 0;
+        }
+    }
+    return 0;
 }

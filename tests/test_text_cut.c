@@ -1,0 +1,233 @@
+/* A text that is cut anywhere and goes on, in every way there is, is together the text without the
+ * cut: also inside a character. Tokens are forced by a bias, so the text is known. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/models.h"
+#include "support/rig.h"
+
+/* "aé日🙂z", an incomplete 日 before a letter, and a last character that stays incomplete */
+static const char whole[] = "a\xc3\xa9\xe6\x97\xa5\xf0\x9f\x99\x82z\xe6\x97y\xf0\x9f\x99";
+/* as it is shown: the part in the middle is broken, the one at the end may still be completed */
+static const char shown[] = "a\xc3\xa9\xe6\x97\xa5\xf0\x9f\x99\x82z\xef\xbf\xbdy";
+enum { N_BYTES = sizeof whole - 1, MAX_TEXT = 256 };
+
+static const char *const presets[] = { "tiny-qwen2", "tiny-llama" };
+static struct rig rig;
+static int32_t ids[N_BYTES]; /* one of each byte */
+
+/* The token that is this byte and nothing else. */
+static int32_t token_of(char byte)
+{
+    for (int32_t id = 0; (size_t)id < rig.n_vocab; id++) {
+        char text[64];
+        size_t n = 0;
+        if (weft_detokenize(rig.model, &id, 1, 0, text, sizeof text, &n, NULL) == WEFT_OK &&
+            n == 1 && text[0] == byte) {
+            return id;
+        }
+    }
+    fail_msg("no token is the byte %02x", (unsigned)(unsigned char)byte);
+    return -1;
+}
+
+static void rig_begin(const char *preset)
+{
+    rig = rig_open(model_file(preset), NULL);
+    for (size_t i = 0; i < N_BYTES; i++) {
+        ids[i] = token_of(whole[i]);
+    }
+}
+
+/* A sequence that begins with a token and draws nothing yet. */
+static weft_seq *begin(void)
+{
+    weft_seq *seq = rig_seq(&rig, NULL);
+    int32_t first = token_of('x');
+    OK(weft_seq_append(seq, &first, 1, E));
+    return seq;
+}
+
+/* Draws ids[from, to). */
+static void draw(weft_seq *seq, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        const weft_logit_bias bias = { ids[i], 1e6f };
+        weft_sampling s = WEFT_SAMPLING_INIT;
+        int32_t token;
+        s.temperature = 0;
+        s.bias = &bias;
+        s.n_bias = 1;
+        OK(weft_seq_set_sampling(seq, &s, E));
+        rig_compute(&rig, seq);
+        OK(weft_seq_next(seq, &token, E));
+        assert_int_equal(token, ids[i]);
+    }
+}
+
+/* Appends the text that is ready to `to`. */
+static void take(weft_seq *seq, char *to)
+{
+    size_t n = 0, at = strlen(to);
+    OK(weft_seq_text(seq, to + at, MAX_TEXT - at - 1, &n, E));
+    to[at + n] = '\0';
+}
+
+static weft_seq *saved_and_loaded(weft_seq *seq)
+{
+    size_t n = 0;
+    (void)weft_seq_save(seq, NULL, 0, &n, NULL);
+    uint8_t *data = malloc(n);
+    OK(weft_seq_save(seq, data, n, NULL, E));
+    weft_seq *other = rig_seq(&rig, NULL);
+    OK(weft_seq_load(other, data, n, E));
+    free(data);
+    weft_seq_release(&seq);
+    return other;
+}
+
+static weft_seq *rewound(weft_seq *seq)
+{
+    OK(weft_seq_rewind(seq, weft_seq_len(seq), E));
+    return seq;
+}
+
+static weft_seq *forked(weft_seq *seq)
+{
+    weft_seq *copy = NULL;
+    OK(weft_seq_fork(seq, &copy, E));
+    weft_seq_release(&seq);
+    return rewound(copy);
+}
+
+/* Appended again, to an empty sequence: as a prompt that ends there. */
+static weft_seq *prompted(weft_seq *seq)
+{
+    int32_t tokens[2 * N_BYTES];
+    size_t n = 0;
+    OK(weft_seq_tokens(seq, tokens, 2 * N_BYTES, &n, E));
+    weft_seq *other = rig_seq(&rig, NULL);
+    OK(weft_seq_append(other, tokens, n, E));
+    weft_seq_release(&seq);
+    return other;
+}
+
+static weft_seq *(*const ways[])(weft_seq *seq) = { saved_and_loaded, rewound, forked, prompted };
+enum { N_WAYS = sizeof ways / sizeof ways[0] };
+
+static void test_cut_once(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < 2; p++) {
+        rig_begin(presets[p]);
+        for (size_t way = 0; way < N_WAYS; way++) {
+            for (size_t cut = 0; cut <= N_BYTES; cut++) {
+                char text[MAX_TEXT] = "";
+                weft_seq *seq = begin();
+                draw(seq, 0, cut);
+                OK(weft_seq_end(seq, E));
+                take(seq, text);
+                seq = ways[way](seq);
+                draw(seq, cut, N_BYTES);
+                OK(weft_seq_end(seq, E));
+                take(seq, text);
+                assert_string_equal(text, shown);
+                weft_seq_release(&seq);
+            }
+        }
+        rig_close(&rig);
+    }
+}
+
+/* Behind every token, each time in another way. */
+static void test_cut_everywhere(void **state)
+{
+    (void)state;
+    rig_begin(presets[0]);
+    char text[MAX_TEXT] = "";
+    weft_seq *seq = begin();
+    for (size_t i = 0; i < N_BYTES; i++) {
+        draw(seq, i, i + 1);
+        OK(weft_seq_end(seq, E));
+        take(seq, text);
+        seq = ways[i % N_WAYS](seq);
+    }
+    assert_string_equal(text, shown);
+    weft_seq_release(&seq);
+    rig_close(&rig);
+}
+
+/* A stop string whose first bytes were there before the cut. */
+static void test_stop(void **state)
+{
+    (void)state;
+    rig_begin(presets[0]);
+    static const char *const stop = "\xe6\x97\xa5";
+    char text[MAX_TEXT] = "";
+    weft_seq *seq = begin();
+    draw(seq, 0, 5);
+    OK(weft_seq_end(seq, E));
+    take(seq, text);
+    assert_string_equal(text, "a\xc3\xa9");
+    seq = saved_and_loaded(seq);
+    OK(weft_seq_set_stops(seq, &stop, 1, E));
+    draw(seq, 5, 6);
+    assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_STOP);
+    take(seq, text);
+    assert_string_equal(text, "a\xc3\xa9");
+    weft_seq_release(&seq);
+    rig_close(&rig);
+}
+
+/* Tokens that are appended in the middle of a character end it, and may begin another. */
+static void test_appended(void **state)
+{
+    (void)state;
+    rig_begin(presets[0]);
+    char text[MAX_TEXT] = "";
+    weft_seq *seq = begin();
+    const int32_t other[] = { token_of('q'), ids[6], ids[7] }; /* two bytes of four */
+    draw(seq, 0, 5);
+    OK(weft_seq_append(seq, other, 3, E));
+    draw(seq, 8, 11);
+    take(seq, text);
+    assert_string_equal(text, "a\xc3\xa9\xf0\x9f\x99\x82z");
+    weft_seq_release(&seq);
+    rig_close(&rig);
+}
+
+/* A text that fills the context is cut there as well. */
+static void test_full(void **state)
+{
+    (void)state;
+    weft_engine_params brief = { .size = sizeof brief, .device = "cpu", .n_ctx = 6 };
+    char text[MAX_TEXT] = "";
+    rig = rig_open(model_file(presets[0]), &brief);
+    for (size_t i = 0; i < N_BYTES; i++) {
+        ids[i] = token_of(whole[i]);
+    }
+    weft_seq *seq = begin();
+    draw(seq, 0, 5);
+    assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_LENGTH);
+    take(seq, text);
+    assert_string_equal(text, "a\xc3\xa9");
+    weft_seq_release(&seq);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut_once), cmocka_unit_test(test_cut_everywhere),
+        cmocka_unit_test(test_stop),     cmocka_unit_test(test_appended),
+        cmocka_unit_test(test_full),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
