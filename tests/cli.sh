@@ -246,6 +246,7 @@ parallel_tests() {
         bad "$n: a header for each text" 'they differ'
     for seed in 3 4 5; do
         "$WEFT" run -m "$m" -p "$say" -n 12 -s $seed -q
+        echo
     done >"$T/alone" 2>"$T/err"
     same "$n: texts together are the texts alone" "$T/together" "$T/alone"
 }

@@ -62,7 +62,7 @@ text_tests() {
     printf ab >"$T/want"
     same 'it is whole' "$T/out" "$T/want"
     weft run -m $QWEN -p a --grammar "$T/g" -np 3 -q
-    printf ababab >"$T/want"
+    printf 'ab\nab\nab\n' >"$T/want"
     same 'texts beside each other' "$T/out" "$T/want"
     printf 'one\ntwo\n' | timeout 120 "$WEFT" chat -m $QWEN --grammar "$T/g" -q >"$T/out" 2>"$T/err"
     [ "$(tr -d '\n' <"$T/out")" = abab ] && ok 'every answer of a chat' || bad 'every answer of a chat' "$(cat "$T/out")"

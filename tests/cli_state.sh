@@ -47,7 +47,7 @@ run_tests() {
     same "$n: the same from another engine" "$T/two" "$T/both"
     weft run -m $m --load-state "$S" -n 5 --temp 0 --ignore-eos -np 2 -q
     tail -c +$(($(wc -c <"$T/first") + 1)) "$T/both" >"$T/rest"
-    cat "$T/rest" "$T/rest" >"$T/want"
+    { cat "$T/rest" && echo && cat "$T/rest" && echo; } >"$T/want"
     same "$n: several texts from one state" "$T/out" "$T/want"
     check "$n: a state with K and V in q8_0" 0 '' run -m $m -p "$say" -n 3 --temp 0 --ignore-eos -ctk q8_0 -ctv q8_0 --save-state "$S"
     check "$n: refused by an engine of f16" 1 'open the engine with type_k q8_0 and type_v q8_0' run -m $m -n 5 --load-state "$S"

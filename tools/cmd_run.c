@@ -141,7 +141,8 @@ static int show_prompt(const struct run *r)
         return EXIT_OK;
     }
     if (!r->o->chat) {
-        return io_write(r->prompt.data, r->prompt.n);
+        /* the text begins with a character that the prompt leaves incomplete */
+        return io_write(r->prompt.data, io_whole(r->prompt.data, r->prompt.n));
     }
     int code =
         session_detokenize(r->session.model, r->ids.at, r->ids.n, WEFT_DETOKENIZE_SPECIAL, &text);
@@ -200,7 +201,8 @@ static int hand_in(struct run *r)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
-/* Several texts come out one after another, each behind a line on standard error. */
+/* Several texts come out one after another, each behind a line on standard error, and before a
+ * newline or, with -0, a NUL, which texts hold less often. */
 static int show_texts(const struct run *r, bool streamed)
 {
     int code = EXIT_OK;
@@ -213,16 +215,19 @@ static int show_texts(const struct run *r, bool streamed)
                       ids_hash(IDS_HASH_START, g->ids.at, g->ids.n));
         }
         code = io_write(g->text.data, g->text.n);
-        if (code == EXIT_OK && r->n_texts > 1 && isatty(STDOUT_FILENO) == 1) {
-            code = io_write("\n", 1);
+        if (code == EXIT_OK && r->n_texts > 1) {
+            code = io_write(r->o->null ? "" : "\n", 1);
         }
+    }
+    if (code != EXIT_OK || r->n_texts > 1) {
+        return code;
     }
     const struct buf *last = &r->texts[0].text;
     bool open_line = last->n == 0 || last->data[last->n - 1] != '\n';
-    if (code == EXIT_OK && r->n_texts == 1 && open_line && isatty(STDOUT_FILENO) == 1) {
-        code = io_write("\n", 1);
+    if (r->o->null) {
+        return io_write("", 1);
     }
-    return code;
+    return open_line && isatty(STDOUT_FILENO) == 1 ? io_write("\n", 1) : EXIT_OK;
 }
 
 /* A script must not take half a JSON for a whole one. */

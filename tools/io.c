@@ -219,6 +219,19 @@ static int utf8_at(const unsigned char *s, size_t n)
     return len;
 }
 
+size_t io_whole(const char *text, size_t n)
+{
+    /* of four bytes, the longest character, the last three may be part of one */
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        const unsigned char *s = (const unsigned char *)text + n - back;
+        if ((*s & 0xc0) != 0x80) {
+            bool begins = *s >= 0xc2 && *s < 0xf5 && utf8_at(s, back) == -(int)back;
+            return begins ? n - back : n;
+        }
+    }
+    return n;
+}
+
 bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad)
 {
     *bad = 0;

@@ -42,6 +42,8 @@ int io_flush(void);
 
 /* Appends `text` with \n \t \r \\ \" \' \xHH replaced by their bytes; other backslashes stay. */
 bool io_unescape(const char *text, struct buf *out);
+/* Bytes of text[n] without an incomplete character at its end. */
+size_t io_whole(const char *text, size_t n);
 /* Appends `text` on one line: control characters and bytes that are no UTF-8 as \n, \t, \r, \\ or
  * \xHH, and the character `quote` (0: none) behind a backslash. */
 bool io_escape(const char *text, size_t n, char quote, struct buf *out);

@@ -264,7 +264,10 @@ const struct arg_option option_table[] = {
       "chat template to use"),
       .otherwise = "the one in the model" },
     { NAMES("-np", "--parallel"), ROW(ARG_INT, CMD_RUN, parallel, "N",
-      "answer N times at once, with seeds S, S+1, ..."), .min = 1, .max = 1024 },
+      "answer N times at once, with seeds S, S+1, ...; a newline ends each of several texts"),
+      .min = 1, .max = 1024 },
+    { NAMES("-0", "--null"), ROW(ARG_FLAG, CMD_RUN, null, NULL,
+      "a NUL byte ends each text, for xargs -0 and read -d ''") },
 
     { NAMES("-p", "--prompt"), ROW(ARG_STRING, SCORE, prompt, "TEXT",
       "the text; with --special control tokens in it count") },
@@ -332,7 +335,8 @@ const struct arg_option option_table[] = {
     { NAMES("--log-logits"), ROW(ARG_STRING, CMD_RUN, log_logits, "FILE",
       "write a line of JSON with the logits behind every generated token") },
     { NAMES("--load-state"), ROW(ARG_STRING, CMD_RUN, load_state, "FILE",
-      "go on behind the text that --save-state kept; the prompt continues it, and may be missing") },
+      "go on behind the text that --save-state kept; the prompt continues it, and may be missing. "
+      "What both runs wrote is one text, also if a character was divided between them") },
     { NAMES("--save-state"), ROW(ARG_STRING, CMD_RUN, save_state, "FILE",
       "keep prompt and text in computed form when the text has ended or Ctrl-C has stopped it") },
     { NAMES("--logprobs"), ROW(ARG_INT, CMD_RUN, logprobs, "K",

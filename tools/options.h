@@ -64,7 +64,7 @@ struct options {
     /* texts, and files with such texts */
     const char *grammar, *grammar_file, *schema, *schema_file;
     bool any_json;
-    bool escape, chat, ignore_end, no_stream, special, display_prompt, quiet;
+    bool escape, chat, ignore_end, no_stream, special, display_prompt, null, quiet;
     int64_t n_predict, parallel; /* n_predict -1: until the end */
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
         presence_penalty;

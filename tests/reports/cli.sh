@@ -110,6 +110,22 @@ for c in "$n" $((n - 1)); do
 done
 check 'a text longer than the context: embed' 1 '-c sets n_ctx' embed -m "$IN/embed-causal.gguf" -p "$six" -c 5
 
+# several texts are told apart, one is what was generated
+printf 'root ::= "a\\n"' >"$T/line.gbnf"
+several() {
+    check "$1" 0 '' run -m "$BPE" -p hi --grammar-file "$T/line.gbnf" -n 20 -q $2
+    printf "$3" >"$T/want"
+    same "$1: the bytes" "$T/out" "$T/want"
+}
+several 'one text' '' 'a\n'
+several 'one text, once' '-np 1' 'a\n'
+several 'one text, not streamed' '--no-stream' 'a\n'
+several 'three texts' '-np 3' 'a\n\na\n\na\n\n'
+several 'three texts with NUL' '-np 3 -0' 'a\n\0a\n\0a\n\0'
+several 'two texts with NUL' '-np 2 --null' 'a\n\0a\n\0'
+several 'one text with NUL' '-0' 'a\n\0'
+several 'two texts of nothing' '-np 2 -0 -n 0' '\0\0'
+
 # options as llama.cpp's users type them
 spells() {
     check "$@" -n 20 -q

@@ -63,6 +63,44 @@ c1 'C1 in a path'
 weft run -m "$BPE" -p a "--$(printf 'x\302\220y')"
 c1 'C1 in an option'
 
+# a text that is cut inside a character goes on with that character: together they are the text
+# divided NAME MODEL ID...: one run for each token, each going on from the state of the one before
+divided() {
+    name=$1 m=$2
+    shift 2
+    "$WEFT" detokenize -m "$m" "$@" >"$T/want" 2>/dev/null
+    weft run -m "$m" -p x -n 0 -q --save-state "$T/s"
+    : >"$T/got"
+    for t; do
+        weft run -m "$m" --load-state "$T/s" --temp 0 -l "$t+1000000" -n 1 -q --save-state "$T/s"
+        [ $code -eq 0 ] || bad "$name: token $t" "code $code"
+        cat "$T/out" >>"$T/got"
+    done
+    same "$name" "$T/got" "$T/want"
+}
+# bytes_of MODEL TEXT: the ids of its bytes, one by one; byte-level BPE and SentencePiece have them at other places
+bytes_of() {
+    printf "$2" | od -An -v -tu1 | tr -s ' \n' '\n\n' | while read -r byte; do
+        [ -n "$byte" ] && "$WEFT" tokenize -m "$1" --ids -f "$T/byte$byte" 2>/dev/null | tr ' ' '\n' | tail -n 1
+    done
+}
+for b in $(seq 128 255); do printf "\\$(printf %o "$b")" >"$T/byte$b"; done
+for m in "$BPE" "$SPM"; do
+    n=$(basename "$m" .gguf)
+    divided "$n: two, three and four bytes" "$m" $(bytes_of "$m" '\303\251\346\227\245\360\237\231\202')
+    printf 'x\346\227' >"$T/half"
+    weft run -m "$m" -f "$T/half" --display-prompt -n 0 -q --save-state "$T/s"
+    cp "$T/out" "$T/got"
+    weft run -m "$m" --load-state "$T/s" --temp 0 -l "$(bytes_of "$m" '\245')+1000000" -n 1 -q
+    cat "$T/out" >>"$T/got"
+    printf 'x\346\227\245' >"$T/want"
+    same "$n: a prompt that ends inside a character, and goes on" "$T/got" "$T/want"
+    weft run -m "$m" -f "$T/half" --display-prompt --temp 0 -l "$(bytes_of "$m" '\245')+1000000" -n 1 -q
+    same "$n: the same at once" "$T/out" "$T/want"
+    weft run -m "$m" -f "$T/half" --temp 0 -l "$(bytes_of "$m" '\245')+1000000" -n 1 -q -np 2
+    grep -q "$(printf '\346\227\245')" "$T/out" && ok "$n: the same in several texts" || bad "$n: the same in several texts" "$(od -c "$T/out" | head -n 2)"
+done
+
 # a state is judged by its first bytes and its size, before the rest is read: these are larger than the memory allowed
 # refused NAME TEXT FILE: by run and by chat
 refused() {
