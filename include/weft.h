@@ -49,6 +49,16 @@ extern "C" {
 #define WEFT_VERSION "0.1.0"
 #define WEFT_ABI_VERSION 1u
 
+/* A struct of which only `size` is set. */
+#ifdef __cplusplus
+#define WEFT_INIT(type) weft_init<type>()
+#else
+#define WEFT_INIT(type)                                                                            \
+    {                                                                                              \
+        .size = sizeof(type)                                                                       \
+    }
+#endif
+
 #if defined(__GNUC__)
 #define WEFT_API __attribute__((visibility("default")))
 #else
@@ -206,10 +216,7 @@ typedef struct weft_model_params {
     weft_log_fn log; /* progress and remarks, also of later calls; NULL = silence */
     void *log_user;
 } weft_model_params;
-#define WEFT_MODEL_PARAMS_INIT                                                                     \
-    {                                                                                              \
-        .size = sizeof(weft_model_params)                                                          \
-    }
+#define WEFT_MODEL_PARAMS_INIT WEFT_INIT(weft_model_params)
 
 typedef struct weft_model_info {
     size_t size;              /* set by the caller to sizeof(weft_model_info) */
@@ -285,10 +292,7 @@ typedef struct weft_chat_params {
      * cut (by a limit, a stop string, a cancel) and its turn is ended first. NULL: it was not. */
     const int32_t *last;
 } weft_chat_params;
-#define WEFT_CHAT_PARAMS_INIT                                                                      \
-    {                                                                                              \
-        .size = sizeof(weft_chat_params)                                                           \
-    }
+#define WEFT_CHAT_PARAMS_INIT WEFT_INIT(weft_chat_params)
 
 /* Messages to ids: the template's own control tokens, BOS where the template or the model wants
  * it, and the contents as plain text. WEFT_E_UNSUPPORTED if the template is unknown (the message
@@ -393,10 +397,7 @@ typedef struct weft_engine_params {
      * the system puts it. For a machine that does nothing else: two engines get the same cores. */
     bool pin_threads;
 } weft_engine_params;
-#define WEFT_ENGINE_PARAMS_INIT                                                                    \
-    {                                                                                              \
-        .size = sizeof(weft_engine_params)                                                         \
-    }
+#define WEFT_ENGINE_PARAMS_INIT WEFT_INIT(weft_engine_params)
 
 typedef struct weft_engine_info {
     size_t size;         /* set by the caller */
@@ -490,10 +491,7 @@ typedef struct weft_embed_params {
     weft_pooling pooling;
     bool raw; /* not scaled to length 1 */
 } weft_embed_params;
-#define WEFT_EMBED_PARAMS_INIT                                                                     \
-    {                                                                                              \
-        .size = sizeof(weft_embed_params)                                                          \
-    }
+#define WEFT_EMBED_PARAMS_INIT WEFT_INIT(weft_embed_params)
 
 /* The vector dst[dim] of a text: states behind the last layer and its norm, pooled, of length 1.
  * Computes in steps of its own, between those of weft_engine_step(); its KV pages are free again
@@ -530,10 +528,11 @@ typedef struct weft_sampling {
     const weft_logit_bias *bias; /* copied */
     size_t n_bias;               /* at most 1024, each token once */
 } weft_sampling;
+/* Every field, in order; C++ before C++20 cannot name them. */
 #define WEFT_SAMPLING_INIT                                                                         \
     {                                                                                              \
-        .size = sizeof(weft_sampling), .temperature = 0.8f, .top_k = 40, .top_p = 0.95f,           \
-        .min_p = 0.05f, .typical_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64             \
+        sizeof(weft_sampling), 0.8f, 40, 0.95f, 0.05f, 1.0f, 1.0f, 0.0f, 0.0f, 64, 0, false, NULL, \
+            0                                                                                      \
     }
 
 /* Fields of weft_sampling that a file can recommend. */
@@ -696,6 +695,13 @@ WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
 WEFT_API void weft_seq_cancel(weft_seq *seq);
 
 #ifdef __cplusplus
+}
+
+template <class T> inline T weft_init()
+{
+    T t = T();
+    t.size = sizeof(T);
+    return t;
 }
 #endif
 #endif

@@ -31,6 +31,7 @@ jobs() { # name, command; the long ones first
         echo "$(basename "$t") $t"
     done
     echo "soak $build/soak 2 300 20"
+    echo "cxx sh tests/cxx.sh"
     echo "readme sh tests/readme.sh $build ${SAN:-}"
 }
 left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|cli_bench|cli_grammar) '
