@@ -85,14 +85,57 @@ static void test_strings(void **state)
     TEXTS("{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}", "\"ab\"",
           "\"\\n\\u00e9\xc3\xa9\"", "\"\\ud83d\\ude00x\"", NULL, "\"a\"", "\"abcd\"");
     TEXTS("{\"minLength\":1}", "\"a\"", "\"aaaaaa\"", NULL, "\"\"", "1");
-    TEXTS("{\"type\":\"string\",\"format\":\"date\"}", "\"2024-02-29\"", NULL, "\"2024-13-01\"",
-          "\"2024-1-01\"", "\"2024-01-32\"");
+    TEXTS("{\"type\":\"string\",\"format\":\"date\"}", "\"2024-02-29\"", NULL, "\"2023-02-29\"",
+          "\"2024-13-01\"", "\"2024-1-01\"", "\"2024-01-32\"");
     TEXTS("{\"type\":\"string\",\"format\":\"time\"}", "\"23:59:59Z\"", "\"00:00:00.5+01:30\"",
           NULL, "\"24:00:00Z\"", "\"00:00:00\"");
     TEXTS("{\"type\":\"string\",\"format\":\"date-time\"}", "\"2024-02-29T23:59:59Z\"", NULL,
           "\"2024-02-29\"");
     TEXTS("{\"type\":\"string\",\"format\":\"uuid\"}", "\"123e4567-e89b-12d3-a456-426614174000\"",
           NULL, "\"123e4567e89b12d3a456426614174000\"");
+}
+
+/* The calendar, from its definition. */
+static int days_of(int year, int month)
+{
+    static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return month < 1 || month > 12 ? 0 : days[month - 1] + (month == 2 && leap);
+}
+
+static void check_date(struct matcher *m, int year, int month, int day, const char *rest)
+{
+    char text[64];
+    snprintf(text, sizeof text, "\"%04d-%02d-%02d%s\"", year, month, day, rest);
+    bool there_is = day >= 1 && day <= days_of(year, month);
+    if (accepts(m, text) != there_is) {
+        fail_msg("%s is %s", text, there_is ? "refused" : "let through");
+    }
+}
+
+/* Every day of years of all kinds, the ends of every February. */
+static void test_dates(void **state)
+{
+    (void)state;
+    static const int years[] = { 0, 1, 4, 1582, 1900, 2000, 2023, 2024, 2100, 9999 };
+    static const char *const rests[] = { "", "T23:59:59Z" };
+    for (size_t r = 0; r < 2; r++) {
+        struct matcher *m = open_schema(r == 0 ? "{\"type\":\"string\",\"format\":\"date\"}"
+                                               : "{\"type\":\"string\",\"format\":\"date-time\"}");
+        for (size_t y = 0; y < sizeof years / sizeof years[0]; y++) {
+            for (int month = 0; month <= 19; month++) {
+                for (int day = 0; day <= 39; day++) {
+                    check_date(m, years[y], month, day, rests[r]);
+                }
+            }
+        }
+        for (int year = 0; year <= 9999; year++) {
+            for (int day = 28; day <= 30; day++) {
+                check_date(m, year, 2, day, rests[r]);
+            }
+        }
+        matcher_close(m);
+    }
 }
 
 static void test_patterns(void **state)
@@ -367,11 +410,11 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_patterns), cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_objects),  cmocka_unit_test(test_references),
-        cmocka_unit_test(test_ranges),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_dates),      cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_arrays),     cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_references), cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

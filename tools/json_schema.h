@@ -6,7 +6,8 @@
  * objects that can be merged), $ref to a place in the same schema, also recursive; of objects
  * properties, required, additionalProperties; of arrays items, prefixItems, minItems, maxItems; of
  * strings minLength, maxLength, pattern (what json_pattern.h says), format date, time, date-time
- * and uuid; of integers minimum, maximum, exclusiveMinimum, exclusiveMaximum; of numbers minimum 0.
+ * (days of the calendar, no leap seconds) and uuid; of integers minimum, maximum, exclusiveMinimum,
+ * exclusiveMaximum; of numbers minimum 0.
  *
  * Narrower than the schema: properties come in its order; beside `properties` no others unless
  * additionalProperties allows them; behind `prefixItems` no others unless items does; numbers have
