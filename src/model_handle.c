@@ -4,19 +4,7 @@
 #include "handles.h"
 #include "keys.h"
 #include "recommended.h"
-
-/* Early BPE files do not name their pattern, and the one taken instead may not be the model's. */
-static void warn_of_default_pattern(const struct weft_model *h)
-{
-    const struct gguf *g = h->model->file;
-    struct gguf_str model = { "", 0 };
-    if (gguf_opt_str(g, "tokenizer.ggml.model", &model, NULL) == WEFT_OK &&
-        gguf_str_is(model, "gpt2") && gguf_find(g, "tokenizer.ggml.pre") == NULL) {
-        log_line(&h->log, WEFT_LOG_WARN,
-                 "the file has no tokenizer.ggml.pre: the pattern 'default' is used, and token ids "
-                 "may differ from the model's");
-    }
-}
+#include "remarks.h"
 
 weft_status weft_model_open(const char *path, const weft_model_params *params, weft_model **out,
                             weft_error *err)
@@ -43,8 +31,8 @@ weft_status weft_model_open(const char *path, const weft_model_params *params, w
     log_line(&h->log, WEFT_LOG_INFO, "%s: %s '%s', %.2f M parameters, %.1f MiB, %zu tokens", path,
              m->arch_name, m->name, (double)m->n_params / 1e6, (double)m->n_bytes / 1048576.0,
              tokenizer_n_vocab(m->tokenizer));
-    warn_of_default_pattern(h);
     keys_log(m->file, &h->log);
+    remarks_log(m, &h->log);
     *out = h;
     return WEFT_OK;
 }

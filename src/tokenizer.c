@@ -74,7 +74,8 @@ static const struct known {
     { "\xe2\x96\x81<MID>", false },
 };
 
-/* The id under a key, -1 if the key is absent. */
+/* The id under a key, -1 if the key is absent or no token has this id, which the file is warned of.
+ */
 static weft_status read_id(const struct gguf *g, const char *key, size_t n_vocab, int32_t *out,
                            weft_error *err)
 {
@@ -84,12 +85,7 @@ static weft_status read_id(const struct gguf *g, const char *key, size_t n_vocab
         return WEFT_OK;
     }
     TRY(gguf_get_u32(g, key, &id, err));
-    if (id >= n_vocab) {
-        return error_set(err, WEFT_E_FORMAT,
-                         "%s is %u, but the vocabulary has only %zu tokens (0 to %zu)", key, id,
-                         n_vocab, n_vocab - 1);
-    }
-    *out = (int32_t)id;
+    *out = id < n_vocab ? (int32_t)id : -1;
     return WEFT_OK;
 }
 
@@ -112,12 +108,9 @@ static weft_status read_end_ids(const struct gguf *g, struct tokenizer *t, weft_
     }
     for (size_t i = 0; i < kv->n; i++) {
         int32_t id = gguf_i32_at(kv, i);
-        if (id < 0 || (size_t)id >= t->vocab.n) {
-            return error_set(err, WEFT_E_FORMAT,
-                             "%s[%zu] is %d, but the vocabulary has only %zu tokens", key, i,
-                             (int)id, t->vocab.n);
+        if (id >= 0 && (size_t)id < t->vocab.n) {
+            t->ends[id] = true;
         }
-        t->ends[id] = true;
     }
     return WEFT_OK;
 }
@@ -242,27 +235,34 @@ static weft_status index_specials(const struct gguf *g, struct tokenizer *t, wef
     return status;
 }
 
+/* The file asks for a token (name) to be added that it does not have. With an id out of range it
+ * has been warned of; without one it was meant to be complete. */
+static weft_status cannot_add(const struct gguf *g, const char *asks, const char *names, bool *adds,
+                              weft_error *err)
+{
+    *adds = false;
+    return gguf_find(g, names) != NULL
+               ? WEFT_OK
+               : error_set(err, WEFT_E_FORMAT, "%s is true, but there is no %s", asks, names);
+}
+
 static weft_status read_bos(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     const char *key = "tokenizer.ggml.add_bos_token";
     t->adds_bos = t->bos >= 0 && (t->is_spm || pretokenizer_adds_bos(t->bpe.pre));
     TRY(gguf_opt_bool(g, key, &t->adds_bos, err));
-    if (t->adds_bos && t->bos < 0) {
-        return error_set(err, WEFT_E_FORMAT,
-                         "%s is true, but there is no tokenizer.ggml.bos_token_id", key);
-    }
-    return WEFT_OK;
+    return t->adds_bos && t->bos < 0
+               ? cannot_add(g, key, "tokenizer.ggml.bos_token_id", &t->adds_bos, err)
+               : WEFT_OK;
 }
 
 static weft_status read_eos(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     const char *key = "tokenizer.ggml.add_eos_token";
     TRY(gguf_opt_bool(g, key, &t->adds_eos, err));
-    if (t->adds_eos && t->eos < 0) {
-        return error_set(err, WEFT_E_FORMAT,
-                         "%s is true, but there is no tokenizer.ggml.eos_token_id", key);
-    }
-    return WEFT_OK;
+    return t->adds_eos && t->eos < 0
+               ? cannot_add(g, key, "tokenizer.ggml.eos_token_id", &t->adds_eos, err)
+               : WEFT_OK;
 }
 
 static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)

@@ -171,6 +171,8 @@ static weft_status read_types(const struct gguf *g, struct vocab *v, weft_error 
     }
     for (size_t i = 0; i < v->n; i++) {
         int32_t type = kv == NULL ? TOKEN_NORMAL : gguf_i32_at(kv, i);
+        /* 0 is undefined; such tokens are as good as any other, and the file is warned of */
+        type = type == 0 ? TOKEN_NORMAL : type;
         if (type < TOKEN_NORMAL || type > TOKEN_BYTE) {
             return error_set(err, WEFT_E_FORMAT,
                              "tokenizer.ggml.token_type of token %zu is %d, expected %d to %d", i,

@@ -120,3 +120,35 @@ if [ -x "$SYNTH" ]; then
 else
     skip 'keys of made models' "no $SYNTH"
 fi
+
+# ids that no token has, and tokens of no type: a line, as llama.cpp has it, and the file is taken
+# after KEY FILE: the offset of the value of a u32 key
+after() { expr "$(grep -obUa "$1" "$2" | head -n 1 | cut -d: -f1)" + ${#1} + 4; }
+# forge KEY BYTES: a model with these bytes (octal escapes) as the value of KEY
+forge() {
+    cp "$SPM" "$T/forged.gguf" && chmod u+w "$T/forged.gguf"
+    printf "$2" | dd of="$T/forged.gguf" bs=1 seek="$(after "$1" "$SPM")" conv=notrunc 2>/dev/null
+}
+for k in bos eos unknown; do
+    forge "tokenizer.ggml.${k}_token_id" '\377\377\377\177'
+    check "$k out of range" 0 "tokenizer.ggml.${k}_token_id is 2147483647, but the vocabulary has only" run -m "$T/forged.gguf" -p 'The capital of' -n 4 --temp 0
+    check "$k out of range: quiet" 0 '' run -m "$T/forged.gguf" -p 'The capital of' -n 4 --temp 0 -q
+    cp "$T/out" "$T/got"
+    weft run -m "$SPM" -p 'The capital of' -n 4 --temp 0 -q
+    same "$k out of range: the text" "$T/got" "$T/out"
+    forge "tokenizer.ggml.${k}_token_id" '\000\004\000\000'
+    check "$k out of range by one" 0 "${k}_token_id is 1024, but the vocabulary has only 1024 tokens" tokenize -m "$T/forged.gguf" -p a
+    check "$k out of range by one: inspect" 0 '' inspect "$T/forged.gguf"
+done
+the=$("$WEFT" tokenize -m "$SPM" --ids -p ' the' | tr ' ' '\n' | tail -n 1)
+cp "$SPM" "$T/forged.gguf" && chmod u+w "$T/forged.gguf"
+# behind the key: its type, that of the elements, their number
+printf '\0' | dd of="$T/forged.gguf" bs=1 seek=$(($(after tokenizer.ggml.token_type "$SPM") + 12 + 4 * the)) conv=notrunc 2>/dev/null
+check 'a token of type 0' 0 "token_type of token $the is 0" tokenize -m "$T/forged.gguf" -p 'of the'
+"$WEFT" tokenize -m "$SPM" -p 'of the' >"$T/want" 2>"$T/err"
+same 'a token of type 0: the tokens' "$T/out" "$T/want"
+weft detokenize -m "$T/forged.gguf" "$the"
+"$WEFT" detokenize -m "$SPM" "$the" >"$T/want" 2>/dev/null
+same 'a token of type 0: its text' "$T/out" "$T/want"
+printf '\7' | dd of="$T/forged.gguf" bs=1 seek=$(($(after tokenizer.ggml.token_type "$SPM") + 12 + 4 * the)) conv=notrunc 2>/dev/null
+check 'a token of type 7' 3 "is 7, expected 1 to 6" tokenize -m "$T/forged.gguf" -p 'of the'
