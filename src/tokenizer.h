@@ -21,8 +21,9 @@ struct tokenizer;
 
 /* Builds the tokenizer from the file's tokenizer.ggml.* keys. Copies what it keeps: `g` may be
  * closed afterwards. WEFT_E_UNSUPPORTED for a tokenizer model or pre-tokenizer name that is unknown
- * (the message lists those known), WEFT_E_FORMAT for arrays of wrong length or type, special ids
- * out of range, malformed byte tokens or merges. */
+ * (the message lists those known), WEFT_E_FORMAT for arrays of wrong length or type, malformed byte
+ * tokens or merges. Special ids out of range are as if their keys were not there, and the token
+ * type 0 is taken as normal: remarks.h. */
 weft_status tokenizer_open(const struct gguf *g, struct tokenizer **out, weft_error *err);
 void tokenizer_close(struct tokenizer *t);
 
