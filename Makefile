@@ -250,9 +250,9 @@ fuzz: deps
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
 
-$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libweft-all.a
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) -ljansson $(LIB_LIBS)
 
 .PHONY: format
 format:

@@ -1,13 +1,16 @@
 /* Shared by the fuzz targets: a byte string as a file, a property that must hold, a cursor over the
- * input. */
+ * input, the time and the memory that something takes. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
+#include <sanitizer/allocator_interface.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -54,6 +57,66 @@ static inline const char *fuzz_bytes(struct fuzz_input *in, size_t want, size_t 
     in->data += *n;
     in->n -= *n;
     return (const char *)at;
+}
+
+static inline uint32_t fuzz_u16(struct fuzz_input *in)
+{
+    uint32_t low = fuzz_byte(in);
+    return low | (uint32_t)fuzz_byte(in) << 8;
+}
+
+/* Overwrites bytes of data[n]: where, how many, which; until the input ends. */
+static inline void fuzz_patch(struct fuzz_input *in, uint8_t *data, size_t n)
+{
+    while (in->n > 0 && n > 0) {
+        size_t at = fuzz_u16(in) | (size_t)fuzz_byte(in) << 16, n_bytes;
+        const char *bytes = fuzz_bytes(in, 1 + fuzz_byte(in) % 16, &n_bytes);
+        for (size_t i = 0; i < n_bytes; i++) {
+            data[(at + i) % n] = (uint8_t)bytes[i];
+        }
+    }
+}
+
+/* Seconds of this thread, so that the other work of the machine does not count. */
+static inline double fuzz_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* What may take a second for 64 KiB may take so long for n bytes. With sanitizers, counters for
+ * coverage, and caches shared with another target the same work takes about ten times as long. */
+static inline double fuzz_allowed(size_t n) { return 10 * (0.05 + (double)n / 65536); }
+
+/* Bytes that are allocated, and the most that were since fuzz_memory(). Counted by every thread. */
+static size_t fuzz_live, fuzz_peak;
+
+static inline void fuzz_on_malloc(const volatile void *p, size_t n)
+{
+    size_t now = p == NULL ? 0 : __atomic_add_fetch(&fuzz_live, n, __ATOMIC_RELAXED);
+    fuzz_peak = now > fuzz_peak ? now : fuzz_peak;
+}
+
+static inline void fuzz_on_free(const volatile void *p)
+{
+    if (p != NULL) {
+        __atomic_sub_fetch(&fuzz_live, __sanitizer_get_allocated_size(p), __ATOMIC_RELAXED);
+    }
+}
+
+/* What is allocated from here on counts; returns what to take off fuzz_peak. */
+static inline size_t fuzz_memory(void)
+{
+    static bool counted;
+    if (!counted) {
+        /* what was there before can be freed, too; it must not wrap */
+        fuzz_live = __sanitizer_get_current_allocated_bytes() + (1 << 20);
+        MUST(__sanitizer_install_malloc_and_free_hooks(fuzz_on_malloc, fuzz_on_free) != 0);
+        counted = true;
+    }
+    fuzz_peak = fuzz_live;
+    return fuzz_live;
 }
 
 #endif
