@@ -250,9 +250,14 @@ fuzz: deps
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
 
-$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
+# An archive, so that a target takes along only what it calls; main() is the fuzzer's.
+$(BUILD)/tools-all.a: $(filter-out $(BUILD)/obj/tools/weft.o,$(TOOL_OBJ)) $(SYNTH_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/tools-all.a $(BUILD)/libweft-all.a
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) -ljansson $(LIB_LIBS)
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(LIB_LIBS)
 
 .PHONY: format
 format:

@@ -76,7 +76,7 @@ void term_open(void)
 void term_on_interrupt(enum term_mode mode)
 {
     interrupts = 0;
-    mode_now = mode;
+    mode_now = (sig_atomic_t)mode;
 }
 
 void term_interrupt_hook(void (*hook)(void *), void *arg)

@@ -85,11 +85,7 @@ static inline double fuzz_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* What may take a second for 64 KiB may take so long for n bytes. With sanitizers, counters for
- * coverage, and caches shared with another target the same work takes about ten times as long. */
-static inline double fuzz_allowed(size_t n) { return 10 * (0.05 + (double)n / 65536); }
-
-/* Bytes that are allocated, and the most that were since fuzz_memory(). Counted by every thread. */
+/* Bytes that are allocated, and the most that were since fuzz_begin(). Counted by every thread. */
 static size_t fuzz_live, fuzz_peak;
 
 static inline void fuzz_on_malloc(const volatile void *p, size_t n)
@@ -105,8 +101,13 @@ static inline void fuzz_on_free(const volatile void *p)
     }
 }
 
-/* What is allocated from here on counts; returns what to take off fuzz_peak. */
-static inline size_t fuzz_memory(void)
+/* What something takes from fuzz_begin() on. */
+struct fuzz_cost {
+    double seconds;
+    size_t bytes;
+};
+
+static inline struct fuzz_cost fuzz_begin(void)
 {
     static bool counted;
     if (!counted) {
@@ -116,7 +117,17 @@ static inline size_t fuzz_memory(void)
         counted = true;
     }
     fuzz_peak = fuzz_live;
-    return fuzz_live;
+    return (struct fuzz_cost){ fuzz_seconds(), fuzz_live };
+}
+
+enum { FUZZ_FIXED_BYTES = 16 << 20, FUZZ_BYTES = 256 };
+
+/* What n bytes may take: a second for each 64 KiB, which with sanitizers and counters of coverage
+ * are ten; and so many bytes of memory for each. Both have something that every input may take. */
+static inline void fuzz_end(struct fuzz_cost begin, size_t n)
+{
+    MUST(fuzz_seconds() - begin.seconds <= 10 * (0.05 + (double)n / 65536));
+    MUST(fuzz_peak - begin.bytes <= FUZZ_FIXED_BYTES + FUZZ_BYTES * n);
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* Any bytes as a grammar, and any bytes as a text: refused with a place, or followed the same way
- * however the text is cut; and tokens are in the mask if reading them leads on. */
+ * however the text is cut; and tokens are in the mask if reading them leads on. Parsing takes time
+ * and memory by the size of the grammar, a mask no more than its limit. */
 #include "fuzz_models.h"
-#include "handles.h"
-#include "matcher.h"
+#include "fuzz_walk.h"
 
 static weft_model *models[2];
 static struct token_trie *trie;
@@ -26,9 +26,8 @@ static struct matcher *copy_of(const struct matcher *m)
 static void check_mask(struct matcher *m, uint32_t seed)
 {
     const struct tokenizer *t = models[0]->model->tokenizer;
-    const uint64_t *mask = NULL;
+    const uint64_t *mask = fuzz_mask(m, trie);
     weft_error err;
-    MUST(matcher_mask(m, trie, &mask, &err) == WEFT_OK);
     for (int i = 0; i < 8 && m->mask_steps <= MATCHER_MASK_STEPS; i++) {
         seed = seed * 1664525u + 1013904223u;
         int32_t token = trie->tokens[(seed >> 8) % trie->n_tokens];
@@ -36,7 +35,7 @@ static void check_mask(struct matcher *m, uint32_t seed)
         struct matcher *copy = copy_of(m);
         MUST(tokenizer_piece(t, token, 0, &piece, &err) == WEFT_OK);
         MUST(matcher_read(copy, piece.data, piece.n, &err) == WEFT_OK);
-        MUST(matcher_alive(copy) == (mask[token / 64] >> token % 64 & 1));
+        MUST(matcher_alive(copy) == fuzz_allows(mask, token));
         matcher_close(copy);
         free(piece.data);
     }
@@ -76,7 +75,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
     const char *text = fuzz_bytes(&in, end != NULL ? (size_t)(end - data) : size, &n);
     fuzz_byte(&in);
+    struct fuzz_cost cost = fuzz_begin();
     weft_status s = grammar_parse(text, n, &g, &err);
+    fuzz_end(cost, n);
     if (s != WEFT_OK) {
         MUST(s == WEFT_E_FORMAT && strstr(err.message, ", column ") != NULL);
         return 0;

@@ -1,0 +1,100 @@
+/* Any bytes as a JSON schema: refused with a reason, or made a grammar that the parser takes unless
+ * it is too large or refers to itself; what walks through its masks is JSON wherever it may end.
+ * Grammar, time and memory are bounded by the schema's size. */
+#include <jansson.h>
+
+#include "fuzz_models.h"
+#include "fuzz_walk.h"
+#include "tools/json_schema.h"
+
+/* A byte of a schema gives at most so many bytes of grammar, beside the rules that all share. */
+enum { COMMON = 4096, GRAMMAR_BYTES = 256, MAX_WALK = 64, MAX_TEXT = 4096 };
+
+static weft_model *models[2];
+static struct token_trie *trie;
+
+/* Numbers of any exponent are JSON, but not all are a double. */
+static void must_be_json(const char *text, size_t n)
+{
+    json_error_t e;
+    json_t *value = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    MUST(value != NULL || json_error_code(&e) == json_error_numeric_overflow);
+    json_decref(value);
+}
+
+/* What may be wrong with a grammar that was made from a schema: it has no mistakes of its own. */
+static bool is_limit(const char *message)
+{
+    static const char *const limits[] = { "more than", "calls itself" };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (strstr(message, limits[i]) != NULL) {
+            return true;
+        }
+    }
+    fprintf(stderr, "%s\n", message);
+    return false;
+}
+
+static void walk(struct grammar *g, struct fuzz_input *in)
+{
+    struct matcher *m = NULL;
+    char text[MAX_TEXT];
+    size_t n = 0;
+    MUST(matcher_open(g, &m, NULL) == WEFT_OK);
+    for (size_t i = 0; i < MAX_WALK && in->n > 0; i++) {
+        struct bytes piece = { 0 };
+        int32_t token = fuzz_choose(m, trie, fuzz_byte(in));
+        if (token < 0) {
+            break;
+        }
+        MUST(tokenizer_piece(models[0]->model->tokenizer, token, 0, &piece, NULL) == WEFT_OK);
+        if (piece.n > MAX_TEXT - n) {
+            free(piece.data);
+            break;
+        }
+        MUST(matcher_read(m, piece.data, piece.n, NULL) == WEFT_OK && matcher_alive(m));
+        memcpy(text + n, piece.data, piece.n);
+        n += piece.n;
+        free(piece.data);
+        if (matcher_may_end(m)) {
+            must_be_json(text, n);
+        }
+    }
+    matcher_close(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input in = { data, size };
+    struct grammar *g = NULL;
+    struct buf gbnf = { 0 };
+    struct schema_error refused;
+    weft_error err = { 0 };
+    size_t n;
+    if (trie == NULL) {
+        fuzz_models(models);
+        MUST(token_trie_open(models[0]->model->tokenizer, &trie, NULL) == WEFT_OK);
+        fuzz_closers(models[0]);
+    }
+    /* the schema ends with the first byte 0 */
+    const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
+    const char *text = fuzz_bytes(&in, end != NULL ? (size_t)(end - data) : size, &n);
+    fuzz_byte(&in);
+    struct fuzz_cost cost = fuzz_begin();
+    if (json_schema_grammar(text, n, &gbnf, &refused)) {
+        MUST(gbnf.n <= COMMON + GRAMMAR_BYTES * n);
+        weft_status s = grammar_parse(gbnf.data, gbnf.n, &g, &err);
+        fuzz_end(cost, n);
+        if (s == WEFT_OK) {
+            walk(g, &in);
+            grammar_release(g);
+        } else {
+            MUST(s == WEFT_E_FORMAT && is_limit(err.message));
+        }
+    } else {
+        fuzz_end(cost, n);
+        MUST(refused.text[0] != '\0');
+    }
+    buf_free(&gbnf);
+    return 0;
+}
