@@ -9,7 +9,8 @@
 #include "term.h"
 
 #define MAGIC "WEFTBASE"
-enum { VERSION = 1, MAX_TOKENS = 1 << 28, MAX_VOCAB = 1 << 24 };
+/* Windows of fewer tokens score nothing, or nearly so; weft perplexity makes none. */
+enum { VERSION = 1, MAX_TOKENS = 1 << 28, MAX_VOCAB = 1 << 24, MIN_WINDOW = 4 };
 
 static int write_failed(const struct base_file *b) { return term_write_failed(b->path, errno); }
 
@@ -42,26 +43,26 @@ static int read_failed(const struct base_file *b)
                            b->path);
 }
 
-/* Memory grows with what comes: the count may promise more than there is, also in a pipe. */
+/* Memory grows with what is there, not with what the header promises. */
 static int read_tokens(struct base_file *b, uint64_t n)
 {
-    enum { BLOCK = 1 << 16 };
-    struct ids *t = &b->tokens;
-    *t = (struct ids){ 0 };
-    while (t->n < n) {
-        size_t more = n - t->n < BLOCK ? (size_t)(n - t->n) : BLOCK;
-        if (!ids_reserve(t, t->n + more <= t->cap ? t->cap : t->cap + t->cap / 2 + more)) {
-            return term_fail(EXIT_MEMORY, "not enough memory for %" PRIu64 " tokens", n);
-        }
-        if (fread(t->at + t->n, sizeof *t->at, more, b->file) != more) {
+    int32_t part[4096];
+    b->tokens = (struct ids){ 0 };
+    while (b->tokens.n < n) {
+        size_t left = (size_t)n - b->tokens.n, max = sizeof part / sizeof *part;
+        size_t n_part = left < max ? left : max;
+        if (fread(part, sizeof *part, n_part, b->file) != n_part) {
             return read_failed(b);
         }
-        t->n += more;
-    }
-    for (size_t i = 0; i < b->tokens.n; i++) {
-        if (b->tokens.at[i] < 0 || (uint32_t)b->tokens.at[i] >= b->n_vocab) {
-            return term_fail(EXIT_RUNTIME, "%s: token %zu is %d, but its vocabulary has %u entries",
-                             b->path, i, b->tokens.at[i], b->n_vocab);
+        for (size_t i = 0; i < n_part; i++) {
+            if (part[i] < 0 || (uint32_t)part[i] >= b->n_vocab) {
+                return term_fail(EXIT_RUNTIME,
+                                 "%s: token %zu is %d, but its vocabulary has %u entries", b->path,
+                                 b->tokens.n, part[i], b->n_vocab);
+            }
+            if (!ids_add(&b->tokens, part[i])) {
+                return term_fail(EXIT_MEMORY, "not enough memory for %" PRIu64 " tokens", n);
+            }
         }
     }
     return EXIT_OK;
@@ -86,7 +87,7 @@ int base_open(struct base_file *b)
         return term_fail(EXIT_RUNTIME, "%s has version %u, expected %d; make it again", b->path,
                          head[0], VERSION);
     }
-    if (head[1] == 0 || head[1] > MAX_VOCAB || head[2] < 2 || head[3] > 1 || n < head[2] ||
+    if (head[1] == 0 || head[1] > MAX_VOCAB || head[2] < MIN_WINDOW || head[3] > 1 || n < head[2] ||
         n > MAX_TOKENS) {
         return term_fail(EXIT_RUNTIME,
                          "%s is damaged: %u entries in the vocabulary, %u tokens in a window, "

@@ -81,6 +81,13 @@ static void score(void *user, size_t pos, const float *logits, size_t n_vocab)
         p->code = base_write(&p->base, logits);
     } else if (p->o->kl_base != NULL) {
         p->code = base_read(&p->base, p->base_logits);
+        if (p->code == EXIT_OK && !(p->base_logits[next] > -INFINITY)) {
+            /* who wrote it scored this token, too */
+            p->code = term_fail(EXIT_RUNTIME,
+                                "%s is damaged: window %zu, token %zu: it gives no probability to "
+                                "%d; make it again with --save-base",
+                                p->base.path, p->n_done, pos, next);
+        }
         if (p->code == EXIT_OK) {
             compare(p, logits, n_vocab, next);
         }

@@ -22,6 +22,17 @@ check 'base: a byte too many' 1 'goes on behind' perplexity -m "$BPE" --kl-base 
 check 'base: fewer windows are no error' 0 '' perplexity -m "$BPE" --kl-base "$T/longer" -q --chunks 1
 head -c $((bytes - 1)) "$T/base" >"$T/shorter"
 check 'base: a byte too few' 1 'ends too early' perplexity -m "$BPE" --kl-base "$T/shorter" -q
+patch "$T/window" 16 '\003\000\000\000'
+check 'base: a window that is too short' 1 'is damaged: ' perplexity -m "$BPE" --kl-base "$T/window" -q
+# the last position: -inf for all but the last entry of the vocabulary
+row=$(($(od -An -tu4 -j12 -N4 "$T/base") * 4))
+printf '\000\000\200\377' >"$T/low"
+while [ "$(wc -c <"$T/low")" -lt "$row" ]; do
+    cat "$T/low" "$T/low" >"$T/twice"
+    mv "$T/twice" "$T/low"
+done
+{ head -c $((bytes - row)) "$T/base" && head -c $((row - 4)) "$T/low" && tail -c 4 "$T/base"; } >"$T/impossible"
+check 'base: what came next is impossible' 1 'gives no probability to' perplexity -m "$BPE" --kl-base "$T/impossible" -q --json
 TINY=$IN/embed-causal.gguf # the model of these three
 check 'base: handed, one NaN' 1 'damaged' perplexity -m "$TINY" --kl-base "$IN/attacks/base-one-nan.base" -q
 check 'base: handed, trailing' 1 'goes on behind' perplexity -m "$TINY" --kl-base "$IN/attacks/base-trailing.base" -q
