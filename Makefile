@@ -63,6 +63,12 @@ ifneq ($(SAN),)
 $(BUILD)/obj/src/cpu/dot_scalar.o: CFLAGS += -O0
 endif
 
+# The arithmetic has next to no paths that a fuzzer could look for, and counting them would be most of its time; and clang
+# compiles its many small loops for minutes if each index is checked, too. `make asan` checks them.
+ifneq ($(findstring fuzzer,$(SAN)),)
+$(BUILD)/obj/src/cpu/dot_%.o: CFLAGS += -fno-sanitize=fuzzer-no-link,undefined
+endif
+
 # Line editing is optional: without libedit `weft chat` reads plain lines.
 ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
 $(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT
@@ -190,6 +196,15 @@ asan: deps
 tsan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
 
+# What the tests reach, without a GPU. Counters are atomic where threads share them; those of an older run are not added to.
+.PHONY: coverage
+coverage:
+	@sh tools/deps.sh coverage
+	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
+	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT=-O1 \
+	    SAN='--coverage -fprofile-update=prefer-atomic'
+	@sh tests/coverage.sh build/coverage
+
 # Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.
 SOAK_SECONDS ?= 600
 SOAK_GENERATIONS ?= 10000
@@ -238,14 +253,21 @@ bench: deps $(VENV)/done
 	@sh tools/bench/bench.sh $(BUILD) $(VENV)/bin/python
 
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
-FUZZ_SECONDS ?= 300
+FUZZ_SECONDS ?=
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BUILD = $(MAKE) $(JOBS) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
+    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 
 .PHONY: fuzz
 fuzz: deps
-	@$(MAKE) $(JOBS) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
-	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
-	@sh tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+	@$(FUZZ_BUILD)
+	@sh tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),300)
+
+# Twice as long, with a table at the end.
+.PHONY: fuzz-all
+fuzz-all: deps
+	@$(FUZZ_BUILD)
+	@sh tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),600); code=$$?; sh tests/fuzz/table.sh build/fuzz; exit $$code
 
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
@@ -280,7 +302,8 @@ help:
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
-	@echo "make fuzz       FUZZ_SECONDS=$(FUZZ_SECONDS) for each target (needs clang)"
+	@echo "make fuzz       FUZZ_SECONDS=300 for each target (needs clang); fuzz-all: 600, and a table of what was reached"
+	@echo "make coverage   which lines and branches of src/ and tools/ the tests reach, with least numbers (needs gcovr)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME="

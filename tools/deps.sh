@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command. With "parity": what tools/parity needs as well.
+# (root, or sudo without a password), otherwise by printing the command. With "parity" or "coverage": what these need as well.
 set -eu
 
 missing=""
@@ -24,6 +24,7 @@ if [ "${1:-}" = parity ]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     has_program g++ g++
 fi
+[ "${1:-}" = coverage ] && has_program gcovr gcovr
 [ -z "$missing" ] && exit 0
 
 install="apt-get install -y --no-install-recommends$missing"

@@ -1,0 +1,30 @@
+#!/bin/sh
+# What the tests of a build with --coverage have reached of src/ and tools/, together, and of tools/line.c, which a terminal
+# drives, by itself; the weakest files; fails if it is less than it should be. usage: tests/coverage.sh BUILD
+set -u
+build=$1
+all=$build/coverage.json
+status=0
+gcovr -r . --object-directory "$build" -f 'src/' -f 'tools/' --exclude-unreachable-branches --json "$all" "$build" ||
+    exit 1
+
+# least WHAT PERCENT ARGUMENT...: the line that gcovr's summary has for WHAT, and whether it is enough
+least() {
+    what=$1 want=$2
+    shift 2
+    line=$(gcovr -r . -a "$all" --print-summary "$@" | sed -n "s/^$what: //p")
+    printf '%s, at least %s %% are wanted: %s\n' "$what" "$want" "$line"
+    echo "${line%%\%*}" | awk -v want="$want" '{ exit !($1 + 0 >= want) }' || status=1
+}
+
+echo 'the ten files with the least lines reached:'
+gcovr -r . -a "$all" --csv |
+    awk -F, 'NR > 1 { printf "    %5.1f %%  %4d of %4d lines  %5.1f %% of branches  %s\n", $4 * 100, $3, $2, $7 * 100, $1 }' |
+    sort -n | head -n 10
+echo 'src/ and tools/'
+least lines 97
+least branches 88
+echo 'tools/line.c'
+least lines 85 -f 'tools/line\.c'
+[ $status = 0 ] || echo 'less than is wanted'
+exit $status
