@@ -77,6 +77,35 @@ static inline void fuzz_patch(struct fuzz_input *in, uint8_t *data, size_t n)
     }
 }
 
+enum { FUZZ_MAX_TEXT = 1 << 16 };
+
+/* The text in front of the first byte 0, in memory of its own, so that reading behind it is
+ * noticed; free() it. Behind the 0 stand parts to be repeated, which finds what takes too long for
+ * many of something: how many parts, and of each where it begins, its bytes, and how often. */
+static inline char *fuzz_text(struct fuzz_input *in, size_t *n)
+{
+    const uint8_t *end = in->n > 0 ? memchr(in->data, 0, in->n) : NULL;
+    const char *at = fuzz_bytes(in, end != NULL ? (size_t)(end - in->data) : in->n, n);
+    char *text = malloc(FUZZ_MAX_TEXT + *n);
+    MUST(text != NULL);
+    memcpy(text, at, *n);
+    fuzz_byte(in);
+    for (size_t i = fuzz_byte(in) % 4; i > 0 && *n > 0; i--) {
+        size_t from = fuzz_u16(in) % *n, part = 1 + fuzz_byte(in), times = fuzz_u16(in);
+        part = part < *n - from ? part : *n - from;
+        size_t room = *n < FUZZ_MAX_TEXT ? (FUZZ_MAX_TEXT - *n) / part : 0;
+        times = times < room ? times : room;
+        memmove(text + from + part * times, text + from, *n - from);
+        for (size_t k = 0; k < part * times; k++) {
+            text[from + k] = text[from + part * times + k % part];
+        }
+        *n += part * times;
+    }
+    char *exact = realloc(text, *n > 0 ? *n : 1);
+    MUST(exact != NULL);
+    return exact;
+}
+
 /* Seconds of this thread, so that the other work of the machine does not count. */
 static inline double fuzz_seconds(void)
 {

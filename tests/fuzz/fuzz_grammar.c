@@ -71,13 +71,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_models(models);
         MUST(token_trie_open(models[0]->model->tokenizer, &trie, &err) == WEFT_OK);
     }
-    /* the grammar ends with the first byte 0 */
-    const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
-    const char *text = fuzz_bytes(&in, end != NULL ? (size_t)(end - data) : size, &n);
-    fuzz_byte(&in);
+    char *text = fuzz_text(&in, &n);
     struct fuzz_cost cost = fuzz_begin();
     weft_status s = grammar_parse(text, n, &g, &err);
     fuzz_end(cost, n);
+    free(text);
     if (s != WEFT_OK) {
         MUST(s == WEFT_E_FORMAT && strstr(err.message, ", column ") != NULL);
         return 0;

@@ -76,10 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(token_trie_open(models[0]->model->tokenizer, &trie, NULL) == WEFT_OK);
         fuzz_closers(models[0]);
     }
-    /* the schema ends with the first byte 0 */
-    const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
-    const char *text = fuzz_bytes(&in, end != NULL ? (size_t)(end - data) : size, &n);
-    fuzz_byte(&in);
+    char *text = fuzz_text(&in, &n);
     struct fuzz_cost cost = fuzz_begin();
     if (json_schema_grammar(text, n, &gbnf, &refused)) {
         MUST(gbnf.n <= COMMON + GRAMMAR_BYTES * n);
@@ -96,5 +93,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(refused.text[0] != '\0');
     }
     buf_free(&gbnf);
+    free(text);
     return 0;
 }
