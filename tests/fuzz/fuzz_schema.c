@@ -1,8 +1,9 @@
 /* Any bytes as a JSON schema: refused with a reason, or made a grammar that the parser takes unless
- * it is too large or refers to itself; what walks through its masks is JSON wherever it may end.
- * Grammar, time and memory are bounded by the schema's size. */
+ * it is too large or refers to itself; what walks through its masks is JSON that the schema
+ * accepts, wherever it may end. Grammar, time and memory are bounded by the schema's size. */
 #include <jansson.h>
 
+#include "fuzz_accepts.h"
 #include "fuzz_models.h"
 #include "fuzz_walk.h"
 #include "tools/json_schema.h"
@@ -14,11 +15,15 @@ static weft_model *models[2];
 static struct token_trie *trie;
 
 /* Numbers of any exponent are JSON, but not all are a double. */
-static void must_be_json(const char *text, size_t n)
+static void must_be_accepted(const json_t *schema, const char *text, size_t n)
 {
     json_error_t e;
     json_t *value = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
     MUST(value != NULL || json_error_code(&e) == json_error_numeric_overflow);
+    if (value != NULL && !fuzz_accepts(schema, value)) {
+        fprintf(stderr, "not accepted: %.*s\n", (int)n, text);
+        MUST(false);
+    }
     json_decref(value);
 }
 
@@ -35,7 +40,7 @@ static bool is_limit(const char *message)
     return false;
 }
 
-static void walk(struct grammar *g, struct fuzz_input *in)
+static void walk(const json_t *schema, struct grammar *g, struct fuzz_input *in)
 {
     struct matcher *m = NULL;
     char text[MAX_TEXT];
@@ -57,7 +62,7 @@ static void walk(struct grammar *g, struct fuzz_input *in)
         n += piece.n;
         free(piece.data);
         if (matcher_may_end(m)) {
-            must_be_json(text, n);
+            must_be_accepted(schema, text, n);
         }
     }
     matcher_close(m);
@@ -83,7 +88,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         weft_status s = grammar_parse(gbnf.data, gbnf.n, &g, &err);
         fuzz_end(cost, n);
         if (s == WEFT_OK) {
-            walk(g, &in);
+            json_t *schema = json_loadb(text, n, JSON_DECODE_ANY, NULL);
+            MUST(schema != NULL);
+            walk(schema, g, &in);
+            json_decref(schema);
             grammar_release(g);
         } else {
             MUST(s == WEFT_E_FORMAT && is_limit(err.message));
