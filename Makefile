@@ -13,13 +13,15 @@ Q = $(if $(V),,@)
 OPT ?= -O3
 # Flags of a variant of the whole build: make BUILD=build/asan SAN='-fsanitize=address,undefined'
 SAN ?=
+# Flags that count what is reached of src/ and tools/, not of the tests
+COUNT ?=
 VERSION := $(shell sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror
 # -ffp-contract=off: a product is fused only where the source says fmaf, so that every CPU path gives the same bits
 CFLAGS += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fvisibility=hidden -fPIC -pthread -D_GNU_SOURCE
 CFLAGS += -Iinclude -Isrc -Itools -I. $(SAN)
-LDFLAGS += -pthread $(SAN)
+LDFLAGS += -pthread $(SAN) $(COUNT)
 LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
 # --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
@@ -68,6 +70,8 @@ endif
 ifneq ($(findstring fuzzer,$(SAN)),)
 $(BUILD)/obj/src/cpu/dot_%.o: CFLAGS += -fno-sanitize=fuzzer-no-link,undefined
 endif
+
+$(BUILD)/obj/src/%.o $(BUILD)/obj/tools/%.o: CFLAGS += $(COUNT)
 
 # Line editing is optional: without libedit `weft chat` reads plain lines.
 ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
@@ -180,7 +184,7 @@ test: deps
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
 check: all $(TESTS) $(BUILD)/soak
-	@SAN="$(SAN)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
+	@SAN="$(SAN) $(COUNT)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
 
 # While one works on the CPU side: without nvcc, and without the tests that take longest; about a minute on a built tree.
 .PHONY: quick
@@ -202,9 +206,8 @@ tsan: deps
 coverage:
 	@sh tools/deps.sh coverage
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
-	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage \
-	    OPT='-O1 -Wno-maybe-uninitialized' \
-	    SAN='--coverage -fprofile-update=prefer-atomic'
+	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT='-O1 -Wno-maybe-uninitialized' \
+	    COUNT='--coverage -fprofile-update=prefer-atomic'
 	@sh tests/coverage.sh build/coverage
 
 # Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.

@@ -12,8 +12,8 @@ static weft_engine *clean_engines[4]; /* one for each pair of types of K and V *
 struct world {
     weft_engine *engine, *clean;
     weft_seq *seqs[N_SEQS];
-    bool plain[N_SEQS];   /* greedy, without a grammar */
-    bool letters[N_SEQS]; /* under the grammar of letters */
+    bool greedy[N_SEQS];         /* nothing but the logits decides, and a grammar */
+    const char *grammar[N_SEQS]; /* NULL = none */
     struct bytes states[N_STATES];
     struct fuzz_input in;
 };
@@ -49,10 +49,11 @@ static void call_open(struct world *w, size_t i)
     s.seed = how;
     if (w->seqs[i] == NULL) {
         fuzz_may(weft_seq_open(w->engine, &s, &w->seqs[i], &err), &err);
+        w->grammar[i] = NULL;
     } else {
         fuzz_may(weft_seq_set_sampling(w->seqs[i], &s, &err), &err);
     }
-    w->plain[i] = (how & 7) == 0 && !w->letters[i];
+    w->greedy[i] = (how & 7) == 0;
 }
 
 /* A greedy token is the first of the best. */
@@ -87,9 +88,9 @@ static void call_next(struct world *w, size_t i)
         return;
     }
     MUST(known);
-    if (w->plain[i]) {
+    if (w->greedy[i] && w->grammar[i] == NULL) {
         must_be_best(logits, token);
-    } else if (w->letters[i]) {
+    } else if (w->grammar[i] == letters_grammar) {
         must_be_letters(token);
     }
 }
@@ -102,8 +103,7 @@ static void call_grammar(struct world *w, size_t i)
     if (fuzz_may(weft_seq_set_grammar(w->seqs[i], text, text != NULL ? strlen(text) : 0, &err),
                  &err) == WEFT_OK) {
         MUST(which != 3);
-        w->letters[i] = text == letters_grammar;
-        w->plain[i] = false;
+        w->grammar[i] = text;
     }
 }
 
@@ -133,8 +133,8 @@ static void call_fork(struct world *w, size_t i)
     size_t to = fuzz_byte(&w->in) % N_SEQS;
     if (w->seqs[to] == NULL) {
         fuzz_may(weft_seq_fork(w->seqs[i], &w->seqs[to], &err), &err);
-        w->plain[to] = w->plain[i];
-        w->letters[to] = w->letters[i];
+        w->greedy[to] = w->greedy[i];
+        w->grammar[to] = w->grammar[i];
     }
 }
 
