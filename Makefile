@@ -207,8 +207,8 @@ coverage:
 	@sh tools/deps.sh coverage
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
 	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT='-O1 -Wno-maybe-uninitialized' \
-	    COUNT='--coverage -fprofile-update=prefer-atomic'
-	@sh tests/coverage.sh build/coverage
+	    COUNT='--coverage -fprofile-update=prefer-atomic'; \
+	    code=$$?; sh tests/coverage.sh build/coverage && exit $$code
 
 # Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.
 SOAK_SECONDS ?= 600
