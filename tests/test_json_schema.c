@@ -72,6 +72,10 @@ static void test_values(void **state)
           "{\"k\":[]}", NULL, "a", "0.10", "{}");
     TEXTS("{\"type\":\"string\",\"enum\":[\"x\",3,\"\xe4\xb8\xad\"]}", "\"x\"", "\"\xe4\xb8\xad\"",
           NULL, "3");
+    TEXTS("{\"type\":[\"array\",\"object\",\"boolean\",\"number\"],"
+          "\"enum\":[[],{},true,1.5,\"s\",null]}",
+          "[]", "{}", "true", "1.5", NULL, "\"s\"", "null");
+    TEXTS("{\"type\":\"integer\",\"enum\":[1,2.0,2.5]}", "1", "2.0", NULL, "2.5");
     TEXTS("{\"const\":\"\\n\\u0001\"}", "\"\\n\\u0001\"", NULL, "\"\n\"");
     TEXTS("{\"anyOf\":[{\"type\":\"null\"},{\"const\":5}],\"title\":\"t\"}", "null", "5", NULL,
           "nul", "6");
@@ -341,6 +345,14 @@ static void test_refusals(void **state)
         { "{\"enum\":[]}", "#: ", "enum" },
         { "{\"enum\":[1],\"minimum\":0}", "#: ", "minimum beside enum" },
         { "{\"type\":\"string\",\"const\":1}", "#: ", "another type" },
+        { "{\"type\":\"nul\",\"const\":null}", "#: ", "another type" },
+        { "{\"type\":\"nul\",\"enum\":[null]}", "#: ", "value of the type" },
+        { "{\"allOf\":[]}", "#: ", "allOf: expected" },
+        { "{\"allOf\":[{\"allOf\":[{}]},{}]}", "#: ", "only schemas of objects" },
+        { "{\"minItems\":3,\"maxItems\":2}", "#: ", "minItems is 3" },
+        { "{\"pattern\":3}", "#: ", "pattern: expected" },
+        { "{\"pattern\":\"[[]\"}", "#: ", "[ in a class" },
+        { "{\"pattern\":\"[b-a]\"}", "#: ", "this range" },
         { "{\"anyOf\":[{}],\"type\":\"object\"}", "#: ", "type beside anyOf" },
         { "{\"anyOf\":{}}", "#: ", "anyOf: expected" },
         { "{\"$ref\":\"other.json\"}", "#: ", "'other.json'" },

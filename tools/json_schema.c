@@ -113,7 +113,7 @@ static bool has_type(const json_t *value, const char *type)
            : strcmp(type, "number") == 0  ? json_is_number(value)
            : strcmp(type, "integer") == 0 ? whole
            : strcmp(type, "boolean") == 0 ? json_is_boolean(value)
-                                          : json_is_null(value);
+                                          : strcmp(type, "null") == 0 && json_is_null(value);
 }
 
 /* The type of a schema, one or a list, allows the value. */
