@@ -3,6 +3,7 @@ UTF-8. usage: tests/terminal.py PROGRAM MODEL; the last lines are those of the o
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -24,10 +25,11 @@ def check(name, ok, why=""):
 
 
 class Chat:
-    """The program behind a terminal. `seen` is all that it has written."""
+    """The program behind a terminal. `raw` is all that it has written, `seen` the same without what it asks of the
+    terminal."""
 
     def __init__(self, *args, home=None, command=None):
-        self.seen, self.at = b"", 0
+        self.raw, self.seen, self.at = b"", b"", 0
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ.update(HOME=home or "/nonexistent", TERM="xterm", LC_ALL="C.UTF-8", CUDA_VISIBLE_DEVICES="")
@@ -41,7 +43,8 @@ class Chat:
             data = os.read(self.fd, 65536) if ready else None
         except OSError:  # EIO: the other end is closed
             data = b""
-        self.seen += data or b""
+        self.raw += data or b""
+        self.seen = re.sub(rb"\x1b(\[(\?(2(0(0(4[hl]|4?$)|$)|$)|$)|$)|$)", b"", self.raw)
         return data
 
     def until(self, text, seconds=SLOW):
@@ -190,6 +193,88 @@ def bytes_of_others():
     check("and does no harm", c.leave() == 0)
 
 
+BEGIN, END = b"\x1b[200~", b"\x1b[201~"
+ON, OFF = b"\x1b[?2004h", b"\x1b[?2004l"
+
+
+def kept(home):
+    """The messages in the history, as libedit writes them, without its first line."""
+    with open(os.path.join(home, ".weft_history"), "rb") as f:
+        return [line.decode("unicode_escape").encode("latin-1").rstrip(b"\n") for line in f.read().splitlines()[1:]]
+
+
+def pastes():
+    for name, sent, want in [
+        ("two lines", BEGIN + b"one\rtwo" + END + b"\r", [b"one\ntwo"]),
+        ("an empty line, a tab, a last newline", BEGIN + b"a\r\r\tb\r" + END + b"\r", [b"a\n\n\tb"]),
+        ("LF", BEGIN + b"a\nb\n\n" + END + b"\r", [b"a\nb"]),
+        ("between what is typed", b"see: " + BEGIN + b"x\ry" + END + b" end\r", [b"see: x\ny end"]),
+        ("before what is typed", b"tail\x01" + BEGIN + b"x\ry" + END + b"\r", [b"x\nytail"]),
+        ("two of them", BEGIN + b"a\rb" + END + BEGIN + b"\rc" + END + b"\r", [b"a\nb\nc"]),
+        ("one line waits for Enter", BEGIN + b"one\r" + END + b" more\r", [b"one more"]),
+        ("UTF-8", BEGIN + "é\r日本".encode() + END + b"\r", ["é\n日本".encode()]),
+        ("control characters and half an end", BEGIN + b"a\x1b[20\x04\x7fb\x1b\x1b[201x\r\x1bc" + END + b"\r", [b"a[20b[201x\nc"]),
+        ("a line with / in it", BEGIN + b"/quit\rno" + END + b"\r", [b"/quit\nno"]),
+        ("quotes in it", BEGIN + b'"""doc\rx' + END + b"\r", [b'"""doc\nx']),
+        ("nothing", BEGIN + END + b"x\r", [b"x"]),
+        ("a long one", BEGIN + b"0123456789abcde\r" * 300 + END + b"\r", [b"\n".join([b"0123456789abcde"] * 300)]),
+    ]:
+        with tempfile.TemporaryDirectory() as home:
+            c = Chat("-n", "1", home=home)
+            c.prompt()
+            check(f"paste: {name}: the marks are asked for", ON in c.raw, c.raw[-100:])
+            for at in range(0, len(sent), 512):
+                c.send(sent[at : at + 512])
+                c.read(0.02)
+            got = c.prompt(b"\n> ")
+            c.send(b"\x04")
+            code = c.leave()
+            check(f"paste: {name}", code == 0 and got is not None and kept(home) == want, (code, kept(home), c.seen[-300:]))
+            check(f"paste: {name}: no marks in the end", c.raw.rfind(OFF) > c.raw.rfind(ON), c.raw[-100:])
+    # it is one message, answered once, and comes back from the history as one
+    c = Chat("--no-history")
+    c.prompt()
+    c.send(BEGIN + b"What is the capital of\rFrance?" + END)
+    shown = c.until(b"France?")
+    check("paste: it is shown on lines of its own", shown is not None and b"\n" in shown.split(b"capital of")[-1], shown)
+    c.send(b"\r")
+    c.prompt()
+    c.send(b"\x1b[A\r")
+    c.prompt()
+    c.send(b"/stats\r")
+    c.prompt()
+    c.send(b"/undo\r/undo\r/undo\r")
+    check("paste: two messages, no more", c.until(b"nothing to take back"), c.seen[-400:])
+    c.prompt()
+    c.send(BEGIN + b"half a text\r")
+    time.sleep(0.3)
+    c.send(b"\x03")
+    check("paste: Ctrl-C in the middle drops it", c.until(b"^C") and c.prompt(), c.seen[-200:])
+    c.send(b"/quit\r")
+    check("paste: the chat goes on", c.leave() == 0)
+    # a terminal that knows nothing is not asked; one that goes away is no harm
+    c = Chat(command=["env", "TERM=dumb", PROGRAM, "chat", "-m", MODEL, "--device", "cpu", "-t", "1", "--no-history"])
+    c.prompt()
+    c.send(b"\x04")
+    c.leave()
+    check("paste: TERM=dumb is not asked", ON not in c.raw, c.raw)
+    c = Chat("--no-history")
+    c.prompt()
+    c.send(BEGIN + b"half")
+    time.sleep(0.2)
+    os.kill(c.pid, signal.SIGTERM)
+    check("paste: SIGTERM ends", c.leave() == -signal.SIGTERM)
+    check("paste: and asks for no marks", c.raw.rfind(OFF) > c.raw.rfind(ON), c.raw[-100:])
+    c = Chat("--no-history")
+    c.prompt()
+    c.send(BEGIN + b"half\x04")
+    os.close(c.fd)
+    end = time.monotonic() + SLOW
+    while os.waitpid(c.pid, os.WNOHANG)[0] == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    check("paste: a terminal that goes away", time.monotonic() < end)
+
+
 def signals():
     # a shell with job control: without one a terminal's only program cannot be stopped
     if shutil.which("bash"):
@@ -233,7 +318,7 @@ def plain():
             os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
             os.execv(PROGRAM, [PROGRAM, "chat", "-m", MODEL, "--temp", "0", "-t", "1", "--no-history", "--device", "cpu"])
         c = Chat.__new__(Chat)
-        c.seen, c.at, c.pid, c.fd = b"", 0, pid, fd
+        c.raw, c.seen, c.at, c.pid, c.fd = b"", b"", 0, pid, fd
         check("a prompt on standard error", c.until(b"> "))
         c.send(b"What is the capital of France?\n")
         c.until(b"> ")
@@ -243,7 +328,7 @@ def plain():
             check("the answer in the file", b"Paris" in f.read())
 
 
-for test in (answers, interrupts, bytes_of_others, signals, plain):
+for test in (answers, interrupts, bytes_of_others, pastes, signals, plain):
     try:
         test()
     except (OSError, ValueError) as e:

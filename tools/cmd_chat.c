@@ -259,8 +259,10 @@ static enum next read_message(struct chat *c, struct buf *text, bool *is_command
     size_t n;
     text->n = 0;
     enum line_result got = line_read(c->lines, "> ", &line, &n);
-    *is_command = c->obeys && got == LINE_OK && n > 0 && line[0] == '/';
-    if (got == LINE_OK && n >= 3 && memcmp(line, "\"\"\"", 3) == 0) {
+    /* a text of several lines that was pasted is a message as it is */
+    bool pasted = got == LINE_OK && memchr(line, '\n', n) != NULL;
+    *is_command = c->obeys && got == LINE_OK && !pasted && n > 0 && line[0] == '/';
+    if (got == LINE_OK && !pasted && n >= 3 && memcmp(line, "\"\"\"", 3) == 0) {
         enum next first = n == 3 ? NEXT_MESSAGE : read_block(c, text, line + 3, n - 3);
         if (n == 3) {
             got = line_read(c->lines, "... ", &line, &n);

@@ -18,7 +18,8 @@ struct line_reader;
 /* history: ~/.weft_history is read, and written by line_close(). NULL: no memory. */
 struct line_reader *line_open(bool history);
 void line_close(struct line_reader *r);
-/* *text (n bytes and a NUL, no newline) lives until the next call. `prompt` is shown on a terminal
+/* *text (n bytes and a NUL, no newline at its end; several lines that were pasted at once are one
+ * text) lives until the next call. `prompt` is shown on a terminal
  * only. */
 enum line_result line_read(struct line_reader *r, const char *prompt, const char **text, size_t *n);
 

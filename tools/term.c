@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -175,6 +176,24 @@ int term_status(weft_status status, const weft_error *err)
     case WEFT_E_CANCELLED: return EXIT_INTERRUPTED;
     default: return EXIT_RUNTIME;
     }
+}
+
+bool term_wait_input(void)
+{
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    int n = -1;
+    errno = EINTR;
+    if (!term_interrupted()) {
+        n = ppoll(&input, 1, NULL, &before);
+    }
+    int error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n != -1 || error != EINTR;
 }
 
 void term_progress_on(void) { progress_wanted = isatty(STDERR_FILENO) == 1; }

@@ -49,6 +49,10 @@ void term_progress_clear(void);
 enum term_mode { TERM_KILL, TERM_FLAG_ONCE, TERM_FLAG };
 void term_on_interrupt(enum term_mode mode);
 bool term_interrupted(void);
+/* Waits until standard input can be read (or has ended). False, with EINTR, if Ctrl-C was pressed
+ * since the prompt, also before this call, or another signal came: read() alone would sleep on a
+ * signal that has just been handled. */
+bool term_wait_input(void);
 /* Called from the signal handler at Ctrl-C, beside setting the flag; NULL = none. */
 void term_interrupt_hook(void (*hook)(void *), void *arg);
 

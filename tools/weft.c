@@ -25,7 +25,8 @@ const struct command command_table[] = {
     { "chat", CMD_CHAT, "-m FILE [OPTION...]", "talk to a model",
       "Reads messages and answers them; what was said stays in the KV cache. A message goes on "
       "over several lines "
-      "when a line ends with a backslash, or between two lines of \"\"\".\n\n"
+      "when a line ends with a backslash, or between two lines of \"\"\"; lines that are pasted at "
+      "once on a terminal are one message, which Enter sends.\n\n"
       "Commands: /help /clear /undo /retry /system TEXT /set NAME VALUE /stats /quit. Ctrl-C stops "
       "an answer, and "
       "leaves at an empty prompt; Ctrl-D leaves.\n\n"
