@@ -190,6 +190,14 @@ static int print_sections(const struct inspection *in)
     return code;
 }
 
+static void on_log(void *user, weft_log_level level, const char *text)
+{
+    struct inspection *in = user;
+    if (level == WEFT_LOG_WARN && !buf_add(&in->warnings, text, strlen(text) + 1)) {
+        term_note("weft: %s", text);
+    }
+}
+
 /* Opens the file as a model; the verdict goes to in->check_text. Before it is opened as a file, so
  * that one which is read instead of mapped is in memory once. */
 static void check(struct inspection *in)
@@ -200,6 +208,8 @@ static void check(struct inspection *in)
     weft_error err = { 0 };
     in->checked = true;
     p.no_mmap = in->o->no_mmap;
+    p.log = on_log;
+    p.log_user = in;
     weft_status status = weft_model_open(in->path, &p, &model, &err);
     if (status == WEFT_OK) {
         status = weft_model_get_info(model, &info, &err);
@@ -220,6 +230,15 @@ static void check(struct inspection *in)
     weft_model_release(&model);
 }
 
+static void print_verdict(const struct inspection *in)
+{
+    putchar('\n');
+    for (size_t at = 0; at < in->warnings.n; at += strlen(in->warnings.data + at) + 1) {
+        printf("warning: %s\n", in->warnings.data + at);
+    }
+    printf("ok: %s\n", in->check_text);
+}
+
 static int report(struct inspection *in)
 {
     int code = count_types(in);
@@ -236,7 +255,7 @@ static int report(struct inspection *in)
     } else {
         code = print_sections(in);
         if (code == EXIT_OK && in->checked && in->check_code == EXIT_OK) {
-            printf("\nok: %s\n", in->check_text);
+            print_verdict(in);
         }
         int flushed = io_flush();
         code = code != EXIT_OK ? code : flushed;
@@ -259,11 +278,14 @@ int cmd_inspect(const struct options *o, int n_args, char **args)
     }
     weft_status status = o->no_mmap ? weft_file_load(in.path, &in.file, &err)
                                     : weft_file_open(in.path, &in.file, &err);
-    if (status != WEFT_OK) {
-        int code = term_status(status, &err);
-        return status == WEFT_E_IO ? EXIT_MODEL : code;
+    int code = EXIT_OK;
+    if (status == WEFT_OK) {
+        code = report(&in);
+        weft_file_release(&in.file);
+    } else {
+        code = term_status(status, &err);
+        code = status == WEFT_E_IO ? EXIT_MODEL : code;
     }
-    int code = report(&in);
-    weft_file_release(&in.file);
+    buf_free(&in.warnings);
     return code;
 }

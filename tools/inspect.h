@@ -23,6 +23,7 @@ struct inspection {
     bool checked;
     int check_code;
     char check_text[640];
+    struct buf warnings; /* of opening it, each ends with a NUL */
 };
 
 /* Element j of key i, in value->data[0..n). Prints what fails and returns the exit code. */

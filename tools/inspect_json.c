@@ -126,6 +126,19 @@ static json_t *unknown_keys(struct json_state *s)
     return all;
 }
 
+static json_t *warnings(struct json_state *s)
+{
+    const struct buf *b = &s->in->warnings;
+    json_t *all = json_array();
+    for (size_t at = 0; at < b->n && all != NULL; at += strlen(b->data + at) + 1) {
+        if (json_array_append_new(all, c_text(s, b->data + at)) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    }
+    return all;
+}
+
 static json_t *tensors(struct json_state *s)
 {
     json_t *all = json_array();
@@ -172,8 +185,8 @@ int inspect_print_json(const struct inspection *in)
                   "bytes", number(weft_file_bytes(f)), "metadata", metadata(&s), "unknown_keys",
                   unknown_keys(&s), "tensors", tensors(&s), "types", totals(in));
     if (root != NULL && in->checked) {
-        json_t *check = json_pack("{s:b, s:o}", "ok", in->check_code == EXIT_OK, "message",
-                                  c_text(&s, in->check_text));
+        json_t *check = json_pack("{s:b, s:o, s:o}", "ok", in->check_code == EXIT_OK, "message",
+                                  c_text(&s, in->check_text), "warnings", warnings(&s));
         json_object_set_new(root, "check", check);
     }
     if (root == NULL || json_object_set_new(root, "replaced", number(s.replaced)) != 0) {

@@ -6,6 +6,14 @@ check 'attention.causal true' 0 '' embed -m "$IN/embed-causal.gguf" -p 'hello wo
 
 check 'no pre-tokenizer is named: a warning' 0 'has no tokenizer.ggml.pre' run -m "$IN/llama-no-pre.gguf" -p hi -n 1
 check 'the file is sound all the same' 0 '' inspect "$IN/llama-no-pre.gguf"
+holds 'inspect warns' 'warning: the file has no tokenizer.ggml.pre' "$T/out"
+check 'also as JSON' 0 '' inspect --json "$IN/llama-no-pre.gguf"
+json 'also as JSON'
+tr -d '\n' <"$T/out" | tr -s ' ' >"$T/part"
+holds 'in a list' '"warnings": [ "the file has no tokenizer.ggml.pre' "$T/part"
+weft inspect --json "$BPE"
+tr -d ' \n' <"$T/out" >"$T/part"
+holds 'no warning: an empty list' '"warnings":[]' "$T/part"
 weft run -m "$BPE" -p hi -n 1
 if grep -q 'tokenizer.ggml.pre' "$T/err"; then bad 'a named one: no warning' 'warned'; else ok 'a named one: no warning'; fi
 
