@@ -262,7 +262,7 @@ bench: deps $(VENV)/done
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
 FUZZ_SECONDS ?=
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_BUILD = $(MAKE) $(JOBS) --no-print-directory -s fuzzers BUILD=build/fuzz CC=clang OPT=-O1 \
+FUZZ_BUILD = $(MAKE) $(JOBS) --no-print-directory -s fuzzers NVCC= BUILD=build/fuzz CC=clang OPT=-O1 \
     SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 
 .PHONY: fuzz
