@@ -251,9 +251,9 @@ static const struct key_rule table[] = {
     OBEYED("tokenizer.ggml.fim_pad_token_id"),
     OBEYED("tokenizer.ggml.fim_rep_token_id"),
     OBEYED("tokenizer.ggml.fim_sep_token_id"),
-    HARMLESS("tokenizer.ggml.prefix_token_id"), /* what these were called before */
-    HARMLESS("tokenizer.ggml.suffix_token_id"),
-    HARMLESS("tokenizer.ggml.middle_token_id"),
+    OBEYED("tokenizer.ggml.prefix_token_id"), /* what these were called before */
+    OBEYED("tokenizer.ggml.suffix_token_id"),
+    OBEYED("tokenizer.ggml.middle_token_id"),
     HARMLESS("tokenizer.ggml.add_sep_token"), /* between the texts of a pair */
     HARMLESS("tokenizer.ggml.token_type_count"),
     HARMLESS("tokenizer.ggml.added_tokens"), /* the list of tokens has them */

@@ -504,6 +504,50 @@ static void test_ends(void **state)
     tokenizer_close(t);
 }
 
+/* A text that is special elsewhere is an ordinary token where merges make it, unless the file gives
+ * it another type or a role. */
+static void test_ordinary(void **state)
+{
+    (void)state;
+    static const char *const merges[] = { "< /", "</ s", "</s >", NULL };
+    static const char *const roles[] = { "bos",     "unknown", "padding", "seperator", "mask",
+                                         "cls",     "prefix",  "suffix",  "middle",    "fim_pre",
+                                         "fim_suf", "fim_mid", "fim_pad", "fim_rep",   "fim_sep" };
+    static const struct entry normal[] = {
+        { "</s>", 1, 0 }, { "</s", 1, 0 }, { "</", 1, 0 }, { NULL, 0, 0 }
+    };
+    static const struct entry defined[] = {
+        { "</s>", 4, 0 }, { "</s", 1, 0 }, { "</", 1, 0 }, { NULL, 0, 0 }
+    };
+    struct spec s = bpe_spec;
+    s.entries = normal;
+    s.merges = merges;
+    s.bos = s.eos = -1;
+    struct tokenizer *t = open_spec(&s);
+    assert_int_equal(tokenizer_type(t, FIRST_BPE), TOKEN_NORMAL);
+    tokenizer_close(t);
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        s.role = roles[i];
+        t = open_spec(&s);
+        assert_int_equal(tokenizer_type(t, FIRST_BPE), TOKEN_CONTROL);
+        tokenizer_close(t);
+    }
+    s.role = "newline";
+    t = open_spec(&s);
+    assert_int_equal(tokenizer_type(t, FIRST_BPE), TOKEN_NORMAL);
+    tokenizer_close(t);
+    s.role = NULL;
+    s.entries = defined;
+    t = open_spec(&s);
+    assert_int_equal(tokenizer_type(t, FIRST_BPE), TOKEN_CONTROL);
+    tokenizer_close(t);
+    s.entries = normal;
+    s.merges = (const char *const[]){ "< /", "</ s", NULL };
+    t = open_spec(&s);
+    assert_int_equal(tokenizer_type(t, FIRST_BPE), TOKEN_CONTROL);
+    tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_eos),       cmocka_unit_test(test_strip_right),
         cmocka_unit_test(test_no_bytes),  cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_ordinary),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -109,6 +109,11 @@ void write_spec(struct gguf_writer *w, const struct spec *s)
     if (s->add_eos) {
         writer_bool(w, "tokenizer.ggml.add_eos_token", true);
     }
+    if (s->role != NULL) {
+        char key[64];
+        snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", s->role);
+        writer_u32(w, key, FIRST_BPE);
+    }
 }
 
 weft_status open_written(struct gguf_writer *w, struct tokenizer **t, weft_error *err)

@@ -20,6 +20,7 @@ struct spec {
     int64_t bos, eos, unknown; /* -1: no such key */
     int add_bos;               /* -1: no such key */
     bool add_eos;              /* the key is written, with true */
+    const char *role;          /* tokenizer.ggml.ROLE_token_id is FIRST_BPE; NULL: no such key */
 };
 
 enum { FIRST_SPM = 3 + 256, FIRST_BPE = 256 }; /* id of the first entry */
