@@ -13,7 +13,7 @@ Q = $(if $(V),,@)
 OPT ?= -O3
 # Flags of a variant of the whole build: make BUILD=build/asan SAN='-fsanitize=address,undefined'
 SAN ?=
-# Flags that count what is reached of src/ and tools/, not of the tests
+# Flags that count what is reached of src/ and tools/, not of the tests; COUNTED tells these that their code is slower
 COUNT ?=
 VERSION := $(shell sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
 
@@ -74,6 +74,9 @@ endif
 # Counters in the arithmetic would make its tests, which run over every variant, take many minutes.
 $(BUILD)/obj/src/%.o $(BUILD)/obj/tools/%.o: CFLAGS += $(COUNT)
 $(BUILD)/obj/src/cpu/dot_%.o: override COUNT =
+# these two tests include files of src/ and tools/, and are the only ones that reach all of them
+$(BUILD)/obj/tests/test_args.o $(BUILD)/obj/tests/test_device_choice.o: CFLAGS += $(COUNT)
+$(BUILD)/obj/tests/%.o: CFLAGS += $(filter -D%,$(COUNT))
 
 # Line editing is optional: without libedit `weft chat` reads plain lines.
 ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
@@ -209,7 +212,7 @@ coverage:
 	@sh tools/deps.sh coverage
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
 	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT='-O1 -Wno-maybe-uninitialized' \
-	    COUNT='--coverage -fprofile-update=prefer-atomic'; \
+	    COUNT='--coverage -fprofile-update=prefer-atomic -DCOUNTED'; \
 	    code=$$?; sh tests/coverage.sh build/coverage && exit $$code
 
 # Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.
@@ -329,6 +332,11 @@ $(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
 # Allocation failures are injected by wrapping the allocator at link time.
 $(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
+
+# The same for the whole program, whose main() the test calls.
+$(BUILD)/tests/test_tool_memory: $(TOOL_OBJ)
+$(BUILD)/tests/test_tool_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+    -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=main $(BUILD)/libweft-all.a $(TOOL_LIBS)
 
 # What a sequence takes is compared with what the allocator was asked for.
 $(BUILD)/tests/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free

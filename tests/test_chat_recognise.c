@@ -13,8 +13,9 @@
 #include <time.h>
 
 #include "chat.h"
+#include "support/slowed.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLOWED
 #define SLOWER 10
 #else
 #define SLOWER 1

@@ -19,6 +19,7 @@
 #include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"
+#include "support/slowed.h"
 #include "synth/synth.h"
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
@@ -28,7 +29,7 @@ enum { N_PRESETS = 4 };
 
 /* Processor time of an opening, refused or not: what is promised, and ten times that where every
  * memory access is checked. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLOWED
 #define MOST_SECONDS 0.5
 #else
 #define MOST_SECONDS 0.05

@@ -13,10 +13,11 @@
 
 #include "special.h"
 #include "support/scratch.h"
+#include "support/slowed.h"
 #include "synth/writer.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { LONG = 1 << 16 }; /* sanitizers slow everything down; the time bound stays */
+#ifdef SLOWED
+enum { LONG = 1 << 16 }; /* everything is slower; the time bound stays */
 #else
 enum { LONG = 1 << 20 };
 #endif

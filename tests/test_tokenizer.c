@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "support/scratch.h"
+#include "support/slowed.h"
 #include "support/tiny_vocab.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { LONG = 1 << 16 }; /* sanitizers slow everything down; the time bound stays */
+#ifdef SLOWED
+enum { LONG = 1 << 16 }; /* everything is slower; the time bound stays */
 #else
 enum { LONG = 1 << 20 };
 #endif

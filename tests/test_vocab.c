@@ -14,11 +14,12 @@
 
 #include "special.h"
 #include "support/scratch.h"
+#include "support/slowed.h"
 #include "support/tiny_vocab.h"
 
 /* Processor time of a refusal: what is promised, and ten times that where every memory access is
  * checked. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLOWED
 #define MOST_SECONDS 0.5
 #else
 #define MOST_SECONDS 0.05

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "hash.h"
+#include "tests/support/slowed.h"
 #include "weft.h"
 
 #define OK(call)                                                                                   \
@@ -93,8 +94,8 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* A second for the grammar, and 50 ms of the lock; ten times as much with sanitizers. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* A second for the grammar, and 50 ms of the lock; ten times as much if slowed. */
+#ifdef SLOWED
 static const double most_whole = 10, most_locked = 0.5;
 #else
 static const double most_whole = 1, most_locked = 0.05;

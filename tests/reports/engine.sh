@@ -4,7 +4,7 @@ build=$(dirname "$WEFT")
 # what the library itself needs, CUDA included, stands in weft.pc
 libs=$(make -s -C "$top" "BUILD=$build" "$build/weft.pc" >/dev/null 2>&1 && sed -n 's/^Libs.private: //p' "$build/weft.pc")
 # shellcheck disable=SC2086
-if ${CC:-gcc} -std=c11 -O1 -D_GNU_SOURCE ${SAN:-} -I"$top/include" -I"$top/src" -o "$T/engine" "$top/tests/reports/engine.c" \
+if ${CC:-gcc} -std=c11 -O1 -D_GNU_SOURCE ${SAN:-} -I"$top/include" -I"$top/src" -I"$top" -o "$T/engine" "$top/tests/reports/engine.c" \
     "$build/libweft-all.a" $libs 2>"$T/err"; then
     ok 'engine.c compiles'
 else
