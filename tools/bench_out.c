@@ -262,22 +262,28 @@ static void csv_line(json_t *object, bool keys)
 
 /* ---------------------------------------------------------------- rows */
 
-static void write_object(const struct bench *b, json_t *object)
+static int write_object(const struct bench *b, json_t *object)
 {
     if (b->o->bench.format == FORMAT_CSV) {
         if (b->n_written == 0) {
             csv_line(object, true);
         }
         csv_line(object, false);
-        return;
+        return EXIT_OK;
+    }
+    char *text = jsonl_text(object, JSON_REAL_PRECISION(9));
+    if (text == NULL) {
+        return term_fail(EXIT_MEMORY, "not enough memory for the output");
     }
     if (b->o->bench.format == FORMAT_JSON) {
         fputs(b->n_written == 0 ? "[\n" : ",\n", stdout);
     }
-    json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
+    fputs(text, stdout);
+    free(text);
     if (b->o->bench.format == FORMAT_JSONL) {
         putchar('\n');
     }
+    return EXIT_OK;
 }
 
 int bench_write(struct bench *b, const struct bench_row *row, const struct bench_result *r)
@@ -289,8 +295,11 @@ int bench_write(struct bench *b, const struct bench_row *row, const struct bench
         if (object == NULL) {
             return term_fail(EXIT_MEMORY, "not enough memory for the output");
         }
-        write_object(b, object);
+        int code = write_object(b, object);
         json_decref(object);
+        if (code != EXIT_OK) {
+            return code;
+        }
     }
     b->n_written++;
     return io_flush();

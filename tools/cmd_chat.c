@@ -10,7 +10,7 @@
 #include "session.h"
 #include "talk.h"
 
-enum next { NEXT_MESSAGE, NEXT_LEAVE, NEXT_INTERRUPTED, NEXT_FAILED };
+enum next { NEXT_MESSAGE, NEXT_LEAVE, NEXT_INTERRUPTED, NEXT_FAILED, NEXT_NO_MEMORY };
 
 struct chat {
     struct options o;
@@ -208,14 +208,17 @@ static int command(struct chat *c, const char *line)
 
 static enum next line_failed(enum line_result r)
 {
-    return r == LINE_END ? NEXT_LEAVE : r == LINE_LEAVE ? NEXT_INTERRUPTED : NEXT_FAILED;
+    return r == LINE_END         ? NEXT_LEAVE
+           : r == LINE_LEAVE     ? NEXT_INTERRUPTED
+           : r == LINE_NO_MEMORY ? NEXT_NO_MEMORY
+                                 : NEXT_FAILED;
 }
 
 static enum next add(struct buf *text, const char *line, size_t n)
 {
     if (!buf_add(text, line, n)) {
         term_fail(0, "not enough memory for the message");
-        return NEXT_FAILED;
+        return NEXT_NO_MEMORY;
     }
     return io_check("the message", text->n, &io_text) == EXIT_OK ? NEXT_MESSAGE : NEXT_FAILED;
 }
@@ -226,8 +229,10 @@ static enum next read_block(struct chat *c, struct buf *text, const char *line, 
     for (;;) {
         bool last = n >= 3 && memcmp(line + n - 3, "\"\"\"", 3) == 0;
         n -= last ? 3 : 0;
-        if (add(text, line, n) != NEXT_MESSAGE || (!last && add(text, "\n", 1) != NEXT_MESSAGE)) {
-            return NEXT_FAILED;
+        enum next added = add(text, line, n);
+        added = added == NEXT_MESSAGE && !last ? add(text, "\n", 1) : added;
+        if (added != NEXT_MESSAGE) {
+            return added;
         }
         if (last) {
             /* the newline before a closing """ on a line of its own belongs to the quotes */
@@ -271,8 +276,10 @@ static enum next read_message(struct chat *c, struct buf *text, bool *is_command
         return first;
     }
     while (got == LINE_OK && n > 0 && line[n - 1] == '\\') {
-        if (add(text, line, n - 1) != NEXT_MESSAGE || add(text, "\n", 1) != NEXT_MESSAGE) {
-            return NEXT_FAILED;
+        enum next added = add(text, line, n - 1);
+        added = added == NEXT_MESSAGE ? add(text, "\n", 1) : added;
+        if (added != NEXT_MESSAGE) {
+            return added;
         }
         *is_command = false;
         got = line_read(c->lines, "... ", &line, &n);
@@ -329,7 +336,9 @@ static int loop(struct chat *c)
     if (io_failed() || next == NEXT_FAILED) {
         return EXIT_RUNTIME;
     }
-    return next == NEXT_INTERRUPTED ? EXIT_INTERRUPTED : code;
+    return next == NEXT_INTERRUPTED ? EXIT_INTERRUPTED
+           : next == NEXT_NO_MEMORY ? EXIT_MEMORY
+                                    : code;
 }
 
 static int chat(struct chat *c)

@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "io.h"
+#include "jsonl.h"
 #include "session.h"
 
 enum { KV_PAGE = 64, KV_LEAST = 4096 }; /* as weft.h says of n_kv */
@@ -199,7 +200,7 @@ static json_t *device_json(const struct diagnosis *d, const weft_device_info *v)
                   bytes(v->free_bytes), "usable", v->usable, "why", v->why);
     if (d->o->model != NULL) {
         enum fit fit = fits(d, v);
-        json_object_set_new(one, "fits", fit == FIT_UNKNOWN ? json_null() : json_boolean(fit));
+        jsonl_set(&one, "fits", fit == FIT_UNKNOWN ? json_null() : json_boolean(fit));
     }
     return one;
 }
@@ -234,12 +235,13 @@ static int print_json(const struct diagnosis *d)
     why_automatic(d, why, sizeof why);
     json_t *automatic = json_pack("{s:s, s:s}", "device", d->automatic->name, "why", why);
     ok = json_object_set_new(root, "auto", automatic) == 0 && ok;
-    if (ok) {
-        json_dumpf(root, stdout, JSON_INDENT(2));
+    int code = ok ? jsonl_dump(NULL, stdout, root, JSON_INDENT(2))
+                  : term_fail(EXIT_MEMORY, "not enough memory for the JSON");
+    if (code == EXIT_OK) {
         putchar('\n');
     }
     json_decref(root);
-    return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the JSON");
+    return code;
 }
 
 int cmd_doctor(const struct options *o, int n_args, char **args)

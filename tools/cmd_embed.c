@@ -36,7 +36,7 @@ static int write_vector(struct embed *e, size_t index)
 {
     json_t *values = json_array();
     for (size_t i = 0; i < e->session.info.dim; i++) {
-        json_array_append_new(values, jsonl_number((double)e->vector[i]));
+        jsonl_append(&values, jsonl_number((double)e->vector[i]));
     }
     jsonl_add(&e->out, json_pack("{s:I, s:I, s:o}", "index", (json_int_t)index, "n_tokens",
                                  (json_int_t)e->ids.n, "embedding", values));

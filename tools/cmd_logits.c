@@ -28,7 +28,7 @@ static json_t *header(const struct logits *l, const char *schema, const char *fu
     }
     json_t *tokens = json_array();
     for (size_t i = 0; i < l->ids.n; i++) {
-        json_array_append_new(tokens, json_integer(l->ids.at[i]));
+        jsonl_append(&tokens, json_integer(l->ids.at[i]));
     }
     json_t *flags =
         json_pack("{s:I, s:I, s:I, s:b, s:s, s:s}", "n_ctx", (json_int_t)info.n_ctx, "n_batch",
@@ -49,8 +49,7 @@ static json_t *best(const float *logits, size_t n_vocab)
     size_t n = score_top(logits, n_vocab, N_TOP, ids);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list,
-                              json_pack("[i, o]", ids[i], jsonl_number((double)logits[ids[i]])));
+        jsonl_append(&list, json_pack("[i, o]", ids[i], jsonl_number((double)logits[ids[i]])));
     }
     return list;
 }

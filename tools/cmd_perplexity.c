@@ -181,7 +181,7 @@ static int print_json(const struct perplexity *p)
                      { "same_top", p->same_top.mean },
                      { "same_top_error", mean_error(&p->same_top) } };
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
-            json_object_set_new(j, more[i].key, jsonl_number(more[i].value));
+            jsonl_set(&j, more[i].key, jsonl_number(more[i].value));
         }
     }
     struct jsonl out;

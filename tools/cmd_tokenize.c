@@ -28,11 +28,12 @@ static int print_token(const struct session *s, int32_t id)
     struct buf text = { 0 }, line = { 0 };
     size_t n = 0;
     weft_status status = weft_token_text(s->model, id, NULL, 0, &n, &err);
-    if (status == WEFT_E_BUFFER) {
-        status = buf_reserve(&text, n) ? weft_token_text(s->model, id, text.data, n, &n, &err)
-                                       : WEFT_E_NOMEM;
+    if (status == WEFT_E_BUFFER && buf_reserve(&text, n)) {
+        status = weft_token_text(s->model, id, text.data, n, &n, &err);
     }
-    int code = status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+    int code = status == WEFT_OK         ? EXIT_OK
+               : status == WEFT_E_BUFFER ? term_fail(EXIT_MEMORY, "not enough memory for a token")
+                                         : term_status(status, &err);
     if (code == EXIT_OK && !io_escape(text.data, n, 0, &line)) {
         code = term_fail(EXIT_MEMORY, "not enough memory for a token");
     }

@@ -232,7 +232,7 @@ enum line_result editor_read(struct editor *r, const char *prompt, struct buf *l
     }
     if (!buf_add(line, typed, (size_t)n)) {
         term_fail(0, "not enough memory for the line");
-        return LINE_FAILED;
+        return LINE_NO_MEMORY;
     }
     if (r->history != NULL && typed[0] != '\n') {
         history(r->history, &event, H_ENTER, typed);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json_rules.h"
+#include "jsonl.h"
 
 /* ---------------------------------------------------------------- arrays */
 
@@ -194,7 +195,7 @@ static void put_member(struct schema *c, struct buf *b, const struct property *p
 {
     char *text;
     json_t *name = json_string(p->name);
-    text = name != NULL ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
+    text = name != NULL ? jsonl_text(name, JSON_ENCODE_ANY) : NULL;
     json_decref(name);
     if (text == NULL) {
         c->no_memory = true;

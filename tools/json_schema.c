@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json_rules.h"
+#include "jsonl.h"
 
 enum { MAX_NESTING = 200 };
 
@@ -86,7 +87,7 @@ static bool add_constant(struct schema *c, struct buf *b, const json_t *value)
     char *text = NULL;
     for (size_t digits = 15; digits <= 17; digits++) {
         free(text);
-        text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
+        text = jsonl_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
         json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
         bool same = again != NULL && json_equal(again, value);
         json_decref(again);
@@ -593,7 +594,7 @@ bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct sc
     c.root = text == NULL ? json_true()
                           : json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
     bool ok = c.root != NULL && c.owned != NULL && c.made != NULL;
-    if (c.root == NULL) {
+    if (c.root == NULL && e.text[0] != '\0') {
         snprintf(err->text, sizeof err->text, "line %d, column %d: %.200s", e.line, e.column,
                  e.text);
     }
@@ -604,5 +605,8 @@ bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct sc
     json_decref(c.owned);
     buf_free(&c.path);
     json_decref(c.made);
+    if (c.no_memory) {
+        err->text[0] = '\0'; /* what was found wrong may be what is missing */
+    }
     return ok && !c.no_memory;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "io.h"
 #include "term.h"
@@ -32,12 +33,51 @@ void jsonl_add(struct jsonl *j, json_t *line)
         j->code = term_fail(EXIT_MEMORY, "not enough memory for a line of JSON");
         return;
     }
-    errno = 0;
-    int failed = json_dumpf(line, j->out, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (failed != 0 || fputc('\n', j->out) == EOF) {
+    j->code = jsonl_dump(j->path, j->out, line, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (j->code == EXIT_OK && fputc('\n', j->out) == EOF) {
         j->code = write_failed(j->path);
     }
     json_decref(line);
+}
+
+char *jsonl_text(const json_t *value, size_t flags)
+{
+    size_t n = json_dumpb(value, NULL, 0, flags);
+    char *text = n > 0 ? malloc(n + 1) : NULL;
+    if (text == NULL || json_dumpb(value, text, n, flags) != n) {
+        free(text);
+        return NULL;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+int jsonl_dump(const char *path, FILE *out, const json_t *value, size_t flags)
+{
+    char *text = jsonl_text(value, flags);
+    if (text == NULL) {
+        return term_fail(EXIT_MEMORY, "not enough memory for a line of JSON");
+    }
+    errno = 0;
+    int code = fputs(text, out) == EOF ? write_failed(path) : EXIT_OK;
+    free(text);
+    return code;
+}
+
+void jsonl_append(json_t **list, json_t *one)
+{
+    if (json_array_append_new(*list, one) != 0) {
+        json_decref(*list);
+        *list = NULL;
+    }
+}
+
+void jsonl_set(json_t **object, const char *key, json_t *one)
+{
+    if (json_object_set_new(*object, key, one) != 0) {
+        json_decref(*object);
+        *object = NULL;
+    }
 }
 
 int jsonl_close(struct jsonl *j)

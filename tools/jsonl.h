@@ -21,6 +21,16 @@ void jsonl_add(struct jsonl *j, json_t *line);
 int jsonl_close(struct jsonl *j); /* the file is complete only if this gives EXIT_OK */
 /* JSON has no NaN and no infinity: these become null. */
 json_t *jsonl_number(double x);
+/* Add `one` and take it over. Without memory the list or the object is freed and becomes NULL, and
+ * so does what json_pack() makes of it: none is written that lacks something. */
+void jsonl_append(json_t **list, json_t *one);
+void jsonl_set(json_t **object, const char *key, json_t *one);
+/* The text of a value, for free(); NULL: no memory. json_dumps() would leave out what it has no
+ * memory for. */
+char *jsonl_text(const json_t *value, size_t flags);
+/* Writes it in one piece, and nothing if there is no memory for that. `path` is what `out` is
+ * called, NULL: standard output. Returns EXIT_ codes. */
+int jsonl_dump(const char *path, FILE *out, const json_t *value, size_t flags);
 
 /* float32, in the machine's order of bytes, which is little-endian wherever Weft runs. */
 struct floats {

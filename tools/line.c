@@ -79,7 +79,7 @@ static enum line_result plain_read(struct line_reader *r, const char *prompt)
         size_t n = newline != NULL ? (size_t)(newline - start) + 1 : r->n_input - r->at;
         if (!buf_add(&r->line, start, n)) {
             term_fail(0, "not enough memory for the line");
-            return LINE_FAILED;
+            return LINE_NO_MEMORY;
         }
         r->at += n;
         if (io_check("a line of standard input", r->line.n, &io_text) != EXIT_OK) {

@@ -10,7 +10,8 @@ enum line_result {
     LINE_END,         /* Ctrl-D, or the end of the input */
     LINE_INTERRUPTED, /* Ctrl-C threw away what was typed */
     LINE_LEAVE,       /* Ctrl-C when nothing was typed */
-    LINE_FAILED       /* a message was printed */
+    LINE_FAILED,      /* a message was printed */
+    LINE_NO_MEMORY    /* the same */
 };
 
 struct line_reader;

@@ -60,8 +60,7 @@ static json_t *top(const struct logits_log *log)
     size_t n = score_top(log->logits, log->n_vocab, N_TOP, ids);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(
-            list, json_pack("[i, o]", ids[i], jsonl_number((double)log->logits[ids[i]])));
+        jsonl_append(&list, json_pack("[i, o]", ids[i], jsonl_number((double)log->logits[ids[i]])));
     }
     return list;
 }
@@ -81,7 +80,7 @@ int logits_log_write(struct logits_log *log, size_t text, size_t token)
     snprintf(shape, sizeof shape, "[1,%zu]", log->n_vocab);
     json_t *values = json_array();
     for (size_t i = 0; i < N_VALUES && i < log->n_vocab; i++) {
-        json_array_append_new(values, jsonl_number((double)log->logits[i]));
+        jsonl_append(&values, jsonl_number((double)log->logits[i]));
     }
     json_t *line =
         json_pack("{s:f, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:s}", "ts",
@@ -92,9 +91,9 @@ int logits_log_write(struct logits_log *log, size_t text, size_t token)
         return term_fail(EXIT_MEMORY, "not enough memory for a line of %s", log->path);
     }
     /* nine digits would give every float back, but the time needs more */
-    int failed = json_dumpf(line, log->out, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    int code = jsonl_dump(log->path, log->out, line, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(line);
-    return failed != 0 || fputc('\n', log->out) == EOF ? write_failed(log) : EXIT_OK;
+    return code == EXIT_OK && fputc('\n', log->out) == EOF ? write_failed(log) : code;
 }
 
 int logits_log_close(struct logits_log *log)

@@ -33,12 +33,12 @@ static json_t *line_of(const weft_model *model, const weft_logprob *l, size_t n,
                        size_t token)
 {
     json_t *line = entry(model, &l[0]), *top = json_array();
-    json_object_set_new(line, "text", json_integer((json_int_t)text));
-    json_object_set_new(line, "index", json_integer((json_int_t)token));
+    jsonl_set(&line, "text", json_integer((json_int_t)text));
+    jsonl_set(&line, "index", json_integer((json_int_t)token));
     for (size_t i = 1; i < n; i++) {
-        json_array_append_new(top, entry(model, &l[i]));
+        jsonl_append(&top, entry(model, &l[i]));
     }
-    json_object_set_new(line, "top", top);
+    jsonl_set(&line, "top", top);
     return line;
 }
 
@@ -53,7 +53,7 @@ int logprobs_line(const weft_model *model, weft_seq *seq, size_t text, size_t to
         return term_status(status, &err);
     }
     json_t *line = line_of(model, l, n, text, token);
-    char *dump = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *dump = line != NULL ? jsonl_text(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(line);
     bool ok = dump != NULL && buf_add(out, dump, strlen(dump)) && buf_add(out, "\n", 1);
     free(dump);

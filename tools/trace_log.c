@@ -46,7 +46,7 @@ static json_t *some(const float *values, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, jsonl_number((double)values[i]));
+        jsonl_append(&list, jsonl_number((double)values[i]));
     }
     return list;
 }
