@@ -314,8 +314,11 @@ static bool merge(struct schema *c, json_t *into, const json_t *from)
         } else if (old == NULL) {
             /* only these two lists grow; what is in them is shared, so that it is converted once */
             bool grows = strcmp(key, "properties") == 0 || strcmp(key, "required") == 0;
-            c->no_memory |=
-                json_object_set_new(into, key, grows ? json_copy(value) : json_incref(value)) != 0;
+            json_t *own = grows ? json_copy(value) : json_incref(value);
+            /* a copy lacks what there was no memory for */
+            c->no_memory |= json_object_size(own) != json_object_size(value) ||
+                            json_array_size(own) != json_array_size(value);
+            c->no_memory |= json_object_set_new(into, key, own) != 0;
         }
     }
     return true;
