@@ -108,7 +108,7 @@ chat_says '/load' 0 'loaded ' "/load $T/chat\\n"
 chat_says 'a block that begins with its text' 0 'generated tokens' '"""one\ntwo"""\n'
 chat_says 'a block of nothing' 0 '0 prompt + 0 generated' '"""\n"""\n'
 chat_says 'a line that goes on into nothing' 0 'generated tokens' 'one\\\n'
-chat_says 'a message too many' 1 'the message has ' 'a\nb b b b b b b b b b b b\n' -c 30
+chat_says 'a message too many' 1 'the message has ' 'What is the capital of France?\nWhat is the capital of France?\n' -c 48 -n -1
 for quiet in '/clear' '/undo' "/save $T/chat" "/load $T/chat" '/system x'; do
     printf 'hi\n%s\n' "$quiet" | timeout 60 "$WEFT" chat -m "$BPE" --temp 0 --commands --no-history -n 1 -q >"$T/out" 2>"$T/err"
     [ $? -eq 0 ] && [ ! -s "$T/err" ] && ok "quiet: $quiet" || bad "quiet: $quiet" 'a line'
