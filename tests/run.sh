@@ -34,7 +34,7 @@ jobs() { # name, command; the long ones first
     echo "cxx sh tests/cxx.sh"
     echo "readme sh tests/readme.sh $build ${SAN:-}"
 }
-left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|cli_bench|cli_grammar) '
+left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar) '
 [ -n "${QUICK:-}" ] || left_out='^$'
 jobs | grep -v -E "$left_out" >"$build/tests/log/jobs"
 xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" <"$build/tests/log/jobs" | tee "$build/tests/log/results"

@@ -182,12 +182,57 @@ static void test_one_of_them(void **state)
     rig_close(&r);
 }
 
+/* What is no stage goes through: pages that are copied, saved and loaded, limits, the best tokens.
+ */
+static void test_all_else(void **state)
+{
+    (void)state;
+    struct told t = { 0 };
+    const weft_engine_params p = {
+        .size = sizeof p, .n_threads = 1, .profile = on_stage, .profile_user = &t
+    };
+    const char *path = model_file("tiny-qwen2");
+    struct rig plain = rig_open(path, NULL), r = rig_open(path, &p);
+    int32_t tokens[N + 1];
+    static uint8_t saved[1 << 18];
+    size_t n_saved;
+    rig_tokens(&r, 2, tokens, N + 1);
+    float *want = rig_expected(&plain, tokens, N + 1);
+    weft_seq *a = rig_fed(&r, tokens, N), *b = NULL, *c = rig_seq(&r, NULL);
+    OK(weft_seq_save(a, saved, sizeof saved, &n_saved, E));
+    OK(weft_seq_fork(a, &b, E));
+    OK(weft_seq_load(c, saved, n_saved, E));
+    weft_seq *const all[] = { a, b, c };
+    for (size_t i = 0; i < 3; i++) {
+        t.n_stages = 0;
+        OK(weft_seq_append(all[i], tokens + N, 1, E));
+        rig_compute(&r, all[i]);
+        float *got = rig_logits(&r, all[i]);
+        rig_same(&r, got, want, i == 0 ? "a sequence" : i == 1 ? "its fork" : "a loaded one");
+        free(got);
+        assert_string_equal(t.stages[t.n_stages - 1].name, "head");
+    }
+    weft_engine_stats s = { .size = sizeof s };
+    OK(weft_engine_get_stats(r.engine, &s, E));
+    assert_int_equal(s.n_page_copies, 1);
+    weft_limits limits = { .size = sizeof limits };
+    OK(weft_engine_measure(r.engine, &limits, E));
+    assert_true(limits.read_bytes_per_s > 0 && limits.macs_per_s > 0);
+    weft_seq_release(&a);
+    weft_seq_release(&b);
+    weft_seq_release(&c);
+    free(want);
+    rig_close(&r);
+    rig_close(&plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_architecture),
         cmocka_unit_test(test_costs),
         cmocka_unit_test(test_one_of_them),
+        cmocka_unit_test(test_all_else),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
