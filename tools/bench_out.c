@@ -59,17 +59,6 @@ struct bench_rates bench_rates(const struct bench_row *row, const struct bench_r
 
 /* jansson accepts NULL values and then fails, so that only the whole has to be checked */
 
-static json_t *text(const char *t)
-{
-    struct buf clean = { 0 };
-    size_t bad = 0;
-    json_t *j = io_utf8(t, strlen(t), &clean, &bad)
-                    ? json_stringn(clean.data != NULL ? clean.data : "", clean.n)
-                    : NULL;
-    buf_free(&clean);
-    return j;
-}
-
 static json_t *count(uint64_t n) { return json_integer((json_int_t)n); }
 
 static json_t *known(double x) { return x > 0 ? jsonl_number(x) : json_null(); }
@@ -82,10 +71,10 @@ static void set(json_t *to, const char *key, json_t *value, bool *ok)
 static void add_model(const struct bench *b, json_t *to, bool *ok)
 {
     const weft_model_info *m = &b->session.info;
-    set(to, "model", text(b->path), ok);
-    set(to, "model_name", text(m->name), ok);
-    set(to, "architecture", text(m->architecture), ok);
-    set(to, "type", text(m->type), ok);
+    set(to, "model", jsonl_string(b->path), ok);
+    set(to, "model_name", jsonl_string(m->name), ok);
+    set(to, "architecture", jsonl_string(m->architecture), ok);
+    set(to, "type", jsonl_string(m->type), ok);
     set(to, "n_bytes", count(m->n_bytes), ok);
     set(to, "n_params", count(m->n_params), ok);
 }
@@ -95,16 +84,16 @@ static void add_test(const struct bench *b, const struct bench_row *row,
 {
     char name[96];
     bench_row_name(row, name, sizeof name);
-    set(to, "backend", text(r->engine.backend), ok);
-    set(to, "device", text(b->device), ok);
-    set(to, "kernels", text(r->engine.kernels), ok);
+    set(to, "backend", jsonl_string(r->engine.backend), ok);
+    set(to, "device", jsonl_string(b->device), ok);
+    set(to, "kernels", jsonl_string(r->engine.kernels), ok);
     set(to, "n_threads", count(r->engine.n_threads), ok);
     set(to, "n_batch", count(r->engine.n_batch), ok);
     set(to, "type_k", json_string(options_kv_type(b->o->type_k)), ok);
     set(to, "type_v", json_string(options_kv_type(b->o->type_v)), ok);
     set(to, "deterministic", json_boolean(b->o->deterministic), ok);
     set(to, "n_parallel", count(row->n_parallel), ok);
-    set(to, "test", text(name), ok);
+    set(to, "test", jsonl_string(name), ok);
     set(to, "n_prompt", count(row->n_prompt), ok);
     set(to, "n_gen", count(row->n_gen), ok);
     set(to, "n_depth", count(row->n_depth), ok);

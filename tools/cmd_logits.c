@@ -35,12 +35,12 @@ static json_t *header(const struct logits *l, const char *schema, const char *fu
                   (json_int_t)info.n_batch, "n_threads", (json_int_t)info.n_threads,
                   "deterministic", (int)l->o->deterministic, "type_k",
                   options_kv_type(l->o->type_k), "type_v", options_kv_type(l->o->type_v));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:s?}", "schema",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:o, s:o, s:o}", "schema",
                      schema, "engine", "weft", "version", weft_version(), "backend", info.backend,
-                     "kernels", info.kernels, "model", l->o->model, "sha256", l->sha256,
-                     "architecture", l->session.info.architecture, "n_vocab",
+                     "kernels", info.kernels, "model", jsonl_string(l->o->model), "sha256",
+                     l->sha256, "architecture", l->session.info.architecture, "n_vocab",
                      (json_int_t)l->session.info.n_vocab, "tokens", tokens, "flags", flags, "full",
-                     full);
+                     full != NULL ? jsonl_string(full) : json_null());
 }
 
 static json_t *best(const float *logits, size_t n_vocab)

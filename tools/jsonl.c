@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io.h"
 #include "term.h"
@@ -94,6 +95,17 @@ int jsonl_close(struct jsonl *j)
 }
 
 json_t *jsonl_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+json_t *jsonl_string(const char *text)
+{
+    struct buf clean = { 0 };
+    size_t bad = 0;
+    json_t *j = io_utf8(text, strlen(text), &clean, &bad)
+                    ? json_stringn(clean.n > 0 ? clean.data : "", clean.n)
+                    : NULL;
+    buf_free(&clean);
+    return j;
+}
 
 int floats_open(const char *path, struct floats *f)
 {

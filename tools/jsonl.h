@@ -21,6 +21,8 @@ void jsonl_add(struct jsonl *j, json_t *line);
 int jsonl_close(struct jsonl *j); /* the file is complete only if this gives EXIT_OK */
 /* JSON has no NaN and no infinity: these become null. */
 json_t *jsonl_number(double x);
+/* A text, such as the name of a file, with U+FFFD for what is no UTF-8, which JSON cannot hold. */
+json_t *jsonl_string(const char *text);
 /* Add `one` and take it over. Without memory the list or the object is freed and becomes NULL, and
  * so does what json_pack() makes of it: none is written that lacks something. */
 void jsonl_append(json_t **list, json_t *one);

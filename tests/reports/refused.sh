@@ -113,3 +113,10 @@ for quiet in '/clear' '/undo' "/save $T/chat" "/load $T/chat" '/system x'; do
     printf 'hi\n%s\n' "$quiet" | timeout 60 "$WEFT" chat -m "$BPE" --temp 0 --commands --no-history -n 1 -q >"$T/out" 2>"$T/err"
     [ $? -eq 0 ] && [ ! -s "$T/err" ] && ok "quiet: $quiet" || bad "quiet: $quiet" 'a line'
 done
+
+# a name that is no UTF-8 stands in JSON with a character in place of what is none
+odd=$T/$(printf 'a\377b').gguf
+cp "$IN/embed-causal.gguf" "$odd"
+check 'logits of a file with an odd name' 0 '' logits -m "$odd" -p hi --full "$T/$(printf 'l\377l')" -o "$T/lines"
+holds 'its name' "/a$(printf '\357\277\275')b.gguf\"" "$T/lines"
+holds 'the name of the logits' "/l$(printf '\357\277\275')l\"" "$T/lines"
