@@ -171,6 +171,7 @@ static void test_inspect(void **state)
 {
     (void)state;
     CHECK(true, "inspect", paths.model);
+    CHECK(true, "inspect", "--json", paths.model);
 }
 
 static void test_tokens(void **state)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "inspect.h"
+#include "jsonl.h"
 #include "term.h"
 
 struct json_state {
@@ -69,10 +70,7 @@ static json_t *array(struct json_state *s, size_t i, const weft_key_info *k)
     size_t shown = s->in->o->full || k->n < SHORT_ARRAY ? k->n : SHORT_ARRAY;
     json_t *list = json_array();
     for (size_t j = 0; j < shown && list != NULL; j++) {
-        if (json_array_append_new(list, element(s, i, j, k->element, &value)) != 0) {
-            json_decref(list);
-            list = NULL;
-        }
+        jsonl_append(&list, element(s, i, j, k->element, &value));
     }
     buf_free(&value);
     return s->in->o->full ? list : json_pack("{s:o, s:o}", "n", number(k->n), "first", list);
@@ -100,14 +98,10 @@ static json_t *metadata(struct json_state *s)
         struct buf name = { 0 };
         size_t bad = 0;
         bool ok = weft_file_key(s->in->file, i, &k, NULL) == WEFT_OK &&
-                  io_utf8(k.name, strlen(k.name), &name, &bad) &&
-                  json_object_set_new(all, name.n > 0 ? name.data : "", key(s, i, &k)) == 0;
+                  io_utf8(k.name, strlen(k.name), &name, &bad);
+        jsonl_set(&all, name.n > 0 ? name.data : "", ok ? key(s, i, &k) : NULL);
         s->replaced += bad;
         buf_free(&name);
-        if (!ok) {
-            json_decref(all);
-            all = NULL;
-        }
     }
     return all;
 }
@@ -117,10 +111,8 @@ static json_t *unknown_keys(struct json_state *s)
     json_t *all = json_array();
     for (size_t i = 0; i < weft_file_n_keys(s->in->file) && all != NULL; i++) {
         weft_key_info k;
-        if (inspect_unknown(s->in, i) && weft_file_key(s->in->file, i, &k, NULL) == WEFT_OK &&
-            json_array_append_new(all, c_text(s, k.name)) != 0) {
-            json_decref(all);
-            all = NULL;
+        if (inspect_unknown(s->in, i) && weft_file_key(s->in->file, i, &k, NULL) == WEFT_OK) {
+            jsonl_append(&all, c_text(s, k.name));
         }
     }
     return all;
@@ -131,10 +123,7 @@ static json_t *warnings(struct json_state *s)
     const struct buf *b = &s->in->warnings;
     json_t *all = json_array();
     for (size_t at = 0; at < b->n && all != NULL; at += strlen(b->data + at) + 1) {
-        if (json_array_append_new(all, c_text(s, b->data + at)) != 0) {
-            json_decref(all);
-            all = NULL;
-        }
+        jsonl_append(&all, c_text(s, b->data + at));
     }
     return all;
 }
@@ -144,20 +133,17 @@ static json_t *tensors(struct json_state *s)
     json_t *all = json_array();
     for (size_t i = 0; i < weft_file_n_tensors(s->in->file) && all != NULL; i++) {
         weft_tensor_info t;
-        json_t *shape = json_array(), *one = NULL;
+        json_t *one = NULL;
         if (weft_file_tensor(s->in->file, i, &t, NULL) == WEFT_OK) {
+            json_t *shape = json_array();
             for (size_t d = 0; d < t.n_dims; d++) {
-                json_array_append_new(shape, number(t.shape[d]));
+                jsonl_append(&shape, number(t.shape[d]));
             }
-            one = json_pack("{s:o, s:s, s:O, s:o, s:o, s:o}", "name", c_text(s, t.name), "type",
+            one = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o}", "name", c_text(s, t.name), "type",
                             t.type, "shape", shape, "bytes", number(t.n_bytes), "offset",
                             number(t.offset), "part", number(t.part));
         }
-        json_decref(shape);
-        if (json_array_append_new(all, one) != 0) {
-            json_decref(all);
-            all = NULL;
-        }
+        jsonl_append(&all, one);
     }
     return all;
 }
@@ -167,10 +153,9 @@ static json_t *totals(const struct inspection *in)
     json_t *all = json_object();
     for (size_t i = 0; i < in->n_totals; i++) {
         const struct type_total *t = &in->totals[i];
-        json_object_set_new(all, t->type,
-                            json_pack("{s:o, s:o, s:o}", "tensors", number(t->n_tensors),
-                                      "elements", number(t->n_elements), "bytes",
-                                      number(t->n_bytes)));
+        jsonl_set(&all, t->type,
+                  json_pack("{s:o, s:o, s:o}", "tensors", number(t->n_tensors), "elements",
+                            number(t->n_elements), "bytes", number(t->n_bytes)));
     }
     return all;
 }
@@ -184,18 +169,20 @@ int inspect_print_json(const struct inspection *in)
                   "version", (int)weft_file_version(f), "parts", number(weft_file_n_parts(f)),
                   "bytes", number(weft_file_bytes(f)), "metadata", metadata(&s), "unknown_keys",
                   unknown_keys(&s), "tensors", tensors(&s), "types", totals(in));
-    if (root != NULL && in->checked) {
-        json_t *check = json_pack("{s:b, s:o, s:o}", "ok", in->check_code == EXIT_OK, "message",
-                                  c_text(&s, in->check_text), "warnings", warnings(&s));
-        json_object_set_new(root, "check", check);
+    if (in->checked) {
+        jsonl_set(&root, "check",
+                  json_pack("{s:b, s:o, s:o}", "ok", in->check_code == EXIT_OK, "message",
+                            c_text(&s, in->check_text), "warnings", warnings(&s)));
     }
-    if (root == NULL || json_object_set_new(root, "replaced", number(s.replaced)) != 0) {
-        json_decref(root);
-        return s.code != EXIT_OK ? s.code
-                                 : term_fail(EXIT_MEMORY, "not enough memory for the JSON");
+    jsonl_set(&root, "replaced", number(s.replaced));
+    int code = s.code;
+    if (code == EXIT_OK) {
+        code = jsonl_dump(NULL, stdout, root, JSON_INDENT(2));
     }
-    json_dumpf(root, stdout, JSON_INDENT(2));
-    putchar('\n');
     json_decref(root);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    putchar('\n');
     return io_flush();
 }
