@@ -16,6 +16,8 @@ import time
 PROGRAM, MODEL = sys.argv[1:3]
 SLOW = 60  # seconds: sanitizers and loaded machines
 passed = failed = 0
+# whoever runs the tests in the background ignores SIGINT, and the program would inherit that; a handler ends with exec
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check(name, ok, why=""):
