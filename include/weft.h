@@ -363,8 +363,10 @@ typedef struct weft_engine_params {
     const char *device;
     size_t n_ctx; /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
     size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
-    size_t n_batch;       /* most rows computed in one step; 0 = 512 */
-    size_t n_threads;     /* 0 = one per physical core that this process may use */
+    size_t n_batch; /* most rows computed in one step; 0 = 512 */
+    /* 0 = one per physical core that this process may use, at most what the CPU quota of its
+     * control groups (a container) amounts to */
+    size_t n_threads;
     weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
     /* A sequence's logits do not depend on what other sequences are computed with it, nor on how
      * its prompt was cut into steps. Always so on the CPU; slower prompts on a GPU. */

@@ -205,7 +205,7 @@ const struct arg_option option_table[] = {
       .parse = parse_model },
     { NAMES("-t", "--threads"), ROW(ARG_LIST, CMD_BENCH, bench.n_threads, "LIST",
       "threads that compute"),
-      .otherwise = "one per physical core", .min = 1, .max = 1024 },
+      .otherwise = "one per physical core, or as many as the quota of a container allows", .min = 1, .max = 1024 },
     { NAMES("--batch-size", "-ub"), ROW(ARG_INT, CMD_BENCH, batch, "N",
       "most tokens computed in one step"),
       .otherwise = "512", .min = 1, .max = 65536 },
@@ -213,7 +213,7 @@ const struct arg_option option_table[] = {
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8", .min = 1, .max = 64 },
     { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
-      .otherwise = "one per physical core", .min = 1, .max = 1024 },
+      .otherwise = "one per physical core, or as many as the quota of a container allows", .min = 1, .max = 1024 },
     { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE | CMD_BENCH, device, "NAME",
       "where to compute: auto (a GPU if one can be used), cpu, cuda (the first GPU) or cuda:N; "
       "weft doctor lists them"),
