@@ -18,6 +18,8 @@ SLOW = 60  # seconds: sanitizers and loaded machines
 passed = failed = 0
 # whoever runs the tests in the background ignores SIGINT, and the program would inherit that; a handler ends with exec
 signal.signal(signal.SIGINT, signal.default_int_handler)
+SUPPRESSED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
+os.environ["LSAN_OPTIONS"] = f"{os.environ.get('LSAN_OPTIONS', '')}:suppressions={SUPPRESSED}:print_suppressions=0"
 
 
 def check(name, ok, why=""):
