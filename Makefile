@@ -318,7 +318,7 @@ help:
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME="
 
-$(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema json_containers json_scalars json_pattern json_rules jsonl io term)
+$(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema json_depth json_containers json_scalars json_pattern json_rules jsonl io term)
 
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o

@@ -3,6 +3,7 @@
  * compiled into this program. */
 #include "tools/args.c"
 #include "tools/options.c"
+#include "tools/options_sampling.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

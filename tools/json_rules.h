@@ -38,6 +38,11 @@ enum {
     SCHEMA_MAX_BYTES = 16 << 20 /* the longest grammar, looked at while rules are added */
 };
 
+/* Whether the text has brackets nested deeper than any schema that can be converted; says so in
+ * err. Such a text is not given to functions that call themselves for each level: they would need
+ * megabytes of stack. */
+bool json_too_deep(const char *text, size_t n, struct schema_error *err);
+
 /* The rule of the schema s, which stands at a key of the current one; or, sub not NULL, at this key
  * or index of what stands there. */
 bool schema_convert_at(struct schema *c, const char *key, const char *sub, const json_t *s,

@@ -552,44 +552,13 @@ static bool convert(struct schema *c, const json_t *s, size_t *rule)
     return true;
 }
 
-/* What is nested deeper than any schema that can be converted is not given to functions that call
- * themselves for each level: they would need megabytes of stack. */
-static bool too_deep(const char *text, size_t n, struct schema_error *err)
-{
-    size_t depth = 0, line = 1, start = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (quoted) {
-            i += c == '\\';
-            quoted = c != '"';
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '\n') {
-            line++;
-            start = i + 1;
-        } else if (c == '[' || c == '{') {
-            if (++depth > SCHEMA_MAX_DEPTH) {
-                snprintf(err->text, sizeof err->text,
-                         "line %zu, column %zu: brackets nested more than %d deep; give what is "
-                         "nested a name in $defs, and refer to it",
-                         line, i - start + 1, SCHEMA_MAX_DEPTH);
-                return true;
-            }
-        } else if (c == ']' || c == '}') {
-            depth -= depth > 0;
-        }
-    }
-    return false;
-}
-
 bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct schema_error *err)
 {
     json_error_t e;
     size_t rule = 0;
     struct schema c = { .out = gbnf, .err = err, .owned = json_array(), .made = json_object() };
     err->text[0] = '\0';
-    if (text != NULL && too_deep(text, n, err)) {
+    if (text != NULL && json_too_deep(text, n, err)) {
         json_decref(c.owned);
         json_decref(c.made);
         return false;
