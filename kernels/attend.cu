@@ -447,6 +447,11 @@ cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, st
     }
 }
 
+size_t attend_splits(const struct dkv *, size_t n_pages, const struct dqueue *)
+{
+    return split_count((uint32_t)n_pages);
+}
+
 size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx)
 {
     return n_rows * most_splits(n_ctx) * kv->n_heads * (kv->head_dim + 2);

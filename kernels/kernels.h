@@ -206,6 +206,8 @@ struct attend {
  * step. list: uint32 [n] rows of the step, none = 0, 1, 2.. ; n_ctx bounds their positions. */
 cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, struct dptr list,
                           size_t n, size_t n_ctx, const struct dqueue *on);
+/* How many blocks share a row that sees n_pages pages. */
+size_t attend_splits(const struct dkv *kv, size_t n_pages, const struct dqueue *on);
 size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx);
 size_t attend_counters(const struct dkv *kv, size_t n_rows);
 

@@ -19,21 +19,10 @@
 // Two blocks of an SM leave 128 registers, which none of the 15 types' loops exceeds. Test:
 // tests/cuda/test_matvec.c.
 #include "dot.cuh"
+#include "matvec_plan.h"
 #include "rows.cuh"
 
 enum { WARPS = ROW_WARPS, TILE_H = 32 /* rows of h in a tile of SWIGLU */ };
-
-// How a launch is cut up; chosen by the host from the shapes and the device.
-struct plan {
-    size_t first; // rows [first, first + n) of activations
-    uint32_t n;
-    uint32_t log2_split;  // parts of the columns: 1, 2, 4, 8
-    uint32_t units;       // rows of a tile
-    uint32_t tile_end[3]; // tiles of w[0], of w[0] and w[1], ...
-    uint32_t n_tiles;
-    uint32_t forms, stride; // of the rows that a block prepares
-    uint32_t row_bytes[3][WEIGHT_PLANES];
-};
 
 // The first rows of a tile, up to 32 KB of each plane, on their way before the activations are
 // there.
@@ -51,7 +40,7 @@ __device__ __forceinline__ void prefetch_rows(const struct dmatrix &m, const uin
 // Which matrix a tile belongs to, and the tile's number in it.
 struct TilePlace {
     uint32_t w, tile;
-    __device__ __forceinline__ TilePlace(const struct plan &plan, uint32_t i) : w(0), tile(i)
+    __device__ __forceinline__ TilePlace(const struct matvec_plan &plan, uint32_t i) : w(0), tile(i)
     {
         for (; i >= plan.tile_end[w]; w++) {
             tile = i - plan.tile_end[w];
@@ -59,7 +48,8 @@ struct TilePlace {
     }
 };
 
-__device__ __forceinline__ void prefetch_tile(const struct matvec &job, const struct plan &plan)
+__device__ __forceinline__ void prefetch_tile(const struct matvec &job,
+                                              const struct matvec_plan &plan)
 {
     const TilePlace place(plan, blockIdx.x);
     const uint32_t row = place.tile * plan.units;
@@ -78,7 +68,8 @@ __device__ __host__ __forceinline__ size_t prepared_bytes(uint32_t forms, size_t
     return (forms & ACT_F32 ? stride * sizeof(float) : 0) +
            (forms & ACT_Q8 ? stride + stride / 32 * sizeof(struct act_block) : 0);
 }
-__device__ __forceinline__ DotInput input_of(const struct matvec &job, const struct plan &plan)
+__device__ __forceinline__ DotInput input_of(const struct matvec &job,
+                                             const struct matvec_plan &plan)
 {
     const int n = (int)plan.n;
     if (job.norm.x.at == nullptr) {
@@ -130,7 +121,7 @@ __device__ __forceinline__ void write_normed(const struct norm &norm, size_t fir
 }
 
 template <int ROWS>
-__device__ __forceinline__ void prepare(const struct norm &norm, const struct plan &plan,
+__device__ __forceinline__ void prepare(const struct norm &norm, const struct matvec_plan &plan,
                                         const DotInput &in)
 {
     SHARED(NormSums, sums);
@@ -175,7 +166,8 @@ constexpr int RESIDENT = 2;
 
 template <int ROWS>
 __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
-    matvec_rows(const __grid_constant__ struct matvec job, const __grid_constant__ struct plan plan)
+    matvec_rows(const __grid_constant__ struct matvec job,
+                const __grid_constant__ struct matvec_plan plan)
 {
     // both twice, so that a tile need not wait for what is read of the one before
     SHARED(float[2][WARPS][WARP], parts);
@@ -269,9 +261,9 @@ static uint32_t choose_log2_split(const struct matvec *job, const struct dqueue 
     return log2;
 }
 
-static struct plan make_plan(const struct matvec *job, const struct dqueue *on)
+static struct matvec_plan make_plan(const struct matvec *job, const struct dqueue *on)
 {
-    struct plan p = {};
+    struct matvec_plan p = {};
     const bool swiglu = job->mode == MATVEC_SWIGLU;
     p.log2_split = swiglu ? 0 : choose_log2_split(job, on);
     p.units = (WARPS >> p.log2_split) * DOT_UNITS; // TILE_H for SWIGLU
@@ -289,7 +281,7 @@ static struct plan make_plan(const struct matvec *job, const struct dqueue *on)
 }
 
 template <int ROWS>
-static cudaError_t launch_pass(const struct matvec *job, const struct plan &plan,
+static cudaError_t launch_pass(const struct matvec *job, const struct matvec_plan &plan,
                                const struct dqueue *on)
 {
     const size_t shared =
@@ -322,7 +314,7 @@ cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueu
             return cudaErrorInvalidValue;
         }
     }
-    struct plan plan = make_plan(job, on);
+    struct matvec_plan plan = make_plan(job, on);
     size_t most = MATVEC_ROWS;
     if (job->norm.x.at != nullptr) {
         const size_t bytes = prepared_bytes(plan.forms, plan.stride);
