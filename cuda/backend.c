@@ -61,7 +61,7 @@ static weft_status open_device(struct cuda *c, weft_error *err)
     snprintf(c->kernels, sizeof c->kernels, "sm_%d%d", c->major, c->minor);
     c->queue.n_sms = (uint32_t)n_sms;
     c->queue.shared_bytes = (uint32_t)shared;
-    c->queue.programmatic = c->major >= 9;
+    c->queue.programmatic = c->major >= 9 && !c->params.no_pdl;
     CU(c, cudaStreamCreateWithFlags, &c->queue.stream, cudaStreamNonBlocking);
     return WEFT_OK;
 }

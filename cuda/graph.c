@@ -74,7 +74,7 @@ static weft_status prepare(struct cuda *c, const struct step *s, size_t n_steps,
 weft_status graph_step(struct backend *b, const struct step *s, bool *done, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    *done = !c->capturing && is_decode(s);
+    *done = !c->capturing && !c->params.no_graphs && is_decode(s);
     if (!*done) {
         return WEFT_OK;
     }

@@ -398,6 +398,10 @@ typedef struct weft_engine_params {
      * enough; the first core is left to the thread that calls weft_engine_step(), which goes where
      * the system puts it. For a machine that does nothing else: two engines get the same cores. */
     bool pin_threads;
+    /* For finding a fault on a GPU; both cost speed, neither changes the text. no_graphs: the
+     * kernels of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins when
+     * the one before it has ended (no programmatic dependent launch). */
+    bool no_graphs, no_pdl;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT WEFT_INIT(weft_engine_params)
 

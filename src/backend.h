@@ -47,6 +47,8 @@ struct backend_params {
     bool pin_threads;        /* threads but the caller's stay on a core each */
     bool no_repack;          /* weights are read as they are in the file */
     bool deterministic;      /* a row's logits do not depend on the other rows of its step */
+    bool no_graphs;          /* kernels are launched one by one */
+    bool no_pdl;             /* kernels do not overlap */
     bool values;             /* VALUE_FFN_ACT will be read */
     const struct log *log;
     weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */

@@ -221,6 +221,11 @@ const struct arg_option option_table[] = {
     { NAMES("--deterministic"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, deterministic, NULL,
       "on a GPU: the same bits however a prompt is cut and whatever runs beside it, at the price "
       "of slower prompts") },
+    { NAMES("--no-graphs"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_graphs, NULL,
+      "on a GPU: launch the kernels of a step one by one, not as a CUDA graph; to find a fault") },
+    { NAMES("--no-pdl"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_pdl, NULL,
+      "on a GPU: no programmatic dependent launch, each kernel waits for the one before; to find a "
+      "fault") },
     { NAMES("--ahead"), ROW(ARG_INT, GENERATE, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
@@ -561,6 +566,8 @@ weft_engine_params options_engine(const struct options *o)
     size_t ahead = o->temperature == 0 && !keeps ? DEFAULT_AHEAD : 1;
     p.device = o->device;
     p.deterministic = o->deterministic;
+    p.no_graphs = o->no_graphs;
+    p.no_pdl = o->no_pdl;
     p.pin_threads = o->pin_threads;
     p.no_repack = o->no_repack;
     p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;
