@@ -150,7 +150,7 @@ static void want_state(struct cuda *c)
     want_activations(c);
     want_image(c);
     scratch(c, &c->turns, g->n_rot / 2, sizeof(double));
-    scratch(c, &c->partial, attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx),
+    scratch(c, &c->partial, attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx, &c->queue),
             sizeof(float));
     c->counters_bytes = attend_counters(&kv, ATTEND_ROWS) * sizeof(uint32_t);
     scratch(c, &c->counters, 1, c->counters_bytes);

@@ -30,9 +30,14 @@ struct Deal {
     // A block of 32 columns (one of Q8) may belong to two blocks of heads: then the last block of
     // the row, not of its heads, combines, and does so for the row.
     uint32_t whole_rows;
+    uint32_t splits; // most of a row
 };
 
-static Deal deal_heads(const struct dkv &kv)
+// Blocks of an SM among which the positions of a row are split: more would leave more to combine,
+// fewer would leave the memory idle.
+enum { SPLIT_BLOCKS = 2 };
+
+static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
 {
     Deal d;
     d.group = kv.n_heads / kv.n_kv_heads;
@@ -40,7 +45,20 @@ static Deal deal_heads(const struct dkv &kv)
     d.heads = (d.group + d.blocks - 1) / d.blocks;
     d.blocks = (d.group + d.heads - 1) / d.heads;
     d.whole_rows = d.heads * kv.head_dim % 32 != 0 || d.group * kv.head_dim % 32 != 0;
+    const uint32_t fair = SPLIT_BLOCKS * n_sms / (kv.n_kv_heads * d.blocks);
+    d.splits = fair < 1 ? 1 : fair < ATTEND_SPLITS ? fair : (uint32_t)ATTEND_SPLITS;
     return d;
+}
+
+// Most splits of a row whose position is below n_ctx.
+static uint32_t most_splits(const Deal &d, size_t n_ctx, size_t window)
+{
+    size_t pages = (n_ctx + ATTEND_PAGE - 1) / ATTEND_PAGE;
+    if (window > 0) { // may begin and end within a page
+        const size_t seen = (window + ATTEND_PAGE - 2) / ATTEND_PAGE + 1;
+        pages = seen < pages ? seen : pages;
+    }
+    return pages < d.splits ? (uint32_t)pages : d.splits;
 }
 
 // q of the heads of a block, the 8 elements that the lane has of each position's K.
@@ -202,8 +220,8 @@ __device__ __forceinline__ bool find_task(const struct attend &job, const struct
     t->seq = at.seq;
     t->seen = { first_seen(at.pos, job.window), at.pos };
     const uint32_t first = t->seen.first / ATTEND_PAGE, end = at.pos / ATTEND_PAGE + 1;
-    const uint32_t per = split_pages(end - first);
-    t->n_splits = split_count(end - first);
+    const uint32_t per = split_pages(end - first, deal.splits);
+    t->n_splits = split_count(end - first, deal.splits);
     t->page = first + blockIdx.z * per;
     t->n_pages = min(per, end - t->page);
     t->kv_head = blockIdx.y / deal.blocks;
@@ -213,10 +231,17 @@ __device__ __forceinline__ bool find_task(const struct attend &job, const struct
     return blockIdx.z < t->n_splits;
 }
 
+// Chunks of columns of a block's heads, as combine() takes them.
+__host__ __device__ constexpr uint32_t head_chunks(uint32_t dim, uint32_t heads)
+{
+    return (heads * dim + COMBINE_CHUNK - 1) / COMBINE_CHUNK;
+}
+
 // Bytes of the place of K in shared memory, which the sums of the warps take at the end.
 __host__ __device__ __forceinline__ uint32_t k_room(bool q8, uint32_t dim, uint32_t heads)
 {
-    const uint32_t page = kv_block_bytes(q8, dim), sums = WARPS * heads * dim * sizeof(float);
+    const uint32_t page = kv_block_bytes(q8, dim);
+    const uint32_t sums = WARPS * head_chunks(dim, heads) * COMBINE_CHUNK * sizeof(float);
     return page > sums ? page : sums;
 }
 
@@ -283,14 +308,14 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     }
 }
 
-// The sums of the warps, in `sums` [WARPS, G, dim], to o or to the split's place in `partial`.
+// The sums of the warps, in `sums` [WARPS, G, dim], to o if the row has one split, or to the
+// split's place in `partial`.
 template <int G>
-__device__ __forceinline__ void leave(const struct attend &job, const Deal &deal, const Task &t,
-                                      const float *sums, const float (*stats)[2])
+__device__ __forceinline__ void leave(const struct attend &job, const Task &t, bool direct,
+                                      const Partial &partial, const float *sums,
+                                      const float (*stats)[2])
 {
     const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, dim = job.kv.head_dim;
-    const Partial partial(job);
-    const bool direct = t.n_splits == 1 && !deal.whole_rows;
     const size_t slot = partial.head(blockIdx.z, t.head);
     for (uint32_t block = warp; block < (t.n_heads * dim + 31) / 32; block += WARPS) {
         const uint32_t col = 32 * block + lane;
@@ -308,30 +333,40 @@ __device__ __forceinline__ void leave(const struct attend &job, const Deal &deal
             write_o(job.o, t.row, t.head * dim / 32 + block, v / stats[col / dim][1]);
         }
     }
-    if (direct) {
-        return;
-    }
-    if (threadIdx.x < t.n_heads) {
+    if (!direct && threadIdx.x < t.n_heads) {
         partial.stats[2 * (slot + threadIdx.x)] = stats[threadIdx.x][0];
         partial.stats[2 * (slot + threadIdx.x) + 1] = stats[threadIdx.x][1];
-    }
-    unsigned *counter = ptr<unsigned>(job.counters) + (size_t)blockIdx.x * gridDim.y;
-    if (!deal.whole_rows) {
-        if (arrives_last(counter + blockIdx.y, t.n_splits)) {
-            combine(job, partial, t.row, t.head, t.n_heads, t.n_splits);
-        }
-    } else if (arrives_last(counter, t.n_splits * gridDim.y)) {
-        for (uint32_t h = 0; h < job.kv.n_heads; h += MAX_HEADS) {
-            combine(job, partial, t.row, h, min(MAX_HEADS, job.kv.n_heads - h), t.n_splits);
-            __syncthreads(); // the next heads' weights take the place of these
-        }
     }
 }
 
 // How many blocks an SM should hold: as many as fit without spilling registers.
-constexpr int resident(int dim, int heads)
+__host__ __device__ constexpr int resident(int dim, int heads)
 {
     return heads <= 2 ? 8 : heads <= 4 ? 4 : dim == 64 || dim == 128 ? 3 : 2;
+}
+
+// The last block of the row's heads, or of the row, puts its splits together. `room` is shared
+// memory of k_room().
+template <int D, int G>
+__device__ __forceinline__ void combine_last(const struct attend &job, const Deal &deal,
+                                             const Task &t, const Partial &partial, float *room)
+{
+    constexpr int CHUNKS = (int)head_chunks(D ? D : ATTEND_MAX_DIM, G);
+    // as many loads as there are registers for
+    constexpr int LOADS = resident(D, G) >= 8 ? 8 : 16;
+    const uint32_t n_chunks = D ? CHUNKS : head_chunks(job.kv.head_dim, G);
+    unsigned *counter = ptr<unsigned>(job.counters) + (size_t)blockIdx.x * gridDim.y;
+    if (!deal.whole_rows) {
+        if (arrives_last(counter + blockIdx.y, t.n_splits)) {
+            combine<CHUNKS, LOADS>(job, partial, t.row, t.head, t.n_heads, t.n_splits, n_chunks,
+                                   room);
+        }
+    } else if (arrives_last(counter, t.n_splits * gridDim.y)) {
+        for (uint32_t h = 0; h < job.kv.n_heads; h += MAX_HEADS) {
+            combine<CHUNKS, LOADS>(job, partial, t.row, h, min(MAX_HEADS, job.kv.n_heads - h),
+                                   t.n_splits, n_chunks, room);
+        }
+    }
 }
 
 // D: head size, 0 = that of the job; G: most query heads of a block; ANY: K or V may be q8_0.
@@ -375,7 +410,12 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
         }
     }
     __syncthreads();
-    leave<G>(job, deal, t, (const float *)pages, stats_of);
+    const Partial partial(job);
+    const bool direct = t.n_splits == 1 && !deal.whole_rows;
+    leave<G>(job, t, direct, partial, (const float *)pages, stats_of);
+    if (!direct) {
+        combine_last<D, G>(job, deal, t, partial, (float *)pages);
+    }
 }
 
 template <int D, int G, bool ANY>
@@ -397,7 +437,7 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
                                  (int)most);
     }
     const LaunchConfig config = { .grid = dim3((unsigned)n, job->kv.n_kv_heads * deal.blocks,
-                                               most_splits(n_ctx)),
+                                               most_splits(deal, n_ctx, job->window)),
                                   .block = ATTEND_THREADS,
                                   .shared = shared,
                                   .stream = on->stream,
@@ -409,7 +449,7 @@ template <int D, bool ANY>
 static cudaError_t launch_heads(const struct attend *job, const struct dstep *step,
                                 struct dptr list, size_t n, size_t n_ctx, const struct dqueue *on)
 {
-    const Deal deal = deal_heads(job->kv);
+    const Deal deal = deal_heads(job->kv, on->n_sms);
     const auto f = deal.heads > 4   ? launch_attend<D, 8, ANY>
                    : deal.heads > 2 ? launch_attend<D, 4, ANY>
                    : deal.heads > 1 ? launch_attend<D, 2, ANY>
@@ -447,17 +487,19 @@ cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, st
     }
 }
 
-size_t attend_splits(const struct dkv *, size_t n_pages, const struct dqueue *)
+size_t attend_splits(const struct dkv *kv, size_t n_pages, const struct dqueue *on)
 {
-    return split_count((uint32_t)n_pages);
+    return split_count((uint32_t)n_pages, deal_heads(*kv, on->n_sms).splits);
 }
 
-size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx)
+size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx,
+                             const struct dqueue *on)
 {
-    return n_rows * most_splits(n_ctx) * kv->n_heads * (kv->head_dim + 2);
+    const size_t splits = most_splits(deal_heads(*kv, on->n_sms), n_ctx, 0);
+    return n_rows * splits * kv->n_heads * (kv->head_dim + 2);
 }
 
 size_t attend_counters(const struct dkv *kv, size_t n_rows)
 {
-    return n_rows * kv->n_kv_heads * deal_heads(*kv).blocks;
+    return n_rows * kv->n_kv_heads * deal_heads(*kv, 1).blocks;
 }

@@ -175,6 +175,19 @@ __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (
     }
 }
 
+// Four halves, v * inverse.
+__device__ __forceinline__ void store_halves4(__half *at, const float v[4], float inverse)
+{
+    uint32_t word[2];
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const __half a = __float2half_rn(v[2 * k] * inverse);
+        const __half b = __float2half_rn(v[2 * k + 1] * inverse);
+        word[k] = __half_as_ushort(a) | (uint32_t)__half_as_ushort(b) << 16;
+    }
+    *(uint2 *)at = make_uint2(word[0], word[1]);
+}
+
 // The i-th block of 32 of row `row`, v in lane j being column 32 i + j (0 past the last column), in
 // the forms Q8 and F32.
 __device__ __forceinline__ void write_acts32(const struct dacts &a, size_t row, size_t i, float v)

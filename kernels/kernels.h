@@ -202,13 +202,14 @@ struct attend {
     struct dptr counters; /* uint32 [most rows of a call, n_kv_heads * groups]; zero, and left so */
 };
 /* Rows one by one: the positions of a row are split among blocks, the last of which combines. How
- * they are split depends on the row's position alone, so that a row's bits do not depend on the
- * step. list: uint32 [n] rows of the step, none = 0, 1, 2.. ; n_ctx bounds their positions. */
+ * they are split follows from the row's position, the heads and the device's n_sms, so that a row's
+ * bits do not depend on the step. list: uint32 [n] rows of the step, none = 0, 1, 2.. ; n_ctx bounds their positions. */
 cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, struct dptr list,
                           size_t n, size_t n_ctx, const struct dqueue *on);
 /* How many blocks share a row that sees n_pages pages. */
 size_t attend_splits(const struct dkv *kv, size_t n_pages, const struct dqueue *on);
-size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx);
+size_t attend_partial_floats(const struct dkv *kv, size_t n_rows, size_t n_ctx,
+                             const struct dqueue *on);
 size_t attend_counters(const struct dkv *kv, size_t n_rows);
 
 /* Rows of one sequence in tiles, on tensor cores; writes forms F16 and F32 of o. */

@@ -68,21 +68,25 @@ __device__ __host__ __forceinline__ size_t prepared_bytes(uint32_t forms, size_t
     return (forms & ACT_F32 ? stride * sizeof(float) : 0) +
            (forms & ACT_Q8 ? stride + stride / 32 * sizeof(struct act_block) : 0);
 }
+// What the blocks read: NORMED, from shared memory, where they put it themselves. Which of the two
+// it is the compiler has to see, or its loads would first have to find out.
+template <bool NORMED>
 __device__ __forceinline__ DotInput input_of(const struct matvec &job,
                                              const struct matvec_plan &plan)
 {
     const int n = (int)plan.n;
-    if (job.norm.x.at == nullptr) {
+    if constexpr (NORMED) {
+        SHARED_DYNAMIC(unsigned char, dynamic);
+        DotInput in = { nullptr, nullptr, (const float *)dynamic, (int)plan.stride, n };
+        in.q = (const int8_t *)dynamic + (plan.forms & ACT_F32 ? n * in.stride * sizeof(float) : 0);
+        in.block = (const struct act_block *)(in.q + n * in.stride);
+        return in;
+    } else {
         const size_t at = plan.first * job.in.stride;
         return { ptr<const int8_t>(job.in.q) + at,
                  ptr<const struct act_block>(job.in.block) + at / 32,
                  ptr<const float>(job.in.x) + at, (int)job.in.stride, n };
     }
-    SHARED_DYNAMIC(unsigned char, dynamic);
-    DotInput in = { nullptr, nullptr, (const float *)dynamic, (int)plan.stride, n };
-    in.q = (const int8_t *)dynamic + (plan.forms & ACT_F32 ? n * in.stride * sizeof(float) : 0);
-    in.block = (const struct act_block *)(in.q + n * in.stride);
-    return in;
 }
 
 // The rows of a pass, normalised and quantised to where `in` is in shared memory. scales: 1 / rms.
@@ -147,24 +151,34 @@ __device__ __forceinline__ float sum_parts(float v, float (&parts)[WARPS][WARP],
     return v;
 }
 
-// out[r][row] of matrix w
-__device__ __forceinline__ void store(const struct matvec &job, uint32_t w, size_t r, size_t row,
-                                      float v)
-{
-    float *out = ptr<float>(job.out[w]) + r * job.w[w].n_rows + row;
-    const float *bias = ptr<const float>(job.bias[w]);
-    if (job.mode == MATVEC_ADD) {
-        v = __fadd_rn(*out, v);
-    } else if (bias != nullptr) {
-        v = __fadd_rn(v, bias[row]);
+// An element of the result, and what the product is added to: the residual, or a bias. That is
+// loaded before the product, so that nobody waits for it.
+struct Element {
+    float *out = nullptr, added = 0.0f;
+    bool adds = false;
+    __device__ __forceinline__ Element(const struct matvec &job, uint32_t w, size_t r, size_t row,
+                                       bool wanted)
+    {
+        const float *bias = ptr<const float>(job.bias[w]);
+        if (wanted) {
+            out = ptr<float>(job.out[w]) + r * job.w[w].n_rows + row;
+            adds = job.mode == MATVEC_ADD || bias != nullptr;
+            added = job.mode == MATVEC_ADD ? *out : adds ? bias[row] : 0.0f;
+        }
     }
-    *out = v;
-}
+    __device__ __forceinline__ void store(float v) const
+    {
+        if (out != nullptr) {
+            *out = adds ? __fadd_rn(added, v) : v;
+        }
+    }
+};
 
 // Blocks of an SM at once: what the registers are bounded for.
 constexpr int RESIDENT = 2;
 
-template <int ROWS>
+// NORMED: each block normalises and quantises the rows itself.
+template <int ROWS, bool NORMED>
 __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     matvec_rows(const __grid_constant__ struct matvec job,
                 const __grid_constant__ struct matvec_plan plan)
@@ -175,8 +189,8 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     grid_dependency_release();
     prefetch_tile(job, plan);
     grid_dependency_wait();
-    const DotInput in = input_of(job, plan);
-    if (job.norm.x.at != nullptr) {
+    const DotInput in = input_of<NORMED>(job, plan);
+    if constexpr (NORMED) {
         prepare<ROWS>(job.norm, plan, in);
     }
     // lane -> the product that dot() leaves there
@@ -191,6 +205,10 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
         const TilePlace place(plan, i);
         const uint32_t first = place.tile * plan.units + (warp >> plan.log2_split) * DOT_UNITS;
         const int part = warp & (split - 1);
+        const uint32_t row = first + u;
+        const bool inside = row < job.w[place.w].n_rows;
+        const Element element(job, place.w, plan.first + r, row,
+                              !swiglu && speaks && inside && part == 0 && r < (int)plan.n);
         float v, *gate = &h[now][r][warp * DOT_UNITS + u];
 #pragma unroll 1
         for (uint32_t w = place.w;; w++) {
@@ -202,8 +220,6 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
                 *gate = v; // for the same lane
             }
         }
-        const uint32_t row = first + u;
-        const bool inside = row < job.w[place.w].n_rows;
         if (swiglu) {
             if (speaks) {
                 *gate = inside ? __fmul_rn(silu(*gate), v) : 0.0f;
@@ -217,9 +233,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
         if (split > 1) {
             v = sum_parts(v, parts[now], part, split);
         }
-        if (speaks && inside && part == 0 && r < (int)plan.n) {
-            store(job, place.w, plan.first + r, row, v);
-        }
+        element.store(v);
     }
 }
 
@@ -280,14 +294,13 @@ static struct matvec_plan make_plan(const struct matvec *job, const struct dqueu
     return p;
 }
 
-template <int ROWS>
-static cudaError_t launch_pass(const struct matvec *job, const struct matvec_plan &plan,
+template <int ROWS, bool NORMED>
+static cudaError_t launch_rows(const struct matvec *job, const struct matvec_plan &plan,
                                const struct dqueue *on)
 {
-    const size_t shared =
-        job->norm.x.at != nullptr ? plan.n * prepared_bytes(plan.forms, plan.stride) : 0;
+    const size_t shared = NORMED ? plan.n * prepared_bytes(plan.forms, plan.stride) : 0;
     if (shared + SHARED_KEPT > 48 << 10) { // always to the same, for captured launches to keep it
-        const cudaError_t e = cudaFuncSetAttribute((const void *)matvec_rows<ROWS>,
+        const cudaError_t e = cudaFuncSetAttribute((const void *)matvec_rows<ROWS, NORMED>,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                    (int)(on->shared_bytes - SHARED_KEPT));
         if (e != cudaSuccess) {
@@ -298,13 +311,21 @@ static cudaError_t launch_pass(const struct matvec *job, const struct matvec_pla
     const size_t by_shared = on->shared_bytes / (shared + SHARED_KEPT);
     const size_t slots = on->n_sms * max(min((size_t)RESIDENT, by_shared), (size_t)1);
     const size_t rounds = up_div(plan.n_tiles, slots);
-    return launch(matvec_rows<ROWS>,
+    return launch(matvec_rows<ROWS, NORMED>,
                   { .grid = (unsigned)up_div(plan.n_tiles, rounds),
                     .block = ROW_THREADS,
                     .shared = shared,
                     .stream = on->stream,
                     .programmatic = on->programmatic },
                   *job, plan);
+}
+
+template <int ROWS>
+static cudaError_t launch_pass(const struct matvec *job, const struct matvec_plan &plan,
+                               const struct dqueue *on)
+{
+    return job->norm.x.at != nullptr ? launch_rows<ROWS, true>(job, plan, on)
+                                     : launch_rows<ROWS, false>(job, plan, on);
 }
 
 cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueue *on)

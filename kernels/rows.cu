@@ -117,18 +117,6 @@ __device__ __forceinline__ unsigned largest(const Row &row, size_t stride,
     return top;
 }
 
-__device__ __forceinline__ void store_halves4(__half *at, const float v[4], float inverse)
-{
-    uint32_t word[2];
-#pragma unroll
-    for (int k = 0; k < 2; k++) {
-        const __half a = __float2half_rn(v[2 * k] * inverse);
-        const __half b = __float2half_rn(v[2 * k + 1] * inverse);
-        word[k] = __half_as_ushort(a) | (uint32_t)__half_as_ushort(b) << 16;
-    }
-    *(uint2 *)at = make_uint2(word[0], word[1]);
-}
-
 template <class Rows>
 __global__ void __launch_bounds__(ROW_THREADS)
     write_rows(const __grid_constant__ Rows rows, const __grid_constant__ struct dacts out)

@@ -1,18 +1,32 @@
 /* Attention of rows one by one, their positions split among blocks (kernel_attend). */
 #include "cuda/attend_rig.h"
 
+/* A device so large that rows of few KV heads are split into as many parts as there may be; fewer
+ * multiprocessors are a test's choice. */
+enum { MANY_SMS = 132 };
+static uint32_t n_sms = MANY_SMS;
+
+static struct dqueue queue(void)
+{
+    struct dqueue on = *device_queue();
+    on.n_sms = n_sms;
+    return on;
+}
+
 /* Launches the listed rows, list NULL = all. The counters have to be zero afterwards. */
 static void attend(struct rows *r, const uint32_t *list, uint32_t n, size_t n_ctx)
 {
+    const struct dqueue on = queue();
     const size_t n_counters = attend_counters(&r->pool.kv, n);
     uint32_t *zero = device_host(n_counters * sizeof *zero);
     r->job.counters = device_put(zero, n_counters * sizeof *zero);
-    r->job.partial = device_alloc(attend_partial_floats(&r->pool.kv, n, n_ctx) * sizeof(float));
+    r->job.partial =
+        device_alloc(attend_partial_floats(&r->pool.kv, n, n_ctx, &on) * sizeof(float));
     struct dptr rows = { 0 };
     if (list != NULL) {
         rows = device_put(list, n * sizeof *list);
     }
-    CU(kernel_attend(&r->job, &r->step, rows, n, n_ctx, device_queue()));
+    CU(kernel_attend(&r->job, &r->step, rows, n, n_ctx, &on));
     assert_memory_equal(device_get(r->job.counters, n_counters * sizeof *zero), zero,
                         n_counters * sizeof *zero);
 }
@@ -104,6 +118,64 @@ static void test_windows(void **state)
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         check_positions((struct shape){ 64, 1, 2, windows[i] }, positions, N_POSITIONS, 0);
     }
+}
+
+/* Splits of several heads and chunks of 128 columns, more than a thread reads at once. */
+static void test_many_splits(void **state)
+{
+    (void)state;
+    static const uint32_t pos[] = { 64 * 9 - 1, 64 * 34 + 5 };
+    const uint32_t n = quick() ? 1 : 2;
+    check_positions((struct shape){ 128, 1, 7, 0 }, pos, n, 0);
+    check_positions((struct shape){ 96, 1, 2, 0 }, pos, n, 0);
+    check_positions((struct shape){ 40, 1, 12, 0 }, pos, n, 0); /* rows are combined as a whole */
+    check_positions((struct shape){ 256, 1, 1, 0 }, pos, n, 0);
+    if (!quick()) {
+        check_positions((struct shape){ 64, 1, 4, 0 }, pos, n, 0);
+        check_positions((struct shape){ 256, 1, 8, 0 }, pos, 1, 0);
+    }
+}
+
+/* How many parts a row has: no more than twice the multiprocessors have blocks for all KV heads,
+ * at least one, and for short rows one for each page. */
+static void test_number_of_splits(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n_sms, n_kv, group, pages;
+        size_t splits;
+    } cases[] = {
+        { 132, 4, 7, 1, 1 },   { 132, 4, 7, 8, 8 },     { 132, 4, 7, 64, 64 },
+        { 132, 4, 7, 65, 33 }, { 132, 32, 1, 8, 8 },    { 132, 32, 1, 9, 5 },
+        { 132, 32, 1, 64, 8 }, { 132, 2, 7, 500, 63 },  { 132, 300, 1, 64, 1 },
+        { 4, 2, 1, 64, 4 },    { 132, 8, 12, 100, 15 }, { 1, 1, 1, 100, 2 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct dkv kv = { .n_heads = cases[i].n_kv * cases[i].group,
+                                .n_kv_heads = cases[i].n_kv,
+                                .head_dim = 64 };
+        n_sms = cases[i].n_sms;
+        const struct dqueue on = queue();
+        assert_int_equal(attend_splits(&kv, cases[i].pages, &on), cases[i].splits);
+        /* whatever the position, there is room for what its splits leave */
+        const size_t one = kv.n_heads * (kv.head_dim + 2);
+        for (uint32_t pages = 1; pages <= cases[i].pages; pages++) {
+            assert_true(attend_splits(&kv, pages, &on) * one <=
+                        attend_partial_floats(&kv, 1, cases[i].pages * PAGE, &on));
+        }
+    }
+    n_sms = MANY_SMS;
+}
+
+/* On few multiprocessors a split has several pages, or a row but one split. */
+static void test_few_splits(void **state)
+{
+    (void)state;
+    for (n_sms = 1; n_sms <= 4; n_sms += 3) {
+        check_positions((struct shape){ 64, 2, 3, 0 }, positions, quick() ? 5 : N_POSITIONS, 0);
+        check_positions((struct shape){ 40, 1, 3, 100 }, positions, quick() ? 5 : N_POSITIONS, 0);
+    }
+    n_sms = MANY_SMS;
 }
 
 /* More pages than splits: 64, 65, 128, 129 and 131 of them. */
@@ -248,8 +320,10 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
         TEST(test_every_head_size), TEST(test_q8),
         TEST(test_windows),         TEST(test_long_sequences),
-        TEST(test_beyond_32_bits),  TEST(test_bits_of_a_row),
-        TEST(test_forms),           TEST(test_arguments),
+        TEST(test_many_splits),     TEST(test_number_of_splits),
+        TEST(test_few_splits),      TEST(test_beyond_32_bits),
+        TEST(test_bits_of_a_row),   TEST(test_forms),
+        TEST(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,8 @@ static struct attend_job make_job(struct bench *b, const struct shape *s, size_t
     layer.o.half = bench_alloc(b, n * stride * sizeof(f16_bits));
     layer.o.half_scale = bench_alloc(b, n * sizeof(float));
     if (form == ACT_Q8) { /* tiles need none */
-        layer.partial = bench_alloc(b, attend_partial_floats(&layer.kv, n, n_ctx) * sizeof(float));
+        layer.partial =
+            bench_alloc(b, attend_partial_floats(&layer.kv, n, n_ctx, &b->queue) * sizeof(float));
         layer.counters = zeros(b, attend_counters(&layer.kv, n) * sizeof(uint32_t));
     }
     for (size_t i = 0; i < job.n_layers; i++) {
