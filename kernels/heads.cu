@@ -151,7 +151,8 @@ __device__ __forceinline__ void rotate(float *x, uint32_t dim)
     __syncwarp();
 }
 
-__global__ void __launch_bounds__(WARPS *WARP) k_heads(struct heads job, struct dstep step)
+__global__ void __launch_bounds__(WARPS *WARP)
+    k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
     SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads); // in order, for blocks of 32
     grid_dependency_release();
