@@ -150,6 +150,8 @@ __device__ uint64_t block_largest(uint64_t key, uint64_t *shared)
     return key;
 }
 
+} // namespace
+
 // keys [rows, slices, k]
 template <bool ONE>
 __global__ void __launch_bounds__(BEST_THREADS)
@@ -249,9 +251,7 @@ __global__ void k_advance(struct drow *rows, const int32_t *ids, uint32_t k, uin
     }
 }
 
-uint32_t slices_of(size_t n_vocab) { return (uint32_t)((n_vocab + SLICE - 1) / SLICE); }
-
-} // namespace
+static uint32_t slices_of(size_t n_vocab) { return (uint32_t)((n_vocab + SLICE - 1) / SLICE); }
 
 size_t top_scratch_bytes(size_t n, size_t n_vocab, size_t k)
 {

@@ -76,6 +76,15 @@ $(BUILD)/sim/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(SIM_LIBS)
 
+# weft-launches says what the host's code launches for real models: on the simulator, which computes nothing of it.
+LAUNCHES_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/gpu-model/*.c)) $(SYNTH_OBJ)
+$(BUILD)/obj/tools/gpu-model/%.o: CFLAGS += -Itools/gpu-model -isystem $(CUDA_DIR)/include
+
+$(BUILD)/sim/weft-launches: $(LAUNCHES_OBJ) $(HOST_OBJ) $(SIM_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(SIM_LIBS)
+
 # What tools/gpu-check.sh runs.
 .PHONY: gpu-programs
 gpu-programs: $(GPU_TESTS) $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/weft-gpu-bench

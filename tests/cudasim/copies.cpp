@@ -44,10 +44,26 @@ struct Copy {
     {
         if (!ok())
             die("a copy in a stream or graph uses memory that is gone");
+        const bool zeros = cudasim_settings()->dry && in_device(src);
+        if (cudasim_settings()->dry && in_device(dst))
+            return;
         for (size_t i = 0; i < height; i++)
-            memcpy((char *)dst + i * dst_pitch, (const char *)src + i * src_pitch, width);
+            if (zeros)
+                memset((char *)dst + i * dst_pitch, 0, width);
+            else
+                memcpy((char *)dst + i * dst_pitch, (const char *)src + i * src_pitch, width);
     }
 };
+
+static Work work_of_copy(std::function<void()> run, const Copy &c)
+{
+    Work w = work_of(Work::COPY, std::move(run), CUDASIM_COPY, c.width * c.height);
+    const bool to = in_device(c.dst), from = in_device(c.src);
+    w.told.direction = to     ? from ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice
+                       : from ? cudaMemcpyDeviceToHost
+                              : cudaMemcpyHostToHost;
+    return w;
+}
 
 static cudaError_t copy(Copy c, cudaMemcpyKind kind, cudaStream_t stream)
 {
@@ -67,17 +83,18 @@ static cudaError_t copy(Copy c, cudaMemcpyKind kind, cudaStream_t stream)
         report("copy from or to pageable memory during a capture");
         return fail(cudaErrorStreamCaptureUnsupported);
     }
-    if (from == HOST) { // pageable: staged at the call
+    if (from == HOST &&
+        !(cudasim_settings()->dry && to == DEVICE)) { // pageable: staged at the call
         auto staged = std::make_shared<std::vector<char>>((const char *)c.src,
                                                           (const char *)c.src + c.src_span());
         c.src = staged->data();
-        return submit(stream, { Work::COPY, [=] { (void)staged, c.run(); }, nullptr });
+        return submit(stream, work_of_copy([=] { (void)staged, c.run(); }, c));
     }
     // Whoever reads the destination before a wait reads garbage.
     if (to == PINNED && !capturing && !cudasim_settings()->eager)
         for (size_t i = 0; i < c.height; i++)
             memset((char *)c.dst + i * c.dst_pitch, 0xFF, c.width);
-    CUDASIM_TRY(submit(stream, { Work::COPY, [=] { c.run(); }, nullptr }));
+    CUDASIM_TRY(submit(stream, work_of_copy([=] { c.run(); }, c)));
     if (to == HOST)
         run_until([=] { return !s->last || s->last->done; });
     return cudaSuccess;
@@ -90,6 +107,7 @@ static cudaError_t copy_now(const char *name, const Copy &c, cudaMemcpyKind kind
     CUDASIM_TRY(copy(c, kind, nullptr));
     CUstream_st *s = stream_get(nullptr);
     run_until([=] { return !s->last || s->last->done; });
+    record_call(CUDASIM_WAIT, name, 0);
     return cudaSuccess;
 }
 
@@ -102,9 +120,10 @@ static cudaError_t set(void *p, int v, size_t n, cudaStream_t stream)
     auto run = [=] {
         if (!range_ok("cudaMemset", p, n))
             die("a memset in a stream or graph uses memory that is gone");
-        memset(p, v, n);
+        if (!cudasim_settings()->dry)
+            memset(p, v, n);
     };
-    return submit(stream, { Work::SET, run, nullptr });
+    return submit(stream, work_of(Work::SET, run, CUDASIM_SET, n));
 }
 
 } // namespace cudasim

@@ -70,6 +70,8 @@ struct Gemm {
     {
         if (!in_bounds())
             die("a cuBLAS call in a stream or graph uses memory that is gone");
+        if (cudasim_settings()->dry)
+            return;
         std::vector<float> rows((size_t)m * (size_t)k), col((size_t)k);
         for (int i = 0; i < m; i++)
             for (int e = 0; e < k; e++)
@@ -92,6 +94,19 @@ struct Gemm {
 Gemm described(int m, int n, int k, Matrix a, Matrix b, Matrix c)
 {
     return { false, false, m, n, k, 0, 0, a, b, c };
+}
+
+Work work_of_gemm(const Gemm &g)
+{
+    Work w = work_of(
+        Work::KERNEL, [=] { g.run(); }, CUDASIM_GEMM, 0);
+    w.told.m = g.m;
+    w.told.n = g.n;
+    w.told.k = g.k;
+    w.told.types[0] = g.a.type;
+    w.told.types[1] = g.b.type;
+    w.told.types[2] = g.c.type;
+    return w;
 }
 
 // Batch i at i times the stride of each matrix.
@@ -119,7 +134,7 @@ cublasStatus_t gemm(cublasHandle_t handle, Gemm g, cublasOperation_t ta, cublasO
         one.c = g.c.at(i * stride_c);
         if (!one.in_bounds())
             return CUBLAS_STATUS_INVALID_VALUE;
-        if (submit(handle->stream, { Work::KERNEL, [=] { one.run(); }, nullptr }))
+        if (submit(handle->stream, work_of_gemm(one)))
             return CUBLAS_STATUS_EXECUTION_FAILED;
     }
     return CUBLAS_STATUS_SUCCESS;

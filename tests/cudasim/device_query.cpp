@@ -52,9 +52,9 @@ cudaError_t cudaDeviceGetAttribute(int *v, cudaDeviceAttr a, int device)
     case cudaDevAttrComputeCapabilityMinor: *v = s->compute_capability % 10; break;
     case cudaDevAttrMaxThreadsPerBlock: *v = 1024; break;
     case cudaDevAttrMaxSharedMemoryPerBlock: *v = 48 << 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *v = 99 << 10; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *v = 100 << 10; break;
-    case cudaDevAttrL2CacheSize: *v = 4 << 20; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *v = (int)s->shared_opt_in; break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *v = (int)s->shared_opt_in + 1024; break;
+    case cudaDevAttrL2CacheSize: *v = (int)s->l2_bytes; break;
     case cudaDevAttrWarpSize: *v = 32; break;
     case cudaDevAttrCooperativeLaunch: *v = 1; break;
     case cudaDevAttrMemoryPoolsSupported: *v = 0; break;
@@ -78,9 +78,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     p->warpSize = 32;
     p->maxThreadsPerBlock = 1024;
     p->sharedMemPerBlock = 48 << 10;
-    p->sharedMemPerBlockOptin = 99 << 10;
-    p->sharedMemPerMultiprocessor = 100 << 10;
-    p->l2CacheSize = 256 << 10;
+    p->sharedMemPerBlockOptin = s->shared_opt_in;
+    p->sharedMemPerMultiprocessor = s->shared_opt_in + 1024;
+    p->l2CacheSize = (int)s->l2_bytes;
     p->memoryBusWidth = 128;
     p->maxThreadsPerMultiProcessor = 1536;
     p->regsPerBlock = 65536;

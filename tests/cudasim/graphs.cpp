@@ -39,6 +39,14 @@ static bool all_joined(const CUgraph_st *g, std::vector<CUgraphNode_st *> tail)
     return std::count(reached.begin(), reached.end(), 0) == 0;
 }
 
+static Work border(enum cudasim_work kind, size_t n_nodes)
+{
+    struct cudasim_entry told = {};
+    told.kind = kind;
+    told.n_nodes = n_nodes;
+    return { Work::NONE, nullptr, nullptr, told };
+}
+
 static bool same_shape(const CUgraph_st &a, const CUgraph_st &b)
 {
     if (a.nodes.size() != b.nodes.size())
@@ -154,18 +162,20 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t stream)
         return cudaErrorInvalidResourceHandle;
     if (s->capture)
         return fail(cudaErrorNotSupported);
-    NodeP first = enqueue(s, {});
+    NodeP first = enqueue(s, border(CUDASIM_GRAPH, x->graph.nodes.size()));
     std::vector<NodeP> nodes;
     for (auto &n : x->graph.nodes) {
         auto p = std::make_shared<Node>();
         p->work = n->work;
+        p->stream = s->number;
+        p->in_graph = true;
         p->after.push_back(first);
         for (auto *d : n->after)
             p->after.push_back(nodes[d->id]);
         nodes.push_back(p);
         add_pending(p);
     }
-    enqueue(s, {}, nodes);
+    enqueue(s, border(CUDASIM_GRAPH_END, 0), nodes);
     return cudaSuccess;
 }
 
@@ -200,9 +210,9 @@ cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t x, cudaGraphNode_t 
     auto it = x->from.find(node);
     if (it == x->from.end() || !it->second->work.kernel)
         return fail(cudaErrorInvalidValue);
-    const bool cooperative = it->second->work.kernel->cooperative;
-    return make_call(p->func, p->gridDim, p->blockDim, p->sharedMemBytes, cooperative,
-                     p->kernelParams, &it->second->work.kernel);
+    const LaunchKind how = it->second->work.kernel->how;
+    return make_call(p->func, p->gridDim, p->blockDim, p->sharedMemBytes, how, p->kernelParams,
+                     &it->second->work.kernel);
 }
 
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t x, cudaGraph_t g,

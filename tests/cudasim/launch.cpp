@@ -9,7 +9,7 @@
 namespace cudasim
 {
 
-enum { SHARED_DEFAULT = 48 << 10, SHARED_OPT_IN = 99 << 10, THREADS_PER_SM = 1536 };
+enum { SHARED_DEFAULT = 48 << 10, THREADS_PER_SM = 1536 };
 
 static std::map<const void *, KernelInfo> kernels;
 static std::map<const void *, size_t> shared_limits; // cudaFuncSetAttribute
@@ -55,7 +55,8 @@ void KernelCall::run() const
     std::vector<void *> args;
     for (auto &v : values)
         args.push_back(const_cast<char *>(v.data()));
-    run_grid({ kernel, args.data(), grid, block, shared, cooperative });
+    if (!cudasim_settings()->dry)
+        run_grid({ kernel, args.data(), grid, block, shared, how.cooperative });
 }
 
 static cudaError_t check_configuration(const void *fn, dim3 g, dim3 b, size_t shared,
@@ -81,14 +82,14 @@ static cudaError_t check_configuration(const void *fn, dim3 g, dim3 b, size_t sh
     return cudaSuccess;
 }
 
-cudaError_t make_call(const void *fn, dim3 grid, dim3 block, size_t shared, bool cooperative,
+cudaError_t make_call(const void *fn, dim3 grid, dim3 block, size_t shared, LaunchKind how,
                       void **args, std::shared_ptr<const KernelCall> *out)
 {
     auto it = kernels.find(fn);
     if (it == kernels.end())
         die("kernel %s was not launched through launch()", kernel_name(fn));
-    CUDASIM_TRY(check_configuration(fn, grid, block, shared, cooperative));
-    KernelCall call = { &it->second, grid, block, shared, cooperative, {} };
+    CUDASIM_TRY(check_configuration(fn, grid, block, shared, how.cooperative));
+    KernelCall call = { &it->second, grid, block, shared, how, {} };
     for (int i = 0; i < it->second.n_params; i++)
         call.values.emplace_back((char *)args[i], (char *)args[i] + it->second.sizes[i]);
     call.check_pointers();
@@ -105,18 +106,19 @@ extern "C" {
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *fn, void **args)
 {
     CUDASIM_ENTER;
-    bool cooperative = false;
+    LaunchKind how = { false, false };
     for (unsigned i = 0; i < c->numAttrs; i++) {
         if (c->attrs[i].id == cudaLaunchAttributeCooperative)
-            cooperative = c->attrs[i].val.cooperative != 0;
+            how.cooperative = c->attrs[i].val.cooperative != 0;
         // A programmatic launch may start early; starting late is always right.
-        else if (c->attrs[i].id != cudaLaunchAttributeProgrammaticStreamSerialization)
+        else if (c->attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization)
+            how.programmatic = c->attrs[i].val.programmaticStreamSerializationAllowed != 0;
+        else
             return fail(cudaErrorNotSupported);
     }
     std::shared_ptr<const KernelCall> call;
-    CUDASIM_TRY(
-        make_call(fn, c->gridDim, c->blockDim, c->dynamicSmemBytes, cooperative, args, &call));
-    return submit(c->stream, { Work::KERNEL, nullptr, call });
+    CUDASIM_TRY(make_call(fn, c->gridDim, c->blockDim, c->dynamicSmemBytes, how, args, &call));
+    return submit(c->stream, { Work::KERNEL, nullptr, call, {} });
 }
 
 cudaError_t cudaFuncSetAttribute(const void *fn, enum cudaFuncAttribute a, int v)
@@ -124,7 +126,7 @@ cudaError_t cudaFuncSetAttribute(const void *fn, enum cudaFuncAttribute a, int v
     CUDASIM_ENTER;
     if (a != cudaFuncAttributeMaxDynamicSharedMemorySize)
         return cudaSuccess;
-    if (v < 0 || v > SHARED_OPT_IN)
+    if (v < 0 || (size_t)v > cudasim_settings()->shared_opt_in)
         return fail(cudaErrorInvalidValue);
     shared_limits[fn] = (size_t)v;
     return cudaSuccess;

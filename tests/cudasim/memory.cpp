@@ -112,7 +112,7 @@ static bool is_poison(const char *from, const char *to)
 // The bytes around an allocation on its own pages. The sanitizers watch them by themselves.
 static void check_margins()
 {
-    if (SAN_ADDRESS || SAN_THREAD)
+    if (SAN_ADDRESS || SAN_THREAD || cudasim_settings()->dry)
         return;
     for (auto &x : mem.live) {
         const Allocation &a = x.second;
@@ -124,7 +124,7 @@ static void check_margins()
 
 static void protect_all(bool open)
 {
-    if (cudasim_settings()->protect)
+    if (cudasim_settings()->protect && !cudasim_settings()->dry)
         for (auto &a : mem.live)
             mprotect(a.second.region, a.second.pages, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
@@ -202,6 +202,17 @@ static void on_segv(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &old_segv, nullptr); // not ours: the access happens again
 }
 
+// The n bytes at p of a new region become accessible as far as the mode of the moment says.
+static void fill_new(char *region, char *p, size_t n, size_t pages)
+{
+    mprotect(region, pages, PROT_READ | PROT_WRITE);
+    san_fill(region, POISON, pages);
+    san_poison(region, (size_t)(p - region));
+    san_poison(p + n, (size_t)(region + pages - (p + n)));
+    if (!mem.open && cudasim_settings()->protect)
+        mprotect(region, pages, PROT_NONE);
+}
+
 } // namespace cudasim
 
 using namespace cudasim;
@@ -250,14 +261,11 @@ cudaError_t cudaMalloc(void **out, size_t n)
     mem.next += pages + PAGE; // a page that is never accessible follows
     // Aligned to 256 as on the device, with its end as near to that page as this allows.
     char *p = region + (pages - (n + 255) / 256 * 256);
-    mprotect(region, pages, PROT_READ | PROT_WRITE);
-    san_fill(region, POISON, pages);
-    san_poison(region, (size_t)(p - region));
-    san_poison(p + n, (size_t)(region + pages - (p + n)));
+    if (!cudasim_settings()->dry) // else no page is ever accessible
+        fill_new(region, p, n, pages);
     mem.live[region] = { region, p, n, pages, ++mem.n_made };
     mem.used += n;
-    if (!mem.open && cudasim_settings()->protect)
-        mprotect(region, pages, PROT_NONE);
+    record_call(CUDASIM_MALLOC, __func__, n);
     *out = p;
     return cudaSuccess;
 }
@@ -277,9 +285,11 @@ cudaError_t cudaFree(void *p)
     }
     const Allocation gone = *a;
     mem.used -= gone.size;
-    san_unpoison(gone.region, gone.pages);
-    mprotect(gone.region, gone.pages, PROT_NONE);
-    madvise(gone.region, gone.pages, MADV_DONTNEED);
+    if (!cudasim_settings()->dry) {
+        san_unpoison(gone.region, gone.pages);
+        mprotect(gone.region, gone.pages, PROT_NONE);
+        madvise(gone.region, gone.pages, MADV_DONTNEED);
+    }
     mem.live.erase(gone.region);
     mem.dead[gone.region] = gone;
     return planned;
@@ -303,6 +313,7 @@ cudaError_t cudaHostAlloc(void **out, size_t n, unsigned)
         return fail(cudaErrorMemoryAllocation);
     memset(*out, POISON, n);
     mem.pinned[(char *)*out] = n;
+    record_call(CUDASIM_PIN, __func__, n);
     return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void **out, size_t n) { return cudaHostAlloc(out, n, 0); }

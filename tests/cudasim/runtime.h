@@ -65,13 +65,22 @@ struct HostMode {
     int was_open;
 };
 
+// ---- who hears what was done (record.cpp)
+
+struct Node;
+void record(const Node &n);
+void record_call(enum cudasim_work kind, const char *name, size_t bytes);
+
 // ---- work on streams (streams.cpp)
 
+struct LaunchKind {
+    bool cooperative, programmatic;
+};
 struct KernelCall { // never changed once made
     const KernelInfo *kernel;
     dim3 grid, block;
     size_t shared;
-    bool cooperative;
+    LaunchKind how;
     std::vector<std::vector<char>> values; // a copy of each parameter
 
     void check_pointers() const; // dies on a pointer that the device cannot use
@@ -82,13 +91,19 @@ struct Work {
     enum Kind { NONE, KERNEL, COPY, SET, HOST_CALL } kind = NONE;
     std::function<void()> run;
     std::shared_ptr<const KernelCall> kernel;
+    struct cudasim_entry told = {}; // to the recorder; what it hears of a kernel is in `kernel`
 };
+
+// Work that is told as `told`, of so many bytes.
+Work work_of(Work::Kind kind, std::function<void()> run, enum cudasim_work told, size_t bytes);
 
 struct Node { // recorded work
     Work work;
     std::vector<std::shared_ptr<Node>> after;
     bool done = false;
     double when = 0; // seconds
+    size_t stream = 0;
+    bool in_graph = false;
 };
 typedef std::shared_ptr<Node> NodeP;
 
@@ -119,6 +134,7 @@ struct Capture {
 struct CUstream_st {
     cudasim::NodeP last;
     bool blocking = true;
+    size_t number = 0;
     std::shared_ptr<Capture> capture;
     bool origin = false; // of the capture
     std::vector<CUgraphNode_st *> tail;
@@ -135,6 +151,6 @@ namespace cudasim
 CUstream_st *stream_get(cudaStream_t s); // null: the handle is not a stream; an error is set
 extern std::vector<CUstream_st *> streams;
 CUgraphNode_st *graph_add(CUgraph_st *g, Work w, std::vector<CUgraphNode_st *> after);
-cudaError_t make_call(const void *fn, dim3 grid, dim3 block, size_t shared, bool cooperative,
+cudaError_t make_call(const void *fn, dim3 grid, dim3 block, size_t shared, LaunchKind how,
                       void **args, std::shared_ptr<const KernelCall> *out);
 } // namespace cudasim

@@ -28,6 +28,8 @@ static struct cudasim_config from_environment()
     s.device_memory = size_t(1) << 30;
     s.sm_count = 4;
     s.compute_capability = 86;
+    s.shared_opt_in = 99 << 10;
+    s.l2_bytes = 4 << 20;
     if (!strcmp(env("CUDASIM_ORDER"), "desc"))
         s.order = CUDASIM_DESCENDING;
     if (!strcmp(env("CUDASIM_ORDER"), "random"))
@@ -84,11 +86,14 @@ const char *kernel_name(const void *fn)
     if (name.empty()) {
         Dl_info info;
         name = "?";
-        if (dladdr(const_cast<void *>(fn), &info) && info.dli_sname) {
+        // A symbol that is not exported would get the name of another one before it.
+        if (dladdr(const_cast<void *>(fn), &info) && info.dli_sname && info.dli_saddr == fn) {
             char *d = abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, nullptr);
             name = d ? d : info.dli_sname;
             free(d);
             name = name.substr(0, name.find('('));
+            if (name.rfind("void ", 0) == 0) // of a template the type stands before the name
+                name = name.substr(5);
         }
     }
     return name.c_str();

@@ -9,8 +9,7 @@
 namespace cudasim
 {
 
-// A compiler's limit, and that of a block on compute capability 8.6.
-enum { STATIC_LIMIT = 48 << 10, TOTAL_LIMIT = 99 << 10 };
+enum { STATIC_LIMIT = 48 << 10 }; // a compiler's
 enum { REDZONE = 64, POISON = 0xFF, CANARY = 0xA5, PAGE = 4096, ARENA = 512 << 10 };
 
 static void map_arena(Block *b)
@@ -66,10 +65,11 @@ static void place(Block *b, const SharedVar *v)
     size_t total = 0;
     for (const SharedVar *x : b->var_info)
         total += x->size;
-    if (total > STATIC_LIMIT || total + b->launch->shared > TOTAL_LIMIT)
+    const size_t limit = cudasim_settings()->shared_opt_in;
+    if (total > STATIC_LIMIT || total + b->launch->shared > limit)
         die("too much shared memory with %s: %zu bytes static (limit %d), %zu dynamic (together "
-            "%d)",
-            v->name, total, (int)STATIC_LIMIT, b->launch->shared, (int)TOTAL_LIMIT);
+            "%zu)",
+            v->name, total, (int)STATIC_LIMIT, b->launch->shared, limit);
 }
 
 void *shared_var(SharedVar *v)

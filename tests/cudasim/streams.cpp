@@ -65,6 +65,7 @@ void run_until(const std::function<bool()> &reached)
         else if (n->work.run)
             n->work.run();
         n->done = true;
+        record(*n);
         n->after.clear();
         n->when = now();
     }
@@ -82,6 +83,7 @@ NodeP enqueue(CUstream_st *s, Work w, std::vector<NodeP> after)
     auto n = std::make_shared<Node>();
     n->work = std::move(w);
     n->after = std::move(after);
+    n->stream = s->number;
     if (s->last)
         n->after.push_back(s->last);
     // The legacy default stream and blocking streams wait for each other.
@@ -161,7 +163,9 @@ extern "C" {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 {
     CUDASIM_ENTER;
+    static size_t n_made = 0;
     *s = new CUstream_st;
+    (*s)->number = ++n_made;
     (*s)->blocking = !(flags & cudaStreamNonBlocking);
     streams.push_back(*s);
     object_made(STREAM, *s);
@@ -181,6 +185,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return cudaErrorInvalidResourceHandle;
     CUDASIM_TRY(forbid_captured(s, __func__));
     run_until([&] { return !s->last || s->last->done; });
+    record_call(CUDASIM_WAIT, __func__, 0);
     return cudaSuccess;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream)
@@ -213,6 +218,7 @@ cudaError_t cudaDeviceSynchronize(void)
     CUDASIM_ENTER;
     CUDASIM_TRY(forbid_in_capture(__func__));
     run_all();
+    record_call(CUDASIM_WAIT, __func__, 0);
     return cudaSuccess;
 }
 
@@ -223,7 +229,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *data)
         HostMode host;
         fn(data);
     };
-    return submit(stream, { Work::HOST_CALL, run, nullptr });
+    return submit(stream, work_of(Work::HOST_CALL, run, CUDASIM_HOST_CALL, 0));
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
@@ -290,6 +296,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
     CUDASIM_TRY(object_check(EVENT, e));
     if (e->node)
         run_until([&] { return e->node->done; });
+    record_call(CUDASIM_WAIT, __func__, 0);
     return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t e)

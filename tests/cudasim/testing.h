@@ -27,6 +27,12 @@ struct cudasim_config {
     size_t device_memory; /* bytes that cudaMalloc can hand out */
     int sm_count;
     int compute_capability; /* 86 = 8.6 */
+    size_t shared_opt_in;   /* most bytes of shared memory of a block */
+    size_t l2_bytes;
+    /* Work is checked and recorded (cudasim_record), but not done: kernels, products, copies and
+     * memsets leave device memory alone, which is then addresses and nothing else, so that models
+     * of any size fit; copies to the host bring zeros. Set it before the first allocation. */
+    bool dry;
     int device_error; /* cudaError_t of every call, as without a driver; 0 = there is a device */
 };
 struct cudasim_config *cudasim_settings(void);
@@ -48,6 +54,41 @@ size_t cudasim_leaks(FILE *out);
 void cudasim_catch_faults(void);
 
 bool cudasim_is_device(const void *p); /* does p point into the device's address range? */
+
+enum cudasim_work {
+    CUDASIM_NOTHING,
+    CUDASIM_KERNEL,
+    CUDASIM_GEMM, /* of cuBLAS */
+    CUDASIM_COPY,
+    CUDASIM_SET,
+    CUDASIM_HOST_CALL,
+    CUDASIM_GRAPH,     /* a replay begins; its nodes follow */
+    CUDASIM_GRAPH_END, /* all nodes are done */
+    CUDASIM_MALLOC,    /* at the call, as the two below */
+    CUDASIM_PIN,
+    CUDASIM_WAIT /* the host waited for all that was told before */
+};
+/* What the device did. Fields that do not concern the kind are 0. */
+struct cudasim_entry {
+    enum cudasim_work kind;
+    size_t stream;    /* 0 = the default stream, then in the order in which they were created */
+    bool in_graph;    /* a node of a graph that is replayed */
+    const char *name; /* of a kernel, of the function of the host that waited */
+    unsigned grid[3], block[3];
+    size_t shared; /* dynamic */
+    bool programmatic;
+    int n_args; /* parameters of the kernel, and their sizes */
+    const void *const *args;
+    const size_t *arg_bytes;
+    size_t bytes;          /* COPY, SET, MALLOC, PIN */
+    int direction;         /* COPY: enum cudaMemcpyKind, never the default */
+    int m, n, k, types[3]; /* GEMM: enum cudaDataType of A, B, C */
+    size_t n_nodes;        /* GRAPH */
+};
+/* From now on fn hears of all work, in the order in which it runs; NULL = nobody. Pointers live
+ * during the call. fn must not call the runtime. */
+typedef void (*cudasim_record_fn)(void *user, const struct cudasim_entry *);
+void cudasim_record(cudasim_record_fn fn, void *user);
 
 struct cudasim_counts {
     uint64_t launches, blocks, threads, switches, collectives, barriers;

@@ -12,7 +12,8 @@
 
 static void usage(FILE *f)
 {
-    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--key KEY]...\n"
+    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--sparse] [--key "
+          "KEY]...\n"
           "\n"
           "Writes a GGUF model with the shape of a real one, random weights and a generated\n"
           "vocabulary. It is as fast and as large as the real model, but talks nonsense.\n"
@@ -29,13 +30,16 @@ static void usage(FILE *f)
     for (size_t i = 0; quant_at(i) != NULL; i++) {
         fprintf(f, "%s%s", i % 8 == 0 ? "\n                   " : " ", quant_at(i)->name);
     }
-    fputs("\n  -o FILE        where to write it\n"
-          "  --seed N       of the weights (default 1); same seed, same file\n"
-          "  --key KEY      NAME=TYPE:VALUE, in place of the model's own key or besides; TYPE is\n"
-          "                 bool, str, u8 to u64, i8 to i64, f32, f64 or an array: i32[]:1,2;\n"
-          "                 may be repeated\n"
-          "  -h, --help     this text\n",
-          f);
+    fputs(
+        "\n  -o FILE        where to write it\n"
+        "  --seed N       of the weights (default 1); same seed, same file\n"
+        "  --key KEY      NAME=TYPE:VALUE, in place of the model's own key or besides; TYPE is\n"
+        "                 bool, str, u8 to u64, i8 to i64, f32, f64 or an array: i32[]:1,2;\n"
+        "                 may be repeated\n"
+        "  --sparse       matrices are zeros, holes in the file that take no disk: for what does\n"
+        "                 not compute with them\n"
+        "  -h, --help     this text\n",
+        f);
 }
 
 static int wrong(const char *what, const char *value)
@@ -50,6 +54,7 @@ struct args {
     const char *like, *type, *out, *seed;
     const char *keys[MAX_KEYS];
     size_t n_keys;
+    bool sparse;
 };
 
 /* The place where the value of an option goes, NULL if there is no such option. */
@@ -89,6 +94,10 @@ int main(int argc, char **argv)
             usage(stdout);
             return 0;
         }
+        if (strcmp(argv[i], "--sparse") == 0) {
+            a.sparse = true;
+            continue;
+        }
         const char **value = slot(&a, argv[i]);
         if (value == NULL) {
             return wrong("unknown option, or one too many: ", argv[i]);
@@ -110,6 +119,7 @@ int main(int argc, char **argv)
     }
     spec.keys = a.keys;
     spec.n_keys = a.n_keys;
+    spec.sparse = a.sparse;
     if (a.seed != NULL) {
         char *end;
         errno = 0;

@@ -59,6 +59,11 @@ struct plan {
 
 static bool is_vector(enum role r) { return r >= NORM; }
 
+static uint64_t tensor_bytes(const struct tensor *t)
+{
+    return (uint64_t)t->n_rows * t->n_cols / t->type->block * t->type->bytes;
+}
+
 /* Layers that the quantiser gives more bits: the first and last eighth, and every third between. */
 static bool more_bits(size_t layer, size_t n)
 {
@@ -331,6 +336,15 @@ static weft_status write_vector(int fd, const struct tensor *t, const struct pla
     return status;
 }
 
+/* Whatever follows stands behind n_bytes that are not written. */
+static weft_status write_hole(int fd, uint64_t n_bytes, const struct plan *p, const char *path)
+{
+    if (lseek(fd, (off_t)n_bytes, SEEK_CUR) < 0) {
+        return error_set(p->err, WEFT_E_IO, "%s: seeking failed: %s", path, strerror(errno));
+    }
+    return WEFT_OK;
+}
+
 /* Cuts the tensor out of the pool, from a random place on, around its end; after a whole round
  * from another one. Places are counted in elements, so that all types that have an encoder get
  * the same weights. */
@@ -338,6 +352,9 @@ static weft_status write_matrix(int fd, const struct tensor *t, const struct pla
                                 struct pools *pools, uint64_t *state, const char *path)
 {
     const struct pool *pool = NULL;
+    if (p->spec->sparse) {
+        return write_hole(fd, tensor_bytes(t), p, path);
+    }
     TRY(pools_get(pools, t->type, scale_of(t), &pool, p->err));
     uint64_t left = (uint64_t)t->n_rows * t->n_cols / t->type->block;
     while (left > 0) {
@@ -366,9 +383,8 @@ static weft_status write_tensors(int fd, const struct plan *p, const char *path)
         const struct tensor *t = &p->tensor[i];
         status = is_vector(t->role) ? write_vector(fd, t, p, &state, path)
                                     : write_matrix(fd, t, p, &pools, &state, path);
-        uint64_t n_bytes = (uint64_t)t->n_rows * t->n_cols / t->type->block * t->type->bytes;
         if (status == WEFT_OK) {
-            status = write_all(fd, zeros, (32 - n_bytes % 32) % 32, p, path);
+            status = write_all(fd, zeros, (32 - tensor_bytes(t) % 32) % 32, p, path);
         }
     }
     pools_free(&pools);
@@ -387,8 +403,8 @@ static weft_status make_header(struct plan *p, struct bytes *out)
     for (size_t i = 0; i < p->n && status == WEFT_OK; i++) {
         const struct tensor *t = &p->tensor[i];
         uint64_t ne[2] = { t->n_cols, t->n_rows };
-        uint64_t n_bytes = (uint64_t)t->n_rows * t->n_cols / t->type->block * t->type->bytes;
-        writer_tensor(&w, t->name, is_vector(t->role) ? 1 : 2, ne, t->type->id, NULL, n_bytes);
+        writer_tensor(&w, t->name, is_vector(t->role) ? 1 : 2, ne, t->type->id, NULL,
+                      tensor_bytes(t));
     }
     if (status == WEFT_OK) {
         status = writer_finish(&w, out, p->err);
@@ -411,6 +427,12 @@ static weft_status write_model(struct plan *p, const char *part)
     free(header.data);
     if (status == WEFT_OK) {
         status = write_tensors(fd, p, part);
+    }
+    if (status == WEFT_OK && p->spec->sparse) { /* a hole at the end is part of the file, too */
+        off_t end = lseek(fd, 0, SEEK_CUR);
+        if (end < 0 || ftruncate(fd, end) != 0) {
+            status = error_set(p->err, WEFT_E_IO, "%s: writing failed: %s", part, strerror(errno));
+        }
     }
     /* some file systems report a full disk only here */
     if (close(fd) != 0 && status == WEFT_OK) {

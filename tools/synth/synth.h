@@ -40,6 +40,7 @@ struct synth_spec {
     const char *type_mix; /* a tensor type ("q8_0"), several that matrices take in turn
                              ("q8_0+f16"), or "q4_k_m": the mix of llama.cpp's quantiser */
     uint64_t seed;
+    bool sparse; /* matrices are holes in the file, which read as zeros and take no disk */
 
     /* [n_keys] "NAME=TYPE:VALUE", TYPE as GGUF calls it, of numbers also "u32[]:1,2": added, or in
      * place of the model's own */
