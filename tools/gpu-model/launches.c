@@ -11,7 +11,7 @@
 #include "weft.h"
 
 enum {
-    N_CTX = 4096 + 128, /* or what the model has, if that is less */
+    N_CTX = 4096 + 128,
     MOST_SEQS = 64,
     DEPTH = 512, /* of steps of several sequences */
     AHEAD = 8
@@ -36,7 +36,6 @@ struct run {
     size_t n_groups;
     weft_model *model;
     weft_engine *engine;
-    size_t n_ctx;
     weft_error err;
 };
 
@@ -201,12 +200,9 @@ static void prefill(struct run *r, size_t n)
 
 static void open_engine(struct run *r, size_t n_ahead)
 {
-    weft_model_info info = { .size = sizeof info };
     weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
-    OK(weft_model_get_info(r->model, &info, &r->err));
-    r->n_ctx = info.n_ctx_train < N_CTX ? info.n_ctx_train : N_CTX;
     params.device = "cuda:0";
-    params.n_ctx = r->n_ctx;
+    params.n_ctx = N_CTX;
     params.n_kv = (size_t)MOST_SEQS * (DEPTH + 128);
     params.n_ahead = n_ahead;
     params.no_prefix_cache = true;
@@ -256,6 +252,7 @@ static void run_model(struct run *r, const char *directory)
         exit(2);
     }
     spec.sparse = true;
+    spec.n_ctx = spec.n_ctx < N_CTX ? N_CTX : spec.n_ctx;
     r->at.type = spec.type_mix;
     r->at.mode = "open";
     snprintf(path, sizeof path, "%s/%s.gguf", directory, r->at.model);
