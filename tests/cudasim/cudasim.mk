@@ -29,7 +29,7 @@ CUDASIM_SRC := $(wildcard tests/cudasim/*.cpp)
 CUDASIM_OBJ := $(CUDASIM_SRC:%=$(CUDASIM_OUT)/%.o)
 CUDASIM_SAMPLES := $(addprefix $(CUDASIM_OUT)/tests/cudasim/tests/,samples.cpp.o child.cpp.o \
     matvec.cu.o attention.cu.o tensor_cores.cu.o grid.cu.o intrinsics.cu.o graph.cu.o runtime.c.o \
-    fault.c.o cublas.c.o)
+    fault.c.o cublas.c.o dry.cu.o)
 CUDASIM_BUGS := $(addprefix $(CUDASIM_OUT)/tests/cudasim/tests/,bugs.cpp.o child.cpp.o \
     bugs_kernels.cu.o bugs_memory.cu.o bugs_host.cu.o)
 

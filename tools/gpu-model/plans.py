@@ -22,7 +22,7 @@ WARPS = 16  # of an SM that are worth having: two blocks of eight, with 128 regi
 ROWS_OF_WARP, LANES = 4, 32  # a warp reads four rows of weights, and a lane 32 weights of each
 FLOATS = ("F32", "F16", "BF16")  # of which a lane reads 8
 STEPS_IN_FLIGHT = 1  # a warp asks for the next step's weights when it is done with this one's
-SM_TILES = ((128, 256), (256, 128), (128, 128))  # of cuBLAS on sm_90: rows of weights and activations
+TILES = ((128, 256), (128, 128))  # of cuBLAS on sm_90: rows of weights, rows of activations
 WANT_WARPS, WANT_BYTES, WANT_WAVES = 0.90, 40_000, 0.85
 LOSS = 0.002  # by which rounding can make a value worse
 KEYS = {"phases": ("model",), "plans": ("model", "product", "types", "rows"), "waves": ("model", "m", "n", "k")}
@@ -98,7 +98,7 @@ def plans(lines):
 def wave(m, n):
     """The tile with which the last wave is fullest."""
     best = None
-    for rows, cols in SM_TILES:
+    for rows, cols in TILES:
         tiles = up(m, rows) * up(n, cols)
         waves = up(tiles, SMS)
         share = tiles / (waves * SMS)

@@ -34,7 +34,7 @@ struct sample {
 /* One list per file, ended by a null name. */
 extern const struct sample matvec_samples[], attention_samples[], tensor_core_samples[],
     grid_samples[], intrinsic_samples[], graph_samples[], runtime_samples[], fault_samples[],
-    cublas_samples[];
+    cublas_samples[], dry_samples[];
 
 #ifdef __cplusplus
 }

@@ -18,7 +18,8 @@ int main(int argc, char **argv)
 {
     const struct sample *const lists[] = { matvec_samples,  attention_samples, tensor_core_samples,
                                            grid_samples,    intrinsic_samples, graph_samples,
-                                           runtime_samples, fault_samples,     cublas_samples };
+                                           runtime_samples, fault_samples,     cublas_samples,
+                                           dry_samples };
     int n_run = 0, n_failed = 0;
     for (auto *list : lists)
         for (current = list; current->name; current++) {
