@@ -40,7 +40,7 @@ else
 cuda-check: cuda-sim
 	@$(MAKE) --no-print-directory cuda-tsan BUILD=build/tsan OPT=-O1 CUDASIM_OPT=-O1 SAN=-fsanitize=thread
 
-cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench
+cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(if $(SAN),,$(BUILD)/sim/launches.jsonl)
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 # Of kernels only: whole models take too long.
@@ -84,6 +84,10 @@ $(BUILD)/sim/weft-launches: $(LAUNCHES_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -Wl,--wrap=mmap $(SIM_LIBS)
+
+$(BUILD)/sim/launches.jsonl: $(BUILD)/sim/weft-launches
+	$(if $(V),,@echo '  RUN $<')
+	$(Q)$< >$@.part && mv $@.part $@
 
 # What tools/gpu-check.sh runs.
 .PHONY: gpu-programs

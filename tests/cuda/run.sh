@@ -15,6 +15,9 @@ if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, quick
         grep -q Paris "$log" || verdict=FAIL
     elif [ "$5" = smoke ]; then
         "$4" --smoke >"$log" 2>&1 || verdict=FAIL
+    elif [ "$5" = gates ]; then
+        python3 tools/gpu-model/plans.py --read "$4" >"$log" 2>&1 && python3 tests/cuda/test_plans.py "$4" >>"$log" 2>&1 ||
+            verdict=FAIL
     else
         CUDASIM_ORDER=$5 CUDASIM_SEED=$6 WEFT_TEST_QUICK=${7:-$3} $plain_addresses "$4" >"$log" 2>&1 || verdict=FAIL
     fi
@@ -42,7 +45,9 @@ jobs() { # program, order, seed, quick; the long ones first
     done
     case $san in *thread*) return ;; esac
     for m in qwen2 phi3; do [ -x "$build/sim/weft" ] && echo "$build/sim/weft demo $m"; done
-    [ -x "$build/sim/weft-gpu-bench" ] && [ -z "$san" ] && echo "$build/sim/weft-gpu-bench smoke models"
+    [ -z "$san" ] || return
+    [ -x "$build/sim/weft-gpu-bench" ] && echo "$build/sim/weft-gpu-bench smoke models"
+    [ -f "$build/sim/launches.jsonl" ] && echo "$build/sim/launches.jsonl gates plans"
 }
 jobs >"$build/sim/log/jobs"
 xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$build/sim/log/jobs" | tee "$build/sim/log/results"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gates on how the work of a GPU is cut up, from what weft-launches records (README.md).
 
-    plans.py [--launches build/sim/weft-launches | --read FILE] [--table plans.toml] [--write]
+    make build/sim/launches.jsonl && tools/gpu-model/plans.py [--write]
 
 Compares phases of a token, plans of matrix-vector launches and waves of cuBLAS with the rows of
 plans.toml. Fails if a value is worse than its row, if it is below what is wanted and the row gives no
@@ -13,7 +13,6 @@ import collections
 import json
 import os
 import re
-import subprocess
 import sys
 import tomllib
 
@@ -227,24 +226,20 @@ def read_table(path):
     return head, tomllib.loads(text)
 
 
-def read_lines(args):
-    if args.read:
-        with open(args.read, encoding="utf-8") as f:
-            return [json.loads(line) for line in f]
-    out = subprocess.run([args.launches], stdout=subprocess.PIPE, check=True)
-    return [json.loads(line) for line in out.stdout.splitlines()]
+def read_lines(path):
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
 
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     root = os.path.dirname(os.path.dirname(here))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--launches", default=os.path.join(root, "build/sim/weft-launches"))
-    p.add_argument("--read", help="what weft-launches has printed")
+    p.add_argument("--read", metavar="FILE", default=os.path.join(root, "build/sim/launches.jsonl"))
     p.add_argument("--table", default=os.path.join(here, "plans.toml"))
     p.add_argument("--write", action="store_true")
     args = p.parse_args()
-    now = measure(read_lines(args))
+    now = measure(read_lines(args.read))
     head, table = read_table(args.table)
     if args.write:
         table = updated(now, table)
