@@ -503,6 +503,37 @@ static void test_synth_files(void **state)
     assert_int_equal(access(scratch_path("bad.part"), F_OK), -1);
 }
 
+/* A sparse model is described like any other: its matrices are zeros, its vectors numbers. */
+static void test_synth_sparse(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "token_embd.weight", "blk.0.attn_norm.weight",
+                                         "blk.1.ffn_down.weight", "output.weight" };
+    struct synth_spec spec;
+    weft_error err = { 0 };
+    struct gguf *g[2];
+    assert_true(synth_preset("tiny-llama", &spec));
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = scratch_path(i == 0 ? "whole" : "sparse");
+        spec.sparse = i == 1;
+        assert_int_equal(synth_write(&spec, path, &err), WEFT_OK);
+        g[i] = open_ok(path);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct gguf_tensor *whole = gguf_find_tensor(g[0], names[i]);
+        const struct gguf_tensor *sparse = gguf_find_tensor(g[1], names[i]);
+        uint8_t bits = 0;
+        assert_int_equal(whole->offset, sparse->offset);
+        assert_int_equal(whole->n_bytes, sparse->n_bytes);
+        for (size_t k = 0; k < sparse->n_bytes; k++) {
+            bits |= sparse->data[k];
+        }
+        assert_int_equal(bits == 0, strstr(names[i], "norm") == NULL);
+    }
+    gguf_close(g[0]);
+    gguf_close(g[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -511,7 +542,7 @@ int main(void)
         cmocka_unit_test(test_many_keys),     cmocka_unit_test(test_split),
         cmocka_unit_test(test_split_refused), cmocka_unit_test(test_weft_file),
         cmocka_unit_test(test_synth),         cmocka_unit_test(test_loaded),
-        cmocka_unit_test(test_synth_files),
+        cmocka_unit_test(test_synth_files),   cmocka_unit_test(test_synth_sparse),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
