@@ -83,7 +83,7 @@ $(BUILD)/obj/tools/gpu-model/%.o: CFLAGS += -Itools/gpu-model -isystem $(CUDA_DI
 $(BUILD)/sim/weft-launches: $(LAUNCHES_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -Wl,--wrap=mmap $(SIM_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -Wl,--wrap=mmap,--wrap=pread $(SIM_LIBS)
 
 $(BUILD)/sim/launches.jsonl: $(BUILD)/sim/weft-launches
 	$(if $(V),,@echo '  RUN $<')
