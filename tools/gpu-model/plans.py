@@ -40,11 +40,11 @@ def base_name(kernel):
 
 def phases(lines):
     """Kernels that a token of steps ahead waits for: they are all on one stream."""
-    count = collections.Counter()
+    names = collections.defaultdict(list)
     for x in lines:
         if x["case"] == "ahead" and x["kind"] == "kernel" and x["graph"]:
-            count[x["model"]] += 1
-    return [{"model": m, "phases": n} for m, n in count.items()]
+            names[x["model"]].append(base_name(x["name"]))
+    return [{"model": m, "phases": len(n), "layers": n.count("k_attend")} for m, n in names.items()]
 
 
 def products(lines):
