@@ -1,0 +1,126 @@
+"""A decode step: the launches of its graph one after the other, each kernel once for each of its
+shapes, with a gap between dependent kernels."""
+from attend import Attention
+from launches import TYPES, weight_bytes
+from matvec import Matvec, simulate
+
+BLOCK_KEPT = 1024  # bytes of shared memory that an SM keeps for each block
+PICKING = ('k_best', 'k_merge', 'k_advance')
+
+
+def resident(values, facts, threads, shared):
+    """Blocks of a kernel that an SM holds at once, from their registers and shared memory."""
+    registers = -(-facts['registers'] // 8) * 8 * threads
+    by_registers = values['registers'] // registers
+    room = (values['shared_kb'] + 1) * 1024
+    by_shared = room // (facts['shared'] + shared + BLOCK_KEPT)
+    return int(max(1, min(by_registers, by_shared, 2048 // threads, 32)))
+
+
+class Cost:
+    """us that a kernel takes, and bytes that it has to read."""
+
+    def __init__(self, us, n_bytes=0.0):
+        self.us, self.bytes = us, n_bytes
+
+
+class Predictor:
+    def __init__(self, device, facts):
+        self.device, self.v = device, device.v
+        self.facts = {name: row for rows in facts.values() for name, row in rows.items()}
+        self.known = {}
+
+    def kernel_facts(self, name):
+        if name not in self.facts:
+            raise SystemExit(f'{name}: was launched, but build/kernels/*.o have no such kernel; '
+                             'record the launches anew or build the kernels')
+        return self.facts[name]
+
+    def cost(self, record, before):
+        """Of a launch behind `before`, also a launch."""
+        early = self.early(before)
+        key = (record['name'], str(record['grid']), str(record.get('matvec')),
+               str(record.get('attend')), early)
+        if key not in self.known:
+            if 'matvec' in record:
+                cost = self.matvec(record, early)
+            elif 'attend' in record:
+                a = Attention(self.device, record, *self.attend_facts(record))
+                cost = Cost(a.us(), a.bytes)
+            else:
+                cost = self.small(record)
+            self.known[key] = cost
+        return self.known[key]
+
+    def early(self, before):
+        """us for which a block is there before its wait is released, and asks for weights: that
+        depends on the places that the kernel before leaves."""
+        if before is None or 'matvec' not in before:
+            return self.v['early_attend' if before and 'attend' in before else 'early_full']
+        facts, block = self.kernel_facts(before['name']), before['block'][0]
+        places = resident(self.v, facts, block, before['shared']) * self.device.sms
+        return self.v['early_room' if before['grid'][0] < places else 'early_full']
+
+    def attend_facts(self, record):
+        facts = self.kernel_facts(record['name'])
+        return facts, resident(self.v, facts, record['block'][0], record['shared'])
+
+    def small(self, record):
+        name = record['name']
+        if name.startswith('embed'):
+            return Cost(self.v['embed'])
+        if name.startswith('k_heads'):
+            return Cost(self.v['heads'])
+        return Cost(self.v['small_kernel'])
+
+    def prologue(self, job, facts):
+        """ns from the released wait until the first load: normalising, where the kernel does."""
+        d, v = self.device, self.v
+        if not job['normed']:
+            return d.cycles(v['prologue'])
+        columns = job['w'][0]['cols']
+        return d.cycles(v['norm'] + v['norm_column'] * columns * job['n'])
+
+    def matvec(self, record, early):
+        job, facts = record['matvec'], self.kernel_facts(record['name'])
+        v = self.v
+        launch = Matvec(job, record['block'][0],
+                        resident(v, facts, record['block'][0], record['shared']),
+                        facts['types'], TYPES, self.device)
+        r = simulate(launch, record['grid'][0], early * 1e3, self.prologue(job, facts),
+                     v['residual'] if facts['late_loads'] else 0)
+        return Cost(r.us, launch.bytes)
+
+    def step(self, records):
+        """Of the kernels of a graph: us with their gaps, bytes, and (name, us, count) of each."""
+        us = n_bytes = 0.0
+        rows, before = [], None
+        for r in records:
+            if r['kind'] != 'kernel':
+                continue
+            n, cost = r.get('count', 1), self.cost(r, before)
+            us += n * (cost.us + self.v['gap'])
+            n_bytes += n * cost.bytes
+            rows.append((r, cost, n))
+            before = r
+        return us, n_bytes, rows
+
+
+def is_picking(record):
+    return record['kind'] == 'kernel' and record['name'].startswith(PICKING)
+
+
+def graph_kernels(records):
+    return [r for r in records if r['kind'] == 'kernel' and r.get('graph')]
+
+
+def token(predictor, cases, model, rows, pos):
+    """us of a step of `rows` sequences that see `pos` positions, and the bytes that it has to read.
+    The kernels that pick the next token are those of the steps ahead."""
+    kernels = [r for r in graph_kernels(cases[model, 'decode', rows, pos]) if not is_picking(r)]
+    ahead = next((c for k, c in cases.items() if k[:2] == (model, 'ahead')), [])
+    us, n_bytes, table = predictor.step(kernels + [r for r in ahead if is_picking(r)])
+    return us + predictor.v['graph_border'], n_bytes, table
+
+
+__all__ = ['Predictor', 'token', 'weight_bytes', 'resident']
