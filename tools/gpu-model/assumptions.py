@@ -70,6 +70,35 @@ TABLE = {
     'attend_copy': a(16, 12, 25, 'cycles', '[SASS] instructions for a copy of 16 bytes into shared memory'),
     'combine_trip': a(300, 250, 400, 'cycles', '[estimate] a load from L2, without its transfer'),
     'combine_fixed': a(250, 150, 400, 'cycles', '[estimate] per column group: weights, quantising, store'),
+    # --- many rows: dequantising, cuBLAS, attention on tensor cores
+    'gemm_tflops_256': a(650, 600, 700, 'TFLOP/s', '[typical] cuBLAS, halves, whole waves of tiles of '
+                         '128 x 256'),
+    'gemm_tflops_128': a(620, 550, 660, 'TFLOP/s', '[typical] the same, tiles of 128 x 128'),
+    'gemm_tflops_64': a(450, 350, 550, 'TFLOP/s', '[estimate] the same, tiles of 128 x 64'),
+    'gemm_tflops_small': a(320, 250, 400, 'TFLOP/s', '[estimate] the same, tiles of 64 x 64'),
+    'gemm_tf32': a(0.45, 0.3, 0.5, '', '[data sheet] of these rates, for products of floats'),
+    'gemm_fixed': a(1.0, 0.7, 3, 'us', '[estimate] of a product: parameters, fill of the pipeline'),
+    'gemm_in_flight': a(48, 32, 96, 'KiB', '[estimate] stages of tiles that a block has under way'),
+    'gemm_bandwidth': a(3.1, 2.5, 3.6, 'TB/s', 'onnxruntime PR 31155: cuBLAS, halves, 4 rows, H200'),
+    'gemm_split': a(1024, 512, 4096, 'columns', '[estimate] least of a part, where cuBLAS splits the '
+                    'columns because tiles are few'),
+    'mma_sync': a(0.62, 0.55, 0.66, '', '[typical] of the tensor rate for mma.sync on Hopper'),
+    'tensor_flops': a(4096, 4096, 4096, 'per SM and cycle', '[data sheet] dense, halves'),
+    'shared_bytes_per_cycle': a(128, 128, 128, 'B per SM', '[data sheet]'),
+    'attend_tiled_overlap': a(0.6, 0.5, 0.8, '', '[estimate] of its bounds that the kernel reaches: '
+                              'products, loads and exponentials wait for each other'),
+    'host_launch': a(3.5, 2.5, 5, 'us', '[typical] that a launch takes the host'),
+    'host_copy': a(10, 5, 20, 'us', '[typical] a copy of a step to the device and its wait'),
+    # --- loading
+    'memcpy': a(6.5, 5, 8, 'GB/s', '[typical] one thread from a mapped file in the page cache to pinned '
+                'memory, faults included'),
+    'pread': a(6.0, 4, 8, 'GB/s', '[typical] one thread, read() from the page cache to pinned memory'),
+    'host_memory': a(60, 40, 100, 'GB/s', '[typical] copied by many threads of one socket'),
+    'pcie': a(55, 50, 57, 'GB/s', '[typical] of PCIe 5 x16, from pinned memory'),
+    'malloc': a(80, 50, 120, 'us', '[typical] cudaMalloc of some MB'),
+    'malloc_gb': a(1.0, 0.5, 3, 'ms per GB', '[typical] mapping large allocations'),
+    'pin': a(0.6, 0.3, 1, 'ms per MB', '[typical] cudaMallocHost'),
+    'repack': a(1.0, 0.5, 2, 'ms per GB', '[estimate] on the device, read and written'),
 }
 
 VALUE = {name: row.value for name, row in TABLE.items()}

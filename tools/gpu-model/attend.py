@@ -84,7 +84,7 @@ class Attention:
         # between the first copy of K and that of V: 16 bytes of each thread in turn
         copies = d.cycles(v['attend_copy'] * n_bytes / 16 / self.threads)
         arrived, events, serial = {}, [], 0
-        waiting = [(x, y, z) for z in range(self.job['splits']) for y in range(self.grid[1])
+        waiting = [(x, y, z) for z in range(self.grid[2]) for y in range(self.grid[1])
                    for x in range(self.rows)]
         waiting.reverse()
         last = d.cycles(0) + v['attend_arrive'] * 1e3 + 1e3 * combine_us(
@@ -101,8 +101,9 @@ class Attention:
             nonlocal serial
             now, slot, sm = heapq.heappop(slots)
             x, y, z = waiting.pop()
-            heapq.heappush(events, (now + v['attend_start'] * 1e3, serial, 'fetch', (slot, sm), (x, y),
-                                    [self.pages_of(z), 0.0, 0.0]))
+            n = self.pages_of(z)
+            heapq.heappush(events, (now + v['attend_start'] * 1e3, serial, 'fetch' if n else 'empty',
+                                    (slot, sm), (x, y), [n, 0.0, 0.0]))
             serial += 1
 
         def compute(now, place):
@@ -135,8 +136,8 @@ class Attention:
                 else:
                     after += v['attend_leave'] * 1e3
             else:
-                arrived[row] = arrived.get(row, 0) + 1
-                if self.job['splits'] > 1 and arrived[row] == self.job['splits']:
+                arrived[row] = arrived.get(row, 0) + (what == 'leave')
+                if what == 'leave' and self.job['splits'] > 1 and arrived[row] == self.job['splits']:
                     now += last
                 end = max(end, now)
                 heapq.heappush(slots, (now,) + place)

@@ -39,8 +39,8 @@ class Predictor:
     def cost(self, record, before):
         """Of a launch behind `before`, also a launch."""
         early = self.early(before)
-        key = (record['name'], str(record['grid']), str(record.get('matvec')),
-               str(record.get('attend')), early)
+        job = dict(record.get('matvec') or record.get('attend') or {}, first=0)
+        key = (record['name'], str(record['grid']), str(job), early)
         if key not in self.known:
             if 'matvec' in record:
                 cost = self.matvec(record, early)
@@ -73,13 +73,18 @@ class Predictor:
             return Cost(self.v['heads'])
         return Cost(self.v['small_kernel'])
 
-    def prologue(self, job, facts):
-        """ns from the released wait until the first load: normalising, where the kernel does."""
-        d, v = self.device, self.v
+    def prologue(self, record, facts):
+        """ns from the released wait until the first load: normalising, where the kernel does. More
+        rows cost at least what their instructions take to issue, in all blocks of an SM."""
+        d, v, job = self.device, self.v, record['matvec']
         if not job['normed']:
             return d.cycles(v['prologue'])
         columns = job['w'][0]['cols']
-        return d.cycles(v['norm'] + v['norm_column'] * columns * job['n'])
+        row = v['norm_column'] * columns
+        blocks = min(resident(v, facts, record['block'][0], record['shared']),
+                     -(-record['grid'][0] // d.sms))
+        issue = facts['norm_chunk'] * -(-columns // 128) * blocks / d.quarters
+        return d.cycles(v['norm'] + row + (job['n'] - 1) * max(row, issue))
 
     def matvec(self, record, early):
         job, facts = record['matvec'], self.kernel_facts(record['name'])
@@ -87,7 +92,7 @@ class Predictor:
         launch = Matvec(job, record['block'][0],
                         resident(v, facts, record['block'][0], record['shared']),
                         facts['types'], TYPES, self.device)
-        r = simulate(launch, record['grid'][0], early * 1e3, self.prologue(job, facts),
+        r = simulate(launch, record['grid'][0], early * 1e3, self.prologue(record, facts),
                      v['residual'] if facts['late_loads'] else 0)
         return Cost(r.us, launch.bytes)
 

@@ -68,7 +68,7 @@ class Matvec:
         # a type may have a loop for each part of a task's rows: together they have the UNITS
         self.columns = {w['type']: sum(c['weights'] for c in counts[w['type']]) // UNITS
                         for w in job['w']}
-        self.types = types
+        self.types, self.known = types, {}
         self.tiles = []
         last = len(job['w']) if not self.swiglu else 1
         for k in range(last):
@@ -85,6 +85,12 @@ class Matvec:
 
     def steps(self, tile, warp, first):
         """[(step, part of its lanes that have a piece, is it prefetched)] of a warp."""
+        key = (0 if self.swiglu else self.tiles[tile][0], warp if first else warp % self.split, first)
+        if key not in self.known:
+            self.known[key] = self.find_steps(tile, warp, first)
+        return self.known[key]
+
+    def find_steps(self, tile, warp, first):
         out = []
         row = (warp // self.split) * UNITS
         for k in self.matrices(tile):
@@ -120,20 +126,51 @@ class Result:
         return self.loaded / self.us / 1e6 if self.us else 0.0
 
 
+class Warp:
+    __slots__ = ('block', 'number', 'tile', 'steps', 'at', 'pipes', 'quarter')
+
+    def __init__(self, block, number, tile, steps, pipes, quarter):
+        self.block, self.number, self.tile = block, number, tile
+        self.steps, self.at = steps, 0
+        self.pipes, self.quarter = pipes, quarter  # when the pipes of its SM are free; which is its own
+
+
+# Rounds of tiles that are simulated: those in the middle of a long launch are alike.
+MOST_ROUNDS = 6
+
+
 class Simulation:
-    def __init__(self, launch, grid, early, prologue, residual, seed=1):
+    """residual: cycles that what is loaded behind the dot takes; early: ns for which the blocks are
+    there before their wait is released; prologue: ns from then until the first load."""
+
+    def __init__(self, launch, grid, early, prologue, residual, seed=1, most_rounds=MOST_ROUNDS):
         self.m, self.device, self.grid = launch, launch.device, grid
-        self.random = random.Random(seed)
-        self.residual, self.prologue = residual, prologue
-        d = self.device
+        self.uniform = random.Random(seed).uniform
+        self.prologue = prologue
+        d, v = self.device, self.device.v
+        if grid > launch.resident * d.sms:
+            raise SystemExit(f'{grid} blocks of a mat-vec where {launch.resident * d.sms} run at once: '
+                             'matvec.py knows only blocks that loop over tiles')
+        self.issue = d.cycles(v['issue_loads'])
+        self.spread = (d.latency * (1 - v['latency_spread']), d.latency * (1 + v['latency_spread']))
+        self.queue_end = v['latency_behind_queue'] * d.latency
+        self.tile_end = d.cycles(v['tile_end'] + (residual if launch.adds else 0))
+        self.tile_next, self.barrier = d.cycles(v['tile_next']), d.cycles(v['barrier'])
+        self.meets = launch.swiglu or launch.split > 1
+        rounds = -(-len(launch.tiles) // grid)
+        self.skipped = max(0, rounds - most_rounds)
+        self.n_tiles = len(launch.tiles) - self.skipped * grid
+        self.round_end = [0.0] * (rounds + 1)
         self.pipe = [[prologue] * d.quarters for _ in range(d.sms)]
-        self.dram = -early
-        self.ready = []
-        for b in range(grid):
-            self.dram += launch.prefetched(b) / d.bandwidth
+        self.events, self.serial, self.loaded, self.arrived = [], 0, 0.0, {}
+        self.prefetch(early)
+
+    def prefetch(self, early):
+        d = self.device
+        self.dram, self.ready = -early, []
+        for b in range(self.grid):
+            self.dram += self.m.prefetched(b) / d.bandwidth
             self.ready.append(self.dram + d.latency)
-        self.events, self.serial, self.loaded = [], 0, 0.0
-        self.arrived = {}
 
     def put(self, at, what, warp):
         heapq.heappush(self.events, (at, self.serial, what, warp))
@@ -141,69 +178,64 @@ class Simulation:
 
     def run(self):
         """ns until the last store of the kernel is visible."""
-        m, v = self.m, self.device.v
-        blocks = min(self.grid, m.resident * self.device.sms)
-        if blocks < self.grid:
-            raise SystemExit(f'{self.grid} blocks of a mat-vec where {blocks} run at once: matvec.py '
-                             'knows only blocks that loop over tiles')
+        m, d = self.m, self.device
         for b in range(self.grid):
+            pipes = self.pipe[b % d.sms]
             for w in range(m.warps):
-                self.put(self.prologue, self.load, [b, w, b, m.steps(b, w, True), 0])
-        end = 0.0
-        while self.events:
-            now, _, what, warp = heapq.heappop(self.events)
+                quarter = (w + b // d.sms * m.warps) % d.quarters
+                self.put(self.prologue, self.load, Warp(b, w, b, m.steps(b, w, True), pipes, quarter))
+        events, pop = self.events, heapq.heappop
+        while events:
+            now, _, what, warp = pop(events)
             what(now, warp)
-            end = now
-        return end + self.device.cycles(v['tail_swiglu' if m.swiglu else 'tail'])
-
-    def quarter(self, warp):
-        b, w = warp[0], warp[1]
-        pipes = self.pipe[b % self.device.sms]
-        return pipes, (w + b // self.device.sms * self.m.warps) % self.device.quarters
+        ends = [e for e in self.round_end if e > 0]
+        end = ends[-1]
+        if self.skipped:
+            end += self.skipped * (ends[-2] - ends[1]) / (len(ends) - 3)
+        return end + d.cycles(d.v['tail_swiglu' if m.swiglu else 'tail'])
 
     def load(self, now, warp):
-        d, v = self.device, self.device.v
-        step, share, hit = warp[3][warp[4]]
-        pipes, q = self.quarter(warp)
-        issued = pipes[q] = max(now, pipes[q]) + d.cycles(v['issue_loads'])
+        step, share, hit = warp.steps[warp.at]
+        pipes, q = warp.pipes, warp.quarter
+        free = pipes[q]
+        issued = pipes[q] = (now if now > free else free) + self.issue
         n_bytes = step.bytes * share
         self.loaded += n_bytes
         if hit:
-            done = max(self.ready[warp[0]], issued + d.l2)
+            done = max(self.ready[warp.block], issued + self.device.l2)
         else:
-            self.dram = max(self.dram, issued) + n_bytes / d.bandwidth
-            spread = self.random.uniform(1 - v['latency_spread'], 1 + v['latency_spread'])
-            done = max(issued + d.latency * spread,
-                       self.dram + v['latency_behind_queue'] * d.latency)
+            self.dram = max(self.dram, issued) + n_bytes / self.device.bandwidth
+            done = max(issued + self.uniform(*self.spread), self.dram + self.queue_end)
         self.put(done, self.compute, warp)
 
     def compute(self, now, warp):
-        d, v = self.device, self.device.v
-        step = warp[3][warp[4]][0]
-        pipes, q = self.quarter(warp)
-        start = max(now, pipes[q])
-        pipes[q] = start + step.busy
-        end = max(start + step.busy, now + step.alone)
-        warp[4] += 1
-        if warp[4] < len(warp[3]):
+        step = warp.steps[warp.at][0]
+        pipes, q = warp.pipes, warp.quarter
+        free = pipes[q]
+        pipes[q] = busy = (now if now > free else free) + step.busy
+        end = max(busy, now + step.alone)
+        warp.at += 1
+        if warp.at < len(warp.steps):
             self.put(max(now, end - step.alone) if step.pipelined else end, self.load, warp)
             return
-        end += d.cycles(v['tile_end'] + (self.residual if self.m.adds else 0))
-        if not self.m.swiglu and self.m.split == 1:
-            self.put(end, self.next_tile, warp)
+        end += self.tile_end
+        if not self.meets:
+            self.next_tile(end, warp)
             return
-        there = self.arrived.setdefault((warp[0], warp[2]), [])
+        there = self.arrived.setdefault((warp.block, warp.tile), [])
         there.append((end, warp))
         if len(there) == self.m.warps:
-            last = max(e for e, _ in there) + d.cycles(v['barrier'])
+            last = max(e for e, _ in there) + self.barrier
             for _, other in there:
-                self.put(last, self.next_tile, other)
+                self.next_tile(last, other)
 
     def next_tile(self, now, warp):
-        warp[2] += self.grid
-        if warp[2] < len(self.m.tiles):
-            warp[3], warp[4] = self.m.steps(warp[2], warp[1], False), 0
-            self.put(now + self.device.cycles(self.device.v['tile_next']), self.load, warp)
+        this = warp.tile // self.grid
+        self.round_end[this] = max(self.round_end[this], now)
+        warp.tile += self.grid
+        if warp.tile < self.n_tiles:
+            warp.steps, warp.at = self.m.steps(warp.tile, warp.number, False), 0
+            self.put(now + self.tile_next, self.load, warp)
 
 
 def simulate(launch, grid, early, prologue, residual):

@@ -312,11 +312,14 @@ def matvec_facts(kernel, rows, source):
     late = sum(1 for i in kernel.code[last + 1:]
                if i.base in ('LD', 'LDG') and 'CONSTANT' not in i.op)
     facts = {'types': dict(types), 'late_loads': late}
-    write = source.function('write_normed')
-    chunks = [Loop(kernel.code[a:b + 1]) for a, b in kernel.loops()]
-    chunks = [c.n for c in chunks if c.share(write) > 0 and c.count['SHFL']]
-    if chunks:
-        facts['norm_loop'] = max(chunks)
+    # the loop that normalises: as one chunk of 128 columns needs as many shuffles in each of its
+    # forms, their number tells how many chunks a turn has
+    write = source.function('write_normed') | source.function('quantize128')
+    norm = [Loop(kernel.code[a:b + 1]) for a, b in kernel.all_loops()]
+    norm = [c for c in norm if c.share(write) > 0.5 and c.count['SHFL']]
+    if norm:
+        one, most = min(c.count['SHFL'] for c in norm), max(norm, key=lambda c: c.count['SHFL'])
+        facts['norm_chunk'] = most.n * one / most.count['SHFL']
     return facts
 
 
@@ -356,8 +359,9 @@ def dequant_facts(kernel, source):
         loop = Loop(kernel.code[a:b + 1])
         name = loop.type_of(source)
         if name is not None:
-            types[name] = {'n': loop.n, 'generic': loop.generic,
-                           'stores': sum(v for k, v in loop.ops.items() if k.startswith('STG'))}
+            stores = sum(v for k, v in loop.ops.items() if k.startswith('STG.E.128'))
+            types[name] = {'n': loop.n, 'alu': loop.alu, 'products': loop.products,
+                           'quarter': loop.quarter, 'weights': 8 * stores * WARP}
     return {'types': types}
 
 
@@ -370,6 +374,8 @@ def kernel_facts(name, kernel, source):
         facts.update(matvec_facts(kernel, int(re.search(r'<(\d+)', name).group(1)), source))
     elif name.startswith('k_attend<'):
         facts.update(attend_facts(kernel, source))
+    elif name.startswith('dequant_row'):
+        facts.update(dequant_facts(kernel, source))
     elif any(i.base == 'HMMA' for i in kernel.code):
         facts['tensor'] = tensor_facts(kernel)
     return facts
