@@ -23,18 +23,10 @@ def issue_us(device, counts, weights):
     return device.cycles(busiest * weights / counts['weights'] / device.sms / device.quarters) / 1e3
 
 
-def gemm_waves(m, n, sms):
-    """(efficiency of the best tiling, tiles, waves): how full the last wave is."""
-    best = max(((tiles / (math.ceil(tiles / sms) * sms), tiles, math.ceil(tiles / sms))
-                for tiles in (math.ceil(m / t[0]) * math.ceil(n / t[1]) for t in TILES[:3])))
-    return best
-
-
-def gemm_us(v, r):
-    """The fastest of cuBLAS's tilings."""
+def tilings(v, r):
+    """(us, blocks) of each of cuBLAS's tilings. Where rows are few it splits the columns."""
     m, n, k = r['m'], r['n'], r['k']
     element, out = ELEMENT[r['types'][0]], ELEMENT[r['types'][2]]
-    best = math.inf
     for rows, columns, name in TILES:
         rate = v[name] * 1e6 / v['sms'] * (v['gemm_tf32'] if r['types'][0] == 'f32' else 1)
         tiles = math.ceil(m / rows) * math.ceil(n / columns)
@@ -47,8 +39,18 @@ def gemm_us(v, r):
         # few rows: a block reads what its stages hold in each trip to DRAM
         reach = min(v['gemm_bandwidth'] * 1e6, busy * v['gemm_in_flight'] * 1024 / v['latency'] * 1e3)
         read = (m * k + n * k) * element / reach
-        best = min(best, max(compute, read) + written)
-    return best + v['gemm_fixed']
+        yield max(compute, read) + written + v['gemm_fixed'], tiles * split
+
+
+def gemm_us(v, r):
+    return min(tilings(v, r))[0]
+
+
+def gemm_waves(v, r):
+    """Of the fastest tiling: (how full its waves are, blocks, waves)."""
+    blocks = min(tilings(v, r))[1]
+    waves = math.ceil(blocks / v['sms'])
+    return blocks / (waves * v['sms']), blocks, waves
 
 
 def tiled_us(device, r, facts, first_tile):
