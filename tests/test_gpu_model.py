@@ -125,7 +125,7 @@ def attention(pages, splits, kv_heads=4, group=7, dim=128, grid_z=64, rows=1):
                        'window': 0, 'forms': ['q8']}}
 
 
-FACTS = {'page': {'n': 1771}, 'combine': {'loads': 4, 'bytes': 16}}
+FACTS = {'page': {'n': 1771}, 'combine': {'loads': 4, 'bytes': 16, 'lanes': 1, 'chunks': 1}}
 
 
 def attend_us(record, facts=None, blocks=3, **changed):
@@ -152,7 +152,7 @@ class AttendTest(unittest.TestCase):
         self.assertEqual(attend.combine_us(d, FACTS, 128, 7, 128, 1), 0)
 
     def test_more_in_flight(self):
-        wide = dict(FACTS, combine={'loads': 8, 'bytes': 128, 'lanes': 4})
+        wide = dict(FACTS, combine={'loads': 16, 'bytes': 256, 'lanes': 4, 'chunks': 8})
         self.assertLess(attend.combine_us(device(), wide, 128, 7, 128, 16),
                         attend.combine_us(device(), FACTS, 128, 7, 128, 16) / 2)
 

@@ -27,22 +27,23 @@ def page_bytes(job):
 
 
 def combine_us(device, facts, threads, heads, dim, splits):
-    """The last block sums the splits of its heads: threads beside each other take the columns that
-    one of them loads at once, `lanes` of them share a column and take every lanes-th split. A group
-    of loads costs a trip to L2 and its transfer."""
+    """The last block sums the splits of its heads. Threads beside each other take the columns that
+    one of them loads at once; `lanes` of them share a column and take every lanes-th split;
+    `chunks` such groups of columns are loaded together. Each group of loads costs a trip to L2,
+    all bytes their transfer."""
     if splits == 1:
         return 0.0
     v, c = device.v, facts['combine']
-    width = c['bytes'] // c['loads']                       # bytes of a load
-    lanes = c.get('lanes', 1)
-    columns = math.ceil(heads * dim * 4 / (threads // lanes * width))
-    loads = math.ceil(splits / lanes)
-    groups = math.ceil(loads / c['loads'])
-    moved = min(loads, c['loads']) * threads * width / v['l2_bytes_per_cycle']
-    cycles = columns * (groups * (v['combine_trip'] + moved) + v['combine_fixed'])
-    if lanes > 1:
-        cycles += v['barrier'] * columns
-    return device.cycles(cycles) / 1e3
+    width = c['bytes'] // c['loads']  # bytes of a load
+    groups = math.ceil(heads * dim * 4 / (threads // c['lanes'] * width))
+    passes = math.ceil(groups / c['chunks'])
+    at_once = max(1, c['loads'] // c['chunks'])  # splits that a thread has under way
+    trips = passes * math.ceil(splits / (c['lanes'] * at_once))
+    moved = splits * heads * dim * 4 / v['l2_bytes_per_cycle']
+    stores = passes * math.ceil(min(groups, c['chunks']) / c['lanes'])
+    barriers = 2 * passes if c['lanes'] > 1 else 0
+    return device.cycles(trips * v['combine_trip'] + moved + stores * v['combine_fixed'] +
+                         barriers * v['barrier']) / 1e3
 
 
 class Attention:

@@ -146,6 +146,10 @@ def compare(recorded, found, values):
 
 def write(path, recorded, found, values):
     """Records the figures, and shows what they were."""
+    with open(path, 'w', encoding='utf-8') as out:
+        json.dump({'assumptions': values, 'figures': {f.name: round(f.us, 1) for f in found}}, out,
+                  indent=1, sort_keys=True)
+        out.write('\n')
     for name in sorted(values):
         was = recorded['assumptions'].get(name)
         if was not in (None, values[name]):
@@ -155,10 +159,6 @@ def write(path, recorded, found, values):
         if was is None or abs(f.us - was) >= 0.05:
             change = '' if was is None else f' ({100 * (f.us / was - 1):+.1f} %)'
             print(f'{f.name}: {"new" if was is None else f"{was:.1f}"} -> {f.us:.1f} us{change}')
-    with open(path, 'w', encoding='utf-8') as out:
-        json.dump({'assumptions': values, 'figures': {f.name: round(f.us, 1) for f in found}}, out,
-                  indent=1, sort_keys=True)
-        out.write('\n')
 
 
 def parse_arguments():

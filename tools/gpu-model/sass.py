@@ -28,6 +28,7 @@ WITH_CALLS = ('matvec', 'dequant')
 ALU = frozenset('''LOP3 SHF PRMT IADD3 LEA I2FP ISETP VIADD VIMNMX IMNMX SEL FSEL FSETP FMNMX MOV
                 PLOP3 P2R R2P LOP IABS SGXT BMSK VABSDIFF4 F2FP'''.split())
 PRODUCTS = frozenset('IMAD IDP IDP4A IMUL'.split())
+STORES = frozenset('ST STG STS STL RED ATOMS'.split())
 QUARTER = frozenset('I2F F2I MUFU F2F FRND POPC FLO BREV'.split())
 
 
@@ -229,6 +230,13 @@ def loaded_registers(ins):
     return set(range(first[0], first[0] + max(1, load_bytes(ins.op) // 4)))
 
 
+def registers_read(ins):
+    """What is written stands first, if the first operand is a register and nothing is stored."""
+    operands = ins.text.split(None, 1)
+    writes = len(operands) > 1 and operands[1][0] == 'R' and ins.base not in STORES
+    return ins.registers[1:] if writes else ins.registers
+
+
 def in_flight(code, wanted):
     """Most loads of a loop that are under way when the first of them is used, with their bytes for
     a lane; and how often the loop has to wait for such a group. Seen over two turns, as loads of
@@ -236,9 +244,7 @@ def in_flight(code, wanted):
     under_way, most, most_bytes, waits = {}, 0, 0, 0
     for turn in range(2):
         for ins in code:
-            used = ins.registers
-            is_load = wanted(ins)
-            reads = used[1:] if is_load else used
+            is_load, reads = wanted(ins), registers_read(ins)
             hit = [k for k, (regs, _) in under_way.items() if any(r in regs for r in reads)]
             if hit:
                 total = sum(b for _, b in under_way.values())
@@ -295,7 +301,7 @@ def is_pipelined(code):
     for k, ins in enumerate(code):
         if ins.base == 'LDG':
             wanted = loaded_registers(ins)
-            here = any(wanted & set(i.registers[1:]) for i in code[k + 1:])
+            here = any(wanted & set(registers_read(i)) for i in code[k + 1:])
             carried, used = carried + (not here), used + here
     return carried > used
 
@@ -323,9 +329,23 @@ def matvec_facts(kernel, rows, source):
     return facts
 
 
+WARPS = 4  # of a block of attention
+
+
+def combine_deal(name, found, source):
+    """How the combine loop deals splits: `lanes` threads share a column and take every lanes-th
+    split, `chunks` groups of columns are loaded at once. add_splits() does it by warps, for all
+    columns of the kernel's heads; before there was none, all threads took columns."""
+    if not source.function('add_splits'):
+        return {'lanes': 1, 'chunks': 1}
+    dim, heads = re.search(r'<(\d+), (\d+)', name).groups()
+    columns = (int(dim) or 256) * int(heads) * WARPS
+    return {'lanes': WARPS, 'chunks': -(-columns // (found['bytes'] // found['loads'] * WARP))}
+
+
 def attend_facts(kernel, source):
     """The loop over pages, and what the combine loop has under way."""
-    combine, facts = source.function('combine'), {}
+    combine, facts = source.function('combine') | source.function('add_splits'), {}
     for a, b in kernel.all_loops():
         loop = Loop(kernel.code[a:b + 1])
         strong = sum(v for op, v in loop.ops.items() if op.startswith('LDG') and 'STRONG' in op)
@@ -339,6 +359,8 @@ def attend_facts(kernel, source):
             loads, n_bytes, _ = in_flight(loop.code, lambda i: i.base == 'LDG')
             if loads > facts.get('combine', {'loads': 0})['loads']:
                 facts['combine'] = {'loads': loads, 'bytes': n_bytes, 'generic': loop.generic}
+    if 'combine' in facts:
+        facts['combine'].update(combine_deal(kernel.name, facts['combine'], source))
     return facts
 
 
