@@ -262,6 +262,8 @@ bench: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all
 	@sh tools/bench/bench.sh $(BUILD) $(VENV)/bin/python
 
+include tools/gpu-model/gpu-model.mk
+
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
 FUZZ_SECONDS ?=
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -309,6 +311,7 @@ help:
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
 	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
+	@echo "make gpu-model  what the kernels would take on an H200, and gates on their machine code (part of cuda-check)"
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"

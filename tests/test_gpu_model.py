@@ -227,6 +227,10 @@ CODE = '''
 '''
 
 
+class FakeSource:
+    types = {('dequant.cuh', 7): 'Q4_0'}
+
+
 class SassTest(unittest.TestCase):
     def setUp(self):
         self.kernel = sass.parse(CODE)['k']
@@ -235,7 +239,7 @@ class SassTest(unittest.TestCase):
         (a, b), = self.kernel.loops()
         loop = sass.Loop(self.kernel.code[a:b + 1])
         self.assertEqual((loop.n, loop.alu, loop.products, loop.generic), (6, 1, 1, 1))
-        c = sass.dot_counts(loop, 1)
+        c = sass.dot_counts(loop, 1, FakeSource())
         self.assertEqual((c['loads'], c['load_bytes'], c['generic_waits'], c['weights']),
                          (2, 18, 1, 4 * 32))
         self.assertFalse(c['pipelined'])

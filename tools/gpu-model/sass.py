@@ -284,22 +284,27 @@ class Loop:
         return sum(1 for i in self.code if any(p in places for p in i.places)) / self.n
 
 
-def dot_counts(loop, rows):
+def loads_weights(ins, source):
+    """Activations may come from global memory, too: they do not pass through a type's lines."""
+    return ins.base == 'LDG' and any(p in source.types for p in ins.places)
+
+
+def dot_counts(loop, rows, source):
     """Of a loop over weights. Weights of a turn follow from the products: four of a row of
     activations in one IDP, one in one FFMA where the weights are floats."""
     products = 4 * loop.count['IDP'] if loop.count['IDP'] else loop.count['FFMA']
-    loads, load_bytes, _ = in_flight(loop.code, lambda i: i.base == 'LDG')
+    loads, load_bytes, _ = in_flight(loop.code, lambda i: loads_weights(i, source))
     return {'n': loop.n, 'alu': loop.alu, 'products': loop.products, 'quarter': loop.quarter,
             'weights': products // rows * WARP, 'generic': loop.generic,
             'generic_waits': in_flight(loop.code, lambda i: i.base == 'LD')[2],
-            'loads': loads, 'load_bytes': load_bytes, 'pipelined': is_pipelined(loop.code)}
+            'loads': loads, 'load_bytes': load_bytes, 'pipelined': is_pipelined(loop.code, source)}
 
 
-def is_pipelined(code):
+def is_pipelined(code, source):
     """Are the weights that a turn loads used in the next one?"""
     carried = used = 0
     for k, ins in enumerate(code):
-        if ins.base == 'LDG':
+        if loads_weights(ins, source):
             wanted = loaded_registers(ins)
             here = any(wanted & set(registers_read(i)) for i in code[k + 1:])
             carried, used = carried + (not here), used + here
@@ -312,7 +317,7 @@ def matvec_facts(kernel, rows, source):
         loop = Loop(kernel.code[a:b + 1])
         name = loop.type_of(source)
         if name is not None and loop.count['IDP'] + loop.count['FFMA'] >= 16:
-            types[name].append(dot_counts(loop, rows))
+            types[name].append(dot_counts(loop, rows, source))
             last = max(last, b)
     # what is loaded behind all dot loops is waited for after the product: residual and bias
     late = sum(1 for i in kernel.code[last + 1:]
@@ -339,11 +344,11 @@ def combine_deal(name, found, source):
     if not source.function('add_splits'):
         return {'lanes': 1, 'chunks': 1}
     dim, heads = re.search(r'<(\d+), (\d+)', name).groups()
-    columns = (int(dim) or 256) * int(heads) * WARPS
-    return {'lanes': WARPS, 'chunks': -(-columns // (found['bytes'] // found['loads'] * WARP))}
+    n_bytes = 4 * (int(dim) or 256) * int(heads)
+    return {'lanes': WARPS, 'chunks': -(-n_bytes // (found['bytes'] // found['loads'] * WARP))}
 
 
-def attend_facts(kernel, source):
+def attend_facts(name, kernel, source):
     """The loop over pages, and what the combine loop has under way."""
     combine, facts = source.function('combine') | source.function('add_splits'), {}
     for a, b in kernel.all_loops():
@@ -360,7 +365,7 @@ def attend_facts(kernel, source):
             if loads > facts.get('combine', {'loads': 0})['loads']:
                 facts['combine'] = {'loads': loads, 'bytes': n_bytes, 'generic': loop.generic}
     if 'combine' in facts:
-        facts['combine'].update(combine_deal(kernel.name, facts['combine'], source))
+        facts['combine'].update(combine_deal(name, facts['combine'], source))
     return facts
 
 
@@ -395,7 +400,7 @@ def kernel_facts(name, kernel, source):
     if name.startswith('matvec_rows<'):
         facts.update(matvec_facts(kernel, int(re.search(r'<(\d+)', name).group(1)), source))
     elif name.startswith('k_attend<'):
-        facts.update(attend_facts(kernel, source))
+        facts.update(attend_facts(name, kernel, source))
     elif name.startswith('dequant_row'):
         facts.update(dequant_facts(kernel, source))
     elif any(i.base == 'HMMA' for i in kernel.code):

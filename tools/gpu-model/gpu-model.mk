@@ -1,0 +1,51 @@
+# What the kernels would take on an H200, and gates on their machine code; see tools/gpu-model/MODEL.md.
+#
+#   gpu-model         prints a line for each model and case; fails if a figure or a row of the gates has become worse
+#   gpu-model-write   records the figures and rows of now, and shows what they were
+#   gpu-model-detail  each kernel of the decode steps
+#
+# cuda-check runs gpu-model, too. nvdisasm and cuobjdump come with most CUDA toolkits; where they are missing, pip has them.
+
+GPU_MODEL = tools/gpu-model
+GPU_LAUNCHES ?= $(BUILD)/sim/launches.jsonl
+GPU_VENV = $(CACHE)/gpu-model-$(shell cksum $(GPU_MODEL)/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
+# where both are, if they are anywhere
+GPU_TOOLS := $(firstword $(foreach d,$(CUDA_DIR)/bin $(patsubst %/,%,$(dir $(shell command -v nvdisasm 2>/dev/null))),\
+    $(if $(wildcard $(d)/nvdisasm),$(if $(wildcard $(d)/cuobjdump),$(d)))))
+GPU_TOOLS_DONE = $(if $(GPU_TOOLS),,$(GPU_VENV)/done)
+
+$(GPU_VENV)/done: $(GPU_MODEL)/requirements.txt
+	@echo "making $(GPU_VENV)"
+	@rm -rf $(GPU_VENV) && mkdir -p $(GPU_VENV) && python3 -m venv $(GPU_VENV)
+	@$(GPU_VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(GPU_VENV); \
+	    echo "$(GPU_MODEL): needs nvdisasm and cuobjdump: install a CUDA toolkit that has them" >&2; exit 1; }
+	@ln -s "$$(dirname "$$(find $(GPU_VENV)/lib -name nvdisasm -type f | head -n 1)")" $(GPU_VENV)/tools
+	@touch $@
+
+.PHONY: gpu-model gpu-model-write gpu-model-detail gpu-model-test
+ifeq ($(NVCC),)
+gpu-model gpu-model-write gpu-model-detail gpu-model-test:
+	@echo "skip $@: nvcc not found"
+else
+GPU_PYTHON = GPU_MODEL_TOOLS=$(or $(GPU_TOOLS),$(GPU_VENV)/tools) python3
+GPU_MODEL_NEEDS = $(GPU_TOOLS_DONE) $(KERNEL_OBJ) $(GPU_LAUNCHES)
+
+gpu-model: gpu-model-test $(GPU_MODEL_NEEDS)
+	@$(GPU_PYTHON) $(GPU_MODEL)/gates.py --launches $(GPU_LAUNCHES)
+	@$(GPU_PYTHON) $(GPU_MODEL)/model.py --launches $(GPU_LAUNCHES) --check
+
+gpu-model-write: $(GPU_MODEL_NEEDS)
+	@$(GPU_PYTHON) $(GPU_MODEL)/gates.py --launches $(GPU_LAUNCHES) --write
+	@$(GPU_PYTHON) $(GPU_MODEL)/model.py --launches $(GPU_LAUNCHES) --write
+
+gpu-model-detail: $(GPU_MODEL_NEEDS)
+	@$(GPU_PYTHON) $(GPU_MODEL)/model.py --launches $(GPU_LAUNCHES) --detail
+
+gpu-model-test:
+	@python3 -m unittest -q tests/test_gpu_model.py
+
+# Variants of the host code launch the same kernels.
+ifeq ($(SAN),)
+cuda-check: gpu-model
+endif
+endif
