@@ -16,6 +16,7 @@ void cuda_close(struct backend *b)
 {
     struct cuda *c = (struct cuda *)b;
     (void)cudaSetDevice(c->params.device);
+    cuda_join_blas(c);
     if (c->queue.stream != NULL) {
         (void)cudaStreamSynchronize(c->queue.stream);
     }
@@ -71,13 +72,8 @@ static weft_status cuda_init(struct cuda *c, weft_error *err)
     TRY(open_device(c, err));
     TRY(check_shape(c, err));
     c->tensor_cores = !c->params.deterministic;
-    if (c->tensor_cores && !blas_find(&c->blas)) {
-        c->tensor_cores = false;
-        log_line(c->params.log, WEFT_LOG_WARN,
-                 "cuda:%d: libcublas.so.13 or .12 was not found; long prompts will be slow",
-                 c->params.device);
-    }
     TRY(state_open(c, err));
+    cuda_start_blas(c);
     return upload_weights(c, err);
 }
 

@@ -1,6 +1,6 @@
-/* The few functions of cuBLAS that prompts need. It is looked for at run time, when the first
- * prompt comes: a machine without it still runs everything else, and a program that only generates
- * does not pay for loading it. */
+/* The few functions of cuBLAS that prompts need. It is looked for at run time, by a thread beside
+ * the upload of the weights, and waited for when the first long prompt comes: a machine without it
+ * still runs everything, and a program that only generates does not wait for it. */
 #ifndef WEFT_CUDA_BLAS_H
 #define WEFT_CUDA_BLAS_H
 

@@ -3,6 +3,8 @@
 #ifndef WEFT_CUDA_H
 #define WEFT_CUDA_H
 
+#include <pthread.h>
+
 #include "backend.h"
 #include "blas.h"
 #include "kernels/kernels.h"
@@ -12,7 +14,8 @@ enum {
     ATTEND_ROWS = 32,    /* rows of one launch of attention by rows; bounds its scratch */
     GEMM_ROWS = 16,      /* steps of more rows go through cuBLAS; not yet tuned on hardware */
     SHARED_SPARE = 8192, /* shared memory that the mat-vec kernel has besides its rows, at most */
-    TILE_ROWS = 16       /* sequences with at least so many rows attend in tiles */
+    TILE_ROWS = 16,      /* sequences with at least so many rows attend in tiles */
+    UPLOAD_PARTS = 4     /* of the slab, for pieces of weights that are on their way at once */
 };
 
 /* Weights of a layer on the device, as struct layer has them in the file. */
@@ -40,6 +43,15 @@ struct image {
     cudaEvent_t copied;     /* `host` may be written again */
 };
 
+/* cuBLAS is opened by a thread, while it runs the only one that touches `blas` and this. */
+struct blas_thread {
+    pthread_t thread;
+    bool running; /* to be joined */
+    bool tried, found;
+    cudaError_t device;
+    cublasStatus_t opened;
+};
+
 struct cuda {
     struct backend base;
     const struct model *model;
@@ -54,7 +66,8 @@ struct cuda {
     struct dweights weights;
     struct image image;
     struct blas blas;
-    bool tensor_cores; /* many rows go through cuBLAS */
+    struct blas_thread blas_thread;
+    bool tensor_cores; /* many rows go through cuBLAS; false when it turns out that there is none */
     /* activations of a step, n = n_batch rows */
     struct dptr x;        /* float [n, dim] residual stream */
     struct dptr q;        /* float [n, n_heads * head_dim] */
@@ -73,6 +86,7 @@ struct cuda {
     float *host_logits; /* pinned [n_vocab] */
     struct dptr slab;   /* upload: raw rows; GEMM: weights as halves */
     size_t slab_bytes;
+    size_t row_bytes; /* in the file, the longest of a matrix; UPLOAD_PARTS of them fit the slab */
     struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
     int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
     float *host_values;
@@ -112,10 +126,19 @@ void state_close(struct cuda *c);
 
 /* --- upload.c --- */
 
-/* Weights to the device, repacked on the way: through a ring of pinned buffers, so that reading the
- * file, copying and repacking overlap. WEFT_E_CANCELLED when the caller's progress function says
- * so. */
+/* Weights to the device, repacked on the way. WEFT_E_CANCELLED when the caller's progress function
+ * says so, WEFT_E_IO when the file cannot be read any more. */
 weft_status upload_weights(struct cuda *c, weft_error *err);
+
+/* --- blas_thread.c --- */
+
+/* Begins to look for cuBLAS and to make its handle, in a thread, so that the upload hides it. */
+void cuda_start_blas(struct cuda *c);
+/* Before each step of many rows, and before measuring products: waits for it. Without cuBLAS the
+ * log says so, and tensor_cores is false from then on. */
+weft_status cuda_open_blas(struct cuda *c, weft_error *err);
+/* Ends the thread. */
+void cuda_join_blas(struct cuda *c);
 
 /* --- image.c --- */
 
@@ -132,8 +155,6 @@ static inline struct dptr dptr_at(struct dptr d, size_t bytes)
 
 extern const struct backend_ops cuda_backend;
 struct dkv cuda_layer_kv(const struct cuda *c, size_t layer);
-/* For the first product of many rows. */
-weft_status cuda_open_blas(struct cuda *c, weft_error *err);
 
 /* --- results.c --- */
 

@@ -80,9 +80,9 @@ static weft_status measure(struct cuda *c, struct limits_job *j, struct backend_
     TRY(fastest(c, j, read_once, &seconds, err));
     out->read_bytes_per_s = seconds > 0 ? (double)j->bytes / seconds : 0;
     out->macs_per_s = 0;
+    TRY(cuda_open_blas(c, err));
     if (c->tensor_cores) {
         double n = (double)j->n;
-        TRY(cuda_open_blas(c, err));
         TRY(fastest(c, j, multiply_once, &seconds, err));
         out->macs_per_s = seconds > 0 ? n * n * n / seconds : 0;
     }

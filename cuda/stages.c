@@ -8,21 +8,10 @@
 
 /* --- many rows --- */
 
-weft_status cuda_open_blas(struct cuda *c, weft_error *err)
-{
-    if (c->blas.handle != NULL) {
-        return WEFT_OK;
-    }
-    return cuda_check_blas(c,
-                           blas_open(&c->blas, c->queue.stream, c->blas_workspace, BLAS_WORKSPACE),
-                           "cublasCreate", err);
-}
-
 /* out [n, m->n_rows] (+)= a * m^T, on tensor cores. */
 static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struct dacts *a,
                             struct dptr out, bool add, size_t n, weft_error *err)
 {
-    TRY(cuda_open_blas(c, err));
     bool floats = m->type == QUANT_F32;
     size_t row = floats ? plane_row_bytes(m->type, PLANE_CODES, m->n_cols)
                         : (m->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
@@ -88,6 +77,9 @@ static weft_status embed(struct backend *b, const struct step *s, weft_error *er
 {
     struct cuda *c = cuda_of(b);
     TRY(cuda_enter(c, "embed", 0, err));
+    if (s->n_rows > GEMM_ROWS) {
+        TRY(cuda_open_blas(c, err));
+    }
     if (!c->capturing) {
         TRY(image_send(c, s, 1, err));
     }

@@ -17,13 +17,15 @@ static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *
         memory_want(&c->memory, MEMORY_WEIGHTS, &m->plane[p], t->n_rows,
                     plane_row_bytes(m->type, p, t->n_cols));
     }
-    /* A row passes through half of the slab whole. */
+    /* Rows pass through UPLOAD_PARTS parts of the slab at a time, each row whole. */
     size_t row = t->n_bytes / t->n_rows, halves = (t->n_cols + 7) / 8 * 8 * 2, bytes;
     if (!mul_ok(t->n_rows, halves, &bytes) || bytes > SLAB_BYTES) {
         bytes = SLAB_BYTES;
     }
-    bytes = ((bytes > 2 * row ? bytes : 2 * row) + 511) / 512 * 512;
+    const size_t rows = UPLOAD_PARTS * row, unit = UPLOAD_PARTS * MEMORY_ALIGN;
+    bytes = ((bytes > rows ? bytes : rows) + unit - 1) / unit * unit;
     c->slab_bytes = c->slab_bytes > bytes ? c->slab_bytes : bytes;
+    c->row_bytes = c->row_bytes > row ? c->row_bytes : row;
 }
 
 static void want_vector(struct cuda *c, const struct tensor *t, struct dptr *v)
@@ -189,7 +191,7 @@ static weft_status check_plan(struct cuda *c, weft_error *err)
              c->params.device, mib(m->bytes[MEMORY_WEIGHTS]), mib(m->bytes[MEMORY_KV]),
              mib(m->bytes[MEMORY_SCRATCH]), mib(memory_total(m)), mib(available));
     uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
-    if (m->taken + reserve > available) {
+    if (memory_taken(m) + reserve > available) {
         return error_set(err, WEFT_E_DEVMEM,
                          "cuda:%d: the model does not fit: weights %.1f MiB, KV %.1f MiB, scratch "
                          "%.1f MiB and %.1f MiB for the driver, but only %.1f MiB are free; ask "
@@ -247,6 +249,7 @@ weft_status state_open(struct cuda *c, weft_error *err)
         return error_nomem(err, "the layers", n_layers * sizeof *c->weights.layers);
     }
     c->stage = "opening";
+    c->memory.apart = c->params.no_arena;
     want_weights(c);
     want_state(c);
     TRY(check_plan(c, err));

@@ -1,151 +1,265 @@
-/* Weights to the device. The file's rows go through a ring of two pinned buffers and the two halves
- * of the slab: while one is copied and repacked, the next is read from the file. */
-#include <string.h>
+/* Weights to the device, in pieces of a few MiB that pass three stations at once: threads read the
+ * file into pinned buffers, copy streams bring them over the bus, the engine's stream repacks them.
+ * Only the thread that opens the engine calls CUDA and the progress function. */
+#include <time.h>
 
 #include "cuda.h"
+#include "readers.h"
 
-enum { RING = 2, CHUNK_BYTES = 16 << 20 };
+/* A core copies 6 to 10 GB/s out of the page cache, and the bus takes 55 (PCIe 5 x16), so several
+ * read. Larger pieces would make the copies no faster (4 MiB take 80 us), but pinning takes about
+ * half a millisecond per MiB, and a ring that stays in the processor's cache spares its memory. */
+enum { PIECE_BYTES = 4 << 20, COPY_STREAMS = 2 };
 
-struct ring {
+/* Piece i is copied on stream i % COPY_STREAMS into part i % UPLOAD_PARTS of the slab. So many
+ * pieces are under way, while the buffers of as many as there are readers are being filled. */
+struct upload {
     struct cuda *c;
-    char *pinned[RING];
-    cudaEvent_t done[RING]; /* the device is through with the buffer */
-    size_t chunk;           /* bytes of a buffer */
-    size_t next;            /* the buffer that is filled next */
-    uint64_t sent, total;   /* bytes */
+    struct piece *pieces; /* [n] */
+    size_t n, cap;
+    size_t part_bytes;
+    uint64_t sent, total;
+    char *ring; /* pinned */
+    cudaStream_t copy[COPY_STREAMS];
+    cudaEvent_t copied[UPLOAD_PARTS], done[UPLOAD_PARTS];
+    struct readers readers;
 };
 
-static weft_status ring_open(struct ring *r, struct cuda *c, weft_error *err)
+/* --- the list of pieces --- */
+
+static weft_status add_piece(struct upload *u, const struct piece *p, weft_error *err)
 {
-    *r = (struct ring){ .c = c, .chunk = c->slab_bytes / RING / 256 * 256 };
-    r->total = c->memory.bytes[MEMORY_WEIGHTS];
-    for (size_t i = 0; i < RING; i++) {
-        CU(c, cudaMallocHost, (void **)&r->pinned[i], r->chunk);
-        CU(c, cudaEventCreateWithFlags, &r->done[i], cudaEventDisableTiming);
+    if (!mem_reserve(&u->pieces, &u->cap, u->n + 1, sizeof *p)) {
+        return error_nomem(err, "the list of pieces to upload", (u->n + 1) * sizeof *p);
     }
+    u->pieces[u->n++] = *p;
+    u->total += p->bytes;
     return WEFT_OK;
 }
 
-static void ring_close(struct ring *r)
+static weft_status add_matrix(struct upload *u, const struct tensor *t, const struct dmatrix *m,
+                              size_t layer, weft_error *err)
 {
-    for (size_t i = 0; i < RING; i++) {
-        if (r->done[i] != NULL) {
-            (void)cudaEventDestroy(r->done[i]);
-        }
-        if (r->pinned[i] != NULL) {
-            (void)cudaFreeHost(r->pinned[i]);
-        }
-    }
-}
-
-/* Reads `bytes` <= chunk into the next buffer and starts their copy to `to`, or to the buffer's own
- * part of the slab if there is no `to`; returns where they will be. */
-static weft_status ring_copy(struct ring *r, const void *from, size_t bytes, struct dptr to,
-                             struct dptr *at, weft_error *err)
-{
-    struct cuda *c = r->c;
-    CU(c, cudaEventSynchronize, r->done[r->next]);
-    memcpy(r->pinned[r->next], from, bytes);
-    *at = to.at != 0 ? to : dptr_at(c->slab, r->next * r->chunk);
-    CU(c, cudaMemcpyAsync, (void *)at->at, r->pinned[r->next], bytes, cudaMemcpyHostToDevice,
-       c->queue.stream);
-    return WEFT_OK;
-}
-
-/* What was started with the buffer ends here; the next one's turn. */
-static weft_status ring_turn(struct ring *r, size_t bytes, weft_error *err)
-{
-    struct cuda *c = r->c;
-    CU(c, cudaEventRecord, r->done[r->next], c->queue.stream);
-    r->next = (r->next + 1) % RING;
-    r->sent += bytes;
-    if (c->params.progress != NULL &&
-        !c->params.progress(c->params.progress_user, r->sent < r->total ? r->sent : r->total,
-                            r->total)) {
-        return error_set(err, WEFT_E_CANCELLED,
-                         "the upload was stopped by the progress function after %.1f MiB",
-                         (double)r->sent / 1048576.0);
-    }
-    return WEFT_OK;
-}
-
-static weft_status send_matrix(struct ring *r, const struct tensor *t, const struct dmatrix *m,
-                               weft_error *err)
-{
-    size_t row = t->n_bytes / t->n_rows, most = r->chunk / row;
-    for (size_t first = 0; first < t->n_rows;) {
+    size_t row = t->n_bytes / t->n_rows, most = u->part_bytes / row;
+    for (size_t first = 0; first < t->n_rows; first += most) {
         size_t n = t->n_rows - first < most ? t->n_rows - first : most;
-        struct dptr raw;
-        TRY(ring_copy(r, t->data + first * row, n * row, (struct dptr){ 0 }, &raw, err));
-        CU(r->c, kernel_repack, m, first, n, raw, &r->c->queue);
-        TRY(ring_turn(r, n * row, err));
-        first += n;
+        const struct piece p = { .from = t->data + first * row,
+                                 .bytes = n * row,
+                                 .matrix = m,
+                                 .first = first,
+                                 .n = n,
+                                 .layer = layer };
+        TRY(add_piece(u, &p, err));
     }
     return WEFT_OK;
 }
 
-static weft_status send_vector(struct ring *r, const struct tensor *t, struct dptr v,
-                               weft_error *err)
-{
-    for (size_t at = 0; t->name != NULL && at < t->n_bytes;) {
-        size_t n = t->n_bytes - at < r->chunk ? t->n_bytes - at : r->chunk;
-        struct dptr copied;
-        TRY(ring_copy(r, t->data + at, n, dptr_at(v, at), &copied, err));
-        TRY(ring_turn(r, n, err));
-        at += n;
-    }
-    return WEFT_OK;
-}
-
-static weft_status send_layer(struct ring *r, const struct layer *l, const struct dlayer *d,
+static weft_status add_vector(struct upload *u, const struct tensor *t, struct dptr v, size_t layer,
                               weft_error *err)
 {
-    TRY(send_vector(r, &l->attn_norm, d->attn_norm, err));
-    TRY(send_vector(r, &l->ffn_norm, d->ffn_norm, err));
-    TRY(send_vector(r, &l->attn_q_bias, d->qkv_bias[0], err));
-    TRY(send_vector(r, &l->attn_k_bias, d->qkv_bias[1], err));
-    TRY(send_vector(r, &l->attn_v_bias, d->qkv_bias[2], err));
-    TRY(send_vector(r, &l->attn_q_norm, d->q_norm, err));
-    TRY(send_vector(r, &l->attn_k_norm, d->k_norm, err));
-    TRY(send_matrix(r, &l->attn_q, &d->qkv[0], err));
-    TRY(send_matrix(r, &l->attn_k, &d->qkv[1], err));
-    TRY(send_matrix(r, &l->attn_v, &d->qkv[2], err));
-    TRY(send_matrix(r, &l->attn_output, &d->attn_output, err));
-    TRY(send_matrix(r, &l->ffn_gate, &d->ffn_gate, err));
-    TRY(send_matrix(r, &l->ffn_up, &d->ffn_up, err));
-    return send_matrix(r, &l->ffn_down, &d->ffn_down, err);
+    for (size_t at = 0; t->name != NULL && at < t->n_bytes; at += u->part_bytes) {
+        size_t n = t->n_bytes - at < u->part_bytes ? t->n_bytes - at : u->part_bytes;
+        const struct piece p = {
+            .from = t->data + at, .bytes = n, .to = dptr_at(v, at), .layer = layer
+        };
+        TRY(add_piece(u, &p, err));
+    }
+    return WEFT_OK;
 }
 
-static weft_status send_all(struct ring *r, weft_error *err)
+static weft_status add_matrices(struct upload *u, weft_error *err)
 {
-    struct cuda *c = r->c;
+    struct cuda *c = u->c;
     const struct weights *w = &c->model->weights;
-    c->stage = "upload";
-    TRY(send_matrix(r, &w->token_embd, &c->weights.token_embd, err));
+    TRY(add_matrix(u, &w->token_embd, &c->weights.token_embd, 0, err));
     if (w->output.data == w->token_embd.data) {
         c->weights.output = c->weights.token_embd;
     } else {
-        TRY(send_matrix(r, &w->output, &c->weights.output, err));
+        TRY(add_matrix(u, &w->output, &c->weights.output, 0, err));
     }
-    TRY(send_vector(r, &w->output_norm, c->weights.output_norm, err));
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
-        c->layer = i;
-        TRY(send_layer(r, &w->layers[i], &c->weights.layers[i], err));
+        const struct layer *l = &w->layers[i];
+        const struct dlayer *d = &c->weights.layers[i];
+        TRY(add_matrix(u, &l->attn_q, &d->qkv[0], i, err));
+        TRY(add_matrix(u, &l->attn_k, &d->qkv[1], i, err));
+        TRY(add_matrix(u, &l->attn_v, &d->qkv[2], i, err));
+        TRY(add_matrix(u, &l->attn_output, &d->attn_output, i, err));
+        TRY(add_matrix(u, &l->ffn_gate, &d->ffn_gate, i, err));
+        TRY(add_matrix(u, &l->ffn_up, &d->ffn_up, i, err));
+        TRY(add_matrix(u, &l->ffn_down, &d->ffn_down, i, err));
     }
-    return cuda_wait(c, err);
+    return WEFT_OK;
+}
+
+/* Vectors come together, at the end: among the matrices they would hold buffers and read nothing.
+ */
+static weft_status add_vectors(struct upload *u, weft_error *err)
+{
+    struct cuda *c = u->c;
+    const struct weights *w = &c->model->weights;
+    TRY(add_vector(u, &w->output_norm, c->weights.output_norm, 0, err));
+    for (size_t i = 0; i < c->model->config.n_layers; i++) {
+        const struct layer *l = &w->layers[i];
+        const struct dlayer *d = &c->weights.layers[i];
+        TRY(add_vector(u, &l->attn_norm, d->attn_norm, i, err));
+        TRY(add_vector(u, &l->ffn_norm, d->ffn_norm, i, err));
+        TRY(add_vector(u, &l->attn_q_bias, d->qkv_bias[0], i, err));
+        TRY(add_vector(u, &l->attn_k_bias, d->qkv_bias[1], i, err));
+        TRY(add_vector(u, &l->attn_v_bias, d->qkv_bias[2], i, err));
+        TRY(add_vector(u, &l->attn_q_norm, d->q_norm, i, err));
+        TRY(add_vector(u, &l->attn_k_norm, d->k_norm, i, err));
+    }
+    return WEFT_OK;
+}
+
+/* --- sending --- */
+
+/* Reading and copying of piece i have begun as far as they can; this starts the rest. */
+static weft_status start_piece(struct upload *u, size_t i, weft_error *err)
+{
+    struct cuda *c = u->c;
+    const struct piece *p = &u->pieces[i];
+    const size_t part = i % UPLOAD_PARTS;
+    cudaStream_t stream = u->copy[i % COPY_STREAMS];
+    struct dptr to = p->matrix != NULL ? dptr_at(c->slab, part * u->part_bytes) : p->to;
+    const char *from;
+    c->layer = p->layer;
+    TRY(readers_take(&u->readers, i, &from, err));
+    CU(c, cudaMemcpyAsync, (void *)to.at, from, p->bytes, cudaMemcpyHostToDevice, stream);
+    CU(c, cudaEventRecord, u->copied[part], stream);
+    CU(c, cudaStreamWaitEvent, c->queue.stream, u->copied[part], 0);
+    if (p->matrix != NULL) {
+        CU(c, kernel_repack, p->matrix, p->first, p->n, to, &c->queue);
+    }
+    CU(c, cudaEventRecord, u->done[part], c->queue.stream);
+    return WEFT_OK;
+}
+
+/* Waits until piece i is where it belongs; its buffer and its part of the slab are free. */
+static weft_status end_piece(struct upload *u, size_t i, weft_error *err)
+{
+    struct cuda *c = u->c;
+    CU(c, cudaEventSynchronize, u->done[i % UPLOAD_PARTS]);
+    readers_give(&u->readers, i);
+    u->sent += u->pieces[i].bytes;
+    if (c->params.progress != NULL &&
+        !c->params.progress(c->params.progress_user, u->sent, u->total)) {
+        return error_set(err, WEFT_E_CANCELLED,
+                         "the upload was stopped by the progress function after %.1f MiB",
+                         (double)u->sent / 1048576.0);
+    }
+    return WEFT_OK;
+}
+
+static weft_status send_pieces(struct upload *u, weft_error *err)
+{
+    for (size_t i = 0; i < u->n + UPLOAD_PARTS; i++) {
+        if (i >= UPLOAD_PARTS && i - UPLOAD_PARTS < u->n) {
+            TRY(end_piece(u, i - UPLOAD_PARTS, err));
+        }
+        if (i < u->n) {
+            TRY(start_piece(u, i, err));
+        }
+    }
+    return cuda_wait(u->c, err);
+}
+
+/* --- opening and closing --- */
+
+static size_t wanted_readers(const struct cuda *c)
+{
+    size_t n = c->params.n_threads > 0 ? c->params.n_threads : cpu_default_threads();
+    return n < READERS_MAX ? n : READERS_MAX;
+}
+
+static weft_status open_upload(struct upload *u, size_t n_readers, weft_error *err)
+{
+    struct cuda *c = u->c;
+    size_t part = c->slab_bytes / UPLOAD_PARTS, most = PIECE_BYTES;
+    most = most > c->row_bytes ? most : c->row_bytes;
+    u->part_bytes = (part < most ? part : most) / MEMORY_ALIGN * MEMORY_ALIGN;
+    TRY(add_matrices(u, err));
+    TRY(add_vectors(u, err));
+    u->readers = (struct readers){ .file = c->model->file,
+                                   .pieces = u->pieces,
+                                   .n_pieces = u->n,
+                                   .buffer_bytes = u->part_bytes,
+                                   .n_buffers = n_readers + UPLOAD_PARTS };
+    CU(c, cudaMallocHost, (void **)&u->ring, u->readers.n_buffers * u->part_bytes);
+    u->readers.ring = u->ring;
+    for (size_t i = 0; i < COPY_STREAMS; i++) {
+        CU(c, cudaStreamCreateWithFlags, &u->copy[i], cudaStreamNonBlocking);
+    }
+    for (size_t i = 0; i < UPLOAD_PARTS; i++) {
+        /* who waits sleeps: the processors are the readers' */
+        const unsigned flags = cudaEventDisableTiming | cudaEventBlockingSync;
+        CU(c, cudaEventCreateWithFlags, &u->copied[i], cudaEventDisableTiming);
+        CU(c, cudaEventCreateWithFlags, &u->done[i], flags);
+    }
+    return WEFT_OK;
+}
+
+static void close_upload(struct upload *u)
+{
+    for (size_t i = 0; i < COPY_STREAMS; i++) {
+        if (u->copy[i] != NULL) {
+            (void)cudaStreamDestroy(u->copy[i]);
+        }
+    }
+    for (size_t i = 0; i < UPLOAD_PARTS; i++) {
+        if (u->copied[i] != NULL) {
+            (void)cudaEventDestroy(u->copied[i]);
+        }
+        if (u->done[i] != NULL) {
+            (void)cudaEventDestroy(u->done[i]);
+        }
+    }
+    if (u->ring != NULL) {
+        (void)cudaFreeHost(u->ring);
+    }
+    free(u->pieces);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void log_rate(const struct upload *u, double seconds)
+{
+    log_line(u->c->params.log, WEFT_LOG_INFO,
+             "cuda:%d: uploaded %.1f MiB in %.3f s, %.2f GB/s; %zu threads read into %.1f MiB of "
+             "pinned buffers",
+             u->c->params.device, (double)u->total / 1048576.0, seconds,
+             seconds > 0 ? (double)u->total * 1e-9 / seconds : 0.0, u->readers.n_threads,
+             (double)(u->readers.n_buffers * u->part_bytes) / 1048576.0);
 }
 
 weft_status upload_weights(struct cuda *c, weft_error *err)
 {
-    struct ring r;
-    weft_status status = ring_open(&r, c, err);
+    struct upload u = { .c = c };
+    const size_t n_readers = wanted_readers(c);
+    const double start = seconds_now();
+    c->stage = "upload";
+    weft_status status = open_upload(&u, n_readers, err);
     if (status == WEFT_OK) {
-        status = send_all(&r, err);
+        status = readers_open(&u.readers, n_readers, err);
     }
-    if (status != WEFT_OK) {
+    if (status == WEFT_OK) {
+        status = send_pieces(&u, err);
+        readers_close(&u.readers);
+    }
+    if (status == WEFT_OK) {
+        log_rate(&u, seconds_now() - start);
+    } else {
         /* copies under way still read the pinned buffers */
+        for (size_t i = 0; i < COPY_STREAMS && u.copy[i] != NULL; i++) {
+            (void)cudaStreamSynchronize(u.copy[i]);
+        }
         (void)cudaStreamSynchronize(c->queue.stream);
     }
-    ring_close(&r);
+    close_upload(&u);
     return status;
 }

@@ -365,7 +365,8 @@ typedef struct weft_engine_params {
     size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
     size_t n_batch; /* most rows computed in one step; 0 = 512 */
     /* 0 = one per physical core that this process may use, at most what the CPU quota of its
-     * control groups (a container) amounts to */
+     * control groups (a container) amounts to. With a GPU these threads read the weights while the
+     * engine opens, at most 8 of them. */
     size_t n_threads;
     weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
     /* A sequence's logits do not depend on what other sequences are computed with it, nor on how
@@ -398,10 +399,11 @@ typedef struct weft_engine_params {
      * enough; the first core is left to the thread that calls weft_engine_step(), which goes where
      * the system puts it. For a machine that does nothing else: two engines get the same cores. */
     bool pin_threads;
-    /* For finding a fault on a GPU; both cost speed, neither changes the text. no_graphs: the
-     * kernels of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins when
-     * the one before it has ended (no programmatic dependent launch). */
-    bool no_graphs, no_pdl;
+    /* For finding a fault on a GPU; all cost speed, none changes the text. no_graphs: the kernels
+     * of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins when the one
+     * before it has ended (no programmatic dependent launch). no_arena: each buffer on the device
+     * is an allocation of its own, so that compute-sanitizer notices an index beyond its end. */
+    bool no_graphs, no_pdl, no_arena;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT WEFT_INIT(weft_engine_params)
 

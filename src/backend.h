@@ -49,6 +49,7 @@ struct backend_params {
     bool deterministic;      /* a row's logits do not depend on the other rows of its step */
     bool no_graphs;          /* kernels are launched one by one */
     bool no_pdl;             /* kernels do not overlap */
+    bool no_arena;           /* each buffer of the device is an allocation of its own */
     bool values;             /* VALUE_FFN_ACT will be read */
     const struct log *log;
     weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
@@ -175,6 +176,9 @@ struct cpu_platform {
     uint64_t total_bytes, free_bytes; /* memory of this machine or container; 0 = unknown */
 };
 void cpu_platform_get(struct cpu_platform *p);
+/* How many threads should run at once if nobody says: one per physical core that this process may
+ * use, at most what its CPU quota amounts to, at least 1. */
+size_t cpu_default_threads(void);
 
 /* Runs one step on the backend: the only description of the transformer (forward.c).
  * WEFT_E_CANCELLED, with err untouched, when all sequences of the step were cancelled under way. */

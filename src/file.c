@@ -62,6 +62,11 @@ static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *er
     return WEFT_OK;
 }
 
+static weft_status read_failed(const struct file *f, size_t at, const char *why, weft_error *err)
+{
+    return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", f->path, at, why);
+}
+
 /* Reads bytes [from, to) of the file to where they belong in dst; read() may return less than
  * asked. */
 static weft_status read_range(int fd, const struct file *f, uint8_t *dst, size_t from, size_t to,
@@ -73,14 +78,37 @@ static weft_status read_range(int fd, const struct file *f, uint8_t *dst, size_t
         ssize_t got;
         RETRY(got, read(fd, dst + at, want));
         if (got < 0) {
-            return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", f->path, at,
-                             strerror(errno));
+            return read_failed(f, at, strerror(errno), err);
         }
         if (got == 0) {
             return error_set(err, WEFT_E_IO,
                              "%s ended at byte %zu while being read, but had %zu bytes before; is "
                              "another program writing it?",
                              f->path, at, f->n);
+        }
+        at += (size_t)got;
+    }
+    return WEFT_OK;
+}
+
+weft_status file_read(const struct file *f, const uint8_t *p, size_t n, void *dst, weft_error *err)
+{
+    if (!f->mapped) {
+        memcpy(dst, p, n);
+        return WEFT_OK;
+    }
+    size_t first = (size_t)(p - f->data), at = 0;
+    while (at < n) {
+        ssize_t got;
+        RETRY(got, pread(f->fd, (uint8_t *)dst + at, n - at, (off_t)(first + at)));
+        if (got < 0) {
+            return read_failed(f, first + at, strerror(errno), err);
+        }
+        if (got == 0) {
+            return error_set(err, WEFT_E_IO,
+                             "%s ends at byte %zu, but had %zu bytes when it was opened; open it "
+                             "again",
+                             f->path, first + at, f->n);
         }
         at += (size_t)got;
     }

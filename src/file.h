@@ -33,6 +33,11 @@ void file_close(struct file *f); /* zeroed struct is fine */
  */
 weft_status file_check(const struct file *f, weft_error *err);
 
+/* Copies p[n], which lies in the file's data, to dst. A mapped file is read, not touched: if it was
+ * cut or its disk fails, that is WEFT_E_IO and no SIGBUS; and many threads do not get into each
+ * other's way as with page faults. Any thread. */
+weft_status file_read(const struct file *f, const uint8_t *p, size_t n, void *dst, weft_error *err);
+
 /* p[n] is not needed for now: if it lies in a mapped file, its pages leave memory until they are
  * touched again. */
 void file_forget(const struct file *f, const uint8_t *p, size_t n);

@@ -123,6 +123,15 @@ void gguf_forget(const struct gguf *g, const uint8_t *p, size_t n)
     }
 }
 
+weft_status gguf_read(const struct gguf *g, const uint8_t *p, size_t n, void *dst, weft_error *err)
+{
+    size_t i = 0;
+    while (i + 1 < g->n_parts && !(p >= g->parts[i].data && p < g->parts[i].data + g->parts[i].n)) {
+        i++;
+    }
+    return file_read(&g->parts[i], p, n, dst, err);
+}
+
 void gguf_close(struct gguf *g)
 {
     if (g == NULL) {

@@ -74,6 +74,8 @@ weft_status gguf_open(const char *path, bool use_mmap, struct gguf **out, weft_e
 void gguf_close(struct gguf *g); /* NULL is fine */
 /* p[n], data of a tensor, is not needed for now: as file_forget(). */
 void gguf_forget(const struct gguf *g, const uint8_t *p, size_t n);
+/* Copies p[n], data of a tensor, to dst: as file_read(). */
+weft_status gguf_read(const struct gguf *g, const uint8_t *p, size_t n, void *dst, weft_error *err);
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL if absent */
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g,

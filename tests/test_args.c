@@ -193,6 +193,9 @@ static void test_device(void **state)
     assert_int_equal(PARSE(CMD_BENCH, "--no-repack"), 0);
     assert_true(options_engine(&opt).no_repack && !options_engine(&opt).pin_threads);
     assert_false(options_engine(&opt).no_graphs || options_engine(&opt).no_pdl);
+    assert_false(options_engine(&opt).no_arena);
+    assert_int_equal(PARSE(CMD_RUN, "--no-arena"), 0);
+    assert_true(options_engine(&opt).no_arena && !options_engine(&opt).no_pdl);
     assert_int_equal(PARSE(CMD_RUN, "--pin-threads"), 0);
     assert_true(options_engine(&opt).pin_threads);
 }

@@ -70,6 +70,9 @@ static void test_bytes(void **state)
         assert_int_equal(f.n, sizeof data);
         assert_memory_equal(f.data, data, sizeof data);
         assert_int_equal((uintptr_t)f.data % 64, 0);
+        static uint8_t copy[sizeof data];
+        assert_int_equal(file_read(&f, f.data + 4097, sizeof data - 4097, copy, NULL), WEFT_OK);
+        assert_memory_equal(copy, data + 4097, sizeof data - 4097);
         assert_int_equal(file_check(&f, NULL), WEFT_OK);
         file_close(&f);
         assert_null(f.data);
@@ -90,8 +93,14 @@ static void test_shrinks(void **state)
         assert_int_equal(file_check(&f, &err), WEFT_OK);
         assert_int_equal(truncate(path, 4999), 0);
         assert_int_equal(file_check(&f, &err), use_mmap ? WEFT_E_IO : WEFT_OK);
+        uint8_t last[100];
+        const uint8_t *from = f.data + sizeof data - sizeof last;
+        assert_int_equal(file_read(&f, f.data, sizeof last, last, &err), WEFT_OK);
         if (use_mmap) {
             assert_non_null(strstr(err.message, "has shrunk to 4999 bytes"));
+            assert_int_equal(file_read(&f, from, sizeof last, last, &err), WEFT_E_IO);
+            assert_non_null(strstr(err.message, path));
+            assert_non_null(strstr(err.message, "ends at byte 4999, but had 5000 bytes"));
         } else {
             assert_memory_equal(f.data, data, sizeof data);
         }

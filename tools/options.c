@@ -212,7 +212,8 @@ const struct arg_option option_table[] = {
     { NAMES("--ahead"), ROW(ARG_INT, CMD_BENCH, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8", .min = 1, .max = 64 },
-    { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N", "threads that compute"),
+    { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N",
+      "threads that compute; with a GPU, those that read the weights, at most 8"),
       .otherwise = "one per physical core, or as many as the quota of a container allows", .min = 1, .max = 1024 },
     { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE | CMD_BENCH, device, "NAME",
       "where to compute: auto (a GPU if one can be used), cpu, cuda (the first GPU) or cuda:N; "
@@ -226,6 +227,9 @@ const struct arg_option option_table[] = {
     { NAMES("--no-pdl"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_pdl, NULL,
       "on a GPU: no programmatic dependent launch, each kernel waits for the one before; to find a "
       "fault") },
+    { NAMES("--no-arena"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, no_arena, NULL,
+      "on a GPU: an allocation for each buffer, so that compute-sanitizer notices an index beyond "
+      "its end; to find a fault") },
     { NAMES("--ahead"), ROW(ARG_INT, GENERATE, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
       .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
@@ -568,6 +572,7 @@ weft_engine_params options_engine(const struct options *o)
     p.deterministic = o->deterministic;
     p.no_graphs = o->no_graphs;
     p.no_pdl = o->no_pdl;
+    p.no_arena = o->no_arena;
     p.pin_threads = o->pin_threads;
     p.no_repack = o->no_repack;
     p.n_ahead = o->ahead > 0 ? (size_t)o->ahead : ahead;

@@ -50,7 +50,7 @@ struct options {
     size_t cpu_isa;                  /* an index into the choices of the table */
     int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
     size_t type_k, type_v;           /* weft_kv_type, as the choices of the table */
-    bool deterministic, no_graphs, no_pdl;
+    bool deterministic, no_graphs, no_pdl, no_arena;
     int64_t logprobs; /* -1: none */
     int64_t ahead;    /* 0: what options_engine() makes of it */
     const char *prompt, *file, *system, *template_name, *log_logits;

@@ -4,12 +4,13 @@
 #include "cpu/threads.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "backend.h"
 #include "cpu/places.h"
 #include "cpu/quota.h"
+#include "thread.h"
 
 /* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
  * preempted. */
@@ -147,21 +148,6 @@ static weft_status pin_workers(struct threads *t, weft_error *err)
     return WEFT_OK;
 }
 
-/* Signals go to the program's own threads; only faults come where they happen. */
-static int create_deaf(pthread_t *handle, struct worker *w)
-{
-    static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP };
-    sigset_t deaf, before;
-    sigfillset(&deaf);
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
-        sigdelset(&deaf, faults[i]);
-    }
-    pthread_sigmask(SIG_SETMASK, &deaf, &before);
-    int status = pthread_create(handle, NULL, work, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return status;
-}
-
 static bool start_worker(struct threads *t, size_t i)
 {
     struct worker *w = malloc(sizeof *w);
@@ -169,7 +155,7 @@ static bool start_worker(struct threads *t, size_t i)
         return false;
     }
     *w = (struct worker){ t, i };
-    if (create_deaf(&t->handles[t->n_started], w) != 0) {
+    if (!thread_start(&t->handles[t->n_started], work, w)) {
         free(w);
         return false;
     }
@@ -177,14 +163,17 @@ static bool start_worker(struct threads *t, size_t i)
     return true;
 }
 
+size_t cpu_default_threads(void)
+{
+    struct places p;
+    places_find(&p);
+    size_t quota = quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+    return quota > 0 && quota < p.n_cores ? quota : p.n_cores;
+}
+
 weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err)
 {
-    if (n == 0) {
-        struct places p;
-        places_find(&p);
-        size_t quota = quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
-        n = quota > 0 && quota < p.n_cores ? quota : p.n_cores;
-    }
+    n = n > 0 ? n : cpu_default_threads();
     struct threads *t = calloc(1, sizeof *t);
     pthread_t *handles = calloc(n, sizeof *handles);
     if (t == NULL || handles == NULL || !gate_open(&t->start)) {
