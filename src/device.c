@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "handles.h"
+#include "preread.h"
 
 /* ---------------------------------------------------------------- choosing */
 
@@ -24,30 +25,43 @@ static size_t first_gpu(const struct cuda_platform *cuda, char *why, size_t cap)
     return SIZE_MAX;
 }
 
-static weft_status open_gpu(const struct model *m, size_t i, struct backend_params *p,
-                            struct backend **out, weft_error *err)
+/* A backend that is being opened. Until it is known which one, the file is read ahead; then the
+ * backend reads, with threads of its own. */
+struct opening {
+    const struct model *m;
+    struct backend_params *p;
+    struct preread ahead;
+};
+
+static weft_status open_gpu(struct opening *o, size_t i, struct backend **out, weft_error *err)
 {
-    p->device = (int)i;
-    return cuda_backend_open(m, p, out, err);
+    preread_stop(&o->ahead);
+    o->p->device = (int)i;
+    return cuda_backend_open(o->m, o->p, out, err);
 }
 
-static weft_status open_auto(const struct model *m, struct backend_params *p, struct backend **out,
-                             weft_error *err)
+static weft_status open_cpu(struct opening *o, struct backend **out, weft_error *err)
+{
+    preread_stop(&o->ahead);
+    return cpu_backend_open(o->m, o->p, out, err);
+}
+
+static weft_status open_auto(struct opening *o, struct backend **out, weft_error *err)
 {
     struct cuda_platform cuda;
     weft_error e = { WEFT_OK, "" };
     cuda_platform_get(&cuda);
     size_t i = first_gpu(&cuda, e.message, sizeof e.message);
     if (i != SIZE_MAX) {
-        weft_status status = open_gpu(m, i, p, out, &e);
+        weft_status status = open_gpu(o, i, out, &e);
         if (status != WEFT_E_UNSUPPORTED) {
             return status == WEFT_OK ? status : error_set(err, status, "%s", e.message);
         }
     }
     if (cuda.built) {
-        log_line(p->log, WEFT_LOG_INFO, "no GPU: %s; running on the CPU", e.message);
+        log_line(o->p->log, WEFT_LOG_INFO, "no GPU: %s; running on the CPU", e.message);
     }
-    return cpu_backend_open(m, p, out, err);
+    return open_cpu(o, out, err);
 }
 
 /* Every name that means one device here: "cpu, cuda:0 and cuda:1". */
@@ -74,8 +88,7 @@ static size_t gpu_number(const char *device)
     return len > 0 && digits[len] == '\0' ? n : SIZE_MAX;
 }
 
-static weft_status open_first(const struct model *m, struct backend_params *p, struct backend **out,
-                              weft_error *err)
+static weft_status open_first(struct opening *o, struct backend **out, weft_error *err)
 {
     struct cuda_platform cuda;
     char why[sizeof err->message];
@@ -84,11 +97,10 @@ static weft_status open_first(const struct model *m, struct backend_params *p, s
     if (i == SIZE_MAX) {
         return error_set(err, WEFT_E_UNSUPPORTED, "device 'cuda': no GPU can be used: %s", why);
     }
-    return open_gpu(m, i, p, out, err);
+    return open_gpu(o, i, out, err);
 }
 
-static weft_status open_numbered(const struct model *m, size_t i, struct backend_params *p,
-                                 struct backend **out, weft_error *err)
+static weft_status open_numbered(struct opening *o, size_t i, struct backend **out, weft_error *err)
 {
     struct cuda_platform cuda;
     struct cuda_device d;
@@ -107,29 +119,39 @@ static weft_status open_numbered(const struct model *m, size_t i, struct backend
         return error_set(err, WEFT_E_UNSUPPORTED, "cuda:%zu (%s) cannot be used: %s", i,
                          d.description, d.problem);
     }
-    return open_gpu(m, i, p, out, err);
+    return open_gpu(o, i, out, err);
+}
+
+/* `number`: of the GPU that `device` names, if it names one. */
+static weft_status open_named(struct opening *o, const char *device, size_t number,
+                              struct backend **out, weft_error *err)
+{
+    preread_start(&o->ahead, o->m->file);
+    weft_status status = device == NULL || strcmp(device, "auto") == 0 ? open_auto(o, out, err)
+                         : strcmp(device, "cuda") == 0                 ? open_first(o, out, err)
+                                                       : open_numbered(o, number, out, err);
+    preread_stop(&o->ahead);
+    return status;
 }
 
 weft_status device_open_backend(const struct model *m, const char *device, struct backend_params *p,
                                 struct backend **out, weft_error *err)
 {
-    if (device == NULL || strcmp(device, "auto") == 0) {
-        return open_auto(m, p, out, err);
+    struct opening o = { .m = m, .p = p };
+    size_t number = 0;
+    if (device != NULL && strcmp(device, "cpu") == 0) {
+        return open_cpu(&o, out, err);
     }
-    if (strcmp(device, "cpu") == 0) {
-        return cpu_backend_open(m, p, out, err);
+    if (device != NULL && strcmp(device, "auto") != 0 && strcmp(device, "cuda") != 0) {
+        number = gpu_number(device);
     }
-    if (strcmp(device, "cuda") == 0) {
-        return open_first(m, p, out, err);
-    }
-    size_t i = gpu_number(device);
-    if (i == SIZE_MAX) {
+    if (number == SIZE_MAX) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "device '%.64s' is unknown, expected auto, cpu, cuda, or cuda:N with the "
                          "number of a GPU",
                          device);
     }
-    return open_numbered(m, i, p, out, err);
+    return open_named(&o, device, number, out, err);
 }
 
 /* ---------------------------------------------------------------- telling */

@@ -106,8 +106,8 @@ weft_status file_read(const struct file *f, const uint8_t *p, size_t n, void *ds
         }
         if (got == 0) {
             return error_set(err, WEFT_E_IO,
-                             "%s ends at byte %zu, but had %zu bytes when it was opened; open it "
-                             "again",
+                             "%s ends before byte %zu, but had %zu bytes when it was opened; open "
+                             "it again",
                              f->path, first + at, f->n);
         }
         at += (size_t)got;

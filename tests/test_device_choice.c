@@ -30,6 +30,8 @@ static struct {
 } machine;
 
 static struct backend gpu_backend, cpu_backend;
+static struct gguf no_file;
+static const struct model model = { .file = &no_file };
 
 void made_up_cuda(struct cuda_platform *p)
 {
@@ -128,7 +130,7 @@ static weft_status open_device(const char *device, struct backend **out)
     struct backend_params p = { .device = -7, .log = &log };
     *out = NULL;
     err = (weft_error){ WEFT_OK, "" };
-    return choose_backend(NULL, device, &p, out, &err);
+    return choose_backend(&model, device, &p, out, &err);
 }
 
 static void says(const char *text, const char *const *words)
@@ -317,12 +319,12 @@ static void test_nobody_listens(void **state)
     struct backend *b = NULL;
     (void)state;
     no_gpu();
-    assert_int_equal(choose_backend(NULL, "auto", &p, &b, NULL), WEFT_OK);
+    assert_int_equal(choose_backend(&model, "auto", &p, &b, NULL), WEFT_OK);
     assert_ptr_equal(b, &cpu_backend);
-    assert_int_equal(choose_backend(NULL, "cuda", &p, &b, NULL), WEFT_E_UNSUPPORTED);
+    assert_int_equal(choose_backend(&model, "cuda", &p, &b, NULL), WEFT_E_UNSUPPORTED);
     gpus("y");
     machine.cuda_status = WEFT_E_DEVMEM;
-    assert_int_equal(choose_backend(NULL, "auto", &p, &b, NULL), WEFT_E_DEVMEM);
+    assert_int_equal(choose_backend(&model, "auto", &p, &b, NULL), WEFT_E_DEVMEM);
 }
 
 static void test_list(void **state)

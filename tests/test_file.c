@@ -100,7 +100,7 @@ static void test_shrinks(void **state)
             assert_non_null(strstr(err.message, "has shrunk to 4999 bytes"));
             assert_int_equal(file_read(&f, from, sizeof last, last, &err), WEFT_E_IO);
             assert_non_null(strstr(err.message, path));
-            assert_non_null(strstr(err.message, "ends at byte 4999, but had 5000 bytes"));
+            assert_non_null(strstr(err.message, "ends before byte 4999, but had 5000 bytes"));
         } else {
             assert_memory_equal(f.data, data, sizeof data);
         }

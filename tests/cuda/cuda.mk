@@ -32,6 +32,9 @@ $(BUILD)/gpu/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(KERNE
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
 
+# Failures of the system beside those of the device.
+$(BUILD)/sim/sim_load: SIM_LIBS += -Wl,--wrap=pread,--wrap=pthread_create,--wrap=dlsym
+
 .PHONY: cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu
 ifeq ($(NVCC),)
 cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu:

@@ -42,6 +42,7 @@ static void open_rig(struct decoder *r, const char *preset)
                                        .n_pages = MAX_SEQS * PAGES,
                                        .n_batch = MAX_SEQS,
                                        .n_out = MAX_SEQS,
+                                       .no_arena = true,
                                        .log = &log };
     cudasim_catch_faults();
     check(model_open(model_file(preset), &params, &r->model, &err), &err);

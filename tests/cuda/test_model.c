@@ -109,6 +109,7 @@ static float *run(opener *open, const struct model *m, const struct text *t, siz
                                        .n_threads = 1,
                                        .kv_type = { t->types[0], t->types[1] },
                                        .deterministic = deterministic,
+                                       .no_arena = true,
                                        .log = &log };
     float *logits = calloc(N_TEXTS * t->n * t->n_vocab, sizeof *logits);
     check(open(m, &bp, &b, &err), &err);

@@ -45,6 +45,7 @@ static struct bench open_bench(const struct model *m, const weft_kv_type *types,
                                        .n_threads = 1,
                                        .kv_type = { types[0], types[1] },
                                        .deterministic = true,
+                                       .no_arena = true,
                                        .values = true,
                                        .log = &log };
     check(cuda_backend_open(m, &bp, &x.b, &err), &err);

@@ -38,8 +38,10 @@ struct rig rig_open_as(const char *path, const weft_engine_params *params)
 {
     struct rig r = { 0 };
     weft_model_info info = { .size = sizeof info };
+    weft_engine_params p = *params;
+    p.no_arena = true; /* an index beyond a buffer of a GPU shall be seen */
     OK(weft_model_open(path, NULL, &r.model, E));
-    OK(weft_engine_open(r.model, params, &r.engine, E));
+    OK(weft_engine_open(r.model, &p, &r.engine, E));
     OK(weft_model_get_info(r.model, &info, E));
     r.n_vocab = info.n_vocab;
     return r;

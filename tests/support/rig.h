@@ -24,7 +24,8 @@ struct rig {
     size_t n_vocab;
 };
 
-/* With these parameters as they are. */
+/* With these parameters as they are, but for no_arena, so that an index beyond a buffer of a GPU is
+ * seen. */
 struct rig rig_open_as(const char *path, const weft_engine_params *params);
 /* params NULL: 1 thread, otherwise the defaults. On the CPU unless they say otherwise, and without
  * the prefix cache. */
