@@ -7,6 +7,7 @@ void cuda_info(const struct backend *b, struct backend_info *out)
 {
     const struct cuda *c = (const struct cuda *)b;
     *out = (struct backend_info){ .kernels = c->kernels,
+                                  .n_batch = c->params.n_batch,
                                   .weight_bytes = c->memory.bytes[MEMORY_WEIGHTS],
                                   .kv_bytes = c->memory.bytes[MEMORY_KV],
                                   .scratch_bytes = c->memory.bytes[MEMORY_SCRATCH] };
@@ -74,7 +75,8 @@ static weft_status cuda_init(struct cuda *c, weft_error *err)
     c->tensor_cores = !c->params.deterministic;
     TRY(state_open(c, err));
     cuda_start_blas(c);
-    return upload_weights(c, err);
+    TRY(upload_weights(c, err));
+    return cuda_reach(c, err);
 }
 
 weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,

@@ -52,9 +52,10 @@ cublasStatus_t blas_multiply(const struct blas *b, const struct product *p)
 {
     const float one = 1.0f, beta = p->add ? 1.0f : 0.0f;
     cudaDataType type = p->floats ? CUDA_R_32F : CUDA_R_16F;
+    cudaDataType out = p->halves_out ? CUDA_R_16F : CUDA_R_32F;
     return b->gemm(b->handle, CUBLAS_OP_T, CUBLAS_OP_N, (int)p->n_w, (int)p->n, (int)p->n_cols,
                    &one, (void *)p->w.at, type, (int)p->ld_w, (void *)p->a.at, type, (int)p->ld_a,
-                   &beta, (void *)p->out.at, CUDA_R_32F, (int)p->ld_out, CUBLAS_COMPUTE_32F,
+                   &beta, (void *)p->out.at, out, (int)p->ld_out, CUBLAS_COMPUTE_32F,
                    CUBLAS_GEMM_DEFAULT);
 }
 

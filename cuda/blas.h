@@ -25,11 +25,12 @@ bool blas_find(struct blas *b);
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes);
 /* out [n, ld_out] (+)= a [n, n_cols] * w [n_w, n_cols]^T, sums in float. a and w are halves, or
- * floats if `floats`; ld in elements. */
+ * floats if `floats`; out is floats, or, of halves alone, halves if `halves_out`; ld in elements.
+ */
 struct product {
     struct dptr w, a, out;
     size_t n_w, n, n_cols, ld_w, ld_a, ld_out;
-    bool floats, add;
+    bool floats, halves_out, add;
 };
 cublasStatus_t blas_multiply(const struct blas *b, const struct product *p);
 void blas_close(struct blas *b);

@@ -69,11 +69,15 @@ struct cuda {
     struct blas_thread blas_thread;
     bool tensor_cores; /* many rows go through cuBLAS; false when it turns out that there is none */
     /* activations of a step, n = n_batch rows */
-    struct dptr x;        /* float [n, dim] residual stream */
-    struct dptr q;        /* float [n, n_heads * head_dim] */
-    struct dptr k, v;     /* float [n, n_kv_heads * head_dim] */
-    struct dptr gate, up; /* float [n, n_ff]; only with tensor cores */
-    struct dptr y;        /* float [n, dim]; only with tensor cores */
+    struct dptr x;    /* float [n, dim] residual stream */
+    struct dptr q;    /* float [n, n_heads * head_dim] */
+    struct dptr k, v; /* float [n, n_kv_heads * head_dim]; of a step of few rows */
+    /* only with tensor cores */
+    struct dptr qkv; /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
+    struct dptr gate_up; /* half, or float if one of them is F32, [n, 2 n_ff] side by side */
+    struct dptr y;       /* float [n, dim] */
+    struct dptr
+        reach; /* float [n_layers], kernel_reach() of gate and up; 0 if one of them is F32 */
     struct dptr blas_workspace;
     struct dacts in, mid, ff; /* normalised x, o and h */
     struct dptr turns;        /* double [n_rot / 2] */
@@ -84,8 +88,9 @@ struct cuda {
     uint8_t *host_page; /* pinned, a page of K or V of a layer; NULL if both are f16 */
     struct dptr logits; /* float [n_out, n_vocab] */
     float *host_logits; /* pinned [n_vocab] */
-    struct dptr slab;   /* upload: raw rows; GEMM: weights as halves */
-    size_t slab_bytes;
+    /* upload: raw rows, slab_bytes; products: weights as halves, halves_bytes */
+    struct dptr slab;
+    size_t slab_bytes, halves_bytes;
     size_t row_bytes; /* in the file, the longest of a matrix; UPLOAD_PARTS of them fit the slab */
     struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
     int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
@@ -150,6 +155,24 @@ static inline struct dptr dptr_at(struct dptr d, size_t bytes)
 {
     return (struct dptr){ d.at + bytes };
 }
+
+/* --- product.c: many rows, on tensor cores --- */
+
+/* Matrices of the same n_cols that are multiplied by the same rows. */
+struct joint {
+    const struct dmatrix *w[3];
+    size_t n_w;
+    struct dptr out; /* [n, rows of them all]: their products side by side */
+    bool halves;     /* out is; else floats */
+    bool add;
+};
+/* out (+)= a * w^T. Matrices that are turned into halves, and stand next to each other, are one
+ * product; F32 ones are one each. A product of halves has still to be multiplied by
+ * a->half_scale. */
+weft_status cuda_multiply(struct cuda *c, const struct joint *j, const struct dacts *a, size_t n,
+                          weft_error *err);
+/* What products are bounded by; after the upload. */
+weft_status cuda_reach(struct cuda *c, weft_error *err);
 
 /* --- stages.c --- */
 

@@ -1,42 +1,10 @@
 /* The stages of backend.h as launches of kernels. Steps of few rows run on mat-vec kernels, which
- * read the quantised weights once for up to MATVEC_ROWS rows; steps of many rows turn a matrix into
- * halves, slab by slab, and multiply on tensor cores. */
+ * read the quantised weights once for up to MATVEC_ROWS rows; steps of many rows turn matrices into
+ * halves and multiply on tensor cores. */
 #include <math.h>
 #include <string.h>
 
 #include "cuda.h"
-
-/* --- many rows --- */
-
-/* out [n, m->n_rows] (+)= a * m^T, on tensor cores. */
-static weft_status multiply(struct cuda *c, const struct dmatrix *m, const struct dacts *a,
-                            struct dptr out, bool add, size_t n, weft_error *err)
-{
-    bool floats = m->type == QUANT_F32;
-    size_t row = floats ? plane_row_bytes(m->type, PLANE_CODES, m->n_cols)
-                        : (m->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
-    size_t most = floats ? m->n_rows : c->slab_bytes / row;
-    most = most < m->n_rows && most >= 128 ? most / 128 * 128 : most; /* whole tiles of cuBLAS */
-    for (size_t first = 0; first < m->n_rows; first += most) {
-        size_t n_w = m->n_rows - first < most ? m->n_rows - first : most;
-        struct product p = { .w = floats ? m->plane[PLANE_CODES] : c->slab,
-                             .a = floats ? a->x : a->half,
-                             .out = dptr_at(out, first * sizeof(float)),
-                             .n_w = n_w,
-                             .n = n,
-                             .n_cols = floats ? m->n_cols : row / sizeof(f16_bits),
-                             .ld_w = row / (floats ? sizeof(float) : sizeof(f16_bits)),
-                             .ld_a = a->stride,
-                             .ld_out = m->n_rows,
-                             .floats = floats,
-                             .add = add };
-        if (!floats) {
-            CU(c, kernel_dequant, m, first, n_w, c->slab, &c->queue);
-        }
-        TRY(cuda_check_blas(c, blas_multiply(&c->blas, &p), "cublasGemmEx", err));
-    }
-    return WEFT_OK;
-}
 
 /* The form that a product with this matrix reads. */
 static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
@@ -100,29 +68,42 @@ struct dkv cuda_layer_kv(const struct cuda *c, size_t layer)
                      .type = { (uint16_t)c->params.kv_type[0], (uint16_t)c->params.kv_type[1] } };
 }
 
-static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, weft_error *err)
+/* What a product with this matrix has still to be multiplied by. */
+static struct dptr scale_of(const struct dmatrix *m, const struct dacts *a)
 {
-    struct dptr outs[3] = { c->q, c->k, c->v };
+    return m->type == QUANT_F32 ? (struct dptr){ 0 } : a->half_scale;
+}
+
+/* q, k and v as products: where they are, and what is to be multiplied yet, goes to `heads`. */
+static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, struct heads *heads,
+                       weft_error *err)
+{
+    const struct config *g = &c->model->config;
     struct norm norm = norm_of(c, l->attn_norm, (struct dptr){ 0 });
+    heads->q = c->q, heads->k = c->k, heads->v = c->v;
     if (!cuda_many(c, n)) {
-        struct matvec job = { .mode = MATVEC_STORE, .n_w = 3, .norm = norm };
-        for (size_t i = 0; i < 3; i++) {
-            job.w[i] = l->qkv[i];
-            job.out[i] = outs[i];
-        }
+        const struct matvec job = { .mode = MATVEC_STORE,
+                                    .n_w = 3,
+                                    .w = { l->qkv[0], l->qkv[1], l->qkv[2] },
+                                    .out = { c->q, c->k, c->v },
+                                    .norm = norm };
         CU(c, kernel_matvec, &job, n, &c->queue);
         return WEFT_OK;
     }
+    const struct joint j = { .w = { &l->qkv[0], &l->qkv[1], &l->qkv[2] }, .n_w = 3, .out = c->qkv };
     uint32_t forms = 0;
     for (size_t i = 0; i < 3; i++) {
-        forms |= form(c, &l->qkv[i], n);
+        forms |= form(c, j.w[i], n);
+        heads->scale[i] = scale_of(j.w[i], &c->in);
     }
     struct dacts in = with_forms(&c->in, forms);
+    size_t q_dim = g->n_heads * g->head_dim, kv_dim = g->n_kv_heads * g->head_dim;
+    heads->q = c->qkv;
+    heads->k = dptr_at(c->qkv, q_dim * sizeof(float));
+    heads->v = dptr_at(c->qkv, (q_dim + kv_dim) * sizeof(float));
+    heads->stride = (uint32_t)(q_dim + 2 * kv_dim);
     CU(c, kernel_norm, &norm, n, &in, &c->queue);
-    for (size_t i = 0; i < 3; i++) {
-        TRY(multiply(c, &l->qkv[i], &in, outs[i], false, n, err));
-    }
-    return WEFT_OK;
+    return cuda_multiply(c, &j, &in, n, err);
 }
 
 static weft_status attn_in(struct backend *b, const struct step *s, size_t layer, weft_error *err)
@@ -131,19 +112,17 @@ static weft_status attn_in(struct backend *b, const struct step *s, size_t layer
     const struct config *g = &c->model->config;
     const struct dlayer *l = &c->weights.layers[layer];
     TRY(cuda_enter(c, "attn_in", layer, err));
-    TRY(qkv(c, l, s->n_rows, err));
-    const struct heads job = { .q = c->q,
-                               .k = c->k,
-                               .v = c->v,
-                               .bias = { l->qkv_bias[0], l->qkv_bias[1], l->qkv_bias[2] },
-                               .q_norm = l->q_norm,
-                               .k_norm = l->k_norm,
-                               .turns = c->turns,
-                               .n_rot = (uint32_t)g->n_rot,
-                               .neox = g->arch->rope_neox,
-                               .rope_factor = g->rope_attn_factor,
-                               .eps = g->norm_eps,
-                               .kv = cuda_layer_kv(c, layer) };
+    struct heads job = { .q_out = c->q,
+                         .bias = { l->qkv_bias[0], l->qkv_bias[1], l->qkv_bias[2] },
+                         .q_norm = l->q_norm,
+                         .k_norm = l->k_norm,
+                         .turns = c->turns,
+                         .n_rot = (uint32_t)g->n_rot,
+                         .neox = g->arch->rope_neox,
+                         .rope_factor = g->rope_attn_factor,
+                         .eps = g->norm_eps,
+                         .kv = cuda_layer_kv(c, layer) };
+    TRY(qkv(c, l, s->n_rows, &job, err));
     struct dstep step = image_step(c);
     CU(c, kernel_heads, &job, &step, s->n_rows, &c->queue);
     return WEFT_OK;
@@ -183,7 +162,8 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
     TRY(cuda_enter(c, "attn_out", layer, err));
     if (cuda_many(c, s->n_rows)) {
         /* attention cannot exceed what V holds, so its halves are not scaled */
-        return multiply(c, &l->attn_output, &c->mid, c->x, true, s->n_rows, err);
+        const struct joint j = { .w = { &l->attn_output }, .n_w = 1, .out = c->x, .add = true };
+        return cuda_multiply(c, &j, &c->mid, s->n_rows, err);
     }
     const struct matvec job = {
         .mode = MATVEC_ADD,
@@ -196,28 +176,47 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
     return WEFT_OK;
 }
 
+/* Gate and up on tensor cores, and what follows from them to `out`. They come out of the product as
+ * halves: half_scale follows from the reach of the matrices, so that none overflows. */
+static weft_status gate_up(struct cuda *c, const struct dlayer *l, struct dptr reach, size_t n,
+                           const struct dacts *out, weft_error *err)
+{
+    bool halves = l->ffn_gate.type != QUANT_F32 && l->ffn_up.type != QUANT_F32;
+    size_t n_ff = c->model->config.n_ff;
+    struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
+    struct dacts in = with_forms(&c->in, form(c, &l->ffn_gate, n) | form(c, &l->ffn_up, n));
+    in.reach = halves ? reach : (struct dptr){ 0 };
+    const struct joint j = {
+        .w = { &l->ffn_gate, &l->ffn_up }, .n_w = 2, .out = c->gate_up, .halves = halves
+    };
+    const struct swiglu job = { .gate = c->gate_up,
+                                .up = dptr_at(c->gate_up,
+                                              n_ff * (halves ? sizeof(f16_bits) : sizeof(float))),
+                                .scale = { scale_of(&l->ffn_gate, &in), scale_of(&l->ffn_up, &in) },
+                                .stride = (uint32_t)(2 * n_ff),
+                                .halves = halves };
+    CU(c, kernel_norm, &norm, n, &in, &c->queue);
+    TRY(cuda_multiply(c, &j, &in, n, err));
+    CU(c, kernel_swiglu, &job, n, out, &c->queue);
+    return WEFT_OK;
+}
+
 static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer, weft_error *err)
 {
     struct cuda *c = cuda_of(b);
     const struct dlayer *l = &c->weights.layers[layer];
     size_t n = s->n_rows;
     TRY(cuda_enter(c, "ffn_in", layer, err));
-    struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
     struct dacts out = with_forms(&c->ff, left_forms(c, &l->ffn_down, n));
-    if (!cuda_many(c, n)) {
-        const struct matvec job = { .mode = MATVEC_SWIGLU,
-                                    .n_w = 2,
-                                    .w = { l->ffn_gate, l->ffn_up },
-                                    .acts = out,
-                                    .norm = norm };
-        CU(c, kernel_matvec, &job, n, &c->queue);
-        return WEFT_OK;
+    if (cuda_many(c, n)) {
+        return gate_up(c, l, dptr_at(c->reach, layer * sizeof(float)), n, &out, err);
     }
-    struct dacts in = with_forms(&c->in, form(c, &l->ffn_gate, n) | form(c, &l->ffn_up, n));
-    CU(c, kernel_norm, &norm, n, &in, &c->queue);
-    TRY(multiply(c, &l->ffn_gate, &in, c->gate, false, n, err));
-    TRY(multiply(c, &l->ffn_up, &in, c->up, false, n, err));
-    CU(c, kernel_swiglu, c->gate, c->up, n, &out, &c->queue);
+    const struct matvec job = { .mode = MATVEC_SWIGLU,
+                                .n_w = 2,
+                                .w = { l->ffn_gate, l->ffn_up },
+                                .acts = out,
+                                .norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 }) };
+    CU(c, kernel_matvec, &job, n, &c->queue);
     return WEFT_OK;
 }
 
@@ -228,9 +227,9 @@ static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer
     size_t n = s->n_rows;
     TRY(cuda_enter(c, "ffn_out", layer, err));
     if (cuda_many(c, n)) {
-        struct dptr scale = down->type == QUANT_F32 ? (struct dptr){ 0 } : c->ff.half_scale;
-        TRY(multiply(c, down, &c->ff, c->y, false, n, err));
-        CU(c, kernel_add, c->x, c->y, scale, n, c->model->config.dim, &c->queue);
+        const struct joint j = { .w = { down }, .n_w = 1, .out = c->y };
+        TRY(cuda_multiply(c, &j, &c->ff, n, err));
+        CU(c, kernel_add, c->x, c->y, scale_of(down, &c->ff), n, c->model->config.dim, &c->queue);
         return WEFT_OK;
     }
     const struct matvec job = { .mode = MATVEC_ADD,

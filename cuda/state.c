@@ -4,9 +4,14 @@
 #include "cuda.h"
 
 enum {
-    SLAB_BYTES = 32 << 20,     /* a piece of a matrix; stays in the L2 cache of a large GPU */
+    SLAB_BYTES = 32 << 20, /* a piece of a matrix, to upload; and to multiply if memory is short */
     RESERVE_BYTES = 256 << 20, /* left for the driver: code of the kernels, cuBLAS */
 };
+
+/* The rows of a step if the caller leaves them to the backend: as many as there is room for. With
+ * 2048 the products of large models fill a large GPU, and weights are turned into halves once. */
+static const size_t default_batches[] = { 2048, 1024, 512 };
+enum { N_DEFAULTS = sizeof default_batches / sizeof default_batches[0] };
 
 static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *m)
 {
@@ -96,11 +101,53 @@ static void want_acts(struct cuda *c, struct dacts *a, size_t n_cols, uint32_t f
     }
 }
 
+/* Room for the halves of matrices that are one product; *piece: at least for a row of them. */
+static void want_halves(struct cuda *c, const struct tensor *const *w, size_t n_w, size_t *piece)
+{
+    size_t n_rows = 0, row = (w[0]->n_cols + 7) / 8 * 8 * sizeof(f16_bits), bytes;
+    for (size_t i = 0; i < n_w; i++) {
+        n_rows += w[i]->type->id == QUANT_F32 ? 0 : w[i]->n_rows;
+    }
+    if (!mul_ok(n_rows, row, &bytes)) {
+        bytes = SIZE_MAX;
+    }
+    *piece = *piece > row ? *piece : row;
+    c->halves_bytes = c->halves_bytes > bytes ? c->halves_bytes : bytes;
+}
+
+/* What products of many rows need beside the activations. whole: halves of all that is one product,
+ * at once; else a piece of it, of at least one row. */
+static void want_products(struct cuda *c, bool whole)
+{
+    const struct config *g = &c->model->config;
+    size_t n = c->params.n_batch, gate_up = sizeof(f16_bits), piece = SLAB_BYTES;
+    c->halves_bytes = 0;
+    for (size_t i = 0; i < g->n_layers; i++) {
+        const struct layer *l = &c->model->weights.layers[i];
+        const struct tensor *qkv[] = { &l->attn_q, &l->attn_k, &l->attn_v },
+                            *ffn[] = { &l->ffn_gate, &l->ffn_up }, *out = &l->attn_output,
+                            *down = &l->ffn_down;
+        want_halves(c, qkv, 3, &piece);
+        want_halves(c, &out, 1, &piece);
+        want_halves(c, ffn, 2, &piece);
+        want_halves(c, &down, 1, &piece);
+        bool floats = ffn[0]->type->id == QUANT_F32 || ffn[1]->type->id == QUANT_F32;
+        gate_up = floats ? sizeof(float) : gate_up;
+    }
+    c->halves_bytes = whole || c->halves_bytes < piece ? c->halves_bytes : piece;
+    scratch(c, &c->qkv, n, (g->n_heads + 2 * g->n_kv_heads) * g->head_dim * sizeof(float));
+    scratch(c, &c->gate_up, n, 2 * g->n_ff * gate_up);
+    scratch(c, &c->y, n, g->dim * sizeof(float));
+    scratch(c, &c->reach, g->n_layers, sizeof(float));
+    scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
+}
+
 static void want_activations(struct cuda *c)
 {
     const struct config *g = &c->model->config;
     size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
+    size_t few = c->tensor_cores && n > GEMM_ROWS ? GEMM_ROWS : n;
     uint32_t in = 0, mid = c->params.values ? ACT_F32 : 0, ff = mid;
     for (size_t i = 0; i < g->n_layers; i++) {
         const struct layer *l = &c->model->weights.layers[i];
@@ -114,16 +161,12 @@ static void want_activations(struct cuda *c)
     }
     scratch(c, &c->x, n, g->dim * sizeof(float));
     scratch(c, &c->q, n, q_dim * sizeof(float));
-    scratch(c, &c->k, n, kv_dim * sizeof(float));
-    scratch(c, &c->v, n, kv_dim * sizeof(float));
+    scratch(c, &c->k, few, kv_dim * sizeof(float));
+    scratch(c, &c->v, few, kv_dim * sizeof(float));
     want_acts(c, &c->mid, q_dim, mid);
     want_acts(c, &c->ff, g->n_ff, ff);
     if (c->tensor_cores) { /* else a product normalises its rows itself */
         want_acts(c, &c->in, g->dim, in & (ACT_F16 | ACT_F32));
-        scratch(c, &c->gate, n, g->n_ff * sizeof(float));
-        scratch(c, &c->up, n, g->n_ff * sizeof(float));
-        scratch(c, &c->y, n, g->dim * sizeof(float));
-        scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
     }
 }
 
@@ -142,7 +185,7 @@ static void want_image(struct cuda *c)
     scratch(c, &m->device, 1, m->bytes);
 }
 
-static void want_state(struct cuda *c)
+static void want_state(struct cuda *c, bool whole)
 {
     const struct config *g = &c->model->config;
     const struct dkv kv = { .n_heads = (uint32_t)g->n_heads,
@@ -150,6 +193,9 @@ static void want_state(struct cuda *c)
                             .head_dim = (uint32_t)g->head_dim };
     size_t n_out = c->params.n_out;
     want_activations(c);
+    if (c->tensor_cores) {
+        want_products(c, whole);
+    }
     want_image(c);
     scratch(c, &c->turns, g->n_rot / 2, sizeof(double));
     scratch(c, &c->partial, attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx, &c->queue),
@@ -157,7 +203,7 @@ static void want_state(struct cuda *c)
     c->counters_bytes = attend_counters(&kv, ATTEND_ROWS) * sizeof(uint32_t);
     scratch(c, &c->counters, 1, c->counters_bytes);
     scratch(c, &c->logits, n_out, g->n_vocab * sizeof(float));
-    scratch(c, &c->slab, 1, c->slab_bytes);
+    scratch(c, &c->slab, 1, c->slab_bytes > c->halves_bytes ? c->slab_bytes : c->halves_bytes);
     scratch(c, &c->top_ids, n_out * BACKEND_TOP, sizeof(int32_t));
     scratch(c, &c->top_values, n_out * BACKEND_TOP, sizeof(float));
     scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, g->n_vocab, BACKEND_TOP));
@@ -171,9 +217,16 @@ static void want_state(struct cuda *c)
 
 static double mib(uint64_t bytes) { return (double)bytes / 1048576.0; }
 
-static weft_status check_plan(struct cuda *c, weft_error *err)
+/* Lists what steps of n_batch rows need; see want_products(). */
+static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_error *err)
 {
     const struct memory *m = &c->memory;
+    memory_free(&c->memory);
+    c->memory.apart = c->params.no_arena;
+    c->params.n_batch = n_batch;
+    c->slab_bytes = c->row_bytes = 0;
+    want_weights(c);
+    want_state(c, whole);
     if (m->nomem) {
         return error_nomem(err, "the list of device buffers", m->cap * sizeof *m->requests);
     }
@@ -183,14 +236,28 @@ static weft_status check_plan(struct cuda *c, weft_error *err)
                          "for less",
                          c->params.device, c->params.n_batch, c->params.n_pages * KV_PAGE);
     }
-    size_t available, total;
+    return WEFT_OK;
+}
+
+/* The first plan that fits. */
+static weft_status choose_plan(struct cuda *c, weft_error *err)
+{
+    const struct memory *m = &c->memory;
+    size_t asked = c->params.n_batch, n = asked != 0 ? 1 : N_DEFAULTS, available, total;
     CU(c, cudaMemGetInfo, &available, &total);
-    log_line(c->params.log, WEFT_LOG_INFO,
-             "cuda:%d: plan: weights %.1f MiB, KV %.1f MiB, scratch %.1f MiB, together %.1f MiB of "
-             "%.1f MiB free",
-             c->params.device, mib(m->bytes[MEMORY_WEIGHTS]), mib(m->bytes[MEMORY_KV]),
-             mib(m->bytes[MEMORY_SCRATCH]), mib(memory_total(m)), mib(available));
     uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
+    for (size_t i = 0; i < 2 * n; i++) {
+        TRY(make_plan(c, asked != 0 ? asked : default_batches[i / 2], i % 2 == 0, err));
+        if (memory_taken(m) + reserve <= available) {
+            break;
+        }
+    }
+    log_line(c->params.log, WEFT_LOG_INFO,
+             "cuda:%d: plan: batch %zu, weights %.1f MiB, KV %.1f MiB, scratch %.1f MiB, together "
+             "%.1f MiB of %.1f MiB free",
+             c->params.device, c->params.n_batch, mib(m->bytes[MEMORY_WEIGHTS]),
+             mib(m->bytes[MEMORY_KV]), mib(m->bytes[MEMORY_SCRATCH]), mib(memory_total(m)),
+             mib(available));
     if (memory_taken(m) + reserve > available) {
         return error_set(err, WEFT_E_DEVMEM,
                          "cuda:%d: the model does not fit: weights %.1f MiB, KV %.1f MiB, scratch "
@@ -249,13 +316,13 @@ weft_status state_open(struct cuda *c, weft_error *err)
         return error_nomem(err, "the layers", n_layers * sizeof *c->weights.layers);
     }
     c->stage = "opening";
-    c->memory.apart = c->params.no_arena;
-    want_weights(c);
-    want_state(c);
-    TRY(check_plan(c, err));
+    TRY(choose_plan(c, err));
     TRY(cuda_check(c, memory_alloc(&c->memory), "cudaMalloc", err));
     TRY(alloc_pinned(c, err));
     CU(c, cudaMemsetAsync, (void *)c->counters.at, 0, c->counters_bytes, c->queue.stream);
+    if (c->tensor_cores) {
+        CU(c, cudaMemsetAsync, (void *)c->reach.at, 0, n_layers * sizeof(float), c->queue.stream);
+    }
     return send_turns(c, err);
 }
 

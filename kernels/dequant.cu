@@ -5,7 +5,12 @@
 // Every byte of the rows is read once and 2 bytes of each weight are written. A weight beyond the
 // range of halves (of an F32 or BF16 file) is held at the largest, so that products with it stay
 // finite; a NaN stays one. One block of 256 threads for each row; each thread writes 16 bytes at a
-// time. Test: tests/cuda/test_weights.c.
+// time.
+//
+//   reach = max over the rows of sum |half|       for the products that are stored as halves
+//
+// reads the same bytes and writes one float; the bits of floats that are not negative have their
+// order. Test: tests/cuda/test_weights.c.
 #include "dequant.cuh"
 
 enum { THREADS = 256 };
@@ -26,6 +31,35 @@ __global__ void dequant_row(struct dmatrix m, size_t first, size_t stride, __hal
         *(uint4 *)(row + col) = make_uint4(two_halves(w[0], w[1]), two_halves(w[2], w[3]),
                                            two_halves(w[4], w[5]), two_halves(w[6], w[7]));
     });
+}
+
+__global__ void __launch_bounds__(THREADS) reach_row(struct dmatrix m, unsigned *reach)
+{
+    SHARED(float[WARP], partial);
+    grid_dependency_release();
+    grid_dependency_wait();
+    float sum = 0.0f;
+    decode_row(m, blockIdx.x, [&](int, const float w[8]) {
+#pragma unroll
+        for (int k = 0; k < 8; k += 2) {
+            const uint32_t h = two_halves(w[k], w[k + 1]);
+            sum = __fadd_rn(sum, __fadd_rn(fabsf(low_half(h)), fabsf(high_half(h))));
+        }
+    });
+    sum = block_sum(sum, partial);
+    if (threadIdx.x == 0) {
+        atomicMax(reach, __float_as_uint(sum));
+    }
+}
+
+cudaError_t kernel_reach(const struct dmatrix *m, struct dptr reach, const struct dqueue *on)
+{
+    return launch(reach_row,
+                  { .grid = m->n_rows,
+                    .block = THREADS,
+                    .stream = on->stream,
+                    .programmatic = on->programmatic },
+                  *m, ptr<unsigned>(reach));
 }
 
 cudaError_t kernel_dequant(const struct dmatrix *m, size_t first, size_t n, struct dptr half,

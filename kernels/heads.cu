@@ -4,13 +4,14 @@
 //   h = x + bias;  h = h / sqrt(mean(h^2) + eps) * weight             (k and q; norm is optional)
 //   (h[a], h[b]) = (h[a] cos - h[b] sin, h[a] sin + h[b] cos)         for n_rot / 2 pairs (a, b)
 //
-// q [n, n_heads, head_dim] stays in place (K in q8_0: both are rotated, see kv_type.h); k, v [n,
-// n_kv_heads, head_dim] go as half or q8_0 to position pos % 64 of page pages[seq][pos / 64] of the
-// pool. The angle of a pair at a position is pi * pos * turns[pair]: the product is a double, from
-// which the nearest even number is taken before it becomes a float, so that the error of the angle
-// stays below 2e-7 at any position. Moves 8 bytes per element of q and 6 (q8_0: 5) per element of k
-// and v. One warp per head and row, a lane holds up to four pairs. Tested by
-// tests/cuda/test_heads.c.
+// with x of a product in halves times the scale of its row. q [n, n_heads, head_dim] stays in place
+// or goes from rows that q, k and v share to rows of its own (K in q8_0: both are rotated, see
+// kv_type.h); k, v [n, n_kv_heads, head_dim] go as half or q8_0 to position pos % 64 of page
+// pages[seq][pos / 64] of the pool. The angle of a pair at a position is pi * pos * turns[pair]:
+// the product is a double, from which the nearest even number is taken before it becomes a float,
+// so that the error of the angle stays below 2e-7 at any position. Moves 8 bytes per element of q
+// and 6 (q8_0: 5) per element of k and v. One warp per head and row, a lane holds up to four pairs.
+// Tested by tests/cuda/test_heads.c.
 #include "attend_kv.cuh"
 
 constexpr uint32_t WARPS = 4;
@@ -165,10 +166,12 @@ __global__ void __launch_bounds__(WARPS *WARP)
     const size_t row = blockIdx.x;
     const struct drow at = ptr<const struct drow>(step.rows)[row];
     const Place place = place_of(job, i);
-    const struct dptr from = place.what == Place::Q   ? job.q
-                             : place.what == Place::K ? job.k
-                                                      : job.v;
-    float *head = ptr<float>(from) + (row * place.n_heads + place.head) * dim;
+    const bool is_q = place.what == Place::Q, is_k = place.what == Place::K;
+    const struct dptr from = is_q ? job.q : is_k ? job.k : job.v;
+    const struct dptr scales = is_q ? job.scale[0] : is_k ? job.scale[1] : job.scale[2];
+    const size_t dense = (size_t)place.n_heads * dim, stride = job.stride != 0 ? job.stride : dense;
+    const float *head = ptr<const float>(from) + row * stride + place.head * dim;
+    const float scale = scales.at != nullptr ? ptr<const float>(scales)[row] : 1.0f;
     const uint32_t half = place.what == Place::V ? 0 : job.n_rot / 2;
     // how many pairs this lane has
     const uint32_t n = lane < dim / 2 ? (dim / 2 - lane + WARP - 1) / WARP : 0;
@@ -178,6 +181,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
     for (uint32_t j = 0; j < LANE_PAIRS; j++) {
         if (j < n) {
             pair[j] = pair_at(head, lane + WARP * j, half, job.neox);
+            pair[j].x *= scale;
+            pair[j].y *= scale;
             if (place.bias != nullptr) {
                 pair[j].x += place.bias[pair[j].a];
                 pair[j].y += place.bias[pair[j].b];
@@ -204,11 +209,13 @@ __global__ void __launch_bounds__(WARPS *WARP)
         }
     }
     if (place.what == Place::Q) { // as K is, or scores would be other ones
+        float *to = job.q_out.at != nullptr ? ptr<float>(job.q_out) + row * dense + place.head * dim
+                                            : ptr<float>(job.q) + row * stride + place.head * dim;
         for (uint32_t j = lane; q8 && j < dim; j += WARP) {
-            head[j] = whole[j];
+            to[j] = whole[j];
         }
         if (!q8) {
-            store_pairs(head, pair, n);
+            store_pairs(to, pair, n);
         }
         return;
     }

@@ -70,6 +70,9 @@ cudaError_t kernel_repack(const struct dmatrix *m, size_t first, size_t n, struc
 /* half [n, n_cols rounded up to 8] = rows [first, first + n) of m; the padding is zero. */
 cudaError_t kernel_dequant(const struct dmatrix *m, size_t first, size_t n, struct dptr half,
                            const struct dqueue *on);
+/* *reach (float, not negative) = the larger of itself and of the largest sum of the magnitudes of a
+ * row of m, as halves: no product with a row of magnitudes up to 1 is larger. See struct dacts. */
+cudaError_t kernel_reach(const struct dmatrix *m, struct dptr reach, const struct dqueue *on);
 
 /* ---------------------------------------------------------------- activations */
 
@@ -92,6 +95,8 @@ struct dacts {
     struct dptr x;          /* float [n, stride] */
     struct dptr half;       /* half [n, stride] */
     struct dptr half_scale; /* float [n]: a value is half_scale * half; a power of two */
+    struct dptr reach;      /* float, of kernel_reach(): half_scale is so large that products of the
+                               halves with those matrices are halves too; none = they are floats */
 };
 
 /* ---------------------------------------------------------------- rows of a step */
@@ -126,8 +131,14 @@ struct norm {
 };
 cudaError_t kernel_norm(const struct norm *norm, size_t n, const struct dacts *out,
                         const struct dqueue *on);
-/* out row = silu(gate) * up; gate, up [n, out->n_cols] float */
-cudaError_t kernel_swiglu(struct dptr gate, struct dptr up, size_t n, const struct dacts *out,
+/* out row = silu(gate) * up. cudaErrorInvalidValue if out->n_cols is a multiple of 4 and stride is
+ * not: four elements are then read at once, and gate and up begin where four may be. */
+struct swiglu {
+    struct dptr gate, up;    /* [n, out->n_cols], rows stride elements apart */
+    struct dptr scale[2];    /* float [n], of gate and up: a value is scale * element; none = 1 */
+    uint32_t stride, halves; /* halves not 0: elements are halves, else floats */
+};
+cudaError_t kernel_swiglu(const struct swiglu *job, size_t n, const struct dacts *out,
                           const struct dqueue *on);
 /* out row = x row, x [n, out->n_cols] float */
 cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
@@ -175,10 +186,13 @@ struct dkv {
     uint16_t type[2]; /* weft_kv_type of K and of V */
 };
 
-/* Bias, per-head norm and RoPE on q and k, in place (q) and into the rows' pages (k, v). */
+/* Bias, per-head norm and RoPE on q and k; q to q_out, and k, v into the rows' pages. */
 struct heads {
     struct dptr q;              /* float [n, n_heads * head_dim] */
     struct dptr k, v;           /* float [n, n_kv_heads * head_dim] */
+    struct dptr scale[3];       /* of q, k, v, float [n]: a value is scale * float; none = 1 */
+    struct dptr q_out;          /* as q, without gaps between rows; none = in place */
+    uint32_t stride, pad;       /* floats from row to row of q, k and v; 0 = each has no gaps */
     struct dptr bias[3];        /* of q, k, v; may be none */
     struct dptr q_norm, k_norm; /* float [head_dim], may be none */
     struct dptr turns;          /* double [n_rot / 2]: half turns (angle / pi) per position */

@@ -4,11 +4,13 @@
 //   kernel_swiglu   row = silu(gate) * up
 //   kernel_convert  row = x
 //
-// each [n, n_cols] float in, and out rows of `stride`, padded with zeros:
+// each [n, n_cols] float in (gate and up are halves, too), and out rows of `stride`, padded with
+// zeros:
 //
 //   Q8    d = largest magnitude of 32 / 127, q = round(value / d)
 //   F16   half = value / half_scale. half_scale is 1 while no magnitude of the row exceeds 32768,
-//         or else the power of two that brings the largest to at most that: halves do not overflow
+//         or else the power of two that brings the largest to at most that: halves do not overflow.
+//         With `reach`, neither do products of the row that are stored as halves, see half_scale()
 //
 // and kernel_add: x += scale * y. A NaN or Inf makes its block of Q8 NaN, and is a NaN or Inf of
 // F16 and F32 with half_scale 1.
@@ -40,11 +42,27 @@ struct NormRows {
     }
 };
 
-struct SwigluRows {
-    const float *gate, *up;
+// load4() of a row of halves.
+__device__ __forceinline__ void load4(const __half *row, size_t n, size_t col, float v[4])
+{
+    if (n % 4 == 0) {
+        const uint2 h = col < n ? *(const uint2 *)(row + col) : make_uint2(0, 0);
+        v[0] = half_bits((uint16_t)h.x), v[1] = half_bits((uint16_t)(h.x >> 16));
+        v[2] = half_bits((uint16_t)h.y), v[3] = half_bits((uint16_t)(h.y >> 16));
+    } else {
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            v[k] = col + k < n ? __half2float(row[col + k]) : 0.0f;
+        }
+    }
+}
+
+template <class T> struct SwigluRows { // T: float or __half
+    struct swiglu job;
     size_t n_cols;
     struct Row {
-        const float *gate, *up;
+        const T *gate, *up;
+        float gate_scale, up_scale;
         size_t n_cols;
         __device__ __forceinline__ void load(size_t col, float v[4]) const
         {
@@ -53,13 +71,20 @@ struct SwigluRows {
             load4(up, n_cols, col, u);
 #pragma unroll
             for (int k = 0; k < 4; k++) {
-                v[k] = __fmul_rn(silu(v[k]), u[k]);
+                const float g = __fmul_rn(gate_scale, v[k]);
+                v[k] = __fmul_rn(silu(g), __fmul_rn(up_scale, u[k]));
             }
         }
     };
+    __device__ __forceinline__ float scale(int which, size_t i) const
+    {
+        const float *scales = ptr<const float>(job.scale[which]);
+        return scales != nullptr ? scales[i] : 1.0f;
+    }
     __device__ __forceinline__ Row row(size_t i, NormSums &) const
     {
-        return { gate + i * n_cols, up + i * n_cols, n_cols };
+        return { ptr<const T>(job.gate) + i * job.stride, ptr<const T>(job.up) + i * job.stride,
+                 scale(0, i), scale(1, i), n_cols };
     }
 };
 
@@ -80,15 +105,29 @@ struct PlainRows {
     }
 };
 
-// 2^k with the least k >= 0 for which top / 2^k <= 2^15; top in magnitude_bits.
-__device__ __forceinline__ float half_scale(unsigned top)
+// The least k for which 2^k is no less than a finite value above 0, given in magnitude_bits; of
+// subnormal ones, -126.
+__device__ __forceinline__ int log2_up(unsigned bits) { return (int)((bits - 1) >> 23) + 1 - 127; }
+
+// The scale of a row whose largest magnitude is top (in magnitude_bits): 2^k with the least k >= 0
+// for which P / 2^k <= 2^15, P being the product of top and reach, each rounded up to a power of
+// two. A row w of the matrices that reach stands for has sum |w| <= reach, so that
+//
+//   |sum w a / 2^k| <= sum |w| * top / 2^k <= P / 2^k <= 2^15,
+//
+// half of what a half holds: the roundings of a to half (2^-11) and of the sums in float (less than
+// 2^-5 for 2^17 columns, even if every addition is cut off instead of rounded) stay within the
+// other half. Where reach is 1 or less, or none, the row's own halves are all that is bounded. k
+// ends at 127: values beyond 2^142 / reach, which no norm gives, may overflow.
+__device__ __forceinline__ float half_scale(unsigned top, float reach)
 {
-    const unsigned limit = 0x47000000, infinite = 0x7f800000;
-    if (top <= limit || top >= infinite) {
+    const unsigned infinite = 0x7f800000;
+    if (top == 0 || top >= infinite) {
         return 1.0f;
     }
-    const unsigned log2_up = ((top - 1) >> 23) + 1; // + 127
-    return __uint_as_float((log2_up - 15) << 23);
+    const bool bounds = reach > 1.0f && reach < __uint_as_float(infinite);
+    const int k = log2_up(top) + (bounds ? log2_up(__float_as_uint(reach)) : 0) - 15;
+    return __uint_as_float((unsigned)(min(max(k, 0), 127) + 127) << 23);
 }
 
 // The largest magnitude_bits of a row, in all threads.
@@ -130,7 +169,9 @@ __global__ void __launch_bounds__(ROW_THREADS)
     const auto row = rows.row(i, sums);
     float to_half = 1.0f;
     if (out.forms & ACT_F16) {
-        const float scale = half_scale(largest(row, stride, tops));
+        const float *reach = ptr<const float>(out.reach);
+        const float scale =
+            half_scale(largest(row, stride, tops), reach != nullptr ? *reach : 1.0f);
         to_half = __fdiv_rn(1.0f, scale);
         if (threadIdx.x == 0) {
             ptr<float>(out.half_scale)[i] = scale;
@@ -178,11 +219,14 @@ cudaError_t kernel_norm(const struct norm *norm, size_t n, const struct dacts *o
     return launch_rows(NormRows{ *norm }, n, out, on);
 }
 
-cudaError_t kernel_swiglu(struct dptr gate, struct dptr up, size_t n, const struct dacts *out,
+cudaError_t kernel_swiglu(const struct swiglu *job, size_t n, const struct dacts *out,
                           const struct dqueue *on)
 {
-    return launch_rows(SwigluRows{ ptr<const float>(gate), ptr<const float>(up), out->n_cols }, n,
-                       out, on);
+    if (out->n_cols % 4 == 0 && job->stride % 4 != 0) {
+        return cudaErrorInvalidValue;
+    }
+    return job->halves != 0 ? launch_rows(SwigluRows<__half>{ *job, out->n_cols }, n, out, on)
+                            : launch_rows(SwigluRows<float>{ *job, out->n_cols }, n, out, on);
 }
 
 cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,

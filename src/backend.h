@@ -38,7 +38,7 @@ struct step {
 struct backend_params {
     size_t n_ctx;     /* longest sequence */
     size_t n_pages;   /* of the KV pool */
-    size_t n_batch;   /* most rows of a step */
+    size_t n_batch;   /* most rows of a step; 0 = the backend's choice, at least n_out */
     size_t n_out;     /* most rows of a step with logits */
     size_t n_threads; /* 0 = the backend's choice */
     weft_cpu_isa isa;
@@ -58,6 +58,7 @@ struct backend_params {
 
 struct backend_info {
     const char *kernels; /* which set of kernels runs */
+    size_t n_batch;      /* most rows of a step */
     size_t n_threads;
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
 };

@@ -20,6 +20,8 @@ struct shape {
     float factor;
     size_t far; /* added to all page numbers, while the pool is said to begin as much earlier */
     weft_kv_type types[2]; /* of K and V */
+    bool joint;            /* q, k and v side by side in rows with a gap; q goes elsewhere */
+    unsigned scaled;       /* bits: rows of q, k, v are to be multiplied */
 };
 
 /* Two sequences of up to 3 pages; a table row is longer than that. */
@@ -70,6 +72,40 @@ static uint32_t page_of(uint32_t seq, uint32_t pos)
     return page_numbers[seq][pos / PAGE % SEQ_PAGES];
 }
 
+/* q, k and v to the device, of rows that are multiplied there a part. */
+static void put_rows(struct run *r)
+{
+    const struct shape *s = &r->s;
+    size_t all = 0, stride = row_floats(s, 0) + 2 * row_floats(s, 1) + 5, n = r->n;
+    struct dptr *d[3] = { &r->job.q, &r->job.k, &r->job.v };
+    float *joint = device_host(n * stride * sizeof *joint), *scale = device_host(n * sizeof *scale);
+    memset(joint, 0xff, n * stride * sizeof *joint);
+    for (size_t i = 0; i < 3; i++) {
+        size_t cols = row_floats(s, i);
+        float *x = device_host((n + 1) * cols * sizeof *x);
+        memcpy(x, r->in[i], (n + 1) * cols * sizeof *x);
+        for (size_t row = 0; row < n; row++) {
+            scale[row] = ldexpf(1.0f, (int)((row + 3 * i) % 20));
+            for (size_t c = 0; c < cols; c++) {
+                x[row * cols + c] /= s->scaled >> i & 1 ? scale[row] : 1.0f;
+                joint[row * stride + all + c] = x[row * cols + c];
+            }
+        }
+        *d[i] = device_put(x, (n + (i == 0)) * cols * sizeof *x);
+        if (s->scaled >> i & 1) {
+            r->job.scale[i] = device_put(scale, n * sizeof *scale);
+        }
+        all += cols;
+    }
+    if (s->joint) {
+        r->job.q_out = r->job.q;
+        r->job.stride = (uint32_t)stride;
+        r->job.q = device_put(joint, n * stride * sizeof *joint);
+        r->job.k.at = r->job.q.at + row_floats(s, 0) * sizeof *joint;
+        r->job.v.at = r->job.k.at + row_floats(s, 1) * sizeof *joint;
+    }
+}
+
 static struct run make_run(struct shape s, const struct drow *row, size_t n)
 {
     struct run r = { .s = s, .n = n, .row = row };
@@ -90,9 +126,7 @@ static struct run make_run(struct shape s, const struct drow *row, size_t n)
     for (size_t i = 0; i < s.n_rot / 2; i++) {
         r.turns[i] = pow(10000.0, -2.0 * (double)i / s.n_rot) / acos(-1.0);
     }
-    job->q = device_put(r.in[0], (n + 1) * row_floats(p, 0) * sizeof(float));
-    job->k = device_put(r.in[1], n * row_floats(p, 1) * sizeof(float));
-    job->v = device_put(r.in[2], n * row_floats(p, 2) * sizeof(float));
+    put_rows(&r);
     job->turns = device_put(r.turns, s.n_rot / 2 * sizeof(double));
     if (s.norms & 1) {
         job->q_norm = device_put(r.norm[0], s.head_dim * sizeof(float));
@@ -195,7 +229,8 @@ static void rotated(double *h, double *bound, uint32_t n)
 static void check_q(const struct run *r)
 {
     const size_t n = row_floats(&r->s, 0);
-    const float *q = device_get(r->job.q, (r->n + 1) * n * sizeof *q);
+    const struct dptr at = r->job.q_out.at != 0 ? r->job.q_out : r->job.q;
+    const float *q = device_get(at, (r->n + 1) * n * sizeof *q);
     double h[MAX_DIM], bound[MAX_DIM];
     for (size_t row = 0; row < r->n; row++) {
         for (uint32_t head = 0; head < r->s.n_heads; head++) {
@@ -328,7 +363,9 @@ static void test_every_flag(void **state)
                                  .neox = flags & 2,
                                  .bias = flags >> 2 & 7,
                                  .norms = flags >> 5,
-                                 .factor = flags % 3 ? 1.0f : 1.19f };
+                                 .factor = flags % 3 ? 1.0f : 1.19f,
+                                 .joint = flags % 5 == 1,
+                                 .scaled = flags % 7 };
         check(s, some_rows + flags % 5, 3);
     }
 }
@@ -376,6 +413,7 @@ static void test_q8(void **state)
                            .factor = 1.0f };
         s.types[0] = i % 3 < 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
         s.types[1] = i % 3 > 0 ? WEFT_KV_Q8_0 : WEFT_KV_F16;
+        s.joint = i % 2, s.scaled = i % 8;
         check(s, some_rows, N_ROWS);
     }
 }

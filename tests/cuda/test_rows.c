@@ -8,8 +8,19 @@ static const size_t widths[] = { 1,   4,   31,   32,   33,   127,  128, 132,
                                  255, 896, 1023, 1024, 1028, 2080, 5000 };
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], N_ROWS = 5 };
 
-/* The power of two that brings the largest magnitude of a row to at most 32768. */
-static float want_half_scale(const float *x, size_t n)
+/* The least power of two that is no less. */
+static double power_up(double x)
+{
+    double p = 0x1p-149;
+    while (p < x) {
+        p *= 2;
+    }
+    return p;
+}
+
+/* The power of two that brings the largest magnitude of a row to at most 32768, or with a reach
+ * both, rounded up to powers of two. */
+static float want_half_scale(const float *x, size_t n, double reach)
 {
     double top = 0;
     for (size_t i = 0; i < n; i++) {
@@ -18,8 +29,8 @@ static float want_half_scale(const float *x, size_t n)
         }
         top = fmax(top, fabs((double)x[i]));
     }
-    double scale = 1;
-    while (top / scale > 32768) {
+    double most = power_up(top) * (reach > 1 ? power_up(reach) : 1), scale = 1;
+    while (most / scale > 32768 && scale < 0x1p127) {
         scale *= 2;
     }
     return (float)scale;
@@ -30,13 +41,14 @@ static bool same_half(f16_bits h, float want)
     return isnan(want) ? (h & 0x7fff) > 0x7c00 : h == f32_to_f16(want);
 }
 
-/* Forms Q8 and F16 of n rows have to be those of form F32; returns that, [n, stride]. */
-static const float *expect_forms(const struct dacts *a, size_t n)
+/* Forms Q8 and F16 of n rows have to be those of form F32; returns that, [n, stride]. reach: that
+ * of a, 0 if there is none. */
+static const float *expect_forms_of(const struct dacts *a, size_t n, double reach)
 {
     const struct host_acts h = acts_get(a, n);
     size_t wrong = 0;
     for (size_t r = 0; r < n; r++) {
-        const float *x = h.x + r * h.stride, scale = want_half_scale(x, h.n_cols);
+        const float *x = h.x + r * h.stride, scale = want_half_scale(x, h.n_cols, reach);
         assert_true(h.half_scale[r] == scale);
         for (size_t i = 0; i < h.stride; i++) {
             wrong += !same_half(h.half[r * h.stride + i], x[i] / scale);
@@ -47,6 +59,11 @@ static const float *expect_forms(const struct dacts *a, size_t n)
     assert_int_equal(wrong, 0);
     assert_int_equal(wrong_blocks(&h, n, h.x), 0);
     return h.x;
+}
+
+static const float *expect_forms(const struct dacts *a, size_t n)
+{
+    return expect_forms_of(a, n, 0);
 }
 
 /* What runs a kernel into the forms of `out`. */
@@ -141,13 +158,9 @@ static void far_row(void **state)
     assert_memory_equal(produce(run_norm, &job, 1, DIM), want, DIM * sizeof *want);
 }
 
-struct gate_up {
-    struct dptr gate, up;
-};
 static void run_swiglu(const void *job, size_t n, const struct dacts *out)
 {
-    const struct gate_up *g = job;
-    CU(kernel_swiglu(g->gate, g->up, n, out, device_queue()));
+    CU(kernel_swiglu(job, n, out, device_queue()));
 }
 
 static void swiglu(void **state)
@@ -161,8 +174,9 @@ static void swiglu(void **state)
             gate[i] *= sizes[i / n_cols];
             up[i] *= sizes[N_ROWS - 1 - i / n_cols];
         }
-        const struct gate_up job = { device_put(gate, n * sizeof *gate),
-                                     device_put(up, n * sizeof *up) };
+        const struct swiglu job = { .gate = device_put(gate, n * sizeof *gate),
+                                    .up = device_put(up, n * sizeof *up),
+                                    .stride = (uint32_t)n_cols };
         const float *got = produce(run_swiglu, &job, N_ROWS, n_cols);
         for (size_t i = 0; i < n; i++) {
             const double g = (double)gate[i], want = g / (1 + exp(-g)) * (double)up[i];
@@ -171,6 +185,78 @@ static void swiglu(void **state)
             const double step = 0x1p-149 * (fabs(g) + 1) * (fabs((double)up[i]) + 1);
             const double tolerance = 4 * 0x1p-23 * fabs(want) + step;
             assert_true(fabs((double)got[i / n_cols * stride + i % n_cols] - want) <= tolerance);
+        }
+    }
+}
+
+/* Gate and up side by side in rows with a gap, as halves or floats, and scaled: the same bits as
+ * those that are floats, apart, and multiplied before. */
+static void swiglu_joint(void **state)
+{
+    (void)state;
+    static const float scales[2][N_ROWS] = { { 1, 4, 0x1p20f, 0.5f, 2 },
+                                             { 8, 1, 0x1p30f, 0x1p-9f, 1 } };
+    for (size_t k = 0; k < N_WIDTHS * 8; k++) {
+        const size_t n_cols = widths[k / 8], n = N_ROWS * n_cols, which = k % 8;
+        const size_t stride = up32(2 * n_cols) + 4, size = which & 1 ? 2 : 4;
+        float *x[2] = { random_floats(k, n), random_floats(k + 100, n) };
+        uint8_t *joint = device_host(N_ROWS * stride * size);
+        memset(joint, 0xff, N_ROWS * stride * size);
+        for (size_t i = 0; i < 2 * n; i++) {
+            size_t half = i / n, row = i % n / n_cols, col = i % n_cols;
+            float *v = &x[half][i % n];
+            f16_bits h = f32_to_f16(*v *= 20);
+            *v = size == 2 ? f16_to_f32(h) : *v;
+            memcpy(joint + (row * stride + half * n_cols + col) * size,
+                   size == 2 ? (const void *)&h : v, size);
+            *v *= which >> (1 + half) & 1 ? scales[half][row] : 1;
+        }
+        struct swiglu job = { .gate = device_put(x[0], n * sizeof(float)),
+                              .up = device_put(x[1], n * sizeof(float)),
+                              .stride = (uint32_t)n_cols };
+        const float *want = produce(run_swiglu, &job, N_ROWS, n_cols);
+        job = (struct swiglu){ .gate = device_put(joint, N_ROWS * stride * size),
+                               .stride = (uint32_t)stride,
+                               .halves = size == 2 };
+        job.up.at = job.gate.at + n_cols * size;
+        for (size_t i = 0; i < 2; i++) {
+            if (which >> (1 + i) & 1) {
+                job.scale[i] = device_put(scales[i], sizeof scales[i]);
+            }
+        }
+        const float *got = produce(run_swiglu, &job, N_ROWS, n_cols);
+        assert_memory_equal(got, want, N_ROWS * up32(n_cols) * sizeof *got);
+        assert_int_equal(device_teardown(NULL), 0);
+        assert_int_equal(device_setup(NULL), 0);
+    }
+    const struct swiglu odd = { .stride = 2 * 64 + 2, .halves = 1 };
+    const struct dacts out = { .n_cols = 64, .stride = 64, .forms = ALL_FORMS };
+    assert_int_equal(kernel_swiglu(&odd, 1, &out, device_queue()), cudaErrorInvalidValue);
+}
+
+/* With a reach the halves are so small that sum |w a| stays below what a half holds. */
+static void reach(void **state)
+{
+    (void)state;
+    enum { DIM = 100, KINDS = 7 };
+    static const float reaches[] = { 0.0f, 0.7f,    1.0f,     1.5f, 1024.0f, 1025.0f,
+                                     1e6f, 0x1p33f, INFINITY, NAN,  3e38f };
+    static const float sizes[KINDS] = { 0.0f, 1e-40f, 0.3f, 32.0f, 33.0f, 70000.0f, 3e38f };
+    float *x = random_floats(1, KINDS * DIM);
+    for (size_t i = 0; i < KINDS * DIM; i++) {
+        x[i] = i % DIM == 5 ? sizes[i / DIM] : x[i] * sizes[i / DIM] * 0.9f;
+    }
+    const struct dptr d = device_put(x, KINDS * DIM * sizeof *x);
+    for (size_t k = 0; k < sizeof reaches / sizeof reaches[0]; k++) {
+        struct dacts out = device_acts(KINDS, DIM, ALL_FORMS);
+        out.reach = device_put(&reaches[k], sizeof reaches[k]);
+        CU(kernel_convert(d, KINDS, &out, device_queue()));
+        double most = isfinite(reaches[k]) ? (double)reaches[k] : 0;
+        expect_forms_of(&out, KINDS, most);
+        const struct host_acts h = acts_get(&out, KINDS);
+        for (size_t r = 0; r < KINDS; r++) {
+            double top = (double)sizes[r] / (double)h.half_scale[r];
+            assert_true(top * most <= 32768 || h.half_scale[r] == 0x1p127f);
         }
     }
 }
@@ -234,7 +320,7 @@ static void broken(void **state)
     const struct dptr dx = device_put(x, ROWS * DIM * sizeof *x),
                       dw = device_put(w, ROWS * DIM * sizeof *w);
     const struct norm job = { .x = dx, .weight = dw, .dim = DIM, .eps = 1e-5f };
-    const struct gate_up up = { dw, dx };
+    const struct swiglu up = { .gate = dw, .up = dx, .stride = DIM };
     for (int k = 0; k < 2; k++) {
         struct dacts out = device_acts(ROWS, DIM, ALL_FORMS);
         (k == 0 ? run_norm : run_swiglu)(k == 0 ? (const void *)&job : &up, ROWS, &out);
@@ -274,9 +360,10 @@ static void no_rows(void **state)
     (void)state;
     const struct dacts none = { .n_cols = 64, .stride = 64, .forms = ALL_FORMS };
     const struct norm job = { .dim = 64 };
+    const struct swiglu up = { .stride = 64 };
     const struct dptr null = { 0 };
     CU(kernel_norm(&job, 0, &none, device_queue()));
-    CU(kernel_swiglu(null, null, 0, &none, device_queue()));
+    CU(kernel_swiglu(&up, 0, &none, device_queue()));
     CU(kernel_convert(null, 0, &none, device_queue()));
     CU(kernel_add(null, null, null, 0, 64, device_queue()));
     CU(kernel_add(null, null, null, 1, 0, device_queue()));
@@ -287,8 +374,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(norm),   TEST(far_row), TEST(swiglu),  TEST(convert),
-        TEST(broken), TEST(add),     TEST(no_rows),
+        TEST(norm),    TEST(far_row), TEST(swiglu), TEST(swiglu_joint), TEST(reach),
+        TEST(convert), TEST(broken),  TEST(add),    TEST(no_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -369,6 +369,34 @@ static void test_weights_beyond_half(void **state)
     }
 }
 
+/* The reach of random matrices, and that of the larger of two. Sums of halves in float: n_cols / 8
+ * additions of a thread's and 10 of the block, each off by 2^-24 of the sum. */
+static void test_reach(void **state)
+{
+    const struct quant_type *t = *state;
+    enum { ROWS = 5 };
+    const size_t n_cols = t->block > 1 ? t->block * 9u : 1003;
+    const float zero = 0.0f;
+    const struct dptr d = device_put(&zero, sizeof zero);
+    double want = 0;
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        const uint8_t *file = random_weights(seed, t, ROWS, n_cols, NULL);
+        const float *w = reference(t, file, ROWS * n_cols);
+        const struct dmatrix m = device_matrix(t, file, ROWS, n_cols);
+        for (size_t r = 0; r < ROWS; r++) {
+            double sum = 0;
+            for (size_t i = 0; i < n_cols; i++) {
+                sum += fabs((double)f16_to_f32(f32_to_f16(w[r * n_cols + i])));
+            }
+            want = sum > want ? sum : want;
+        }
+        CU(kernel_reach(&m, d, device_queue()));
+        const double got = (double)*(const float *)device_get(d, sizeof(float));
+        assert_true(want > 0);
+        assert_true(fabs(got - want) <= (double)(n_cols / 8 + 10) * 0x1p-24 * want);
+    }
+}
+
 static void test_tokens(void **state)
 {
     (void)state;
@@ -405,6 +433,7 @@ static const struct {
     { "every code point", test_every_code_point, true },
     { "shapes", test_shapes, true },
     { "rows of a matrix", test_rows_of_a_matrix, true },
+    { "reach", test_reach, true },
     { "beyond 32 bits", test_beyond_32_bits, true },
     { "a moved plane is noticed", test_a_moved_plane_is_noticed, true },
 };

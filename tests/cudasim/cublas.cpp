@@ -1,5 +1,5 @@
 // The few cuBLAS functions that an engine needs, as plain loops: C = alpha op(A) op(B) + beta C,
-// column-major, sums in float in the order of k.
+// column-major, sums in float in the order of k, rounded once if C is halves.
 #include "runtime.h"
 
 #include <cublas_v2.h>
@@ -114,7 +114,9 @@ cublasStatus_t gemm(cublasHandle_t handle, Gemm g, cublasOperation_t ta, cublasO
                     const void *alpha, const void *beta, cublasComputeType_t compute, int n_batch,
                     long long stride_a, long long stride_b, long long stride_c)
 {
-    if (!g.a.known() || !g.b.known() || !g.c.known() || g.a.type != g.b.type ||
+    // cuBLAS multiplies two matrices of one type into floats or into that type
+    if (!g.a.known() || !g.b.known() || g.a.type != g.b.type ||
+        (g.c.type != CUDA_R_32F && g.c.type != g.a.type) ||
         (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_PEDANTIC) ||
         ta == CUBLAS_OP_C || tb == CUBLAS_OP_C)
         return CUBLAS_STATUS_NOT_SUPPORTED;

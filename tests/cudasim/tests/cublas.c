@@ -22,7 +22,7 @@ static int xv(int b, int i, int k) { return (i * 7 + k + b * 2) % 6; }
 
 static void gemm(void)
 {
-    unsigned short w[BATCH][ROWS][K], x[BATCH][N][K];
+    unsigned short w[BATCH][ROWS][K], x[BATCH][N][K], yh[BATCH][N][ROWS];
     float y[BATCH][N][ROWS], one = 1, zero = 0, half = 0.5f;
     void *dw, *dx, *dy;
     cublasHandle_t h;
@@ -64,7 +64,33 @@ static void gemm(void)
                 CHECK(y[b][i][r] == (b ? 1.0f : 1.5f) * (float)sum);
             }
 
-    /* one row too many; float weights with half activations */
+    /* halves out: two batches of the sums, which the first 2048 integers hold exactly */
+    CHECK(cublasGemmStridedBatchedEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F,
+                                     K, ROWS * K, dx, CUDA_R_16F, K, N * K, &zero, dy, CUDA_R_16F,
+                                     ROWS, N * ROWS, BATCH, CUBLAS_COMPUTE_32F,
+                                     CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
+    OK(cudaStreamSynchronize(s));
+    OK(cudaMemcpy(yh, dy, sizeof yh, cudaMemcpyDeviceToHost));
+    for (int b = 0; b < BATCH; b++)
+        for (int i = 0; i < N; i++)
+            for (int r = 0; r < ROWS; r++) {
+                int sum = 0;
+                for (int k = 0; k < K; k++)
+                    sum += wv(b, r, k) * xv(b, i, k);
+                CHECK(yh[b][i][r] == half_of(sum));
+            }
+
+    /* one row too many, in floats and halves; float weights with half activations; types of C */
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
+                       CUDA_R_16F, K, &zero, (unsigned short *)dy + 3 * N * ROWS + 1, CUDA_R_16F,
+                       ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
+                       CUDA_R_16F, K, &zero, dy, CUDA_R_16BF, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 1, &one, dw, CUDA_R_32F, K, dx,
+                       CUDA_R_32F, K, &zero, dy, CUDA_R_16F, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
     CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, BATCH * N + 1, K, &one, dw, CUDA_R_16F, K,
                        dx, CUDA_R_16F, K, &zero, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
                        CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);

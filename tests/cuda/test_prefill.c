@@ -1,0 +1,200 @@
+/* Steps of many rows where ordinary models do not lead: rows whose halves are scaled, gate and up
+ * beyond what a half holds, products of matrices of several types, matrices in pieces. Each against
+ * tests/support/reference.c, with exact activations.
+ *
+ * Bounds, as NMSE of the last row's logits, are those of tests/cuda/test_model.c for tensor cores:
+ * HALF_BOUND for f16 and f32, HEAD_BOUND where a matrix is quantised. Gate and up, rounded to half
+ * since they come out of the product as halves, are two of the ten roundings counted there. A scale
+ * that is left out, or a product in a wrong place, have an NMSE near 1. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cuda/cuda.h"
+#include "gguf.h"
+#include "handles.h"
+#include "support/models.h"
+#include "support/reference.h"
+#include "support/rig.h"
+#include "synth/synth.h"
+
+#define HALF_BOUND 1e-5
+#define HEAD_BOUND 1e-4
+
+enum { N = 40, MAX_WEIGHTS = 1 << 20 };
+
+/* Tensors whose names hold `name` are multiplied. */
+struct factor {
+    const char *name;
+    float by;
+};
+
+static struct synth_spec spec_of(const char *preset, const char *types)
+{
+    struct synth_spec s;
+    assert_true(synth_preset(preset, &s));
+    s.n_vocab = 512;
+    s.type_mix = types;
+    s.dim = s.n_ff = 256;
+    s.n_heads = 4, s.n_kv_heads = 2, s.head_dim = 64;
+    return s;
+}
+
+/* All values of a tensor, which is of floats, in the file. */
+static void multiply_tensor(int fd, const struct gguf *g, const struct gguf_tensor *t, float by)
+{
+    static float x[MAX_WEIGHTS];
+    static uint8_t bytes[MAX_WEIGHTS * sizeof(float)];
+    assert_int_equal(t->type->block, 1);
+    assert_true(t->n_elements <= MAX_WEIGHTS);
+    t->type->decode(t->data, x, t->n_elements);
+    for (size_t i = 0; i < t->n_elements; i++) {
+        x[i] *= by;
+        assert_true(t->type->id == QUANT_F32 || fabsf(x[i]) <= 65504.0f);
+    }
+    t->type->encode(x, bytes, t->n_elements);
+    assert_int_equal(pwrite(fd, bytes, t->n_bytes, t->data - g->parts[0].data), t->n_bytes);
+}
+
+static const char *model_with(const struct synth_spec *spec, const struct factor *f, size_t n)
+{
+    weft_error err;
+    struct gguf *g;
+    const char *path = model_file_of(spec);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
+    for (size_t k = 0; k < n; k++) {
+        size_t n_found = 0;
+        for (size_t i = 0; i < g->n_tensors; i++) {
+            if (strstr(g->tensors[i].name, f[k].name) != NULL) {
+                multiply_tensor(fd, g, &g->tensors[i], f[k].by);
+                n_found++;
+            }
+        }
+        assert_int_equal(n_found, spec->n_layers);
+    }
+    gguf_close(g);
+    close(fd);
+    return path;
+}
+
+/* The model in one step of many rows. rows: so many rows of weights become halves at once, 0 = all
+ * of a product. */
+static void check_model(const char *path, double bound, size_t rows, const char *what)
+{
+    const weft_engine_params p = { .size = sizeof p, .device = "cuda", .n_batch = 64 };
+    const struct reference_options options = { .n_ctx = 256 };
+    struct rig r = rig_open(path, &p);
+    int32_t tokens[N];
+    size_t n_vocab;
+    rig_tokens(&r, 3, tokens, N);
+    if (rows > 0) {
+        struct cuda *c = (struct cuda *)r.engine->backend;
+        assert_true(c->halves_bytes > rows * 512);
+        c->halves_bytes = rows * 512; /* of 256 columns */
+    }
+    weft_seq *seq = rig_fed(&r, tokens, N);
+    float *got = rig_logits(&r, seq);
+    double *want = reference_logits(path, &options, tokens, N, &n_vocab);
+    assert_non_null(want);
+    double e = reference_nmse(got, want + (N - 1) * n_vocab, n_vocab);
+    if (!(e <= bound)) {
+        fail_msg("%s: NMSE %.2e, expected at most %.0e", what, e, bound);
+    }
+    free(got);
+    free(want);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
+static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+enum { N_PRESETS = sizeof presets / sizeof presets[0] };
+
+/* Normalised rows of up to 3 * 2^16, which are halved until halves hold them. Weights are as much
+ * smaller, so that what follows is as ever. */
+static void test_large_norms(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        const struct synth_spec s = spec_of(presets[i], "f16");
+        const bool fused = strcmp(s.arch, "phi3") == 0;
+        const struct factor joint[] = { { "attn_norm.", 0x1p16f },
+                                        { "attn_qkv.", 0x1p-16f },
+                                        { "ffn_norm.", 0x1p16f },
+                                        { "ffn_up.", 0x1p-16f } };
+        const struct factor apart[] = {
+            { "attn_norm.", 0x1p16f },     { "attn_q.weight", 0x1p-16f },
+            { "attn_k.weight", 0x1p-16f }, { "attn_v.weight", 0x1p-16f },
+            { "ffn_norm.", 0x1p16f },      { "ffn_up.", 0x1p-16f },
+            { "ffn_gate.", 0x1p-16f }
+        };
+        check_model(fused ? model_with(&s, joint, 4) : model_with(&s, apart, 7), HALF_BOUND, 0,
+                    presets[i]);
+    }
+}
+
+/* Up or gate of about 10^5, beyond halves, and what follows as ever. */
+static void test_large_gates(void **state)
+{
+    (void)state;
+    const struct factor up[] = { { "ffn_up.", 0x1p17f }, { "ffn_down.", 0x1p-17f } };
+    const struct factor gate[] = { { "ffn_gate.", 0x1p17f }, { "ffn_down.", 0x1p-17f } };
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        const struct synth_spec s = spec_of(presets[i], "f16");
+        if (strcmp(s.arch, "phi3") != 0) { /* there gate and up are one tensor */
+            check_model(model_with(&s, up, 2), HALF_BOUND, 0, "large up");
+            check_model(model_with(&s, gate, 2), HALF_BOUND, 0, "large gate");
+        }
+    }
+}
+
+/* Types that take turns: in a product of several matrices as in a model, every neighbour is
+ * another. */
+static void test_mixed_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *types;
+        double bound;
+    } mixes[] = { { "f16+f32", HALF_BOUND },           { "f32+f32+f16", HALF_BOUND },
+                  { "f16+f16+f32", HALF_BOUND },       { "q4_k+q6_k", HEAD_BOUND },
+                  { "q4_k+f32+q6_k+f16", HEAD_BOUND }, { "q8_0+q4_k+f32", HEAD_BOUND } };
+    for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
+        for (size_t k = 0; k < 2; k++) { /* with biases; with norms of heads */
+            const struct synth_spec s = spec_of(presets[k], mixes[i].types);
+            check_model(model_file_of(&s), mixes[i].bound, 0, mixes[i].types);
+        }
+    }
+}
+
+/* Pieces that end within a matrix, with it, and behind several; less than a tile, less than two. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    static const size_t rows[] = { 1, 100, 128, 200, 300, 511 };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct synth_spec s =
+            spec_of(presets[i % N_PRESETS], i < 3 ? "f16" : "q4_k+f32+q6_k");
+        check_model(model_file_of(&s), i < 3 ? HALF_BOUND : HEAD_BOUND, rows[i], "in pieces");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_large_norms),
+        cmocka_unit_test(test_large_gates),
+        cmocka_unit_test(test_mixed_types),
+        cmocka_unit_test(test_pieces),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
