@@ -363,7 +363,9 @@ typedef struct weft_engine_params {
     const char *device;
     size_t n_ctx; /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
     size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
-    size_t n_batch; /* most rows computed in one step; 0 = 512 */
+    /* Most rows computed in one step; 0 = 512 on the CPU, and on a GPU 2048, or 1024 or 512 if
+     * there is no room for more. */
+    size_t n_batch;
     /* 0 = one per physical core that this process may use, at most what the CPU quota of its
      * control groups (a container) amounts to. With a GPU these threads read the weights while the
      * engine opens, at most 8 of them. */

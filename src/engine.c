@@ -5,7 +5,7 @@
 #include "kv_type.h"
 #include "probe.h"
 
-enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_BATCH = 65536 };
+enum { DEFAULT_CTX = 4096, MAX_BATCH = 65536 };
 
 static weft_status check_kv_type(const struct model *m, const char *param, weft_kv_type type,
                                  weft_error *err)
@@ -38,9 +38,8 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
             "n_ctx is %zu, but the model was trained for %zu positions; ask for at most that",
             n_ctx, trained);
     }
-    size_t n_batch = p->n_batch != 0 ? p->n_batch : DEFAULT_BATCH;
-    if (n_batch > MAX_BATCH) {
-        return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", n_batch,
+    if (p->n_batch > MAX_BATCH) {
+        return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", p->n_batch,
                          MAX_BATCH);
     }
     size_t n_kv = p->n_kv != 0 ? p->n_kv : n_ctx > DEFAULT_CTX ? n_ctx : DEFAULT_CTX;
@@ -60,8 +59,8 @@ static weft_status plan(const struct model *m, const weft_engine_params *p,
     *out = (struct backend_params){
         .n_ctx = n_ctx,
         .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
-        .n_batch = n_batch,
-        .n_out = n_batch < MAX_OUT ? n_batch : MAX_OUT,
+        .n_batch = p->n_batch,
+        .n_out = p->n_batch != 0 && p->n_batch < MAX_OUT ? p->n_batch : MAX_OUT,
         .n_threads = p->n_threads,
         .isa = p->cpu_isa,
         .kv_type = { p->type_k, p->type_v },
@@ -101,7 +100,10 @@ static weft_status engine_init(struct weft_engine *e, const weft_engine_params *
         TRY(probe_open(e->model, asked, &e->backend, err));
     }
     TRY(kv_open(&e->pool, p->n_pages, e->backend, !asked->no_prefix_cache, err));
-    return sched_open(&e->sched, p->n_batch, p->n_out, err);
+    struct backend_info info;
+    e->backend->ops->info(e->backend, &info);
+    e->n_batch = info.n_batch;
+    return sched_open(&e->sched, e->n_batch, p->n_out, err);
 }
 
 weft_status weft_engine_open(weft_model *model, const weft_engine_params *params, weft_engine **out,
@@ -134,7 +136,6 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     e->owner = model;
     e->model = model->model;
     e->n_ctx = bp.n_ctx;
-    e->n_batch = bp.n_batch;
     e->kv_type[0] = p.type_k;
     e->kv_type[1] = p.type_v;
     e->n_ahead = p.n_ahead;
@@ -152,7 +153,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
              "scratch %.1f MiB; context %zu, batch %zu",
              e->backend->ops->name, info.kernels, info.n_threads,
              (double)info.weight_bytes / 1048576.0, (double)info.kv_bytes / 1048576.0,
-             bp.n_pages * KV_PAGE, (double)info.scratch_bytes / 1048576.0, bp.n_ctx, bp.n_batch);
+             bp.n_pages * KV_PAGE, (double)info.scratch_bytes / 1048576.0, bp.n_ctx, e->n_batch);
     *out = e;
     return WEFT_OK;
 }

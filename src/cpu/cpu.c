@@ -6,6 +6,8 @@
 
 #include "cpu/job.h"
 
+enum { DEFAULT_BATCH = 512 }; /* rows of a step, if the caller leaves them to the backend */
+
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
     struct cpu *c = (struct cpu *)b;
@@ -274,6 +276,7 @@ static void cpu_info(const struct backend *b, struct backend_info *info)
     const struct tiles *w = c->tiles;
     uint64_t table = w->tied ? 0 : c->model->weights.token_embd.n_bytes;
     *info = (struct backend_info){ .kernels = c->ops->name,
+                                   .n_batch = c->params.n_batch,
                                    .n_threads = c->n_threads,
                                    .weight_bytes =
                                        w->memory != NULL ? w->n_bytes + table : c->model->n_bytes,
@@ -362,6 +365,7 @@ weft_status cpu_backend_open(const struct model *m, const struct backend_params 
     c->base.ops = &cpu_backend;
     c->model = m;
     c->params = *p;
+    c->params.n_batch = p->n_batch != 0 ? p->n_batch : DEFAULT_BATCH;
     weft_status status = cpu_init(c, err);
     if (status != WEFT_OK) {
         cpu_close(&c->base);

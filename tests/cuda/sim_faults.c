@@ -220,12 +220,91 @@ static void test_too_small(void **state)
     assert_int_equal(cudasim_leaks(NULL), clean);
 }
 
+/* Rows of a step of an engine on a device with so much memory, 0 if it is refused. */
+static size_t batch_of(weft_model *m, size_t n_batch, size_t memory, uint64_t *scratch)
+{
+    struct cudasim_config *config = cudasim_settings();
+    size_t before = config->device_memory;
+    weft_engine_params p = params(1);
+    weft_engine *e = NULL;
+    p.n_batch = n_batch;
+    config->device_memory = memory;
+    weft_status status = weft_engine_open(m, &p, &e, E);
+    config->device_memory = before;
+    if (status == WEFT_E_DEVMEM) {
+        rig_message((const char *const[]){ "does not fit", "n_batch", NULL });
+        return 0;
+    }
+    assert_int_equal(status, WEFT_OK);
+    weft_engine_info info = { .size = sizeof info };
+    OK(weft_engine_get_info(e, &info, E));
+    *scratch = info.scratch_bytes;
+    int32_t got[TOKENS];
+    if (m == model) {
+        OK(generate(e, got, E));
+        assert_memory_equal(got, expected, sizeof got);
+    }
+    weft_engine_release(&e);
+    return info.n_batch;
+}
+
+/* With ever less memory: 2048 rows by default, 1024, 512, refused. What is asked for is kept, or
+ * refused as soon as the default is less. */
+static void test_default_batch(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20 };
+    size_t last = 2048, seen = 0;
+    uint64_t scratch = 0, asked = 0;
+    for (size_t memory = 160; last > 0 && memory > 0; memory -= 1) {
+        size_t n = batch_of(model, 0, memory * MIB, &scratch);
+        assert_true(n == last || n == last / 2 || (last == 512 && n == 0));
+        seen += n != last;
+        if (n != last || memory == 160) {
+            assert_int_equal(batch_of(model, 2048, memory * MIB, &asked), n == 2048 ? 2048 : 0);
+            if (n > 0) {
+                assert_int_equal(batch_of(model, n, memory * MIB, &asked), n);
+                assert_int_equal(asked, scratch);
+            }
+        }
+        last = n;
+    }
+    assert_int_equal(seen, 3);
+}
+
+/* When halves of gate and up do not fit as a whole, they come in pieces. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20 };
+    const weft_model_params mp = WEFT_MODEL_PARAMS_INIT;
+    weft_model *large = NULL;
+    struct synth_spec spec;
+    uint64_t whole, piece;
+    assert_true(synth_preset("tiny-llama", &spec));
+    spec.n_layers = 1, spec.n_vocab = 512, spec.dim = 2048, spec.n_ff = 4864;
+    spec.n_heads = 2, spec.n_kv_heads = 1, spec.head_dim = 64;
+    spec.type_mix = "q8_0+q4_k";
+    OK(weft_model_open(model_file_of(&spec), &mp, &large, E));
+    assert_int_equal(batch_of(large, 24, 512 * MIB, &whole), 24);
+    size_t memory = 64;
+    while (batch_of(large, 24, memory * MIB, &piece) == 0) {
+        memory += 2;
+    }
+    weft_model_release(&large);
+    assert_int_equal(whole - piece, 6 * MIB); /* halves of 38 MiB, or 32 of them at a time */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_call),         cmocka_unit_test(test_each_call_ahead),
-        cmocka_unit_test(test_from_each_call_on), cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_each_call),
+        cmocka_unit_test(test_each_call_ahead),
+        cmocka_unit_test(test_from_each_call_on),
+        cmocka_unit_test(test_lost),
         cmocka_unit_test(test_too_small),
+        cmocka_unit_test(test_default_batch),
+        cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -188,13 +188,22 @@ static void test_pieces(void **state)
     }
 }
 
+/* Tiny models leave room for the most rows. */
+static void test_default(void **state)
+{
+    (void)state;
+    const weft_engine_params p = { .size = sizeof p, .device = "cuda" };
+    struct rig r = rig_open(model_file(presets[0]), &p);
+    assert_int_equal(rig_info(&r).n_batch, 2048);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_large_norms),
-        cmocka_unit_test(test_large_gates),
-        cmocka_unit_test(test_mixed_types),
-        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_large_norms), cmocka_unit_test(test_large_gates),
+        cmocka_unit_test(test_mixed_types), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/scratch.h"
+#include "synth/synth.h"
 
 #define NOISE_BOUND 4e-4
 
@@ -81,16 +82,33 @@ static void check_same(const struct values *got, const struct values *want, cons
     }
 }
 
+static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+
 static void test_values(void **state)
 {
     (void)state;
-    static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         for (size_t n = 3; n <= N; n += N - 3) {
             struct values gpu = run(model_file(presets[i]), "cuda", n);
             struct values cpu = run(model_file(presets[i]), "cpu", n);
             check_same(&gpu, &cpu, presets[i]);
         }
+    }
+}
+
+/* The same of weights that become halves, and of some that do: products of several matrices come
+ * out side by side, and are then apart. */
+static void test_values_of_halves(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "f16", "f16+f32", "q8_0", "q8_0+f16+f32" };
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        struct synth_spec s;
+        assert_true(synth_preset(presets[i], &s));
+        s.type_mix = types[i];
+        const char *path = model_file_of(&s);
+        struct values gpu = run(path, "cuda", N), cpu = run(path, "cpu", N);
+        check_same(&gpu, &cpu, types[i]);
     }
 }
 
@@ -110,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_values_of_halves),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
