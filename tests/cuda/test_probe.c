@@ -101,7 +101,7 @@ static void test_values(void **state)
 static void test_values_of_halves(void **state)
 {
     (void)state;
-    static const char *const types[] = { "f16", "f16+f32", "q8_0", "q8_0+f16+f32" };
+    static const char *const types[] = { "f16", "f16+f32", "f32+f32+f16", "f16+f16+f32" };
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         struct synth_spec s;
         assert_true(synth_preset(presets[i], &s));
