@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(WARPS *WARP)
     const bool is_q = place.what == Place::Q, is_k = place.what == Place::K;
     const struct dptr from = is_q ? job.q : is_k ? job.k : job.v;
     const struct dptr scales = is_q ? job.scale[0] : is_k ? job.scale[1] : job.scale[2];
-    const size_t dense = (size_t)place.n_heads * dim, stride = job.stride != 0 ? job.stride : dense;
+    const uint32_t stride = job.stride != 0 ? job.stride : place.n_heads * dim;
     const float *head = ptr<const float>(from) + row * stride + place.head * dim;
     const float scale = scales.at != nullptr ? ptr<const float>(scales)[row] : 1.0f;
     const uint32_t half = place.what == Place::V ? 0 : job.n_rot / 2;
@@ -209,8 +209,7 @@ __global__ void __launch_bounds__(WARPS *WARP)
         }
     }
     if (place.what == Place::Q) { // as K is, or scores would be other ones
-        float *to = job.q_out.at != nullptr ? ptr<float>(job.q_out) + row * dense + place.head * dim
-                                            : ptr<float>(job.q) + row * stride + place.head * dim;
+        float *to = ptr<float>(job.q_out) + (row * job.kv.n_heads + place.head) * dim;
         for (uint32_t j = lane; q8 && j < dim; j += WARP) {
             to[j] = whole[j];
         }
@@ -232,8 +231,13 @@ cudaError_t kernel_heads(const struct heads *job, const struct dstep *step, size
                          const struct dqueue *on)
 {
     const uint32_t n_all = job->kv.n_heads + 2 * job->kv.n_kv_heads;
-    if (!attend_supports(job->kv) || job->n_rot % 2 != 0 || job->n_rot > job->kv.head_dim) {
+    struct heads placed = *job;
+    if (!attend_supports(job->kv) || job->n_rot % 2 != 0 || job->n_rot > job->kv.head_dim ||
+        (job->stride != 0 && job->q_out.at == nullptr)) {
         return cudaErrorInvalidValue;
+    }
+    if (job->q_out.at == nullptr) {
+        placed.q_out = job->q;
     }
     if (n == 0) {
         return cudaSuccess;
@@ -243,5 +247,5 @@ cudaError_t kernel_heads(const struct heads *job, const struct dstep *step, size
                     .block = WARPS * WARP,
                     .stream = on->stream,
                     .programmatic = on->programmatic },
-                  *job, *step);
+                  placed, *step);
 }

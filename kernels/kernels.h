@@ -191,7 +191,7 @@ struct heads {
     struct dptr q;              /* float [n, n_heads * head_dim] */
     struct dptr k, v;           /* float [n, n_kv_heads * head_dim] */
     struct dptr scale[3];       /* of q, k, v, float [n]: a value is scale * float; none = 1 */
-    struct dptr q_out;          /* as q, without gaps between rows; none = in place */
+    struct dptr q_out;          /* as q, without gaps; none = in place, if stride is 0 */
     uint32_t stride, pad;       /* floats from row to row of q, k and v; 0 = each has no gaps */
     struct dptr bias[3];        /* of q, k, v; may be none */
     struct dptr q_norm, k_norm; /* float [head_dim], may be none */

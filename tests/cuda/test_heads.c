@@ -506,6 +506,9 @@ static void test_arguments(void **state)
     const struct dstep step = { .page_stride = 1 };
     struct heads job = { .n_rot = 64, .kv = { .n_heads = 2, .n_kv_heads = 1, .head_dim = 64 } };
     assert_int_equal(kernel_heads(&job, &step, 0, device_queue()), cudaSuccess);
+    job.stride = 512;
+    assert_int_equal(kernel_heads(&job, &step, 1, device_queue()), cudaErrorInvalidValue);
+    job.stride = 0;
     job.n_rot = 66;
     assert_int_equal(kernel_heads(&job, &step, 1, device_queue()), cudaErrorInvalidValue);
     job.n_rot = 63;
