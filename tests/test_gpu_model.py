@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'tools', 'gpu-model'))
 
 import assumptions  # noqa: E402
 import attend  # noqa: E402
+import gates  # noqa: E402
 import launches  # noqa: E402
 import load  # noqa: E402
 import many  # noqa: E402
@@ -198,14 +199,27 @@ class ManyTest(unittest.TestCase):
         for m, n, k in ((4096, 64, 4096), (128, 2048, 18944), (37888, 4096, 3584), (512, 512, 512)):
             self.assertGreater(self.gemm(m, n, k), 2 * m * n * k / model.PEAK_TFLOPS / 1e6)
 
+    def load(self, upload, streams):
+        records = [{'kind': 'copy', 'direction': 'h2d', 'count': 2, 'stream': n,
+                    'bytes': 10 ** 10 // len(streams)} for n in streams]
+        records.append({'kind': 'kernel', 'name': 'repack_blocks', 'stream': 1, 'bytes': 10 ** 10})
+        us, n = load.load_us(values(copy_fixed=0), records, upload)
+        return n / us / 1e3
+
     def test_load(self):
-        """One reader that shares two buffers; eight with sixteen: the way to the device counts."""
+        """One reader of a mapped file is the bound; eight that read(), and a ring with room, are
+        not: then it is the way to the device, if what happens there goes on beside it."""
         v = values()
-        copy = [{'kind': 'copy', 'direction': 'h2d', 'count': 9, 'bytes': 10 ** 10}]
-        us, n = load.load_us(v, copy, 1, 2, True)
-        self.assertAlmostEqual(n / us / 1e3, v['memcpy'], delta=0.01)
-        us, n = load.load_us(v, copy, 8, 16, False)
-        self.assertAlmostEqual(n / us / 1e3, min(8 * v['pread'], v['host_memory']), delta=0.01)
+        self.assertAlmostEqual(self.load(load.Upload(1, 2, True), [1]), v['memcpy'], delta=0.01)
+        eight = min(8 * v['pread'], v['host_memory'], v['pcie'])
+        self.assertAlmostEqual(self.load(load.Upload(8, 10, False), [2, 3]), eight, delta=0.01)
+        self.assertLess(self.load(load.Upload(8, 8, False), [2, 3]), eight / 1.5)
+        sixteen = load.Upload(16, 18, False)
+        self.assertLess(self.load(sixteen, [1]), self.load(sixteen, [2]))
+
+    def test_source_of_load(self):
+        upload = load.read_source(os.path.join(HERE, '..', 'cuda'))
+        self.assertGreater(upload.ring, 1)
 
 
 CODE = '''
@@ -262,6 +276,56 @@ class SassTest(unittest.TestCase):
 
     def test_names(self):
         self.assertEqual(sass.short_name('void k<(int)1, (bool)1>(struct a)'), 'k<1, true>')
+
+
+class GatesTest(unittest.TestCase):
+    V = assumptions.VALUE
+    ROW = {'registers': 100, 'shared': 1000, 'spills': 0, 'generic': 0}
+
+    def wrong(self, row, reasons=(), table=None):
+        return gates.check({'k': dict(self.ROW, **row)}, table or {'k': dict(self.ROW)}, reasons, self.V)
+
+    def test_as_it_was(self):
+        self.assertEqual(self.wrong({}), [])
+        self.assertEqual(self.wrong({'registers': 104}), [])
+        self.assertEqual(self.wrong({'registers': 90}), [])
+
+    def test_worse(self):
+        for row, text in (({'registers': 105}, 'registers is 105'), ({'spills': 8}, 'spills is 8'),
+                          ({'generic': 1}, 'generic is 1')):
+            wrong = self.wrong(row)
+            self.assertIn(text, wrong[0])
+
+    def test_new_and_gone(self):
+        self.assertIn('no row', gates.check({'new': self.ROW}, {}, (), self.V)[0])
+        self.assertIn('no such kernel', gates.check({}, {'old': self.ROW}, (), self.V)[0])
+
+    def test_reasons(self):
+        table = {'k': dict(self.ROW, spills=8)}
+        self.assertIn('say why not', self.wrong({'spills': 8}, table=table)[0])
+        why = [{'rows': ['k'], 'metric': 'spills', 'why': 'x'}]
+        self.assertEqual(self.wrong({'spills': 8}, why, table), [])
+        self.assertIn('remove the reason', self.wrong({}, why)[0])
+
+    def test_bounds(self):
+        """The table of the one-row loops: Q4_K 283 instructions and 320 cycles for 2,304 bytes."""
+        self.assertAlmostEqual(gates.bound_tbs(283 / 2304, self.V), 7.5, delta=0.05)
+        self.assertAlmostEqual(gates.bound_tbs(320 / 2304, self.V), 6.7, delta=0.05)
+        row = {'instr_per_byte': 0.123, 'alu_per_byte': 0.15, 'loads': 8, 'generic': 0}
+        self.assertEqual([m for m, _ in gates.missed('matvec_rows<1> Q', row, self.V)], ['alu_per_byte'])
+        self.assertEqual(gates.missed('matvec_rows<2> Q', row, self.V), [])
+
+    def test_residency(self):
+        """Two blocks of 126 registers leave no room; one leaves room for a small kernel."""
+        def kernel(name, blocks):
+            return {'kind': 'kernel', 'graph': True, 'name': name, 'grid': [blocks, 1, 1],
+                    'block': [256, 1, 1], 'shared': 0}
+        facts = {n: {'registers': r, 'shared': 0} for n, r in (('big', 126), ('small', 32))}
+        cases = {('m', 'decode', 1, 512): [kernel('big', 264), kernel('small', 1), kernel('big', 100),
+                                           kernel('small', 1)]}
+        rows = gates.residency(facts, cases, self.V)
+        self.assertEqual(rows['big -> small'], {'over_registers': 32 * 256, 'over_shared': 0})
+        self.assertEqual(rows['small -> big'], {'over_registers': 0, 'over_shared': 0})
 
 
 class FiguresTest(unittest.TestCase):

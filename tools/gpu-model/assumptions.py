@@ -93,6 +93,8 @@ TABLE = {
     'memcpy': a(6.5, 5, 8, 'GB/s', '[typical] one thread from a mapped file in the page cache to pinned '
                 'memory, faults included'),
     'pread': a(6.0, 4, 8, 'GB/s', '[typical] one thread, read() from the page cache to pinned memory'),
+    'host_cores': a(16, 8, 64, '', '[typical] of a host, for one of its GPUs'),
+    'copy_fixed': a(5, 2, 10, 'us', '[typical] of a copy to the device besides its bytes'),
     'host_memory': a(60, 40, 100, 'GB/s', '[typical] copied by many threads of one socket'),
     'pcie': a(55, 50, 57, 'GB/s', '[typical] of PCIe 5 x16, from pinned memory'),
     'malloc': a(80, 50, 120, 'us', '[typical] cudaMalloc of some MB'),

@@ -1,33 +1,54 @@
 """Loading: what is serial before the first byte, then readers that fill pinned buffers, the way to
-the device, and the rearranging there, which overlap where the ring has buffers for each."""
+the device, and the rearranging there, which overlap where the ring has buffers for each and the
+streams are different ones."""
+import glob
+import os
 import re
 
 
-def constants(path='cuda/upload.c'):
-    """RING and READERS of the upload, as the source has them; one reader if it knows none."""
-    with open(path, encoding='utf-8') as f:
-        text = f.read()
-    found = {name: int(value) for name, value in re.findall(r'\b(RING|READERS) = (\d+)', text)}
-    maps = not re.search(r'\bpread\(|file_read|weft_file_read', text)
-    return found.get('READERS', 1), found.get('RING', 2), maps
+class Upload:
+    """What the source says of the upload. maps: the reader copies out of the mapped file; else
+    readers read() from it."""
+
+    def __init__(self, readers, ring, maps):
+        self.readers, self.ring, self.maps = readers, ring, maps
 
 
-def load_us(v, records, readers, ring, maps):
-    """(us, bytes) of a load. maps: the readers copy out of the mapped file, else they read()."""
-    n_bytes = sum(r['bytes'] for r in records if r['kind'] == 'copy' and r['direction'] == 'h2d')
-    fixed = 0.0
+def read_source(folder='cuda'):
+    """Constants of the upload. Without READERS_MAX one thread reads, into RING buffers."""
+    text = ''
+    for path in sorted(glob.glob(os.path.join(folder, '*.[ch]'))):
+        with open(path, encoding='utf-8') as f:
+            text += f.read()
+    found = {name: int(value)
+             for name, value in re.findall(r'\b(RING|READERS_MAX|UPLOAD_PARTS) = (\d+)', text)}
+    readers = found.get('READERS_MAX', 1)
+    ring = found['RING'] if 'RING' in found else readers + found.get('UPLOAD_PARTS', 0)
+    return Upload(readers, ring, 'gguf_read(' not in text)
+
+
+def load_us(v, records, upload):
+    """(us, bytes) of a load."""
+    n_bytes = fixed = copies = 0.0
+    copying, repacking = set(), set()
     for r in records:
         n = r.get('count', 1)
-        if r['kind'] == 'malloc':
+        if r['kind'] == 'copy' and r['direction'] == 'h2d':
+            n_bytes, copies = n_bytes + r['bytes'], copies + n
+            if r['bytes'] > 1 << 20:
+                copying.add(r.get('stream'))
+        elif r['kind'] == 'kernel':
+            repacking.add(r.get('stream'))
+        elif r['kind'] == 'malloc':
             fixed += n * v['malloc'] + r['bytes'] / 1e9 * v['malloc_gb'] * 1e3
         elif r['kind'] == 'pin':
             fixed += r['bytes'] / 1e6 * v['pin'] * 1e3
-    each = v['memcpy' if maps else 'pread']
-    read = n_bytes / min(readers * each, v['host_memory']) / 1e3
-    send = n_bytes / v['pcie'] / 1e3
+    readers = min(upload.readers, v['host_cores'])
+    read = n_bytes / min(readers * v['memcpy' if upload.maps else 'pread'], v['host_memory']) / 1e3
+    send = n_bytes / v['pcie'] / 1e3 + copies * v['copy_fixed'] / max(1, len(copying))
     repack = n_bytes / 1e9 * v['repack'] * 1e3
-    if ring <= readers:  # every buffer has a reader that waits until it has been sent
-        stream = max(read + send, repack)
-    else:
-        stream = max(read, send + repack)
+    # kernels behind the copies in the same stream wait for them, and they for the kernels
+    device = send + repack if copying & repacking else max(send, repack)
+    # as many buffers as readers: a reader waits until its buffer has been sent
+    stream = max(read, device) if upload.ring > readers else read + device
     return fixed + stream, n_bytes

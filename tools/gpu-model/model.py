@@ -66,7 +66,7 @@ def prefill_figure(p, cases, key):
 
 
 def load_figure(p, cases, key, upload):
-    us, n_bytes = load.load_us(p.v, cases[key], *upload)
+    us, n_bytes = load.load_us(p.v, cases[key], upload)
     what = f'{key[0]} load'
     return Figure(what, us, f'{what}: {n_bytes / us / 1e3:.1f} GB/s, {us / 1e3:.0f} ms')
 
@@ -190,7 +190,7 @@ def main():
         detail(p, cases, o.model)
         return 0
     found = []
-    for f in figures(p, cases, load.constants(), o.model):
+    for f in figures(p, cases, load.read_source(), o.model):
         print(f.line, flush=True)
         found.append(f)
     recorded = read_recorded(o.figures)

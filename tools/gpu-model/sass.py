@@ -9,6 +9,7 @@ passes through `struct Codes<QUANT_Q4_K>` belongs to Q4_K. gates.py compares the
 gates.json, model.py takes them from here.
 """
 import collections
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -121,11 +122,13 @@ CODE = re.compile(r'\s*/\*([0-9a-f]{4,})\*/\s+(?:\{\s*)?(.*?)\s*;')
 
 def parse(text):
     """Kernels by their mangled names, from the text of nvdisasm -c -g or -gi."""
-    kernels, kernel, places, fresh = {}, None, (), False
+    kernels, kernel, places, fresh, known = {}, None, (), False, {}
     for line in text.splitlines():
         if line.startswith('\t//## File'):
-            place = PLACE.search(line)
-            place = (place.group(1), int(place.group(2)))
+            place = known.get(line)
+            if place is None:
+                found = PLACE.search(line)
+                place = known[line] = (found.group(1), int(found.group(2)))
             places = (place,) if fresh else places + (place,)
             fresh = False
             continue
@@ -416,21 +419,32 @@ def digest(paths):
     return h.hexdigest()[:16]
 
 
-def collect(objects, kernels='kernels', cuda=None, cache=None):
-    """{"matvec": {kernel: facts}} of all objects. cache: a folder; disassembling takes seconds."""
-    source, found = Source(kernels), {}
+def object_facts(path, kernels, cuda, cache):
+    """{kernel: facts} of an object. cache: a folder; disassembling takes seconds."""
+    source = Source(kernels)
     texts = [os.path.join(kernels, n) for n in source.text]
-    for path in objects:
-        stem = os.path.basename(path)[:-2]
-        kept = cache and os.path.join(cache, f'{stem}-{digest([path, __file__] + texts)}.json')
-        if kept and os.path.exists(kept):
-            with open(kept, encoding='utf-8') as f:
-                found[stem] = json.load(f)
-            continue
-        found[stem] = {name: kernel_facts(name, k, source)
-                       for name, k in sorted(read_object(path, cuda).items())}
-        if kept:
-            os.makedirs(cache, exist_ok=True)
-            with open(kept, 'w', encoding='utf-8') as f:
-                json.dump(found[stem], f)
+    stem = os.path.basename(path)[:-2]
+    kept = cache and os.path.join(cache, f'{stem}-{digest([path, __file__] + texts)}.json')
+    if kept and os.path.exists(kept):
+        with open(kept, encoding='utf-8') as f:
+            return json.load(f)
+    found = {name: kernel_facts(name, k, source)
+             for name, k in sorted(read_object(path, cuda).items())}
+    if kept:
+        os.makedirs(cache, exist_ok=True)
+        part = f'{kept}.{os.getpid()}'
+        with open(part, 'w', encoding='utf-8') as f:
+            json.dump(found, f)
+        os.replace(part, kept)
     return found
+
+
+def collect(objects, kernels='kernels', cuda=None, cache=None):
+    """{"matvec": {kernel: facts}} of all objects, the largest first, on all cores."""
+    objects = sorted(objects, key=os.path.getsize, reverse=True)
+    if not objects:
+        raise SystemExit('no objects of kernels; build them first: make')
+    n = len(objects)
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        found = pool.map(object_facts, objects, [kernels] * n, [cuda] * n, [cache] * n)
+        return {os.path.basename(path)[:-2]: facts for path, facts in zip(objects, found)}
