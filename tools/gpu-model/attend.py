@@ -70,81 +70,102 @@ class Attention:
         return max(0, min(self.per, self.job['pages'] - split * self.per))
 
     def us(self):
-        return self.simulate() / 1e3
+        return Simulation(self).run() / 1e3
 
-    def simulate(self):
-        """ns until the last block with work has ended."""
-        d, v = self.device, self.device.v
-        rand = random.Random(1)
-        # the first blocks go to SMs of their own
-        slots = [(0.0, k, k % d.sms) for k in range(d.sms * self.resident)]
-        pipe, dram, end = [0.0] * d.sms, 0.0, 0.0
-        n_bytes = page_bytes(self.job) / 2
-        half = self.facts['page']['n'] / 2
-        busy, alone = d.cycles(half), d.cycles(v['attend_chain'] * half)
+
+class Block:
+    __slots__ = ('place', 'row', 'pages', 'k', 'v')
+
+    def __init__(self, place, row, pages):
+        self.place, self.row, self.pages = place, row, pages  # (slot, SM); row and heads; pages left
+        self.k = self.v = 0.0  # when they are there
+
+
+class Simulation:
+    """Blocks that find no page take a place for as long as they need to see it."""
+
+    def __init__(self, launch, seed=1):
+        d, job = launch.device, launch.job
+        v = d.v
+        self.launch, self.device, self.splits = launch, d, job['splits']
+        self.uniform = random.Random(seed).uniform
+        self.spread = (d.latency * (1 - v['latency_spread']), d.latency * (1 + v['latency_spread']))
+        self.n_bytes = page_bytes(job) / 2
+        half = launch.facts['page']['n'] / 2  # K and V take about as many instructions
+        self.busy, self.alone = d.cycles(half), d.cycles(v['attend_chain'] * half)
         # between the first copy of K and that of V: 16 bytes of each thread in turn
-        copies = d.cycles(v['attend_copy'] * n_bytes / 16 / self.threads)
-        arrived, events, serial = {}, [], 0
-        waiting = [(x, y, z) for z in range(self.grid[2]) for y in range(self.grid[1])
-                   for x in range(self.rows)]
-        waiting.reverse()
-        last = d.cycles(0) + v['attend_arrive'] * 1e3 + 1e3 * combine_us(
-            d, self.facts, self.threads, self.heads, self.job['head_dim'], self.job['splits'])
+        self.copies = d.cycles(v['attend_copy'] * self.n_bytes / 16 / launch.threads)
+        self.last = 1e3 * (v['attend_arrive'] + combine_us(d, launch.facts, launch.threads,
+                                                           launch.heads, job['head_dim'], self.splits))
+        # the first blocks go to SMs of their own
+        self.slots = [(0.0, k, k % d.sms) for k in range(d.sms * launch.resident)]
+        grid = launch.grid
+        self.waiting = [(x, y, z) for z in reversed(range(grid[2])) for y in reversed(range(grid[1]))
+                        for x in reversed(range(grid[0]))]
+        self.pipe, self.dram, self.end = [0.0] * d.sms, 0.0, 0.0
+        self.arrived, self.events, self.serial = {}, [], 0
 
-        def fetch(now):
-            """A page's K or V, asked for at `now`."""
-            nonlocal dram
-            dram = max(dram, now) + n_bytes / d.bandwidth
-            spread = rand.uniform(1 - v['latency_spread'], 1 + v['latency_spread'])
-            return max(now + d.latency * spread, dram + v['latency_behind_queue'] * d.latency)
+    def put(self, at, what, block):
+        heapq.heappush(self.events, (at, self.serial, what, block))
+        self.serial += 1
 
-        def start():
-            nonlocal serial
-            now, slot, sm = heapq.heappop(slots)
-            x, y, z = waiting.pop()
-            n = self.pages_of(z)
-            heapq.heappush(events, (now + v['attend_start'] * 1e3, serial, 'fetch' if n else 'empty',
-                                    (slot, sm), (x, y), [n, 0.0, 0.0]))
-            serial += 1
+    def run(self):
+        """ns until the last block has ended."""
+        while self.waiting and self.slots:
+            self.start()
+        while self.events:
+            now, _, what, block = heapq.heappop(self.events)
+            what(now, block)
+        return self.end
 
-        def compute(now, place):
-            sm = place[1]
-            begin = max(now, pipe[sm])
-            pipe[sm] = begin + busy
-            return max(begin + busy, now + alone)
+    def start(self):
+        now, slot, sm = heapq.heappop(self.slots)
+        x, y, z = self.waiting.pop()
+        block = Block((slot, sm), (x, y), self.launch.pages_of(z))
+        self.put(now + self.device.v['attend_start'] * 1e3,
+                 self.fetch_k if block.pages else self.leave, block)
 
-        while waiting and slots:
-            start()
-        while events:
-            now, _, what, place, row, block = heapq.heappop(events)
-            if what == 'fetch':
-                block[1] = fetch(now)
-                after, what = now + copies, 'fetch v'
-            elif what == 'fetch v':
-                block[2] = fetch(now)
-                after, what = block[1], 'scores'
-            elif what == 'scores':
-                after, what = compute(now, place), 'mix'
-                block[0] -= 1
-                if block[0] > 0:
-                    block[1] = fetch(after)
-                after = max(after, block[2])
-            elif what == 'mix':
-                after, what = compute(now, place), 'leave'
-                if block[0] > 0:
-                    block[2] = fetch(after)
-                    after, what = max(after, block[1]), 'scores'
-                else:
-                    after += v['attend_leave'] * 1e3
-            else:
-                arrived[row] = arrived.get(row, 0) + (what == 'leave')
-                if what == 'leave' and self.job['splits'] > 1 and arrived[row] == self.job['splits']:
-                    now += last
-                end = max(end, now)
-                heapq.heappush(slots, (now,) + place)
-                if waiting:
-                    start()
-                continue
-            heapq.heappush(events, (after, serial, what, place, row, block))
-            serial += 1
-        return end
+    def fetch(self, now):
+        """When a page's K or V is there that is asked for now."""
+        self.dram = max(self.dram, now) + self.n_bytes / self.device.bandwidth
+        behind = self.device.v['latency_behind_queue'] * self.device.latency
+        return max(now + self.uniform(*self.spread), self.dram + behind)
+
+    def compute(self, now, block):
+        sm = block.place[1]
+        self.pipe[sm] = end = max(now, self.pipe[sm]) + self.busy
+        return max(end, now + self.alone)
+
+    def fetch_k(self, now, block):
+        block.k = self.fetch(now)
+        self.put(now + self.copies, self.fetch_v, block)
+
+    def fetch_v(self, now, block):
+        block.v = self.fetch(now)
+        self.put(max(now, block.k), self.scores, block)
+
+    def scores(self, now, block):
+        """Then K of the next page is asked for, and V of this one is waited for."""
+        after = self.compute(now, block)
+        block.pages -= 1
+        if block.pages > 0:
+            block.k = self.fetch(after)
+        self.put(max(after, block.v), self.mix, block)
+
+    def mix(self, now, block):
+        after = self.compute(now, block)
+        if block.pages > 0:
+            block.v = self.fetch(after)
+            self.put(max(after, block.k), self.scores, block)
+        else:
+            self.put(after + self.device.v['attend_leave'] * 1e3, self.arrive, block)
+
+    def arrive(self, now, block):
+        n = self.arrived[block.row] = self.arrived.get(block.row, 0) + 1
+        self.leave(now + self.last if n == self.splits > 1 else now, block)
+
+    def leave(self, now, block):
+        self.end = max(self.end, now)
+        heapq.heappush(self.slots, (now,) + block.place)
+        if self.waiting:
+            self.start()
