@@ -47,7 +47,7 @@ def combine_us(device, facts, threads, heads, dim, splits):
 
 
 class Attention:
-    """A launch: job, grid and threads from the record, facts of its kernel from the machine code."""
+    """A launch: job, grid and threads from the record, facts from the machine code."""
 
     def __init__(self, device, record, facts, resident):
         self.device, self.facts, self.job = device, facts, record['attend']
@@ -77,7 +77,9 @@ class Block:
     __slots__ = ('place', 'row', 'pages', 'k', 'v')
 
     def __init__(self, place, row, pages):
-        self.place, self.row, self.pages = place, row, pages  # (slot, SM); row and heads; pages left
+        self.place = place  # (slot, SM)
+        self.row = row      # and heads
+        self.pages = pages  # left
         self.k = self.v = 0.0  # when they are there
 
 
@@ -95,13 +97,15 @@ class Simulation:
         self.busy, self.alone = d.cycles(half), d.cycles(v['attend_chain'] * half)
         # between the first copy of K and that of V: 16 bytes of each thread in turn
         self.copies = d.cycles(v['attend_copy'] * self.n_bytes / 16 / launch.threads)
-        self.last = 1e3 * (v['attend_arrive'] + combine_us(d, launch.facts, launch.threads,
-                                                           launch.heads, job['head_dim'], self.splits))
+        combine = combine_us(d, launch.facts, launch.threads, launch.heads, job['head_dim'],
+                             self.splits)
+        self.last = 1e3 * (v['attend_arrive'] + combine)
         # the first blocks go to SMs of their own
         self.slots = [(0.0, k, k % d.sms) for k in range(d.sms * launch.resident)]
         grid = launch.grid
-        self.waiting = [(x, y, z) for z in reversed(range(grid[2])) for y in reversed(range(grid[1]))
-                        for x in reversed(range(grid[0]))]
+        self.waiting = [(x, y, z) for z in range(grid[2]) for y in range(grid[1])
+                        for x in range(grid[0])]
+        self.waiting.reverse()
         self.pipe, self.dram, self.end = [0.0] * d.sms, 0.0, 0.0
         self.arrived, self.events, self.serial = {}, [], 0
 

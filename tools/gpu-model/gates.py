@@ -3,10 +3,10 @@
 
     gates.py --launches FILE [--objects DIR] [--table FILE] [--write]
 
-Every kernel, every type of a dot loop, and every pair of kernels that follow one another in a decode
-step has a row in gates.json. It fails where a number has become worse than its row by more than its
-tolerance, where a kernel has no row or a row no kernel, and where a number misses its aim and
-reasons.toml does not say why, in words. --write refreshes gates.json; people write the reasons.
+Every kernel, every type of a dot loop, and every pair of kernels that follow one another in a
+decode step has a row in gates.json. It fails where a number has become worse than its row by more
+than its tolerance, where a kernel has no row or a row no kernel, and where a number misses its aim
+and reasons.toml does not say why, in words. --write refreshes gates.json; people write the reasons.
 """
 import argparse
 import fnmatch
@@ -55,7 +55,7 @@ AIMS = {  # metric: (what is wanted, is it met)
 ONE_ROW_TBS, EIGHT_ROWS_TBS = 6.5, 5.0
 
 
-# --- what there is ---------------------------------------------------------------------------------
+# --- what there is -------------------------------------------------------------------------------
 
 def dot_rows(name, facts):
     for kind, loops in facts['types'].items():
@@ -84,9 +84,9 @@ def kernel_row(facts):
 
 
 def residency(kernels, cases, v):
-    """Of every pair of kernels that follow one another in a decode step: what the blocks of the first
-    on the fullest SM and one block of the second take beyond an SM. Where it is 0, the second can
-    ask for weights before the first has ended."""
+    """Of every pair of kernels that follow one another in a decode step: what the blocks of the
+    first on the fullest SM and one block of the second take beyond an SM. Where it is 0, the second
+    can ask for weights before the first has ended."""
     rows = {}
     for key, records in cases.items():
         if key[1] != 'decode' or key[2] != 1:
@@ -133,7 +133,7 @@ def measure(facts, cases, v):
     return rows
 
 
-# --- gates -----------------------------------------------------------------------------------------
+# --- gates ---------------------------------------------------------------------------------------
 
 def bound_tbs(per_byte, v):
     """TB/s of all quarters of all SMs at so many cycles for a byte."""
@@ -150,8 +150,8 @@ def missed(key, row, v):
             found.append(('alu_per_byte', f'the ALU pipe allows {alu:.1f} TB/s of weights, wanted: '
                                           f'{ONE_ROW_TBS}'))
         if key.startswith('matvec_rows<8') and issue < EIGHT_ROWS_TBS:
-            found.append(('instr_per_byte', f'instructions allow {issue:.1f} TB/s of weights, wanted: '
-                                            f'{EIGHT_ROWS_TBS}'))
+            found.append(('instr_per_byte', f'instructions allow {issue:.1f} TB/s of weights, '
+                                            f'wanted: {EIGHT_ROWS_TBS}'))
     return found
 
 
@@ -222,7 +222,8 @@ def main():
         print(text, file=sys.stderr)
     if not wrong:
         below = sum(1 for key, row in rows.items() if missed(key, row, v))
-        print(f'machine code: {len(rows)} rows, {below} of them below an aim, for {len(reasons)} reasons')
+        print(f'machine code: {len(rows)} rows, {below} of them below an aim, for {len(reasons)} '
+              'reasons')
     return 1 if wrong else 0
 
 

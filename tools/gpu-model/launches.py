@@ -1,5 +1,5 @@
-"""What the host code launches, as build/sim/weft-launches records it: a line of JSON for each launch.
-A line may stand for `count` of the same."""
+"""What the host code launches, as build/sim/weft-launches records it: a line of JSON for each
+launch. A line may stand for `count` of the same."""
 import json
 
 # Of a row of weights: columns of a block, bytes of a block, and bytes of the plane of codes for 32
@@ -8,7 +8,8 @@ BLOCKS = {
     'F32': (1, 4, 128), 'F16': (1, 2, 64), 'BF16': (1, 2, 64),
     'Q4_0': (32, 18, 16), 'Q4_1': (32, 20, 16), 'Q5_0': (32, 22, 16), 'Q5_1': (32, 24, 16),
     'Q8_0': (32, 34, 32), 'Q2_K': (256, 84, 8), 'Q3_K': (256, 110, 8), 'Q4_K': (256, 144, 16),
-    'Q5_K': (256, 176, 16), 'Q6_K': (256, 210, 16), 'IQ4_NL': (32, 18, 16), 'IQ4_XS': (256, 136, 16),
+    'Q5_K': (256, 176, 16), 'Q6_K': (256, 210, 16), 'IQ4_NL': (32, 18, 16),
+    'IQ4_XS': (256, 136, 16),
 }
 
 

@@ -6,8 +6,8 @@ from launches import TYPES
 
 WARP = 32
 # Tiles of cuBLAS: rows of weights, rows of activations, assumption that has the rate.
-TILES = ((128, 256, 'gemm_tflops_256'), (256, 128, 'gemm_tflops_256'), (128, 128, 'gemm_tflops_128'),
-         (128, 64, 'gemm_tflops_64'), (64, 64, 'gemm_tflops_small'))
+TILES = ((128, 256, 'gemm_tflops_256'), (256, 128, 'gemm_tflops_256'),
+         (128, 128, 'gemm_tflops_128'), (128, 64, 'gemm_tflops_64'), (64, 64, 'gemm_tflops_small'))
 SKINNY = 64  # rows of activations up to which cuBLAS splits the columns: then weights are the bound
 ELEMENT = {'f16': 2, 'bf16': 2, 'f32': 4}
 TILE_ROWS = PAGE = 64  # of attention on tensor cores
@@ -37,7 +37,8 @@ def tilings(v, r):
         # each tile is written when it is done: that is not hidden in the last of an SM's tiles
         written = transfer_us(v, m * n * out * (1 if split == 1 else 2 * split + 1))
         # few rows: a block reads what its stages hold in each trip to DRAM
-        reach = min(v['gemm_bandwidth'] * 1e6, busy * v['gemm_in_flight'] * 1024 / v['latency'] * 1e3)
+        under_way = busy * v['gemm_in_flight'] * 1024
+        reach = min(v['gemm_bandwidth'] * 1e6, under_way / v['latency'] * 1e3)
         read = (m * k + n * k) * element / reach
         yield max(compute, read) + written + v['gemm_fixed'], tiles * split
 
@@ -138,4 +139,5 @@ def step_bytes(records):
     """Bytes of weights that a step has to read at least."""
     return sum(r['dequant']['bytes'] for r in records if 'dequant' in r) + \
         sum(w['rows'] * w['cols'] * TYPES[w['type']].bytes_per_weight
-            for r in records if 'matvec' in r and r['matvec']['first'] == 0 for w in r['matvec']['w'])
+            for r in records if 'matvec' in r and r['matvec']['first'] == 0
+            for w in r['matvec']['w'])

@@ -85,7 +85,8 @@ class Matvec:
 
     def steps(self, tile, warp, first):
         """[(step, part of its lanes that have a piece, is it prefetched)] of a warp."""
-        key = (0 if self.swiglu else self.tiles[tile][0], warp if first else warp % self.split, first)
+        matrix = 0 if self.swiglu else self.tiles[tile][0]
+        key = (matrix, warp if first else warp % self.split, first)
         if key not in self.known:
             self.known[key] = self.find_steps(tile, warp, first)
         return self.known[key]
@@ -132,7 +133,7 @@ class Warp:
     def __init__(self, block, number, tile, steps, pipes, quarter):
         self.block, self.number, self.tile = block, number, tile
         self.steps, self.at = steps, 0
-        self.pipes, self.quarter = pipes, quarter  # when the pipes of its SM are free; which is its own
+        self.pipes, self.quarter = pipes, quarter  # when those of its SM are free; its own
 
 
 # Rounds of tiles that are simulated: those in the middle of a long launch are alike.
@@ -149,8 +150,8 @@ class Simulation:
         self.prologue = prologue
         d, v = self.device, self.device.v
         if grid > launch.resident * d.sms:
-            raise SystemExit(f'{grid} blocks of a mat-vec where {launch.resident * d.sms} run at once: '
-                             'matvec.py knows only blocks that loop over tiles')
+            raise SystemExit(f'{grid} blocks of a mat-vec where {launch.resident * d.sms} run at '
+                             'once: matvec.py knows only blocks that loop over tiles')
         self.issue = d.cycles(v['issue_loads'])
         self.spread = (d.latency * (1 - v['latency_spread']), d.latency * (1 + v['latency_spread']))
         self.queue_end = v['latency_behind_queue'] * d.latency
@@ -183,7 +184,8 @@ class Simulation:
             pipes = self.pipe[b % d.sms]
             for w in range(m.warps):
                 quarter = (w + b // d.sms * m.warps) % d.quarters
-                self.put(self.prologue, self.load, Warp(b, w, b, m.steps(b, w, True), pipes, quarter))
+                warp = Warp(b, w, b, m.steps(b, w, True), pipes, quarter)
+                self.put(self.prologue, self.load, warp)
         events, pop = self.events, heapq.heappop
         while events:
             now, _, what, warp = pop(events)

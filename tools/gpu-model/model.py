@@ -112,7 +112,7 @@ def detail(p, cases, only):
                   f'{n_bytes / 1e6:8.2f} MB {rate}')
 
 
-# --- what was recorded -----------------------------------------------------------------------------
+# --- what was recorded ---------------------------------------------------------------------------
 
 def read_recorded(path):
     if not os.path.exists(path):
@@ -127,20 +127,21 @@ def compare(recorded, found, values):
     for name in sorted(set(values) | set(recorded['assumptions'])):
         was, now = recorded['assumptions'].get(name), values.get(name)
         if was != now:
-            wrong.append(f'assumption {name}: is {now}, recorded with the figures is {was}; a change '
-                         'of an assumption is a commit of its own, with model.py --write')
+            wrong.append(f'assumption {name}: is {now}, recorded with the figures is {was}; a '
+                         'change of an assumption is a commit of its own, with model.py --write')
     old = recorded['figures']
     for f in found:
         was = old.get(f.name)
         if was is None:
             wrong.append(f'{f.name}: no figure was recorded; record it with model.py --write')
         elif f.us > was * (1 + TOLERANCE):
-            wrong.append(f'{f.name}: {f.us:.1f} us, recorded are {was:.1f}: {100 * (f.us / was - 1):.1f}'
-                         f' % more, allowed are {100 * TOLERANCE:.0f}; find what has become slower with '
+            more = 100 * (f.us / was - 1)
+            wrong.append(f'{f.name}: {f.us:.1f} us, recorded are {was:.1f}: {more:.1f} % more, '
+                         f'allowed are {100 * TOLERANCE:.0f}; find what has become slower with '
                          '--detail, or record it with model.py --write and say why')
     for name in sorted(set(old) - {f.name for f in found}):
-        wrong.append(f'{name}: was recorded, but is not predicted any more; was its case left out of '
-                     'weft-launches?')
+        wrong.append(f'{name}: was recorded, but is not predicted any more; was its case left out '
+                     'of weft-launches?')
     return wrong
 
 

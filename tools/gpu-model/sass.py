@@ -172,7 +172,7 @@ def read_object(path, cuda=None):
 # --- places in the source ------------------------------------------------------------------------
 
 class Source:
-    """Where things stand in kernels/: ranges of lines, so that an instruction tells what it is of."""
+    """Where things stand in kernels/: ranges of lines, which tell what an instruction is of."""
 
     def __init__(self, folder):
         self.text = {}
