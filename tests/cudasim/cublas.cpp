@@ -171,6 +171,8 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t handle)
     const bool planned = fault_now(__func__);
     if (object_check(HANDLE, handle))
         return CUBLAS_STATUS_NOT_INITIALIZED;
+    if (!break_captures()) // it waits for the device
+        run_all();
     object_gone(handle);
     delete handle;
     return planned ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;

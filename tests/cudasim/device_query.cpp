@@ -31,7 +31,8 @@ cudaError_t cudaGetDevice(int *device)
 // Without a driver the runtime gives version 0 and no error.
 cudaError_t cudaDriverGetVersion(int *v)
 {
-    *v = cudasim_settings()->device_error ? 0 : CUDART_VERSION;
+    const struct cudasim_config *s = cudasim_settings();
+    *v = s->device_error ? 0 : s->driver_version ? s->driver_version : CUDART_VERSION;
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *v)

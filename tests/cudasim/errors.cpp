@@ -34,6 +34,7 @@ cudaError_t enter(const char *name, cudaError_t planned)
 {
     if (cudasim_settings()->device_error)
         return fail((cudaError_t)cudasim_settings()->device_error);
+    count_in_capture();
     if (fault_now(name))
         return fail(plan.sticky ? cudaErrorIllegalAddress : planned);
     return cudaSuccess;
@@ -112,6 +113,8 @@ static const struct {
     { cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected" },
     { cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
       "CUDA driver version is insufficient for CUDA runtime version" },
+    { cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
+      "no kernel image is available for execution on the device" },
     { cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle" },
     { cudaErrorNotReady, "cudaErrorNotReady", "device not ready" },
     { cudaErrorIllegalAddress, "cudaErrorIllegalAddress",

@@ -110,6 +110,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out)
         e = fail(cudaErrorStreamCaptureUnjoined);
     }
     if (e) {
+        cudasim_stats()->broken_captures++;
         delete g;
         return e;
     }
@@ -132,7 +133,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureSta
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned long long)
 {
-    CUDASIM_ENTER;
+    CUDASIM_ENTER_OR(cudaErrorMemoryAllocation);
     *out = nullptr;
     CUDASIM_TRY(object_check(GRAPH, g));
     auto *x = new CUgraphExec_st;
@@ -149,7 +150,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned l
 
 cudaError_t cudaGraphUpload(cudaGraphExec_t x, cudaStream_t)
 {
-    CUDASIM_ENTER;
+    CUDASIM_ENTER_OR(cudaErrorMemoryAllocation);
     return object_check(EXEC, x);
 }
 
@@ -162,6 +163,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t stream)
         return cudaErrorInvalidResourceHandle;
     if (s->capture)
         return fail(cudaErrorNotSupported);
+    cudasim_stats()->graph_launches++;
     NodeP first = enqueue(s, border(CUDASIM_GRAPH, x->graph.nodes.size()));
     std::vector<NodeP> nodes;
     for (auto &n : x->graph.nodes) {

@@ -132,6 +132,19 @@ cudaError_t cudaFuncSetAttribute(const void *fn, enum cudaFuncAttribute a, int v
     return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *)
+{
+    CUDASIM_ENTER;
+    const struct cudasim_config *s = cudasim_settings();
+    if (s->ptx_version > s->compute_capability)
+        return fail(cudaErrorNoKernelImageForDevice);
+    memset(a, 0, sizeof *a);
+    a->ptxVersion = s->ptx_version ? s->ptx_version : s->compute_capability;
+    a->binaryVersion = s->compute_capability;
+    a->maxThreadsPerBlock = 1024;
+    return cudaSuccess;
+}
+
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *, int block, size_t)
 {
     CUDASIM_ENTER;

@@ -114,6 +114,8 @@ NodeP enqueue(struct ::CUstream_st *s, Work w, std::vector<NodeP> after = {});
 void add_pending(NodeP n);
 // For calls that are forbidden while a stream is captured: breaks those captures.
 cudaError_t forbid_in_capture(const char *what);
+bool break_captures();   // all of them; false: there were none
+void count_in_capture(); // a call is made; breaks the captures if the test planned that
 
 } // namespace cudasim
 

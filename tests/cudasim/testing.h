@@ -33,7 +33,11 @@ struct cudasim_config {
      * memsets leave device memory alone, which is then addresses and nothing else, so that models
      * of any size fit; copies to the host bring zeros. Set it before the first allocation. */
     bool dry;
-    int device_error; /* cudaError_t of every call, as without a driver; 0 = there is a device */
+    /* what the code of kernels was made for, 0 = this device; PTX runs on later ones, and a device
+     * before it has no code */
+    int ptx_version;
+    int driver_version; /* 12020 = 12.2; 0 = as new as the runtime */
+    int device_error;   /* cudaError_t of every call, as without a driver; 0 = there is a device */
 };
 struct cudasim_config *cudasim_settings(void);
 
@@ -44,6 +48,10 @@ struct cudasim_config *cudasim_settings(void);
 void cudasim_fail_call(uint64_t k, bool sticky);
 uint64_t cudasim_calls(void);          /* counted since the last cudasim_fail_call */
 const char *cudasim_failed_call(void); /* name of the call that was made to fail, or NULL */
+
+/* The k-th counted call from now on while a stream is captured (1 = the next one, 0 = none) finds
+ * the capture broken, as by a cudaDeviceSynchronize in another thread. */
+void cudasim_break_capture(uint64_t k);
 
 /* Prints one line for each thing that host code has not released (device and pinned memory,
  * streams, events, graphs, cuBLAS handles) and returns how many there are. out may be NULL. */
@@ -92,6 +100,9 @@ void cudasim_record(cudasim_record_fn fn, void *user);
 
 struct cudasim_counts {
     uint64_t launches, blocks, threads, switches, collectives, barriers;
+    uint64_t programmatic;    /* kernels launched so, or captured */
+    uint64_t graph_launches;  /* of whole graphs */
+    uint64_t broken_captures; /* that did not end in a graph */
 };
 struct cudasim_counts *cudasim_stats(void);
 

@@ -144,6 +144,28 @@ static void broken_capture(void)
     chain_close(c);
 }
 
+// Waiting for the device breaks the captures of all threads, whatever their mode.
+static void broken_by_another(void)
+{
+    Chain c = chain_open();
+    cudaGraph_t g;
+    const uint64_t broken = cudasim_stats()->broken_captures;
+    OK(cudaStreamBeginCapture(c.s, cudaStreamCaptureModeThreadLocal));
+    std::thread other([] { CHECK(cudaDeviceSynchronize() == cudaErrorStreamCaptureUnsupported); });
+    other.join();
+    CHECK(cudaStreamEndCapture(c.s, &g) == cudaErrorStreamCaptureInvalidated && !g);
+    cudasim_break_capture(2);
+    for (int i = 0; i < 2; i++) {
+        OK(cudaStreamBeginCapture(c.s, cudaStreamCaptureModeThreadLocal));
+        OK(cudaSetDevice(0));
+        CHECK(cudaStreamEndCapture(c.s, &g) ==
+              (i ? cudaSuccess : cudaErrorStreamCaptureInvalidated));
+    }
+    OK(cudaGraphDestroy(g));
+    CHECK(cudasim_stats()->broken_captures == broken + 2);
+    chain_close(c);
+}
+
 static void add_one(void *p) { ++*(int *)p; }
 
 static void host_function(void)
@@ -162,5 +184,6 @@ static void host_function(void)
 const struct sample graph_samples[] = { { "graph", graph },
                                         { "host_threads", host_threads },
                                         { "broken_capture", broken_capture },
+                                        { "broken_by_another", broken_by_another },
                                         { "host_function", host_function },
                                         {} };

@@ -19,8 +19,25 @@ static void device(void)
     OK(cudaDriverGetVersion(&driver));
     OK(cudaRuntimeGetVersion(&runtime));
     CHECK(driver >= runtime && runtime == CUDART_VERSION);
+    cudasim_settings()->driver_version = 12020;
+    OK(cudaDriverGetVersion(&driver));
+    CHECK(driver == 12020);
     CHECK(cudaSetDevice(1) == cudaErrorInvalidDevice);
     CHECK(cudaGetDeviceProperties(&p, 1) == cudaErrorInvalidDevice);
+}
+
+/* What code was made for, and where it runs. */
+static void code(void)
+{
+    struct cudaFuncAttributes a;
+    static const char kernel[1]; /* it is not looked at */
+    OK(cudaFuncGetAttributes(&a, kernel));
+    CHECK(a.ptxVersion == 86 && a.binaryVersion == 86);
+    cudasim_settings()->ptx_version = 80;
+    OK(cudaFuncGetAttributes(&a, kernel));
+    CHECK(a.ptxVersion == 80 && a.binaryVersion == 86);
+    cudasim_settings()->ptx_version = 90;
+    CHECK(cudaFuncGetAttributes(&a, kernel) == cudaErrorNoKernelImageForDevice);
 }
 
 static void no_device(void)
@@ -146,8 +163,7 @@ static void streams(void)
     OK(cudaFreeHost(p));
 }
 
-const struct sample runtime_samples[] = {
-    { "device", device }, { "no_device", no_device }, { "last_error", last_error },
-    { "memory", memory }, { "copies", copies },       { "streams", streams },
-    { NULL, NULL }
-};
+const struct sample runtime_samples[] = { { "device", device },       { "code", code },
+                                          { "no_device", no_device }, { "last_error", last_error },
+                                          { "memory", memory },       { "copies", copies },
+                                          { "streams", streams },     { NULL, NULL } };
