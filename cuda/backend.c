@@ -8,6 +8,7 @@ void cuda_info(const struct backend *b, struct backend_info *out)
     const struct cuda *c = (const struct cuda *)b;
     *out = (struct backend_info){ .kernels = c->kernels,
                                   .n_batch = c->params.n_batch,
+                                  .process_lost = c->process_lost,
                                   .weight_bytes = c->memory.bytes[MEMORY_WEIGHTS],
                                   .kv_bytes = c->memory.bytes[MEMORY_KV],
                                   .scratch_bytes = c->memory.bytes[MEMORY_SCRATCH] };
@@ -51,19 +52,32 @@ static weft_status check_shape(const struct cuda *c, weft_error *err)
     return WEFT_OK;
 }
 
+/* Before CUDA 12.3 a kernel that is launched for the first time in a capture may break it. */
+static void say_no_graphs(struct cuda *c)
+{
+    int driver = 0, runtime = 0;
+    (void)cudaDriverGetVersion(&driver);
+    (void)cudaRuntimeGetVersion(&runtime);
+    log_line(c->params.log, WEFT_LOG_WARN,
+             "cuda:%d: the driver is of CUDA %d.%d and Weft was built with %d.%d: without graphs, "
+             "which need 12.3 of both, decoding is slower",
+             c->params.device, driver / 1000, driver % 1000 / 10, runtime / 1000,
+             runtime % 1000 / 10);
+}
+
 static weft_status open_device(struct cuda *c, weft_error *err)
 {
-    int n_sms, shared, device = c->params.device;
+    int device = c->params.device;
     c->stage = "opening";
-    CU(c, cudaSetDevice, device);
-    CU(c, cudaDeviceGetAttribute, &n_sms, cudaDevAttrMultiProcessorCount, device);
-    CU(c, cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    CU(c, kernel_queue, device, &c->queue);
     CU(c, cudaDeviceGetAttribute, &c->major, cudaDevAttrComputeCapabilityMajor, device);
     CU(c, cudaDeviceGetAttribute, &c->minor, cudaDevAttrComputeCapabilityMinor, device);
     snprintf(c->kernels, sizeof c->kernels, "sm_%d%d", c->major, c->minor);
-    c->queue.n_sms = (uint32_t)n_sms;
-    c->queue.shared_bytes = (uint32_t)shared;
-    c->queue.programmatic = c->major >= 9 && !c->params.no_pdl;
+    c->queue.programmatic = c->queue.programmatic && !c->params.no_pdl;
+    if (!c->queue.graphs && !c->params.no_graphs) {
+        say_no_graphs(c);
+        c->params.no_graphs = true;
+    }
     CU(c, cudaStreamCreateWithFlags, &c->queue.stream, cudaStreamNonBlocking);
     return WEFT_OK;
 }

@@ -3,14 +3,57 @@
 
 #include "cuda.h"
 
-static weft_status failed(struct cuda *c, const char *call, const char *name, const char *text,
-                          bool memory, weft_error *err)
+bool cuda_process_lost(cudaError_t e)
 {
+    switch (e) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure: return true;
+    default: return false;
+    }
+}
+
+/* Whether CUDA goes on in this process. After the fault of a kernel it does not: every call gives
+ * an error then, those of other engines too. */
+static bool process_lost(const struct cuda *c, cudaError_t e)
+{
+    if (c->queue.stream == NULL) { /* a call that is tried might bring up a device nobody wants */
+        return cuda_process_lost(e);
+    }
+    e = cudaStreamSynchronize(c->queue.stream);
+    if (e == cudaSuccess) {
+        e = cudaFree(NULL);
+    }
+    (void)cudaGetLastError();
+    return e != cudaSuccess;
+}
+
+static const char *remedy(const struct cuda *c)
+{
+    return c->process_lost ? "CUDA is lost for all engines of this process, restart the program"
+                           : "open a new one";
+}
+
+static weft_status failed(struct cuda *c, const char *call, const char *name, const char *text,
+                          cudaError_t e, weft_error *err)
+{
+    weft_status status = e == cudaErrorMemoryAllocation ? WEFT_E_DEVMEM : WEFT_E_DEVICE_LOST;
+    if (c->capturing) {
+        return error_set(err, status, "cuda:%d: %s failed in %s, layer %zu: %s (%s)",
+                         c->params.device, call, c->stage, c->layer, name, text);
+    }
     c->lost = true;
-    return error_set(err, memory ? WEFT_E_DEVMEM : WEFT_E_DEVICE_LOST,
+    c->process_lost = process_lost(c, e);
+    return error_set(err, status,
                      "cuda:%d: %s failed in %s, layer %zu: %s (%s); this engine computes no more, "
-                     "open a new one",
-                     c->params.device, call, c->stage, c->layer, name, text);
+                     "%s",
+                     c->params.device, call, c->stage, c->layer, name, text, remedy(c));
 }
 
 weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_error *err)
@@ -19,8 +62,7 @@ weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_err
         return WEFT_OK;
     }
     (void)cudaGetLastError(); /* or another engine's next call would find it */
-    return failed(c, call, cudaGetErrorName(e), cudaGetErrorString(e),
-                  e == cudaErrorMemoryAllocation, err);
+    return failed(c, call, cudaGetErrorName(e), cudaGetErrorString(e), e, err);
 }
 
 weft_status cuda_check_blas(struct cuda *c, cublasStatus_t s, const char *call, weft_error *err)
@@ -30,15 +72,17 @@ weft_status cuda_check_blas(struct cuda *c, cublasStatus_t s, const char *call, 
     }
     char name[32];
     snprintf(name, sizeof name, "cublasStatus_t %d", (int)s);
-    return failed(c, call, name, "see cublas_api.h", s == CUBLAS_STATUS_ALLOC_FAILED, err);
+    return failed(c, call, name, "see cublas_api.h",
+                  s == CUBLAS_STATUS_ALLOC_FAILED ? cudaErrorMemoryAllocation : cudaErrorUnknown,
+                  err);
 }
 
 weft_status cuda_enter(struct cuda *c, const char *stage, size_t layer, weft_error *err)
 {
     if (c->lost) {
         return error_set(err, WEFT_E_DEVICE_LOST,
-                         "cuda:%d: an earlier call on this engine failed; open a new one",
-                         c->params.device);
+                         "cuda:%d: an earlier call on this engine failed; %s", c->params.device,
+                         remedy(c));
     }
     c->stage = stage;
     c->layer = layer;

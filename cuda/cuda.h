@@ -60,6 +60,7 @@ struct cuda {
     int major, minor; /* compute capability */
     char kernels[32];
     bool lost;         /* an earlier call failed */
+    bool process_lost; /* and no other engine of this process will compute either */
     const char *stage; /* under way, for messages */
     size_t layer;
     struct memory memory;
@@ -98,7 +99,10 @@ struct cuda {
     struct dptr history, count;             /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
     size_t n_out;                           /* wanted rows of the last step */
     cudaGraphExec_t graphs[2][MATVEC_ROWS]; /* decode of n + 1 rows; [1]: with pick and advance */
-    bool capturing;
+    unsigned graph_failures;                /* since a graph was made */
+    size_t graph_wait;                      /* steps that do without before the next is tried */
+    bool decoding;                          /* the image of the step under way has been sent */
+    bool capturing; /* a graph is being made; what fails costs no more than the graph */
 };
 
 /* A step of n rows goes through tensor cores. */
@@ -110,12 +114,14 @@ static inline bool cuda_many(const struct cuda *c, size_t n)
 /* --- check.c: errors --- */
 
 /* Turns the first failure of a call into a message that names it, the stage and the layer, and
- * poisons the engine. */
+ * poisons the engine, unless that was trying to make a graph. */
 weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_error *err);
 #define CU(c, fn, ...) TRY(cuda_check(c, fn(__VA_ARGS__), #fn, err))
 /* On entry of every operation: WEFT_E_DEVICE_LOST after a failure; makes the device current. */
 weft_status cuda_enter(struct cuda *c, const char *stage, size_t layer, weft_error *err);
 weft_status cuda_check_blas(struct cuda *c, cublasStatus_t s, const char *call, weft_error *err);
+/* Errors after which CUDA computes no more in this process: a kernel failed. */
+bool cuda_process_lost(cudaError_t e);
 /* Waits for the stream. */
 weft_status cuda_wait(struct cuda *c, weft_error *err);
 

@@ -1,20 +1,31 @@
 /* What there is of CUDA on this machine, in words that a user can act on. */
-#include <cuda_runtime_api.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "backend.h"
+#include "cuda.h"
 
 enum { MIN_MAJOR = 8 }; /* compute capability: kernels use mma.sync on halves, and cp.async */
 
 #define VERSION(v) (v) / 1000, (v) % 1000 / 10
 
+/* After the fault of a kernel, whichever engine's. */
+static void explain_lost(char *dst, size_t cap, cudaError_t e)
+{
+    snprintf(dst, cap,
+             "a kernel failed earlier in this process, and CUDA with it (%s: %.80s); restart the "
+             "program",
+             cudaGetErrorName(e), cudaGetErrorString(e));
+}
+
 static void explain(struct cuda_platform *p, cudaError_t e)
 {
     char *dst = p->problem;
     const size_t cap = sizeof p->problem;
-    if (p->driver == 0) {
+    p->lost = cuda_process_lost(e);
+    if (p->lost) {
+        explain_lost(dst, cap, e);
+    } else if (p->driver == 0) {
         snprintf(dst, cap,
                  "no NVIDIA driver was found (%s); install one for CUDA %d.%d or later, or let "
                  "this container see its GPUs (docker run --gpus all)",
@@ -52,43 +63,81 @@ void cuda_platform_get(struct cuda_platform *p)
     (void)cudaGetLastError(); /* it is told here, and is no failure of a later call */
 }
 
-/* The question for the free memory needs a context, on the device that is current. A thread has a
- * current device of its own: asked from another one, the caller's stays as it is, and no context
- * comes up where nobody asked for one. */
-struct memory_query {
+/* The questions for the free memory and for the code of kernels need a context, on the device that
+ * is current. A thread has a current device of its own: asked from another one, the caller's stays
+ * as it is, and no context comes up where nobody asked for one. */
+struct device_query {
     int device;
     cudaError_t error;
-    size_t free_bytes, total_bytes;
+    size_t free_bytes, total_bytes; /* 0 = unknown */
 };
 
-static void *ask_memory(void *arg)
+static void *ask_device(void *arg)
 {
-    struct memory_query *q = arg;
+    struct device_query *q = arg;
+    struct dqueue queue = { .stream = NULL };
+    size_t available, total;
     q->error = cudaSetDevice(q->device);
     if (q->error == cudaSuccess) {
-        q->error = cudaMemGetInfo(&q->free_bytes, &q->total_bytes);
+        q->error = cudaMemGetInfo(&available, &total);
+    }
+    if (q->error == cudaSuccess) {
+        q->free_bytes = available;
+        q->total_bytes = total;
+        q->error = kernel_queue(q->device, &queue);
     }
     (void)cudaGetLastError();
     return NULL;
 }
 
-static void read_memory(size_t i, struct cuda_device *d)
+static void explain_silence(struct cuda_device *d, cudaError_t e)
 {
-    struct memory_query q = { .device = (int)i };
+    d->lost = cuda_process_lost(e);
+    if (d->lost) {
+        explain_lost(d->problem, sizeof d->problem, e);
+    } else {
+        snprintf(d->problem, sizeof d->problem,
+                 "it does not answer (%s: %.80s); see whether nvidia-smi shows it in use or failed",
+                 cudaGetErrorName(e), cudaGetErrorString(e));
+    }
+}
+
+static void explain_code(struct cuda_device *d, cudaError_t e)
+{
+    snprintf(d->problem, sizeof d->problem,
+             "this build has no kernels that run on it (%s); build Weft on this machine, or with "
+             "make CUDA_ARCH=sm_%d%d",
+             cudaGetErrorName(e), d->major, d->minor);
+}
+
+/* The errors of a driver that finds no code for the device in this program, or cannot compile it.
+ */
+static bool no_code(cudaError_t e)
+{
+    return e == cudaErrorNoKernelImageForDevice || e == cudaErrorInvalidKernelImage ||
+           e == cudaErrorInvalidDeviceFunction || e == cudaErrorInvalidPtx ||
+           e == cudaErrorUnsupportedPtxVersion || e == cudaErrorJitCompilerNotFound ||
+           e == cudaErrorJitCompilationDisabled;
+}
+
+static void read_device(size_t i, struct cuda_device *d)
+{
+    struct device_query q = { .device = (int)i };
     pthread_t thread;
-    if (pthread_create(&thread, NULL, ask_memory, &q) != 0) {
+    if (pthread_create(&thread, NULL, ask_device, &q) != 0) {
         return; /* unknown */
     }
     pthread_join(thread, NULL);
-    if (q.error == cudaSuccess) {
+    if (q.total_bytes > 0) {
         d->free_bytes = q.free_bytes;
         d->total_bytes = q.total_bytes;
-    } else if (q.error != cudaErrorMemoryAllocation) {
+    }
+    if (no_code(q.error)) {
+        explain_code(d, q.error);
+    } else if (q.error != cudaSuccess && q.error != cudaErrorMemoryAllocation) {
         /* a GPU that others have filled can be used, by somebody who needs less: opening an engine
          * is what fails then, with WEFT_E_DEVMEM */
-        snprintf(d->problem, sizeof d->problem,
-                 "it does not answer (%s: %.80s); see whether nvidia-smi shows it in use or failed",
-                 cudaGetErrorName(q.error), cudaGetErrorString(q.error));
+        explain_silence(d, q.error);
     }
 }
 
@@ -98,6 +147,10 @@ void cuda_device_get(size_t i, struct cuda_device *d)
     *d = (struct cuda_device){ .major = 0 };
     cudaError_t e = cudaGetDeviceProperties(&properties, (int)i);
     (void)cudaGetLastError();
+    if (cuda_process_lost(e)) {
+        explain_silence(d, e);
+        return;
+    }
     if (e != cudaSuccess) {
         snprintf(d->problem, sizeof d->problem, "it does not say what it is (%s: %.80s)",
                  cudaGetErrorName(e), cudaGetErrorString(e));
@@ -113,6 +166,6 @@ void cuda_device_get(size_t i, struct cuda_device *d)
                  "it has compute capability %d.%d, and Weft needs %d.0 or later (Ampere, 2020)",
                  d->major, d->minor, MIN_MAJOR);
     } else {
-        read_memory(i, d);
+        read_device(i, d);
     }
 }

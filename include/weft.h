@@ -80,7 +80,8 @@ typedef enum weft_status {
     WEFT_E_KV_FULL,     /* no free pages in the KV pool */
     WEFT_E_CTX_FULL,    /* the sequence would exceed n_ctx */
     WEFT_E_CANCELLED,   /* weft_seq_cancel() was called */
-    WEFT_E_DEVICE_LOST, /* the device failed; this engine computes no more */
+    WEFT_E_DEVICE_LOST, /* the device failed; this engine computes no more. The message says whether
+                           a new one will, or the fault of a kernel has lost CUDA for the process */
     WEFT_E_INTERNAL     /* a bug in Weft */
 } weft_status;
 
@@ -467,7 +468,8 @@ typedef struct weft_limits {
 
 /* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
  * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA, a type of K or V), WEFT_E_IO (the file was cut
- * since it was opened), WEFT_E_CANCELLED (by `progress`), WEFT_E_NOMEM, WEFT_E_DEVMEM. */
+ * since it was opened), WEFT_E_CANCELLED (by `progress`), WEFT_E_NOMEM, WEFT_E_DEVMEM,
+ * WEFT_E_DEVICE_LOST (a call of CUDA failed, or an engine of this process has lost it before). */
 WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
                                       weft_engine **out, weft_error *err);
 WEFT_API void weft_engine_release(weft_engine **engine);

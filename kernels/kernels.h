@@ -25,10 +25,15 @@ struct dptr {
 /* Where kernels are put, and what the device offers. */
 struct dqueue {
     cudaStream_t stream;
-    bool programmatic; /* a kernel may start before the one before it has ended (sm_90 and later) */
+    bool programmatic; /* a kernel may start before the one before it has ended */
+    bool graphs;       /* kernels may be captured before they ever ran */
     uint32_t n_sms;
     uint32_t shared_bytes; /* most dynamic shared memory of a block */
 };
+/* Fills all but the stream for this device and makes it current. Kernels overlap if the code that
+ * the driver has chosen for the device waits for the kernel before, and if graphs can say so.
+ * cudaErrorNoKernelImageForDevice and the like: this build has no code for the device. */
+cudaError_t kernel_queue(int device, struct dqueue *on);
 
 /* ---------------------------------------------------------------- weights */
 

@@ -1,15 +1,23 @@
-// What a device can do at best, for tools/bench: how fast memory is read, and what a kernel costs
-// that does nothing.
+// What a device offers to kernels, and what it can do at best, for tools/bench: how fast memory is
+// read, and what a kernel costs that does nothing.
 //
 //   read_all  *sum += all 32-bit words of from[n], so that no load can be left out
 //   nothing   takes its place in the chain of dependent kernels, and no more
 //
 // Bytes: each is read once, 16 by each load, a warp's loads contiguous, LOADS of them under way in
-// every thread. Blocks of 256 threads: as many for each SM as the caller says. Test:
-// tests/cuda/test_measure.c.
+// every thread. Blocks of 256 threads: as many for each SM as the caller says. Tests:
+// tests/cuda/test_measure.c, and tests/cuda/sim_launch.c for kernel_queue().
 #include "device.cuh"
 
 enum { THREADS = 256, LOADS = 4 };
+
+// Code that was made for 9.0 or later waits (grid_dependency_wait), other code does not, whatever
+// the device: PTX for 8.0, compiled by the driver for a later GPU, must not start early.
+enum { WAITS_SINCE = 90 };
+
+// From CUDA 12.3 on a graph keeps what a programmatic launch depends on, and a kernel can be loaded
+// while a stream is captured.
+enum { GRAPHS_SINCE = 12030 };
 
 __device__ __forceinline__ unsigned add_words(unsigned sum, uint4 v)
 {
@@ -47,6 +55,36 @@ __global__ void nothing()
 {
     grid_dependency_release();
     grid_dependency_wait();
+}
+
+// The first of these that fails.
+static cudaError_t ask_device(int device, int *n_sms, int *shared, struct cudaFuncAttributes *code)
+{
+    cudaError_t e = cudaSetDevice(device);
+    if (e == cudaSuccess) {
+        e = cudaDeviceGetAttribute(n_sms, cudaDevAttrMultiProcessorCount, device);
+    }
+    if (e == cudaSuccess) {
+        e = cudaDeviceGetAttribute(shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    }
+    return e == cudaSuccess ? cudaFuncGetAttributes(code, (const void *)nothing) : e;
+}
+
+cudaError_t kernel_queue(int device, struct dqueue *on)
+{
+    int n_sms, shared, driver = 0, runtime = 0;
+    struct cudaFuncAttributes code;
+    const cudaError_t e = ask_device(device, &n_sms, &shared, &code);
+    if (e != cudaSuccess) {
+        return e;
+    }
+    (void)cudaDriverGetVersion(&driver);
+    (void)cudaRuntimeGetVersion(&runtime);
+    on->n_sms = (uint32_t)n_sms;
+    on->shared_bytes = (uint32_t)shared;
+    on->graphs = driver >= GRAPHS_SINCE && runtime >= GRAPHS_SINCE;
+    on->programmatic = on->graphs && code.ptxVersion >= WAITS_SINCE;
+    return cudaSuccess;
 }
 
 cudaError_t kernel_measure_read(struct dptr from, size_t bytes, struct dptr sum,

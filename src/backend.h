@@ -61,6 +61,7 @@ struct backend_info {
     size_t n_batch;      /* most rows of a step */
     size_t n_threads;
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
+    bool process_lost; /* after WEFT_E_DEVICE_LOST: another backend on the device will fail too */
 };
 
 /* What stages leave behind for the next one, a row of floats for each row of the step. */
@@ -156,6 +157,7 @@ struct cuda_platform {
     int driver, runtime; /* 13010 = 13.1; 0 = none */
     size_t n_devices;
     char problem[200]; /* why there is no device, "" if there is one */
+    bool lost;         /* there was one, until a kernel failed in this process */
 };
 void cuda_platform_get(struct cuda_platform *p);
 struct cuda_device {
@@ -164,6 +166,7 @@ struct cuda_device {
     size_t n_sms;
     uint64_t total_bytes, free_bytes; /* free_bytes 0 = unknown */
     char problem[200];                /* why it cannot be used, "" if it can */
+    bool lost;                        /* it could, until a kernel failed in this process */
 };
 /* i < n_devices */
 void cuda_device_get(size_t i, struct cuda_device *d);

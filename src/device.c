@@ -8,21 +8,29 @@
 
 /* ---------------------------------------------------------------- choosing */
 
-/* The first GPU that can be used, or SIZE_MAX and the reason in why. */
-static size_t first_gpu(const struct cuda_platform *cuda, char *why, size_t cap)
+/* What keeps a GPU from being used; one that was lost is no reason to become slow on the CPU. */
+static weft_status problem_status(bool lost)
 {
-    snprintf(why, cap, "%s", cuda->problem);
+    return lost ? WEFT_E_DEVICE_LOST : WEFT_E_UNSUPPORTED;
+}
+
+/* The first GPU that can be used, or the reason. */
+static weft_status first_gpu(const struct cuda_platform *cuda, size_t *at, weft_error *why)
+{
+    weft_status status = error_set(why, problem_status(cuda->lost), "%s", cuda->problem);
     for (size_t i = 0; i < cuda->n_devices; i++) {
         struct cuda_device d;
         cuda_device_get(i, &d);
         if (d.problem[0] == '\0') {
-            return i;
+            *at = i;
+            return WEFT_OK;
         }
-        if (i == 0) {
-            snprintf(why, cap, "cuda:0 (%s): %s", d.description, d.problem);
+        if (i == 0 || (d.lost && status != WEFT_E_DEVICE_LOST)) {
+            status = error_set(why, problem_status(d.lost), "cuda:%zu (%s): %s", i, d.description,
+                               d.problem);
         }
     }
-    return SIZE_MAX;
+    return status;
 }
 
 /* A backend that is being opened. Until it is known which one, the file is read ahead; then the
@@ -51,12 +59,11 @@ static weft_status open_auto(struct opening *o, struct backend **out, weft_error
     struct cuda_platform cuda;
     weft_error e = { WEFT_OK, "" };
     cuda_platform_get(&cuda);
-    size_t i = first_gpu(&cuda, e.message, sizeof e.message);
-    if (i != SIZE_MAX) {
-        weft_status status = open_gpu(o, i, out, &e);
-        if (status != WEFT_E_UNSUPPORTED) {
-            return status == WEFT_OK ? status : error_set(err, status, "%s", e.message);
-        }
+    size_t i;
+    weft_status status = first_gpu(&cuda, &i, &e);
+    status = status == WEFT_OK ? open_gpu(o, i, out, &e) : status;
+    if (status != WEFT_E_UNSUPPORTED) {
+        return status == WEFT_OK ? status : error_set(err, status, "%s", e.message);
     }
     if (cuda.built) {
         log_line(o->p->log, WEFT_LOG_INFO, "no GPU: %s; running on the CPU", e.message);
@@ -91,11 +98,12 @@ static size_t gpu_number(const char *device)
 static weft_status open_first(struct opening *o, struct backend **out, weft_error *err)
 {
     struct cuda_platform cuda;
-    char why[sizeof err->message];
+    weft_error why;
+    size_t i;
     cuda_platform_get(&cuda);
-    size_t i = first_gpu(&cuda, why, sizeof why);
-    if (i == SIZE_MAX) {
-        return error_set(err, WEFT_E_UNSUPPORTED, "device 'cuda': no GPU can be used: %s", why);
+    weft_status status = first_gpu(&cuda, &i, &why);
+    if (status != WEFT_OK) {
+        return error_set(err, status, "device 'cuda': no GPU can be used: %s", why.message);
     }
     return open_gpu(o, i, out, err);
 }
@@ -107,7 +115,7 @@ static weft_status open_numbered(struct opening *o, size_t i, struct backend **o
     char names[160];
     cuda_platform_get(&cuda);
     if (i >= cuda.n_devices && cuda.problem[0] != '\0') {
-        return error_set(err, WEFT_E_UNSUPPORTED, "device 'cuda:%zu': %s", i, cuda.problem);
+        return error_set(err, problem_status(cuda.lost), "device 'cuda:%zu': %s", i, cuda.problem);
     }
     if (i >= cuda.n_devices) {
         list_names(&cuda, names, sizeof names);
@@ -116,7 +124,7 @@ static weft_status open_numbered(struct opening *o, size_t i, struct backend **o
     }
     cuda_device_get(i, &d);
     if (d.problem[0] != '\0') {
-        return error_set(err, WEFT_E_UNSUPPORTED, "cuda:%zu (%s) cannot be used: %s", i,
+        return error_set(err, problem_status(d.lost), "cuda:%zu (%s) cannot be used: %s", i,
                          d.description, d.problem);
     }
     return open_gpu(o, i, out, err);

@@ -226,8 +226,11 @@ weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_e
 weft_status engine_usable(const struct weft_engine *e, weft_error *err)
 {
     if (e->lost) {
-        return error_set(err, WEFT_E_DEVICE_LOST,
-                         "the device of this engine failed before; open a new engine");
+        struct backend_info info;
+        e->backend->ops->info(e->backend, &info);
+        return error_set(err, WEFT_E_DEVICE_LOST, "the device of this engine failed before; %s",
+                         info.process_lost ? "it is lost for the whole process, restart the program"
+                                           : "open a new engine");
     }
     return gguf_check(e->model->file, err);
 }

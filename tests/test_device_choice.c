@@ -271,6 +271,26 @@ static void test_no_room(void **state)
     }
 }
 
+/* A GPU that a kernel's fault has taken from this process: the same, and the CPU is not told of. */
+static void test_lost(void **state)
+{
+    (void)state;
+    const char *const names[] = { NULL, "auto", "cuda", "cuda:1" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        gpus("nn");
+        machine.gpus[1].lost = true;
+        refuses(names[i], WEFT_E_DEVICE_LOST);
+        SAYS(err.message, "cuda:1 (Card 1)", "it is 11 years old");
+    }
+    refuses("cuda:0", WEFT_E_UNSUPPORTED);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        no_gpu();
+        machine.cuda.lost = true;
+        refuses(names[i], WEFT_E_DEVICE_LOST);
+        SAYS(err.message, "no driver, get one");
+    }
+}
+
 static void test_unsupported_model(void **state)
 {
     (void)state;
@@ -369,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_none_can_be_used),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_lost),
         cmocka_unit_test(test_unsupported_model),
         cmocka_unit_test(test_other_failures),
         cmocka_unit_test(test_unknown_names),

@@ -29,14 +29,8 @@ void device_expect(cudaError_t e, const char *call, const char *file, int line)
 int device_setup(void **state)
 {
     (void)state;
-    int n_sms, shared, major;
+    CU(kernel_queue(0, &rig.queue));
     CU(cudaStreamCreateWithFlags(&rig.queue.stream, cudaStreamNonBlocking));
-    CU(cudaDeviceGetAttribute(&n_sms, cudaDevAttrMultiProcessorCount, 0));
-    CU(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
-    CU(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
-    rig.queue.n_sms = (uint32_t)n_sms;
-    rig.queue.shared_bytes = (uint32_t)shared;
-    rig.queue.programmatic = major >= 9;
     return 0;
 }
 

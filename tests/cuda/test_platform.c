@@ -1,6 +1,6 @@
 /* cuda/device.c: what it says about drivers and devices that are made up here, since no machine has
  * all of their faults. The file is compiled into this program with another runtime under it. */
-#include <cuda_runtime_api.h>
+#include "kernels/kernels.h"
 
 #undef cudaGetDeviceProperties
 #define cudaDriverGetVersion made_up_driver
@@ -10,6 +10,7 @@
 #define cudaSetDevice made_up_set
 #define cudaMemGetInfo made_up_memory
 #define cudaGetLastError made_up_last
+#define kernel_queue made_up_queue
 #define cuda_platform_get told_platform
 #define cuda_device_get told_device
 static cudaError_t made_up_driver(int *v);
@@ -19,6 +20,7 @@ static cudaError_t made_up_properties(struct cudaDeviceProp *p, int device);
 static cudaError_t made_up_set(int device);
 static cudaError_t made_up_memory(size_t *free_bytes, size_t *total);
 static cudaError_t made_up_last(void);
+static cudaError_t made_up_queue(int device, struct dqueue *on);
 #include "cuda/device.c"
 
 #include <setjmp.h>
@@ -30,7 +32,7 @@ enum { MAX_DEVICES = 4 };
 
 static struct {
     int driver, n;
-    cudaError_t count_error, properties_error, set_error, memory_error;
+    cudaError_t count_error, properties_error, set_error, memory_error, queue_error;
     int major, minor;
     const char *name;
     bool contexts[MAX_DEVICES];
@@ -91,6 +93,13 @@ static cudaError_t made_up_memory(size_t *free_bytes, size_t *total)
     *free_bytes = 3000 + (size_t)current;
     *total = 4000 + (size_t)current;
     return keep(machine.memory_error);
+}
+
+static cudaError_t made_up_queue(int device, struct dqueue *on)
+{
+    assert_int_equal(device, current);
+    on->n_sms = 100;
+    return keep(machine.queue_error);
 }
 
 static cudaError_t made_up_last(void)
@@ -183,9 +192,10 @@ static void test_every_error(void **state)
     for (int e = 1; e < 1000; e++) {
         const char *text = problem(13000, 0, (cudaError_t)e);
         SAYS(text, cudaGetErrorName((cudaError_t)e),
-             e == cudaErrorInsufficientDriver ? "older CUDA toolkit"
-             : e == cudaErrorNoDevice         ? "hides it"
-                                              : "see whether nvidia-smi works");
+             e == cudaErrorInsufficientDriver    ? "older CUDA toolkit"
+             : e == cudaErrorNoDevice            ? "hides it"
+             : cuda_process_lost((cudaError_t)e) ? "restart the program"
+                                                 : "see whether nvidia-smi works");
     }
 }
 
@@ -260,6 +270,55 @@ static void test_silent_devices(void **state)
     assert_int_equal(last, cudaSuccess);
 }
 
+/* After the fault of a kernel in this process nothing helps but a new one. */
+static void test_lost(void **state)
+{
+    struct cuda_platform p;
+    struct cuda_device d;
+    (void)state;
+    machine.memory_error = cudaErrorIllegalAddress;
+    told_device(0, &d);
+    assert_true(d.lost);
+    SAYS(d.problem, "a kernel failed", cudaGetErrorName(cudaErrorIllegalAddress),
+         "restart the program");
+    machine.properties_error = cudaErrorLaunchFailure;
+    told_device(0, &d);
+    assert_true(d.lost);
+    SAYS(d.problem, cudaGetErrorName(cudaErrorLaunchFailure), "restart the program");
+    machine.count_error = cudaErrorAssert;
+    told_platform(&p);
+    assert_true(p.lost);
+    SAYS(p.problem, cudaGetErrorName(cudaErrorAssert), "restart the program");
+    /* it is the process's own fault, not that of others */
+    machine.count_error = machine.properties_error = cudaSuccess;
+    machine.memory_error = cudaErrorDevicesUnavailable;
+    told_platform(&p);
+    told_device(0, &d);
+    assert_false(p.lost || d.lost);
+}
+
+/* Code for other devices only, or PTX that the driver cannot compile. */
+static void test_no_code(void **state)
+{
+    static const cudaError_t errors[] = { cudaErrorNoKernelImageForDevice,
+                                          cudaErrorUnsupportedPtxVersion,
+                                          cudaErrorJitCompilerNotFound };
+    struct cuda_device d;
+    (void)state;
+    machine.minor = 1;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        machine.queue_error = errors[i];
+        told_device(0, &d);
+        SAYS(d.problem, "no kernels", cudaGetErrorName(errors[i]), "CUDA_ARCH=sm_91");
+        assert_true(d.total_bytes == 4000 && !d.lost);
+        assert_int_equal(last, cudaSuccess);
+    }
+    /* opening an engine is what fails then */
+    machine.queue_error = cudaErrorMemoryAllocation;
+    told_device(0, &d);
+    assert_string_equal(d.problem, "");
+}
+
 /* Whether there is room is asked when an engine is opened, with its numbers. */
 static void test_full_device(void **state)
 {
@@ -284,6 +343,8 @@ int main(void)
         cmocka_unit_test_setup(test_current_device, setup),
         cmocka_unit_test_setup(test_capability, setup),
         cmocka_unit_test_setup(test_silent_devices, setup),
+        cmocka_unit_test_setup(test_lost, setup),
+        cmocka_unit_test_setup(test_no_code, setup),
         cmocka_unit_test_setup(test_full_device, setup),
     };
     return cmocka_run_group_tests_name("platform", tests, NULL, NULL);

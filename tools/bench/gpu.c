@@ -157,9 +157,7 @@ static bool open_device(struct bench *b)
         return false;
     }
     CU(cudaGetDeviceProperties(&p, 0));
-    b->queue = (struct dqueue){ .programmatic = p.major >= 9,
-                                .n_sms = (uint32_t)p.multiProcessorCount,
-                                .shared_bytes = (uint32_t)p.sharedMemPerBlockOptin };
+    CU(kernel_queue(0, &b->queue));
     b->l2_bytes = (size_t)p.l2CacheSize;
     CU(cudaStreamCreateWithFlags(&b->queue.stream, cudaStreamNonBlocking));
     CU(cudaEventCreate(&b->begin));
