@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "alone.h"
+
 /* ISO C has no conversion from an object to a function pointer; POSIX promises that this works. */
 static bool take(void *from, const char *name, void *fn)
 {
@@ -37,7 +39,9 @@ bool blas_find(struct blas *b)
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes)
 {
+    alone_begin();
     cublasStatus_t s = b->create(&b->handle);
+    alone_end();
     if (s == CUBLAS_STATUS_SUCCESS) {
         s = b->set_stream(b->handle, stream);
     }
@@ -63,7 +67,9 @@ cublasStatus_t blas_multiply(const struct blas *b, const struct product *p)
 void blas_close(struct blas *b)
 {
     if (b->handle != NULL) {
+        alone_begin();
         (void)b->destroy(b->handle);
+        alone_end();
     }
     *b = (struct blas){ 0 };
 }

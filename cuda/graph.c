@@ -1,9 +1,10 @@
 /* A decode step (one row per sequence, all with logits) is one CUDA graph for each number of rows,
- * captured from the stages the first time. Tokens, positions and pages are read from the step's
- * image on the device, so a replay needs no update; for steps ahead the device itself writes the
- * next token and position there. */
+ * captured from the stages the first time; without a graph the same stages run. Tokens, positions
+ * and pages are read from the step's image on the device, so a replay needs no update; for steps
+ * ahead the device itself writes the next token and position there. */
 #include <string.h>
 
+#include "alone.h"
 #include "cuda.h"
 
 static bool is_decode(const struct step *s)
@@ -11,8 +12,7 @@ static bool is_decode(const struct step *s)
     return s->n_rows == s->n_seqs && s->n_rows == s->n_out && s->n_rows <= MATVEC_ROWS;
 }
 
-/* The stages of a decode step of n rows, and with `ahead` the choice of the next tokens. */
-static weft_status record(struct cuda *c, size_t n, bool ahead, weft_error *err)
+static weft_status stages(struct cuda *c, size_t n, bool ahead, weft_error *err)
 {
     struct step_seq seqs[MATVEC_ROWS];
     const struct step s = { .n_rows = n, .n_seqs = n, .n_out = n, .seqs = seqs };
@@ -30,59 +30,119 @@ static weft_status record(struct cuda *c, size_t n, bool ahead, weft_error *err)
     return WEFT_OK;
 }
 
-static weft_status capture(struct cuda *c, size_t n, bool ahead, cudaGraphExec_t *exec,
-                           weft_error *err)
+/* The stages of a decode step of n rows, and with `ahead` the choice of the next tokens; the image
+ * has been sent. */
+static weft_status record(struct cuda *c, size_t n, bool ahead, weft_error *err)
 {
-    cudaGraph_t graph = NULL;
-    CU(c, cudaStreamBeginCapture, c->queue.stream, cudaStreamCaptureModeThreadLocal);
-    c->capturing = true;
-    weft_status status = record(c, n, ahead, err);
-    c->capturing = false;
-    c->stage = "capture";
-    /* a capture that has begun must end, also after a failure */
-    cudaError_t e = cudaStreamEndCapture(c->queue.stream, &graph);
-    if (status == WEFT_OK) {
-        status = cuda_check(c, e, "cudaStreamEndCapture", err);
-    } else {
-        (void)cudaGetLastError(); /* what failed is known, and this follows from it */
-    }
-    if (status == WEFT_OK) {
-        cudaGraphExec_t made = NULL;
-        status = cuda_check(c, cudaGraphInstantiate(&made, graph, 0), "cudaGraphInstantiate", err);
-        *exec = status == WEFT_OK ? made : NULL;
-    }
-    if (graph != NULL) {
-        (void)cudaGraphDestroy(graph);
-    }
+    c->decoding = true;
+    weft_status status = stages(c, n, ahead, err);
+    c->decoding = false;
     return status;
 }
 
-/* Sends the step's image and has the graph of n rows ready. */
-static weft_status prepare(struct cuda *c, const struct step *s, size_t n_steps,
-                           cudaGraphExec_t *graph, weft_error *err)
+static weft_status capture(struct cuda *c, size_t n, bool ahead, cudaGraph_t *graph,
+                           weft_error *err)
 {
-    bool ahead = n_steps > 1;
-    cudaGraphExec_t *exec = &c->graphs[ahead][s->n_rows - 1];
-    TRY(image_send(c, s, n_steps, err));
-    if (*exec == NULL) {
-        TRY(capture(c, s->n_rows, ahead, exec, err));
+    CU(c, cudaStreamBeginCapture, c->queue.stream, cudaStreamCaptureModeThreadLocal);
+    weft_status status = record(c, n, ahead, err);
+    c->stage = "capture";
+    /* a capture that has begun must end, also after a failure */
+    cudaError_t e = cudaStreamEndCapture(c->queue.stream, graph);
+    if (status == WEFT_OK) {
+        return cuda_check(c, e, "cudaStreamEndCapture", err);
     }
-    *graph = *exec;
+    (void)cudaGetLastError(); /* what failed is known, and this follows from it */
+    return status;
+}
+
+/* What the graph needs on the device is taken here, so that its launch finds it. */
+static weft_status instantiate(struct cuda *c, cudaGraph_t graph, cudaGraphExec_t *exec,
+                               weft_error *err)
+{
+    CU(c, cudaGraphInstantiate, exec, graph, 0);
+    CU(c, cudaGraphUpload, *exec, c->queue.stream);
+    return WEFT_OK;
+}
+
+static weft_status make_graph(struct cuda *c, size_t n, bool ahead, cudaGraphExec_t *exec,
+                              weft_error *err)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t made = NULL;
+    c->capturing = true;
+    alone_begin();
+    weft_status status = capture(c, n, ahead, &graph, err);
+    alone_end();
+    if (status == WEFT_OK) {
+        status = instantiate(c, graph, &made, err);
+    }
+    c->capturing = false;
+    if (graph != NULL) {
+        (void)cudaGraphDestroy(graph);
+    }
+    if (status == WEFT_OK) {
+        *exec = made;
+    } else if (made != NULL) {
+        (void)cudaGraphExecDestroy(made);
+    }
+    (void)cudaGetLastError();
+    return status;
+}
+
+/* The graph of a step of n rows, or NULL, with the reason if making one has failed. The host
+ * application may wait for the device and so break a capture, and the device may lack memory for a
+ * graph: the stages run then, and the next step tries again. After failures in a row more and more
+ * steps go by between two tries. A device that is lost says so when the stages run. */
+static cudaGraphExec_t graph_of(struct cuda *c, size_t n, bool ahead, weft_error *why)
+{
+    enum { MOST_DOUBLINGS = 10 };
+    cudaGraphExec_t *exec = &c->graphs[ahead][n - 1];
+    if (*exec != NULL || c->params.no_graphs) {
+        return *exec;
+    }
+    if (c->graph_wait > 0) {
+        c->graph_wait--;
+        return NULL;
+    }
+    if (make_graph(c, n, ahead, exec, why) == WEFT_OK) {
+        c->graph_failures = 0;
+        return *exec;
+    }
+    c->graph_wait = ((size_t)1 << c->graph_failures) - 1;
+    c->graph_failures += c->graph_failures < MOST_DOUBLINGS;
+    return NULL;
+}
+
+/* A decode step of n rows, whose image has been sent. */
+static weft_status run(struct cuda *c, size_t n, bool ahead, weft_error *err)
+{
+    weft_error why = { WEFT_OK, "" };
+    cudaGraphExec_t graph = graph_of(c, n, ahead, &why);
+    if (graph == NULL) {
+        TRY(record(c, n, ahead, err));
+        /* the first of a series of failures is worth a line */
+        if (why.code != WEFT_OK && c->graph_failures == 1) {
+            log_line(c->params.log, WEFT_LOG_WARN,
+                     "%s; kernels are launched one by one until a graph can be made", why.message);
+        }
+        return WEFT_OK;
+    }
+    c->stage = ahead ? "decode ahead" : "decode";
+    c->layer = 0;
+    CU(c, cudaGraphLaunch, graph, c->queue.stream);
     return WEFT_OK;
 }
 
 weft_status graph_step(struct backend *b, const struct step *s, bool *done, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    *done = !c->capturing && !c->params.no_graphs && is_decode(s);
+    *done = !c->decoding && !c->params.no_graphs && is_decode(s);
     if (!*done) {
         return WEFT_OK;
     }
-    cudaGraphExec_t graph;
     TRY(cuda_enter(c, "decode", 0, err));
-    TRY(prepare(c, s, 1, &graph, err));
-    CU(c, cudaGraphLaunch, graph, c->queue.stream);
-    return WEFT_OK;
+    TRY(image_send(c, s, 1, err));
+    return run(c, s->n_rows, false, err);
 }
 
 weft_status graph_ahead(struct backend *b, const struct step *s, size_t k, int32_t *ids,
@@ -90,16 +150,15 @@ weft_status graph_ahead(struct backend *b, const struct step *s, size_t k, int32
 {
     struct cuda *c = (struct cuda *)b;
     size_t bytes = k * s->n_rows * sizeof *ids;
-    cudaGraphExec_t graph;
     TRY(cuda_enter(c, "decode ahead", 0, err));
     if (!is_decode(s) || k < 2 || k > BACKEND_TOP) {
         return error_set(err, WEFT_E_INTERNAL, "%zu steps ahead of %zu rows in %zu sequences", k,
                          s->n_rows, s->n_seqs);
     }
-    TRY(prepare(c, s, k, &graph, err));
+    TRY(image_send(c, s, k, err));
     CU(c, cudaMemsetAsync, (void *)c->count.at, 0, sizeof(uint32_t), c->queue.stream);
     for (size_t i = 0; i < k; i++) {
-        CU(c, cudaGraphLaunch, graph, c->queue.stream);
+        TRY(run(c, s->n_rows, true, err));
     }
     CU(c, cudaMemcpyAsync, c->host_ids, (void *)c->history.at, bytes, cudaMemcpyDeviceToHost,
        c->queue.stream);

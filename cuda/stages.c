@@ -48,7 +48,7 @@ static weft_status embed(struct backend *b, const struct step *s, weft_error *er
     if (s->n_rows > GEMM_ROWS) {
         TRY(cuda_open_blas(c, err));
     }
-    if (!c->capturing) {
+    if (!c->decoding) {
         TRY(image_send(c, s, 1, err));
     }
     struct dstep step = image_step(c);

@@ -188,8 +188,9 @@ struct lost_rig {
 /* An engine with a token to compute. */
 static struct lost_rig open_lost(void)
 {
-    const weft_engine_params p = params(1);
+    weft_engine_params p = params(1);
     struct lost_rig r = { 0 };
+    p.deterministic = true; /* no thread that opens cuBLAS and whose calls are counted, too */
     int32_t token = 1;
     OK(weft_engine_open(model, &p, &r.e, E));
     OK(weft_seq_open(r.e, NULL, &r.seq, E));
@@ -211,19 +212,7 @@ static void test_lost(void **state)
     int32_t got[TOKENS] = { 0 };
     (void)state;
     cudasim_catch_faults();
-<<<<<<< HEAD
-    weft_engine_params p = params(1);
-    p.deterministic = true; /* no thread that opens cuBLAS and whose calls are counted, too */
-    weft_engine *e = NULL;
-    weft_seq *seq = NULL;
-    size_t ready;
-    int32_t token = 1;
-    OK(weft_engine_open(model, &p, &e, E));
-    OK(weft_seq_open(e, NULL, &seq, E));
-    OK(weft_seq_append(seq, &token, 1, E));
-=======
     struct lost_rig r = open_lost();
->>>>>>> 3dfd066 (CUDA: the code that was loaded decides whether kernels overlap; lost engines and lost processes)
     cudasim_fail_call(3, false);
     FAILS(WEFT_E_DEVICE_LOST, weft_engine_step(r.e, NULL, E));
     WORDS("cuda:0", "layer", "open a new");
@@ -362,7 +351,6 @@ static void test_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-<<<<<<< HEAD
         cmocka_unit_test(test_each_call),
         cmocka_unit_test(test_each_call_ahead),
         cmocka_unit_test(test_from_each_call_on),
@@ -370,11 +358,7 @@ int main(void)
         cmocka_unit_test(test_too_small),
         cmocka_unit_test(test_default_batch),
         cmocka_unit_test(test_pieces),
-=======
-        cmocka_unit_test(test_each_call),         cmocka_unit_test(test_each_call_ahead),
-        cmocka_unit_test(test_from_each_call_on), cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_process_lost),      cmocka_unit_test(test_too_small),
->>>>>>> 3dfd066 (CUDA: the code that was loaded decides whether kernels overlap; lost engines and lost processes)
+        cmocka_unit_test(test_process_lost), /* last: nothing computes after it */
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

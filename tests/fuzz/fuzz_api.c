@@ -241,6 +241,8 @@ static void open_world(struct world *w)
     p.n_batch = batches[how >> 4 & 3];
     p.no_prefix_cache = (how >> 6) == 3;
     p.no_repack = (more & 1) != 0;
+    p.no_graphs = (more & 2) != 0;
+    p.no_pdl = (more & 4) != 0;
     p.cpu_isa = more >= 240 ? WEFT_ISA_SCALAR : WEFT_ISA_AUTO; /* slow */
     w->clean = *clean;
     w->engine = fuzz_engine(model, &p);
