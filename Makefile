@@ -26,9 +26,16 @@ LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
 # --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
-# sm_80: this machine code, which 8.6 and 8.9 run too; compute_90: PTX, for what comes after 9.0. A GPU of 9.0 or later must
-# find code made for 9.0 or later: its kernels are launched before the ones before have ended, and only such code waits.
-CUDA_ARCH ?= sm_80 sm_90a compute_90
+# What kernels are compiled for: sm_*, machine code; compute_*, PTX, which the driver compiles for later GPUs than that. By
+# default for the GPUs of this machine. A release has code for all there are, and PTX of 9.0, whose kernels overlap, for those
+# to come.
+CUDA_RELEASE = sm_80 sm_90a sm_100 sm_120 compute_90
+ifneq ($(NVCC),)
+ifeq ($(origin CUDA_ARCH),undefined)
+CUDA_ARCH := $(shell sh tools/cuda-arch.sh '$(NVCC)')
+export CUDA_ARCH # or each make that this one runs would ask again
+endif
+endif
 CUDA_DIR := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 KERNELS := $(wildcard kernels/*.cu)
 CUDA_SRC := $(filter-out cuda/absent.c,$(wildcard cuda/*.c))
@@ -36,11 +43,12 @@ ifeq ($(NVCC),)
 BACKENDS = CPU only (nvcc not found)
 BACKEND_SRC := cuda/absent.c
 else
-BACKENDS = CPU and CUDA ($(NVCC))
+BACKENDS = CPU and CUDA ($(NVCC), for $(CUDA_ARCH))
 BACKEND_SRC := $(CUDA_SRC)
 KERNEL_OBJ := $(KERNELS:%.cu=build/%.o)
 # linked as a whole: nothing of CUDA has to be installed where the program runs
 CUDA_LIBS = $(CUDA_DIR)/lib64/libcudart_static.a -lstdc++ -ldl -lrt
+ARCH_STAMP = build/kernels/arch.stamp
 endif
 
 # --- what is built -------------------------------------------------------------------------------
@@ -88,13 +96,19 @@ TOOL_LIBS += -ljansson -lnettle
 .PHONY: all
 all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.a $(BUILD)/libweft.so
 
-$(BUILD)/backends.stamp: Makefile $(KERNELS)
+$(BUILD)/backends.stamp: Makefile $(KERNELS) $(ARCH_STAMP)
 	@mkdir -p $(@D) && echo "weft $(VERSION): $(BACKENDS)" | tee $@
 
 $(BUILD)/obj/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
+# Written when it changes, and then kernels are compiled anew.
+.PHONY: always
+build/kernels/arch.stamp: always
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = '$(NVCC) $(CUDA_ARCH)' ] || echo '$(NVCC) $(CUDA_ARCH)' >$@
+
 # Kernels do not change with the variant of the host code, so all variants share them.
-build/kernels/%.o: kernels/%.cu Makefile
+build/kernels/%.o: kernels/%.cu Makefile build/kernels/arch.stamp
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  NVCC $<')
 	$(Q)$(NVCC) -std=c++20 -O3 -lineinfo -Iinclude -Isrc -Werror all-warnings \
@@ -149,6 +163,11 @@ demo: deps
 	    echo "$$ weft run -m $$m -p 'The capital of France is' -n 12 --temp 0"; \
 	    $(BUILD)/weft run -m $$m -p 'The capital of France is' -n 12 --temp 0 --display-prompt && echo || exit 1; \
 	done
+
+# To be given away: with kernels for every GPU, which takes several times as long to compile.
+.PHONY: release
+release: deps
+	@$(MAKE) $(JOBS) --no-print-directory all CUDA_ARCH='$(CUDA_RELEASE)'
 
 # Installs what is missing, or prints the command that does.
 .PHONY: deps
@@ -304,6 +323,7 @@ clean:
 .PHONY: help
 help:
 	@echo "make            build everything into $(BUILD)/"
+	@echo "make release    the same with kernels for every GPU that Weft runs on, not only for those of this machine"
 	@echo "make demo       install what is missing, build, and generate text from both demo models"
 	@echo "make test       install what is missing, build, and run all tests"
 	@echo "make quick      the quick part of the tests, on the CPU: about a minute on a built tree"
@@ -319,7 +339,7 @@ help:
 	@echo "make coverage   which lines and branches of src/ and tools/ the tests reach, with least numbers (needs gcovr)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"
-	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME="
+	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
 $(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema json_depth json_containers json_scalars json_pattern json_rules jsonl io term)
 

@@ -32,6 +32,7 @@ jobs() { # name, command; the long ones first
     done
     echo "soak $build/soak 2 300 20"
     echo "cxx sh tests/cxx.sh"
+    echo "cuda_arch sh tests/cuda_arch.sh"
     echo "readme sh tests/readme.sh $build ${SAN:-}"
 }
 left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar) '
