@@ -22,6 +22,8 @@ $(BUILD)/sim/weft: $(TOOL_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(SIM_LIBS)
 
+$(BUILD)/sim/sim_bench: $(BUILD)/obj/tools/bench/gpu_time.o
+
 $(BUILD)/sim/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "support/rig.h"
+
 enum { MAX_BLOCKS = 4096 };
 
 static struct {
@@ -26,12 +28,25 @@ void device_expect(cudaError_t e, const char *call, const char *file, int line)
     }
 }
 
+/* So that tools/gpu-check.sh can be tried: with WEFT_TEST_PLANT tests fail, but not without
+ * programmatic launches, as a race between two kernels would. */
+static int planted(void)
+{
+    const char *v = getenv("WEFT_TEST_PLANT");
+    if (v == NULL || *v == '\0' || rig_no_pdl()) {
+        return 0;
+    }
+    print_error("a planted failure (WEFT_TEST_PLANT)\n");
+    return 1;
+}
+
 int device_setup(void **state)
 {
     (void)state;
     CU(kernel_queue(0, &rig.queue));
     CU(cudaStreamCreateWithFlags(&rig.queue.stream, cudaStreamNonBlocking));
-    return 0;
+    rig.queue.programmatic = rig.queue.programmatic && !rig_no_pdl();
+    return planted();
 }
 
 int device_teardown(void **state)

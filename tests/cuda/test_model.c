@@ -110,6 +110,7 @@ static float *run(opener *open, const struct model *m, const struct text *t, siz
                                        .kv_type = { t->types[0], t->types[1] },
                                        .deterministic = deterministic,
                                        .no_arena = true,
+                                       .no_pdl = rig_no_pdl(),
                                        .log = &log };
     float *logits = calloc(N_TEXTS * t->n * t->n_vocab, sizeof *logits);
     check(open(m, &bp, &b, &err), &err);

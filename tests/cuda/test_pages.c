@@ -14,6 +14,7 @@
 #include "kv_type.h"
 #include "quant.h"
 #include "support/models.h"
+#include "support/rig.h"
 #include "synth/synth.h"
 
 enum { N = KV_PAGE + 6, N_PAGES = 4 };
@@ -46,6 +47,7 @@ static struct bench open_bench(const struct model *m, const weft_kv_type *types,
                                        .kv_type = { types[0], types[1] },
                                        .deterministic = true,
                                        .no_arena = true,
+                                       .no_pdl = rig_no_pdl(),
                                        .values = true,
                                        .log = &log };
     check(cuda_backend_open(m, &bp, &x.b, &err), &err);

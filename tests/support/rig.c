@@ -34,12 +34,19 @@ void rig_message(const char *const *words)
     }
 }
 
+bool rig_no_pdl(void)
+{
+    const char *v = getenv("WEFT_TEST_NO_PDL");
+    return v != NULL && *v != '\0';
+}
+
 struct rig rig_open_as(const char *path, const weft_engine_params *params)
 {
     struct rig r = { 0 };
     weft_model_info info = { .size = sizeof info };
     weft_engine_params p = *params;
     p.no_arena = true; /* an index beyond a buffer of a GPU shall be seen */
+    p.no_pdl = p.no_pdl || rig_no_pdl();
     OK(weft_model_open(path, NULL, &r.model, E));
     OK(weft_engine_open(r.model, &p, &r.engine, E));
     OK(weft_model_get_info(r.model, &info, E));

@@ -24,8 +24,12 @@ struct rig {
     size_t n_vocab;
 };
 
-/* With these parameters as they are, but for no_arena, so that an index beyond a buffer of a GPU is
- * seen. */
+/* True where the environment has WEFT_TEST_NO_PDL: a test that fails on a GPU is run once more,
+ * with kernels that begin when the one before has ended. */
+bool rig_no_pdl(void);
+
+/* With these parameters, but for no_arena, so that an index beyond a buffer of a GPU is seen, and
+ * no_pdl as above. */
 struct rig rig_open_as(const char *path, const weft_engine_params *params);
 /* params NULL: 1 thread, otherwise the defaults. On the CPU unless they say otherwise, and without
  * the prefix cache. */

@@ -11,16 +11,20 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_GPU = 3 };
 static const struct part {
     const char *name;
     void (*run)(struct bench *b);
+    bool (*run_model)(struct bench *b, const char *path); /* false: it has failed */
 } parts[] = {
-    { "memory", bench_memory }, { "phases", bench_phases },   { "matvec", bench_matvec },
-    { "layers", bench_layers }, { "dequant", bench_dequant }, { "attend", bench_attend },
-    { "tiled", bench_tiled },   { "small", bench_small },     { "models", NULL },
+    { "memory", bench_memory, NULL },   { "phases", bench_phases, NULL },
+    { "matvec", bench_matvec, NULL },   { "layers", bench_layers, NULL },
+    { "dequant", bench_dequant, NULL }, { "attend", bench_attend, NULL },
+    { "tiled", bench_tiled, NULL },     { "small", bench_small, NULL },
+    { "models", NULL, bench_model },    { "ids", NULL, bench_ids },
+    { "step", NULL, bench_step },
 };
 
 enum { N_PARTS = sizeof parts / sizeof parts[0] };
 
 struct args {
-    bool smoke;
+    bool smoke, no_graphs, no_pdl, plant;
     bool parts[N_PARTS];
     const char *json;
     double read_rate; /* GB/s */
@@ -43,12 +47,19 @@ static void usage(FILE *f)
         fprintf(f, " %s", parts[i].name);
     }
     fputs(
-        "\n  --read-rate N    GB/s that count as 100 %, in place of what the part `memory` reads\n"
+        "\n                   (ids: are a text's tokens the same, again and in every way to "
+        "compute\n"
+        "                   them? step: one step between cudaProfilerStart() and Stop())\n"
+        "  --read-rate N    GB/s that count as 100 %, in place of what the part `memory` reads\n"
         "  --repeats N      of each timing of a kernel (default 11)\n"
         "  --json FILE      also write every value there, one object a line\n"
         "  --smoke          tiny sizes, one repetition: does it run at all?\n"
         "  --leak N         instead of all this: generate N tokens with engines of the models and\n"
-        "                   fail if the device has less memory free than before\n"
+        "                   fail if each round of them leaves less memory free than the one "
+        "before\n"
+        "  --no-graphs      launch the kernels of models one by one\n"
+        "  --no-pdl         no programmatic dependent launches\n"
+        "  --plant          a fault that --part ids and --leak must find: do they?\n"
         "  -h, --help       this text\n",
         f);
 }
@@ -74,6 +85,20 @@ static bool parse_number(const char *text, double *out)
     char *end;
     *out = strtod(text, &end);
     return *text >= '0' && *text <= '9' && *end == '\0' && *out >= 1.0 && *out < 1e9;
+}
+
+/* An option without a value; false if it is none. */
+static bool parse_flag(struct args *a, const char *option)
+{
+    bool *flag = strcmp(option, "--smoke") == 0       ? &a->smoke
+                 : strcmp(option, "--no-graphs") == 0 ? &a->no_graphs
+                 : strcmp(option, "--no-pdl") == 0    ? &a->no_pdl
+                 : strcmp(option, "--plant") == 0     ? &a->plant
+                                                      : NULL;
+    if (flag != NULL) {
+        *flag = true;
+    }
+    return flag != NULL;
 }
 
 /* One option with its value; false if it is not one or the value is wrong. */
@@ -112,9 +137,10 @@ static int parse(struct args *a, int argc, char **argv)
             usage(stdout);
             return 0;
         }
-        if (strcmp(argv[i], "--smoke") == 0) {
-            a->smoke = true;
-        } else if (argv[i][0] != '-') {
+        if (parse_flag(a, argv[i])) {
+            continue;
+        }
+        if (argv[i][0] != '-') {
             a->models[a->n_models++] = argv[i];
         } else if (i + 1 == argc) {
             return wrong("unknown option, or its value is missing: ", argv[i]);
@@ -158,6 +184,7 @@ static bool open_device(struct bench *b)
     }
     CU(cudaGetDeviceProperties(&p, 0));
     CU(kernel_queue(0, &b->queue));
+    b->queue.programmatic = b->queue.programmatic && !b->no_pdl;
     b->l2_bytes = (size_t)p.l2CacheSize;
     CU(cudaStreamCreateWithFlags(&b->queue.stream, cudaStreamNonBlocking));
     CU(cudaEventCreate(&b->begin));
@@ -178,16 +205,19 @@ static void close_device(struct bench *b)
     CU(cudaStreamDestroy(b->queue.stream));
 }
 
-static void run_parts(struct bench *b, const struct args *a)
+/* False if one has failed. */
+static bool run_parts(struct bench *b, const struct args *a)
 {
+    bool passed = true;
     for (size_t i = 0; i < N_PARTS; i++) {
         if (a->parts[i] && parts[i].run != NULL) {
             parts[i].run(b);
         }
         for (size_t m = 0; a->parts[i] && parts[i].run == NULL && m < a->n_models; m++) {
-            bench_model(b, a->models[m]);
+            passed = parts[i].run_model(b, a->models[m]) && passed;
         }
     }
+    return passed;
 }
 
 int main(int argc, char **argv)
@@ -195,6 +225,9 @@ int main(int argc, char **argv)
     struct args a = { .n_repeats = 11 };
     int code = parse(&a, argc, argv);
     struct bench b = { .smoke = a.smoke,
+                       .no_graphs = a.no_graphs,
+                       .no_pdl = a.no_pdl,
+                       .plant = a.plant,
                        .n_repeats = a.smoke ? 1 : a.n_repeats,
                        .read_rate = a.read_rate * 1e9 };
     if (code >= 0) {
@@ -206,12 +239,9 @@ int main(int argc, char **argv)
     }
     code = EXIT_NO_GPU;
     if (open_device(&b)) {
-        code = 0;
-        if (a.leak == 0) {
-            run_parts(&b, &a);
-        } else if (!bench_leak(&b, a.leak, a.models, a.n_models)) {
-            code = EXIT_FAILED;
-        }
+        bool passed =
+            a.leak == 0 ? run_parts(&b, &a) : bench_leak(&b, a.leak, a.models, a.n_models);
+        code = passed ? 0 : EXIT_FAILED;
         close_device(&b);
     }
     if (b.json != NULL && fclose(b.json) != 0) {

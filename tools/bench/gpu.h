@@ -1,6 +1,7 @@
 /* What the files of weft-gpu-bench share: gpu.c reads the options, gpu_time.c times, gpu_report.c
  * prints, gpu_device.c measures the device, gpu_kernels.c, gpu_attend.c and gpu_small.c
- * the kernels, gpu_models.c whole models, gpu_leak.c looks for lost memory. */
+ * the kernels, gpu_models.c whole models; gpu_ids.c compares their tokens, gpu_step.c is one step
+ * for a profiler, gpu_leak.c looks for lost memory. */
 #ifndef BENCH_GPU_H
 #define BENCH_GPU_H
 
@@ -13,7 +14,10 @@
 struct bench {
     struct dqueue queue;
     size_t l2_bytes;
-    bool smoke; /* tiny sizes, one repetition: does it run at all? */
+    bool smoke;             /* tiny sizes, one repetition: does it run at all? */
+    bool no_graphs, no_pdl; /* of engines; no_pdl also of the kernels timed here */
+    bool plant;             /* the ids and the search for lost memory must find a fault */
+    double busy_until;      /* bench_now() when the device was last seen at work; 0 = never */
     size_t n_repeats;
     double read_rate;   /* bytes per second that the device reads at best; 0 = not measured */
     FILE *json;         /* one object a line; NULL = nobody wants them */
@@ -37,12 +41,17 @@ struct spread spread_of(double *values, size_t n);
 /* The rates of amount per that many seconds. */
 struct spread spread_rate(struct spread seconds, double amount);
 struct spread spread_scale(struct spread s, double factor);
+/* Does free memory go down for good? The driver keeps memory in pieces of 2 MiB, and takes or
+ * returns one when it likes; what engines lose goes on. So: in each quarter of the values, the most
+ * that was free; it has to be less in every quarter than in the one before. */
+enum { BENCH_QUARTERS = 4 };
+bool bench_shrinks(const size_t *values, size_t n);
 double bench_now(void); /* seconds */
 
 /* Puts kernels on the queue. */
 typedef cudaError_t bench_record(const void *job, const struct dqueue *on);
-/* Seconds that one replay of the graph of these kernels takes: after warming up, each repetition
- * replays it for some milliseconds between two events. */
+/* Seconds that one replay of the graph of these kernels takes: after a load that brings the clocks
+ * up, each repetition replays it for some milliseconds between two events. */
 struct spread bench_time(struct bench *b, bench_record *record, const void *job);
 
 /* Freed by bench_free(). */
@@ -94,8 +103,13 @@ void bench_dequant(struct bench *b);
 void bench_attend(struct bench *b);
 void bench_tiled(struct bench *b);
 void bench_small(struct bench *b);
-void bench_model(struct bench *b, const char *path);
-/* True if all device memory was back after each engine. */
+/* Loads the device for half a second, for what is timed without bench_time(). */
+void bench_warm_up(struct bench *b);
+bool bench_model(struct bench *b, const char *path);
+/* True if all ways to generate a text give the same tokens, again and again. */
+bool bench_ids(struct bench *b, const char *path);
+bool bench_step(struct bench *b, const char *path);
+/* True if engines that come and go do not take more and more device memory. */
 bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size_t n_paths);
 
 /* --- the public API without its errors (gpu_engine.c) --- */

@@ -85,6 +85,8 @@ static struct dmatrix make_matrix(struct store *s, uint32_t type, size_t n_rows,
         size_t n = n_rows - row < most ? n_rows - row : most;
         CU(kernel_repack(&m, row, n, file, &b->queue));
     }
+    /* kernels read weights before they wait for the launch before them (kernels.h) */
+    CU(cudaStreamSynchronize(b->queue.stream));
     return m;
 }
 

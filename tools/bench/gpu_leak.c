@@ -8,11 +8,12 @@
 #include "bench/gpu.h"
 
 enum { N_SEQS = 4, N_KINDS = 4, MOST_TOKENS = 64 /* of a sequence */ };
+enum { PLANTED = 1 << 20 /* bytes that --plant loses with an engine */ };
 
 struct run {
     const char *path;
     uint64_t seed;
-    size_t kind, n_tokens; /* n_tokens: generated */
+    size_t kind, n_prompt, n_tokens; /* n_tokens: generated */
     weft_model *model;
     weft_engine *engine;
     weft_seq *seqs[N_SEQS];
@@ -57,7 +58,7 @@ static void open_run(struct run *r)
         sampling.temperature = i == 2 ? 0.8f : 0.0f;
         sampling.seed = r->seed;
         OK(weft_seq_open(r->engine, &sampling, &r->seqs[i], &bench_error));
-        append(r, r->seqs[i], i == 0 ? 3 : 40); /* few rows, and enough for tensor cores */
+        append(r, r->seqs[i], i == 0 ? 3 : r->n_prompt); /* few rows, and enough for tensor cores */
     }
     compute(r);
     OK(weft_seq_fork(r->seqs[1], &r->seqs[3], &bench_error));
@@ -77,17 +78,16 @@ static void generate(struct run *r)
     compute(r);
 }
 
-/* Returns the number of generated tokens. */
+/* n_tokens of each sequence. Returns the number of generated tokens. */
 static size_t run_engine(struct run *r, size_t n_tokens)
 {
-    size_t n = n_tokens < MOST_TOKENS ? n_tokens : MOST_TOKENS;
     r->n_tokens = 0;
     open_run(r);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n_tokens; i++) {
         generate(r);
-        if (i == n / 2) {
+        if (i == n_tokens / 2) {
             OK(weft_seq_rewind(r->seqs[0], 2, &bench_error));
-            OK(weft_seq_rewind(r->seqs[3], 30, &bench_error));
+            OK(weft_seq_rewind(r->seqs[3], r->n_prompt / 2, &bench_error));
             compute(r);
         }
     }
@@ -99,35 +99,53 @@ static size_t run_engine(struct run *r, size_t n_tokens)
     return r->n_tokens;
 }
 
-bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size_t n_paths)
+/* One engine of each kind for each model. */
+static size_t run_round(struct bench *b, struct run *run, const char *const *paths, size_t n_paths,
+                        size_t n_tokens)
 {
-    struct run run = { .seed = 1 };
-    size_t done = 0, n_engines = 0, lost = 0;
-    /* what the driver and cuBLAS load once, and keep */
-    for (size_t i = 0; i < 2 * n_paths * N_KINDS; i++) {
-        run.path = paths[i % n_paths];
-        run.kind = i / n_paths % N_KINDS;
-        (void)run_engine(&run, b->smoke ? 10 : MOST_TOKENS);
-    }
-    const size_t before = free_bytes();
-    const struct mallinfo2 host = mallinfo2();
-    for (; done < n_tokens; n_engines++) {
-        run.path = paths[n_engines % n_paths];
-        run.kind = n_engines / n_paths % N_KINDS;
-        done += run_engine(&run, b->smoke ? 10 : MOST_TOKENS);
-        size_t now = free_bytes();
-        if (now < before && before - now > lost) {
-            lost = before - now;
-            report_fact(b, "lost", "%zu bytes after %zu engines and %zu tokens", lost,
-                        n_engines + 1, done);
+    size_t done = 0;
+    for (size_t i = 0; i < n_paths * N_KINDS; i++) {
+        run->path = paths[i % n_paths];
+        run->kind = i / n_paths;
+        done += run_engine(run, n_tokens);
+        if (b->plant) {
+            void *lost;
+            CU(cudaMalloc(&lost, PLANTED));
         }
     }
-    const size_t after = free_bytes();
-    report_fact(b, "generated", "%zu tokens in %zu engines of %d sequences", done, n_engines,
-                N_SEQS);
-    report_fact(b, "free device memory", "%zu bytes before, %zu after: %s", before, after,
-                after >= before ? "nothing is lost" : "MEMORY IS LOST");
+    return done;
+}
+
+bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size_t n_paths)
+{
+    struct run run = { .seed = 1, .n_prompt = b->smoke ? 18 : 40 };
+    const size_t n_engines = n_paths * N_KINDS, most = MOST_TOKENS * N_SEQS;
+    size_t n_rounds = (n_tokens + n_engines * most - 1) / (n_engines * most), done = 0;
+    n_rounds = (n_rounds + BENCH_QUARTERS - 1) / BENCH_QUARTERS * BENCH_QUARTERS;
+    size_t each = n_tokens / (n_rounds * n_engines * N_SEQS) + 1; /* of a sequence */
+    size_t *free_after = calloc(n_rounds, sizeof *free_after);
+    if (free_after == NULL) {
+        bench_die("no memory for a list of %zu rounds", n_rounds);
+    }
+    (void)run_round(b, &run, paths, n_paths, each); /* what the driver and cuBLAS load, and keep */
+    const size_t before = free_bytes();
+    const struct mallinfo2 host = mallinfo2();
+    for (size_t i = 0; i < n_rounds; i++) {
+        done += run_round(b, &run, paths, n_paths, each);
+        free_after[i] = free_bytes();
+        if (free_after[i] < (i > 0 ? free_after[i - 1] : before)) {
+            report_fact(b, "less free", "%zu bytes, %zu before, after %zu engines", free_after[i],
+                        i > 0 ? free_after[i - 1] : before, (i + 1) * n_engines);
+        }
+    }
+    const bool lost = bench_shrinks(free_after, n_rounds);
+    report_fact(b, "generated", "%zu tokens in %zu engines of %d sequences", done,
+                n_rounds * n_engines, N_SEQS);
+    report_fact(b, "free device memory", "%zu bytes before, %zu after: %s", before,
+                free_after[n_rounds - 1],
+                lost ? "LOST, engine after engine" : "nothing is lost from engine to engine");
     report_fact(b, "host memory in use", "%zu bytes before, %zu after", host.uordblks,
                 mallinfo2().uordblks);
-    return after >= before;
+    free(free_after);
+    return !lost;
 }

@@ -20,6 +20,7 @@ struct load {
     const char *path;
     weft_model *model;
     weft_engine *engine;
+    bool no_graphs, no_pdl;
     double model_seconds, engine_seconds;
 };
 
@@ -46,6 +47,8 @@ static void open_load(struct load *l, const struct sizes *s, size_t n_ahead, boo
     params.n_batch = s->n_batch;
     params.n_ahead = n_ahead;
     params.deterministic = deterministic;
+    params.no_graphs = l->no_graphs;
+    params.no_pdl = l->no_pdl;
     double start = bench_now();
     OK(weft_model_open(l->path, NULL, &l->model, &bench_error));
     double middle = bench_now();
@@ -223,6 +226,7 @@ static void mode_row(struct table *t, struct load *l, const struct cost *c, cons
                      const char *name, size_t n_ahead, bool deterministic)
 {
     open_load(l, s, n_ahead, deterministic);
+    bench_warm_up(t->bench);
     table_row(t, name);
     for (size_t i = 0; i < 2; i++) {
         prefill_cells(t, l, c, s->prompts[i]);
@@ -242,6 +246,7 @@ static void load_row(struct bench *b, struct load *l, const struct sizes *s, str
                                            NULL };
     double open[N_LOADS], upload[N_LOADS], first[N_LOADS];
     size_t n = b->smoke ? 1 : N_LOADS;
+    bench_warm_up(b);
     weft_engine_info info = { .size = sizeof info };
     for (size_t i = 0; i < n; i++) {
         open_load(l, s, 1, false);
@@ -294,14 +299,14 @@ static size_t trained_ctx(const char *path)
     return m.n_ctx_train;
 }
 
-void bench_model(struct bench *b, const char *path)
+bool bench_model(struct bench *b, const char *path)
 {
     static const char *const columns[] = { "prefill 512",  "512 TFLOP/s",    "prefill 2048",
                                            "2048 TFLOP/s", "decode 0",       "decode 512",
                                            "decode 4096",  "8 x decode 512", NULL };
     const char *slash = strrchr(path, '/');
     char section[160], title[96];
-    struct load load = { .path = path };
+    struct load load = { .path = path, .no_graphs = b->no_graphs, .no_pdl = b->no_pdl };
     struct cost cost = read_cost(path);
     struct sizes sizes = sizes_for(b, trained_ctx(path));
     snprintf(section, sizeof section, "model:%.140s", slash != NULL ? slash + 1 : path);
@@ -312,4 +317,5 @@ void bench_model(struct bench *b, const char *path)
     mode_row(&t, &load, &cost, &sizes, "1 at a time", 1, false);
     mode_row(&t, &load, &cost, &sizes, "8 ahead", AHEAD, false);
     mode_row(&t, &load, &cost, &sizes, "8 ahead, deterministic", AHEAD, true);
+    return true;
 }

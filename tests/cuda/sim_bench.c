@@ -1,0 +1,50 @@
+/* When weft-gpu-bench --leak says that memory is lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tools/bench/gpu.h"
+
+enum { N = 16, MIB = 1 << 20 };
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    size_t same[N], once[N], back[N], twice[N];
+    for (size_t i = 0; i < N; i++) {
+        same[i] = 900 * MIB;
+        once[i] = (i < 7 ? 900 : 898) * MIB;      /* the driver took a piece, and keeps it */
+        back[i] = (i % 3 == 1 ? 898 : 900) * MIB; /* takes and returns it */
+        twice[i] = (i < 5 ? 900 : i < 9 ? 898 : 896) * MIB;
+    }
+    assert_false(bench_shrinks(same, N));
+    assert_false(bench_shrinks(once, N));
+    assert_false(bench_shrinks(back, N));
+    assert_false(bench_shrinks(twice, N));
+}
+
+static void test_lost(void **state)
+{
+    (void)state;
+    size_t each[4], slow[N], hidden[N];
+    for (size_t i = 0; i < N; i++) {
+        each[i % 4] = 900 * MIB - i % 4; /* a byte with each round */
+        slow[i] = (900 - 2 * (i / 4)) * MIB;
+        hidden[i] = (900 - 2 * (i / 3) + (i % 2 ? 4 : 0)) * MIB; /* behind what the driver does */
+    }
+    assert_true(bench_shrinks(each, 4));
+    assert_true(bench_shrinks(slow, N));
+    assert_true(bench_shrinks(hidden, N));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
