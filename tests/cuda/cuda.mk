@@ -97,3 +97,11 @@ $(BUILD)/sim/launches.jsonl: $(BUILD)/sim/weft-launches
 # What tools/gpu-check.sh runs.
 .PHONY: gpu-programs
 gpu-programs: $(GPU_TESTS) $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/weft-gpu-bench
+
+# The same on the simulator, for tools/gpu-check.sh --smoke.
+.PHONY: gpu-check-programs gpu-check-smoke
+gpu-check-programs: $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(BUILD)/weft-synth
+
+gpu-check-smoke: deps
+	@$(MAKE) $(JOBS) --no-print-directory -s gpu-check-programs
+	@tools/gpu-check.sh --smoke --programs $(BUILD)/sim
