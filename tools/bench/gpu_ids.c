@@ -17,18 +17,20 @@ struct group {
 
 struct plan {
     struct group groups[N_GROUPS];
-    size_t n_tokens, n_runs, n_ids; /* n_ids: of all texts of a run */
+    size_t n_tokens, n_runs, n_batch, n_ids; /* n_ids: of all texts of a run */
 };
 
 static struct plan make_plan(const struct bench *b)
 {
     struct plan p = { .groups = { { 1, 1 }, { 1, 40 }, { 1, 600 }, { MANY, 40 } },
                       .n_tokens = 96,
-                      .n_runs = 3 };
+                      .n_runs = 3,
+                      .n_batch = 512 };
     if (b->smoke) {
-        p = (struct plan){ .groups = { { 1, 1 }, { 1, 20 }, { 1, 70 }, { 3, 5 } },
-                           .n_tokens = 10,
-                           .n_runs = 2 };
+        p = (struct plan){ .groups = { { 1, 1 }, { 1, 3 }, { 1, 20 }, { 2, 4 } },
+                           .n_tokens = 3,
+                           .n_runs = 2,
+                           .n_batch = 32 };
     }
     for (size_t i = 0; i < N_GROUPS; i++) {
         p.n_ids += p.groups[i].n_texts * p.n_tokens;
@@ -43,7 +45,7 @@ static weft_engine_params way_params(const struct plan *p, size_t way)
     params.device = "cuda:0";
     params.n_ctx = p->groups[2].depth + p->n_tokens + 8;
     params.n_kv = 2 * params.n_ctx + MANY * (p->groups[3].depth + p->n_tokens + 64);
-    params.n_batch = 512;
+    params.n_batch = p->n_batch;
     params.no_prefix_cache = true; /* what is compared has to be computed */
     params.n_ahead = way & 1 ? 8 : 1;
     params.no_pdl = (way & 2) != 0;

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # gpu-check.sh sources this; what is found here is used there
+# shellcheck shell=bash disable=SC2034,SC2128,SC2154 # gpu-check.sh sources this; what is found here is used there
 # What gpu-check.sh finds on the machine: a place with room, the programs, cuBLAS, llama-bench, sanitizer and profiler.
 
 # Memory, where there is enough of it for the models, or else a disk.
@@ -30,6 +30,7 @@ find_programs() {
         if ! "$bin/weft" --version >>"$log" 2>&1; then
             echo "the programs of the pack do not start here: building them"
             "$bin/weft" --version 2>&1 | head -n 3
+            # shellcheck source=tools/gpu-check/pack.sh
             . "$lib/pack.sh"
             CPATH=$here/include LIBRARY_PATH=$here/lib LDFLAGS=$pack_ldflags \
                 build_here "$here/src" gpu-programs CUDA_ARCH=sm_90a || return

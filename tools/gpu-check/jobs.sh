@@ -35,6 +35,7 @@ keep_text() { printf '=== %s: %s\n%s\n' "$1" "$2" "$(cat "$3")" >>"$log"; }
 one() { # name, limit, command...
     local name=$1 limit=$2 left verdict=ok status start=$SECONDS text line
     shift 2
+    [ -z "$smoke" ] || limit=$((limit * 10)) # the simulator takes its time
     text=$(file_of "$name")
     left=$(time_left)
     if [ -e "$work/stop" ] || [ "$left" -lt 3 ]; then
@@ -71,6 +72,7 @@ slot() {
 again() { # name, how, command...
     local name=$1 how=$2 limit=60 left verdict=fails start=$SECONDS text line
     shift 2
+    [ -z "$smoke" ] || limit=600
     text=$(file_of "again $name $how")
     left=$(time_left)
     if [ -e "$work/stop" ] || [ "$left" -lt 3 ]; then
@@ -101,7 +103,7 @@ rerun_failed() {
         rm -f "$f"
         eval "set -- $command"
         quick=()
-        case $name in timings* | weft*) quick=(--smoke) ;; esac # under memcheck, whole models take too long
+        case $name in timings* | weft* | ids*) quick=(--smoke) ;; esac # under memcheck, whole models take too long
         again "$name" "by itself" "$@"
         if find_sanitizer; then
             memcheck=("$sanitizer" --tool memcheck --error-exitcode 99 --print-limit 20)

@@ -1,10 +1,12 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # gpu-check.sh sources this
+# shellcheck shell=bash disable=SC2034,SC2086,SC2154 # gpu-check.sh sources this; $smoke and $plant are options or nothing
 # The parts of gpu-check.sh but for the timings. Each ends at part_end, and asks jobs.sh for its lines in the table.
 
 demo() { # model, options...: a line of the table
     expected=Paris one "demo $1${2:+, deterministic}" 30 "$bin/weft" run -m "$here/models/weft-demo-$1.gguf" \
         --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0 "${@:2}"
 }
+
+wanted() { [ -z "$only" ] || case " $only " in *" $1 "*) ;; *) false ;; esac }
 
 test_programs() { # the long ones first
     local t
@@ -25,12 +27,13 @@ part_tests() {
     for t in $(test_programs); do
         slot "$width"
         if [ -n "$plant" ] && [ "$t" = "$planted" ]; then
-            kind=test one "test $t" 120 env WEFT_TEST_PLANT=1 "$tests/$t" &
+            kind="test" one "test $t" 120 env WEFT_TEST_PLANT=1 "$tests/$t" &
         else
-            kind=test one "test $t" 120 "$tests/$t" &
+            kind="test" one "test $t" 120 "$tests/$t" &
         fi
     done
     for m in qwen2 phi3; do
+        wanted demo || continue
         slot "$width"
         kind=tool demo $m &
         slot "$width"
@@ -38,6 +41,7 @@ part_tests() {
     done
     slot 1
     for m in $(models | awk '/ids/ { print $1 }'); do
+        wanted ids || continue
         model_there "$m" || continue
         kind=tool one "ids $m" 70 "$bin/weft-gpu-bench" $smoke $plant --part ids "$store/$m.gguf"
         sed -n '/^ids: /,$p' "$(file_of "ids $m")"

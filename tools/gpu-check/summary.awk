@@ -1,15 +1,16 @@
 # One table of the JSON lines of weft-gpu-bench (weft.jsonl) and llama-bench (llama.jsonl): -v llama=1 with llama.cpp's columns.
 function field(key,    at) {
-    if (!match($0, "\"" key "\": *\"?[^\",}]*")) return ""
+    if (!match($0, "\"" key "\": *(\"[^\"]*\"|[^\",}]*)")) return ""
     at = substr($0, RSTART, RLENGTH)
-    sub("\"" key "\": *\"?", "", at)
+    sub("\"" key "\": *", "", at)
+    gsub("\"", "", at)
     return at
 }
 function file(path) { sub(".*/", "", path); sub("[.]gguf$", "", path); return path }
 function number(value) { return value == "" ? "-" : sprintf("%.1f", value) }
 
 FILENAME ~ /weft.jsonl$/ && field("section") ~ /^model:/ {
-    m = substr(file(field("section")), 7)
+    m = file(substr(field("section"), 7))
     if (!(m in seen)) { seen[m] = 1; order[++n] = m }
     key = m SUBSEP (field("name") == "load" ? "load, " : "") field("column")
     known[key] = 1

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # gpu-check.sh sources this
+# shellcheck shell=bash disable=SC2086,SC2154 # gpu-check.sh sources this; $smoke is an option or nothing
 # The timings of gpu-check.sh, and the models that they need.
 
 # file, preset, type, the depths of llama-bench (as deep as the context allows; see gpu_models.c), what is done with it, in
@@ -103,6 +103,6 @@ part_timings() {
 summary() {
     [ -s "$work/weft.jsonl" ] || return
     [ "$llama" != "$lib/fakes" ] || echo "llama.cpp is a fake here: its figures mean nothing"
-    awk -v llama="$llama" -f "$lib/summary.awk" "$work/weft.jsonl" \
-        $([ -s "$work/llama.jsonl" ] && echo "$work/llama.jsonl")
+    touch "$work/llama.jsonl"
+    awk -v llama="$llama" -f "$lib/summary.awk" "$work/weft.jsonl" "$work/llama.jsonl"
 }
