@@ -153,7 +153,7 @@ run_call() { # name, seconds, parts...
     shift 2
     results=$out/results-$name.txt
     log=$out/log-$name.txt
-    rm -f "$work/stop"
+    rm -f "$work/stop" "$work/making" "$work"/running/*
     : >"$results"
     cat "$work"/log.txt >"$log" 2>/dev/null
     call_end=$((SECONDS + limit - 8)) # the table and the logs

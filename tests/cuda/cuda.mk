@@ -2,7 +2,8 @@
 # `make test`) and, by `make test-gpu`, with the kernels of nvcc. Programs named sim_* plan failures, so they run on the
 # simulator only.
 #
-#   cuda-check      all programs on the simulator, in several orders of threads, and the kernels under ThreadSanitizer
+#   cuda-check      all programs on the simulator, in several orders of threads, and the kernels under ThreadSanitizer;
+#                   and tools/gpu-check.sh, with planted failures
 #   cuda-coverage   fails if a line of kernels/*.cu was never executed
 #   test-gpu        all programs on the first GPU
 
@@ -42,7 +43,8 @@ ifeq ($(NVCC),)
 cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu:
 	@echo "skip $@: nvcc not found"
 else
-cuda-check: cuda-sim
+cuda-check: cuda-sim gpu-check-programs
+	@bash tests/cuda/gpu_check.sh $(BUILD)
 	@$(MAKE) --no-print-directory cuda-tsan BUILD=build/tsan OPT=-O1 CUDASIM_OPT=-O1 SAN=-fsanitize=thread
 
 cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(if $(SAN),,$(BUILD)/sim/launches.jsonl)

@@ -17,7 +17,7 @@ struct group {
 
 struct plan {
     struct group groups[N_GROUPS];
-    size_t n_tokens, n_runs, n_batch, n_ids; /* n_ids: of all texts of a run */
+    size_t n_tokens, n_runs, n_batch, n_ahead, n_ids; /* n_ids: of all texts of a run */
 };
 
 static struct plan make_plan(const struct bench *b)
@@ -25,12 +25,14 @@ static struct plan make_plan(const struct bench *b)
     struct plan p = { .groups = { { 1, 1 }, { 1, 40 }, { 1, 600 }, { MANY, 40 } },
                       .n_tokens = 96,
                       .n_runs = 3,
-                      .n_batch = 512 };
+                      .n_batch = 512,
+                      .n_ahead = 8 };
     if (b->smoke) {
         p = (struct plan){ .groups = { { 1, 1 }, { 1, 3 }, { 1, 20 }, { 2, 4 } },
                            .n_tokens = 3,
                            .n_runs = 2,
-                           .n_batch = 32 };
+                           .n_batch = 32,
+                           .n_ahead = 3 };
     }
     for (size_t i = 0; i < N_GROUPS; i++) {
         p.n_ids += p.groups[i].n_texts * p.n_tokens;
@@ -47,7 +49,7 @@ static weft_engine_params way_params(const struct plan *p, size_t way)
     params.n_kv = 2 * params.n_ctx + MANY * (p->groups[3].depth + p->n_tokens + 64);
     params.n_batch = p->n_batch;
     params.no_prefix_cache = true; /* what is compared has to be computed */
-    params.n_ahead = way & 1 ? 8 : 1;
+    params.n_ahead = way & 1 ? p->n_ahead : 1;
     params.no_pdl = (way & 2) != 0;
     params.no_graphs = (way & 4) != 0;
     return params;
@@ -144,7 +146,7 @@ static bool run_way(struct bench *b, weft_model *model, const struct plan *p, si
     weft_engine *engine;
     char name[64];
     bool same = true;
-    snprintf(name, sizeof name, "%s%s%s", way & 1 ? "8 ahead" : "1 at a time",
+    snprintf(name, sizeof name, "%zu %s%s%s", params.n_ahead, way & 1 ? "ahead" : "at a time",
              params.no_graphs ? ", no graphs" : "", params.no_pdl ? ", no pdl" : "");
     OK(weft_engine_open(model, &params, &engine, &bench_error));
     for (size_t run = 0; run < p->n_runs; run++) {
