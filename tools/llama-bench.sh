@@ -71,8 +71,10 @@ fi
 echo 'add_subdirectory(llama-bench)' >"$src/tools/CMakeLists.txt"
 
 cd "$src"
+# Kernels uncompressed: nvcc would compress each file's by itself, and then the pack's xz finds nothing that they share (80
+# files of kernels: 64 MB, of which xz makes 6, but 20 if nvcc has compressed them).
 cmake -B bld -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_COMPILER="$nvcc" -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" \
-    -DGGML_CUDA_NCCL=OFF -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DBUILD_SHARED_LIBS=OFF \
+    -DGGML_CUDA_COMPRESSION_MODE=none -DGGML_CUDA_NCCL=OFF -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DBUILD_SHARED_LIBS=OFF \
     -DLLAMA_OPENSSL=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF \
     -DLLAMA_BUILD_APP=OFF
 cmake --build bld --target llama-bench -j "$jobs"

@@ -73,7 +73,8 @@ make_pack() {
     strip --strip-unneeded "${programs[@]}"
     if [ -x "$llama_from/llama-bench" ]; then
         mkdir "$tree/llama"
-        cp "$llama_from/llama-bench" "$llama_from/VERSION" "$tree/llama/"
+        cp "$llama_from/llama-bench" "$tree/llama/"
+        cat "$llama_from/VERSION" >"$tree/llama/VERSION" 2>/dev/null || echo "of unknown version" >"$tree/llama/VERSION"
         strip --strip-unneeded "$tree/llama/llama-bench"
     else
         echo "without llama-bench, which tools/llama-bench.sh builds: $llama_from has none"

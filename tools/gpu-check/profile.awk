@@ -14,7 +14,8 @@ units == 1 { split_csv($0, unit); units = 2; next }
 units == 2 && /^"[0-9]+"/ {
     split_csv($0, v)
     name = v[at["Kernel Name"]]
-    sub(/\(.*/, "", name)
+    sub(/\([^()]*\)$/, "", name)
+    sub(/^void /, "", name)
     if (!(name in count)) order[++kinds] = name
     u = unit[at["gpu__time_duration.sum"]]
     us = plain(v[at["gpu__time_duration.sum"]]) * (u == "ns" || u == "nsecond" ? 1e-3 : u == "ms" || u == "msecond" ? 1e3 : 1)
