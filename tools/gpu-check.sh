@@ -218,4 +218,5 @@ for call in $calls; do
     [ ! -e "$work/stop" ] || break
     began_at=$(date +%s)
 done
+case $calls in *B) rm -rf "$store" ;; esac # nobody needs the models any more
 [ -n "$all_passed" ]
