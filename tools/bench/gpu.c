@@ -44,7 +44,7 @@ static void usage(FILE *f)
         "  --part NAME      only this part (may be repeated):",
         f);
     for (size_t i = 0; i < N_PARTS; i++) {
-        fprintf(f, " %s", parts[i].name);
+        fprintf(f, "%s%s", i == 6 ? "\n                   " : " ", parts[i].name);
     }
     fputs(
         "\n                   (ids: are a text's tokens the same, again and in every way to "

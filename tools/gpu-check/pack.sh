@@ -94,4 +94,6 @@ make_pack() {
         "llama-bench $(du -sm "$tree/llama" 2>/dev/null | cut -f 1)"
     rm -rf "$tree"
     echo "$to: $(du -sm "$to" | cut -f 1) MiB; on the GPU machine: $to/gpu-check.sh --call A, then --call B"
+    # it travels beside the tree, where both together may have 64
+    [ "$(du -sm "$to" | cut -f 1)" -le 40 ] || { echo "gpu-check: the pack is larger than 40 MiB" >&2; exit 1; }
 }
