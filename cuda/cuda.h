@@ -15,7 +15,8 @@ enum {
     GEMM_ROWS = 16,      /* steps of more rows go through cuBLAS; not yet tuned on hardware */
     SHARED_SPARE = 8192, /* shared memory that the mat-vec kernel has besides its rows, at most */
     TILE_ROWS = 16,      /* sequences with at least so many rows attend in tiles */
-    UPLOAD_PARTS = 4     /* of the slab, for pieces of weights that are on their way at once */
+    UPLOAD_PARTS = 4,    /* of the slab, for pieces of weights that are on their way at once */
+    IMAGE_BUCKETS = 3    /* of how long the sequences of a step are */
 };
 
 /* Weights of a layer on the device, as struct layer has them in the file. */
@@ -40,6 +41,7 @@ struct image {
     size_t rows, out_rows, list, tiles, pages, bytes; /* offsets, and the size of it all */
     size_t page_stride;
     size_t n_list, n_tiles; /* of the step that was packed last */
+    size_t bucket;          /* of its longest sequence, see image_bound() */
     cudaEvent_t copied;     /* `host` may be written again */
 };
 
@@ -96,13 +98,14 @@ struct cuda {
     struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
     int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
     float *host_values;
-    struct dptr history, count;             /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
-    size_t n_out;                           /* wanted rows of the last step */
-    cudaGraphExec_t graphs[2][MATVEC_ROWS]; /* decode of n + 1 rows; [1]: with pick and advance */
-    unsigned graph_failures;                /* since a graph was made */
-    size_t graph_wait;                      /* steps that do without before the next is tried */
-    bool decoding;                          /* the image of the step under way has been sent */
-    bool capturing; /* a graph is being made; what fails costs no more than the graph */
+    struct dptr history, count; /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
+    size_t n_out;               /* wanted rows of the last step */
+    /* decode of n + 1 rows with positions of a bucket; [1]: with pick and advance */
+    cudaGraphExec_t graphs[2][MATVEC_ROWS][IMAGE_BUCKETS];
+    unsigned graph_failures; /* since a graph was made */
+    size_t graph_wait;       /* steps that do without before the next is tried */
+    bool decoding;           /* the image of the step under way has been sent */
+    bool capturing;          /* a graph is being made; what fails costs no more than the graph */
 };
 
 /* A step of n rows goes through tensor cores. */
@@ -157,6 +160,9 @@ void cuda_join_blas(struct cuda *c);
  * it. */
 weft_status image_send(struct cuda *c, const struct step *s, size_t n_steps, weft_error *err);
 struct dstep image_step(const struct cuda *c);
+/* All positions of the step that was packed last are below this: 512, 4096 or n_ctx. Attention is
+ * launched for so many, and a graph serves the steps of one bound. */
+size_t image_bound(const struct cuda *c);
 static inline struct dptr dptr_at(struct dptr d, size_t bytes)
 {
     return (struct dptr){ d.at + bytes };

@@ -1,7 +1,8 @@
 /* A decode step (one row per sequence, all with logits) is one CUDA graph for each number of rows,
- * captured from the stages the first time; without a graph the same stages run. Tokens, positions
- * and pages are read from the step's image on the device, so a replay needs no update; for steps
- * ahead the device itself writes the next token and position there. */
+ * and each bound of their positions, captured from the stages the first time; without a graph the
+ * same stages run. Tokens, positions and pages are read from the step's image on the device, so a
+ * replay needs no update; for steps ahead the device itself writes the next token and position
+ * there. */
 #include <string.h>
 
 #include "alone.h"
@@ -96,7 +97,7 @@ static weft_status make_graph(struct cuda *c, size_t n, bool ahead, cudaGraphExe
 static cudaGraphExec_t graph_of(struct cuda *c, size_t n, bool ahead, weft_error *why)
 {
     enum { MOST_DOUBLINGS = 10 };
-    cudaGraphExec_t *exec = &c->graphs[ahead][n - 1];
+    cudaGraphExec_t *exec = &c->graphs[ahead][n - 1][c->image.bucket];
     if (*exec != NULL || c->params.no_graphs) {
         return *exec;
     }
@@ -169,11 +170,10 @@ weft_status graph_ahead(struct backend *b, const struct step *s, size_t k, int32
 
 void graph_close(struct cuda *c)
 {
-    for (size_t i = 0; i < 2; i++) {
-        for (size_t n = 0; n < MATVEC_ROWS; n++) {
-            if (c->graphs[i][n] != NULL) {
-                (void)cudaGraphExecDestroy(c->graphs[i][n]);
-            }
+    cudaGraphExec_t *graphs = &c->graphs[0][0][0];
+    for (size_t i = 0; i < sizeof c->graphs / sizeof *graphs; i++) {
+        if (graphs[i] != NULL) {
+            (void)cudaGraphExecDestroy(graphs[i]);
         }
     }
 }

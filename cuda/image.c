@@ -10,6 +10,24 @@ static bool tiles_rows(const struct cuda *c, const struct step *s)
     return cuda_many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->config.head_dim);
 }
 
+/* The larger of two neighbours costs a short step some blocks that find nothing to do. */
+static const size_t bounds[IMAGE_BUCKETS - 1] = { 512, 4096 };
+
+static size_t bucket_of(size_t n_positions)
+{
+    size_t i = 0;
+    while (i < IMAGE_BUCKETS - 1 && n_positions > bounds[i]) {
+        i++;
+    }
+    return i;
+}
+
+size_t image_bound(const struct cuda *c)
+{
+    size_t i = c->image.bucket, n_ctx = c->params.n_ctx;
+    return i < IMAGE_BUCKETS - 1 && bounds[i] < n_ctx ? bounds[i] : n_ctx;
+}
+
 static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
 {
     struct image *m = &c->image;
@@ -18,10 +36,11 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
     struct attend_tile *tiles = (struct attend_tile *)(void *)(m->host + m->tiles);
     uint32_t *pages = (uint32_t *)(void *)(m->host + m->pages);
     bool tiled = tiles_rows(c, s);
-    m->n_list = m->n_tiles = 0;
+    m->n_list = m->n_tiles = m->bucket = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &s->seqs[i];
-        size_t n_pages = (q->pos + q->n_rows + n_steps - 1 + KV_PAGE - 1) / KV_PAGE;
+        size_t end = q->pos + q->n_rows + n_steps - 1, n_pages = (end + KV_PAGE - 1) / KV_PAGE;
+        m->bucket = bucket_of(end) > m->bucket ? bucket_of(end) : m->bucket;
         memcpy(pages + i * m->page_stride, q->pages, n_pages * sizeof *pages);
         for (size_t r = 0; r < q->n_rows; r++) {
             rows[q->row + r] = (struct drow){ .token = s->tokens[q->row + r],

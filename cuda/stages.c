@@ -146,7 +146,7 @@ static weft_status attend(struct backend *b, const struct step *s, size_t layer,
     for (size_t i = 0; i < m->n_list; i += ATTEND_ROWS) {
         size_t n = m->n_list - i < ATTEND_ROWS ? m->n_list - i : ATTEND_ROWS;
         struct dptr list = dptr_at(m->device, m->list + i * sizeof(uint32_t));
-        CU(c, kernel_attend, &job, &step, list, n, c->params.n_ctx, &c->queue);
+        CU(c, kernel_attend, &job, &step, list, n, image_bound(c), &c->queue);
     }
     if (m->n_tiles > 0) {
         CU(c, kernel_attend_tiled, &job, &step, dptr_at(m->device, m->tiles), m->n_tiles,

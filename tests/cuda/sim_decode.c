@@ -164,9 +164,72 @@ static void test_nine_rows(void **state)
     close_rig(&r);
 }
 
+/* What attention by rows was launched for: the least and the largest number of splits. */
+struct grids {
+    unsigned least, most;
+};
+
+static void note_grid(void *user, const struct cudasim_entry *e)
+{
+    struct grids *g = user;
+    if (e->kind == CUDASIM_KERNEL && strncmp(e->name, "k_attend<", 9) == 0) {
+        g->least = e->grid[2] < g->least ? e->grid[2] : g->least;
+        g->most = e->grid[2] > g->most ? e->grid[2] : g->most;
+    }
+}
+
+/* Greedy tokens behind a prompt that ends shortly before position 512, ahead by 4. */
+static struct grids cross_512(bool no_graphs, int32_t *dst, size_t n)
+{
+    enum { PROMPT = 505 };
+    static int32_t prompt[PROMPT];
+    struct grids g = { .least = UINT32_MAX };
+    struct synth_spec spec;
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    weft_sampling greedy = WEFT_SAMPLING_INIT;
+    greedy.temperature = 0;
+    greedy.ignore_end = true;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.n_ctx = 1024;
+    p.device = "cuda:0", p.n_ctx = 1024, p.n_batch = 512, p.n_ahead = 4, p.no_graphs = no_graphs;
+    struct rig r = rig_open(model_file_of(&spec), &p);
+    rig_tokens(&r, 5, prompt, PROMPT);
+    weft_seq *seq = rig_seq(&r, &greedy);
+    OK(weft_seq_append(seq, prompt, PROMPT, E));
+    rig_compute(&r, seq);
+    cudasim_record(note_grid, &g);
+    for (size_t i = 0; i < n; i++) {
+        OK(weft_seq_next(seq, &dst[i], E));
+        rig_compute(&r, seq);
+    }
+    cudasim_record(NULL, NULL);
+    weft_seq_release(&seq);
+    rig_close(&r);
+    return g;
+}
+
+/* Attention is launched for the splits of 512 positions as long as all of a chain of steps stand
+ * below, then for more; the text is that of kernels launched one by one. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    int32_t got[20], want[20];
+    int before = cudasim_settings()->sm_count;
+    cudasim_settings()->sm_count = 132;
+    uint64_t graphs = cudasim_stats()->graph_launches;
+    struct grids g = cross_512(false, got, 20);
+    assert_true(cudasim_stats()->graph_launches > graphs);
+    assert_int_equal(g.least, 512 / KV_PAGE);
+    assert_int_equal(g.most, 1024 / KV_PAGE);
+    cross_512(true, want, 20);
+    assert_memory_equal(got, want, sizeof got);
+    cudasim_settings()->sm_count = before;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_kernels_per_layer),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_nine_rows),
