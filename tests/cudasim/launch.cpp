@@ -116,6 +116,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *fn, voi
         else
             return fail(cudaErrorNotSupported);
     }
+    cudasim_stats()->programmatic += how.programmatic;
     std::shared_ptr<const KernelCall> call;
     CUDASIM_TRY(make_call(fn, c->gridDim, c->blockDim, c->dynamicSmemBytes, how, args, &call));
     return submit(c->stream, { Work::KERNEL, nullptr, call, {} });
