@@ -26,6 +26,10 @@ $(GPU_VENV)/done: $(GPU_MODEL)/requirements.txt
 ifeq ($(NVCC),)
 gpu-model gpu-model-write gpu-model-detail gpu-model-test:
 	@echo "skip $@: nvcc not found"
+else ifeq ($(filter sm_90a,$(CUDA_ARCH)),)
+gpu-model gpu-model-write gpu-model-detail gpu-model-test:
+	@echo "skip $@: it is about code for sm_90a, and CUDA_ARCH is $(CUDA_ARCH)"
+cuda-check: gpu-model
 else
 GPU_PYTHON = GPU_MODEL_TOOLS=$(or $(GPU_TOOLS),$(GPU_VENV)/tools) python3
 GPU_MODEL_NEEDS = $(GPU_TOOLS_DONE) $(KERNEL_OBJ) $(GPU_LAUNCHES)
