@@ -347,6 +347,14 @@ class FiguresTest(unittest.TestCase):
             us, _, _ = token(p, cases, name, 1, pos)
             self.assertAlmostEqual(us / expected, 1, delta=0.02, msg=f'{name} {pos}: {us:.0f}')
 
+    def test_unknown_kernel(self):
+        """A new kernel is not taken for one that costs nothing."""
+        p = Predictor(device(), {})
+        with self.assertRaises(SystemExit):
+            p.small({'name': 'k_new', 'grid': [1, 1, 1]})
+        logits = {'name': 'k_best<true>', 'grid': [75, 64, 1], 'best': {'bytes': 4 * 64 * 152064}}
+        self.assertGreater(p.small(logits).us, 8)
+
     def test_compare(self):
         recorded = {'assumptions': {'clock': 1.755, 'gap': 0.5}, 'figures': {'a': 100.0, 'c': 1.0}}
         found = [model.Figure('a', 102.5, ''), model.Figure('b', 1.0, '')]

@@ -6,6 +6,9 @@ from matvec import Matvec, simulate
 
 BLOCK_KEPT = 1024  # bytes of shared memory that an SM keeps for each block
 PICKING = ('k_best', 'k_merge', 'k_advance')
+# Kernels by how their names begin, and the assumption that has their time.
+SMALL = {'embed_row': 'embed', 'k_heads': 'heads', 'k_best<': 'small_kernel',
+         'k_merge<': 'small_kernel', 'k_advance': 'small_kernel'}
 
 
 def resident(values, facts, threads, shared):
@@ -39,7 +42,7 @@ class Predictor:
     def cost(self, record, before):
         """Of a launch behind `before`, also a launch."""
         early = self.early(before)
-        job = dict(record.get('matvec') or record.get('attend') or {}, first=0)
+        job = dict(record.get('matvec') or record.get('attend') or record.get('best') or {}, first=0)
         key = (record['name'], str(record['grid']), str(job), early)
         if key not in self.known:
             if 'matvec' in record:
@@ -66,12 +69,14 @@ class Predictor:
         return facts, resident(self.v, facts, record['block'][0], record['shared'])
 
     def small(self, record):
+        """Of a kernel whose time is that of a few trips to memory, or of the logits that it reads."""
         name = record['name']
-        if name.startswith('embed'):
-            return Cost(self.v['embed'])
-        if name.startswith('k_heads'):
-            return Cost(self.v['heads'])
-        return Cost(self.v['small_kernel'])
+        for start, assumption in SMALL.items():
+            if name.startswith(start):
+                read = record.get('best', {}).get('bytes', 0) / self.device.bandwidth / 1e3
+                return Cost(max(self.v[assumption], read))
+        raise SystemExit(f'{name}: nothing is known of what this kernel takes, or its line lacks what '
+                         'its parameters say; decode.py, many.py and describe.c have to know it')
 
     def prologue(self, record, facts):
         """ns from the released wait until the first load: normalising, where the kernel does. More
