@@ -258,6 +258,19 @@ class SassTest(unittest.TestCase):
                          (2, 18, 1, 4 * 32))
         self.assertFalse(c['pipelined'])
 
+    def test_pipelined(self):
+        """Loaded behind its use: it is the next turn that uses it, and the load is under way then."""
+        lines = CODE.split('\n')
+        first, use = (next(i for i, x in enumerate(lines) if text in x)
+                      for text in ('LDG.E.NA', 'IDP'))
+        moved = lines[:first] + lines[first + 2:use + 1] + lines[first - 2:first] + \
+            lines[first:first + 2] + lines[use + 1:]
+        (a, b), = sass.parse('\n'.join(moved))['k'].loops()
+        kernel = sass.parse('\n'.join(moved))['k']
+        c = sass.dot_counts(sass.Loop(kernel.code[a:b + 1]), 1, FakeSource())
+        self.assertTrue(c['pipelined'])
+        self.assertEqual(c['loads'], 2)
+
     def test_places(self):
         (a, _), = self.kernel.loops()
         self.assertEqual(self.kernel.code[a].places, (('dequant.cuh', 7), ('dot.cuh', 9)))

@@ -179,6 +179,9 @@ def parse_arguments():
 def main():
     o = parse_arguments()
     values = dict(assumptions.VALUE)
+    if o.write and (o.model is not None or o.set):
+        raise SystemExit('--write records all models with the assumptions of assumptions.py: leave '
+                         'out --model and --set')
     for change in o.set:
         name, value = change.split('=')
         if name not in values:
@@ -195,6 +198,9 @@ def main():
         print(f.line, flush=True)
         found.append(f)
     recorded = read_recorded(o.figures)
+    if o.model is not None:
+        recorded['figures'] = {name: us for name, us in recorded['figures'].items()
+                               if name.startswith(o.model + ' ')}
     if o.write:
         write(o.figures, recorded, found, values)
     elif o.check:
