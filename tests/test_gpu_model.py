@@ -42,9 +42,11 @@ def job(rows, cols, split=1, mode='store', kind='Q4_0', n_w=1):
             'split': split, 'units': units, 'tiles': tiles, 'n': 1, 'first': 0}
 
 
-def run(d, j, grid, early=0.0, prologue=0.0, residual=0, table=None, rounds=matvec.MOST_ROUNDS):
+def run(d, j, grid, early=0.0, prologue=0.0, residual=0, table=None, rounds=matvec.MOST_ROUNDS,
+        prefetches=1):
     table = table or {t: [counts()] for t in launches.TYPES}
-    launch = matvec.Matvec(j, 256, 2, table, launches.TYPES, d)
+    facts = {'types': table, 'prefetches': prefetches}
+    launch = matvec.Matvec(j, 256, 2, facts, launches.TYPES, d)
     s = matvec.Simulation(launch, grid, early, prologue, residual, most_rounds=rounds)
     return s.run(), s.loaded, launch
 
@@ -102,6 +104,13 @@ class MatvecTest(unittest.TestCase):
         table = {'Q4_0': [counts(n=300, pipelined=True)]}
         slow = run(d, j, 132, table={'Q4_0': [counts(n=300)]})[0]
         self.assertLess(run(d, j, 132, table=table)[0], slow)
+
+    def test_prefetch(self):
+        """Of weights that are asked for early enough, nobody waits for DRAM."""
+        j, d = job(132 * 32, 1024), device()
+        early = run(d, j, 132, early=5000.0, prologue=100.0)[0]
+        late = run(d, j, 132, early=5000.0, prologue=100.0, prefetches=0)[0]
+        self.assertGreater(late - early, 0.5 * (d.latency - d.l2))
 
     def test_same_twice(self):
         j = job(4096, 4096, split=4)
@@ -170,6 +179,15 @@ class AttendTest(unittest.TestCase):
         times = [attend_us(attention(n, n)) for n in (2, 8, 32, 64)]
         self.assertEqual(times, sorted(times))
         self.assertLess(attend_us(attention(8, 8), latency=400), attend_us(attention(8, 8)))
+
+    def test_prefetch(self):
+        """Pages that are asked for before the wait: less, but not less than without K and V."""
+        facts = dict(FACTS, prefetches=2, early_loads=2)
+        record, d = attention(8, 8), device()
+        now = attend.Attention(d, record, FACTS, 3, 1.5).us()
+        then = attend.Attention(d, record, facts, 3, 1.5).us()
+        self.assertLess(then, now - 0.3)
+        self.assertGreater(then, now - d.v['attend_start'] - d.latency * 1.2e-3 - 0.3)
 
     def test_other_grid(self):
         with self.assertRaises(SystemExit):

@@ -49,8 +49,10 @@ def combine_us(device, facts, threads, heads, dim, splits):
 class Attention:
     """A launch: job, grid and threads from the record, facts from the machine code."""
 
-    def __init__(self, device, record, facts, resident):
+    def __init__(self, device, record, facts, resident, early=0.0):
         self.device, self.facts, self.job = device, facts, record['attend']
+        # us before the wait is released, if the kernel asks for pages of K and V by then
+        self.early = early if facts.get('prefetches') else 0.0
         self.grid, self.threads, self.resident = record['grid'], record['block'][0], resident
         job = self.job
         self.blocks, self.heads = blocks_of_heads(job['n_heads'] // job['n_kv_heads'])
@@ -107,7 +109,22 @@ class Simulation:
                         for x in range(grid[0])]
         self.waiting.reverse()
         self.pipe, self.dram, self.end = [0.0] * d.sms, 0.0, 0.0
+        # row and page are known before the wait, if they are loaded before it: then only q is missing
+        known = self.launch.facts.get('early_loads', 0) >= 2
+        self.first_load = d.l2 if known else v['attend_start'] * 1e3
+        self.ready = {}  # of each block of the first wave: when its first page is in L2
+        if launch.early:
+            self.prefetch(v['attend_start'] * 1e3 - launch.early * 1e3)
         self.arrived, self.events, self.serial = {}, [], 0
+
+    def prefetch(self, now):
+        """First all blocks ask for K, then for V, as they do later."""
+        first = [b for b in self.waiting[-len(self.slots):][::-1] if self.launch.pages_of(b[2])]
+        self.dram = now
+        for _ in range(2):
+            for place in first:
+                self.dram += self.n_bytes / self.device.bandwidth
+                self.ready.setdefault(place, []).append(self.dram + self.device.latency)
 
     def put(self, at, what, block):
         heapq.heappush(self.events, (at, self.serial, what, block))
@@ -124,8 +141,14 @@ class Simulation:
 
     def start(self):
         now, slot, sm = heapq.heappop(self.slots)
-        x, y, z = self.waiting.pop()
+        x, y, z = place = self.waiting.pop()
         block = Block((slot, sm), (x, y), self.launch.pages_of(z))
+        ready = self.ready.get(place)
+        if ready is not None:
+            there = now + self.first_load + self.device.l2
+            block.k, block.v = (max(there, at) for at in ready)
+            self.put(block.k, self.scores, block)
+            return
         self.put(now + self.device.v['attend_start'] * 1e3,
                  self.fetch_k if block.pages else self.leave, block)
 

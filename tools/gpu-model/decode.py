@@ -13,7 +13,7 @@ SMALL = {'embed_row': 'embed', 'k_heads': 'heads', 'k_best<': 'small_kernel',
 
 def resident(values, facts, threads, shared):
     """Blocks of a kernel that an SM holds at once, from their registers and shared memory."""
-    registers = -(-facts['registers'] // 8) * 8 * threads
+    registers = max(1, -(-facts['registers'] // 8) * 8 * threads)
     by_registers = values['registers'] // registers
     room = (values['shared_kb'] + 1) * 1024
     by_shared = room // (facts['shared'] + shared + BLOCK_KEPT)
@@ -48,7 +48,7 @@ class Predictor:
             if 'matvec' in record:
                 cost = self.matvec(record, early)
             elif 'attend' in record:
-                a = Attention(self.device, record, *self.attend_facts(record))
+                a = Attention(self.device, record, *self.attend_facts(record), early)
                 cost = Cost(a.us(), a.bytes)
             else:
                 cost = self.small(record)
@@ -58,11 +58,12 @@ class Predictor:
     def early(self, before):
         """us for which a block is there before its wait is released, and asks for weights: that
         depends on the places that the kernel before leaves."""
-        if before is None or 'matvec' not in before:
-            return self.v['early_attend' if before and 'attend' in before else 'early_full']
-        facts, block = self.kernel_facts(before['name']), before['block'][0]
-        places = resident(self.v, facts, block, before['shared']) * self.device.sms
-        return self.v['early_room' if before['grid'][0] < places else 'early_full']
+        if before is None or 'attend' in before:
+            return self.v['early_attend' if before else 'early_full']
+        facts = self.facts.get(before['name'], {'registers': 0, 'shared': 0})
+        places = resident(self.v, facts, before['block'][0], before['shared']) * self.device.sms
+        x, y, z = before['grid']
+        return self.v['early_room' if x * y * z < places else 'early_full']
 
     def attend_facts(self, record):
         facts = self.kernel_facts(record['name'])
@@ -96,7 +97,7 @@ class Predictor:
         v = self.v
         launch = Matvec(job, record['block'][0],
                         resident(v, facts, record['block'][0], record['shared']),
-                        facts['types'], TYPES, self.device)
+                        facts, TYPES, self.device)
         r = simulate(launch, record['grid'][0], early * 1e3, self.prologue(record, facts),
                      v['residual'] if facts['late_loads'] else 0)
         return Cost(r.us, launch.bytes)

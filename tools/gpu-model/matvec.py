@@ -55,10 +55,12 @@ class Tile:
 
 
 class Matvec:
-    """The tiles of a launch. job: the record's "matvec"; counts: (type, rows) -> SASS counts."""
+    """The tiles of a launch. job: the record's "matvec"; facts: those of its kernel."""
 
-    def __init__(self, job, block, resident, counts, types, device):
-        self.device, self.job = device, job
+    def __init__(self, job, block, resident, facts, types, device):
+        self.device, self.job, counts = device, job, facts['types']
+        # of each plane of a block's first tile, asked for before the kernel's wait
+        self.early_bytes = device.v['prefetch_plane'] if facts['prefetches'] else 0
         self.swiglu, self.adds = job['mode'] == 'swiglu', job['mode'] == 'add'
         self.split, self.units = job['split'], job['units']
         self.warps = block // WARP
@@ -99,7 +101,7 @@ class Matvec:
             lane = self.columns[w['type']] // LANES  # columns of a lane's piece
             pieces = w['cols'] // lane
             code = self.types[w['type']].code_bytes * w['cols'] // 32
-            hit = first and (row + UNITS) * code <= self.device.v['prefetch_plane']
+            hit = first and (row + UNITS) * code <= self.early_bytes
             for step in self.loops[w['type']]:
                 for at in range((warp % self.split) * LANES, pieces, LANES * self.split):
                     out.append((step, min(LANES, pieces - at) / LANES, hit))
@@ -107,7 +109,7 @@ class Matvec:
 
     def prefetched(self, tile):
         """Bytes of a block's first tile that are asked for early: at most so many of each plane."""
-        most, n = self.device.v['prefetch_plane'], 0
+        most, n = self.early_bytes, 0
         for k in self.matrices(tile):
             w = self.job['w'][k]
             rows = min(self.units, w['rows'] - self.tiles[tile][1] * self.units)

@@ -395,11 +395,21 @@ def dequant_facts(kernel, source):
     return {'types': types}
 
 
+def before_wait(kernel):
+    """What a kernel does before it waits for the one before it (ACQBULK): loads, and lines that it
+    asks the L2 cache for."""
+    bases = [i.base for i in kernel.code]
+    early = kernel.code[:bases.index('ACQBULK')] if 'ACQBULK' in bases else []
+    return {'early_loads': sum(1 for i in early if i.base in ('LDG', 'LD')),
+            'prefetches': sum(1 for i in early if i.op.startswith('CCTL') and 'PF2' in i.op)}
+
+
 def kernel_facts(name, kernel, source):
     facts = {'registers': kernel.registers, 'shared': kernel.shared, 'local': kernel.local,
              'stack': kernel.stack, 'n': len(kernel.code),
              'generic': sum(1 for a, b in kernel.loops()
                             for i in kernel.code[a:b + 1] if is_generic(i))}
+    facts.update(before_wait(kernel))
     if name.startswith('matvec_rows<'):
         facts.update(matvec_facts(kernel, int(re.search(r'<(\d+)', name).group(1)), source))
     elif name.startswith('k_attend<'):
