@@ -33,9 +33,10 @@ struct Deal {
     uint32_t splits; // most of a row
 };
 
-// Blocks of an SM among which the positions of a row are split: more would leave more to combine,
-// fewer would leave the memory idle.
-enum { SPLIT_BLOCKS = 2 };
+// Blocks of an SM among which the positions of a row are split. Those of many heads compute as long
+// as they load, and each split of theirs leaves much to put together: one. Those of few heads wait
+// for memory, and two ask for more at a time.
+static uint32_t split_blocks(uint32_t heads) { return heads > MAX_HEADS / 2 ? 1 : 2; }
 
 static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
 {
@@ -45,7 +46,7 @@ static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
     d.heads = (d.group + d.blocks - 1) / d.blocks;
     d.blocks = (d.group + d.heads - 1) / d.heads;
     d.whole_rows = d.heads * kv.head_dim % 32 != 0 || d.group * kv.head_dim % 32 != 0;
-    const uint32_t fair = SPLIT_BLOCKS * n_sms / (kv.n_kv_heads * d.blocks);
+    const uint32_t fair = split_blocks(d.heads) * n_sms / (kv.n_kv_heads * d.blocks);
     d.splits = fair < 1 ? 1 : fair < ATTEND_SPLITS ? fair : (uint32_t)ATTEND_SPLITS;
     return d;
 }
@@ -215,8 +216,9 @@ struct Task {
 __device__ __forceinline__ bool find_task(const struct attend &job, const struct dstep &step,
                                           struct dptr list, const Deal &deal, Task *t)
 {
-    t->row = list.at != nullptr ? ptr<const uint32_t>(list)[blockIdx.x] : blockIdx.x;
-    const struct drow at = ptr<const struct drow>(step.rows)[t->row];
+    t->row = list.at != nullptr ? __ldcg(ptr<const uint32_t>(list) + blockIdx.x) : blockIdx.x;
+    const uint4 whole = __ldcg(ptr<const uint4>(step.rows) + t->row);
+    const struct drow at = { (int32_t)whole.x, whole.y, whole.z, whole.w };
     t->seq = at.seq;
     t->seen = { first_seen(at.pos, job.window), at.pos };
     const uint32_t first = t->seen.first / ATTEND_PAGE, end = at.pos / ATTEND_PAGE + 1;
@@ -235,6 +237,25 @@ __device__ __forceinline__ bool find_task(const struct attend &job, const struct
 __host__ __device__ constexpr uint32_t head_chunks(uint32_t dim, uint32_t heads)
 {
     return (heads * dim + COMBINE_CHUNK - 1) / COMBINE_CHUNK;
+}
+
+// The first page of the block's split, from memory to the L2 cache, before the block waits. The row
+// may still be that of a step before, if that one's kernels have not ended, so this is a hint and
+// no more; what is read of the row goes past the L1 cache, where it could grow old.
+template <int D, bool ANY>
+__device__ __forceinline__ void prefetch_page(const struct attend &job, const struct dstep &step,
+                                              const Task &t)
+{
+    constexpr uint32_t LINE = 128;
+    const uint32_t dim = D ? D : job.kv.head_dim, number = page_of(step, t.seq, t.page);
+    for (uint32_t which = KV_K; which <= KV_V; which++) {
+        const bool q8 = is_q8<ANY>(job.kv, which);
+        const uint8_t *block = kv_block(job.kv, which, q8, dim, number, t.kv_head);
+        for (uint32_t at = LINE * threadIdx.x; at < kv_block_bytes(q8, dim);
+             at += LINE * ATTEND_THREADS) {
+            prefetch_l2(block + at);
+        }
+    }
 }
 
 // Bytes of the place of K in shared memory, which the sums of the warps take at the end.
@@ -345,6 +366,15 @@ __host__ __device__ constexpr int resident(int dim, int heads)
     return heads <= 2 ? 8 : heads <= 4 ? 4 : dim == 64 || dim == 128 ? 3 : 2;
 }
 
+// Loads of 16 bytes that a thread of combine() has under way: as many as there are registers for,
+// beside the sums and what else is alive.
+__host__ __device__ constexpr int combine_loads(int n_resident, int chunks)
+{
+    const int registers = 65536 / (int)ATTEND_THREADS / n_resident;
+    const int loads = ((registers < 255 ? registers : 255) - 4 * chunks - 24) / 4;
+    return loads < 32 ? loads : 32;
+}
+
 // The last block of the row's heads, or of the row, puts its splits together. `room` is shared
 // memory of k_room().
 template <int D, int G>
@@ -352,8 +382,7 @@ __device__ __forceinline__ void combine_last(const struct attend &job, const Dea
                                              const Task &t, const Partial &partial, float *room)
 {
     constexpr int CHUNKS = (int)head_chunks(D ? D : ATTEND_MAX_DIM, G);
-    // as many loads as there are registers for
-    constexpr int LOADS = resident(D, G) >= 8 ? 8 : 16;
+    constexpr int LOADS = combine_loads(resident(D, G), CHUNKS);
     const uint32_t n_chunks = D ? CHUNKS : head_chunks(job.kv.head_dim, G);
     unsigned *counter = ptr<unsigned>(job.counters) + (size_t)blockIdx.x * gridDim.y;
     if (!deal.whole_rows) {
@@ -383,8 +412,11 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     SHARED_DYNAMIC(uint4, pages); // blocks of K and V; at the end the sums of the warps
     SHARED(cu_type<float[2]>[G], stats_of);
     grid_dependency_release();
-    grid_dependency_wait();
     Task t;
+    if (find_task(job, step, list, deal, &t)) {
+        prefetch_page<D, ANY>(job, step, t);
+    }
+    grid_dependency_wait();
     if (!find_task(job, step, list, deal, &t)) {
         return;
     }

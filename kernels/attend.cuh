@@ -21,7 +21,7 @@ static inline bool attend_supports(const struct dkv &kv)
 // The i-th page of a sequence.
 __device__ __forceinline__ uint32_t page_of(const struct dstep &step, uint32_t seq, uint32_t i)
 {
-    return ptr<const uint32_t>(step.pages)[(size_t)seq * step.page_stride + i];
+    return __ldcg(ptr<const uint32_t>(step.pages) + (size_t)seq * step.page_stride + i);
 }
 
 // The first position that a row at `pos` sees; the last one is its own.

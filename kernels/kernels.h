@@ -29,6 +29,7 @@ struct dqueue {
     bool graphs;       /* kernels may be captured before they ever ran */
     uint32_t n_sms;
     uint32_t shared_bytes; /* most dynamic shared memory of a block */
+    uint32_t l2_bytes;
 };
 /* Fills all but the stream for this device and makes it current. Kernels overlap if the code that
  * the driver has chosen for the device waits for the kernel before, and if graphs can say so.

@@ -10,11 +10,12 @@
 // the 4.3 TB/s of an H200 an SM needs some 30 KB of them on their way at any time: it has 16 warps
 // of 4 rows x 512 bytes and their scales, 32 KB and more.
 //
-// Blocks of 256 threads, no more than run at once, loop over tiles. A tile has 8 tasks, one for
-// each warp: four rows of weights and, where rows are few and long, a part of the columns. Warps
-// meet only to add up parts. A tile of SWIGLU has 32 rows of gate and the same of up; warp w
-// computes rows 4 w .. 4 w + 3 of both, so the block gets 32 values of h, which is what one scale
-// is for. Before the block waits for the kernel before, it asks for the weights of its first tile.
+// Blocks of 256 threads, no more than run at once, loop over tiles. While one tile is computed the
+// next is on its way from memory to the L2 cache, so that loads wait for that alone. A tile has 8
+// tasks, one for each warp: four rows of weights and, where rows are few and long, a part of the
+// columns. Warps meet only to add up parts. A tile of SWIGLU has 32 rows of gate and the same of
+// up; warp w computes rows 4 w .. 4 w + 3 of both, so the block gets 32 values of h, which is what
+// one scale is for. The first tile is asked for before the block waits for the kernel before.
 //
 // Two blocks of an SM leave 128 registers, which none of the 15 types' loops exceeds. Test:
 // tests/cuda/test_matvec.c.
@@ -24,15 +25,19 @@
 
 enum { WARPS = ROW_WARPS, TILE_H = 32 /* rows of h in a tile of SWIGLU */ };
 
-// The first rows of a tile, up to 32 KB of each plane, on their way before the activations are
-// there.
+// The first rows of a tile, up to `most` bytes of each plane, from memory to the L2 cache.
 __device__ __forceinline__ void prefetch_rows(const struct dmatrix &m, const uint32_t *row_bytes,
-                                              uint32_t row, uint32_t n)
+                                              uint32_t row, uint32_t n, uint32_t most)
 {
-    const size_t n_rows = min(n, m.n_rows - row), at = 128 * threadIdx.x;
+    constexpr uint32_t LINE = 128;
+    const uint32_t n_rows = min(n, m.n_rows - row);
+#pragma unroll 1
     for (int p = 0; p < WEIGHT_PLANES; p++) {
-        if (at < n_rows * row_bytes[p]) {
-            prefetch_l2(ptr<const uint8_t>(m.plane[p]) + (size_t)row * row_bytes[p] + at);
+        const uint8_t *from = ptr<const uint8_t>(m.plane[p]) + (size_t)row * row_bytes[p];
+        const uint32_t bytes = min(n_rows * row_bytes[p], most);
+#pragma unroll 1
+        for (uint32_t at = LINE * threadIdx.x; at < bytes; at += LINE * ROW_THREADS) {
+            prefetch_l2(from + at);
         }
     }
 }
@@ -49,16 +54,20 @@ struct TilePlace {
 };
 
 __device__ __forceinline__ void prefetch_tile(const struct matvec &job,
-                                              const struct matvec_plan &plan)
+                                              const struct matvec_plan &plan, uint32_t i)
 {
-    const TilePlace place(plan, blockIdx.x);
+    const TilePlace place(plan, i);
     const uint32_t row = place.tile * plan.units;
-    prefetch_rows(job.w[place.w], plan.row_bytes[place.w], row, plan.units);
-    if (job.mode == MATVEC_SWIGLU) {
-        prefetch_rows(job.w[1], plan.row_bytes[1], row, plan.units);
+    const uint32_t last = job.mode == MATVEC_SWIGLU ? 1 : place.w;
+    for (uint32_t w = place.w; w <= last; w++) {
+        prefetch_rows(job.w[w], plan.row_bytes[w], row, plan.units, plan.prefetch);
     }
-    if (job.norm.x.at != nullptr && 32 * threadIdx.x < job.norm.dim) {
-        prefetch_l2(ptr<const float>(job.norm.weight) + 32 * threadIdx.x);
+}
+
+__device__ __forceinline__ void prefetch_norm(const struct norm &norm)
+{
+    if (32 * threadIdx.x < norm.dim) {
+        prefetch_l2(ptr<const float>(norm.weight) + 32 * threadIdx.x);
     }
 }
 
@@ -187,7 +196,10 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     SHARED(float[2][WARPS][WARP], parts);
     SHARED(float[2][ROWS][TILE_H], h);
     grid_dependency_release();
-    prefetch_tile(job, plan);
+    prefetch_tile(job, plan, blockIdx.x);
+    if constexpr (NORMED) {
+        prefetch_norm(job.norm);
+    }
     grid_dependency_wait();
     const DotInput in = input_of<NORMED>(job, plan);
     if constexpr (NORMED) {
@@ -202,6 +214,9 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     const int split = 1 << plan.log2_split;
     int now = 0;
     for (uint32_t i = blockIdx.x; i < plan.n_tiles; i += gridDim.x, now ^= 1) {
+        if (i + gridDim.x < plan.n_tiles) {
+            prefetch_tile(job, plan, i + gridDim.x);
+        }
         const TilePlace place(plan, i);
         const uint32_t first = place.tile * plan.units + (warp >> plan.log2_split) * DOT_UNITS;
         const int part = warp & (split - 1);
@@ -294,6 +309,14 @@ static struct matvec_plan make_plan(const struct matvec *job, const struct dqueu
     return p;
 }
 
+// What all blocks ask for ahead, of the largest plane, takes at most half of the L2 cache: the
+// other half is for what they read meanwhile.
+static uint32_t prefetch_bytes(const struct matvec *job, size_t grid, const struct dqueue *on)
+{
+    const size_t matrices = job->mode == MATVEC_SWIGLU ? 2 : 1;
+    return (uint32_t)(on->l2_bytes / 2 / (grid * matrices));
+}
+
 template <int ROWS, bool NORMED>
 static cudaError_t launch_rows(const struct matvec *job, const struct matvec_plan &plan,
                                const struct dqueue *on)
@@ -311,13 +334,16 @@ static cudaError_t launch_rows(const struct matvec *job, const struct matvec_pla
     const size_t by_shared = on->shared_bytes / (shared + SHARED_KEPT);
     const size_t slots = on->n_sms * max(min((size_t)RESIDENT, by_shared), (size_t)1);
     const size_t rounds = up_div(plan.n_tiles, slots);
+    const size_t grid = up_div(plan.n_tiles, rounds);
+    struct matvec_plan p = plan;
+    p.prefetch = prefetch_bytes(job, grid, on);
     return launch(matvec_rows<ROWS, NORMED>,
-                  { .grid = (unsigned)up_div(plan.n_tiles, rounds),
+                  { .grid = (unsigned)grid,
                     .block = ROW_THREADS,
                     .shared = shared,
                     .stream = on->stream,
                     .programmatic = on->programmatic },
-                  *job, plan);
+                  *job, p);
 }
 
 template <int ROWS>

@@ -58,7 +58,8 @@ __global__ void nothing()
 }
 
 // The first of these that fails.
-static cudaError_t ask_device(int device, int *n_sms, int *shared, struct cudaFuncAttributes *code)
+static cudaError_t ask_device(int device, int *n_sms, int *shared, int *l2,
+                              struct cudaFuncAttributes *code)
 {
     cudaError_t e = cudaSetDevice(device);
     if (e == cudaSuccess) {
@@ -67,14 +68,17 @@ static cudaError_t ask_device(int device, int *n_sms, int *shared, struct cudaFu
     if (e == cudaSuccess) {
         e = cudaDeviceGetAttribute(shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     }
+    if (e == cudaSuccess) {
+        e = cudaDeviceGetAttribute(l2, cudaDevAttrL2CacheSize, device);
+    }
     return e == cudaSuccess ? cudaFuncGetAttributes(code, (const void *)nothing) : e;
 }
 
 cudaError_t kernel_queue(int device, struct dqueue *on)
 {
-    int n_sms, shared, driver = 0, runtime = 0;
+    int n_sms, shared, l2, driver = 0, runtime = 0;
     struct cudaFuncAttributes code;
-    const cudaError_t e = ask_device(device, &n_sms, &shared, &code);
+    const cudaError_t e = ask_device(device, &n_sms, &shared, &l2, &code);
     if (e != cudaSuccess) {
         return e;
     }
@@ -82,6 +86,7 @@ cudaError_t kernel_queue(int device, struct dqueue *on)
     (void)cudaRuntimeGetVersion(&runtime);
     on->n_sms = (uint32_t)n_sms;
     on->shared_bytes = (uint32_t)shared;
+    on->l2_bytes = (uint32_t)l2;
     on->graphs = driver >= GRAPHS_SINCE && runtime >= GRAPHS_SINCE;
     on->programmatic = on->graphs && code.ptxVersion >= WAITS_SINCE;
     return cudaSuccess;

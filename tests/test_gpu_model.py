@@ -43,9 +43,9 @@ def job(rows, cols, split=1, mode='store', kind='Q4_0', n_w=1):
 
 
 def run(d, j, grid, early=0.0, prologue=0.0, residual=0, table=None, rounds=matvec.MOST_ROUNDS,
-        prefetches=1):
+        prefetches=1, later=0):
     table = table or {t: [counts()] for t in launches.TYPES}
-    facts = {'types': table, 'prefetches': prefetches}
+    facts = {'types': table, 'prefetches': prefetches, 'later_prefetches': later}
     launch = matvec.Matvec(j, 256, 2, facts, launches.TYPES, d)
     s = matvec.Simulation(launch, grid, early, prologue, residual, most_rounds=rounds)
     return s.run(), s.loaded, launch
@@ -111,6 +111,21 @@ class MatvecTest(unittest.TestCase):
         early = run(d, j, 132, early=5000.0, prologue=100.0)[0]
         late = run(d, j, 132, early=5000.0, prologue=100.0, prefetches=0)[0]
         self.assertGreater(late - early, 0.5 * (d.latency - d.l2))
+
+    def test_prefetch_next(self):
+        """Tiles that are asked for while the one before is computed come faster, but not faster
+        than DRAM gives; what is beyond the plan's bytes waits as before."""
+        d, table = device(), {'Q4_0': [counts(n=283)]}
+        for mode, n_w in (('store', 1), ('swiglu', 2)):
+            j = dict(job(132 * 2 * 32 * 4, 3584, mode=mode, n_w=n_w), prefetch=65536)
+            slow = run(d, j, 264, rounds=1000, table=table)[0]
+            fast, loaded, launch = run(d, j, 264, rounds=1000, table=table, later=1)
+            bound = loaded / d.bandwidth
+            self.assertGreater(fast, bound)
+            self.assertLess(fast - bound, 0.6 * (slow - bound))
+            self.assertAlmostEqual(loaded, launch.bytes, delta=1)
+            part = run(d, dict(j, prefetch=16384), 264, rounds=1000, table=table, later=1)[0]
+            self.assertLess(fast, part)
 
     def test_same_twice(self):
         j = job(4096, 4096, split=4)

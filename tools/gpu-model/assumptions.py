@@ -69,7 +69,9 @@ TABLE = {
         '[SASS] of the prologue that normalises: x twice from L2, two barriers, divisions'),
     'norm_column': a(0.14, 0.1, 0.3, 'cycles', '[SASS] more of it for each column'),
     'prefetch_plane': a(32768, 32768, 32768, 'bytes',
-        'kernels/matvec.cu prefetch_rows(): a line of 128 bytes for each thread'),
+        'what was asked for of each plane of a tile before launches said it in their plan'),
+    'prefetch_issue': a(40, 32, 64, 'cycles',
+        '[estimate] of an instruction that asks for 32 lines: one a cycle, and its address'),
     # --- time between the first block's start and its released wait (prefetches go out in it)
     'early_attend': a(1.5, 0.5, 3, 'us', '[estimate] behind attention, which leaves room in an SM'),
     'early_full': a(0.3, 0, 1, 'us', '[estimate] behind kernels that fill the SMs until they end'),

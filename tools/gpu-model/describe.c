@@ -81,8 +81,9 @@ static void put_matvec(FILE *out, const struct cudasim_entry *e, const struct pl
         fputs(k > 0 ? "," : "", out);
         put_matrix(out, &job->w[k]);
     }
-    fprintf(out, "],\"split\":%u,\"units\":%u,\"tiles\":%u,\"n\":%u,\"first\":%zu}",
-            1u << plan->log2_split, plan->units, plan->n_tiles, plan->n, plan->first);
+    fprintf(out, "],\"split\":%u,\"units\":%u,\"tiles\":%u,\"n\":%u,\"first\":%zu,\"prefetch\":%u}",
+            1u << plan->log2_split, plan->units, plan->n_tiles, plan->n, plan->first,
+            plan->prefetch);
 }
 
 static void put_kv(FILE *out, const struct dkv *kv)

@@ -29,6 +29,7 @@ METRICS = {
     'alu_per_byte': (1, 0.02),      # cycles of the ALU pipe
     'loads': (-1, 0),               # under way when the first is used
     'prefetches': (-1, 0),          # lines that are asked for before the kernel's wait
+    'later_prefetches': (-1, 0),    # and behind it
     'generic': (1, 0),              # loads and stores of which the compiler does not know the space
     'late_loads': (1, 0),           # behind the dot loops
     'registers': (1, 0.04),
@@ -72,8 +73,9 @@ def dot_rows(name, facts):
 def kernel_row(facts):
     row = {'registers': facts['registers'], 'shared': facts['shared'],
            'spills': facts['local'] + facts['stack'], 'generic': facts['generic']}
-    if facts['prefetches']:
-        row['prefetches'] = facts['prefetches']
+    for kind in ('prefetches', 'later_prefetches'):
+        if facts[kind]:
+            row[kind] = facts[kind]
     if 'late_loads' in facts:
         row['late_loads'] = facts['late_loads']
     if 'page' in facts:

@@ -13,6 +13,7 @@ from sass import WARP
 UNITS = 4   # rows of weights of a warp's task (dot.cuh)
 WARPS = 8   # of a block
 LANES = WARP
+LINE = 128  # bytes that a lane's prefetch asks for
 
 
 class Device:
@@ -59,8 +60,11 @@ class Matvec:
 
     def __init__(self, job, block, resident, facts, types, device):
         self.device, self.job, counts = device, job, facts['types']
-        # of each plane of a block's first tile, asked for before the kernel's wait
-        self.early_bytes = device.v['prefetch_plane'] if facts['prefetches'] else 0
+        # of each plane of a tile: those of a block's first one are asked for before the kernel's
+        # wait, those of the others when the tile before begins
+        most = job.get('prefetch', device.v['prefetch_plane'])
+        self.early_bytes = most if facts['prefetches'] else 0
+        self.next_bytes = most if facts.get('later_prefetches') else 0
         self.swiglu, self.adds = job['mode'] == 'swiglu', job['mode'] == 'add'
         self.split, self.units = job['split'], job['units']
         self.warps = block // WARP
@@ -88,7 +92,7 @@ class Matvec:
     def steps(self, tile, warp, first):
         """[(step, part of its lanes that have a piece, is it prefetched)] of a warp."""
         matrix = 0 if self.swiglu else self.tiles[tile][0]
-        key = (matrix, warp if first else warp % self.split, first)
+        key = (matrix, warp, first)
         if key not in self.known:
             self.known[key] = self.find_steps(tile, warp, first)
         return self.known[key]
@@ -101,15 +105,15 @@ class Matvec:
             lane = self.columns[w['type']] // LANES  # columns of a lane's piece
             pieces = w['cols'] // lane
             code = self.types[w['type']].code_bytes * w['cols'] // 32
-            hit = first and (row + UNITS) * code <= self.early_bytes
+            hit = (row + UNITS) * code <= (self.early_bytes if first else self.next_bytes)
             for step in self.loops[w['type']]:
                 for at in range((warp % self.split) * LANES, pieces, LANES * self.split):
                     out.append((step, min(LANES, pieces - at) / LANES, hit))
         return out
 
-    def prefetched(self, tile):
-        """Bytes of a block's first tile that are asked for early: at most so many of each plane."""
-        most, n = self.early_bytes, 0
+    def prefetched(self, tile, most):
+        """Bytes of a tile that are asked for ahead: at most so many of each plane."""
+        n = 0
         for k in self.matrices(tile):
             w = self.job['w'][k]
             rows = min(self.units, w['rows'] - self.tiles[tile][1] * self.units)
@@ -172,8 +176,34 @@ class Simulation:
         d = self.device
         self.dram, self.ready = -early, []
         for b in range(self.grid):
-            self.dram += self.m.prefetched(b) / d.bandwidth
+            self.dram += self.m.prefetched(b, self.m.early_bytes) / d.bandwidth
             self.ready.append(self.dram + d.latency)
+        # of later tiles: how many warps have asked for their part of it, and when all is there
+        self.asked = {}
+
+    def prefetch_next(self, now, warp):
+        """The warp's part of the block's next tile; when its loads can begin."""
+        m, d, tile = self.m, self.device, warp.tile + self.grid
+        if not m.next_bytes or tile >= self.n_tiles:
+            return now
+        n_bytes = m.prefetched(tile, m.next_bytes) / m.warps
+        free = warp.pipes[warp.quarter]
+        lines = n_bytes / LINE / WARP
+        issued = (now if now > free else free) + d.cycles(lines * d.v['prefetch_issue'])
+        warp.pipes[warp.quarter] = issued
+        self.dram = max(self.dram, issued) + n_bytes / d.bandwidth
+        n, there = self.asked.get((warp.block, tile), (0, 0.0))
+        self.asked[warp.block, tile] = (n + 1, max(there, issued + d.latency,
+                                                   self.dram + self.queue_end))
+        return issued
+
+    def ready_at(self, warp):
+        """When the prefetched part of the warp's tile is in the L2 cache; None: not all of it has
+        been asked for yet."""
+        if warp.tile == warp.block:
+            return self.ready[warp.block]
+        n, there = self.asked.get((warp.block, warp.tile), (0, 0.0))
+        return there if n == self.m.warps else None
 
     def put(self, at, what, warp):
         heapq.heappush(self.events, (at, self.serial, what, warp))
@@ -187,7 +217,7 @@ class Simulation:
             for w in range(m.warps):
                 quarter = (w + b // d.sms * m.warps) % d.quarters
                 warp = Warp(b, w, b, m.steps(b, w, True), pipes, quarter)
-                self.put(self.prologue, self.load, warp)
+                self.put(self.prologue, self.begin, warp)
         events, pop = self.events, heapq.heappop
         while events:
             now, _, what, warp = pop(events)
@@ -198,6 +228,9 @@ class Simulation:
             end += self.skipped * (ends[-2] - ends[1]) / (len(ends) - 3)
         return end + d.cycles(d.v['tail_swiglu' if m.swiglu else 'tail'])
 
+    def begin(self, now, warp):
+        self.put(self.prefetch_next(now, warp), self.load, warp)
+
     def load(self, now, warp):
         step, share, hit = warp.steps[warp.at]
         pipes, q = warp.pipes, warp.quarter
@@ -205,8 +238,9 @@ class Simulation:
         issued = pipes[q] = (now if now > free else free) + self.issue
         n_bytes = step.bytes * share
         self.loaded += n_bytes
-        if hit:
-            done = max(self.ready[warp.block], issued + self.device.l2)
+        ready = self.ready_at(warp) if hit else None
+        if ready is not None:
+            done = max(ready, issued + self.device.l2)
         else:
             self.dram = max(self.dram, issued) + n_bytes / self.device.bandwidth
             done = max(issued + self.uniform(*self.spread), self.dram + self.queue_end)
@@ -239,7 +273,7 @@ class Simulation:
         warp.tile += self.grid
         if warp.tile < self.n_tiles:
             warp.steps, warp.at = self.m.steps(warp.tile, warp.number, False), 0
-            self.put(now + self.tile_next, self.load, warp)
+            self.put(now + self.tile_next, self.begin, warp)
 
 
 def simulate(launch, grid, early, prologue, residual):

@@ -77,7 +77,14 @@ def plan(x):
     lane = 8 if job["w"][0]["type"] in FLOATS else 32
     step = ROWS_OF_WARP * LANES * lane * sum(w["bytes"] for w in job["w"]) / weights
     per_sm = min(WARPS, blocks * warps / SMS)
-    return {"warps": round(min(1.0, used), 3), "bytes": round(per_sm * step * STEPS_IN_FLIGHT)}
+    return {"warps": round(min(1.0, used), 3), "bytes": round(per_sm * step * STEPS_IN_FLIGHT),
+            "ahead": round(ahead(job) * blocks / SMS if rounds > 1 else 0)}
+
+
+def ahead(job):
+    """Bytes of its next tile that a block asks for while it computes one; the kernel counts planes."""
+    together = job["w"] if job["mode"] == "swiglu" else job["w"][:1]
+    return sum(min(job["prefetch"], job["units"] * w["bytes"] / w["rows"]) for w in together)
 
 
 def plans(lines):
@@ -134,7 +141,7 @@ def title(section, row):
 # What is compared: field, what is wanted at least (None: nothing), and whether less is better.
 COMPARED = {
     "phases": (("phases", None, True),),
-    "plans": (("warps", WANT_WARPS, False), ("bytes", WANT_BYTES, False)),
+    "plans": (("warps", WANT_WARPS, False), ("bytes", WANT_BYTES, False), ("ahead", None, False)),
     "waves": (("share", WANT_WAVES, False),),
 }
 

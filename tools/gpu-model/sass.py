@@ -356,8 +356,7 @@ def attend_facts(name, kernel, source):
     combine, facts = source.function('combine') | source.function('add_splits'), {}
     for a, b in kernel.all_loops():
         loop = Loop(kernel.code[a:b + 1])
-        strong = sum(v for op, v in loop.ops.items() if op.startswith('LDG') and 'STRONG' in op)
-        if loop.count['LDGSTS'] >= 2 and loop.count['BAR'] >= 3 and not strong:
+        if loop.count['LDGSTS'] >= 2 and loop.count['BAR'] >= 3 and not loop.share(combine):
             facts['page'] = {'n': max(loop.n, facts.get('page', {'n': 0})['n']),
                              'generic': loop.generic}
     for a, b in kernel.loops():
@@ -395,13 +394,19 @@ def dequant_facts(kernel, source):
     return {'types': types}
 
 
+def is_prefetch(i):
+    return i.op.startswith('CCTL') and 'PF2' in i.op
+
+
 def before_wait(kernel):
     """What a kernel does before it waits for the one before it (ACQBULK): loads, and lines that it
-    asks the L2 cache for."""
+    asks the L2 cache for; and how many places in the code ask for some later."""
     bases = [i.base for i in kernel.code]
-    early = kernel.code[:bases.index('ACQBULK')] if 'ACQBULK' in bases else []
+    wait = bases.index('ACQBULK') if 'ACQBULK' in bases else 0
+    early, later = kernel.code[:wait], kernel.code[wait:]
     return {'early_loads': sum(1 for i in early if i.base in ('LDG', 'LD')),
-            'prefetches': sum(1 for i in early if i.op.startswith('CCTL') and 'PF2' in i.op)}
+            'prefetches': sum(map(is_prefetch, early)),
+            'later_prefetches': sum(map(is_prefetch, later))}
 
 
 def kernel_facts(name, kernel, source):
