@@ -74,7 +74,7 @@ struct cuda {
     /* activations of a step, n = n_batch rows */
     struct dptr x;    /* float [n, dim] residual stream */
     struct dptr q;    /* float [n, n_heads * head_dim] */
-    struct dptr k, v; /* float [n, n_kv_heads * head_dim]; of a step of few rows */
+    struct dptr k, v; /* float [n, n_kv_heads * head_dim]; with tensor cores in the place of qkv */
     /* only with tensor cores */
     struct dptr qkv; /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
     struct dptr gate_up; /* half, or float if one of them is F32, [n, 2 n_ff] side by side */

@@ -147,7 +147,6 @@ static void want_activations(struct cuda *c)
     const struct config *g = &c->model->config;
     size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
            kv_dim = g->n_kv_heads * g->head_dim;
-    size_t few = c->tensor_cores && n > GEMM_ROWS ? GEMM_ROWS : n;
     uint32_t in = 0, mid = c->params.values ? ACT_F32 : 0, ff = mid;
     for (size_t i = 0; i < g->n_layers; i++) {
         const struct layer *l = &c->model->weights.layers[i];
@@ -161,12 +160,13 @@ static void want_activations(struct cuda *c)
     }
     scratch(c, &c->x, n, g->dim * sizeof(float));
     scratch(c, &c->q, n, q_dim * sizeof(float));
-    scratch(c, &c->k, few, kv_dim * sizeof(float));
-    scratch(c, &c->v, few, kv_dim * sizeof(float));
     want_acts(c, &c->mid, q_dim, mid);
     want_acts(c, &c->ff, g->n_ff, ff);
     if (c->tensor_cores) { /* else a product normalises its rows itself */
         want_acts(c, &c->in, g->dim, in & (ACT_F16 | ACT_F32));
+    } else { /* else in the place of qkv */
+        scratch(c, &c->k, n, kv_dim * sizeof(float));
+        scratch(c, &c->v, n, kv_dim * sizeof(float));
     }
 }
 
@@ -308,6 +308,17 @@ static weft_status send_turns(struct cuda *c, weft_error *err)
     return status;
 }
 
+/* A step writes k and v, or qkv. Either is for n_batch rows: if there turns out to be no cuBLAS,
+ * steps of many rows are like those of few. */
+static void place_kv(struct cuda *c)
+{
+    const struct config *g = &c->model->config;
+    if (c->tensor_cores) {
+        c->k = c->qkv;
+        c->v = dptr_at(c->k, c->params.n_batch * g->n_kv_heads * g->head_dim * sizeof(float));
+    }
+}
+
 weft_status state_open(struct cuda *c, weft_error *err)
 {
     size_t n_layers = c->model->config.n_layers;
@@ -318,6 +329,7 @@ weft_status state_open(struct cuda *c, weft_error *err)
     c->stage = "opening";
     TRY(choose_plan(c, err));
     TRY(cuda_check(c, memory_alloc(&c->memory), "cudaMalloc", err));
+    place_kv(c);
     TRY(alloc_pinned(c, err));
     CU(c, cudaMemsetAsync, (void *)c->counters.at, 0, c->counters_bytes, c->queue.stream);
     if (c->tensor_cores) {
