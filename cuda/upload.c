@@ -177,7 +177,8 @@ static weft_status open_upload(struct upload *u, size_t n_readers, weft_error *e
     struct cuda *c = u->c;
     size_t part = c->slab_bytes / UPLOAD_PARTS, most = PIECE_BYTES;
     most = most > c->row_bytes ? most : c->row_bytes;
-    u->part_bytes = (part < most ? part : most) / MEMORY_ALIGN * MEMORY_ALIGN;
+    most = (most + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN; /* as the slab's parts are */
+    u->part_bytes = part < most ? part : most;
     TRY(add_matrices(u, err));
     TRY(add_vectors(u, err));
     u->readers = (struct readers){ .file = c->model->file,
