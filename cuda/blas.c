@@ -39,16 +39,17 @@ bool blas_find(struct blas *b)
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes)
 {
-    alone_begin();
+    alone_begin(); /* to the end: the engine may be capturing on this very stream */
     cublasStatus_t s = b->create(&b->handle);
-    alone_end();
     if (s == CUBLAS_STATUS_SUCCESS) {
         s = b->set_stream(b->handle, stream);
     }
-    /* its own workspace: the same memory each time, so the same algorithms and the same bits */
-    return s == CUBLAS_STATUS_SUCCESS
-               ? b->set_workspace(b->handle, (void *)workspace.at, workspace_bytes)
-               : s;
+    if (s == CUBLAS_STATUS_SUCCESS) {
+        /* its own workspace: the same memory each time, so the same algorithms and the same bits */
+        s = b->set_workspace(b->handle, (void *)workspace.at, workspace_bytes);
+    }
+    alone_end();
+    return s;
 }
 
 /* cuBLAS stores columns one after the other, so it is asked for out^T = w * a^T. */
