@@ -12,10 +12,11 @@
 //   soften   a warp per head: online maximum and sum, scores become p
 //   mix      a warp takes 16 positions, its lanes pairs of columns
 // A row with several splits leaves sums, maxima and unscaled values in `partial`, and the block of
-// the row and heads that arrives last adds them up in ascending order.
+// the row and heads that arrives last adds them up: a warp every fourth split, then the warps.
 //
 // Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. Which pages a split has follows
-// from the position (and window) alone. Tested by tests/cuda/test_attend.c.
+// from the position (and window), the heads and the SMs of the device, never from the grid. Tested
+// by tests/cuda/test_attend.c.
 #include "attend_kv.cuh"
 #include "attend_splits.cuh"
 

@@ -223,7 +223,8 @@ struct attend {
 };
 /* Rows one by one: the positions of a row are split among blocks, the last of which combines. How
  * they are split follows from the row's position, the heads and the device's n_sms, so that a row's
- * bits do not depend on the step. list: uint32 [n] rows of the step, none = 0, 1, 2.. ; n_ctx bounds their positions. */
+ * bits do not depend on the step. list: uint32 [n] rows of the step, none = 0, 1, 2.. ; n_ctx
+ * bounds their positions. */
 cudaError_t kernel_attend(const struct attend *job, const struct dstep *step, struct dptr list,
                           size_t n, size_t n_ctx, const struct dqueue *on);
 /* How many blocks share a row that sees n_pages pages. */

@@ -12,7 +12,7 @@ struct matvec_plan {
     uint32_t units;       /* rows of a tile */
     uint32_t tile_end[3]; /* tiles of w[0], of w[0] and w[1], ... */
     uint32_t n_tiles;
-    uint32_t prefetch; /* bytes of a plane of a tile that are asked for ahead, at most */
+    uint32_t prefetch;      /* bytes of a plane of a tile that are asked for ahead, at most */
     uint32_t forms, stride; /* of the rows that a block prepares */
     uint32_t row_bytes[3][WEIGHT_PLANES];
 };
