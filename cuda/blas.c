@@ -18,6 +18,7 @@ static bool take_all(struct blas *b, void *from)
            take(from, "cublasDestroy_v2", &b->destroy) &&
            take(from, "cublasSetStream_v2", &b->set_stream) &&
            take(from, "cublasSetWorkspace_v2", &b->set_workspace) &&
+           take(from, "cublasSetMathMode", &b->set_math_mode) &&
            take(from, "cublasGemmEx", &b->gemm);
 }
 
@@ -47,6 +48,12 @@ cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr worksp
     if (s == CUBLAS_STATUS_SUCCESS) {
         /* its own workspace: the same memory each time, so the same algorithms and the same bits */
         s = b->set_workspace(b->handle, (void *)workspace.at, workspace_bytes);
+    }
+    if (s == CUBLAS_STATUS_SUCCESS) {
+        /* sums of parts of the columns stay floats, also where the product is halves */
+        s = b->set_math_mode(
+            b->handle,
+            (cublasMath_t)(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
     }
     alone_end();
     return s;

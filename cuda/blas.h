@@ -15,6 +15,7 @@ struct blas {
     __typeof__(&cublasDestroy_v2) destroy;
     __typeof__(&cublasSetStream_v2) set_stream;
     __typeof__(&cublasSetWorkspace_v2) set_workspace;
+    __typeof__(&cublasSetMathMode) set_math_mode;
     __typeof__(&cublasGemmEx) gemm;
 };
 

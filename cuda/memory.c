@@ -7,7 +7,8 @@ enum { SMALL = 1 << 20, PAGE = 2 << 20 }; /* larger buffers than SMALL take whol
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size)
 {
     size_t bytes;
-    if (!mul_ok(n, size, &bytes)) {
+    /* the sum of all, rounded up, must be a number too */
+    if (!mul_ok(n, size, &bytes) || bytes > (uint64_t)INT64_MAX - memory_total(m)) {
         m->wrapped = true;
         return;
     }

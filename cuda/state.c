@@ -239,7 +239,8 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
     return WEFT_OK;
 }
 
-/* The first plan that fits. */
+/* The first plan that fits: of each number of rows first the one whose products take whole
+ * matrices, then the one that takes them in pieces, which costs less than fewer rows. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;

@@ -365,7 +365,8 @@ typedef struct weft_engine_params {
     size_t n_ctx; /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
     size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
     /* Most rows computed in one step; 0 = 512 on the CPU, and on a GPU 2048, or 1024 or 512 if
-     * there is no room for more. */
+     * there is no room for more. More rows make prompts faster, and sequences that generate wait
+     * longer for a step that they share with a prompt. */
     size_t n_batch;
     /* 0 = one per physical core that this process may use, at most what the CPU quota of its
      * control groups (a container) amounts to. With a GPU these threads read the weights while the

@@ -45,6 +45,19 @@ __device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
     p->y = x * sine + y * cosine;
 }
 
+// The first `half` pairs of the head, at a position.
+__device__ __forceinline__ void turn_pairs(Pair pair[LANE_PAIRS], uint32_t n, uint32_t half,
+                                           uint32_t pos, const double *turns, float factor)
+{
+    const uint32_t lane = threadIdx.x % WARP;
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n && lane + WARP * j < half) {
+            turn(&pair[j], pos * turns[lane + WARP * j], factor);
+        }
+    }
+}
+
 // rmsnorm over the pairs that the lanes of a warp hold.
 __device__ __forceinline__ void norm_pairs(Pair pair[LANE_PAIRS], uint32_t n, uint32_t head_dim,
                                            const float *weight, float eps)
@@ -152,6 +165,24 @@ __device__ __forceinline__ void rotate(float *x, uint32_t dim)
     __syncwarp();
 }
 
+// What the warp's head is before the norm: scale * x + bias, n pairs of this lane.
+__device__ __forceinline__ void load_pairs(Pair pair[LANE_PAIRS], uint32_t n, const float *head,
+                                           float scale, const float *bias, uint32_t half, bool neox)
+{
+#pragma unroll
+    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
+        if (j < n) {
+            pair[j] = pair_at(head, threadIdx.x % WARP + WARP * j, half, neox);
+            pair[j].x *= scale;
+            pair[j].y *= scale;
+            if (bias != nullptr) {
+                pair[j].x += bias[pair[j].a];
+                pair[j].y += bias[pair[j].b];
+            }
+        }
+    }
+}
+
 __global__ void __launch_bounds__(WARPS *WARP)
     k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
@@ -177,27 +208,11 @@ __global__ void __launch_bounds__(WARPS *WARP)
     const uint32_t n = lane < dim / 2 ? (dim / 2 - lane + WARP - 1) / WARP : 0;
 
     Pair pair[LANE_PAIRS];
-#pragma unroll
-    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
-        if (j < n) {
-            pair[j] = pair_at(head, lane + WARP * j, half, job.neox);
-            pair[j].x *= scale;
-            pair[j].y *= scale;
-            if (place.bias != nullptr) {
-                pair[j].x += place.bias[pair[j].a];
-                pair[j].y += place.bias[pair[j].b];
-            }
-        }
-    }
+    load_pairs(pair, n, head, scale, place.bias, half, job.neox);
     if (place.norm != nullptr) {
         norm_pairs(pair, n, dim, place.norm, job.eps);
     }
-#pragma unroll
-    for (uint32_t j = 0; j < LANE_PAIRS; j++) {
-        if (j < n && lane + WARP * j < half) {
-            turn(&pair[j], at.pos * ptr<const double>(job.turns)[lane + WARP * j], job.rope_factor);
-        }
-    }
+    turn_pairs(pair, n, half, at.pos, ptr<const double>(job.turns), job.rope_factor);
     const uint32_t which = place.what == Place::V ? KV_V : KV_K, in_page = at.pos % ATTEND_PAGE;
     const bool q8 = is_q8<true>(job.kv, which);
     float *whole = heads[threadIdx.x / WARP];
