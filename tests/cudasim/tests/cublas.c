@@ -20,6 +20,36 @@ static unsigned short half_of(int v)
 static int wv(int b, int r, int k) { return (r * 3 + k * 5 + b) % 11; }
 static int xv(int b, int i, int k) { return (i * 7 + k + b * 2) % 6; }
 
+static int sum_of(int b, int i, int r)
+{
+    int sum = 0;
+    for (int k = 0; k < K; k++)
+        sum += wv(b, r, k) * xv(b, i, k);
+    return sum;
+}
+
+/* One row too many, in floats and halves; float weights with half activations; types of C. */
+static void refuses(cublasHandle_t h, const void *dw, const void *dx, void *dy)
+{
+    const float one = 1, zero = 0;
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
+                       CUDA_R_16F, K, &zero, (unsigned short *)dy + 3 * N * ROWS + 1, CUDA_R_16F,
+                       ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
+                       CUDA_R_16F, K, &zero, dy, CUDA_R_16BF, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 1, &one, dw, CUDA_R_32F, K, dx,
+                       CUDA_R_32F, K, &zero, dy, CUDA_R_16F, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, BATCH * N + 1, K, &one, dw, CUDA_R_16F, K,
+                       dx, CUDA_R_16F, K, &zero, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);
+    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 1, &one, dw, CUDA_R_32F, K, dx,
+                       CUDA_R_16F, K, &zero, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
 static void gemm(void)
 {
     unsigned short w[BATCH][ROWS][K], x[BATCH][N][K], yh[BATCH][N][ROWS];
@@ -57,12 +87,8 @@ static void gemm(void)
     OK(cudaMemcpy(y, dy, sizeof y, cudaMemcpyDeviceToHost));
     for (int b = 0; b < BATCH; b++)
         for (int i = 0; i < N; i++)
-            for (int r = 0; r < ROWS; r++) {
-                int sum = 0;
-                for (int k = 0; k < K; k++)
-                    sum += wv(b, r, k) * xv(b, i, k);
-                CHECK(y[b][i][r] == (b ? 1.0f : 1.5f) * (float)sum);
-            }
+            for (int r = 0; r < ROWS; r++)
+                CHECK(y[b][i][r] == (b ? 1.0f : 1.5f) * (float)sum_of(b, i, r));
 
     /* halves out: two batches of the sums, which the first 2048 integers hold exactly */
     CHECK(cublasGemmStridedBatchedEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F,
@@ -73,30 +99,10 @@ static void gemm(void)
     OK(cudaMemcpy(yh, dy, sizeof yh, cudaMemcpyDeviceToHost));
     for (int b = 0; b < BATCH; b++)
         for (int i = 0; i < N; i++)
-            for (int r = 0; r < ROWS; r++) {
-                int sum = 0;
-                for (int k = 0; k < K; k++)
-                    sum += wv(b, r, k) * xv(b, i, k);
-                CHECK(yh[b][i][r] == half_of(sum));
-            }
+            for (int r = 0; r < ROWS; r++)
+                CHECK(yh[b][i][r] == half_of(sum_of(b, i, r)));
 
-    /* one row too many, in floats and halves; float weights with half activations; types of C */
-    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
-                       CUDA_R_16F, K, &zero, (unsigned short *)dy + 3 * N * ROWS + 1, CUDA_R_16F,
-                       ROWS, CUBLAS_COMPUTE_32F,
-                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);
-    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F, K, dx,
-                       CUDA_R_16F, K, &zero, dy, CUDA_R_16BF, ROWS, CUBLAS_COMPUTE_32F,
-                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
-    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 1, &one, dw, CUDA_R_32F, K, dx,
-                       CUDA_R_32F, K, &zero, dy, CUDA_R_16F, ROWS, CUBLAS_COMPUTE_32F,
-                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
-    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, BATCH * N + 1, K, &one, dw, CUDA_R_16F, K,
-                       dx, CUDA_R_16F, K, &zero, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
-                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE);
-    CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 1, &one, dw, CUDA_R_32F, K, dx,
-                       CUDA_R_16F, K, &zero, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
-                       CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
+    refuses(h, dw, dx, dy);
     CHECK(cublasDestroy(h) == CUBLAS_STATUS_SUCCESS);
     CHECK(cublasDestroy(h) == CUBLAS_STATUS_NOT_INITIALIZED);
     CHECK(strlen(cublasGetStatusString(CUBLAS_STATUS_NOT_SUPPORTED)) > 0);
