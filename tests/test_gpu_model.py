@@ -342,6 +342,14 @@ class GatesTest(unittest.TestCase):
             wrong = self.wrong(row)
             self.assertIn(text, wrong[0])
 
+    def test_lost(self):
+        """A kernel that asks for nothing ahead any more has no number for it."""
+        def row(**more):
+            return gates.kernel_row(dict(self.ROW, local=0, stack=0, prefetches=0, later_prefetches=0,
+                                         **more))
+        table = {'k': dict(row(), prefetches=2)}
+        self.assertIn('prefetches is not found', gates.check({'k': row()}, table, (), self.V)[0])
+
     def test_new_and_gone(self):
         self.assertIn('no row', gates.check({'new': self.ROW}, {}, (), self.V)[0])
         self.assertIn('no such kernel', gates.check({}, {'old': self.ROW}, (), self.V)[0])

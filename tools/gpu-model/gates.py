@@ -168,6 +168,8 @@ def worse(row, was):
             yield f'{metric} is not in the row'
         elif way * (now - then) > tolerance * abs(then) + 1e-9:
             yield f'{metric} is {now}, the row has {then}'
+    for metric in sorted(set(was) - set(row)):
+        yield f'{metric} is not found any more, the row has {was[metric]}'
 
 
 def check(rows, table, reasons, v):
