@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command. With "parity" or "coverage": what these need as well.
+# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model" or "coverage": what these
+# need as well.
 set -eu
 
 missing=""
@@ -23,6 +24,10 @@ if [ "${1:-}" = parity ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     has_program g++ g++
+fi
+if [ "${1:-}" = gpu-model ]; then
+    has_program python3 "python3 python3-venv"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
 [ "${1:-}" = coverage ] && has_program gcovr gcovr
 [ -z "$missing" ] && exit 0

@@ -47,7 +47,12 @@ jobs() { # program, order, seed, quick; the long ones first
     for m in qwen2 phi3; do [ -x "$build/sim/weft" ] && echo "$build/sim/weft demo $m"; done
     [ -z "$san" ] || return
     [ -x "$build/sim/weft-gpu-bench" ] && echo "$build/sim/weft-gpu-bench smoke models"
-    [ -f "$build/sim/launches.jsonl" ] && echo "$build/sim/launches.jsonl gates plans"
+    [ -f "$build/sim/launches.jsonl" ] || return
+    if python3 -c 'import tomllib' 2>/dev/null; then
+        echo "$build/sim/launches.jsonl gates plans"
+    else
+        echo "skip the gates of launches: no Python 3.11 or later" >&2
+    fi
 }
 jobs >"$build/sim/log/jobs"
 xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$build/sim/log/jobs" | tee "$build/sim/log/results"

@@ -5,7 +5,7 @@
 #   gpu-model-detail  each kernel of the decode steps
 #
 # nvdisasm and cuobjdump come with most CUDA toolkits; where they are missing, pip has them. cuda-check runs gpu-model, too,
-# unless they cannot be had at all.
+# unless they cannot be had at all, or there is no Python 3.11.
 
 GPU_MODEL = tools/gpu-model
 GPU_LAUNCHES ?= $(BUILD)/sim/launches.jsonl
@@ -16,6 +16,7 @@ GPU_TOOLS := $(firstword $(foreach d,$(CUDA_DIR)/bin $(patsubst %/,%,$(dir $(she
 GPU_TOOLS_DONE = $(if $(GPU_TOOLS),,$(GPU_VENV)/done)
 
 $(GPU_VENV)/done: $(GPU_MODEL)/requirements.txt
+	@sh tools/deps.sh gpu-model
 	@echo "making $(GPU_VENV)"
 	@rm -rf $(GPU_VENV) && mkdir -p $(GPU_VENV) && python3 -m venv $(GPU_VENV)
 	@$(GPU_VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(GPU_VENV); \
@@ -51,8 +52,10 @@ gpu-model-test:
 
 # What the other make needs is made here, lest two make the same at a time.
 .PHONY: gpu-model-if-possible
-gpu-model-if-possible: gpu-model-test $(KERNEL_OBJ) $(GPU_LAUNCHES)
-	@if [ -z "$(GPU_TOOLS_DONE)" ] || $(MAKE) --no-print-directory $(GPU_TOOLS_DONE) >/dev/null 2>&1; \
+gpu-model-if-possible: $(KERNEL_OBJ) $(GPU_LAUNCHES)
+	@if ! python3 -c 'import tomllib' 2>/dev/null; then echo "skip gpu-model: no Python 3.11 or later"; \
+	    elif ! $(MAKE) --no-print-directory gpu-model-test; then exit 1; \
+	    elif [ -z "$(GPU_TOOLS_DONE)" ] || $(MAKE) --no-print-directory $(GPU_TOOLS_DONE) >/dev/null 2>&1; \
 	    then $(MAKE) --no-print-directory gpu-model; \
 	    else echo "skip gpu-model: no nvdisasm, and pip cannot install it"; fi
 
