@@ -24,7 +24,7 @@ static const struct part {
 enum { N_PARTS = sizeof parts / sizeof parts[0] };
 
 struct args {
-    bool smoke, no_graphs, no_pdl, plant;
+    bool smoke, no_graphs, no_pdl, no_arena, plant;
     bool parts[N_PARTS];
     const char *json;
     double read_rate; /* GB/s */
@@ -55,10 +55,11 @@ static void usage(FILE *f)
         "  --json FILE      also write every value there, one object a line\n"
         "  --smoke          tiny sizes, one repetition: does it run at all?\n"
         "  --leak N         instead of all this: generate N tokens with engines of the models and\n"
-        "                   fail if each round of them leaves less memory free than the one "
-        "before\n"
+        "                   fail if each quarter of their rounds leaves less memory free than "
+        "the one before\n"
         "  --no-graphs      launch the kernels of models one by one\n"
         "  --no-pdl         no programmatic dependent launches\n"
+        "  --no-arena       an allocation for each buffer of models, for compute-sanitizer\n"
         "  --plant          a fault that --part ids and --leak must find: do they?\n"
         "  -h, --help       this text\n",
         f);
@@ -93,6 +94,7 @@ static bool parse_flag(struct args *a, const char *option)
     bool *flag = strcmp(option, "--smoke") == 0       ? &a->smoke
                  : strcmp(option, "--no-graphs") == 0 ? &a->no_graphs
                  : strcmp(option, "--no-pdl") == 0    ? &a->no_pdl
+                 : strcmp(option, "--no-arena") == 0  ? &a->no_arena
                  : strcmp(option, "--plant") == 0     ? &a->plant
                                                       : NULL;
     if (flag != NULL) {
@@ -227,6 +229,7 @@ int main(int argc, char **argv)
     struct bench b = { .smoke = a.smoke,
                        .no_graphs = a.no_graphs,
                        .no_pdl = a.no_pdl,
+                       .no_arena = a.no_arena,
                        .plant = a.plant,
                        .n_repeats = a.smoke ? 1 : a.n_repeats,
                        .read_rate = a.read_rate * 1e9 };

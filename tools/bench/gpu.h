@@ -16,6 +16,7 @@ struct bench {
     size_t l2_bytes;
     bool smoke;             /* tiny sizes, one repetition: does it run at all? */
     bool no_graphs, no_pdl; /* of engines; no_pdl also of the kernels timed here */
+    bool no_arena;          /* of engines */
     bool plant;             /* the ids and the search for lost memory must find a fault */
     double busy_until;      /* bench_now() when the device was last seen at work; 0 = never */
     size_t n_repeats;

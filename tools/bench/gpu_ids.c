@@ -142,12 +142,13 @@ static bool same_ids(struct bench *b, const struct plan *p, const char *name, si
 static bool run_way(struct bench *b, weft_model *model, const struct plan *p, size_t way,
                     int32_t *got, int32_t *want)
 {
-    const weft_engine_params params = way_params(p, way);
+    weft_engine_params params = way_params(p, way);
     weft_engine *engine;
     char name[64];
     bool same = true;
     snprintf(name, sizeof name, "%zu %s%s%s", params.n_ahead, way & 1 ? "ahead" : "at a time",
              params.no_graphs ? ", no graphs" : "", params.no_pdl ? ", no pdl" : "");
+    params.no_arena = b->no_arena;
     OK(weft_engine_open(model, &params, &engine, &bench_error));
     for (size_t run = 0; run < p->n_runs; run++) {
         bool first = way == 0 && run == 0;

@@ -12,6 +12,7 @@ enum { PLANTED = 1 << 20 /* bytes that --plant loses with an engine */ };
 
 struct run {
     const char *path;
+    bool no_arena;
     uint64_t seed;
     size_t kind, n_prompt, n_tokens; /* n_tokens: generated */
     weft_model *model;
@@ -51,6 +52,7 @@ static void open_run(struct run *r)
     params.n_batch = 64;
     params.n_ahead = r->kind & 1 ? 8 : 1;
     params.deterministic = (r->kind & 2) != 0;
+    params.no_arena = r->no_arena;
     OK(weft_model_open(r->path, NULL, &r->model, &bench_error));
     OK(weft_engine_open(r->model, &params, &r->engine, &bench_error));
     for (size_t i = 0; i < N_SEQS - 1; i++) {
@@ -118,7 +120,7 @@ static size_t run_round(struct bench *b, struct run *run, const char *const *pat
 
 bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size_t n_paths)
 {
-    struct run run = { .seed = 1, .n_prompt = b->smoke ? 18 : 40 };
+    struct run run = { .seed = 1, .n_prompt = b->smoke ? 18 : 40, .no_arena = b->no_arena };
     const size_t n_engines = n_paths * N_KINDS, most = MOST_TOKENS * N_SEQS;
     size_t n_rounds = (n_tokens + n_engines * most - 1) / (n_engines * most), done = 0;
     n_rounds = (n_rounds + BENCH_QUARTERS - 1) / BENCH_QUARTERS * BENCH_QUARTERS;

@@ -20,7 +20,7 @@ struct load {
     const char *path;
     weft_model *model;
     weft_engine *engine;
-    bool no_graphs, no_pdl;
+    bool no_graphs, no_pdl, no_arena;
     double model_seconds, engine_seconds;
 };
 
@@ -49,6 +49,7 @@ static void open_load(struct load *l, const struct sizes *s, size_t n_ahead, boo
     params.deterministic = deterministic;
     params.no_graphs = l->no_graphs;
     params.no_pdl = l->no_pdl;
+    params.no_arena = l->no_arena;
     double start = bench_now();
     OK(weft_model_open(l->path, NULL, &l->model, &bench_error));
     double middle = bench_now();
@@ -306,7 +307,9 @@ bool bench_model(struct bench *b, const char *path)
                                            "decode 4096",  "8 x decode 512", NULL };
     const char *slash = strrchr(path, '/');
     char section[160], title[96];
-    struct load load = { .path = path, .no_graphs = b->no_graphs, .no_pdl = b->no_pdl };
+    struct load load = {
+        .path = path, .no_graphs = b->no_graphs, .no_pdl = b->no_pdl, .no_arena = b->no_arena
+    };
     struct cost cost = read_cost(path);
     struct sizes sizes = sizes_for(b, trained_ctx(path));
     snprintf(section, sizeof section, "model:%.140s", slash != NULL ? slash + 1 : path);

@@ -30,6 +30,7 @@ bool bench_step(struct bench *b, const char *path)
     params.n_ahead = 1;
     params.no_graphs = true;
     params.no_pdl = b->no_pdl;
+    params.no_arena = b->no_arena;
     greedy.temperature = 0.0f;
     OK(weft_model_open(path, NULL, &model, &bench_error));
     OK(weft_engine_open(model, &params, &engine, &bench_error));
