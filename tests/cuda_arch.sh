@@ -28,7 +28,7 @@ while [ \$# -gt 1 ]; do
 done
 END
 nvcc=$dir/cuda/bin/nvcc
-arch() { PATH="$dir/bin:$PATH" sh tools/cuda-arch.sh "${1:-$nvcc}" 2>&1; }
+arch() { PATH="$dir/bin:$PATH" sh tools/cuda-arch.sh "$nvcc" 2>&1; }
 gpus() { # text, exit status
     program "$dir/bin/nvidia-smi" <<END
 [ "\$*" = '--query-gpu=compute_cap --format=csv,noheader' ] || exit 9
