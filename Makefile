@@ -332,7 +332,7 @@ help:
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
 	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
 	@echo "make gpu-model  what the kernels would take on an H200, and gates on their machine code (part of cuda-check)"
-	@echo "make gpu-check-smoke  what tools/gpu-check.sh does on a GPU, on the simulator with tiny models"
+	@echo "make gpu-check-smoke  what tools/gpu-check.sh does on a GPU, on the simulator with tiny models; gpu-check-test: its tests"
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"

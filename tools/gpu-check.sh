@@ -154,7 +154,8 @@ run_call() { # name, seconds, parts...
     results=$out/results-$name.txt
     log=$out/log-$name.txt
     rm -f "$work/stop" "$work/making" "$work"/running/*
-    : >"$results"
+    cat "$work/first_failed" >"$results" 2>/dev/null
+    rm -f "$work/first_failed"
     cat "$work"/log.txt >"$log" 2>/dev/null
     call_end=$((SECONDS + limit - 8)) # the table and the logs
     echo "call $name: $* (at most $limit s)"

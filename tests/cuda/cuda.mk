@@ -4,6 +4,7 @@
 #
 #   cuda-check      all programs on the simulator, in several orders of threads, and the kernels under ThreadSanitizer;
 #                   and tools/gpu-check.sh, with planted failures
+#   gpu-check-test  more of the latter: both its calls as a whole, on tiny models
 #   cuda-coverage   fails if a line of kernels/*.cu was never executed
 #   test-gpu        all programs on the first GPU
 
@@ -38,14 +39,17 @@ $(BUILD)/gpu/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(KERNE
 # Failures of the system beside those of the device.
 $(BUILD)/sim/sim_load: SIM_LIBS += -Wl,--wrap=pread,--wrap=pthread_create,--wrap=dlsym
 
-.PHONY: cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu
+.PHONY: cuda-check cuda-sim cuda-tsan cuda-coverage gpu-check-test test-gpu
 ifeq ($(NVCC),)
-cuda-check cuda-sim cuda-tsan cuda-coverage test-gpu:
+cuda-check cuda-sim cuda-tsan cuda-coverage gpu-check-test test-gpu:
 	@echo "skip $@: nvcc not found"
 else
 cuda-check: cuda-sim gpu-check-programs
 	@bash tests/cuda/gpu_check.sh $(BUILD)
 	@$(MAKE) --no-print-directory cuda-tsan BUILD=build/tsan OPT=-O1 CUDASIM_OPT=-O1 SAN=-fsanitize=thread
+
+gpu-check-test: gpu-check-programs
+	@bash tests/cuda/gpu_check.sh $(BUILD) all
 
 cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(if $(SAN),,$(BUILD)/sim/launches.jsonl)
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'

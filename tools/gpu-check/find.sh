@@ -89,7 +89,8 @@ find_llama() {
     fi
 }
 
-# The GPU, and whether kernels run on it at all. 3 if there is none.
+# The GPU, and whether kernels run on it at all: if not, the first call's table says so, and its tests say more. 3 if there is
+# no GPU.
 first_kernels() {
     local status
     command -v nvidia-smi >/dev/null && timeout 20 nvidia-smi \
@@ -99,8 +100,7 @@ first_kernels() {
     if [ $status -ne 0 ]; then
         cat "$work/first.txt" >&2
         [ $status -eq 3 ] && echo "gpu-check: there is no GPU here; nothing was checked" >&2 && return 3
-        echo "gpu-check: the first kernels failed" >&2
-        return 1
+        echo "FAIL the first kernels: exit code $status" | tee "$work/first_failed"
     fi
     head -n 3 "$work/first.txt"
 }

@@ -56,7 +56,8 @@ not_for() { # tool, program
 }
 
 # The most telling tool first. A prompt of more than 16 tokens, so that tensor cores take part (initcheck: deterministic, as
-# above).
+# above). Without the arena, in which an index beyond a buffer meets another one, and no tool sees it; the tests do without it
+# by themselves.
 part_sanitizers() {
     local tool t width=$(($(nproc) / 3)) more
     local long='one two three four five six seven eight nine ten eleven twelve The capital of France is'
@@ -71,7 +72,7 @@ part_sanitizers() {
         [ $tool != memcheck ] || set -- "$@" --leak-check full
         slot "$width"
         one "$tool weft" 100 "$@" "$bin/weft" run -m "$here/models/weft-demo-qwen2.gguf" --device cuda:0 --temp 0 -n 6 \
-            -q -p "$long" "${more[@]}" &
+            --no-arena -q -p "$long" "${more[@]}" &
         for t in $(test_programs); do
             not_for $tool "$t" && continue
             slot "$width"
