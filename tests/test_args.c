@@ -379,7 +379,7 @@ static void test_default_texts(void **state)
         { "--device", "auto" },
         { "-q", "" },
         { "-p", "" },
-        { "-b", "512" },
+        { "-b", "512 on the CPU, on a GPU 2048 if there is room" },
         { "-np", "1" },
         { "--cpu-isa", "auto" },
     };
