@@ -77,10 +77,9 @@ struct cuda {
     struct dptr k, v; /* float [n, n_kv_heads * head_dim]; with tensor cores in the place of qkv */
     /* only with tensor cores */
     struct dptr qkv; /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
-    struct dptr gate_up; /* half, or float if one of them is F32, [n, 2 n_ff] side by side */
+    struct dptr gate_up; /* [n, 2 n_ff] side by side, see cuda_halves_out() */
     struct dptr y;       /* float [n, dim] */
-    struct dptr
-        reach; /* float [n_layers], kernel_reach() of gate and up; 0 if one of them is F32 */
+    struct dptr reach; /* float [n_layers], kernel_reach() of gate and up, 0 if they leave floats */
     struct dptr blas_workspace;
     struct dacts in, mid, ff; /* normalised x, o and h */
     struct dptr turns;        /* double [n_rot / 2] */
@@ -112,6 +111,13 @@ struct cuda {
 static inline bool cuda_many(const struct cuda *c, size_t n)
 {
     return c->tensor_cores && n > GEMM_ROWS;
+}
+
+/* gate and up leave their product as halves if both are quantised: beside the error of such weights
+ * the rounding is small. Weights of F16 or BF16 have so little error that it would show. */
+static inline bool cuda_halves_out(uint32_t gate_type, uint32_t up_type)
+{
+    return quant_find(gate_type)->block > 1 && quant_find(up_type)->block > 1;
 }
 
 /* --- check.c: errors --- */

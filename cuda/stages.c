@@ -176,12 +176,12 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
     return WEFT_OK;
 }
 
-/* Gate and up on tensor cores, and what follows from them to `out`. They come out of the product as
- * halves: half_scale follows from the reach of the matrices, so that none overflows. */
+/* Gate and up on tensor cores, and what follows from them to `out`. If they come out of the product
+ * as halves, half_scale follows from the reach of the matrices, so that none overflows. */
 static weft_status gate_up(struct cuda *c, const struct dlayer *l, struct dptr reach, size_t n,
                            const struct dacts *out, weft_error *err)
 {
-    bool halves = l->ffn_gate.type != QUANT_F32 && l->ffn_up.type != QUANT_F32;
+    bool halves = cuda_halves_out(l->ffn_gate.type, l->ffn_up.type);
     size_t n_ff = c->model->config.n_ff;
     struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
     struct dacts in = with_forms(&c->in, form(c, &l->ffn_gate, n) | form(c, &l->ffn_up, n));

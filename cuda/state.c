@@ -131,7 +131,7 @@ static void want_products(struct cuda *c, bool whole)
         want_halves(c, &out, 1, &piece);
         want_halves(c, ffn, 2, &piece);
         want_halves(c, &down, 1, &piece);
-        bool floats = ffn[0]->type->id == QUANT_F32 || ffn[1]->type->id == QUANT_F32;
+        bool floats = !cuda_halves_out(ffn[0]->type->id, ffn[1]->type->id);
         gate_up = floats ? sizeof(float) : gate_up;
     }
     c->halves_bytes = whole || c->halves_bytes < piece ? c->halves_bytes : piece;
