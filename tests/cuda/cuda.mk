@@ -55,7 +55,7 @@ cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(if $(SAN)
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 # Of kernels only: whole models take too long.
-cuda-tsan: $(filter-out %/test_model %/test_shapes %/test_schedule,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
+cuda-tsan: $(filter-out %/test_model %/test_shapes %/test_schedule %/test_prefill,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
 cuda-coverage:

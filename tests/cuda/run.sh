@@ -30,12 +30,12 @@ build=$1
 san=${2:-}
 mkdir -p "$build/sim/log"
 jobs() { # program, order, seed, quick; the long ones first
-    for t in sim_faults test_model test_shapes test_schedule; do
+    for t in sim_faults test_model test_shapes test_schedule test_prefill; do
         case $san in *thread*) ;; *) [ -x "$build/sim/$t" ] && echo "$build/sim/$t asc 1" ;; esac
     done
-    for t in test_model test_shapes test_schedule; do [ -z "$san" ] && echo "$build/sim/$t random 1 quick"; done
+    for t in test_model test_shapes test_schedule test_prefill; do [ -z "$san" ] && echo "$build/sim/$t random 1 quick"; done
     for t in "$build"/sim/test_* "$build"/sim/sim_*; do
-        case $t in */test_model | */test_shapes | */test_schedule | */sim_faults | *.*) continue ;; esac
+        case $t in */test_model | */test_shapes | */test_schedule | */test_prefill | */sim_faults | *.*) continue ;; esac
         case $san,$t in *thread*,*/sim_*) continue ;; esac # of kernels only: their races are what it looks for
         echo "$t asc 1"
         [ -z "$san" ] || continue
