@@ -3,8 +3,8 @@
  * tests/support/reference.c, with exact activations.
  *
  * Bounds, as NMSE of the last row's logits, are those of tests/cuda/test_model.c for tensor cores:
- * HALF_BOUND for f16 and f32, HEAD_BOUND where a matrix is quantised. A scale that is left out, or a
- * product in a wrong place, have an NMSE near 1. */
+ * HALF_BOUND for f16 and f32, HEAD_BOUND where a matrix is quantised. A scale that is left out, or
+ * a product in a wrong place, have an NMSE near 1. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
