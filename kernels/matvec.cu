@@ -183,6 +183,18 @@ struct Element {
     }
 };
 
+// The rows of h that the warps have put together, quantised.
+template <int ROWS>
+__device__ __forceinline__ void leave_h(const struct matvec &job, const struct matvec_plan &plan,
+                                        uint32_t tile, const float (&h)[ROWS][TILE_H])
+{
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    __syncthreads();
+    if (warp < (int)plan.n) {
+        write_acts32(job.acts, plan.first + warp, tile, h[warp][lane]);
+    }
+}
+
 // Blocks of an SM at once: what the registers are bounded for.
 constexpr int RESIDENT = 2;
 
@@ -239,10 +251,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
             if (speaks) {
                 *gate = inside ? __fmul_rn(silu(*gate), v) : 0.0f;
             }
-            __syncthreads();
-            if (warp < (int)plan.n) {
-                write_acts32(job.acts, plan.first + warp, place.tile, h[now][warp][lane]);
-            }
+            leave_h(job, plan, place.tile, h[now]);
             continue;
         }
         if (split > 1) {
