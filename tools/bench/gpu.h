@@ -120,5 +120,7 @@ extern weft_error bench_error;
 void engine_expect(weft_status status, const weft_error *err, const char *call);
 /* n ordinary tokens, the same for the same seed. */
 void random_tokens(const weft_model *model, uint64_t seed, int32_t *dst, size_t n);
+/* A greedy sequence that holds n of them, to be computed. */
+weft_seq *random_text(const weft_model *model, weft_engine *engine, uint64_t seed, size_t n);
 
 #endif

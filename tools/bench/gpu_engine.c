@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/gpu.h"
@@ -23,4 +24,20 @@ void random_tokens(const weft_model *model, uint64_t seed, int32_t *dst, size_t 
             dst[i] = (int32_t)((state >> 33) % info.n_vocab);
         } while (weft_token_is_end(model, dst[i]));
     }
+}
+
+weft_seq *random_text(const weft_model *model, weft_engine *engine, uint64_t seed, size_t n)
+{
+    weft_sampling greedy = WEFT_SAMPLING_INIT;
+    weft_seq *seq;
+    int32_t *tokens = malloc(n * sizeof *tokens);
+    if (tokens == NULL) {
+        bench_die("no memory for %zu tokens", n);
+    }
+    greedy.temperature = 0.0f;
+    random_tokens(model, seed, tokens, n);
+    OK(weft_seq_open(engine, &greedy, &seq, &bench_error));
+    OK(weft_seq_append(seq, tokens, n, &bench_error));
+    free(tokens);
+    return seq;
 }

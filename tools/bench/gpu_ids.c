@@ -64,29 +64,13 @@ static void compute(weft_engine *engine, weft_seq *const *seqs, size_t n)
     }
 }
 
-static weft_seq *open_text(const weft_model *model, weft_engine *engine, uint64_t seed, size_t n)
-{
-    weft_sampling greedy = WEFT_SAMPLING_INIT;
-    weft_seq *seq;
-    int32_t *tokens = malloc(n * sizeof *tokens);
-    if (tokens == NULL) {
-        bench_die("no memory for %zu tokens", n);
-    }
-    greedy.temperature = 0.0f;
-    random_tokens(model, seed, tokens, n);
-    OK(weft_seq_open(engine, &greedy, &seq, &bench_error));
-    OK(weft_seq_append(seq, tokens, n, &bench_error));
-    free(tokens);
-    return seq;
-}
-
 /* ids [n_texts, n_tokens]; after the end of a text they stay what they were. */
 static void run_group(const weft_model *model, weft_engine *engine, const struct group *g,
                       size_t n_tokens, int32_t *ids)
 {
     weft_seq *seqs[MANY];
     for (size_t i = 0; i < g->n_texts; i++) {
-        seqs[i] = open_text(model, engine, 10 * g->depth + i, g->depth);
+        seqs[i] = random_text(model, engine, 10 * g->depth + i, g->depth);
     }
     compute(engine, seqs, g->n_texts);
     for (size_t t = 0; t < n_tokens; t++) {

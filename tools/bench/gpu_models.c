@@ -106,25 +106,9 @@ static void compute(weft_engine *engine, weft_seq *const *seqs, size_t n)
     }
 }
 
-static weft_seq *open_seq(const struct load *l, uint64_t seed, size_t n)
-{
-    weft_sampling greedy = WEFT_SAMPLING_INIT;
-    weft_seq *seq;
-    int32_t *tokens = malloc(n * sizeof *tokens);
-    if (tokens == NULL) {
-        bench_die("no memory for %zu tokens", n);
-    }
-    greedy.temperature = 0.0f;
-    random_tokens(l->model, seed, tokens, n);
-    OK(weft_seq_open(l->engine, &greedy, &seq, &bench_error));
-    OK(weft_seq_append(seq, tokens, n, &bench_error));
-    free(tokens);
-    return seq;
-}
-
 static double prefill_once(const struct load *l, uint64_t seed, size_t n)
 {
-    weft_seq *seq = open_seq(l, seed, n);
+    weft_seq *seq = random_text(l->model, l->engine, seed, n);
     double start = bench_now();
     compute(l->engine, &seq, 1);
     double seconds = bench_now() - start;
@@ -161,7 +145,7 @@ static bool open_texts(const struct load *l, weft_seq **seqs, size_t n, size_t d
 {
     for (uint64_t seed = 1; seed <= 20; seed++) {
         for (size_t i = 0; i < n; i++) {
-            seqs[i] = open_seq(l, seed * MANY + i, depth);
+            seqs[i] = random_text(l->model, l->engine, seed * MANY + i, depth);
         }
         compute(l->engine, seqs, n);
         if (decode_once(l->engine, seqs, n, depth, n_tokens) >= 0.0) {
