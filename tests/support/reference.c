@@ -213,21 +213,27 @@ static void rope(const struct reference *r, double *head, size_t pos)
 /* ---------------------------------------------------------------- a layer */
 
 struct attention {
-    struct matrix norm, qkv, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, out;
+    struct matrix norm, qkv, q, k, v, qkv_bias, q_bias, k_bias, v_bias, q_norm, k_norm, out,
+        out_bias;
 };
 
-static void add_bias(double *x, const struct matrix *bias)
+/* Elements [first, first + n) of a bias, if there is one, to x[n]. */
+static void add_bias_part(double *x, const struct matrix *bias, size_t first, size_t n)
 {
-    for (size_t i = 0; bias->w != NULL && i < bias->cols; i++) {
-        x[i] += (double)bias->w[i];
+    for (size_t i = 0; bias->w != NULL && i < n; i++) {
+        x[i] += (double)bias->w[first + i];
     }
 }
 
-/* Bias, norm of each head, rotation. */
-static void finish_heads(const struct reference *r, double *heads, size_t n_heads,
-                         const struct matrix *bias, const struct matrix *norm, size_t pos)
+static void add_bias(double *x, const struct matrix *bias)
 {
-    add_bias(heads, bias);
+    add_bias_part(x, bias, 0, bias->cols);
+}
+
+/* Norm of each head, rotation. */
+static void finish_heads(const struct reference *r, double *heads, size_t n_heads,
+                         const struct matrix *norm, size_t pos)
+{
     for (size_t h = 0; h < n_heads; h++) {
         double *head = heads + h * r->head_dim;
         if (norm->w != NULL) {
@@ -287,15 +293,21 @@ static void attention_of(struct reference *r, const struct attention *a)
         product(r, wq, 0, q_dim, in, q);
         product(r, wk, fused ? q_dim : 0, kv_dim, in, k);
         product(r, wv, fused ? q_dim + kv_dim : 0, kv_dim, in, v);
-        finish_heads(r, q, r->n_heads, &a->q_bias, &a->q_norm, pos);
-        finish_heads(r, k, r->n_kv, &a->k_bias, &a->k_norm, pos);
+        add_bias(q, &a->q_bias);
+        add_bias(k, &a->k_bias);
         add_bias(v, &a->v_bias);
+        add_bias_part(q, &a->qkv_bias, 0, q_dim);
+        add_bias_part(k, &a->qkv_bias, q_dim, kv_dim);
+        add_bias_part(v, &a->qkv_bias, q_dim + kv_dim, kv_dim);
+        finish_heads(r, q, r->n_heads, &a->q_norm, pos);
+        finish_heads(r, k, r->n_kv, &a->k_norm, pos);
         round_kv(r, 0, k, kv_dim);
         round_kv(r, 1, v, kv_dim);
         for (size_t h = 0; h < r->n_heads; h++) {
             attend(r, q + h * r->head_dim, h, pos, o + h * r->head_dim);
         }
         product(r, &a->out, 0, r->dim, o, y);
+        add_bias(y, &a->out_bias);
         for (size_t i = 0; i < r->dim; i++) {
             x[i] += y[i];
         }
@@ -314,29 +326,35 @@ static void attention_layer(struct reference *r, size_t l)
         .q = read_layer(r, l, "attn_q.weight"),
         .k = read_layer(r, l, "attn_k.weight"),
         .v = read_layer(r, l, "attn_v.weight"),
+        .qkv_bias = read_layer(r, l, "attn_qkv.bias"),
         .q_bias = read_layer(r, l, "attn_q.bias"),
         .k_bias = read_layer(r, l, "attn_k.bias"),
         .v_bias = read_layer(r, l, "attn_v.bias"),
         .q_norm = read_layer(r, l, "attn_q_norm.weight"),
         .k_norm = read_layer(r, l, "attn_k_norm.weight"),
         .out = read_layer(r, l, "attn_output.weight"),
+        .out_bias = read_layer(r, l, "attn_output.bias"),
     };
     attention_of(r, &a);
-    float *const all[] = { a.norm.w,   a.qkv.w,    a.q.w,      a.k.w,      a.v.w,  a.q_bias.w,
-                           a.k_bias.w, a.v_bias.w, a.q_norm.w, a.k_norm.w, a.out.w };
+    float *const all[] = { a.norm.w,     a.qkv.w,    a.q.w,       a.k.w,      a.v.w,
+                           a.qkv_bias.w, a.q_bias.w, a.k_bias.w,  a.v_bias.w, a.q_norm.w,
+                           a.k_norm.w,   a.out.w,    a.out_bias.w };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
 }
 
-/* x += down * (silu(gate * norm(x)) * (up * norm(x))). A fused ffn_up holds the rows of gate, then
- * those of up. */
+/* x += down * (silu(gate * norm(x)) * (up * norm(x))), each product with its bias. A fused ffn_up
+ * holds the rows of gate, then those of up. */
 static void ffn_layer(struct reference *r, size_t l)
 {
     struct matrix norm = read_layer(r, l, "ffn_norm.weight");
     struct matrix gate = read_layer(r, l, "ffn_gate.weight");
     struct matrix up = read_layer(r, l, "ffn_up.weight");
     struct matrix down = read_layer(r, l, "ffn_down.weight");
+    struct matrix gate_bias = read_layer(r, l, "ffn_gate.bias");
+    struct matrix up_bias = read_layer(r, l, "ffn_up.bias");
+    struct matrix down_bias = read_layer(r, l, "ffn_down.bias");
     bool fused = gate.w == NULL;
     double *in = doubles(r->dim);
     double *g = doubles(r->n_ff);
@@ -347,10 +365,13 @@ static void ffn_layer(struct reference *r, size_t l)
         rmsnorm(r, x, &norm, in);
         product(r, fused ? &up : &gate, 0, r->n_ff, in, g);
         product(r, &up, fused ? r->n_ff : 0, r->n_ff, in, u);
+        add_bias(g, &gate_bias);
+        add_bias(u, &up_bias);
         for (size_t i = 0; i < r->n_ff; i++) {
             g[i] = g[i] / (1.0 + exp(-g[i])) * u[i];
         }
         product(r, &down, 0, r->dim, g, y);
+        add_bias(y, &down_bias);
         for (size_t i = 0; i < r->dim; i++) {
             x[i] += y[i];
         }
@@ -363,6 +384,9 @@ static void ffn_layer(struct reference *r, size_t l)
     free(gate.w);
     free(up.w);
     free(down.w);
+    free(gate_bias.w);
+    free(up_bias.w);
+    free(down_bias.w);
 }
 
 /* ---------------------------------------------------------------- the whole */
@@ -409,14 +433,17 @@ static void read_config(struct reference *r)
 static double *head(const struct reference *r, const struct matrix *output)
 {
     struct matrix norm = read_matrix(r, "output_norm.weight");
+    struct matrix bias = read_matrix(r, "output.bias");
     double *in = doubles(r->dim);
     double *logits = doubles(r->n * output->rows);
     for (size_t pos = 0; pos < r->n; pos++) {
         rmsnorm(r, r->x + pos * r->dim, &norm, in);
         product(r, output, 0, output->rows, in, logits + pos * output->rows);
+        add_bias(logits + pos * output->rows, &bias);
     }
     free(in);
     free(norm.w);
+    free(bias.w);
     return logits;
 }
 

@@ -12,8 +12,8 @@
 
 static void usage(FILE *f)
 {
-    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--sparse] [--key "
-          "KEY]...\n"
+    fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--sparse]\n"
+          "                  [--biases] [--fused-qkv] [--key KEY]...\n"
           "\n"
           "Writes a GGUF model with the shape of a real one, random weights and a generated\n"
           "vocabulary. It is as fast and as large as the real model, but talks nonsense.\n"
@@ -36,6 +36,8 @@ static void usage(FILE *f)
         "  --key KEY      NAME=TYPE:VALUE, in place of the model's own key or besides; TYPE is\n"
         "                 bool, str, u8 to u64, i8 to i64, f32, f64 or an array: i32[]:1,2;\n"
         "                 may be repeated\n"
+        "  --biases       a bias on every product where files of the architecture may have one\n"
+        "  --fused-qkv    q, k and v are one tensor\n"
         "  --sparse       matrices are zeros, holes in the file that take no disk: for what does\n"
         "                 not compute with them\n"
         "  -h, --help     this text\n",
@@ -54,8 +56,17 @@ struct args {
     const char *like, *type, *out, *seed;
     const char *keys[MAX_KEYS];
     size_t n_keys;
-    bool sparse;
+    bool sparse, biases, fused_qkv;
 };
+
+/* NULL if there is no such switch */
+static bool *flag(struct args *a, const char *option)
+{
+    return strcmp(option, "--sparse") == 0      ? &a->sparse
+           : strcmp(option, "--biases") == 0    ? &a->biases
+           : strcmp(option, "--fused-qkv") == 0 ? &a->fused_qkv
+                                                : NULL;
+}
 
 /* The place where the value of an option goes, NULL if there is no such option. */
 static const char **slot(struct args *a, const char *option)
@@ -94,8 +105,9 @@ int main(int argc, char **argv)
             usage(stdout);
             return 0;
         }
-        if (strcmp(argv[i], "--sparse") == 0) {
-            a.sparse = true;
+        bool *on = flag(&a, argv[i]);
+        if (on != NULL) {
+            *on = true;
             continue;
         }
         const char **value = slot(&a, argv[i]);
@@ -120,6 +132,8 @@ int main(int argc, char **argv)
     spec.keys = a.keys;
     spec.n_keys = a.n_keys;
     spec.sparse = a.sparse;
+    spec.biases = a.biases;
+    spec.fused_qkv = a.fused_qkv;
     if (a.seed != NULL) {
         char *end;
         errno = 0;

@@ -129,29 +129,47 @@ static weft_status add_in_layer(struct plan *p, enum role role, size_t layer, si
     return add(p, role, layer, n_rows, n_cols, name);
 }
 
-static weft_status add_attention(struct plan *p, size_t l)
+/* The bias of a product that only this architecture has one on, if the spec asks for biases. */
+static weft_status add_bias(struct plan *p, const char *arch, size_t l, size_t n,
+                            const char *suffix)
+{
+    const struct synth_spec *s = p->spec;
+    bool wanted = s->biases && strcmp(s->arch, arch) == 0;
+    return wanted ? add_in_layer(p, BIAS, l, 1, n, suffix) : WEFT_OK;
+}
+
+static weft_status add_qkv(struct plan *p, size_t l)
 {
     const struct synth_spec *s = p->spec;
     size_t q = s->n_heads * p->head_dim;
     size_t kv = s->n_kv_heads * p->head_dim;
-    TRY(add_in_layer(p, NORM, l, 1, s->dim, "attn_norm.weight"));
-    if (strcmp(s->arch, "phi3") == 0) {
+    bool bias = s->biases || strcmp(s->arch, "qwen2") == 0;
+    if (s->fused_qkv || strcmp(s->arch, "phi3") == 0) {
         TRY(add_in_layer(p, ATTN_QKV, l, q + 2 * kv, s->dim, "attn_qkv.weight"));
-    } else {
-        TRY(add_in_layer(p, ATTN_Q, l, q, s->dim, "attn_q.weight"));
-        TRY(add_in_layer(p, ATTN_K, l, kv, s->dim, "attn_k.weight"));
-        TRY(add_in_layer(p, ATTN_V, l, kv, s->dim, "attn_v.weight"));
+        return bias ? add_in_layer(p, BIAS, l, 1, q + 2 * kv, "attn_qkv.bias") : WEFT_OK;
     }
-    if (strcmp(s->arch, "qwen2") == 0) {
+    TRY(add_in_layer(p, ATTN_Q, l, q, s->dim, "attn_q.weight"));
+    TRY(add_in_layer(p, ATTN_K, l, kv, s->dim, "attn_k.weight"));
+    TRY(add_in_layer(p, ATTN_V, l, kv, s->dim, "attn_v.weight"));
+    if (bias) {
         TRY(add_in_layer(p, BIAS, l, 1, q, "attn_q.bias"));
         TRY(add_in_layer(p, BIAS, l, 1, kv, "attn_k.bias"));
         TRY(add_in_layer(p, BIAS, l, 1, kv, "attn_v.bias"));
     }
+    return WEFT_OK;
+}
+
+static weft_status add_attention(struct plan *p, size_t l)
+{
+    const struct synth_spec *s = p->spec;
+    TRY(add_in_layer(p, NORM, l, 1, s->dim, "attn_norm.weight"));
+    TRY(add_qkv(p, l));
     if (strcmp(s->arch, "qwen3") == 0) {
         TRY(add_in_layer(p, NORM, l, 1, p->head_dim, "attn_q_norm.weight"));
         TRY(add_in_layer(p, NORM, l, 1, p->head_dim, "attn_k_norm.weight"));
     }
-    return add_in_layer(p, ATTN_O, l, s->dim, q, "attn_output.weight");
+    TRY(add_in_layer(p, ATTN_O, l, s->dim, s->n_heads * p->head_dim, "attn_output.weight"));
+    return add_bias(p, "llama", l, s->dim, "attn_output.bias");
 }
 
 static weft_status add_ffn(struct plan *p, size_t l)
@@ -164,7 +182,10 @@ static weft_status add_ffn(struct plan *p, size_t l)
         TRY(add_in_layer(p, FFN_GATE, l, s->n_ff, s->dim, "ffn_gate.weight"));
         TRY(add_in_layer(p, FFN_UP, l, s->n_ff, s->dim, "ffn_up.weight"));
     }
-    return add_in_layer(p, FFN_DOWN, l, s->dim, s->n_ff, "ffn_down.weight");
+    TRY(add_in_layer(p, FFN_DOWN, l, s->dim, s->n_ff, "ffn_down.weight"));
+    TRY(add_bias(p, "llama", l, s->n_ff, "ffn_gate.bias"));
+    TRY(add_bias(p, "llama", l, s->n_ff, "ffn_up.bias"));
+    return add_bias(p, "llama", l, s->dim, "ffn_down.bias");
 }
 
 static weft_status plan_tensors(struct plan *p)
@@ -183,6 +204,9 @@ static weft_status plan_tensors(struct plan *p)
         TRY(add_ffn(p, l));
     }
     TRY(add(p, NORM, 0, 1, s->dim, "output_norm.weight"));
+    if (s->biases && strcmp(s->arch, "qwen2") == 0) {
+        TRY(add(p, BIAS, 0, 1, s->n_vocab, "output.bias"));
+    }
     return s->tied ? WEFT_OK : add(p, OUTPUT, 0, s->n_vocab, s->dim, "output.weight");
 }
 

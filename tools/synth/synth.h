@@ -19,7 +19,10 @@ struct synth_spec {
     size_t head_dim; /* 0 = dim / n_heads */
     size_t n_ctx;
     float norm_eps;
-    bool tied; /* the embedding table is the output matrix too */
+    bool tied;   /* the embedding table is the output matrix too */
+    bool biases; /* on every product where a file of this architecture may have one; qwen2 has those
+                    of q, k and v anyway */
+    bool fused_qkv; /* q, k and v are one tensor, as phi3 always has them */
 
     enum synth_vocab vocab;
     const char *pre; /* tokenizer.ggml.pre, "qwen2" */
