@@ -138,11 +138,13 @@ struct norm {
 cudaError_t kernel_norm(const struct norm *norm, size_t n, const struct dacts *out,
                         const struct dqueue *on);
 /* out row = silu(gate) * up. cudaErrorInvalidValue if out->n_cols is a multiple of 4 and stride is
- * not: four elements are then read at once, and gate and up begin where four may be. */
+ * not: four elements are then read at once, and gate and up begin where four may be; or if there is
+ * a bias and elements are halves. */
 struct swiglu {
     struct dptr gate, up;    /* [n, out->n_cols], rows stride elements apart */
     struct dptr scale[2];    /* float [n], of gate and up: a value is scale * element; none = 1 */
     uint32_t stride, halves; /* halves not 0: elements are halves, else floats */
+    struct dptr bias[2]; /* float [out->n_cols], of gate and up, added to values: both or none */
 };
 cudaError_t kernel_swiglu(const struct swiglu *job, size_t n, const struct dacts *out,
                           const struct dqueue *on);
@@ -152,6 +154,10 @@ cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
 /* x row += scale[row] * y row, both [n, dim]; scale none = 1 */
 cudaError_t kernel_add(struct dptr x, struct dptr y, struct dptr scale, size_t n, size_t dim,
                        const struct dqueue *on);
+
+/* x row += bias, x [n, dim], bias [dim] */
+cudaError_t kernel_add_bias(struct dptr x, struct dptr bias, size_t n, size_t dim,
+                            const struct dqueue *on);
 
 /* ---------------------------------------------------------------- few rows: matrix-vector */
 

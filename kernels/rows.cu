@@ -1,7 +1,7 @@
 // Rows of activations for the GEMMs of a step of many rows, in the forms of struct dacts:
 //
 //   kernel_norm     row = x / sqrt(mean of squares + eps) * weight
-//   kernel_swiglu   row = silu(gate) * up
+//   kernel_swiglu   row = silu(gate) * up, maybe (gate + bias) and (up + bias)
 //   kernel_convert  row = x
 //
 // each [n, n_cols] float in (gate and up are halves, too), and out rows of `stride`, padded with
@@ -12,12 +12,13 @@
 //         or else the power of two that brings the largest to at most that: halves do not overflow.
 //         With `reach`, neither do products of the row that are stored as halves, see half_scale()
 //
-// and kernel_add: x += scale * y. A NaN or Inf makes its block of Q8 NaN, and is a NaN or Inf of
-// F16 and F32 with half_scale 1.
+// and kernel_add: x += scale * y, kernel_add_bias: x += bias. A NaN or Inf makes its block of Q8
+// NaN, and is a NaN or Inf of F16 and F32 with half_scale 1.
 //
 // Bytes: a row is read once from memory (and again from the L1 cache: norm for its sum of squares,
 // F16 for its largest magnitude), each form is written once. One block of 256 threads for each row;
-// kernel_add has one for each 1024 columns of a row. Test: tests/cuda/test_rows.c.
+// kernel_add and kernel_add_bias have one for each 1024 columns of a row. Test:
+// tests/cuda/test_rows.c.
 #include "rows.cuh"
 
 struct NormRows {
@@ -58,7 +59,8 @@ __device__ __forceinline__ void load4(const __half *row, size_t n, size_t col, f
 }
 
 template <class T> struct SwigluRows { // T: float or __half
-    struct swiglu job;
+    struct dptr gate, up, scale[2];    // as in struct swiglu
+    uint32_t stride, pad;
     size_t n_cols;
     struct Row {
         const T *gate, *up;
@@ -76,15 +78,42 @@ template <class T> struct SwigluRows { // T: float or __half
             }
         }
     };
-    __device__ __forceinline__ float scale(int which, size_t i) const
+    __device__ __forceinline__ float scale_of(int which, size_t i) const
     {
-        const float *scales = ptr<const float>(job.scale[which]);
+        const float *scales = ptr<const float>(scale[which]);
         return scales != nullptr ? scales[i] : 1.0f;
     }
     __device__ __forceinline__ Row row(size_t i, NormSums &) const
     {
-        return { ptr<const T>(job.gate) + i * job.stride, ptr<const T>(job.up) + i * job.stride,
-                 scale(0, i), scale(1, i), n_cols };
+        return { ptr<const T>(gate) + i * stride, ptr<const T>(up) + i * stride, scale_of(0, i),
+                 scale_of(1, i), n_cols };
+    }
+};
+
+// A kernel of its own: models without biases do not pay for those with them.
+struct BiasedSwigluRows {
+    SwigluRows<float> rows;
+    struct dptr bias[2];
+    struct Row {
+        SwigluRows<float>::Row row;
+        const float *gate_bias, *up_bias;
+        __device__ __forceinline__ void load(size_t col, float v[4]) const
+        {
+            float u[4], gate_b[4], up_b[4];
+            load4(row.gate, row.n_cols, col, v);
+            load4(row.up, row.n_cols, col, u);
+            load4(gate_bias, row.n_cols, col, gate_b);
+            load4(up_bias, row.n_cols, col, up_b);
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                const float g = __fmaf_rn(row.gate_scale, v[k], gate_b[k]);
+                v[k] = __fmul_rn(silu(g), __fmaf_rn(row.up_scale, u[k], up_b[k]));
+            }
+        }
+    };
+    __device__ __forceinline__ Row row(size_t i, NormSums &sums) const
+    {
+        return { rows.row(i, sums), ptr<const float>(bias[0]), ptr<const float>(bias[1]) };
     }
 };
 
@@ -219,14 +248,25 @@ cudaError_t kernel_norm(const struct norm *norm, size_t n, const struct dacts *o
     return launch_rows(NormRows{ *norm }, n, out, on);
 }
 
+template <class T> static SwigluRows<T> swiglu_rows(const struct swiglu *job, size_t n_cols)
+{
+    return { job->gate, job->up, { job->scale[0], job->scale[1] }, job->stride, 0, n_cols };
+}
+
 cudaError_t kernel_swiglu(const struct swiglu *job, size_t n, const struct dacts *out,
                           const struct dqueue *on)
 {
-    if (out->n_cols % 4 == 0 && job->stride % 4 != 0) {
+    const bool biased = job->bias[0].at != nullptr;
+    if ((out->n_cols % 4 == 0 && job->stride % 4 != 0) || (biased && job->halves != 0)) {
         return cudaErrorInvalidValue;
     }
-    return job->halves != 0 ? launch_rows(SwigluRows<__half>{ *job, out->n_cols }, n, out, on)
-                            : launch_rows(SwigluRows<float>{ *job, out->n_cols }, n, out, on);
+    if (biased) {
+        const BiasedSwigluRows rows = { swiglu_rows<float>(job, out->n_cols),
+                                        { job->bias[0], job->bias[1] } };
+        return launch_rows(rows, n, out, on);
+    }
+    return job->halves != 0 ? launch_rows(swiglu_rows<__half>(job, out->n_cols), n, out, on)
+                            : launch_rows(swiglu_rows<float>(job, out->n_cols), n, out, on);
 }
 
 cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
@@ -235,17 +275,13 @@ cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
     return launch_rows(PlainRows{ ptr<const float>(x), out->n_cols }, n, out, on);
 }
 
-__global__ void __launch_bounds__(ROW_THREADS)
-    add_rows(float *x, const float *y, const float *scale, size_t dim)
+// to += s * y, rows of dim, in four columns of each thread.
+__device__ __forceinline__ void add_columns(float *to, const float *y, float s, size_t dim)
 {
-    grid_dependency_release();
-    grid_dependency_wait();
     const size_t col = 4 * ((size_t)blockIdx.y * ROW_THREADS + threadIdx.x);
-    const float s = scale != nullptr ? scale[blockIdx.x] : 1.0f;
-    float *to = x + blockIdx.x * dim;
     float a[4], b[4];
     load4(to, dim, col, a);
-    load4(y + blockIdx.x * dim, dim, col, b);
+    load4(y, dim, col, b);
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         a[k] = __fmaf_rn(s, b[k], a[k]);
@@ -262,17 +298,48 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-cudaError_t kernel_add(struct dptr x, struct dptr y, struct dptr scale, size_t n, size_t dim,
-                       const struct dqueue *on)
+__global__ void __launch_bounds__(ROW_THREADS)
+    add_rows(float *x, const float *y, const float *scale, size_t dim)
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+    const float s = scale != nullptr ? scale[blockIdx.x] : 1.0f;
+    add_columns(x + blockIdx.x * dim, y + blockIdx.x * dim, s, dim);
+}
+
+__global__ void __launch_bounds__(ROW_THREADS) add_bias(float *x, const float *bias, size_t dim)
+{
+    grid_dependency_release();
+    grid_dependency_wait();
+    add_columns(x + blockIdx.x * dim, bias, 1.0f, dim);
+}
+
+// A block for each row, and each 1024 of its columns.
+template <class... Params, class... Args>
+static cudaError_t launch_columns(void (*kernel)(Params...), size_t n, size_t dim,
+                                  const struct dqueue *on, Args... args)
 {
     if (n == 0 || dim == 0) {
         return cudaSuccess;
     }
     const size_t block_cols = 4 * ROW_THREADS;
-    return launch(add_rows,
+    return launch(kernel,
                   { .grid = dim3((unsigned)n, (unsigned)((dim + block_cols - 1) / block_cols)),
                     .block = ROW_THREADS,
                     .stream = on->stream,
                     .programmatic = on->programmatic },
-                  ptr<float>(x), ptr<const float>(y), ptr<const float>(scale), dim);
+                  args..., dim);
+}
+
+cudaError_t kernel_add(struct dptr x, struct dptr y, struct dptr scale, size_t n, size_t dim,
+                       const struct dqueue *on)
+{
+    return launch_columns(add_rows, n, dim, on, ptr<float>(x), ptr<const float>(y),
+                          ptr<const float>(scale));
+}
+
+cudaError_t kernel_add_bias(struct dptr x, struct dptr bias, size_t n, size_t dim,
+                            const struct dqueue *on)
+{
+    return launch_columns(add_bias, n, dim, on, ptr<float>(x), ptr<const float>(bias));
 }

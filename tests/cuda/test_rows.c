@@ -1,5 +1,5 @@
-/* kernel_norm, kernel_swiglu, kernel_convert and kernel_add against the CPU's quantisation (bits),
- * its rounding to half (bits), and double arithmetic. */
+/* kernel_norm, kernel_swiglu, kernel_convert, kernel_add and kernel_add_bias against the CPU's
+ * quantisation (bits), its rounding to half (bits), and double arithmetic. */
 #include "cuda/acts_rig.h"
 
 enum { ALL_FORMS = ACT_Q8 | ACT_F32 | ACT_F16 };
@@ -234,6 +234,50 @@ static void swiglu_joint(void **state)
     assert_int_equal(kernel_swiglu(&odd, 1, &out, device_queue()), cudaErrorInvalidValue);
 }
 
+/* With biases, scaled or not: the bits of gate and up to which they were added before. */
+static void swiglu_biased(void **state)
+{
+    (void)state;
+    static const float scales[2][N_ROWS] = { { 1, 4, 0x1p20f, 0.5f, 2 },
+                                             { 8, 1, 0x1p30f, 0x1p-9f, 1 } };
+    for (size_t k = 0; k < N_WIDTHS * 4; k++) {
+        const size_t n_cols = widths[k / 4], n = N_ROWS * n_cols, which = k % 4;
+        const size_t stride = up32(2 * n_cols) + 4;
+        float *x[2] = { random_floats(k, n), random_floats(k + 100, n) };
+        const float *bias[2] = { random_floats(k + 200, n_cols), random_floats(k + 300, n_cols) };
+        float *joint = device_host(N_ROWS * stride * sizeof *joint);
+        memset(joint, 0xff, N_ROWS * stride * sizeof *joint);
+        for (size_t i = 0; i < 2 * n; i++) {
+            size_t half = i / n, row = i % n / n_cols, col = i % n_cols;
+            float *v = &x[half][i % n];
+            joint[row * stride + half * n_cols + col] = *v;
+            *v = fmaf(which >> half & 1 ? scales[half][row] : 1, *v, bias[half][col]);
+        }
+        struct swiglu job = { .gate = device_put(x[0], n * sizeof(float)),
+                              .up = device_put(x[1], n * sizeof(float)),
+                              .stride = (uint32_t)n_cols };
+        const float *want = produce(run_swiglu, &job, N_ROWS, n_cols);
+        job = (struct swiglu){ .gate = device_put(joint, N_ROWS * stride * sizeof *joint),
+                               .stride = (uint32_t)stride };
+        job.up.at = job.gate.at + n_cols * sizeof *joint;
+        for (size_t i = 0; i < 2; i++) {
+            job.bias[i] = device_put(bias[i], n_cols * sizeof(float));
+            if (which >> i & 1) {
+                job.scale[i] = device_put(scales[i], sizeof scales[i]);
+            }
+        }
+        const float *got = produce(run_swiglu, &job, N_ROWS, n_cols);
+        assert_memory_equal(got, want, N_ROWS * up32(n_cols) * sizeof *got);
+        assert_int_equal(device_teardown(NULL), 0);
+        assert_int_equal(device_setup(NULL), 0);
+    }
+    const float zeros[64] = { 0 };
+    const struct dptr bias = device_put(zeros, sizeof zeros);
+    const struct swiglu halves = { .stride = 64, .halves = 1, .bias = { bias, bias } };
+    const struct dacts out = { .n_cols = 64, .stride = 64, .forms = ALL_FORMS };
+    assert_int_equal(kernel_swiglu(&halves, 1, &out, device_queue()), cudaErrorInvalidValue);
+}
+
 /* With a reach the halves are so small that sum |w a| stays below what a half holds. */
 static void reach(void **state)
 {
@@ -354,6 +398,21 @@ static void add(void **state)
     }
 }
 
+static void add_bias(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_WIDTHS; k++) {
+        const size_t dim = widths[k], n = N_ROWS * dim;
+        const float *x = random_floats(k, n), *bias = random_floats(k + 50, dim);
+        const struct dptr dx = device_put(x, n * sizeof *x);
+        CU(kernel_add_bias(dx, device_put(bias, dim * sizeof *bias), N_ROWS, dim, device_queue()));
+        const float *got = device_get(dx, n * sizeof *got);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(got[i] == x[i] + bias[i % dim]);
+        }
+    }
+}
+
 /* Nothing to do is no error, and touches nothing. */
 static void no_rows(void **state)
 {
@@ -367,6 +426,8 @@ static void no_rows(void **state)
     CU(kernel_convert(null, 0, &none, device_queue()));
     CU(kernel_add(null, null, null, 0, 64, device_queue()));
     CU(kernel_add(null, null, null, 1, 0, device_queue()));
+    CU(kernel_add_bias(null, null, 0, 64, device_queue()));
+    CU(kernel_add_bias(null, null, 1, 0, device_queue()));
     CU(cudaStreamSynchronize(device_queue()->stream));
 }
 
@@ -374,8 +435,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, device_setup, device_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(norm),    TEST(far_row), TEST(swiglu), TEST(swiglu_joint), TEST(reach),
-        TEST(convert), TEST(broken),  TEST(add),    TEST(no_rows),
+        TEST(norm),          TEST(far_row),  TEST(swiglu),  TEST(swiglu_joint),
+        TEST(swiglu_biased), TEST(reach),    TEST(convert), TEST(broken),
+        TEST(add),           TEST(add_bias), TEST(no_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
