@@ -26,12 +26,15 @@ struct dlayer {
     struct dptr qkv_bias[3];    /* float; may be none */
     struct dptr q_norm, k_norm; /* float [head_dim]; may be none */
     struct dmatrix attn_output, ffn_gate, ffn_up, ffn_down;
+    struct dptr attn_output_bias, ffn_down_bias; /* float [dim]; may be none */
+    struct dptr ffn_bias[2];                     /* of gate and up, float [n_ff]; both or none */
 };
 
 struct dweights {
     struct dmatrix token_embd, output;
     struct dptr output_norm;
-    struct dlayer *layers; /* [n_layers] */
+    struct dptr output_bias; /* float [n_vocab]; may be none */
+    struct dlayer *layers;   /* [n_layers] */
 };
 
 /* A step in pinned memory and its copy on the device: where the rows stand, what they attend to. */
@@ -76,11 +79,13 @@ struct cuda {
     struct dptr q;    /* float [n, n_heads * head_dim] */
     struct dptr k, v; /* float [n, n_kv_heads * head_dim]; with tensor cores in the place of qkv */
     /* only with tensor cores */
-    struct dptr qkv; /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
-    struct dptr gate_up; /* [n, 2 n_ff] side by side, see cuda_halves_out() */
-    struct dptr y;       /* float [n, dim] */
+    struct dptr qkv;   /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
+    struct dptr y;     /* float [n, dim] */
     struct dptr reach; /* float [n_layers], kernel_reach() of gate and up, 0 if they leave floats */
     struct dptr blas_workspace;
+    /* only with tensor cores, or where gate and up have biases; halves (see cuda_halves_out()) or
+     * floats [n, 2 n_ff], in a step of few rows two of [n, n_ff] */
+    struct dptr gate_up;
     struct dacts in, mid, ff; /* normalised x, o and h */
     struct dptr turns;        /* double [n_rot / 2] */
     struct dptr partial;      /* of attention */
@@ -113,11 +118,14 @@ static inline bool cuda_many(const struct cuda *c, size_t n)
     return c->tensor_cores && n > GEMM_ROWS;
 }
 
+static inline bool cuda_ffn_biased(const struct layer *l) { return l->ffn_gate_bias.name != NULL; }
+
 /* gate and up leave their product as halves if both are quantised: beside the error of such weights
- * the rounding is small. Weights of F16 or BF16 have so little error that it would show. */
-static inline bool cuda_halves_out(uint32_t gate_type, uint32_t up_type)
+ * the rounding is small. Weights of F16 or BF16 have so little error that it would show. Biases
+ * come behind the product: what bounds it, see cuda_reach(), would not bound the sum. */
+static inline bool cuda_halves_out(const struct layer *l)
 {
-    return quant_find(gate_type)->block > 1 && quant_find(up_type)->block > 1;
+    return l->ffn_gate.type->block > 1 && l->ffn_up.type->block > 1 && !cuda_ffn_biased(l);
 }
 
 /* --- check.c: errors --- */

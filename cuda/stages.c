@@ -155,6 +155,15 @@ static weft_status attend(struct backend *b, const struct step *s, size_t layer,
     return WEFT_OK;
 }
 
+/* The bias of a product that has been added to x, if it has one. */
+static weft_status add_bias(struct cuda *c, struct dptr bias, size_t n, weft_error *err)
+{
+    if (bias.at != 0) {
+        CU(c, kernel_add_bias, c->x, bias, n, c->model->config.dim, &c->queue);
+    }
+    return WEFT_OK;
+}
+
 static weft_status attn_out(struct backend *b, const struct step *s, size_t layer, weft_error *err)
 {
     struct cuda *c = cuda_of(b);
@@ -163,7 +172,8 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
     if (cuda_many(c, s->n_rows)) {
         /* attention cannot exceed what V holds, so its halves are not scaled */
         const struct joint j = { .w = { &l->attn_output }, .n_w = 1, .out = c->x, .add = true };
-        return cuda_multiply(c, &j, &c->mid, s->n_rows, err);
+        TRY(cuda_multiply(c, &j, &c->mid, s->n_rows, err));
+        return add_bias(c, l->attn_output_bias, s->n_rows, err);
     }
     const struct matvec job = {
         .mode = MATVEC_ADD,
@@ -173,15 +183,17 @@ static weft_status attn_out(struct backend *b, const struct step *s, size_t laye
         .in = with_forms(&c->mid, form(c, &l->attn_output, s->n_rows)),
     };
     CU(c, kernel_matvec, &job, s->n_rows, &c->queue);
-    return WEFT_OK;
+    return add_bias(c, l->attn_output_bias, s->n_rows, err);
 }
 
 /* Gate and up on tensor cores, and what follows from them to `out`. If they come out of the product
  * as halves, half_scale follows from the reach of the matrices, so that none overflows. */
-static weft_status gate_up(struct cuda *c, const struct dlayer *l, struct dptr reach, size_t n,
-                           const struct dacts *out, weft_error *err)
+static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct dacts *out,
+                           weft_error *err)
 {
-    bool halves = cuda_halves_out(l->ffn_gate.type, l->ffn_up.type);
+    const struct dlayer *l = &c->weights.layers[layer];
+    struct dptr reach = dptr_at(c->reach, layer * sizeof(float));
+    bool halves = cuda_halves_out(&c->model->weights.layers[layer]);
     size_t n_ff = c->model->config.n_ff;
     struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
     struct dacts in = with_forms(&c->in, form(c, &l->ffn_gate, n) | form(c, &l->ffn_up, n));
@@ -194,9 +206,31 @@ static weft_status gate_up(struct cuda *c, const struct dlayer *l, struct dptr r
                                               n_ff * (halves ? sizeof(f16_bits) : sizeof(float))),
                                 .scale = { scale_of(&l->ffn_gate, &in), scale_of(&l->ffn_up, &in) },
                                 .stride = (uint32_t)(2 * n_ff),
-                                .halves = halves };
+                                .halves = halves,
+                                .bias = { l->ffn_bias[0], l->ffn_bias[1] } };
     CU(c, kernel_norm, &norm, n, &in, &c->queue);
     TRY(cuda_multiply(c, &j, &in, n, err));
+    CU(c, kernel_swiglu, &job, n, out, &c->queue);
+    return WEFT_OK;
+}
+
+/* The same of few rows, where gate and up have biases: the mat-vec kernel, which makes one of the
+ * two otherwise, leaves both. */
+static weft_status few_biased(struct cuda *c, const struct dlayer *l, size_t n,
+                              const struct dacts *out, weft_error *err)
+{
+    size_t n_ff = c->model->config.n_ff;
+    struct dptr up = dptr_at(c->gate_up, n * n_ff * sizeof(float));
+    const struct matvec products = { .mode = MATVEC_STORE,
+                                     .n_w = 2,
+                                     .w = { l->ffn_gate, l->ffn_up },
+                                     .out = { c->gate_up, up },
+                                     .norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 }) };
+    const struct swiglu job = { .gate = c->gate_up,
+                                .up = up,
+                                .stride = (uint32_t)n_ff,
+                                .bias = { l->ffn_bias[0], l->ffn_bias[1] } };
+    CU(c, kernel_matvec, &products, n, &c->queue);
     CU(c, kernel_swiglu, &job, n, out, &c->queue);
     return WEFT_OK;
 }
@@ -209,7 +243,10 @@ static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer,
     TRY(cuda_enter(c, "ffn_in", layer, err));
     struct dacts out = with_forms(&c->ff, left_forms(c, &l->ffn_down, n));
     if (cuda_many(c, n)) {
-        return gate_up(c, l, dptr_at(c->reach, layer * sizeof(float)), n, &out, err);
+        return gate_up(c, layer, n, &out, err);
+    }
+    if (cuda_ffn_biased(&c->model->weights.layers[layer])) {
+        return few_biased(c, l, n, &out, err);
     }
     const struct matvec job = { .mode = MATVEC_SWIGLU,
                                 .n_w = 2,
@@ -223,14 +260,15 @@ static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer,
 static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer, weft_error *err)
 {
     struct cuda *c = cuda_of(b);
-    const struct dmatrix *down = &c->weights.layers[layer].ffn_down;
+    const struct dlayer *l = &c->weights.layers[layer];
+    const struct dmatrix *down = &l->ffn_down;
     size_t n = s->n_rows;
     TRY(cuda_enter(c, "ffn_out", layer, err));
     if (cuda_many(c, n)) {
         const struct joint j = { .w = { down }, .n_w = 1, .out = c->y };
         TRY(cuda_multiply(c, &j, &c->ff, n, err));
         CU(c, kernel_add, c->x, c->y, scale_of(down, &c->ff), n, c->model->config.dim, &c->queue);
-        return WEFT_OK;
+        return add_bias(c, l->ffn_down_bias, n, err);
     }
     const struct matvec job = { .mode = MATVEC_ADD,
                                 .n_w = 1,
@@ -238,7 +276,7 @@ static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer
                                 .out = { c->x },
                                 .in = with_forms(&c->ff, form(c, down, n)) };
     CU(c, kernel_matvec, &job, n, &c->queue);
-    return WEFT_OK;
+    return add_bias(c, l->ffn_down_bias, n, err);
 }
 
 static weft_status head(struct backend *b, const struct step *s, weft_error *err)
@@ -248,6 +286,7 @@ static weft_status head(struct backend *b, const struct step *s, weft_error *err
     const struct matvec job = { .mode = MATVEC_STORE,
                                 .n_w = 1,
                                 .w = { c->weights.output },
+                                .bias = { c->weights.output_bias },
                                 .out = { c->logits },
                                 .norm = norm_of(c, c->weights.output_norm,
                                                 dptr_at(c->image.device, c->image.out_rows)) };

@@ -52,6 +52,10 @@ static void want_layer(struct cuda *c, const struct layer *l, struct dlayer *d)
     want_vector(c, &l->attn_v_bias, &d->qkv_bias[2]);
     want_vector(c, &l->attn_q_norm, &d->q_norm);
     want_vector(c, &l->attn_k_norm, &d->k_norm);
+    want_vector(c, &l->attn_output_bias, &d->attn_output_bias);
+    want_vector(c, &l->ffn_gate_bias, &d->ffn_bias[0]);
+    want_vector(c, &l->ffn_up_bias, &d->ffn_bias[1]);
+    want_vector(c, &l->ffn_down_bias, &d->ffn_down_bias);
     want_matrix(c, &l->attn_output, &d->attn_output);
     want_matrix(c, &l->ffn_gate, &d->ffn_gate);
     want_matrix(c, &l->ffn_up, &d->ffn_up);
@@ -66,6 +70,7 @@ static void want_weights(struct cuda *c)
         want_matrix(c, &w->output, &c->weights.output);
     }
     want_vector(c, &w->output_norm, &c->weights.output_norm);
+    want_vector(c, &w->output_bias, &c->weights.output_bias);
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
         want_layer(c, &w->layers[i], &c->weights.layers[i]);
     }
@@ -120,7 +125,7 @@ static void want_halves(struct cuda *c, const struct tensor *const *w, size_t n_
 static void want_products(struct cuda *c, bool whole)
 {
     const struct config *g = &c->model->config;
-    size_t n = c->params.n_batch, gate_up = sizeof(f16_bits), piece = SLAB_BYTES;
+    size_t n = c->params.n_batch, piece = SLAB_BYTES;
     c->halves_bytes = 0;
     for (size_t i = 0; i < g->n_layers; i++) {
         const struct layer *l = &c->model->weights.layers[i];
@@ -131,15 +136,28 @@ static void want_products(struct cuda *c, bool whole)
         want_halves(c, &out, 1, &piece);
         want_halves(c, ffn, 2, &piece);
         want_halves(c, &down, 1, &piece);
-        bool floats = !cuda_halves_out(ffn[0]->type->id, ffn[1]->type->id);
-        gate_up = floats ? sizeof(float) : gate_up;
     }
     c->halves_bytes = whole || c->halves_bytes < piece ? c->halves_bytes : piece;
     scratch(c, &c->qkv, n, (g->n_heads + 2 * g->n_kv_heads) * g->head_dim * sizeof(float));
-    scratch(c, &c->gate_up, n, 2 * g->n_ff * gate_up);
     scratch(c, &c->y, n, g->dim * sizeof(float));
     scratch(c, &c->reach, g->n_layers, sizeof(float));
     scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
+}
+
+/* Gate and up, where a kernel leaves them for the next; with the elements of the layer that wants
+ * the largest. */
+static void want_gate_up(struct cuda *c)
+{
+    const struct config *g = &c->model->config;
+    size_t element = c->tensor_cores ? sizeof(f16_bits) : 0;
+    for (size_t i = 0; i < g->n_layers; i++) {
+        const struct layer *l = &c->model->weights.layers[i];
+        bool floats = cuda_ffn_biased(l) || (c->tensor_cores && !cuda_halves_out(l));
+        element = floats ? sizeof(float) : element;
+    }
+    if (element > 0) {
+        scratch(c, &c->gate_up, c->params.n_batch, 2 * g->n_ff * element);
+    }
 }
 
 static void want_activations(struct cuda *c)
@@ -193,6 +211,7 @@ static void want_state(struct cuda *c, bool whole)
                             .head_dim = (uint32_t)g->head_dim };
     size_t n_out = c->params.n_out;
     want_activations(c);
+    want_gate_up(c);
     if (c->tensor_cores) {
         want_products(c, whole);
     }

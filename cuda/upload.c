@@ -98,6 +98,7 @@ static weft_status add_vectors(struct upload *u, weft_error *err)
     struct cuda *c = u->c;
     const struct weights *w = &c->model->weights;
     TRY(add_vector(u, &w->output_norm, c->weights.output_norm, 0, err));
+    TRY(add_vector(u, &w->output_bias, c->weights.output_bias, 0, err));
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
         const struct layer *l = &w->layers[i];
         const struct dlayer *d = &c->weights.layers[i];
@@ -108,6 +109,10 @@ static weft_status add_vectors(struct upload *u, weft_error *err)
         TRY(add_vector(u, &l->attn_v_bias, d->qkv_bias[2], i, err));
         TRY(add_vector(u, &l->attn_q_norm, d->q_norm, i, err));
         TRY(add_vector(u, &l->attn_k_norm, d->k_norm, i, err));
+        TRY(add_vector(u, &l->attn_output_bias, d->attn_output_bias, i, err));
+        TRY(add_vector(u, &l->ffn_gate_bias, d->ffn_bias[0], i, err));
+        TRY(add_vector(u, &l->ffn_up_bias, d->ffn_bias[1], i, err));
+        TRY(add_vector(u, &l->ffn_down_bias, d->ffn_down_bias, i, err));
     }
     return WEFT_OK;
 }

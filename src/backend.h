@@ -93,13 +93,13 @@ struct backend_ops {
     weft_status (*attn_in)(struct backend *, const struct step *, size_t layer, weft_error *);
     /* o [n_rows, n_heads * head_dim] = causal attention of q over the pages */
     weft_status (*attend)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* x += o * attn_output^T */
+    /* x += o * attn_output^T (+ bias) */
     weft_status (*attn_out)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* rmsnorm(x) -> gate, up -> h [n_rows, n_ff] = silu(gate) * up */
+    /* rmsnorm(x) -> gate, up (+ bias) -> h [n_rows, n_ff] = silu(gate) * up */
     weft_status (*ffn_in)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* x += h * ffn_down^T */
+    /* x += h * ffn_down^T (+ bias) */
     weft_status (*ffn_out)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* logits [n_out, n_vocab] = rmsnorm(x) * output^T, for the rows that want them */
+    /* logits [n_out, n_vocab] = rmsnorm(x) * output^T (+ bias), for the rows that want them */
     weft_status (*head)(struct backend *, const struct step *, weft_error *);
     /* (optional) The k best logits of each wanted row of the last step, best first, equal ones by
      * ascending id: ids and values [n_out, k], so that 8 k bytes come back instead of the

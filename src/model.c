@@ -79,11 +79,77 @@ static struct tensor row_range(const struct tensor *t, size_t first, size_t n_ro
     return part;
 }
 
+/* Elements [first, first + n) of a fused vector, likewise. */
+static struct tensor vector_range(const struct tensor *t, size_t first, size_t n)
+{
+    struct tensor part = *t;
+    part.n_cols = n;
+    part.data = t->data + first * sizeof(float);
+    part.n_bytes = n * sizeof(float);
+    return part;
+}
+
 /* "blk.<layer>.<suffix>" */
 static const char *layer_name(char *buf, size_t cap, size_t layer, const char *suffix)
 {
     snprintf(buf, cap, "blk.%zu.%s", layer, suffix);
     return buf;
+}
+
+static bool has(const struct binder *b, size_t layer, const char *suffix)
+{
+    char name[64];
+    return gguf_find_tensor(b->file, layer_name(name, sizeof name, layer, suffix)) != NULL;
+}
+
+/* A tensor of a layer, and its place. */
+struct wanted {
+    const char *suffix;
+    size_t n; /* rows of a matrix, elements of a vector */
+    const char *why;
+    struct tensor *out;
+};
+
+/* Biases that come together: a file that has one of them has lost the others if it lacks them. */
+static weft_status find_biases(struct binder *b, size_t l, enum presence presence,
+                               const struct wanted *w, size_t n)
+{
+    char name[64];
+    for (size_t i = 0; i < n; i++) {
+        if (presence == OPTIONAL && has(b, l, w[i].suffix)) {
+            presence = REQUIRED;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        TRY(find_vector(b, layer_name(name, sizeof name, l, w[i].suffix), presence, w[i].n,
+                        w[i].why, w[i].out));
+    }
+    return WEFT_OK;
+}
+
+/* q, k and v are rows of one matrix, their biases a part of one vector or vectors of their own.
+ * *has_bias: they were the former. */
+static weft_status bind_fused_qkv(struct binder *b, const struct config *c, size_t l,
+                                  const struct wanted *weights, const struct wanted *biases,
+                                  bool *has_bias)
+{
+    char name[64], why[128];
+    struct tensor qkv = { 0 }, bias = { 0 };
+    const size_t n = weights[0].n + weights[1].n + weights[2].n;
+    snprintf(why, sizeof why, "(head_count %zu + 2 x head_count_kv %zu) x key_length %zu",
+             c->n_heads, c->n_kv_heads, c->head_dim);
+    TRY(find(b, layer_name(name, sizeof name, l, "attn_qkv.weight"), REQUIRED, n, c->dim, why,
+             &qkv));
+    enum presence presence = c->arch->qkv_bias != ABSENT ? OPTIONAL : ABSENT;
+    TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_qkv.bias"), presence, n, why, &bias));
+    *has_bias = bias.name != NULL;
+    for (size_t i = 0, first = 0; i < 3; first += weights[i++].n) {
+        *weights[i].out = row_range(&qkv, first, weights[i].n);
+        if (*has_bias) {
+            *biases[i].out = vector_range(&bias, first, biases[i].n);
+        }
+    }
+    return WEFT_OK;
 }
 
 static weft_status bind_qkv(struct binder *b, const struct config *c, size_t l, struct layer *layer)
@@ -93,30 +159,25 @@ static weft_status bind_qkv(struct binder *b, const struct config *c, size_t l, 
     snprintf(why, sizeof why, "head_count %zu x key_length %zu", c->n_heads, c->head_dim);
     snprintf(why_kv, sizeof why_kv, "head_count_kv %zu x key_length %zu", c->n_kv_heads,
              c->head_dim);
-    if (c->arch->fused) {
-        struct tensor qkv = { 0 };
-        snprintf(why, sizeof why, "(head_count %zu + 2 x head_count_kv %zu) x key_length %zu",
-                 c->n_heads, c->n_kv_heads, c->head_dim);
-        TRY(find(b, layer_name(name, sizeof name, l, "attn_qkv.weight"), REQUIRED,
-                 q_rows + 2 * kv_rows, c->dim, why, &qkv));
-        layer->attn_q = row_range(&qkv, 0, q_rows);
-        layer->attn_k = row_range(&qkv, q_rows, kv_rows);
-        layer->attn_v = row_range(&qkv, q_rows + kv_rows, kv_rows);
+    const struct wanted weights[] = { { "attn_q.weight", q_rows, why, &layer->attn_q },
+                                      { "attn_k.weight", kv_rows, why_kv, &layer->attn_k },
+                                      { "attn_v.weight", kv_rows, why_kv, &layer->attn_v } };
+    const struct wanted biases[] = { { "attn_q.bias", q_rows, why, &layer->attn_q_bias },
+                                     { "attn_k.bias", kv_rows, why_kv, &layer->attn_k_bias },
+                                     { "attn_v.bias", kv_rows, why_kv, &layer->attn_v_bias } };
+    bool has_bias = false;
+    if (has(b, l, "attn_qkv.weight") || (c->arch->fused && !has(b, l, "attn_q.weight"))) {
+        TRY(bind_fused_qkv(b, c, l, weights, biases, &has_bias));
     } else {
-        TRY(find(b, layer_name(name, sizeof name, l, "attn_q.weight"), REQUIRED, q_rows, c->dim,
-                 why, &layer->attn_q));
-        TRY(find(b, layer_name(name, sizeof name, l, "attn_k.weight"), REQUIRED, kv_rows, c->dim,
-                 why_kv, &layer->attn_k));
-        TRY(find(b, layer_name(name, sizeof name, l, "attn_v.weight"), REQUIRED, kv_rows, c->dim,
-                 why_kv, &layer->attn_v));
+        for (size_t i = 0; i < 3; i++) {
+            TRY(find(b, layer_name(name, sizeof name, l, weights[i].suffix), REQUIRED, weights[i].n,
+                     c->dim, weights[i].why, weights[i].out));
+        }
     }
-    enum presence bias = c->arch->qkv_bias, norm = c->arch->qk_norm;
-    TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_q.bias"), bias, q_rows, why,
-                    &layer->attn_q_bias));
-    TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_k.bias"), bias, kv_rows, why_kv,
-                    &layer->attn_k_bias));
-    TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_v.bias"), bias, kv_rows, why_kv,
-                    &layer->attn_v_bias));
+    if (!has_bias) {
+        TRY(find_biases(b, l, c->arch->qkv_bias, biases, 3));
+    }
+    enum presence norm = c->arch->qk_norm;
     TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_q_norm.weight"), norm, c->head_dim,
                     "key_length", &layer->attn_q_norm));
     return find_vector(b, layer_name(name, sizeof name, l, "attn_k_norm.weight"), norm, c->head_dim,
@@ -141,8 +202,14 @@ static weft_status bind_ffn(struct binder *b, const struct config *c, size_t l, 
         TRY(find(b, layer_name(name, sizeof name, l, "ffn_up.weight"), REQUIRED, c->n_ff, c->dim,
                  why, &layer->ffn_up));
     }
-    return find(b, layer_name(name, sizeof name, l, "ffn_down.weight"), REQUIRED, c->dim, c->n_ff,
-                why, &layer->ffn_down);
+    TRY(find(b, layer_name(name, sizeof name, l, "ffn_down.weight"), REQUIRED, c->dim, c->n_ff, why,
+             &layer->ffn_down));
+    const struct wanted biases[] = {
+        { "ffn_gate.bias", c->n_ff, "feed_forward_length", &layer->ffn_gate_bias },
+        { "ffn_up.bias", c->n_ff, "feed_forward_length", &layer->ffn_up_bias },
+        { "ffn_down.bias", c->dim, "embedding_length", &layer->ffn_down_bias }
+    };
+    return find_biases(b, l, c->arch->ffn_bias, biases, 3);
 }
 
 static weft_status bind_layer(struct binder *b, const struct config *c, size_t l,
@@ -155,6 +222,9 @@ static weft_status bind_layer(struct binder *b, const struct config *c, size_t l
     TRY(find(b, layer_name(name, sizeof name, l, "attn_output.weight"), REQUIRED, c->dim,
              c->n_heads * c->head_dim, "embedding_length, head_count x key_length",
              &layer->attn_output));
+    TRY(find_vector(b, layer_name(name, sizeof name, l, "attn_output.bias"),
+                    c->arch->attn_output_bias, c->dim, "embedding_length",
+                    &layer->attn_output_bias));
     return bind_ffn(b, c, l, layer);
 }
 
@@ -217,6 +287,8 @@ static weft_status bind_weights(struct binder *b, struct model *m)
     if (w->output.name == NULL) {
         w->output = w->token_embd;
     }
+    TRY(find_vector(b, "output.bias", c->arch->output_bias, c->n_vocab, "tokens in the vocabulary",
+                    &w->output_bias));
     TRY(bind_rope_factors(b, c, w));
     /* every layer has tensors, so a count beyond the number of tensors is a lie; checked before it
      * is allocated */

@@ -23,22 +23,26 @@ struct tensor {
 };
 
 struct layer {
-    struct tensor attn_norm;                /* [dim] */
-    struct tensor attn_q;                   /* [n_heads * head_dim, dim] */
-    struct tensor attn_k, attn_v;           /* [n_kv_heads * head_dim, dim] */
-    struct tensor attn_q_bias;              /* [n_heads * head_dim], may be absent */
-    struct tensor attn_k_bias, attn_v_bias; /* [n_kv_heads * head_dim], may be absent */
-    struct tensor attn_q_norm, attn_k_norm; /* [head_dim], may be absent */
-    struct tensor attn_output;              /* [dim, n_heads * head_dim] */
-    struct tensor ffn_norm;                 /* [dim] */
-    struct tensor ffn_gate, ffn_up;         /* [n_ff, dim] */
-    struct tensor ffn_down;                 /* [dim, n_ff] */
+    struct tensor attn_norm;                  /* [dim] */
+    struct tensor attn_q;                     /* [n_heads * head_dim, dim] */
+    struct tensor attn_k, attn_v;             /* [n_kv_heads * head_dim, dim] */
+    struct tensor attn_q_bias;                /* [n_heads * head_dim], may be absent */
+    struct tensor attn_k_bias, attn_v_bias;   /* [n_kv_heads * head_dim], may be absent */
+    struct tensor attn_q_norm, attn_k_norm;   /* [head_dim], may be absent */
+    struct tensor attn_output;                /* [dim, n_heads * head_dim] */
+    struct tensor attn_output_bias;           /* [dim], may be absent */
+    struct tensor ffn_norm;                   /* [dim] */
+    struct tensor ffn_gate, ffn_up;           /* [n_ff, dim] */
+    struct tensor ffn_gate_bias, ffn_up_bias; /* [n_ff], may be absent */
+    struct tensor ffn_down;                   /* [dim, n_ff] */
+    struct tensor ffn_down_bias;              /* [dim], may be absent */
 };
 
 struct weights {
     struct tensor token_embd;            /* [n_vocab, dim] */
     struct tensor output_norm;           /* [dim] */
     struct tensor output;                /* [n_vocab, dim]; token_embd's data when tied */
+    struct tensor output_bias;           /* [n_vocab], may be absent */
     struct tensor rope_freqs;            /* [n_rot / 2], may be absent */
     struct tensor rope_long, rope_short; /* [n_rot / 2], may be absent */
     struct layer *layers;                /* [n_layers] */

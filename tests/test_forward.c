@@ -24,9 +24,10 @@
  * too early; sine without the attention factor; a row that does not see itself, or sees its
  * successor; a sliding window longer by one; the neighbour's KV head; the score scale of another
  * head size; always the first page; gate and up swapped, in two tensors and in a fused one; k
- * and v swapped in a fused one; biases of q and k, of v, or per-head norms left out; rope before
- * the norm; the last row of a tile of weights left out; the first token of a text for all;
- * logits of the row before; another epsilon. */
+ * and v swapped in a fused one; biases of q and k, of v, of any other product, or per-head norms
+ * left out; biases of gate and up swapped, or added behind silu; rope before the norm; the last row
+ * of a tile of weights left out; the first token of a text for all; logits of the row before;
+ * another epsilon. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -455,6 +456,25 @@ static void test_kv_types(void **state)
     }
 }
 
+/* Biases on all products that may have one; q, k and v in one tensor, as phi3 has them anyway. */
+static void test_biases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        for (unsigned which = 0; which < 6; which++) {
+            struct synth_spec s = spec_of(shapes[i].preset);
+            char what[64];
+            s.biases = which < 4;
+            s.fused_qkv = which % 2 == 1;
+            s.n_ff = which < 2 ? 100 : 96;
+            s.type_mix = which == 2 || which == 3 ? "q8_0" : "f32";
+            snprintf(what, sizeof what, "%s %s%s%s", s.arch, s.type_mix, s.biases ? " biases" : "",
+                     s.fused_qkv ? " fused" : "");
+            check_texts(&s, 6, 7, 0, what);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_rope_freqs),      cmocka_unit_test(test_partial_rotary),
         cmocka_unit_test(test_long_short),      cmocka_unit_test(test_linear_scaling),
         cmocka_unit_test(test_sliding_window),  cmocka_unit_test(test_kv_types),
+        cmocka_unit_test(test_biases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

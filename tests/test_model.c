@@ -311,7 +311,14 @@ static void test_rope_scaling(void **state)
 
 static bool optional(const char *name)
 {
-    return strcmp(name, "rope_freqs.weight") == 0 || strcmp(name, "output.weight") == 0;
+    static const char *const names[] = { "rope_freqs.weight", "output.weight", "output.bias",
+                                         "blk.1.attn_qkv.bias", "blk.1.attn_output.bias" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* V08: each tensor of each architecture: missing, one row or column more, of a type that cannot be.
@@ -322,7 +329,8 @@ static void check_tensor(const char *path, const struct gguf_tensor *t)
     bool vector = t->n_dims == 1;
     if (!optional(name)) {
         REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = name });
-        WORDS(name, "missing");
+        /* without attn_qkv most architectures want q, k and v */
+        WORDS(strcmp(name, "blk.1.attn_qkv.weight") == 0 ? "blk.1.attn_q" : name, "missing");
     }
     REFUSE(
         path, WEFT_E_FORMAT,
@@ -338,21 +346,32 @@ static void check_tensor(const char *path, const struct gguf_tensor *t)
     }
 }
 
+static void check_tensors(const char *path)
+{
+    weft_error err;
+    struct gguf *g;
+    assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
+    for (size_t j = 0; j < g->n_tensors; j++) {
+        /* the layers are alike: the last one stands for all */
+        if (strncmp(g->tensors[j].name, "blk.0.", 6) != 0) {
+            check_tensor(path, &g->tensors[j]);
+        }
+    }
+    gguf_close(g);
+}
+
+/* Of the plain models, and of those with every bias that an architecture may have. */
 static void test_tensors(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_PRESETS; i++) {
-        weft_error err;
-        struct gguf *g;
-        const char *path = model_file(presets[i]);
-        assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
-        for (size_t j = 0; j < g->n_tensors; j++) {
-            /* the layers are alike: the last one stands for all */
-            if (strncmp(g->tensors[j].name, "blk.0.", 6) != 0) {
-                check_tensor(path, &g->tensors[j]);
-            }
-        }
-        gguf_close(g);
+        struct synth_spec s;
+        assert_true(synth_preset(presets[i], &s));
+        check_tensors(model_file(presets[i]));
+        s.biases = true;
+        check_tensors(model_file_of(&s));
+        s.fused_qkv = true;
+        check_tensors(model_file_of(&s));
     }
 }
 
@@ -370,8 +389,18 @@ static void test_extra_tensors(void **state)
         }
     }
     /* biases and norms belong to some architectures only */
-    REFUSE(model_file("tiny-qwen3"), WEFT_E_UNSUPPORTED,
-           { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q.bias", .ne = { 128 } });
+    static const char *const biases[] = { "blk.0.attn_output.bias", "blk.0.ffn_gate.bias",
+                                          "blk.0.ffn_up.bias", "blk.0.ffn_down.bias",
+                                          "output.bias" };
+    for (size_t i = 0; i < 5 * N_PRESETS; i++) {
+        const char *preset = presets[i / 5], *name = biases[i % 5];
+        if (strcmp(name, "output.bias") == 0 ? strcmp(preset, "tiny-qwen2") != 0
+                                             : strcmp(preset, "tiny-llama") != 0) {
+            REFUSE(model_file(preset), WEFT_E_UNSUPPORTED,
+                   { .what = EDIT_TENSOR_NEW, .name = name, .ne = { 64 } });
+            WORDS(name, preset + 5);
+        }
+    }
     REFUSE(model_file("tiny-qwen2"), WEFT_E_UNSUPPORTED,
            { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q_norm.weight", .ne = { 16 } });
 }

@@ -1,8 +1,14 @@
-/* Qwen2 and Qwen2.5: grouped-query attention with biases on q, k and v. */
+/* Qwen2 and Qwen2.5: grouped-query attention with biases on q, k and v.
+ *
+ * The converter writes other models as qwen2, too (KORMo, text parts of several vision models),
+ * and llama.cpp takes what may differ in them: no biases on q, k and v; output.bias, of a head that
+ * has one (lm_head.bias); q, k and v as one tensor, attn_qkv, where converted with --fuse-qkv.
+ * Biases of attn_output and of the feed-forward are refused here and there. */
 #include "arch/arch.h"
 
 const struct arch arch_qwen2 = {
     .name = "qwen2",
     .rope_neox = true,
-    .qkv_bias = REQUIRED,
+    .qkv_bias = OPTIONAL,
+    .output_bias = OPTIONAL,
 };

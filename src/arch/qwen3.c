@@ -1,8 +1,13 @@
-/* Qwen3 (dense): each head of q and k is normalised before RoPE; the head size is its own key. */
+/* Qwen3 (dense): each head of q and k is normalised before RoPE; the head size is its own key.
+ *
+ * Optional as in llama.cpp: biases on q, k and v (attention_bias of the model's config), and
+ * attn_qkv in their place (--fuse-qkv). Refused by name: cls.output.weight, the head of rerankers,
+ * which would compute a score that Weft does not give. */
 #include "arch/arch.h"
 
 const struct arch arch_qwen3 = {
     .name = "qwen3",
     .rope_neox = true,
+    .qkv_bias = OPTIONAL,
     .qk_norm = REQUIRED,
 };

@@ -99,6 +99,7 @@ static void rope_head(const struct config *g, const float *cos_row, const float 
     }
 }
 
+/* NULL if there is none */
 static const float *floats(const struct tensor *t) { return (const float *)(const void *)t->data; }
 
 /* Bias, per-head norm and RoPE on the heads of one row. */
@@ -169,7 +170,10 @@ static void attn_out_part(void *arg, size_t thread)
         c->ops->quantize(c->o + r * q_dim, &c->mid, r);
     }
     threads_barrier(c->threads);
-    const struct product out = { .w = &j->tiles->attn_output, .add = true, .out = c->x };
+    const struct product out = { .w = &j->tiles->attn_output,
+                                 .bias = floats(&j->vectors->attn_output_bias),
+                                 .add = true,
+                                 .out = c->x };
     cpu_multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
 }
 
@@ -190,7 +194,9 @@ static void ffn_in_part(void *arg, size_t thread)
     norm_rows(j, 0, thread, &j->vectors->ffn_norm, j->step->n_rows, NULL, &c->in);
     threads_barrier(c->threads);
     const struct product h = { .w = &j->tiles->ffn_up,
+                               .bias = floats(&j->vectors->ffn_up_bias),
                                .gate = &j->tiles->ffn_gate,
+                               .gate_bias = floats(&j->vectors->ffn_gate_bias),
                                .gated = &c->ff };
     cpu_multiply(j, 1, thread, &h, 1, &c->in, j->step->n_rows);
 }
@@ -206,7 +212,10 @@ static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t la
 static void ffn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
-    const struct product down = { .w = &j->tiles->ffn_down, .add = true, .out = j->c->x };
+    const struct product down = { .w = &j->tiles->ffn_down,
+                                  .bias = floats(&j->vectors->ffn_down_bias),
+                                  .add = true,
+                                  .out = j->c->x };
     cpu_multiply(j, 0, thread, &down, 1, &j->c->ff, j->step->n_rows);
 }
 
@@ -226,7 +235,9 @@ static void head_part(void *arg, size_t thread)
     struct cpu *c = j->c;
     norm_rows(j, 0, thread, &c->tiles->output_norm, j->step->n_out, j->step->out_rows, &c->in);
     threads_barrier(c->threads);
-    const struct product output = { .w = &c->tiles->output, .out = c->logits };
+    const struct product output = { .w = &c->tiles->output,
+                                    .bias = floats(&c->tiles->output_bias),
+                                    .out = c->logits };
     cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
 }
 

@@ -31,9 +31,11 @@ void cpu_run(struct backend *b, const struct step *step, size_t layer,
 /* A product of rows of activations with weights, a * w^T, and what becomes of it. */
 struct product {
     const struct packed *w;    /* [n_rows, a->n_cols] */
+    const float *bias;         /* NULL, or [w->n_rows], added to each row of the product */
     bool add;                  /* to out, instead of overwriting it */
     float *out;                /* [rows, w->n_rows], unless there is a gate */
     const struct packed *gate; /* NULL, or of the shape of w: silu(a * gate^T) * (a * w^T) ... */
+    const float *gate_bias;    /* as bias */
     struct acts *gated;        /* ... is kept here */
 };
 

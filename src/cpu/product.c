@@ -35,8 +35,10 @@ struct rows {
     size_t first, n;
 };
 
+/* bias: of all rows of w, or NULL */
 static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const struct packed *w,
-                          size_t tile, const struct rows *r, bool add, float *out, size_t ld)
+                          const float *bias, size_t tile, const struct rows *r, bool add,
+                          float *out, size_t ld)
 {
     const uint8_t *at = s->tile;
     if (w->tiles != NULL) {
@@ -45,8 +47,11 @@ static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const st
         pack_tile(w, tile, s->tile);
     }
     size_t left = w->n_rows - tile * TILE_ROWS;
-    ops->matmul(w, at, left < TILE_ROWS ? left : TILE_ROWS, r->a, r->first, r->n, add, out, ld,
-                s->dot);
+    left = left < TILE_ROWS ? left : TILE_ROWS;
+    ops->matmul(w, at, left, r->a, r->first, r->n, add, out, ld, s->dot);
+    for (size_t i = 0; bias != NULL && i < r->n; i++) {
+        ops->add(out + i * ld, bias + tile * TILE_ROWS, left);
+    }
 }
 
 /* Tiles [tile, tile + PAIR) of p and its gate, which end with the matrix. */
@@ -59,8 +64,9 @@ static void multiply_gated(struct scratch *s, const struct cpu_ops *ops, const s
         memset(s->up, 0, size * sizeof *s->up);
     }
     for (size_t i = 0; i < PAIR && i < n; i++) {
-        multiply_tile(s, ops, p->gate, tile + i, r, false, s->gate + i * TILE_ROWS, GATED_COLS);
-        multiply_tile(s, ops, p->w, tile + i, r, false, s->up + i * TILE_ROWS, GATED_COLS);
+        float *gate = s->gate + i * TILE_ROWS, *up = s->up + i * TILE_ROWS;
+        multiply_tile(s, ops, p->gate, p->gate_bias, tile + i, r, false, gate, GATED_COLS);
+        multiply_tile(s, ops, p->w, p->bias, tile + i, r, false, up, GATED_COLS);
     }
     ops->swiglu(s->gate, s->up, size, s->gate);
     ops->quantize_part(s->gate, p->gated, r->first, r->n, tile * TILE_ROWS);
@@ -78,7 +84,7 @@ static void multiply_some(struct scratch *s, const struct cpu_ops *ops, const st
     }
     for (; tile < end; tile++) {
         float *out = p->out + r->first * p->w->n_rows + tile * TILE_ROWS;
-        multiply_tile(s, ops, p->w, tile, r, p->add, out, p->w->n_rows);
+        multiply_tile(s, ops, p->w, p->bias, tile, r, p->add, out, p->w->n_rows);
     }
 }
 

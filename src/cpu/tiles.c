@@ -22,20 +22,26 @@ static size_t n_matrices(const struct model *m) { return m->config.n_layers * N_
 
 /* The vectors of a layer. */
 static const size_t vectors[] = {
-    offsetof(struct layer, attn_norm),   offsetof(struct layer, attn_q_bias),
-    offsetof(struct layer, attn_k_bias), offsetof(struct layer, attn_v_bias),
-    offsetof(struct layer, attn_q_norm), offsetof(struct layer, attn_k_norm),
-    offsetof(struct layer, ffn_norm)
+    offsetof(struct layer, attn_norm),        offsetof(struct layer, attn_q_bias),
+    offsetof(struct layer, attn_k_bias),      offsetof(struct layer, attn_v_bias),
+    offsetof(struct layer, attn_q_norm),      offsetof(struct layer, attn_k_norm),
+    offsetof(struct layer, attn_output_bias), offsetof(struct layer, ffn_norm),
+    offsetof(struct layer, ffn_gate_bias),    offsetof(struct layer, ffn_up_bias),
+    offsetof(struct layer, ffn_down_bias)
 };
-enum { N_VECTORS = sizeof vectors / sizeof vectors[0] };
+enum { N_LAYER_VECTORS = sizeof vectors / sizeof vectors[0] };
 
-/* The i-th vector of all; the last one is the norm before the output matrix. */
+/* The i-th vector of all; the last two are the norm before the output matrix and its bias. */
 static struct tensor *vector(struct tiles *w, size_t n_layers, size_t i)
 {
-    return i < n_layers * N_VECTORS
-               ? (struct tensor *)((char *)&w->vectors[i / N_VECTORS] + vectors[i % N_VECTORS])
-               : &w->output_norm;
+    if (i < n_layers * N_LAYER_VECTORS) {
+        char *layer = (char *)&w->vectors[i / N_LAYER_VECTORS];
+        return (struct tensor *)(layer + vectors[i % N_LAYER_VECTORS]);
+    }
+    return i == n_layers * N_LAYER_VECTORS ? &w->output_norm : &w->output_bias;
 }
+
+static size_t n_vectors(const struct model *m) { return m->config.n_layers * N_LAYER_VECTORS + 2; }
 
 static struct packed describe(const struct tensor *t)
 {
@@ -87,6 +93,7 @@ static struct tiles *tiles_describe(const struct model *m)
     }
     w->output = describe(&m->weights.output);
     w->output_norm = m->weights.output_norm;
+    w->output_bias = m->weights.output_bias;
     return w;
 }
 
@@ -189,7 +196,7 @@ static bool count_bytes(const struct model *m, struct tiles *w)
             return false;
         }
     }
-    for (size_t i = 0; i <= n_layers * N_VECTORS; i++) {
+    for (size_t i = 0; i < n_vectors(m); i++) {
         if (!add_ok(w->n_bytes, vector_bytes(vector(w, n_layers, i)), &w->n_bytes)) {
             return false;
         }
@@ -210,7 +217,7 @@ static weft_status reserve(const struct model *m, struct tiles *w, weft_error *e
         p->tiles = at;
         at += pack_n_tiles(p) * p->layout.n;
     }
-    for (size_t i = 0; i <= m->config.n_layers * N_VECTORS; i++) {
+    for (size_t i = 0; i < n_vectors(m); i++) {
         struct tensor *t = vector(w, m->config.n_layers, i);
         if (t->name != NULL) {
             memcpy(at, t->data, t->n_bytes);

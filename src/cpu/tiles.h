@@ -16,7 +16,7 @@ struct tiles {
     bool tied; /* output is the embedding table as well, and packed */
     struct layer
         *vectors; /* [n_layers] norms and biases, the only tensors of these that are used */
-    struct tensor output_norm;
+    struct tensor output_norm, output_bias;
     void *memory; /* of tiles and vectors; NULL: nothing is packed beforehand */
     size_t n_bytes;
 };

@@ -33,7 +33,7 @@ static void check(weft_status status, const weft_error *err)
     }
 }
 
-static void open_rig(struct decoder *r, const char *preset)
+static void open_file(struct decoder *r, const char *path)
 {
     weft_error err;
     const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
@@ -45,7 +45,7 @@ static void open_rig(struct decoder *r, const char *preset)
                                        .no_arena = true,
                                        .log = &log };
     cudasim_catch_faults();
-    check(model_open(model_file(preset), &params, &r->model, &err), &err);
+    check(model_open(path, &params, &r->model, &err), &err);
     check(cuda_backend_open(r->model, &bp, &r->b, &err), &err);
     for (uint32_t i = 0; i < MAX_SEQS; i++) {
         for (uint32_t p = 0; p < PAGES; p++) {
@@ -55,6 +55,16 @@ static void open_rig(struct decoder *r, const char *preset)
         r->tokens[i] = (int32_t)(300 + 11 * i);
         r->out_rows[i] = i;
     }
+}
+
+static void open_rig(struct decoder *r, const char *preset) { open_file(r, model_file(preset)); }
+
+static const char *biased_file(void)
+{
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-llama", &spec));
+    spec.biases = true;
+    return model_file_of(&spec);
 }
 
 static void close_rig(struct decoder *r)
@@ -87,37 +97,48 @@ static void one_step(struct decoder *r, size_t n)
     }
 }
 
-/* At most six kernels for each layer, one for the embedding and one for the head. */
+/* Kernels of a step of one row, the last of them the head. */
+static size_t count_kernels(struct decoder *r)
+{
+    weft_error err;
+    one_step(r, 1);
+    struct step s = step_of(r, 1);
+    float *logits = calloc(r->model->config.n_vocab, sizeof *logits);
+    uint64_t before = cudasim_stats()->launches;
+    check(forward(r->b, r->model->config.n_layers, &s, &err), &err);
+    check(r->b->ops->read_logits(r->b, 0, logits, &err), &err);
+    free(logits);
+    return (size_t)(cudasim_stats()->launches - before);
+}
+
+/* At most six kernels for each layer, one for the embedding and one for the head. Biases cost three
+ * more: of attn_output, of ffn_down, and a SwiGLU apart from its products. */
 static void test_kernels_per_layer(void **state)
 {
     (void)state;
     static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+    struct decoder r;
+    size_t n = 0;
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
-        struct decoder r;
         open_rig(&r, presets[i]);
-        one_step(&r, 1);
-        weft_error err;
-        struct step s = step_of(&r, 1);
-        float *logits = calloc(r.model->config.n_vocab, sizeof *logits);
-        uint64_t before = cudasim_stats()->launches;
-        check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
-        check(r.b->ops->read_logits(r.b, 0, logits, &err), &err);
-        assert_in_range(cudasim_stats()->launches - before, 1, 2 + 6 * r.model->config.n_layers);
-        free(logits);
+        n = count_kernels(&r);
+        assert_in_range(n, 1, 2 + 6 * r.model->config.n_layers);
         close_rig(&r);
     }
+    open_file(&r, biased_file());
+    assert_int_equal(count_kernels(&r), n + 3 * r.model->config.n_layers);
+    close_rig(&r);
 }
 
-static void test_ahead(void **state)
+static void check_ahead(const char *path)
 {
-    (void)state;
     static const size_t counts[] = { 1, 3, 8 };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         size_t n = counts[i];
         weft_error err;
         struct decoder r;
         int32_t want[N_AHEAD + 1][MAX_SEQS], got[N_AHEAD * MAX_SEQS];
-        open_rig(&r, "tiny-qwen2");
+        open_file(&r, path);
         size_t n_vocab = r.model->config.n_vocab;
         float *last = calloc(n_vocab, sizeof *last), *again = calloc(n_vocab, sizeof *again);
         /* from a position just before a page's end on, so that the steps cross into the next */
@@ -141,6 +162,13 @@ static void test_ahead(void **state)
         free(again);
         close_rig(&r);
     }
+}
+
+static void test_ahead(void **state)
+{
+    (void)state;
+    check_ahead(model_file("tiny-qwen2"));
+    check_ahead(biased_file());
 }
 
 /* More rows than one pass of the mat-vec kernel: no graph, the same logits. */

@@ -208,6 +208,7 @@ static void check_weights(const struct cuda *c)
     check_matrix(&w->token_embd, &c->weights.token_embd);
     check_matrix(&w->output, &c->weights.output);
     check_vector(&w->output_norm, c->weights.output_norm);
+    check_vector(&w->output_bias, c->weights.output_bias);
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
         const struct layer *l = &w->layers[i];
         const struct dlayer *d = &c->weights.layers[i];
@@ -223,6 +224,10 @@ static void check_weights(const struct cuda *c)
         check_vector(&l->attn_q_bias, d->qkv_bias[0]);
         check_vector(&l->attn_k_bias, d->qkv_bias[1]);
         check_vector(&l->attn_v_bias, d->qkv_bias[2]);
+        check_vector(&l->attn_output_bias, d->attn_output_bias);
+        check_vector(&l->ffn_gate_bias, d->ffn_bias[0]);
+        check_vector(&l->ffn_up_bias, d->ffn_bias[1]);
+        check_vector(&l->ffn_down_bias, d->ffn_down_bias);
     }
 }
 
@@ -293,6 +298,23 @@ static void test_readers(void **state)
             assert_int_equal(seen.done, seen.total);
             model_close(m);
         }
+    }
+}
+
+/* Every bias that a file may have. */
+static void test_biases(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-llama", "tiny-qwen2", "tiny-phi3" };
+    const struct backend_params p = params(2);
+    cudasim_catch_faults();
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        struct synth_spec spec;
+        assert_true(synth_preset(presets[i], &spec));
+        spec.biases = true;
+        struct model *m = open_model(model_file_of(&spec), false);
+        opens_right(m, &p);
+        model_close(m);
     }
 }
 
@@ -537,8 +559,9 @@ static void test_no_cublas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_readers),      TEST(test_no_threads), TEST(test_cancel),  TEST(test_file_fails),
-        TEST(test_device_fails), TEST(test_arena),      TEST(test_preread), TEST(test_no_cublas),
+        TEST(test_readers), TEST(test_biases),     TEST(test_no_threads),
+        TEST(test_cancel),  TEST(test_file_fails), TEST(test_device_fails),
+        TEST(test_arena),   TEST(test_preread),    TEST(test_no_cublas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

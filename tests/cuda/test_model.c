@@ -335,6 +335,35 @@ static void test_variants(void **state)
     check_spec(&s, 20, 0, "12 heads on one");
 }
 
+/* Biases on all products that may have one, and q, k and v in one tensor. */
+static void test_biases(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *preset, *type;
+        bool fused;
+    } cases[] = { { "tiny-llama", "q8_0", false }, { "tiny-llama", "f16", true },
+                  { "tiny-llama", "f32", false },  { "tiny-llama", "q4_0", false },
+                  { "tiny-qwen2", "q8_0", true },  { "tiny-phi3", "f16", false },
+                  { "tiny-qwen3", "q8_0", true } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct synth_spec s = spec_of(cases[i].preset);
+        char what[64];
+        if (quick() && i > 1) {
+            break;
+        }
+        s.biases = true;
+        s.fused_qkv = cases[i].fused;
+        s.type_mix = cases[i].type;
+        if (i == 2) { /* rows that are no multiple of 4 */
+            s.n_ff = 99, s.n_heads = 3, s.n_kv_heads = 3, s.head_dim = 40;
+            s.dim = 70;
+        }
+        snprintf(what, sizeof what, "%s %s, biases", s.arch, s.type_mix);
+        check_spec(&s, 20, 0, what);
+    }
+}
+
 /* K and V in q8_0, beside a reference that rounds them likewise. */
 static void check_q8(const struct synth_spec *spec, size_t n, const weft_kv_type *types,
                      const char *what)
@@ -417,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_types),   cmocka_unit_test(test_rare_types),
         cmocka_unit_test(test_context), cmocka_unit_test(test_variants),
         cmocka_unit_test(test_q8),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_biases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -157,6 +157,20 @@ static void test_large_gates(void **state)
     }
 }
 
+/* Biases of gate and up that halves could not hold, of weights whose gate and up come as halves
+ * where there are none. */
+static void test_large_biases(void **state)
+{
+    (void)state;
+    const struct factor up[] = { { "ffn_up.bias", 0x1p23f }, { "ffn_down.weight", 0x1p-17f } };
+    const struct factor gate[] = { { "ffn_gate.bias", 0x1p23f }, { "ffn_down.weight", 0x1p-17f } };
+    struct synth_spec s = spec_of("tiny-llama", "q8_0");
+    s.biases = true;
+    check_model(model_with(&s, NULL, 0), HEAD_BOUND, 0, "biases");
+    check_model(model_with(&s, up, 2), HEAD_BOUND, 0, "large bias of up");
+    check_model(model_with(&s, gate, 2), HEAD_BOUND, 0, "large bias of gate");
+}
+
 /* Types that take turns: in a product of several matrices as in a model, every neighbour is
  * another. */
 static void test_mixed_types(void **state)
@@ -203,7 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_norms), cmocka_unit_test(test_large_gates),
         cmocka_unit_test(test_mixed_types), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_default),
+        cmocka_unit_test(test_default),     cmocka_unit_test(test_large_biases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,8 +140,12 @@ static void put_all(struct gguf_writer *w, const struct gguf *g, const struct ed
         edit_tensor(w, &g->tensors[i], tensor_edit(e, g->tensors[i].name));
     }
     for (size_t i = 0; i < e->n; i++) {
-        if (e->at[i].what == EDIT_TENSOR_NEW) {
-            put_tensor(w, e->at[i].name, dims_of(e->at[i].ne), e->at[i].ne, QUANT_F32, 0.0f);
+        const uint64_t *ne = e->at[i].ne;
+        if (e->at[i].what == EDIT_TENSOR_NEW && e->at[i].values != NULL) {
+            writer_tensor(w, e->at[i].name, dims_of(ne), ne, QUANT_F32, e->at[i].values,
+                          ne[0] * (ne[1] > 0 ? ne[1] : 1) * sizeof(float));
+        } else if (e->at[i].what == EDIT_TENSOR_NEW) {
+            put_tensor(w, e->at[i].name, dims_of(ne), ne, QUANT_F32, 0.0f);
         }
     }
 }

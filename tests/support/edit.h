@@ -15,7 +15,7 @@ enum edit_what {
                      */
     EDIT_KEY_ARRAY, /* ne[0] values of GGUF type u at `values` */
     EDIT_TENSOR_DROP,
-    EDIT_TENSOR_NEW,   /* F32 zeros of shape ne */
+    EDIT_TENSOR_NEW,   /* F32 of shape ne, `values` or zeros */
     EDIT_TENSOR_SHAPE, /* becomes F32 zeros of shape ne */
     EDIT_TENSOR_TYPE,  /* becomes zeros of type u */
     EDIT_TENSOR_FILL,  /* becomes F32, all f */
