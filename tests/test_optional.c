@@ -194,6 +194,51 @@ static void test_fused_qkv(void **state)
     }
 }
 
+/* However a text is cut into steps and work into threads, with any instructions, from packed
+ * weights or from the file: the same bits. Rows that fill no tile, biases that stand at no round
+ * address. */
+static void test_cuts(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    static const struct {
+        size_t n_batch, n_threads;
+        weft_cpu_isa isa;
+        bool no_repack;
+    } ways[] = { { 1, 1, WEFT_ISA_AUTO, false },
+                 { 7, 2, WEFT_ISA_AUTO, false },
+                 { 64, 5, WEFT_ISA_SCALAR, false },
+                 { 33, 2, WEFT_ISA_AUTO, true } };
+    for (size_t i = 0; i < 2 * (size_t)N_PRESETS; i++) {
+        struct synth_spec spec;
+        int32_t text[N];
+        assert_true(synth_preset(presets[i / 2], &spec));
+        spec.biases = spec.fused_qkv = true;
+        spec.type_mix = i % 2 == 0 ? "f32" : "q8_0";
+        spec.n_heads = 3, spec.n_kv_heads = 1, spec.head_dim = 18;
+        spec.dim = 72, spec.n_ff = 100, spec.n_vocab = 517;
+        spec.rope_freqs = false;
+        const char *path = model_file_of(&spec);
+        struct rig r = rig_open(path, NULL);
+        rig_tokens(&r, i, text, N);
+        float *want = rig_expected(&r, text, N);
+        for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++) {
+            const weft_engine_params p = { .size = sizeof p,
+                                           .n_batch = ways[k].n_batch,
+                                           .n_threads = ways[k].n_threads,
+                                           .cpu_isa = ways[k].isa,
+                                           .no_repack = ways[k].no_repack };
+            struct rig other = rig_open(path, &p);
+            float *got = rig_expected(&other, text, N);
+            rig_same(&r, got, want, presets[i / 2]);
+            free(got);
+            rig_close(&other);
+        }
+        free(want);
+        rig_close(&r);
+    }
+}
+
 /* A state that was saved without a bias is none of the model with it. */
 static void test_states(void **state)
 {
@@ -222,7 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups), cmocka_unit_test(test_each),
         cmocka_unit_test(test_zeros),  cmocka_unit_test(test_fused_qkv),
-        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_states), cmocka_unit_test(test_cuts),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -55,14 +55,15 @@ LONG, SHORT = (640, 1024), (
     512,
 )  # tokens, n_ctx; 512 is the original context of the phi3 models
 Q8_0 = ("q8_0", "q8_0")
+OPTIONAL = ("--biases", "--fused-qkv")  # tensors that a file may have or not
 SIM_TOKENS = 80  # past one page of 64; the simulator takes seconds for it
 SPECIAL = 300  # ids below are control tokens and single bytes in some vocabularies
 
 
-def synthesize(program: str, preset: str, type_name: str, folder: str) -> str:
-    path = str(Path(folder, f"{preset}-{type_name}.gguf"))
+def synthesize(program: str, preset: str, type_name: str, folder: str, *options: str) -> str:
+    path = str(Path(folder, f"{preset}{''.join(options)}-{type_name}.gguf"))
     subprocess.run(
-        [program, "--like", preset, "--type", type_name, "-o", path],
+        [program, "--like", preset, "--type", type_name, "-o", path, *options],
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -140,7 +141,11 @@ def jobs(args, folder: str):
                 kinds = ("q8_0", "f16") if arch in ("qwen2", "phi3") else ("f16", "q8_0")
                 yield path, random_tokens(path, LONG[0]), LONG[1], kinds, False
             Path(path).unlink()
+        path = synthesize(args.synth, f"small-{arch}", "Q8_0", folder, *OPTIONAL)
+        yield path, random_tokens(path, LONG[0]), LONG[1], parity.F16, False
     for arch in ARCHITECTURES if args.sim else ():
+        path = synthesize(args.synth, f"tiny-{arch}", "Q8_0", folder, *OPTIONAL)
+        yield path, random_tokens(path, SIM_TOKENS), 256, parity.F16, True
         for type_name in QUICK_TYPES:
             path = synthesize(args.synth, f"tiny-{arch}", type_name, folder)
             yield path, random_tokens(path, SIM_TOKENS), 256, parity.F16, True

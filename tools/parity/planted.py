@@ -49,19 +49,35 @@ def k_of_one_head(model: gguf.GGUFReader) -> None:
     bias.data[rows] *= np.float32(1.01)
 
 
-def missing_bias(model: gguf.GGUFReader) -> None:
-    next(t for t in model.tensors if t.name == f"blk.{LAYER}.attn_v.bias").data[:] = 0
+Plant = Callable[[gguf.GGUFReader], None]
 
 
-# what is planted, and where it has to be found
-DEFECTS: dict[str, tuple[Callable[[gguf.GGUFReader], None], int, set[str]]] = {
-    "RoPE base off by 1 %": (rope_base, 0, {"q", "k"}),
-    f"K of head {HEAD} in layer {LAYER} x 1.01": (k_of_one_head, LAYER, {"k"}),
-    f"no bias of V in layer {LAYER}": (missing_bias, LAYER, {"v"}),
+def missing_bias(of: str) -> Plant:
+    def plant(model: gguf.GGUFReader) -> None:
+        next(t for t in model.tensors if t.name == f"blk.{LAYER}.{of}.bias").data[:] = 0
+
+    return plant
+
+
+# what is planted in which model, and where it has to be found
+DEFECTS: dict[tuple[str, ...], dict[str, tuple[Plant, int, set[str]]]] = {
+    ("small-qwen2",): {
+        "RoPE base off by 1 %": (rope_base, 0, {"q", "k"}),
+        f"K of head {HEAD} in layer {LAYER} x 1.01": (k_of_one_head, LAYER, {"k"}),
+        f"no bias of V in layer {LAYER}": (missing_bias("attn_v"), LAYER, {"v"}),
+    },
+    ("small-llama", "--biases"): {
+        f"no bias of attn_output in layer {LAYER}": (
+            missing_bias("attn_output"),
+            LAYER,
+            {"attn_out"},
+        ),
+        f"no bias of gate in layer {LAYER}": (missing_bias("ffn_gate"), LAYER, {"ffn_act"}),
+    },
 }
 
 
-def planted(path: str, plant: Callable[[gguf.GGUFReader], None], folder: str) -> str:
+def planted(path: str, plant: Plant, folder: str) -> str:
     copy = str(Path(folder, "planted.gguf"))
     shutil.copy(path, copy)
     model = gguf.GGUFReader(copy, "r+")
@@ -70,22 +86,23 @@ def planted(path: str, plant: Callable[[gguf.GGUFReader], None], folder: str) ->
     return copy
 
 
-def check_defects(weft: str, synth: str, folder: str) -> bool:
+def check_defects(
+    weft: str, path: str, defects: dict[str, tuple[Plant, int, set[str]]], folder: str
+) -> bool:
     good = True
-    for type_name in ("F32", "Q8_0"):
-        path = matrix.synthesize(synth, "small-qwen2", type_name, folder)
-        ids = matrix.random_tokens(path, 300)
-        for what, (plant, layer, stages) in {"nothing": (lambda m: None, -1, {""}), **DEFECTS}.items():
-            file = planted(path, plant, folder)
-            result = parity.compare(path, ids, 512, [("weft cpu", weft, "cpu")], file)
-            row = result["rows"]["weft cpu"]
-            failed = [name for name, (ok, _) in row["gates"].items() if not ok]
-            first = row["findings"][0] if row["findings"] else None
-            found = first is not None and first.layer == layer and first.stage in stages
-            ok = found and failed if layer >= 0 else result["passed"]
-            good = good and bool(ok)
-            said = f"gates {', '.join(failed)}; {first}" if failed else "all gates passed"
-            print(f"{'ok' if ok else 'FAIL':<4} {type_name:<5} {what}: {said}", flush=True)
+    ids = matrix.random_tokens(path, 300)
+    name = Path(path).stem
+    for what, (plant, layer, stages) in {"nothing": (lambda m: None, -1, {""}), **defects}.items():
+        file = planted(path, plant, folder)
+        result = parity.compare(path, ids, 512, [("weft cpu", weft, "cpu")], file)
+        row = result["rows"]["weft cpu"]
+        failed = [name for name, (ok, _) in row["gates"].items() if not ok]
+        first = row["findings"][0] if row["findings"] else None
+        found = first is not None and first.layer == layer and first.stage in stages
+        ok = found and failed if layer >= 0 else result["passed"]
+        good = good and bool(ok)
+        said = f"gates {', '.join(failed)}; {first}" if failed else "all gates passed"
+        print(f"{'ok' if ok else 'FAIL':<4} {name}, {what}: {said}", flush=True)
     return good
 
 
@@ -110,8 +127,11 @@ def main() -> int:
     parser.add_argument("--synth", default=str(build / "weft-synth"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = check_defects(args.weft, args.synth, folder)
-        found = check_pretokenizer(args.lib, folder) and found
+        found = check_pretokenizer(args.lib, folder)
+        for (preset, *options), defects in DEFECTS.items():
+            for type_name in ("F32", "Q8_0"):
+                path = matrix.synthesize(args.synth, preset, type_name, folder, *options)
+                found = check_defects(args.weft, path, defects, folder) and found
     return 0 if found else 1
 
 

@@ -126,17 +126,27 @@ def layer_weight(m: Model, layer: int, name: str) -> np.ndarray | None:
     return weight(m, f"blk.{layer}.{name}")
 
 
-def qkv_weights(m: Model, layer: int) -> list[np.ndarray]:
-    if m.arch != "phi3":
-        return [layer_weight(m, layer, f"attn_{x}.weight") for x in "qkv"]
+def qkv_parts(m: Model, layer: int, what: str) -> list[np.ndarray | None]:
+    """Of q, k and v, which have a tensor each or are rows of one; what: weight or bias."""
+    fused = layer_weight(m, layer, f"attn_qkv.{what}")
+    if fused is None:
+        return [layer_weight(m, layer, f"attn_{x}.{what}") for x in "qkv"]
     n_q, n_kv = m.n_heads * m.head_dim, m.n_kv_heads * m.head_dim
-    return np.split(layer_weight(m, layer, "attn_qkv.weight"), [n_q, n_q + n_kv])
+    return np.split(fused, [n_q, n_q + n_kv])
+
+
+def qkv_weights(m: Model, layer: int) -> list[np.ndarray]:
+    return qkv_parts(m, layer, "weight")
 
 
 def gate_up_weights(m: Model, layer: int) -> list[np.ndarray]:
     if m.arch != "phi3":
         return [layer_weight(m, layer, f"ffn_{x}.weight") for x in ("gate", "up")]
     return np.split(layer_weight(m, layer, "ffn_up.weight"), 2)
+
+
+def add_bias(x: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    return x if bias is None else x + bias
 
 
 def output_name(m: Model) -> str:
@@ -184,9 +194,7 @@ def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndar
 
 def finish_head(m: Model, layer: int, which: str, x: np.ndarray, n_ctx: int) -> np.ndarray:
     """Bias, per-head norm and RoPE on a product x [n, h * head_dim] for which = q, k or v."""
-    bias = layer_weight(m, layer, f"attn_{which}.bias")
-    if bias is not None:
-        x = x + bias
+    x = add_bias(x, qkv_parts(m, layer, "bias")["qkv".index(which)])
     if which == "v":
         return x
     heads = x.reshape(len(x), -1, m.head_dim)
@@ -246,7 +254,8 @@ def attend(m: Model, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def attn_out(m: Model, layer: int, attention: np.ndarray) -> np.ndarray:
-    return attention @ layer_weight(m, layer, "attn_output.weight").T
+    product = attention @ layer_weight(m, layer, "attn_output.weight").T
+    return add_bias(product, layer_weight(m, layer, "attn_output.bias"))
 
 
 def swiglu(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -254,18 +263,28 @@ def swiglu(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
     return (gate / (1.0 + np.exp(-gate)) * up).astype(np.float32)
 
 
+def gate_up(m: Model, layer: int, x: np.ndarray) -> list[np.ndarray]:
+    """Gate and up of what ffn_norm gives."""
+    biases = (layer_weight(m, layer, f"ffn_{part}.bias") for part in ("gate", "up"))
+    return [add_bias(x @ w.T, b) for w, b in zip(gate_up_weights(m, layer), biases)]
+
+
 def ffn_act(m: Model, layer: int, x: np.ndarray) -> np.ndarray:
-    x = ffn_norm(m, layer, x)
-    gate, up = (x @ w.T for w in gate_up_weights(m, layer))
-    return swiglu(gate, up)
+    return swiglu(*gate_up(m, layer, ffn_norm(m, layer, x)))
 
 
 def ffn_out(m: Model, layer: int, act: np.ndarray) -> np.ndarray:
-    return act @ layer_weight(m, layer, "ffn_down.weight").T
+    product = act @ layer_weight(m, layer, "ffn_down.weight").T
+    return add_bias(product, layer_weight(m, layer, "ffn_down.bias"))
+
+
+def head(m: Model, x: np.ndarray) -> np.ndarray:
+    """Logits of what output_norm gives."""
+    return add_bias(x @ output_weight(m).T, weight(m, "output.bias"))
 
 
 def logits(m: Model, x: np.ndarray) -> np.ndarray:
-    return output_norm(m, x) @ output_weight(m).T
+    return head(m, output_norm(m, x))
 
 
 def forward(

@@ -145,7 +145,7 @@ def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
         normed = reference.ffn_norm(m, layer, mid)
         names = [f"blk.{layer}.ffn_{part}.weight" for part in ("gate", "up")]
         exact, rough = (
-            reference.swiglu(*(h @ w.T for w in reference.gate_up_weights(m, layer)))
+            reference.swiglu(*reference.gate_up(m, layer, h))
             for h in (normed, _rough(m, names, normed))
         )
         yield Stage("ffn_act", layer, got["ffn_act", layer], exact, rough, GROUP)
@@ -156,9 +156,11 @@ def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
         )
         yield Stage("ffn_out", layer, got["ffn_out", layer] - mid, exact, rough, GROUP, mid)
         x = got["ffn_out", layer]
-    normed, w = reference.output_norm(m, x), reference.output_weight(m)
-    rough = _rough(m, [reference.output_name(m)], normed) @ w.T
-    yield Stage("logits", None, got["logits", None], normed @ w.T, rough, GROUP)
+    normed = reference.output_norm(m, x)
+    exact, rough = (
+        reference.head(m, h) for h in (normed, _rough(m, [reference.output_name(m)], normed))
+    )
+    yield Stage("logits", None, got["logits", None], exact, rough, GROUP)
 
 
 @dataclass
