@@ -10,9 +10,8 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
 {
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
-    size_t n_top;
     if (q->in_step) {
-        bool greedy = !q->observed && outcome_top(seq, &n_top) && n_top == 1;
+        bool greedy = !q->observed && outcome_greedy(seq);
         return greedy ? least(k, e->n_ctx - q->tokens.n) : 1;
     }
     if (q->idle || atomic_load_explicit(&q->cancelled, memory_order_relaxed)) {

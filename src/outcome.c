@@ -6,9 +6,31 @@
 
 _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, backends give");
 
-bool outcome_top(const struct weft_seq *seq, size_t *k)
+/* Whether the next draw wants none but the best logits. */
+static bool best_only(const struct weft_seq *seq)
 {
-    return seq->constraint == NULL && !seq->logprobs.on && sampler_top(seq->sampler, k);
+    return seq->constraint == NULL && !seq->logprobs.on;
+}
+
+bool outcome_greedy(const struct weft_seq *seq)
+{
+    return best_only(seq) && sampler_greedy(seq->sampler) && !seq->outcome.banned;
+}
+
+static bool outcome_top(const struct weft_seq *seq, size_t *k)
+{
+    return best_only(seq) && sampler_top(seq->sampler, seq->engine->model->n_ends, k);
+}
+
+/* Whether the next draw can be made from what is kept of the best. */
+static bool enough(const struct weft_seq *seq)
+{
+    const struct outcome *o = &seq->outcome;
+    size_t k;
+    if (o->ahead) {
+        return outcome_greedy(seq);
+    }
+    return outcome_top(seq, &k) && k <= o->n;
 }
 
 weft_status outcome_logits(struct weft_seq *seq, weft_error *err)
@@ -128,9 +150,10 @@ weft_status outcome_draw(struct weft_seq *seq, int32_t *token, weft_error *err)
     struct outcome *o = &seq->outcome;
     const struct model *m = seq->engine->model;
     const struct tokens *t = &seq->sched.tokens;
-    size_t k;
-    if (outcome_top(seq, &k) && (o->ahead ? k == 1 : k <= o->n)) {
-        return sampler_pick_top(seq->sampler, o->ids, o->values, k, token, err);
+    o->banned = o->n > 0 && sampler_bans(seq->sampler, m->ends, m->n_ends, o->ids[0]);
+    if (enough(seq)) {
+        return sampler_pick_top(seq->sampler, o->ids, o->values, o->ahead ? 1 : o->n, m->ends,
+                                m->n_ends, token, err);
     }
     if (o->place == LOGITS_NONE) {
         TRY(compute_again(seq, err));

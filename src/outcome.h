@@ -22,6 +22,7 @@ struct outcome {
     size_t n;
     int32_t ids[BACKEND_TOP];
     float values[BACKEND_TOP];
+    bool banned; /* the best token of the last draw was an end token that is never drawn */
 };
 
 struct weft_engine;
@@ -32,9 +33,9 @@ weft_status outcome_keep_all(struct weft_engine *e, weft_error *err);
 /* Takes the results of the packed step from the backend: no more than each sampler looks at. */
 weft_status outcome_take_all(struct weft_engine *e, weft_error *err);
 
-/* True if the *k best logits are all that the next draw looks at: sampler_top(),
- * no grammar, no log-probabilities. */
-bool outcome_top(const struct weft_seq *seq, size_t *k);
+/* True if the next draw takes the best token, whatever it is, and so does the one after it: greedy,
+ * no grammar, no log-probabilities, and no end token that was banned just now. */
+bool outcome_greedy(const struct weft_seq *seq);
 /* Brings the logits of a fresh sequence to the host. WEFT_E_STATE if there are none. */
 weft_status outcome_logits(struct weft_seq *seq, weft_error *err);
 /* Draws the next token of a fresh sequence, from no more than its sampler looks at. Logits that

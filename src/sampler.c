@@ -475,31 +475,50 @@ weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *
     return WEFT_OK;
 }
 
-bool sampler_top(const struct sampler *s, size_t *k)
+/* Whether the logits themselves are what a draw goes by. */
+static bool takes_logits(const struct sampler *s)
+{
+    return s->p.n_bias == 0 && !sampling_has_penalties(&s->p);
+}
+
+bool sampler_top(const struct sampler *s, size_t n_end, size_t *k)
 {
     bool greedy = s->p.temperature == 0;
-    *k = greedy ? 1 : s->n_candidates;
-    return s->p.n_bias == 0 && !s->p.ignore_end && !sampling_has_penalties(&s->p) &&
-           (greedy || (s->p.top_k > 0 && s->n_candidates <= SAMPLER_TOP));
+    *k = (greedy ? 1 : s->n_candidates) + (s->p.ignore_end ? n_end : 0);
+    *k = *k < s->n_vocab ? *k : s->n_vocab;
+    return takes_logits(s) && (greedy || s->p.top_k > 0) && *k <= SAMPLER_TOP;
+}
+
+bool sampler_greedy(const struct sampler *s) { return takes_logits(s) && s->p.temperature == 0; }
+
+bool sampler_bans(const struct sampler *s, const int32_t *end, size_t n_end, int32_t token)
+{
+    bool banned = false;
+    for (size_t i = 0; s->p.ignore_end && i < n_end; i++) {
+        banned |= end[i] == token;
+    }
+    return banned;
 }
 
 weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
-                             int32_t *token, weft_error *err)
+                             const int32_t *end, size_t n_end, int32_t *token, weft_error *err)
 {
     if (ids[0] < 0) {
         return error_set(err, WEFT_E_STATE, "sampling: a logit is NaN, expected a number");
     }
-    if (s->p.temperature == 0) {
-        if (values[0] == -INFINITY) {
-            return all_banned(s, err);
-        }
-        *token = ids[0];
-        return WEFT_OK;
-    }
+    const size_t most = s->p.temperature == 0 ? 1 : s->n_candidates;
     size_t kept = 0;
-    while (kept < n && kept < s->n_candidates && values[kept] != -INFINITY) {
-        set_candidate(&s->candidates[kept], ids[kept], values[kept]);
-        kept++;
+    for (size_t i = 0; i < n && kept < most && values[i] != -INFINITY; i++) {
+        if (!sampler_bans(s, end, n_end, ids[i])) {
+            set_candidate(&s->candidates[kept++], ids[i], values[i]);
+        }
     }
-    return pick_candidate(s, kept, token, err);
+    if (s->p.temperature > 0) {
+        return pick_candidate(s, kept, token, err);
+    }
+    if (kept == 0) {
+        return all_banned(s, err);
+    }
+    *token = s->candidates[0].id;
+    return WEFT_OK;
 }

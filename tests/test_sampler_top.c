@@ -54,6 +54,7 @@ static weft_sampling random_sampling(void)
     p.top_p = below(2) ? 1 : 0.05f + 0.9f * unit();
     p.min_p = below(2) ? 0 : 0.3f * unit();
     p.typical_p = below(2) ? 1 : 0.05f + 0.9f * unit();
+    p.ignore_end = below(2);
     return p;
 }
 
@@ -89,24 +90,30 @@ static void best_of(const float *logits, size_t n_vocab, size_t n, int32_t *ids,
 static void test_same_draws(void **state)
 {
     (void)state;
-    size_t n_drawn = 0, n_refused = 0;
+    size_t n_drawn = 0, n_refused = 0, n_whole = 0;
     random_state = 1;
     for (size_t round = 0; round < 6000; round++) {
         size_t n_vocab = 1 + below(MAX_VOCAB), k = 0;
         weft_sampling p = random_sampling();
         struct sampler *whole = open_sampler(&p, n_vocab), *few = open_sampler(&p, n_vocab);
-        assert_true(sampler_top(few, &k));
-        assert_in_range(k, 1, SAMPLER_TOP);
+        /* one may stand twice, or not be in the vocabulary */
+        int32_t end[3] = { (int32_t)below(MAX_VOCAB), (int32_t)below((uint32_t)n_vocab), -1 };
+        size_t n_end = below(4);
+        if (!sampler_top(few, n_end, &k)) {
+            assert_true(k > SAMPLER_TOP && p.ignore_end);
+            n_whole++;
+            k = n_vocab; /* all of them must do as well */
+        }
+        assert_in_range(k, 1, n_vocab);
         for (size_t i = 0; i < 6; i++) {
-            float logits[MAX_VOCAB], values[SAMPLER_TOP];
-            int32_t ids[SAMPLER_TOP], want = -2, got = -2;
-            size_t most = n_vocab < SAMPLER_TOP ? n_vocab : SAMPLER_TOP;
-            size_t n = k + below((uint32_t)(most - k + 1)); /* others may have asked for more */
+            float logits[MAX_VOCAB], values[MAX_VOCAB];
+            int32_t ids[MAX_VOCAB], want = -2, got = -2;
+            size_t n = k + below((uint32_t)(n_vocab - k + 1)); /* others may have asked for more */
             weft_error e1 = { 0 }, e2 = { 0 };
             random_row(logits, n_vocab);
             best_of(logits, n_vocab, n, ids, values);
-            weft_status status = sampler_pick(whole, logits, NULL, 0, NULL, 0, NULL, &want, &e1);
-            assert_int_equal(sampler_pick_top(few, ids, values, n, &got, &e2), status);
+            weft_status status = sampler_pick(whole, logits, NULL, 0, end, n_end, NULL, &want, &e1);
+            assert_int_equal(sampler_pick_top(few, ids, values, n, end, n_end, &got, &e2), status);
             assert_int_equal(e2.code, e1.code);
             assert_int_equal(got, want);
             n_drawn += status == WEFT_OK;
@@ -115,7 +122,7 @@ static void test_same_draws(void **state)
         sampler_close(whole);
         sampler_close(few);
     }
-    assert_true(n_drawn > 20000 && n_refused > 5000);
+    assert_true(n_drawn > 20000 && n_refused > 5000 && n_whole > 20);
 }
 
 /* How many candidates, and the samplings that need the whole vocabulary. */
@@ -126,8 +133,8 @@ static void test_who_needs_how_many(void **state)
     struct {
         size_t want; /* 0 = all logits */
         weft_sampling p;
-    } cases[12];
-    for (size_t i = 0; i < 12; i++) {
+    } cases[15];
+    for (size_t i = 0; i < 15; i++) {
         cases[i].p = plain;
         cases[i].p.top_k = 40;
         cases[i].want = 0;
@@ -138,16 +145,19 @@ static void test_who_needs_how_many(void **state)
     cases[3].want = 64, cases[3].p.top_k = 64;
     cases[4].p.top_k = 65;
     cases[5].p.top_k = 0;
-    cases[6].p.ignore_end = true;
+    cases[6].want = 43, cases[6].p.ignore_end = true;
     cases[7].p.bias = bias, cases[7].p.n_bias = 1;
     cases[8].p.repeat_penalty = 1.01f;
     cases[9].p.frequency_penalty = -0.1f;
     cases[10].p.presence_penalty = 0.1f, cases[10].p.temperature = 0;
     cases[11].want = 1, cases[11].p.top_k = 1;
-    for (size_t i = 0; i < 12; i++) {
+    cases[12].want = 4, cases[12].p.temperature = 0, cases[12].p.ignore_end = true;
+    cases[13].want = 64, cases[13].p.top_k = 61, cases[13].p.ignore_end = true;
+    cases[14].p.top_k = 62, cases[14].p.ignore_end = true;
+    for (size_t i = 0; i < 15; i++) {
         struct sampler *s = open_sampler(&cases[i].p, 1000);
         size_t k = 0;
-        assert_int_equal(sampler_top(s, &k), cases[i].want > 0);
+        assert_int_equal(sampler_top(s, 3, &k), cases[i].want > 0);
         if (cases[i].want > 0) {
             assert_int_equal(k, cases[i].want);
         }
@@ -156,7 +166,7 @@ static void test_who_needs_how_many(void **state)
     /* a vocabulary smaller than top_k */
     struct sampler *s = open_sampler(&cases[0].p, 7);
     size_t k = 0;
-    assert_true(sampler_top(s, &k));
+    assert_true(sampler_top(s, 3, &k));
     assert_int_equal(k, 7);
     sampler_close(s);
 }

@@ -283,6 +283,62 @@ static void test_other_sampling(void **state)
     rig_close(&r);
 }
 
+/* The tokens of a greedy sequence that never draws `end`, and what they cost. */
+static void draw_without(uint64_t seed, size_t n_ahead, int32_t end, int32_t *tokens, size_t n,
+                         size_t *n_steps)
+{
+    struct rig r = open_ahead(n_ahead, 0, 0);
+    weft_sampling s = greedy();
+    s.ignore_end = end >= 0;
+    weft_seq *seq = waiting(&r, seed, 10);
+    OK(weft_seq_set_sampling(seq, &s, E));
+    r.engine->model->ends[0] = end >= 0 ? end : r.engine->model->ends[0];
+    for (size_t i = 0; i < n; i++) {
+        tokens[i] = step_next(&r, seq);
+    }
+    *n_steps = rig_info(&r).n_steps;
+    assert_int_equal(top.n_read, n_ahead > 0 && end >= 0 ? 1 : 0);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
+/* Where the last token stands that no other before it equals. */
+static size_t last_new(const int32_t *tokens, size_t n)
+{
+    size_t at = 0;
+    for (size_t i = 1; i < n; i++) {
+        size_t seen = 0;
+        while (tokens[seen] != tokens[i]) {
+            seen++;
+        }
+        at = seen == i ? i : at;
+    }
+    return at;
+}
+
+/* An end token that is banned: the next best one is drawn, and no logits are read for it, unless it
+ * came up in what was computed ahead; then its row is computed once more. */
+static void test_banned_end(void **state)
+{
+    enum { N = 24 };
+    int32_t all[N], want[N], got[N];
+    size_t n_steps, at = 0;
+    uint64_t seed = 0;
+    (void)state;
+    while (at < 3) { /* some texts of the model are one token over and over */
+        assert_in_range(++seed, 1, 100);
+        draw_without(seed, 0, -1, all, N, &n_steps);
+        at = last_new(all, N);
+    }
+    const int32_t end = all[at];
+    draw_without(seed, 0, end, want, N, &n_steps);
+    assert_int_equal(n_steps, N);
+    assert_memory_equal(want, all, at * sizeof *want);
+    assert_int_not_equal(want[at], end);
+    draw_without(seed, 8, end, got, N, &n_steps);
+    assert_memory_equal(got, want, sizeof want);
+}
+
 /* A fork shares the pages of the tokens, and gets none of what was computed behind them. */
 static void test_fork(void **state)
 {
@@ -396,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_meets_again),
         cmocka_unit_test(test_end_of_context),
         cmocka_unit_test(test_other_sampling),
+        cmocka_unit_test(test_banned_end),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_cancelled_under_way),
