@@ -245,6 +245,7 @@ static weft_status cpu_head(struct backend *b, const struct step *s, weft_error 
 {
     (void)err;
     cpu_run(b, s, 0, head_part);
+    ((struct cpu *)b)->n_logits = s->n_out;
     return WEFT_OK;
 }
 
@@ -340,6 +341,7 @@ static const struct backend_ops cpu_backend = {
     .ffn_in = cpu_ffn_in,
     .ffn_out = cpu_ffn_out,
     .head = cpu_head,
+    .top = cpu_top,
     .read_logits = cpu_read_logits,
     .read_values = cpu_read_values,
     .limits = cpu_limits,

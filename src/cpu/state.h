@@ -37,6 +37,8 @@ struct cpu {
     float *k, *v;                    /* [n, n_kv_heads * head_dim] */
     float *cos, *sin;                /* [n, n_rot / 2] */
     float *logits;                   /* [n_out, n_vocab] */
+    size_t n_logits;                 /* rows of them that the last step left */
+    struct best *best;               /* top_scratch_bytes() */
     size_t *row_pos;                 /* [n] */
     const struct step_seq **row_seq; /* [n] */
     struct acts in, mid, ff;         /* quantised x, o and h */
@@ -78,6 +80,10 @@ weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_er
 weft_status cpu_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err);
 weft_status cpu_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,
                          weft_error *err);
+
+/* backend_ops.top, top.c. */
+weft_status cpu_top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err);
+size_t top_scratch_bytes(size_t n_out, size_t n_threads);
 
 /* backend_ops.limits. WEFT_E_NOMEM when there is no room for the memory that is read. */
 weft_status cpu_limits(struct backend *b, struct backend_limits *out, weft_error *err);
