@@ -149,7 +149,7 @@ static void matmul(const struct cpu_ops *ops, const struct matmul_case *c, const
     memset(c->scratch, 0xff, DOT_SCRATCH);
     for (size_t i = 0; i < 2; i++) {
         ops->matmul(&c->w, c->w.tiles + i * c->w.layout.n, i == 0 ? TILE_ROWS : N_W - TILE_ROWS, a,
-                    first, n, false, out + i * TILE_ROWS, ld, c->scratch);
+                    first, n, false, out + i * TILE_ROWS, ld, NULL, c->scratch);
     }
 }
 
@@ -257,7 +257,7 @@ static void check_add(const struct cpu_ops *ops, const struct matmul_case *c)
     rng_floats(before, sizeof before / sizeof *before);
     memcpy(out, before, sizeof out);
     ops->matmul(&c->w, c->w.tiles + c->w.layout.n, N_W - TILE_ROWS, &c->a, 5, N, true, out,
-                TILE_ROWS + 1, c->scratch);
+                TILE_ROWS + 1, NULL, c->scratch);
     for (size_t i = 0; i < N * (TILE_ROWS + 1); i++) {
         const size_t r = i / (TILE_ROWS + 1), k = i % (TILE_ROWS + 1);
         const bool in_tile = k < N_W - TILE_ROWS;

@@ -52,6 +52,13 @@ struct attention {
     void *scratch; /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
 };
 
+/* Memory that is needed soon: while a tile is multiplied, as many bytes as it has are brought
+ * nearer, from `at` on, and those that would come from `end` on from `next` on. They are addresses,
+ * and only hints: any will do. */
+struct ahead {
+    uintptr_t at, end, next;
+};
+
 #define INLINE static inline __attribute__((always_inline))
 
 struct cpu_ops {
@@ -66,9 +73,11 @@ struct cpu_ops {
 
     /* out[r * ld + i] = dot(row i of the tile, activation row first + r), for i in [0, n_w), r in
      * [0, n_r); n_w <= TILE_ROWS, n_r <= DOT_ROWS; with `add`, out += dot. tile: one of w's,
-     * 64-byte aligned. scratch: DOT_SCRATCH bytes, 64-byte aligned, per thread. */
+     * 64-byte aligned. ahead: what to ask memory for, may be NULL. scratch: DOT_SCRATCH bytes,
+     * 64-byte aligned, per thread. */
     void (*matmul)(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
-                   size_t first, size_t n_r, bool add, float *out, size_t ld, void *scratch);
+                   size_t first, size_t n_r, bool add, float *out, size_t ld,
+                   const struct ahead *ahead, void *scratch);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);

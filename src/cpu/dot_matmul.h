@@ -65,10 +65,10 @@ DOT(dot_15_by_16, 15, 16)
 DOT(dot_63_by_16, 63, 16)
 
 /* n rows, of codes and scales as they are packed: for a few rows it does not pay to expand them
- * first. All but the pointers and row are constants. */
+ * first. All but the pointers, row and ahead are constants. */
 INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct acts *a,
-                       size_t row, enum scale_form form, size_t unit_cols, struct codes how,
-                       int top, size_t sub, size_t n, float *sums)
+                       size_t row, struct ahead ahead, enum scale_form form, size_t unit_cols,
+                       struct codes how, int top, size_t sub, size_t n, float *sums)
 {
     const v16 minus_bias = v_set1(-(float)w->how->bias);
     const size_t block_bytes = (size_t)(how.low + how.high) * VECTOR;
@@ -80,9 +80,8 @@ INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct
     for (size_t col = 0; col < w->n_cols; tile += w->layout.unit_bytes) {
         const struct unit u = unit_of(tile, form);
         for (size_t i = 0; i < unit_cols / sub; col += 32, block += block_bytes) {
-            if (n == 1) { /* with more rows memory is fast enough */
-                ask_for(block, how.low + how.high);
-            }
+            ask(&ahead, block_bytes + TILE_ROWS * pack_scale_bytes(form, unit_cols / sub) *
+                                          TILE_BLOCK / unit_cols);
             v16 s, m;
             scale_of(&u, form, minus_bias, unit_cols / sub, i++, &s, &m);
             add_dots(sum, block, how, top, sub, 0, s, m, a, row, col, n);
@@ -99,20 +98,20 @@ INLINE void dot_packed(const struct packed *w, const uint8_t *tile, const struct
 
 #define DOT_FEW(name, form, unit_cols, low, high, lookup, top, sub)                                \
     static void name(const struct packed *w, const uint8_t *tile, const struct acts *a,            \
-                     size_t row, size_t n, float *sums)                                            \
+                     size_t row, size_t n, struct ahead ahead, float *sums)                        \
     {                                                                                              \
         const struct codes how = { low, high, lookup };                                            \
         size_t r = 0;                                                                              \
-        for (; ROWS >= 4 && r + 4 <= n; r += 4) {                                                  \
-            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 4,                     \
+        for (; ROWS >= 4 && r + 4 <= n; r += 4, ahead = nothing_ahead(tile)) {                     \
+            dot_packed(w, tile, a, row + r, ahead, form, unit_cols, how, top, sub, 4,              \
                        sums + r * TILE_ROWS);                                                      \
         }                                                                                          \
-        for (; ROWS >= 2 && r + 2 <= n; r += 2) {                                                  \
-            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 2,                     \
+        for (; ROWS >= 2 && r + 2 <= n; r += 2, ahead = nothing_ahead(tile)) {                     \
+            dot_packed(w, tile, a, row + r, ahead, form, unit_cols, how, top, sub, 2,              \
                        sums + r * TILE_ROWS);                                                      \
         }                                                                                          \
-        for (; r < n; r++) {                                                                       \
-            dot_packed(w, tile, a, row + r, form, unit_cols, how, top, sub, 1,                     \
+        for (; r < n; r++, ahead = nothing_ahead(tile)) {                                          \
+            dot_packed(w, tile, a, row + r, ahead, form, unit_cols, how, top, sub, 1,              \
                        sums + r * TILE_ROWS);                                                      \
         }                                                                                          \
     }
@@ -133,7 +132,7 @@ DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
  * grow with the whole row. `load` reads 16 of them, `bytes` each. */
 #define DOT_FLOAT(name, load, bytes)                                                               \
     INLINE void name##_rows(const uint8_t *w, const struct acts *a, size_t row, size_t n,          \
-                            float *sums)                                                           \
+                            struct ahead ahead, float *sums)                                       \
     {                                                                                              \
         const float *x = a->x + row * a->stride;                                                   \
         v16 sum[ROWS];                                                                             \
@@ -142,6 +141,7 @@ DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
         }                                                                                          \
         for (size_t i = 0; i < a->n_cols; i += 32) {                                               \
             v16 part[ROWS];                                                                        \
+            ask(&ahead, TILE_BLOCK *TILE_ROWS *bytes);                                             \
             for (size_t r = 0; r < n; r++) {                                                       \
                 part[r] = v_set1(0.0f);                                                            \
             }                                                                                      \
@@ -160,14 +160,15 @@ DOT_FEW(few_iq4_xs, SCALE_SIGNED, 256, 4, 0, true, 255, 32)
             v_store(sums + r * TILE_ROWS, sum[r]);                                                 \
         }                                                                                          \
     }                                                                                              \
-    static void name(const uint8_t *w, const struct acts *a, size_t row, size_t n, float *sums)    \
+    static void name(const uint8_t *w, const struct acts *a, size_t row, size_t n,                 \
+                     struct ahead ahead, float *sums)                                              \
     {                                                                                              \
         size_t r = 0;                                                                              \
-        for (; r + ROWS <= n; r += ROWS) {                                                         \
-            name##_rows(w, a, row + r, ROWS, sums + r * TILE_ROWS);                                \
+        for (; r + ROWS <= n; r += ROWS, ahead = nothing_ahead(w)) {                               \
+            name##_rows(w, a, row + r, ROWS, ahead, sums + r * TILE_ROWS);                         \
         }                                                                                          \
-        for (; r < n; r++) {                                                                       \
-            name##_rows(w, a, row + r, 1, sums + r * TILE_ROWS);                                   \
+        for (; r < n; r++, ahead = nothing_ahead(w)) {                                             \
+            name##_rows(w, a, row + r, 1, ahead, sums + r * TILE_ROWS);                            \
         }                                                                                          \
     }
 DOT_FLOAT(dot_f32, v_load_bytes, 4)
@@ -176,9 +177,9 @@ DOT_FLOAT(dot_bf16, v_load_bf16, 2)
 
 /* How each tensor type is computed. */
 static const struct {
-    void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, float *);
+    void (*of_floats)(const uint8_t *, const struct acts *, size_t, size_t, struct ahead, float *);
     void (*few)(const struct packed *, const uint8_t *, const struct acts *, size_t, size_t,
-                float *);
+                struct ahead, float *);
     void (*expand)(const uint8_t *, size_t, uint8_t *); /* NULL: packed codes are bytes */
     void (*many)(const struct piece *, const struct acts *, size_t, size_t, float *);
 } kernels[] = {
@@ -208,11 +209,11 @@ _Static_assert((DOT_ROWS + 2 * PIECE / 16) * TILE_ROWS * sizeof(float) + PIECE *
                "DOT_SCRATCH is too small");
 
 static void multiply_quant(const struct packed *w, const uint8_t *tile, const struct acts *a,
-                           size_t first, size_t n_r, float *sums, float *room)
+                           size_t first, size_t n_r, struct ahead ahead, float *sums, float *room)
 {
     const uint32_t id = w->type->id;
     if (n_r <= FEW) {
-        kernels[id].few(w, tile, a, first, n_r, sums);
+        kernels[id].few(w, tile, a, first, n_r, ahead, sums);
         return;
     }
     memset(sums, 0, n_r * TILE_ROWS * sizeof *sums);
@@ -229,13 +230,15 @@ static void multiply_quant(const struct packed *w, const uint8_t *tile, const st
 }
 
 static void op_matmul(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
-                      size_t first, size_t n_r, bool add, float *out, size_t ld, void *scratch)
+                      size_t first, size_t n_r, bool add, float *out, size_t ld,
+                      const struct ahead *next, void *scratch)
 {
+    const struct ahead ahead = next != NULL ? *next : nothing_ahead(tile);
     float *sums = scratch;
     if (w->how->form == SCALE_NONE) {
-        kernels[w->type->id].of_floats(tile, a, first, n_r, sums);
+        kernels[w->type->id].of_floats(tile, a, first, n_r, ahead, sums);
     } else {
-        multiply_quant(w, tile, a, first, n_r, sums, sums + DOT_ROWS * TILE_ROWS);
+        multiply_quant(w, tile, a, first, n_r, ahead, sums, sums + DOT_ROWS * TILE_ROWS);
     }
     for (size_t r = 0; r < n_r; r++, out += ld, sums += TILE_ROWS) {
         const v16 sum = v_load(sums);

@@ -5,15 +5,23 @@
  * by. A multiple of every unit. */
 enum { PIECE = 512 };
 
-/* How far ahead memory is asked for, in bytes: one row of activations takes less time for a line of
- * weights than memory does to answer. Tiles follow each other, so what lies ahead is needed soon.
- * Into the second cache: the first one waits for few lines at a time. */
-enum { AHEAD = 1024 };
-
-INLINE void ask_for(const uint8_t *p, int n_vectors)
+/* What is near already: the tile itself. */
+INLINE struct ahead nothing_ahead(const uint8_t *tile)
 {
-    for (int i = 0; i < n_vectors; i++) {
-        __builtin_prefetch(p + AHEAD + i * VECTOR, 0, 2);
+    return (struct ahead){ .at = (uintptr_t)tile, .end = UINTPTR_MAX };
+}
+
+/* Asks memory for the next n bytes. Into the second cache: the first one waits for few lines at a
+ * time. n is a constant. */
+INLINE void ask(struct ahead *a, size_t n)
+{
+    for (size_t i = 0; i < n; i += VECTOR) {
+        __builtin_prefetch((const void *)(a->at + i), 0, 2);
+    }
+    a->at += n;
+    if (a->at >= a->end) {
+        a->at = a->next + (a->at - a->end);
+        a->end = UINTPTR_MAX;
     }
 }
 

@@ -20,21 +20,6 @@ static const struct pack_type types[] = {
     { QUANT_IQ4_XS, SCALE_SIGNED, { 4 }, 32, 128, true },
 };
 
-/* Bytes of scales for each row of a unit. */
-static size_t scale_bytes(const struct pack_type *p, size_t unit_cols)
-{
-    size_t n_subs = unit_cols / p->sub;
-    switch (p->form) {
-    case SCALE_NONE: return 0;
-    case SCALE_BIAS: return 2;
-    case SCALE_OFFSET: return 4;
-    case SCALE_SIGNED: return 2 + n_subs;
-    case SCALE_PAIR: return 4 + 2 * n_subs;
-    case SCALE_NIBBLES: return 4 + n_subs;
-    }
-    return 0;
-}
-
 struct packed pack_describe(const struct quant_type *type, const uint8_t *rows, size_t n_rows,
                             size_t n_cols)
 {
@@ -47,15 +32,19 @@ struct packed pack_describe(const struct quant_type *type, const uint8_t *rows, 
         l.code_bytes = TILE_ROWS * type->bytes;
         l.n = n_cols * l.code_bytes;
     } else {
-        l.unit_bytes = TILE_ROWS * scale_bytes(p, type->block);
+        l.unit_bytes = TILE_ROWS * pack_scale_bytes(p->form, type->block / p->sub);
         l.code_bytes = (size_t)(p->bits[0] + p->bits[1]) * VECTOR;
         l.codes = (n_cols / type->block * l.unit_bytes + VECTOR - 1) / VECTOR * VECTOR;
         l.n = l.codes + n_cols / TILE_BLOCK * l.code_bytes;
     }
     l.n = (l.n + VECTOR - 1) / VECTOR * VECTOR;
-    return (struct packed){
-        .type = type, .how = p, .layout = l, .n_rows = n_rows, .n_cols = n_cols, .rows = rows
-    };
+    return (struct packed){ .type = type,
+                            .how = p,
+                            .layout = l,
+                            .n_rows = n_rows,
+                            .n_cols = n_cols,
+                            .rows = rows,
+                            .stride = l.n };
 }
 
 static void pack_floats(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t n_cols,

@@ -20,6 +20,20 @@ enum scale_form {
     SCALE_NIBBLES, /* as SCALE_PAIR, k and l in one byte, k the low half */
 };
 
+/* Bytes of scales for each row of a unit of n_subs groups. */
+static inline size_t pack_scale_bytes(enum scale_form form, size_t n_subs)
+{
+    switch (form) {
+    case SCALE_NONE: return 0;
+    case SCALE_BIAS: return 2;
+    case SCALE_OFFSET: return 4;
+    case SCALE_SIGNED: return 2 + n_subs;
+    case SCALE_PAIR: return 4 + 2 * n_subs;
+    case SCALE_NIBBLES: return 4 + n_subs;
+    }
+    return 0;
+}
+
 /* How a tensor type is packed. */
 struct pack_type {
     uint32_t id;
@@ -45,6 +59,7 @@ struct packed {
     size_t n_rows, n_cols;
     const uint8_t *rows; /* as in the file */
     uint8_t *tiles;      /* [ceil(n_rows / TILE_ROWS)]; NULL: packed whenever they are needed */
+    size_t stride;       /* bytes from one tile to the next */
 };
 
 /* Describes a matrix whose tiles have no memory yet. */
@@ -53,6 +68,12 @@ struct packed pack_describe(const struct quant_type *type, const uint8_t *rows, 
 static inline size_t pack_n_tiles(const struct packed *w)
 {
     return (w->n_rows + TILE_ROWS - 1) / TILE_ROWS;
+}
+
+/* The i-th tile; tiles is not NULL. */
+static inline uint8_t *pack_tile_at(const struct packed *w, size_t i)
+{
+    return w->tiles + i * w->stride;
 }
 
 /* Packs the i-th tile into room of layout.n bytes; rows past the last one are zeros. */

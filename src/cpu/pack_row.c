@@ -70,7 +70,7 @@ static void row_of_codes(const struct packed *w, const uint8_t *tile, size_t row
 
 void pack_row(const struct packed *w, size_t i, float *dst)
 {
-    const uint8_t *tile = w->tiles + i / TILE_ROWS * w->layout.n;
+    const uint8_t *tile = pack_tile_at(w, i / TILE_ROWS);
     const size_t row = i % TILE_ROWS, bytes = w->type->bytes;
     if (w->how->form != SCALE_NONE) {
         row_of_codes(w, tile, row, dst);

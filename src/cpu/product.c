@@ -5,105 +5,175 @@
 #include "cpu/job.h"
 
 /* Tiles that a thread claims at a time: neighbours, since memory is fastest when it is read in
- * order, but not so many that threads wait for the last one. Even, for PAIR. */
-enum { TASK_TILES_MIN = 4, TASK_TILES_MAX = 64, TASKS_PER_THREAD = 8 };
+ * order. Fewer and fewer of them, so that no thread waits long for the last one. */
+enum { TASK_TILES_MAX = 64, SHARES_PER_THREAD = 2 };
+
+/* How far ahead of what is multiplied memory is asked for, in bytes: as much as one core reads
+ * while memory answers once, since a few rows of activations take less time for a line of weights
+ * than that. 25 GB/s times 300 ns are 7.5 KB; half of it costs 5 to 10 % where that is needed, and
+ * twice as much nothing, as long as the second cache is many times as large. */
+enum { AHEAD = 8192 };
 
 /* Tiles of gated rows computed together: as many columns as are quantised together. */
 enum { PAIR = GATED_COLS / TILE_ROWS };
 
-static size_t tiles_per_task(const struct product *products, size_t n, size_t n_threads)
-{
-    size_t n_tiles = 0;
-    for (size_t i = 0; i < n; i++) {
-        n_tiles += pack_n_tiles(products[i].w);
-    }
-    size_t size = n_tiles / (n_threads * TASKS_PER_THREAD) / PAIR * PAIR;
-    size_t of_each = products[0].gate != NULL ? 2 : 1; /* a gate's tile comes with each */
-    size_t least = TASK_TILES_MIN / of_each, most = TASK_TILES_MAX / of_each;
-    size = size < most ? size : most;
-    return size > least ? size : least;
-}
-
-static size_t n_tasks(const struct packed *w, size_t size)
-{
-    return (pack_n_tiles(w) + size - 1) / size;
-}
-
-/* Rows of activations that are multiplied together. */
-struct rows {
+/* Products that threads compute together. */
+struct work {
+    struct job *j;
+    atomic_size_t *next; /* tile, counted over all groups of rows and in each over all products */
+    const struct product *products;
     const struct acts *a;
-    size_t first, n;
+    size_t n_rows, n_groups, n_tiles; /* tiles of all products */
 };
 
-/* bias: of all rows of w, or NULL */
-static void multiply_tile(struct scratch *s, const struct cpu_ops *ops, const struct packed *w,
-                          const float *bias, size_t tile, const struct rows *r, bool add,
-                          float *out, size_t ld)
+/* Tiles [tile, end) of p, by rows [first, first + n) of activations. */
+struct task {
+    const struct product *p;
+    size_t tile, end, first, n;
+};
+
+/* The task that begins at tile `at` of all. */
+static struct task task_at(const struct work *w, size_t at)
 {
-    const uint8_t *at = s->tile;
-    if (w->tiles != NULL) {
-        at = w->tiles + tile * w->layout.n;
-    } else {
-        pack_tile(w, tile, s->tile);
+    const size_t left = w->n_groups * w->n_tiles - at, first = at / w->n_tiles * DOT_ROWS;
+    const struct product *p = w->products;
+    at %= w->n_tiles;
+    for (size_t n; at >= (n = pack_n_tiles(p->w)); p++) {
+        at -= n;
     }
-    size_t left = w->n_rows - tile * TILE_ROWS;
-    left = left < TILE_ROWS ? left : TILE_ROWS;
-    ops->matmul(w, at, left, r->a, r->first, r->n, add, out, ld, s->dot);
-    for (size_t i = 0; bias != NULL && i < r->n; i++) {
-        ops->add(out + i * ld, bias + tile * TILE_ROWS, left);
+    size_t n = left / (w->j->c->n_threads * SHARES_PER_THREAD), of_p = pack_n_tiles(p->w) - at;
+    if (p->gate != NULL) {
+        n = (n / 2 + PAIR - 1) / PAIR * PAIR; /* a tile of the gate comes with each */
+    }
+    n = n < TASK_TILES_MAX ? n : TASK_TILES_MAX;
+    n = n > 0 ? n : p->gate != NULL ? PAIR : 1;
+    return (struct task){ .p = p,
+                          .tile = at,
+                          .end = at + (n < of_p ? n : of_p),
+                          .first = first,
+                          .n = w->n_rows - first < DOT_ROWS ? w->n_rows - first : DOT_ROWS };
+}
+
+static bool claim_task(const struct work *w, struct task *t)
+{
+    size_t at = atomic_load_explicit(w->next, memory_order_relaxed);
+    do {
+        if (at >= w->n_groups * w->n_tiles) {
+            return false;
+        }
+        *t = task_at(w, at);
+    } while (!atomic_compare_exchange_weak_explicit(w->next, &at, at + t->end - t->tile,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* What one thread does: a task, and then the next one, which it may have claimed already. */
+struct worker {
+    const struct work *w;
+    struct scratch *s;
+    struct task now, next;
+    enum { UNKNOWN, CLAIMED, NONE_LEFT } then;
+};
+
+static void claim_next(struct worker *k)
+{
+    if (k->then == UNKNOWN) {
+        k->then = claim_task(k->w, &k->next) ? CLAIMED : NONE_LEFT;
     }
 }
 
-/* Tiles [tile, tile + PAIR) of p and its gate, which end with the matrix. */
-static void multiply_gated(struct scratch *s, const struct cpu_ops *ops, const struct product *p,
-                           size_t tile, const struct rows *r)
+/* Where tile i of a task stands; a tile of a gate is read before the one that it belongs to. */
+static uintptr_t tile_at(const struct task *t, size_t i)
 {
-    size_t n = pack_n_tiles(p->w) - tile, size = r->n * GATED_COLS;
+    return (uintptr_t)pack_tile_at(t->p->gate != NULL ? t->p->gate : t->p->w, i);
+}
+
+/* What to ask memory for while the tile `tile` of n bytes is read: what is read AHEAD bytes later.
+ * At the end of a task that is in the next one, which is claimed no sooner, so that threads do not
+ * wait long for the one that has it. */
+static struct ahead look_ahead(struct worker *k, const uint8_t *tile, size_t n)
+{
+    const uintptr_t end = tile_at(&k->now, k->now.end), at = (uintptr_t)tile + AHEAD;
+    if (at + n <= end) {
+        return (struct ahead){ .at = at, .end = UINTPTR_MAX };
+    }
+    claim_next(k);
+    const uintptr_t next = k->then == CLAIMED ? tile_at(&k->next, k->next.tile) : end;
+    return at < end ? (struct ahead){ at, end, next }
+                    : (struct ahead){ .at = next + (at - end), .end = UINTPTR_MAX };
+}
+
+/* bias: of all rows of w, or NULL */
+static void multiply_tile(struct worker *k, const struct packed *w, const float *bias, size_t tile,
+                          bool add, float *out, size_t ld)
+{
+    const struct cpu_ops *ops = k->w->j->c->ops;
+    const struct task *t = &k->now;
+    const size_t left = w->n_rows - tile * TILE_ROWS, n = left < TILE_ROWS ? left : TILE_ROWS;
+    if (w->tiles == NULL) {
+        pack_tile(w, tile, k->s->tile);
+        ops->matmul(w, k->s->tile, n, k->w->a, t->first, t->n, add, out, ld, NULL, k->s->dot);
+    } else {
+        const uint8_t *at = pack_tile_at(w, tile);
+        struct ahead ahead = look_ahead(k, at, w->layout.n);
+        ops->matmul(w, at, n, k->w->a, t->first, t->n, add, out, ld, &ahead, k->s->dot);
+    }
+    for (size_t i = 0; bias != NULL && i < t->n; i++) {
+        ops->add(out + i * ld, bias + tile * TILE_ROWS, n);
+    }
+}
+
+/* Tiles [tile, tile + PAIR) of a product with a gate, or as many as there are. */
+static void multiply_gated(struct worker *k, size_t tile)
+{
+    const struct product *p = k->now.p;
+    struct scratch *s = k->s;
+    const size_t size = k->now.n * GATED_COLS;
     if ((tile + PAIR) * TILE_ROWS > p->w->n_rows) {
         memset(s->gate, 0, size * sizeof *s->gate);
         memset(s->up, 0, size * sizeof *s->up);
     }
-    for (size_t i = 0; i < PAIR && i < n; i++) {
+    for (size_t i = 0; i < PAIR && tile + i < k->now.end; i++) {
         float *gate = s->gate + i * TILE_ROWS, *up = s->up + i * TILE_ROWS;
-        multiply_tile(s, ops, p->gate, p->gate_bias, tile + i, r, false, gate, GATED_COLS);
-        multiply_tile(s, ops, p->w, p->bias, tile + i, r, false, up, GATED_COLS);
+        multiply_tile(k, p->gate, p->gate_bias, tile + i, false, gate, GATED_COLS);
+        multiply_tile(k, p->w, p->bias, tile + i, false, up, GATED_COLS);
     }
+    const struct cpu_ops *ops = k->w->j->c->ops;
     ops->swiglu(s->gate, s->up, size, s->gate);
-    ops->quantize_part(s->gate, p->gated, r->first, r->n, tile * TILE_ROWS);
+    ops->quantize_part(s->gate, p->gated, k->now.first, k->now.n, tile * TILE_ROWS);
 }
 
-static void multiply_some(struct scratch *s, const struct cpu_ops *ops, const struct product *p,
-                          size_t tile, size_t n, const struct rows *r)
+static void do_task(struct worker *k)
 {
-    size_t all = pack_n_tiles(p->w), end = tile + n < all ? tile + n : all;
+    const struct product *p = k->now.p;
     if (p->gate != NULL) {
-        for (; tile < end; tile += PAIR) {
-            multiply_gated(s, ops, p, tile, r);
+        for (size_t tile = k->now.tile; tile < k->now.end; tile += PAIR) {
+            multiply_gated(k, tile);
         }
         return;
     }
-    for (; tile < end; tile++) {
-        float *out = p->out + r->first * p->w->n_rows + tile * TILE_ROWS;
-        multiply_tile(s, ops, p->w, p->bias, tile, r, p->add, out, p->w->n_rows);
+    for (size_t tile = k->now.tile; tile < k->now.end; tile++) {
+        float *out = p->out + k->now.first * p->w->n_rows + tile * TILE_ROWS;
+        multiply_tile(k, p->w, p->bias, tile, p->add, out, p->w->n_rows);
     }
 }
 
 void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct product *products,
                   size_t n_products, const struct acts *a, size_t n_rows)
 {
-    size_t size = tiles_per_task(products, n_products, j->c->n_threads), w_tasks = 0;
-    size_t n_groups = (n_rows + DOT_ROWS - 1) / DOT_ROWS;
+    struct work w = { .j = j,
+                      .next = &j->next[counter],
+                      .products = products,
+                      .a = a,
+                      .n_rows = n_rows,
+                      .n_groups = (n_rows + DOT_ROWS - 1) / DOT_ROWS };
     for (size_t i = 0; i < n_products; i++) {
-        w_tasks += n_tasks(products[i].w, size);
+        w.n_tiles += pack_n_tiles(products[i].w);
     }
-    for (size_t task; claim(&j->next[counter], n_groups * w_tasks, &task);) {
-        size_t at = task % w_tasks;
-        const struct product *p = products;
-        for (size_t n; at >= (n = n_tasks(p->w, size)); p++) {
-            at -= n;
-        }
-        struct rows r = { .a = a, .first = task / w_tasks * DOT_ROWS };
-        r.n = n_rows - r.first < DOT_ROWS ? n_rows - r.first : DOT_ROWS;
-        multiply_some(&j->c->scratch[thread], j->c->ops, p, at * size, size, &r);
+    struct worker k = { .w = &w, .s = &j->c->scratch[thread] };
+    for (claim_next(&k); k.then == CLAIMED; claim_next(&k)) {
+        k.now = k.next;
+        k.then = UNKNOWN;
+        do_task(&k);
     }
 }

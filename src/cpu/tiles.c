@@ -131,7 +131,7 @@ static size_t pack_some(const struct model *m, const struct packed *w, size_t fi
 {
     size_t n = pack_n_tiles(w), end = first + TASK_TILES < n ? first + TASK_TILES : n;
     for (size_t i = first; i < end; i++) {
-        pack_tile(w, i, w->tiles + i * w->layout.n);
+        pack_tile(w, i, pack_tile_at(w, i));
     }
     size_t row_bytes = w->n_cols / w->type->block * w->type->bytes;
     size_t last = end * TILE_ROWS < w->n_rows ? end * TILE_ROWS : w->n_rows;
@@ -204,6 +204,27 @@ static bool count_bytes(const struct model *m, struct tiles *w)
     return true;
 }
 
+/* Returns the end of what is placed at `at`. */
+static uint8_t *place(struct packed *p, uint8_t *at)
+{
+    p->tiles = at;
+    return at + pack_n_tiles(p) * p->layout.n;
+}
+
+/* In the order in which they are read: memory is fastest that way, and what lies ahead is known. A
+ * tile of gate and the one of up that belongs to it are read in turns. */
+static uint8_t *place_layer(struct layer_tiles *l, uint8_t *at)
+{
+    struct packed *const first[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->attn_output };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        at = place(first[i], at);
+    }
+    l->ffn_gate.stride = l->ffn_up.stride = l->ffn_gate.layout.n + l->ffn_up.layout.n;
+    l->ffn_gate.tiles = at;
+    l->ffn_up.tiles = at + l->ffn_gate.layout.n;
+    return place(&l->ffn_down, at + pack_n_tiles(&l->ffn_gate) * l->ffn_gate.stride);
+}
+
 /* Gives every tile and vector its place; vectors are copied to it. */
 static weft_status reserve(const struct model *m, struct tiles *w, weft_error *err)
 {
@@ -212,11 +233,10 @@ static weft_status reserve(const struct model *m, struct tiles *w, weft_error *e
         return error_nomem(err, "repacked weights; no_repack reads them from the file", w->n_bytes);
     }
     uint8_t *at = w->memory;
-    for (size_t i = 0; i < n_matrices(m); i++) {
-        struct packed *p = matrix(w, m->config.n_layers, i);
-        p->tiles = at;
-        at += pack_n_tiles(p) * p->layout.n;
+    for (size_t i = 0; i < m->config.n_layers; i++) {
+        at = place_layer(&w->layers[i], at);
     }
+    at = place(&w->output, at);
     for (size_t i = 0; i < n_vectors(m); i++) {
         struct tensor *t = vector(w, m->config.n_layers, i);
         if (t->name != NULL) {
