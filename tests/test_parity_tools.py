@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+BEGIN, END = "<!-- bench-avx2:begin -->", "<!-- bench-avx2:end -->"
 sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
 
 import beside  # noqa: E402
@@ -26,7 +26,7 @@ def row(model: str, test: dict, weft: float, llama: float) -> dict:
     results = [{"seconds": 1 / llama, "ids": [1, 2]}, {"seconds": 1 / (2 * llama), "ids": [1, 2]}]
     n = test["n_prompt"] + test["n_gen"]
     bench = {"model_name": model, "type": "Q8_0", "architecture": "qwen2", "n_bytes": 1,
-             "device": "a CPU", "kernels": "scalar", "tok_s": n * weft, "gb_s": 2.0, "macs_s": 3e9,
+             "device": "a CPU", "kernels": "avx2", "tok_s": n * weft, "gb_s": 2.0, "macs_s": 3e9,
              "read_limit_gb_s": 10.0, "macs_limit": 6e9, "ids_hash": "00", "ids": [1, 2],
              "samples_s": [1 / weft]}
     return compare.make_row(f"x/{model}.gguf", test, [bench, bench], results, None)
@@ -35,7 +35,7 @@ def row(model: str, test: dict, weft: float, llama: float) -> dict:
 def result() -> dict:
     tests = compare.tests_of([512], [128], [0])
     rows = [row(model, test, 6.0, 2.0) for model in ("small", "large") for test in tests]
-    return {"machine": {"cpu": "a CPU", "device": "a CPU", "kernels": "scalar", "cores": 2,
+    return {"machine": {"cpu": "a CPU", "device": "a CPU", "kernels": "avx2", "cores": 2,
                         "kernel": "Linux 6", "load_before": 0.1},
             "date": "2026-01-02", "commit": "0123456789abcdef", "uncommitted": False,
             "versions": {"weft": "0.1.0", "llama_cpp_python": "0.3"},
@@ -149,13 +149,13 @@ class Comparison(unittest.TestCase):
 
     def test_readme_keeps_what_is_outside_the_markers(self):
         before = f"# Title\n\ntext {BEGIN}\nold\n{END} more\n| a | b |\n"
-        after = readme.replace(before, "bench", "\nnew\n")
+        after = readme.replace(before, "bench-avx2", "\nnew\n")
         self.assertEqual(after, before.replace("old", "new"))
-        self.assertEqual(readme.replace(after, "bench", "new"), after)
+        self.assertEqual(readme.replace(after, "bench-avx2", "new"), after)
         backwards = END + BEGIN
         for broken in ("no markers", BEGIN, backwards, before + before):
             with self.assertRaises(SystemExit):
-                readme.replace(broken, "bench", "new")
+                readme.replace(broken, "bench-avx2", "new")
 
     def test_plot_table_and_readme_are_written(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The comparison in the README: Weft and llama.cpp in turns on the shape of qwen2.5-0.5b, on the CPU and, where there is one, on
+# The comparison in the README, the part for the kernels of this machine: Weft and llama.cpp in turns on the shape of qwen2.5-0.5b, on the CPU and, where there is one, on
 # a GPU. usage: tools/bench/bench.sh BUILD PYTHON [option of compare.py...]
 set -eu
 build=$1
@@ -14,7 +14,7 @@ for type in q4_k_m q8_0 q4_0; do
     files="$files $file"
 done
 # shellcheck disable=SC2086
-"$python" tools/bench/compare.py $files --weft "$build/weft" -o tools/bench/compare.json --update-readme README.md "$@"
+"$python" tools/bench/compare.py $files --weft "$build/weft" --update-readme README.md "$@"
 if "$build/weft" doctor --json | "$python" -c 'import json, sys; sys.exit(json.load(sys.stdin)["auto"]["device"] == "cpu")'; then
     # shellcheck disable=SC2086
     "$python" tools/bench/compare.py $files --weft "$build/weft" --device cuda -o tools/bench/compare-cuda.json "$@"

@@ -21,8 +21,9 @@ row twice.
 With --beside NAME=COMMAND the llama-bench of another engine takes a turn too, for instance
 --beside "ik_llama.cpp=llama-bench -rtr 1"; its ids are its own.
 
-FILE.json is written with plots beside it, FILE.png and FILE.svg. --update-readme puts the table
-between <!-- bench:begin --> and <!-- bench:end -->.
+FILE.json is written with plots beside it, FILE.png and FILE.svg; by default it is
+tools/bench/compare-KERNELS.json, since what holds on one kind of machine need not on another.
+--update-readme puts the table between <!-- bench-KERNELS:begin --> and <!-- bench-KERNELS:end -->.
 """
 
 import argparse
@@ -386,7 +387,7 @@ def update_readme(path: Path, result: dict, svg: Path) -> None:
     link = os.path.relpath(svg, path.resolve().parent)
     new = (f"{table(result)}\n\n{caption(result)}\n\n"
            f"![Tokens per second of Weft and llama.cpp, with the physical limits]({link})")
-    readme.update(path, "bench", new)
+    readme.update(path, f"bench-{result['machine']['kernels']}", new)
 
 
 # ---------------------------------------------------------------- plot
@@ -493,16 +494,17 @@ def main() -> int:
     parser.add_argument("--beside", type=beside.engine, action="append", default=[],
                         metavar="NAME=COMMAND", help="a llama-bench that takes a turn too")
     parser.add_argument("--seed", type=int, default=1, help="of the prompt's ids")
-    parser.add_argument("-o", dest="out", type=Path, default=ROOT / "tools/bench/compare.json",
-                        metavar="FILE")
+    parser.add_argument("-o", dest="out", type=Path, metavar="FILE",
+                        help="default: tools/bench/compare-KERNELS.json")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE",
                         help="measure nothing: tables and plots of an earlier run")
     parser.add_argument("--update-readme", type=Path, metavar="FILE")
     args = parser.parse_args()
     if (args.source is None) == (not args.models):
         parser.error("name models to compare on, or an earlier result with --from")
-    out = args.source or args.out
-    result = json.loads(out.read_text()) if args.source else run(args)
+    result = json.loads(args.source.read_text()) if args.source else run(args)
+    out = (args.source or args.out
+           or ROOT / f"tools/bench/compare-{result['machine']['kernels']}.json")
     if not args.source:
         out.write_text(json.dumps(result, indent=1) + "\n")
     _, svg = plot(result, out.with_suffix(""))
