@@ -3,8 +3,8 @@
  * look-alike would be rendered wrong. Where a model's own template does more: the date header of
  * Llama 3.1 and later is not added (nor by llama.cpp), a system message of Mistral v3 stands in the
  * first user turn instead of the last, tools and the empty <think> block of a last answer (Qwen3)
- * are left out, a default system prompt other than Qwen's is not added, and no end-of-text token
- * follows when the assistant's turn is not opened. */
+ * are left out, a default system prompt other than Qwen's and SmolLM2's is not added, and no
+ * end-of-text token follows when the assistant's turn is not opened. */
 #include "chat_templates.h"
 
 #include <stdlib.h>
@@ -26,6 +26,9 @@ static const struct chat_template templates[] = {
     { .name = "qwen2.5",
       CHATML,
       .default_system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant." },
+    { .name = "smollm2",
+      CHATML,
+      .default_system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face" },
     { .name = "phi3",
       .system = { "<|system|>\n", "<|end|>\n" },
       .user = { "<|user|>\n", "<|end|>\n" },
@@ -184,6 +187,10 @@ static const char *recognise_chatml(struct source s)
         has(s, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")) {
         return "qwen2.5";
     }
+    if (has_code(s, "<|im_start|>system\\nYouareahelpfulAIassistantnamedSmolLM,"
+                    "trainedbyHuggingFace<|im_end|>")) {
+        return "smollm2";
+    }
     bool plain = has_code(s, "<|im_start|>system\\nYouareahelpfulassistant.<|im_end|>");
     return plain ? "qwen2" : "chatml";
 }
@@ -234,6 +241,7 @@ static const uint64_t exact_sources[] = {
     UINT64_C(0x9ec1e4c7e7fe8cf5), /* chatml-openhermes */
     UINT64_C(0x9e0c90061a30245a), /* qwen2-instruct */
     UINT64_C(0x57c827cb4838ffe6), /* qwen2.5-instruct */
+    UINT64_C(0x3c26f4eb441afb97), /* smollm2-instruct */
     UINT64_C(0x441eb33a14dd4998), /* phi-3-mini-4k-instruct */
     UINT64_C(0x64fd0ca8ba5298ca), /* phi-3.5-mini-instruct; an empty system message aside */
     UINT64_C(0xb005509dece7df46), /* phi-4-mini-instruct */

@@ -465,10 +465,11 @@ static void test_start_of_a_conversation(void **state)
     for (int bos = 0; bos < 2; bos++) {
         o.bos = bos;
         struct tokenizer *t = make_vocab(&o);
-        static const char *const names[] = { "chatml", "qwen2", "qwen2.5" };
-        static const char *const prompts[] = { NULL, "You are a helpful assistant.",
-                                               "You are Qwen, created" };
-        for (size_t i = 0; i < 3; i++) {
+        static const char *const rows[][2] = { { "chatml", NULL },
+                                               { "qwen2", "You are a helpful assistant." },
+                                               { "qwen2.5", "You are Qwen, created" },
+                                               { "smollm2", "named SmolLM, trained" } };
+        for (size_t i = 0; i < 4; i++) {
             for (int kind = 0; kind < 3; kind++) {
                 /* 0: with a system message, 1: without, 2: without, continuing */
                 struct tokens ids = { 0 };
@@ -476,15 +477,16 @@ static void test_start_of_a_conversation(void **state)
                 weft_error err;
                 size_t skip = kind == 0 ? 0 : 1;
                 assert_int_equal(
-                    encode(names[i], t, chat + skip, 2 - skip, true, kind == 2, &ids, &err),
+                    encode(rows[i][0], t, chat + skip, 2 - skip, true, kind == 2, &ids, &err),
                     WEFT_OK);
                 assert_int_equal(ids.data[0] == 1, bos && kind < 2);
                 assert_int_equal(
                     tokenizer_decode(t, ids.data, ids.n, WEFT_DETOKENIZE_SPECIAL, &text, &err),
                     WEFT_OK);
                 assert_true(bytes_add(&text, "", 1));
-                bool has = prompts[i] != NULL && strstr(text.data, prompts[i]) != NULL;
-                assert_int_equal(has, prompts[i] != NULL && kind == 1);
+                const char *prompt = rows[i][1];
+                bool has = prompt != NULL && strstr(text.data, prompt) != NULL;
+                assert_int_equal(has, prompt != NULL && kind == 1);
                 free(ids.data);
                 free(text.data);
             }

@@ -25,6 +25,7 @@ static const char *const fixtures[][2] = {
     { "chatml-openhermes", "chatml" },
     { "qwen2-instruct", "qwen2" },
     { "qwen2.5-instruct", "qwen2.5" },
+    { "smollm2-instruct", "smollm2" },
     { "qwen3", "chatml" },
     { "phi-3-mini-4k-instruct", "phi3" },
     { "phi-3-medium-128k-instruct", "phi3" },
