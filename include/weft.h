@@ -257,7 +257,9 @@ enum {
     WEFT_TOKENIZE_EOS = 8u        /* append EOS if the model wants it and it is not there; for texts
                                      that are complete: embeddings. Never for a prompt. */
 };
-/* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. */
+/* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. Bytes for which a
+ * byte-level BPE vocabulary has no token are left out (SmolLM2 has none for 0x04, nor for those that
+ * UTF-8 does not use). */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,
                                    unsigned flags, int32_t *dst, size_t cap, size_t *needed,
                                    weft_error *err);

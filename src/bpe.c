@@ -130,13 +130,13 @@ static weft_status read_merges(const struct gguf *g, const struct vocab *v, stru
     return status;
 }
 
-static weft_status read_all(const struct gguf *g, const struct vocab *v, int32_t unknown,
-                            struct bpe *b, weft_error *err)
+static weft_status read_all(const struct gguf *g, const struct vocab *v, struct bpe *b,
+                            weft_error *err)
 {
     for (int byte = 0; byte < 256; byte++) {
         char letter[2];
         int32_t id = vocab_find(v, letter, write_letter((uint8_t)byte, letter));
-        b->byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : unknown;
+        b->byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : -1;
     }
     struct gguf_str pre = { "default", 7 };
     TRY(gguf_opt_str(g, "tokenizer.ggml.pre", &pre, err));
@@ -144,11 +144,10 @@ static weft_status read_all(const struct gguf *g, const struct vocab *v, int32_t
     return read_merges(g, v, b, err);
 }
 
-weft_status bpe_open(const struct gguf *g, const struct vocab *v, int32_t unknown, struct bpe *b,
-                     weft_error *err)
+weft_status bpe_open(const struct gguf *g, const struct vocab *v, struct bpe *b, weft_error *err)
 {
     memset(b, 0, sizeof *b);
-    weft_status status = read_all(g, v, unknown, b, err);
+    weft_status status = read_all(g, v, b, err);
     if (status != WEFT_OK) {
         bpe_close(b);
     }
@@ -205,15 +204,12 @@ static weft_status encode_word(const struct bpe *b, const struct vocab *v, const
     m->n = 0;
     bool ok = whole < 0 || tokens_add(out, whole);
     for (size_t i = 0; ok && whole < 0 && i < n; i++) {
-        uint8_t byte = (uint8_t)text[i];
-        if (b->byte_id[byte] < 0) {
-            return vocab_no_byte(byte, err);
-        }
-        ok = merger_add(m, i, 1, b->byte_id[byte]);
+        ok = merger_add(m, i, 1, b->byte_id[(uint8_t)text[i]]);
     }
     ok = ok && merger_run(m, rule, b);
     for (int32_t i = ok && m->n > 0 ? 0 : -1; ok && i >= 0; i = m->symbols[i].next) {
-        ok = tokens_add(out, m->symbols[i].id);
+        /* bytes without a token are borders that nothing merges across, and then left out */
+        ok = m->symbols[i].id < 0 || tokens_add(out, m->symbols[i].id);
     }
     return ok ? WEFT_OK : error_nomem(err, "tokenizing a word", n * sizeof *m->symbols);
 }

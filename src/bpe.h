@@ -15,7 +15,7 @@ struct bpe_merge {
 };
 
 struct bpe {
-    int32_t byte_id[256];     /* -1: neither a token nor the unknown token stands for this byte */
+    int32_t byte_id[256];     /* -1: the vocabulary has no token for this byte */
     struct bpe_merge *merges; /* [n_slots], open addressing */
     size_t n_slots;           /* a power of two */
     struct pretokenizer *pre;
@@ -28,14 +28,13 @@ struct bpe_work {
     struct bytes word;
 };
 
-/* Reads tokenizer.ggml.pre and .merges. `unknown` (or -1) stands for bytes without a token.
- * WEFT_E_UNSUPPORTED: an unknown pre-tokenizer; WEFT_E_FORMAT: a malformed merge, or one of tokens
- * that do not exist. *b is zero then. */
-weft_status bpe_open(const struct gguf *g, const struct vocab *v, int32_t unknown, struct bpe *b,
-                     weft_error *err);
+/* Reads tokenizer.ggml.pre and .merges. WEFT_E_UNSUPPORTED: an unknown pre-tokenizer;
+ * WEFT_E_FORMAT: a malformed merge, or one of tokens that do not exist. *b is zero then. */
+weft_status bpe_open(const struct gguf *g, const struct vocab *v, struct bpe *b, weft_error *err);
 void bpe_close(struct bpe *b);
 
-/* Appends the ids of text[n]. */
+/* Appends the ids of text[n]. Bytes without a token are left out, as llama.cpp does: the unknown
+ * token may be a control token (<|endoftext|> in SmolLM2), which a text must not become. */
 weft_status bpe_encode(const struct bpe *b, const struct vocab *v, const char *text, size_t n,
                        struct bpe_work *work, struct tokens *out, weft_error *err);
 void bpe_work_free(struct bpe_work *work);

@@ -283,7 +283,7 @@ static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_erro
         TRY(gguf_opt_bool(g, "tokenizer.ggml.add_space_prefix", &t->adds_prefix, err));
         TRY(spm_open(&t->vocab, t->unknown, &t->spm, err));
     } else {
-        TRY(bpe_open(g, &t->vocab, t->unknown, &t->bpe, err));
+        TRY(bpe_open(g, &t->vocab, &t->bpe, err));
     }
     TRY(read_bos(g, t, err));
     return read_eos(g, t, err);

@@ -317,10 +317,12 @@ static void test_tiny(void **state)
             struct tokens ids = { 0 };
             assert_int_equal(open_written(&w, &t, &err), WEFT_OK);
             assert_true(tokenizer_bos(t) < (int32_t)n && tokenizer_eos(t) < (int32_t)n);
+            /* SPM has to spell each byte, BPE leaves out those without a token */
+            bool spm = m == 0;
             assert_int_equal(tokenizer_encode(t, "a\n", 2, WEFT_TOKENIZE_NO_PREFIX, &ids, &err),
-                             WEFT_E_UNSUPPORTED);
-            assert_non_null(strstr(err.message, "0x0A"));
-            assert_int_equal(ids.n, 0);
+                             spm ? WEFT_E_UNSUPPORTED : WEFT_OK);
+            assert_true(!spm || strstr(err.message, "0x0A") != NULL);
+            assert_int_equal(ids.n, spm ? 0 : 1);
             encode(t, "a", 1, WEFT_TOKENIZE_NO_PREFIX, &ids);
             assert_int_equal(ids.n, 1);
             free(ids.data);
