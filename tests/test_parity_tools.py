@@ -1,12 +1,15 @@
-"""Random strings, rendered templates, the README's benchmark table and plot, where picks part.
+"""Random strings, rendered templates, the README's tables and plot, where picks part.
 
 In the environment of `make parity`: python -m unittest tests/test_parity_tools.py
 """
 
 import argparse
+import contextlib
+import io
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +21,8 @@ import compare  # noqa: E402
 import numpy as np  # noqa: E402
 import parity  # noqa: E402
 import readme  # noqa: E402
+import real  # noqa: E402
+import table  # noqa: E402
 import templates  # noqa: E402
 import tokens  # noqa: E402
 
@@ -92,6 +97,52 @@ class Beside(unittest.TestCase):
         self.assertIn("| other, tok/s (ratio) |", lines[0])
         self.assertIn(f"| 3.00 ({ratio:.2f}) |", lines[2])
         self.assertEqual({line.count("|") for line in lines}, {lines[0].count("|")})
+
+
+class RealModel(unittest.TestCase):
+    def test_one_that_is_not_there_is_skipped_visibly(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, out = Path(folder) / "real.gguf", io.StringIO()
+            with contextlib.redirect_stdout(out):
+                self.assertEqual(real.models(str(path)), [])
+                said = out.getvalue()
+                path.touch()
+                self.assertEqual(real.models(str(path)), [str(path)])
+                self.assertEqual(real.models(None), [])
+            self.assertIn("skipped real.gguf", said)
+            self.assertEqual(out.getvalue(), said)
+
+    def test_no_decided_position_may_flip(self):
+        same, margin = np.ones(600, bool), np.full(600, 7.0)
+        same[0] = False
+        row = {"same": same, "margin": margin, "same_top": same.mean()}
+        llama = {"rms": 1.0, "same": np.ones(600, bool)}
+        self.assertTrue(parity.gate_top(row, llama)[0])
+        self.assertFalse(parity.gate_top(row, llama, 1.0)[0])
+        margin[0] = 5.0
+        self.assertTrue(parity.gate_top(row, llama, 1.0)[0])
+
+    def test_it_has_its_own_line_in_the_table(self):
+        row = {"kl_mean": 1e-3, "same_top": 0.9}
+        results = [{"model": name, "kv": ["f16", "f16"], "passed": True,
+                    "rows": {"llama.cpp": row, "weft cpu": row}}
+                   for name in ("SmolLM2-135M-Instruct.Q4_1.gguf", "weft-demo-phi3.gguf",
+                                "small-llama-Q4_1.gguf", "small-qwen2-Q4_1.gguf")]
+        kinds = [kind for _, kind in table.groups(results)]
+        self.assertEqual(kinds, ["SmolLM2-135M-Instruct.Q4_1", "weft-demo-phi3", "Q4_1"])
+
+
+class BytesWithoutToken(unittest.TestCase):
+    def test_those_that_a_vocabulary_lacks(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "vocabulary.gguf")
+            tokens.write_pair_vocabulary(path, "smollm", 1)
+            self.assertEqual(tokens.bytes_without_token(path), b"")
+            symbols = tokens.byte_symbols()
+            few = [symbol for symbol in symbols if symbol not in (symbols[4], symbols[255])]
+            with unittest.mock.patch.object(tokens, "byte_symbols", lambda: few):
+                tokens.write_pair_vocabulary(path, "smollm", 1)
+            self.assertEqual(tokens.bytes_without_token(path), b"\x04\xff")
 
 
 class RandomStrings(unittest.TestCase):

@@ -16,6 +16,7 @@ import readme
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = ("| model | mean KL of Weft | of llama.cpp | ratio | worst ratio | same top token, Weft | llama.cpp |\n"
         "|---|---:|---:|---:|---:|---:|---:|\n")
+SYNTHETIC = ("small-", "tiny-")
 
 
 def geometric(values: list[float]) -> float:
@@ -23,11 +24,11 @@ def geometric(values: list[float]) -> float:
 
 
 def groups(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
-    """By what is compared: each demo model, and each tensor type over all architectures."""
+    """By what is compared: each trained model, and each tensor type over all architectures."""
     out: dict[tuple[str, str], list[dict]] = {}
     for r in results:
         name = r["model"].removesuffix(".gguf")
-        kind = name if name.startswith("weft-demo") else name.rsplit("-", 1)[1]
+        kind = name.rsplit("-", 1)[1] if name.startswith(SYNTHETIC) else name
         if r["kv"] != ["f16", "f16"]:
             kind += f", K/V {'/'.join(r['kv'])}"
         for label in (label for label in r["rows"] if label != "llama.cpp"):
@@ -51,8 +52,8 @@ def table(results: list[dict]) -> str:
     n = sum(len(group) for group in groups(results).values())
     failed = [r["model"] for r in results if not r["passed"]]
     return (f"{HEAD}{rows}\n\nMean KL divergence from the float32 reference, in nats; geometric means over the models of a line. "
-            f"Demo models: a text, Q8_0. All others: qwen2, qwen3, phi3 and llama with random weights, random tokens, 100 and 640 of them. `sim`: the CUDA "
-            f"backend on the simulator. {n} comparisons at commit {commit}, "
+            f"Trained models read a text, the demo models in Q8_0. All others: qwen2, qwen3, phi3 and llama with random weights, "
+            f"random tokens, 100 and 640 of them. `sim`: the CUDA backend on the simulator. {n} comparisons at commit {commit}, "
             f"{'all within their gates' if not failed else 'failed: ' + ', '.join(failed)}.")
 
 

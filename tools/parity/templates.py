@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Chat templates: Weft's ids of a conversation against two references.
 
-    templates.py [MODEL...] [--weft PATH] [-v]
+    templates.py [MODEL...] [--weft PATH] [--real FILE] [-v]
 
 jinja      the template's own source, rendered by jinja2 as Transformers does, then tokenized by
            llama.cpp with special tokens parsed
@@ -12,8 +12,8 @@ in tests/data/chat. The latter go into vocabularies made here, one byte-level BP
 have every control token; Weft has to recognise the source in the file. They are tried as well on
 the real vocabularies in ../shared/data/vocab that they belong to, if that directory is there.
 
-A leading BOS in the rendered text is taken off and llama.cpp adds the one that the vocabulary
-wants, so that none is there twice. Contents that look like control tokens are plain text to Weft on
+Where the vocabulary wants a BOS, a leading one in the rendered text is taken off and llama.cpp adds
+its own, so that none is there twice. Contents that look like control tokens are plain text to Weft on
 purpose; there the expected ids come from the rendered text with its contents tokenized as plain.
 
 Differences that are meant stand in KNOWN with their reason, and are counted under it; any other
@@ -35,6 +35,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import libweft
 import llamacpp
+import real
 from tokens import byte_symbols
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +113,7 @@ KNOWN = (
     ("jinja", "qwen3", {"no prompt"}, "no empty <think> block before a last answer"),
     ("llama.cpp", "qwen2-instruct", ANY - SYSTEM, DEFAULT),
     ("llama.cpp", "qwen2.5*", ANY - SYSTEM, DEFAULT),
+    ("llama.cpp", "smollm2*", ANY - SYSTEM, DEFAULT),
     ("llama.cpp", "llama-2-chat", ANSWER | {"spaces, system"},
      "llama.cpp has no BOS between turns, no blanks around answers, and trims a system message"),
     ("llama.cpp", "phi-4-mini*", ANY, TAKEN + "Phi-3's, with line breaks"),
@@ -190,8 +192,15 @@ def boundary_texts(model) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
-def tokenize_chat(model, text: str, bos: str) -> list[int]:
-    text = text.removeprefix(bos) if bos else text
+def without_bos(model, text: str) -> str:
+    """Without what llama.cpp adds. Where the vocabulary wants no BOS, the token that it names may be
+    the template's own: <|im_start|> in SmolLM2."""
+    wanted = llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model))
+    return text.removeprefix(boundary_texts(model)[0]) if wanted else text
+
+
+def tokenize_chat(model, text: str) -> list[int]:
+    text = without_bos(model, text)
     return llamacpp.tokenize(model, text.encode(), add_special=True, parse_special=True)
 
 
@@ -203,7 +212,7 @@ def tokenize_plain_contents(model, template: str, messages, bos: str, eos: str) 
         text = render(template, marked, True, bos, eos)
     except (Refused, jinja2.TemplateError):
         return None
-    text = text.removeprefix(bos) if bos else text
+    text = without_bos(model, text)
     specials = special_texts(model)
     pattern = "|".join(map(re.escape, sorted(specials, key=len, reverse=True)))
     ids = llamacpp.tokenize(model, b"", add_special=True, parse_special=True)
@@ -226,13 +235,13 @@ def references(model, template: str, messages, prompt: bool) -> dict[str, list[i
     """Ids by reference; None where the reference refuses the conversation or the template."""
     bos, eos = boundary_texts(model)
     try:
-        ids = tokenize_chat(model, render(template, messages, prompt, bos, eos), bos)
+        ids = tokenize_chat(model, render(template, messages, prompt, bos, eos))
     except (Refused, jinja2.TemplateError):
         ids = None
     chat = [{"role": role, "content": content} for role, content in messages]
     applied = llamacpp.apply_template(template, chat, prompt)
     return {"jinja": ids,
-            "llama.cpp": None if applied is None else tokenize_chat(model, applied.decode(), bos)}
+            "llama.cpp": None if applied is None else tokenize_chat(model, applied.decode())}
 
 
 class Tally:
@@ -345,10 +354,11 @@ def main() -> int:
     parser.add_argument("models", nargs="*", default=DEMOS, metavar="MODEL")
     parser.add_argument("--weft", default=str(ROOT / "build/libweft.so"), metavar="PATH")
     parser.add_argument("-v", "--verbose", action="store_true", help="show known differences too")
+    real.add_option(parser)
     args = parser.parse_args()
     lib = libweft.load(args.weft)
     tally = Tally(args.verbose)
-    for path in args.models:
+    for path in args.models + real.models(args.real):
         compare_file(tally, lib, path)
     compare_publishers(tally, lib)
     return 0 if report(tally) else 1
