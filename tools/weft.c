@@ -38,9 +38,8 @@ const struct command command_table[] = {
       "weft chat -m model.gguf -sys 'You answer in one sentence.'", cmd_chat, false },
     { "tokenize", CMD_TOKENIZE, "-m FILE (-p TEXT | -f FILE | -) [OPTION...]", "text to token ids",
       "Prints one token per line: its id, a tab, and its text as the vocabulary stores it. The "
-      "bytes are taken as "
-      "they are, NUL bytes and a trailing newline included. Files that hold only a vocabulary will "
-      "do.",
+      "bytes are taken as they are, NUL bytes and a trailing newline included; those that a BPE "
+      "vocabulary has no token for are left out. Files that hold only a vocabulary will do.",
       "weft tokenize -m model.gguf --ids -p 'Hello world'", cmd_tokenize, true },
     { "detokenize", CMD_DETOKENIZE, "-m FILE (ID... | -f FILE | -) [OPTION...]",
       "token ids to text", "Writes exactly the bytes that the ids stand for.",
