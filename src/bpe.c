@@ -2,6 +2,7 @@
  * as themselves, the others, in order, from U+0100 on. */
 #include "bpe.h"
 
+#include "spaces.h"
 #include "utf8.h"
 
 #include <string.h>
@@ -130,24 +131,40 @@ static weft_status read_merges(const struct gguf *g, const struct vocab *v, stru
     return status;
 }
 
-static weft_status read_all(const struct gguf *g, const struct vocab *v, struct bpe *b,
-                            weft_error *err)
+/* The token of each byte: the one of its letter. */
+static void find_letters(const struct vocab *v, int32_t *byte_id)
 {
     for (int byte = 0; byte < 256; byte++) {
         char letter[2];
         int32_t id = vocab_find(v, letter, write_letter((uint8_t)byte, letter));
-        b->byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : -1;
+        byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : -1;
     }
-    struct gguf_str pre = { "default", 7 };
-    TRY(gguf_opt_str(g, "tokenizer.ggml.pre", &pre, err));
-    TRY(pretokenizer_open(pre, &b->pre, err));
+}
+
+static weft_status read_all(const struct gguf *g, const struct vocab *v, const char *pre,
+                            struct bpe *b, weft_error *err)
+{
+    struct gguf_str name = { pre, pre != NULL ? strlen(pre) : 0 };
+    if (pre == NULL) {
+        TRY(gguf_opt_str(g, "tokenizer.ggml.pre", &name, err));
+    }
+    /* early files do not name theirs: remarks.h */
+    name = name.n == 0 ? (struct gguf_str){ "default", 7 } : name;
+    TRY(pretokenizer_open(name, &b->pre, err));
+    b->traits = pretokenizer_traits(b->pre);
+    if (b->traits & PRE_CHARACTERS) {
+        vocab_byte_tokens(v, -1, b->byte_id);
+    } else {
+        find_letters(v, b->byte_id);
+    }
     return read_merges(g, v, b, err);
 }
 
-weft_status bpe_open(const struct gguf *g, const struct vocab *v, struct bpe *b, weft_error *err)
+weft_status bpe_open(const struct gguf *g, const struct vocab *v, const char *pre, struct bpe *b,
+                     weft_error *err)
 {
     memset(b, 0, sizeof *b);
-    weft_status status = read_all(g, v, b, err);
+    weft_status status = read_all(g, v, pre, b, err);
     if (status != WEFT_OK) {
         bpe_close(b);
     }
@@ -173,43 +190,83 @@ static bool rule(const void *user, const struct symbol *left, const struct symbo
     return true;
 }
 
+/* Whether a token that is the whole word stands for it, whatever merges make. */
+static bool is_taken_whole(const struct bpe *b, const char *text, size_t n)
+{
+    size_t newlines = 0;
+    while (b->traits & PRE_WHOLE_NEWLINES && newlines < n && text[newlines] == '\n') {
+        newlines++;
+    }
+    return b->traits & PRE_WHOLE_WORDS || newlines == n;
+}
+
 /* The token that is the whole word, -1 if there is none. */
-static weft_status find_word(const struct vocab *v, const char *text, size_t n, struct bytes *word,
-                             int32_t *id, weft_error *err)
+static weft_status find_word(const struct bpe *b, const struct vocab *v, const char *text, size_t n,
+                             struct bytes *word, int32_t *id, weft_error *err)
 {
     *id = -1;
     if (n > v->longest) {
         return WEFT_OK;
     }
     word->n = 0;
-    for (size_t i = 0; i < n; i++) {
+    bool ok = !(b->traits & PRE_CHARACTERS) || bytes_add(word, text, n);
+    for (size_t i = 0; ok && !(b->traits & PRE_CHARACTERS) && i < n; i++) {
         char letter[2];
-        if (!bytes_add(word, letter, write_letter((uint8_t)text[i], letter))) {
-            return error_nomem(err, "a word", n);
-        }
+        ok = bytes_add(word, letter, write_letter((uint8_t)text[i], letter));
+    }
+    if (!ok) {
+        return error_nomem(err, "a word", n);
     }
     int32_t found = vocab_find(v, word->data, word->n);
     *id = found >= 0 && vocab_is_text(v, found) ? found : -1;
     return WEFT_OK;
 }
 
+/* A symbol for each byte of the word, or for each character, which need not have a token. */
+static weft_status add_symbols(const struct bpe *b, const struct vocab *v, const char *text,
+                               size_t n, struct merger *m, weft_error *err)
+{
+    m->n = 0;
+    bool ok = true;
+    for (size_t at = 0, len = 1; ok && at < n; at += len) {
+        int32_t id = b->byte_id[(uint8_t)text[at]];
+        if (b->traits & PRE_CHARACTERS) {
+            len = utf8_next(text + at, n - at, &len) == UTF8_CHAR ? len : 1;
+            id = vocab_find(v, text + at, len);
+            id = id >= 0 && vocab_is_text(v, id) ? id : -1;
+        }
+        ok = merger_add(m, at, len, id);
+    }
+    return ok ? WEFT_OK : error_nomem(err, "tokenizing a word", n * sizeof *m->symbols);
+}
+
+/* The tokens of bytes that no merge has taken. Those without one were borders, and are left out. */
+static bool add_bytes(const struct bpe *b, const char *text, size_t n, struct tokens *out)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
+        int32_t id = b->byte_id[(uint8_t)text[i]];
+        ok = id < 0 || tokens_add(out, id);
+    }
+    return ok;
+}
+
 static weft_status encode_word(const struct bpe *b, const struct vocab *v, const char *text,
                                size_t n, struct bpe_work *work, struct tokens *out, weft_error *err)
 {
-    int32_t whole = -1;
-    if (pretokenizer_ignores_merges(b->pre)) {
-        TRY(find_word(v, text, n, &work->word, &whole, err));
-    }
     struct merger *m = &work->merger;
-    m->n = 0;
-    bool ok = whole < 0 || tokens_add(out, whole);
-    for (size_t i = 0; ok && whole < 0 && i < n; i++) {
-        ok = merger_add(m, i, 1, b->byte_id[(uint8_t)text[i]]);
+    int32_t whole = -1;
+    if (is_taken_whole(b, text, n)) {
+        TRY(find_word(b, v, text, n, &work->word, &whole, err));
     }
-    ok = ok && merger_run(m, rule, b);
+    if (whole >= 0) {
+        return tokens_add(out, whole) ? WEFT_OK : error_nomem(err, "tokens", sizeof whole);
+    }
+    TRY(add_symbols(b, v, text, n, m, err));
+    bool ok = merger_run(m, rule, b);
     for (int32_t i = ok && m->n > 0 ? 0 : -1; ok && i >= 0; i = m->symbols[i].next) {
-        /* bytes without a token are borders that nothing merges across, and then left out */
-        ok = m->symbols[i].id < 0 || tokens_add(out, m->symbols[i].id);
+        const struct symbol *s = &m->symbols[i];
+        ok = s->id >= 0 ? tokens_add(out, s->id) : add_bytes(b, text + s->start, s->n, out);
     }
     return ok ? WEFT_OK : error_nomem(err, "tokenizing a word", n * sizeof *m->symbols);
 }
@@ -219,6 +276,13 @@ weft_status bpe_encode(const struct bpe *b, const struct vocab *v, const char *t
 {
     if (work->splitter == NULL) {
         TRY(splitter_open(b->pre, &work->splitter, err));
+    }
+    if (b->traits & PRE_CHARACTERS) {
+        if (!spaces_write(text, n, false, &work->escaped)) {
+            return error_nomem(err, "text to tokenize", n);
+        }
+        text = work->escaped.data;
+        n = work->escaped.n;
     }
     const size_t *ends;
     size_t n_words;
@@ -234,11 +298,15 @@ void bpe_work_free(struct bpe_work *work)
     merger_free(&work->merger);
     splitter_close(work->splitter);
     free(work->word.data);
+    free(work->escaped.data);
 }
 
-bool bpe_piece(const struct vocab *v, int32_t id, struct bytes *out)
+bool bpe_piece(const struct bpe *b, const struct vocab *v, int32_t id, struct bytes *out)
 {
     struct gguf_str t = vocab_text(v, id);
+    if (b->traits & PRE_CHARACTERS) {
+        return spaces_read(t, out);
+    }
     for (size_t at = 0, len; at < t.n; at += len) {
         const unsigned char *c = (const unsigned char *)t.s + at;
         int byte = -1;

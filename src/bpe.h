@@ -1,5 +1,5 @@
-/* Byte-level BPE: the text is split into words, each byte of a word is a token, and the pairs that
- * the file lists as merges merge in the order of the list. */
+/* BPE: the text is split into words, each byte of a word is a token, or in some vocabularies each
+ * character, and the pairs that the file lists as merges merge in the order of the list. */
 #ifndef WEFT_BPE_H
 #define WEFT_BPE_H
 
@@ -19,18 +19,21 @@ struct bpe {
     struct bpe_merge *merges; /* [n_slots], open addressing */
     size_t n_slots;           /* a power of two */
     struct pretokenizer *pre;
+    unsigned traits; /* of it: enum pretokenizer_traits */
 };
 
 /* Memory of one encoding thread. Zero-initialise. */
 struct bpe_work {
     struct merger merger;
     struct splitter *splitter;
-    struct bytes word;
+    struct bytes word, escaped;
 };
 
-/* Reads tokenizer.ggml.pre and .merges. WEFT_E_UNSUPPORTED: an unknown pre-tokenizer;
- * WEFT_E_FORMAT: a malformed merge, or one of tokens that do not exist. *b is zero then. */
-weft_status bpe_open(const struct gguf *g, const struct vocab *v, struct bpe *b, weft_error *err);
+/* Reads tokenizer.ggml.merges, and tokenizer.ggml.pre unless the pre-tokenizer is given (or NULL).
+ * WEFT_E_UNSUPPORTED: a pre-tokenizer that is not run; WEFT_E_FORMAT: a malformed merge, or one of
+ * tokens that do not exist. *b is zero then. */
+weft_status bpe_open(const struct gguf *g, const struct vocab *v, const char *pre, struct bpe *b,
+                     weft_error *err);
 void bpe_close(struct bpe *b);
 
 /* Appends the ids of text[n]. Bytes without a token are left out, as llama.cpp does: the unknown
@@ -40,6 +43,6 @@ weft_status bpe_encode(const struct bpe *b, const struct vocab *v, const char *t
 void bpe_work_free(struct bpe_work *work);
 
 /* Appends the bytes of a token of ordinary text. False when memory is out. */
-bool bpe_piece(const struct vocab *v, int32_t id, struct bytes *out);
+bool bpe_piece(const struct bpe *b, const struct vocab *v, int32_t id, struct bytes *out);
 
 #endif

@@ -1,6 +1,5 @@
-/* A rule is a list of patterns: each one divides further what those before it left. What lies
- * between two matches is a word as well. Unicode's White_Space is spelt out because PCRE2's \s
- * differs from it in one character. */
+/* Each pattern of a name divides further what those before it left. What lies between two matches
+ * is a word as well. */
 #include "pretokenize.h"
 
 #include "utf8.h"
@@ -10,61 +9,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#define WS                                                                                         \
-    "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"        \
-    "\\x{205F}\\x{3000}"
-#define SPACES "[" WS "]+(?![^" WS "])|[" WS "]+"
-#define NEWLINES "[" WS "]*[\\r\\n]+|"
-#define SYMBOLS " ?[^" WS "\\p{L}\\p{N}]+"
-#define SUFFIX "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
-#define WORD "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-/* A word as GPT-4o divides it: capitals, then small letters */
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(tail)                                                                                \
-    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" tail "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER    \
-    "*" tail "|"
-
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" SYMBOLS "|" SPACES
-#define QWEN2 SUFFIX "|" WORD "\\p{N}|" SYMBOLS "[\\r\\n]*|" NEWLINES SPACES
-#define LLAMA3 SUFFIX "|" WORD "\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" NEWLINES SPACES
-#define GPT4O CASED(SUFFIX "?") "\\p{N}{1,3}|" SYMBOLS "[\\r\\n/]*|" NEWLINES SPACES
-#define TEKKEN CASED("") "\\p{N}|" SYMBOLS "[\\r\\n/]*|" NEWLINES SPACES
-
-enum { MAX_PATTERNS = 4 };
-
-struct rule {
-    const char *name;
-    bool ignores_merges, adds_bos;
-    const char *patterns[MAX_PATTERNS];
-};
-
-static const struct rule rules[] = {
-    { "default", false, false, { "[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
-    { "gpt-2", false, false, { GPT2 } },
-    { "phi-2", false, false, { GPT2 } },
-    { "qwen2", false, false, { QWEN2 } },
-    { "deepseek-r1-qwen", false, false, { QWEN2 } },
-    { "megrez", false, false, { QWEN2 } },
-    { "stablelm2", false, false, { QWEN2 } },
-    { "llama-bpe", true, true, { LLAMA3 } },
-    { "llama3", true, true, { LLAMA3 } },
-    { "llama-v3", true, true, { LLAMA3 } },
-    { "falcon3", true, true, { LLAMA3 } },
-    { "pixtral", true, true, { LLAMA3 } },
-    { "smaug-bpe", false, false, { LLAMA3 } },
-    { "smollm", false, false, { "\\p{N}", GPT2 } },
-    { "starcoder", false, false, { "\\p{N}", GPT2 } },
-    { "refact", false, false, { "\\p{N}", GPT2 } },
-    { "tekken", true, true, { TEKKEN } },
-    { "gpt-4o", false, false, { GPT4O } },
-};
-enum { N_RULES = sizeof rules / sizeof rules[0] };
-
 struct pretokenizer {
-    const struct rule *rule;
+    const struct pretokenizer_name *name;
     size_t n;
-    pcre2_code *codes[MAX_PATTERNS];
+    pcre2_code *codes[PRETOKENIZER_MAX_PATTERNS];
 };
 
 /* Byte offsets where words end. */
@@ -99,22 +47,6 @@ static void release(void *p, void *failed)
     free(p);
 }
 
-static weft_status unknown_name(struct gguf_str name, weft_error *err)
-{
-    char known[N_RULES * 24];
-    size_t n = 0;
-    for (size_t i = 0; i < N_RULES; i++) {
-        size_t len = strlen(rules[i].name);
-        memcpy(known + n, rules[i].name, len);
-        n += len;
-        known[n++] = ' ';
-    }
-    known[n - 1] = '\0';
-    return error_set(err, WEFT_E_UNSUPPORTED,
-                     "tokenizer.ggml.pre is '%.*s'; the pre-tokenizers known are: %s",
-                     (int)(name.n < 64 ? name.n : 64), name.s, known);
-}
-
 static weft_status pcre_failed(const char *doing, int code, weft_error *err)
 {
     PCRE2_UCHAR text[120] = "";
@@ -145,8 +77,8 @@ static weft_status compile(struct pretokenizer *p, weft_error *err)
     pcre2_general_context *general = pcre2_general_context_create(allocate, release, &failed);
     pcre2_compile_context *context = general ? pcre2_compile_context_create(general) : NULL;
     weft_status status = context ? WEFT_OK : error_nomem(err, "PCRE2", 0);
-    while (status == WEFT_OK && p->n < MAX_PATTERNS && p->rule->patterns[p->n] != NULL) {
-        status = compile_one(p->rule->patterns[p->n], context, &failed, &p->codes[p->n], err);
+    while (status == WEFT_OK && p->name->patterns[p->n] != NULL) {
+        status = compile_one(p->name->patterns[p->n], context, &failed, &p->codes[p->n], err);
         p->n++;
     }
     pcre2_compile_context_free(context);
@@ -156,18 +88,13 @@ static weft_status compile(struct pretokenizer *p, weft_error *err)
 
 weft_status pretokenizer_open(struct gguf_str name, struct pretokenizer **out, weft_error *err)
 {
-    const struct rule *rule = NULL;
-    for (size_t i = 0; i < N_RULES && rule == NULL; i++) {
-        rule = gguf_str_is(name, rules[i].name) ? &rules[i] : NULL;
-    }
-    if (rule == NULL) {
-        return unknown_name(name, err);
-    }
+    const struct pretokenizer_name *found;
+    TRY(pretokenizers_find(name, &found, err));
     struct pretokenizer *p = mem_array(1, sizeof *p);
     if (p == NULL) {
         return error_nomem(err, "the pre-tokenizer", sizeof *p);
     }
-    p->rule = rule;
+    p->name = found;
     weft_status status = compile(p, err);
     if (status != WEFT_OK) {
         pretokenizer_close(p);
@@ -182,15 +109,13 @@ void pretokenizer_close(struct pretokenizer *p)
     if (p == NULL) {
         return;
     }
-    for (size_t i = 0; i < MAX_PATTERNS; i++) {
+    for (size_t i = 0; i < p->n; i++) {
         pcre2_code_free(p->codes[i]);
     }
     free(p);
 }
 
-bool pretokenizer_ignores_merges(const struct pretokenizer *p) { return p->rule->ignores_merges; }
-
-bool pretokenizer_adds_bos(const struct pretokenizer *p) { return p->rule->adds_bos; }
+unsigned pretokenizer_traits(const struct pretokenizer *p) { return p->name->traits; }
 
 weft_status splitter_open(const struct pretokenizer *p, struct splitter **out, weft_error *err)
 {
@@ -237,8 +162,8 @@ static bool add_end(struct ends *e, size_t at)
     return true;
 }
 
-/* Bytes that are no UTF-8 become U+001A, which every pattern takes for a symbol, as it does U+FFFD.
- * One for one, so that offsets stay; the words are taken from the text itself. */
+/* Bytes that are no UTF-8 become U+001A, which is no letter, digit or white space, as U+FFFD is
+ * none. One for one, so that offsets stay; the words are taken from the text itself. */
 static weft_status make_valid(struct splitter *s, const char **text, size_t n, weft_error *err)
 {
     const char *in = *text;

@@ -1,20 +1,19 @@
-/* Splits text into the words that byte-level BPE works on, by the published patterns that
- * tokenizer.ggml.pre names. PCRE2 runs them, with the JIT compiler where the machine has one. */
+/* Splits text into the words that BPE works on, by the patterns that tokenizer.ggml.pre names.
+ * PCRE2 runs them, with the JIT compiler where the machine has one. */
 #ifndef WEFT_PRETOKENIZE_H
 #define WEFT_PRETOKENIZE_H
 
 #include "gguf.h"
 #include "mem.h"
+#include "pretokenizers.h"
 
 struct pretokenizer; /* compiled patterns; read-only, shared by threads */
 struct splitter;     /* what one thread needs to run them, and its result */
 
-/* WEFT_E_UNSUPPORTED for an unknown name; the message lists those known. */
+/* WEFT_E_UNSUPPORTED for an unknown name, or one that is not run: pretokenizers_find(). */
 weft_status pretokenizer_open(struct gguf_str name, struct pretokenizer **out, weft_error *err);
 void pretokenizer_close(struct pretokenizer *p);
-bool pretokenizer_ignores_merges(
-    const struct pretokenizer *p); /* a word that is a token is taken whole */
-bool pretokenizer_adds_bos(const struct pretokenizer *p); /* unless the file says otherwise */
+unsigned pretokenizer_traits(const struct pretokenizer *p); /* enum pretokenizer_traits */
 
 weft_status splitter_open(const struct pretokenizer *p, struct splitter **out, weft_error *err);
 void splitter_close(struct splitter *s);

@@ -6,8 +6,10 @@
 static void no_pattern(const struct gguf *g, const struct log *log)
 {
     struct gguf_str model = { "", 0 };
+    struct gguf_str pre = { "", 0 };
     if (gguf_opt_str(g, "tokenizer.ggml.model", &model, NULL) == WEFT_OK &&
-        gguf_str_is(model, "gpt2") && gguf_find(g, "tokenizer.ggml.pre") == NULL) {
+        gguf_str_is(model, "gpt2") &&
+        gguf_opt_str(g, "tokenizer.ggml.pre", &pre, NULL) == WEFT_OK && pre.n == 0) {
         log_line(log, WEFT_LOG_WARN,
                  "the file has no tokenizer.ggml.pre: the pattern 'default' is used, and token ids "
                  "may differ from the model's");

@@ -22,7 +22,7 @@ static bool is_special(const struct vocab *v, size_t i)
            v->type[i] == TOKEN_USER_DEFINED;
 }
 
-static weft_status collect(const struct vocab *v, const bool *strips, struct specials *s,
+static weft_status collect(const struct vocab *v, const uint8_t *strips, struct specials *s,
                            weft_error *err)
 {
     size_t count = 0;
@@ -56,7 +56,7 @@ static weft_status collect(const struct vocab *v, const bool *strips, struct spe
         bool always = v->type[i] == TOKEN_USER_DEFINED;
         s->any_always = s->any_always || always;
         s->tokens[s->n++] =
-            (struct special_token){ t, id, -1, always, strips != NULL && strips[i] };
+            (struct special_token){ t, id, -1, always, strips != NULL ? strips[i] : 0 };
     }
     return WEFT_OK;
 }
@@ -183,7 +183,7 @@ static weft_status build_automaton(struct specials *s, weft_error *err)
     return ok ? WEFT_OK : error_nomem(err, "the special tokens", n_nodes * sizeof *s->nodes);
 }
 
-weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
+weft_status specials_open(const struct vocab *v, const uint8_t *strips, struct specials *s,
                           weft_error *err)
 {
     memset(s, 0, sizeof *s);
@@ -292,8 +292,12 @@ static void take(struct search *q, struct place *p)
         return;
     }
     memset(q->used + p->at, 1, t->text.n);
-    while (t->strips_right && end < q->n && !q->used[end] && is_space(q->text[end])) {
+    while (t->strips & STRIPS_RIGHT && end < q->n && !q->used[end] && is_space(q->text[end])) {
         q->used[end++] = 2;
+    }
+    for (size_t at = p->at;
+         t->strips & STRIPS_LEFT && at-- > 0 && !q->used[at] && is_space(q->text[at]);) {
+        q->used[at] = 2;
     }
     p->taken = true;
 }
@@ -330,8 +334,11 @@ static bool write_fragments(const struct search *q, struct fragments *out)
             continue;
         }
         const struct special_token *t = &q->s->tokens[p->token];
-        if ((p->at > done && !add(out, done, p->at - done, -1)) ||
-            !add(out, p->at, t->text.n, t->id)) {
+        size_t end = p->at;
+        while (end > done && q->used[end - 1] == 2) {
+            end--;
+        }
+        if ((end > done && !add(out, done, end - done, -1)) || !add(out, p->at, t->text.n, t->id)) {
             return false;
         }
         done = p->at + t->text.n;

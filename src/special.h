@@ -7,12 +7,15 @@
 /* Bytes of the longest special token, and of all together. */
 enum { SPECIAL_MAX = 256, SPECIAL_TOTAL = 1 << 22 };
 
+/* White space before or behind a token that belongs to it. */
+enum special_strips { STRIPS_LEFT = 1, STRIPS_RIGHT = 2 };
+
 struct special_token {
     struct gguf_str text;
     int32_t id;
-    int32_t shorter;   /* index of the longest other token that this one begins with, -1 if none */
-    bool always;       /* user-defined: recognised in any text */
-    bool strips_right; /* white space behind it belongs to it */
+    int32_t shorter; /* index of the longest other token that this one begins with, -1 if none */
+    bool always;     /* user-defined: recognised in any text */
+    uint8_t strips;  /* enum special_strips */
 };
 
 /* The bytes on the way here from the root are the end of some token, read backwards. */
@@ -42,10 +45,10 @@ struct fragments {
     size_t n, cap;
 };
 
-/* `strips` (or NULL): for each token, whether white space behind it belongs to it. The texts stay
- * those of v. WEFT_E_FORMAT: a special token of more than SPECIAL_MAX bytes, or more than
- * SPECIAL_TOTAL of them all. *s is zero on failure. */
-weft_status specials_open(const struct vocab *v, const bool *strips, struct specials *s,
+/* `strips` (or NULL): enum special_strips for each token. The texts stay those of v. WEFT_E_FORMAT:
+ * a special token of more than SPECIAL_MAX bytes, or more than SPECIAL_TOTAL of them all. *s is
+ * zero on failure. */
+weft_status specials_open(const struct vocab *v, const uint8_t *strips, struct specials *s,
                           weft_error *err);
 void specials_close(struct specials *s);
 

@@ -2,14 +2,10 @@
  * leftmost of equals. */
 #include "spm.h"
 
+#include "spaces.h"
 #include "utf8.h"
 
-#include <stdio.h>
 #include <string.h>
-
-/* U+2581, which stands for a space inside the vocabulary. */
-static const char SPACE[] = "\xe2\x96\x81";
-enum { SPACE_LEN = 3 };
 
 weft_status spm_open(const struct vocab *v, int32_t unknown, struct spm *s, weft_error *err)
 {
@@ -23,45 +19,8 @@ weft_status spm_open(const struct vocab *v, int32_t unknown, struct spm *s, weft
                          "tokenizer.ggml.scores is missing; tokenizer.ggml.model llama needs it to "
                          "know which tokens to prefer");
     }
-    for (int byte = 0; byte < 256; byte++) {
-        char text[8];
-        snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
-        int32_t id = vocab_find(v, text, 6);
-        if (id < 0 || v->type[id] != TOKEN_BYTE) {
-            char raw = (char)byte;
-            id = vocab_find(v, &raw, 1);
-            if (id >= 0 && !vocab_is_text(v, id)) {
-                id = -1;
-            }
-        }
-        s->byte_id[byte] = id >= 0 ? id : unknown;
-    }
+    vocab_byte_tokens(v, unknown, s->byte_id);
     return WEFT_OK;
-}
-
-static bool escape(const char *text, size_t n, bool prefix, struct bytes *out)
-{
-    out->n = 0;
-    if (prefix && !bytes_add(out, SPACE, SPACE_LEN)) {
-        return false;
-    }
-    while (n > 0) {
-        const char *space = memchr(text, ' ', n);
-        size_t run = space == NULL ? n : (size_t)(space - text);
-        if (!bytes_add(out, text, run)) {
-            return false;
-        }
-        text += run;
-        n -= run;
-        if (space != NULL) {
-            if (!bytes_add(out, SPACE, SPACE_LEN)) {
-                return false;
-            }
-            text++;
-            n--;
-        }
-    }
-    return true;
 }
 
 struct context {
@@ -117,23 +76,14 @@ static weft_status emit(const struct spm *s, const struct vocab *v, const struct
     if (id >= 0 && vocab_is_text(v, id)) {
         return tokens_add(out, id) ? WEFT_OK : error_nomem(err, "tokens", out->n * sizeof id);
     }
-    for (size_t i = 0; i < symbol->n; i++) {
-        uint8_t byte = (uint8_t)text[symbol->start + i];
-        if (s->byte_id[byte] < 0) {
-            return vocab_no_byte(byte, err);
-        }
-        if (!tokens_add(out, s->byte_id[byte])) {
-            return error_nomem(err, "tokens", out->n * sizeof id);
-        }
-    }
-    return WEFT_OK;
+    return vocab_spell(s->byte_id, text + symbol->start, symbol->n, out, err);
 }
 
 weft_status spm_encode(const struct spm *s, const struct vocab *v, const char *text, size_t n,
                        bool prefix, struct merger *m, struct bytes *escaped, struct tokens *out,
                        weft_error *err)
 {
-    if (!escape(text, n, prefix, escaped) || !add_symbols(m, escaped->data, escaped->n)) {
+    if (!spaces_write(text, n, prefix, escaped) || !add_symbols(m, escaped->data, escaped->n)) {
         return error_nomem(err, "text to tokenize", n);
     }
     struct context c = { v, escaped->data };
@@ -144,20 +94,4 @@ weft_status spm_encode(const struct spm *s, const struct vocab *v, const char *t
         TRY(emit(s, v, &m->symbols[i], escaped->data, out, err));
     }
     return WEFT_OK;
-}
-
-bool spm_piece(const struct vocab *v, int32_t id, struct bytes *out)
-{
-    struct gguf_str t = vocab_text(v, id);
-    while (t.n > 0) {
-        const char *space = memmem(t.s, t.n, SPACE, SPACE_LEN);
-        size_t run = space == NULL ? t.n : (size_t)(space - t.s);
-        if (!bytes_add(out, t.s, run) || (space != NULL && !bytes_add(out, " ", 1))) {
-            return false;
-        }
-        size_t used = space == NULL ? run : run + SPACE_LEN;
-        t.s += used;
-        t.n -= used;
-    }
-    return true;
 }

@@ -23,7 +23,4 @@ weft_status spm_encode(const struct spm *s, const struct vocab *v, const char *t
                        bool prefix, struct merger *m, struct bytes *escaped, struct tokens *out,
                        weft_error *err);
 
-/* Appends the bytes of a token of ordinary text: U+2581 is a space. False when memory is out. */
-bool spm_piece(const struct vocab *v, int32_t id, struct bytes *out);
-
 #endif

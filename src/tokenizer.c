@@ -2,6 +2,7 @@
  * and the way from text to fragments and back. The choices of llama.cpp are followed, so that a
  * file gives the same ids in both. */
 #include "bpe.h"
+#include "spaces.h"
 #include "special.h"
 #include "spm.h"
 
@@ -11,6 +12,26 @@
 
 /* Offsets and symbol numbers fit 32 bits, also when each space becomes three bytes. */
 enum { MAX_TEXT = 1 << 28 };
+
+/* What tokenizer.ggml.model may say. */
+static const struct kind {
+    const char *name;
+    bool is_spm;
+    const char *pre; /* the pre-tokenizer that it implies, NULL: the one that the file names */
+    const char *why; /* Weft does not run it; NULL: it does */
+} kinds[] = {
+    { "gpt2", false, NULL, NULL },
+    { "llama", true, NULL, NULL },
+    { "gemma4", false, "gemma4", NULL },
+    { "bert", false, NULL, "WordPiece is for encoder models, none of which Weft runs" },
+    { "t5", false, NULL, "unigrams are for T5 and encoder models, none of which Weft runs" },
+    { "rwkv", false, NULL, "it is for RWKV models, which Weft does not run" },
+    { "plamo2", false, NULL, "it is for PLaMo models, which Weft does not run" },
+    { "hybriddna", false, NULL, "it reads DNA in <dna> by k-mers, for Carbon models only" },
+    { "whitespace", false, NULL, "it drops white space, for one embedding model only" },
+    { "none", false, NULL, "convert the model again, with its tokenizer" },
+    { "no_vocab", false, NULL, "convert the model again, with its tokenizer" },
+};
 
 struct tokenizer {
     struct vocab vocab;
@@ -208,28 +229,34 @@ static bool names_phi3(struct gguf_str name)
     return false;
 }
 
-/* Phi-3's special tokens swallow the white space behind them; GGUF has no key for that, so its name
- * tells. */
+/* Which special tokens take white space along: GGUF has no key for that. strips: [n_vocab] */
+static void find_strips(const struct tokenizer *t, struct gguf_str name, uint8_t *strips)
+{
+    static const char *const plain[] = { "<unk>", "<s>", "<|endoftext|>" };
+    if (names_phi3(name)) {
+        memset(strips, STRIPS_RIGHT, t->vocab.n);
+        for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+            int32_t id = vocab_find(&t->vocab, plain[i], strlen(plain[i]));
+            if (id >= 0) {
+                strips[id] = 0;
+            }
+        }
+    }
+    int32_t mask = vocab_find(&t->vocab, "<mask>", 6);
+    if (mask >= 0 && t->bpe.traits & PRE_MASK_STRIPS) {
+        strips[mask] = STRIPS_LEFT;
+    }
+}
+
 static weft_status index_specials(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     struct gguf_str name = { "", 0 };
     TRY(gguf_opt_str(g, "general.name", &name, err));
-    if (!names_phi3(name)) {
-        return specials_open(&t->vocab, NULL, &t->specials, err);
-    }
-    static const char *const plain[] = { "<unk>", "<s>", "<|endoftext|>" };
-    size_t n = t->vocab.n;
-    bool *strips = mem_array(n, sizeof *strips);
+    uint8_t *strips = mem_array(t->vocab.n, sizeof *strips);
     if (strips == NULL) {
-        return error_nomem(err, "the special tokens", n);
+        return error_nomem(err, "the special tokens", t->vocab.n);
     }
-    memset(strips, true, n);
-    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
-        int32_t id = vocab_find(&t->vocab, plain[i], strlen(plain[i]));
-        if (id >= 0) {
-            strips[id] = false;
-        }
-    }
+    find_strips(t, name, strips);
     weft_status status = specials_open(&t->vocab, strips, &t->specials, err);
     free(strips);
     return status;
@@ -249,8 +276,11 @@ static weft_status cannot_add(const struct gguf *g, const char *asks, const char
 static weft_status read_bos(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     const char *key = "tokenizer.ggml.add_bos_token";
-    t->adds_bos = t->bos >= 0 && (t->is_spm || pretokenizer_adds_bos(t->bpe.pre));
+    unsigned traits = t->is_spm ? PRE_ADDS_BOS : t->bpe.traits;
+    t->adds_bos = t->bos >= 0 && traits & PRE_ADDS_BOS;
     TRY(gguf_opt_bool(g, key, &t->adds_bos, err));
+    /* converters wrote false where Transformers' chat template adds it */
+    t->adds_bos = t->adds_bos || (t->bos >= 0 && traits & PRE_ALWAYS_BOS);
     return t->adds_bos && t->bos < 0
                ? cannot_add(g, key, "tokenizer.ggml.bos_token_id", &t->adds_bos, err)
                : WEFT_OK;
@@ -265,26 +295,41 @@ static weft_status read_eos(const struct gguf *g, struct tokenizer *t, weft_erro
                : WEFT_OK;
 }
 
-static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)
+static weft_status read_kind(const struct gguf *g, const struct kind **out, weft_error *err)
 {
     struct gguf_str model;
     TRY(gguf_get_str(g, "tokenizer.ggml.model", &model, err));
-    t->is_spm = gguf_str_is(model, "llama");
-    if (!t->is_spm && !gguf_str_is(model, "gpt2")) {
-        return error_set(err, WEFT_E_UNSUPPORTED,
-                         "tokenizer.ggml.model is '%.*s'; the tokenizers known are: gpt2 llama",
-                         (int)(model.n < 64 ? model.n : 64), model.s);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        *out = &kinds[i];
+        if (gguf_str_is(model, kinds[i].name)) {
+            return kinds[i].why == NULL
+                       ? WEFT_OK
+                       : error_set(err, WEFT_E_UNSUPPORTED,
+                                   "tokenizer.ggml.model is '%s', expected gpt2, llama or gemma4: "
+                                   "%s",
+                                   kinds[i].name, kinds[i].why);
+        }
     }
+    return error_set(err, WEFT_E_UNSUPPORTED,
+                     "tokenizer.ggml.model is '%.*s'; the tokenizers known are: gpt2 llama gemma4",
+                     (int)(model.n < 64 ? model.n : 64), model.s);
+}
+
+static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)
+{
+    const struct kind *kind;
+    TRY(read_kind(g, &kind, err));
+    t->is_spm = kind->is_spm;
     TRY(vocab_open(g, &t->vocab, err));
     TRY(read_specials(g, t, err));
-    TRY(index_specials(g, t, err));
     if (t->is_spm) {
         t->adds_prefix = true;
         TRY(gguf_opt_bool(g, "tokenizer.ggml.add_space_prefix", &t->adds_prefix, err));
         TRY(spm_open(&t->vocab, t->unknown, &t->spm, err));
     } else {
-        TRY(bpe_open(g, &t->vocab, &t->bpe, err));
+        TRY(bpe_open(g, &t->vocab, kind->pre, &t->bpe, err));
     }
+    TRY(index_specials(g, t, err));
     TRY(read_bos(g, t, err));
     return read_eos(g, t, err);
 }
@@ -385,7 +430,7 @@ static bool add_piece(const struct tokenizer *t, int32_t id, unsigned flags, str
     struct gguf_str text = vocab_text(&t->vocab, id);
     switch ((enum token_type)t->vocab.type[id]) {
     case TOKEN_NORMAL:
-        return t->is_spm ? spm_piece(&t->vocab, id, out) : bpe_piece(&t->vocab, id, out);
+        return t->is_spm ? spaces_read(text, out) : bpe_piece(&t->bpe, &t->vocab, id, out);
     case TOKEN_BYTE: {
         uint8_t byte = vocab_byte(&t->vocab, id);
         return bytes_add(out, &byte, 1);

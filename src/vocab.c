@@ -3,6 +3,7 @@
 #include "vocab.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* At half load, of n lookups about n * 0.83^k need more than k probes: an honest vocabulary never
@@ -80,13 +81,45 @@ uint8_t vocab_byte(const struct vocab *v, int32_t id)
     return (uint8_t)byte_value(vocab_text(v, id));
 }
 
-weft_status vocab_no_byte(uint8_t byte, weft_error *err)
+void vocab_byte_tokens(const struct vocab *v, int32_t unknown, int32_t *byte_id)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
+        int32_t id = vocab_find(v, text, 6);
+        if (id < 0 || v->type[id] != TOKEN_BYTE) {
+            char raw = (char)byte;
+            id = vocab_find(v, &raw, 1);
+            if (id >= 0 && !vocab_is_text(v, id)) {
+                id = -1;
+            }
+        }
+        byte_id[byte] = id >= 0 ? id : unknown;
+    }
+}
+
+static weft_status no_byte(uint8_t byte, weft_error *err)
 {
     return error_set(
         err, WEFT_E_UNSUPPORTED,
         "the text has the byte 0x%02X, for which the vocabulary has no token, nor has it "
         "an unknown token (tokenizer.ggml.unknown_token_id) to stand for it",
         byte);
+}
+
+weft_status vocab_spell(const int32_t *byte_id, const char *text, size_t n, struct tokens *out,
+                        weft_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        if (byte_id[byte] < 0) {
+            return no_byte(byte, err);
+        }
+        if (!tokens_add(out, byte_id[byte])) {
+            return error_nomem(err, "tokens", out->n * sizeof(int32_t));
+        }
+    }
+    return WEFT_OK;
 }
 
 static weft_status copy_texts(const struct gguf_kv *tokens, struct vocab *v, weft_error *err)

@@ -35,11 +35,14 @@ int32_t vocab_find(const struct vocab *v, const char *text, size_t n); /* -1 if 
 struct gguf_str vocab_text(const struct vocab *v, int32_t id);
 uint8_t vocab_byte(const struct vocab *v, int32_t id); /* of a token of type TOKEN_BYTE */
 
+/* byte_id[256]: the token <0xHH> of each byte, or that of its character, else `unknown` (or -1). */
+void vocab_byte_tokens(const struct vocab *v, int32_t unknown, int32_t *byte_id);
+/* Appends byte_id of each byte of text[n]; WEFT_E_UNSUPPORTED where that is -1. */
+weft_status vocab_spell(const int32_t *byte_id, const char *text, size_t n, struct tokens *out,
+                        weft_error *err);
+
 /* Ordinary text may become this token: control, unknown, unused and byte tokens are never spelt out
  * by a user. */
 bool vocab_is_text(const struct vocab *v, int32_t id);
-
-/* Why a text cannot be encoded: there is neither a token for this byte nor an unknown token. */
-weft_status vocab_no_byte(uint8_t byte, weft_error *err);
 
 #endif
