@@ -44,21 +44,25 @@
 #define CASED(tail)                                                                                \
     CASED_BY("[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]", "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]", tail)
 
-/* Words consist of digits only or have none: groups of three, counted from the right. Published as
- * \d{1,3}(?=(?:\d{3})*\b), which looks at all digits behind each group. */
-#define THREES(digit) "\\A" digit "{1,2}(?=(?:" digit "{3})++\\z)|" digit "{3}"
+/* One or two digits, if so many are left of a number that is cut into threes from its end. Only the
+ * start of a number looks at all its digits. */
+#define FIRST_DIGITS(digit) "(?<!" digit ")" digit "{1,2}(?=(?:" digit "{3})*+(?!" digit "))"
 
 /* The script Han. */
 #define SCRIPT_HAN                                                                                 \
-    "\\x{2E80}-\\x{2FD5}\\x{3005}\\x{3007}\\x{3021}-\\x{3029}\\x{3038}-\\x{303B}\\x{3400}-"        \
-    "\\x{4DBF}\\x{4E00}-\\x{9FFF}\\x{F900}-\\x{FAFF}\\x{16FE2}\\x{16FE3}\\x{16FF0}\\x{16FF1}"      \
-    "\\x{20000}-\\x{3FFFD}"
+    "\\x{2E80}-\\x{2E99}\\x{2E9B}-\\x{2EF3}\\x{2F00}-\\x{2FD5}\\x{3005}\\x{3007}\\x{3021}-"        \
+    "\\x{3029}\\x{3038}-\\x{303B}\\x{3400}-\\x{4DBF}\\x{4E00}-\\x{9FFF}\\x{F900}-\\x{FA6D}"        \
+    "\\x{FA70}-\\x{FAD9}\\x{16FE2}\\x{16FE3}\\x{16FF0}\\x{16FF1}\\x{20000}-\\x{2A6DF}"             \
+    "\\x{2A700}-\\x{2B739}\\x{2B740}-\\x{2B81D}\\x{2B820}-\\x{2CEA1}\\x{2CEB0}-\\x{2EBE0}"         \
+    "\\x{2EBF0}-\\x{2EE5D}\\x{2F800}-\\x{2FA1D}\\x{30000}-\\x{3134A}\\x{31350}-\\x{323AF}"
 /* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]: what is in no other category and not in Han. */
 #define NO_HAN(other) "[^" other "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}" SCRIPT_HAN "]"
 
-/* \w as Oniguruma defines it: Alphabetic, Mark, Decimal_Number, Connector_Punctuation. */
+/* \w as Oniguruma has it, which runs the published patterns: Alphabetic, Mark, Decimal_Number,
+ * Connector_Punctuation, and of the other numbers those of Latin-1. */
 #define WORD_CHAR                                                                                  \
-    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-"         \
+    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE\\x{24B6}-\\x{24E9}\\x{1F130}-"    \
+    "\\x{1F149}\\x{1F150}-"                                                                        \
     "\\x{1F169}\\x{1F170}-\\x{1F189}"
 
 /* The letters with case of the Latin, Greek, Cyrillic, Armenian, Georgian... scripts, as DeepSeek
@@ -136,18 +140,19 @@ PATTERNS(youtu,
          "\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]+|"
          "[\\x{3105}-\\x{312F}]+|[" HAN KANA "]+",
          GPT4O("\\p{N}", SUFFIX "?"));
-/* Digits that no character of a word follows are grouped; the rest is left to the last pattern. */
+/* Published as \d{1,3}(?=(?:\d{3})*\b), which looks at all digits behind each three: the digits
+ * that no character of a word follows, and then words of digits alone in threes, others whole. */
 PATTERNS(tiny_aya, "(?<!\\p{Nd})\\p{Nd}++(?![" WORD_CHAR "])",
-         "(?s)\\A\\p{Nd}*+\\P{Nd}.*+|" THREES("\\p{Nd}"), GPT4O_PATTERN);
+         "(?s)\\A\\p{Nd}*+\\P{Nd}.*+|" FIRST_DIGITS("\\p{Nd}") "|\\p{Nd}{3}", GPT4O_PATTERN);
 PATTERNS(kimi_k2, "[" SCRIPT_HAN "]+|" CASED_BY(NO_HAN("\\p{Ll}"), NO_HAN("\\p{Lu}\\p{Lt}"),
                                                 SUFFIX "?") "\\p{N}{1,3}|" SYMBOLS
                                                             "[\\r\\n]*|" NEWLINES SPACES);
 /* Published as \p{N}+ and the empty match (?=(\d{3})+(?!\d)), a border before each three digits
- * counted from the right. A word is what lies between two of those: three digits or the first one
- * or two, and what is no digit behind them. */
-#define FIRST_DIGITS "(?<!\\p{Nd})\\p{Nd}{1,2}(?=(?:\\p{Nd}{3})*+(?!\\p{Nd}))"
+ * counted from the end. A word is what lies between two of those: three digits or the first one or
+ * two, and what is no digit behind them. */
 PATTERNS(superbpe, "\\p{N}+",
-         "(?:" FIRST_DIGITS "|\\p{Nd}{3}|\\P{Nd})(?:\\P{Nd}++|" FIRST_DIGITS ")*+");
+         "(?:" FIRST_DIGITS("\\p{Nd}") "|\\p{Nd}{3}|\\P{Nd})(?:\\P{Nd}++|" FIRST_DIGITS(
+             "\\p{Nd}") ")*+");
 /* Trailing white space: \s+$ tries each end of a run of white space that does not end the text. */
 PATTERNS(deepseek_llm, "[\\r\\n]", "[" WS "]?[" DEEPSEEK_LETTERS "]+",
          "[" WS "]?[!-\\/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-"
@@ -157,7 +162,9 @@ PATTERNS(deepseek_coder, "[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+", DEE
          "\\p{N}");
 PATTERNS(deepseek3, "\\p{N}{1,3}", "[" HAN KANA "]+", DEEPSEEK3("[\\r\\n]*|[" WS "]*[\\r\\n]+"));
 PATTERNS(spark, "\\p{N}{1,3}", "[" HAN KANA "]+", DEEPSEEK3("|[\\r\\n]"), "\\p{N}");
-PATTERNS(afmoe, "\\p{N}+", THREES("\\p{N}"), "[" AFMOE_SCRIPTS "]+",
+/* How the digits are grouped is llama.cpp's, the published pattern not being known here: the first
+ * group stays with what is before it, for the other patterns to part. */
+PATTERNS(afmoe, "\\P{N}*+(?:" FIRST_DIGITS("\\p{N}") "|\\p{N}{3})|\\P{N}++", "[" AFMOE_SCRIPTS "]+",
          DEEPSEEK3("[\\r\\n]*|[" WS "]*[\\r\\n]+"));
 PATTERNS(bloom, BLOOM_PATTERN);
 PATTERNS(viking, BLOOM_PATTERN, "\\p{N}");

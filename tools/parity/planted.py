@@ -21,6 +21,7 @@ import numpy as np
 
 import libweft
 import matrix
+import pairs
 import parity
 import tokens
 
@@ -109,8 +110,8 @@ def check_defects(
 def check_pretokenizer(lib_path: str, folder: str) -> bool:
     lib = libweft.load(lib_path)
     ours, theirs = Path(folder, "ours.gguf"), Path(folder, "theirs.gguf")
-    tokens.write_pair_vocabulary(theirs, "qwen2", 1)
-    tokens.write_pair_vocabulary(ours, "llama-bpe", 1)
+    pairs.write(theirs, "qwen2", 1)
+    pairs.write(ours, "llama-bpe", 1)
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         same = tokens.check_model(lib, str(ours), str(theirs), 300, 1)

@@ -1,14 +1,21 @@
 #!/usr/bin/env python3
 """Tokenization: thousands of seeded random strings through llama.cpp and Weft; every id must agree.
 
-    tokens.py [MODEL...] [--weft PATH] [--n 10000] [--seed 1] [--llama-model FILE] [--real FILE]
+    tokens.py [MODEL...] [--weft PATH] [--n 10000] [--per-pattern 1000] [--seed 1] [--llama-model FILE]
+              [--vocabulary FILE] [--real FILE]
 
 Each string goes through both with and without parsing of special tokens, with and without BOS. The
 shortest strings that differ are printed escaped, with both lists of ids; then the exit status is 1.
 PATH is build/weft or build/libweft.so. Without MODEL: the demo models, the real vocabularies in
-../shared/data/vocab if that directory is there, and for each pre-tokenizer that Weft knows a
-vocabulary made here that shows every border which it draws, with a tenth of the strings.
---llama-model lets llama.cpp read another file than Weft, to see a wrong vocabulary being caught.
+../shared/data/vocab if that directory is there, and every pre-tokenizer that Weft knows, with fewer
+strings: those that differ from all others in a vocabulary made here (pairs.py), which shows each
+border, and in a real one, where only the pre-tokenizer's name is changed; the other names of each with
+a tenth. --llama-model lets llama.cpp read another file than Weft, to see a wrong vocabulary being
+caught.
+
+Where llama.cpp approximates the published pattern (APPROXIMATED), Weft's ids in the vocabularies made
+here must be those of the published one, as published.py computes them; those of llama.cpp must be the
+same but for strings where the approximation may matter, and are counted there.
 
 Bytes that are no UTF-8 are a different matter: llama.cpp has no rule for them (byte-level BPE
 replaces them by U+FFFD, SPM takes as many bytes for a character as the first one announces), so
@@ -16,14 +23,15 @@ other ids are only counted there, and bytes that spell a code point beyond U+10F
 it, because they end the process. What is demanded of Weft is that the ids give the same bytes back,
 but for those that no token of the vocabulary stands for, which both leave out of any text.
 
-Left out are the code points of NEW_IN_UNICODE; APPROXIMATED has two pre-tokenizers where the two
-differ on purpose, and made_control() finds the tokens that only llama.cpp takes for special ones.
+Left out are the code points of NEW_IN_UNICODE; made_control() finds the tokens that only llama.cpp
+takes for special ones.
 """
 
 import argparse
 import ctypes
 import random
 import re
+import struct
 import sys
 import tempfile
 import unicodedata
@@ -35,22 +43,13 @@ import llama_cpp
 
 import libweft
 import llamacpp
+import pairs
 import real
+from pretokenizers import APPROXIMATED, CHARACTERS, FIRST, NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABS = ROOT.parent / "shared/data/vocab"
 MOST_SHOWN = 10
-
-# the names of src/pretokenize.c
-PRETOKENIZERS = (
-    "default", "gpt-2", "phi-2", "qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "llama-bpe",
-    "llama3", "llama-v3", "falcon3", "pixtral", "smaug-bpe", "smollm", "starcoder", "refact",
-    "tekken", "gpt-4o")
-
-# llama.cpp approximates the patterns that were published for these, and says so in its source: it
-# takes no combining marks into words, and tells capital from small letters in ASCII only. Weft runs
-# the published ones. Strings where that matters are counted, but not demanded to be the same.
-APPROXIMATED = ("tekken", "gpt-4o")
 
 # What Unicode 15, 15.1 and 16 brought, by blocks. llama.cpp's tables are of 15.1; Weft's are those
 # of PCRE2, which has Unicode 14 in version 10.42. All other code points are of one kind in both.
@@ -229,36 +228,6 @@ def broken(n: int, seed: int) -> Iterator[bytes]:
         yield data + b"\xff"
 
 
-def byte_symbols() -> list[str]:
-    """The character that stands for each byte in a byte-level BPE vocabulary."""
-    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
-
-
-def write_pair_vocabulary(path: Path, pre: str, seed: int) -> None:
-    """Any two bytes merge, in a random order of priority, so that a border between words that is
-    elsewhere changes the ids. Numbers of three digits are tokens without merges: only vocabularies
-    that look words up whole use them."""
-    symbols = byte_symbols()
-    pairs = [(a, b) for a in symbols for b in symbols]
-    random.Random(seed).shuffle(pairs)
-    words = [f"{number:03}" for number in range(1000)]
-    texts = ["<s>", "</s>", *symbols, *("".join(pair) for pair in pairs), *words]
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(texts)
-    kinds = gguf.TokenType
-    writer.add_token_types([kinds.CONTROL] * 2 + [kinds.NORMAL] * (len(texts) - 2))
-    writer.add_token_merges([" ".join(pair) for pair in pairs])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
-
-
 def vocabulary_pieces(lib, model) -> list[str]:
     """Texts of the vocabulary's tokens, those left out that are no whole characters."""
     out = []
@@ -303,12 +272,6 @@ def check_valid(lib, model, llama_model, texts: list[str], not_special: list[str
     for data in sorted(differ, key=len)[:MOST_SHOWN]:
         show(data, *differ[data])
     return len(differ), n_ids
-
-
-def approximated(text: str) -> bool:
-    """Whether llama.cpp's patterns for APPROXIMATED and the published ones may differ on it."""
-    return any(unicodedata.category(c) in ("Mn", "Mc", "Me", "Lu", "Ll", "Lt")
-               for c in text if not c.isascii())
 
 
 def made_control(llama_model, path: str) -> list[str]:
@@ -360,15 +323,33 @@ def check_broken(lib, model, llama_model, texts: list[bytes], left_out: bytes) -
     return len(lost), n_other
 
 
-def check_model(lib, path: str, llama_path: str, n: int, seed: int) -> bool:
+def check_published(lib, model, ids: pairs.Ids, texts: list[str]) -> int:
+    """Strings with other ids than those of the published pattern; prints the shortest."""
+    differ = []
+    for text in texts:
+        data = text.encode()
+        ours = weft_ids(lib, model, data, False, False)
+        if ours != ids.of_text(text):
+            differ.append((data, ours, ids.of_text(text)))
+    for data, ours, theirs in sorted(differ, key=lambda case: len(case[0]))[:MOST_SHOWN]:
+        print(f"  {ascii(data.decode())}\n    published {theirs}\n    Weft      {ours}")
+    return len(differ)
+
+
+def check_model(lib, path: str, llama_path: str, n: int, seed: int, ids: pairs.Ids | None = None
+                ) -> bool:
+    """ids: what the published pattern gives in this vocabulary, if it is one of pairs.py."""
     model = libweft.open_vocab(lib, path)
     pieces = vocabulary_pieces(lib, model)
+    label = Path(path).name
     with llamacpp.load(llama_path, vocab_only=True) as llama_model:
         texts = list(strings(n, seed, pieces))
-        excused = []
-        if pretokenizer(llama_model) in APPROXIMATED:
-            excused = [text for text in texts if approximated(text)]
-            texts = [text for text in texts if not approximated(text)]
+        wrong = list(broken(n // 10, seed))
+        n_other_published = check_published(lib, model, ids, texts) if ids is not None else 0
+        why, may_differ = APPROXIMATED.get(FIRST.get(pretokenizer(llama_model), ""),
+                                           ("", lambda text: False))
+        excused = [text for text in texts if may_differ(text)]
+        texts = [text for text in texts if not may_differ(text)]
         not_special = made_control(llama_model, llama_path)
         n_differ, n_ids = check_valid(lib, model, llama_model, texts, not_special)
         n_excused = count_other(lib, model, llama_model, excused)
@@ -381,25 +362,49 @@ def check_model(lib, path: str, llama_path: str, n: int, seed: int) -> bool:
               f"them out")
     for other in not_special:
         n_with = sum(other in text for text in texts)
-        print(f"{Path(path).name}: {n_with} strings have {other}, an ordinary token of the file that "
-              f"llama.cpp makes special; compared without special tokens only")
+        print(f"{label}: {n_with} strings have {other}, an ordinary token of the file that llama.cpp "
+              f"makes special; compared without special tokens only")
+    if ids is not None:
+        print(f"{label}: {len(texts) + len(excused)} strings, {n_other_published} differ from the "
+              f"published pattern")
     if excused:
-        print(f"{Path(path).name}: llama.cpp approximates the pattern; of {len(excused)} strings "
-              f"with marks or cased letters beyond ASCII {n_excused} differ, on purpose")
-    print(f"{Path(path).name}: {len(texts)} strings, {n_ids} ids, {n_differ} strings differ; "
+        print(f"{label}: llama.cpp approximates the pattern; of {len(excused)} strings with {why} "
+              f"{n_excused} differ, on purpose")
+    print(f"{label}: {len(texts)} strings, {n_ids} ids, {n_differ} strings differ; "
           f"not UTF-8: {len(wrong)} strings, {n_lost} not given back, "
           f"{n_other} with other ids than llama.cpp's", flush=True)
-    return n_differ == 0 and n_lost == 0
+    return n_differ == 0 and n_lost == 0 and n_other_published == 0
 
 
-def check_pretokenizers(lib, n: int, seed: int) -> bool:
+def rename_pretokenizer(path: Path, pre: str, out: Path) -> None:
+    """Copies a file without tensors, with another tokenizer.ggml.pre."""
+    data = path.read_bytes()
+    n_tensors = struct.unpack_from("<Q", data, 8)[0]
+    key = b"tokenizer.ggml.pre" + struct.pack("<I", gguf.GGUFValueType.STRING)
+    if n_tensors != 0 or data.count(key) != 1:
+        raise ValueError(f"{path}: expected no tensors and one tokenizer.ggml.pre")
+    at = data.index(key) + len(key)
+    length = struct.unpack_from("<Q", data, at)[0]
+    out.write_bytes(data[:at] + struct.pack("<Q", len(pre)) + pre.encode() + data[at + 8 + length:])
+
+
+def check_pretokenizers(lib, n: int, seed: int, real: Path | None) -> bool:
+    """real: a byte-level vocabulary, without tensors."""
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        for pre in PRETOKENIZERS:
-            path = Path(folder) / f"pairs-{pre}.gguf"
-            write_pair_vocabulary(path, pre, seed)
-            good = check_model(lib, str(path), str(path), n, seed) and good
-            path.unlink()
+        for names in NAMES:
+            for pre in names:
+                path = Path(folder) / f"pairs-{pre}.gguf"
+                pairs.write(path, pre, seed)
+                ids = pairs.Ids(pre, seed) if names[0] in APPROXIMATED and pre == names[0] else None
+                good = check_model(lib, str(path), str(path), n if pre == names[0] else n // 10, seed,
+                                   ids) and good
+                path.unlink()
+            if real is not None and names[0] not in CHARACTERS:
+                path = Path(folder) / f"{real.stem}-{names[0]}.gguf"
+                rename_pretokenizer(real, names[0], path)
+                good = check_model(lib, str(path), str(path), n, seed) and good
+                path.unlink()
     return good
 
 
@@ -413,6 +418,10 @@ def main() -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--weft", default=str(ROOT / "build/libweft.so"), metavar="PATH")
     parser.add_argument("--n", type=int, default=10000, help="strings (default 10000)")
+    parser.add_argument("--per-pattern", type=int, default=1000, metavar="N",
+                        help="strings for each pre-tokenizer (default 1000)")
+    parser.add_argument("--vocabulary", type=Path, default=VOCABS / "ggml-vocab-qwen2.gguf", metavar="FILE",
+                        help="the vocabulary that gets each pre-tokenizer's name")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--llama-model", metavar="FILE", help="what llama.cpp reads instead")
     real.add_option(parser)
@@ -421,7 +430,8 @@ def main() -> int:
     good = [check_model(lib, path, args.llama_model or path, args.n, args.seed)
             for path in (args.models or default_models()) + real.models(args.real)]
     if not args.models:
-        good.append(check_pretokenizers(lib, args.n // 10, args.seed))
+        good.append(check_pretokenizers(lib, args.per_pattern, args.seed,
+                                        args.vocabulary if args.vocabulary.exists() else None))
     return 0 if all(good) else 1
 
 
