@@ -336,31 +336,41 @@ def check_published(lib, model, ids: pairs.Ids, texts: list[str]) -> int:
     return len(differ)
 
 
-def check_model(lib, path: str, llama_path: str, n: int, seed: int, ids: pairs.Ids | None = None
-                ) -> bool:
+class Known:
+    """What is the same in all copies of a vocabulary, whatever its pre-tokenizer."""
+
+    def __init__(self, lib, path: str):
+        model = libweft.open_vocab(lib, path)
+        self.pieces = vocabulary_pieces(lib, model)
+        libweft.close(lib, model)
+        with llamacpp.load(path, vocab_only=True) as llama_model:
+            self.not_special = made_control(llama_model, path)
+
+
+def check_model(lib, path: str, llama_path: str, n: int, seed: int, known: Known | None = None,
+                ids: pairs.Ids | None = None) -> bool:
     """ids: what the published pattern gives in this vocabulary, if it is one of pairs.py."""
+    is_copy = known is not None
+    known = known or Known(lib, llama_path)
     model = libweft.open_vocab(lib, path)
-    pieces = vocabulary_pieces(lib, model)
     label = Path(path).name
     with llamacpp.load(llama_path, vocab_only=True) as llama_model:
-        texts = list(strings(n, seed, pieces))
+        texts = list(strings(n, seed, known.pieces))
         wrong = list(broken(n // 10, seed))
         n_other_published = check_published(lib, model, ids, texts) if ids is not None else 0
         why, may_differ = APPROXIMATED.get(FIRST.get(pretokenizer(llama_model), ""),
                                            ("", lambda text: False))
         excused = [text for text in texts if may_differ(text)]
         texts = [text for text in texts if not may_differ(text)]
-        not_special = made_control(llama_model, llama_path)
-        n_differ, n_ids = check_valid(lib, model, llama_model, texts, not_special)
+        n_differ, n_ids = check_valid(lib, model, llama_model, texts, known.not_special)
         n_excused = count_other(lib, model, llama_model, excused)
         wrong = list(broken(n // 10, seed))
         left_out = bytes_without_token(path)
         n_lost, n_other = check_broken(lib, model, llama_model, wrong, left_out)
     libweft.close(lib, model)
-    if left_out:
-        print(f"{Path(path).name}: no token stands for {len(left_out)} of the 256 bytes; both leave "
-              f"them out")
-    for other in not_special:
+    if left_out and not is_copy:
+        print(f"{label}: no token stands for {len(left_out)} of the 256 bytes; both leave them out")
+    for other in known.not_special if not is_copy else ():
         n_with = sum(other in text for text in texts)
         print(f"{label}: {n_with} strings have {other}, an ordinary token of the file that llama.cpp "
               f"makes special; compared without special tokens only")
@@ -390,21 +400,29 @@ def rename_pretokenizer(path: Path, pre: str, out: Path) -> None:
 
 def check_pretokenizers(lib, n: int, seed: int, real: Path | None) -> bool:
     """real: a byte-level vocabulary, without tensors."""
-    good = True
     with tempfile.TemporaryDirectory() as folder:
-        for names in NAMES:
-            for pre in names:
-                path = Path(folder) / f"pairs-{pre}.gguf"
-                pairs.write(path, pre, seed)
-                ids = pairs.Ids(pre, seed) if names[0] in APPROXIMATED and pre == names[0] else None
-                good = check_model(lib, str(path), str(path), n if pre == names[0] else n // 10, seed,
-                                   ids) and good
-                path.unlink()
-            if real is not None and names[0] not in CHARACTERS:
-                path = Path(folder) / f"{real.stem}-{names[0]}.gguf"
-                rename_pretokenizer(real, names[0], path)
-                good = check_model(lib, str(path), str(path), n, seed) and good
-                path.unlink()
+        known, good = {}, True
+
+        def check(source: Path, pre: str, n: int, ids: pairs.Ids | None = None) -> bool:
+            if source not in known:
+                known[source] = Known(lib, str(source))
+            copy = Path(folder) / f"{source.stem}-{pre}.gguf"
+            rename_pretokenizer(source, pre, copy)
+            same = check_model(lib, str(copy), str(copy), n, seed, known[source], ids)
+            copy.unlink()
+            return same
+
+        made = {kind: Path(folder) / f"{kind}.gguf" for kind in ("pairs", "pairs-of-characters")}
+        pairs.write(made["pairs"], "gpt-2", seed)
+        pairs.write(made["pairs-of-characters"], CHARACTERS[0], seed)
+        for first, *others in NAMES:
+            source = made["pairs-of-characters" if first in CHARACTERS else "pairs"]
+            ids = pairs.Ids(first, seed) if first in APPROXIMATED else None
+            good = check(source, first, n, ids) and good
+            for pre in others:
+                good = check(source, pre, n // 10) and good
+            if real is not None and first not in CHARACTERS:
+                good = check(real, first, n) and good
     return good
 
 
