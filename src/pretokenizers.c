@@ -5,7 +5,8 @@
  *   tekken, gpt-4o, minimax-m2...   no combining marks in words; case of ASCII letters only
  *   granite-embed-multi-97m         case of ASCII letters only
  *   youtu                           no case at all: camelCase is one word
- *   tiny_aya, cohere2moe            likewise; numbers before a letter are grouped as well
+ *   tiny_aya, cohere2moe            likewise; numbers before a letter are grouped as well, and
+ *                                   the first digits stay with what is before them
  *   kimi-k2                         no case, no marks, Han by blocks instead of by script
  *   superbpe                        digits of ASCII only
  *   deepseek-llm, deepseek-coder    white space beyond U+1000 is not in the classes that have it

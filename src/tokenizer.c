@@ -49,50 +49,72 @@ struct tokenizer {
 static const struct known {
     const char *text;
     bool ends;
+    const char *unless; /* where there is this token, it is what the file says */
 } known_tokens[] = {
-    { "</s>", true },
-    { "<eos>", true },
-    { "[EOS]", true },
-    { "<|endoftext|>", true },
-    { "<|end_of_text|>", true },
-    { "<|im_end|>", true },
-    { "<|end|>", true },
-    { "<|eot_id|>", true },
-    { "<|eom_id|>", true },
-    { "<end_of_turn>", true },
-    { "<end_of_utterance>", true },
-    { "<EOT>", true },
-    { "_<EOT>", true },
-    { "[EOT]", true },
+    { "</s>", true, "<|tool_response>" }, /* HTML to Gemma 4 */
+    { "<eos>", true, NULL },
+    { "<turn|>", true, NULL },
+    { "<|tool_response>", true, NULL },
+    { "[e~[", true, NULL },
+    { "[EOS]", true, NULL },
+    { "<|endoftext|>", true, NULL },
+    { "<|end_of_text|>", true, NULL },
+    { "<|im_end|>", true, NULL },
+    { "<|end|>", true, NULL },
+    { "<|eot_id|>", true, NULL },
+    { "<|eom_id|>", true, NULL },
+    { "<end_of_turn>", true, NULL },
+    { "<end_of_utterance>", true, NULL },
+    { "<EOT>", true, NULL },
+    { "_<EOT>", true, NULL },
+    { "[EOT]", true, NULL },
     { "<\xef\xbd\x9c"
       "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
-      true },
-    { "<|fim_pad|>", true },
-    { "<fim-pad>", true },
-    { "<fim_pad>", true },
-    { "<PAD>", true },
-    { "[PAD]", true },
-    { "<|fim_repo|>", true },
-    { "<|repo_name|>", true },
-    { "<fim-repo>", true },
-    { "<REPO>", true },
-    { "<reponame>", true },
-    { "<|file_sep|>", true },
-    { "<|fim_prefix|>", false },
-    { "<fim-prefix>", false },
-    { "<fim_prefix>", false },
-    { "<PRE>", false },
-    { "\xe2\x96\x81<PRE>", false },
-    { "<|fim_suffix|>", false },
-    { "<fim-suffix>", false },
-    { "<fim_suffix>", false },
-    { "<SUF>", false },
-    { "\xe2\x96\x81<SUF>", false },
-    { "<|fim_middle|>", false },
-    { "<fim-middle>", false },
-    { "<fim_middle>", false },
-    { "<MID>", false },
-    { "\xe2\x96\x81<MID>", false },
+      true, NULL },
+    { "<|fim_pad|>", true, NULL },
+    { "<fim-pad>", true, NULL },
+    { "<fim_pad>", true, NULL },
+    { "<PAD>", true, NULL },
+    { "[PAD]", true, NULL },
+    { "<|fim_repo|>", true, NULL },
+    { "<|repo_name|>", true, NULL },
+    { "<fim-repo>", true, NULL },
+    { "<REPO>", true, NULL },
+    { "<reponame>", true, NULL },
+    { "<|file_sep|>", true, NULL },
+    { "<|fim_prefix|>", false, NULL },
+    { "<fim-prefix>", false, NULL },
+    { "<fim_prefix>", false, NULL },
+    { "<PRE>", false, NULL },
+    { "\xe2\x96\x81<PRE>", false, NULL },
+    { "<|fim_suffix|>", false, NULL },
+    { "<fim-suffix>", false, NULL },
+    { "<fim_suffix>", false, NULL },
+    { "<SUF>", false, NULL },
+    { "\xe2\x96\x81<SUF>", false, NULL },
+    { "<|fim_middle|>", false, NULL },
+    { "<fim-middle>", false, NULL },
+    { "<fim_middle>", false, NULL },
+    { "<MID>", false, NULL },
+    { "\xe2\x96\x81<MID>", false, NULL },
+    { "<|code_prefix|>", false, NULL },
+    { "<|code_suffix|>", false, NULL },
+    { "<|code_middle|>", false, NULL },
+    { "<|prefix|>", false, NULL },
+    { "<|suffix|>", false, NULL },
+    { "<|middle|>", false, NULL },
+    { "<\xef\xbd\x9c"
+      "fim\xe2\x96\x81"
+      "begin\xef\xbd\x9c>",
+      false, NULL },
+    { "<\xef\xbd\x9c"
+      "fim\xe2\x96\x81"
+      "hole\xef\xbd\x9c>",
+      false, NULL },
+    { "<\xef\xbd\x9c"
+      "fim\xe2\x96\x81"
+      "end\xef\xbd\x9c>",
+      false, NULL },
 };
 
 /* The id under a key, -1 if the key is absent or no token has this id, which the file is warned of.
@@ -205,9 +227,11 @@ static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft
         int32_t id = vocab_find(&t->vocab, k->text, strlen(k->text));
         /* an ordinary token that looks like a special one, as "</s>" of HTML in Qwen's vocabulary
          */
+        bool excepted =
+            k->unless != NULL && vocab_find(&t->vocab, k->unless, strlen(k->unless)) >= 0;
         bool ordinary = id >= 0 && !t->is_spm && t->vocab.type[id] == TOKEN_NORMAL &&
                         !is_named(g, t, id) && is_merged(g, k->text);
-        if (id >= 0 && !ordinary) {
+        if (id >= 0 && !ordinary && !excepted) {
             t->vocab.type[id] = TOKEN_CONTROL;
             t->ends[id] = t->ends[id] || k->ends;
         }
@@ -311,7 +335,7 @@ static weft_status read_kind(const struct gguf *g, const struct kind **out, weft
         }
     }
     return error_set(err, WEFT_E_UNSUPPORTED,
-                     "tokenizer.ggml.model is '%.*s'; the tokenizers known are: gpt2 llama gemma4",
+                     "tokenizer.ggml.model is '%.*s'; expected gpt2, llama or gemma4",
                      (int)(model.n < 64 ? model.n : 64), model.s);
 }
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from published import WORD_SYMBOLS, HAN, category
+from published import HAN, WHITE_SPACE, WORD_SYMBOLS, category
 
 # Names of src/pretokenizers.c that are the same in all respects; the first one stands for them.
 NAMES: tuple[tuple[str, ...], ...] = (
@@ -83,8 +83,10 @@ APPROXIMATED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "tekken": ("marks, or case beyond ASCII", either(_marks, _case_beyond_ascii)),
     "granite-embed-multi-97m": ("case beyond ASCII", _case_beyond_ascii),
     "youtu": ("a capital inside of a word", _capital_in_word),
-    "tiny_aya": ("a capital inside of a word, digits before a letter, or numbers that are no digits",
+    "tiny_aya": ("a capital inside of a word, digits before a letter or behind two spaces, or numbers "
+                 "that are no digits",
                  either(_capital_in_word, has(f"[{category('Nl')}{category('No')}]"),
+                        has(f"[{WHITE_SPACE}]{{2}}[{category('Nd')}]"),
                         has(f"[{category('Nd')}][{_letter}{_mark}{category('Pc')}{WORD_SYMBOLS}]"))),
     "kimi-k2": ("marks, a capital inside of a word, or Han outside of the blocks of that name",
                 either(_marks, _capital_in_word, has(f"(?![{HAN_BLOCKS}])[{HAN}]"),
