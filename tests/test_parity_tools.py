@@ -6,6 +6,7 @@ In the environment of `make parity`: python -m unittest tests/test_parity_tools.
 import argparse
 import contextlib
 import io
+import re
 import sys
 import tempfile
 import unittest
@@ -19,7 +20,10 @@ sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
 import beside  # noqa: E402
 import compare  # noqa: E402
 import numpy as np  # noqa: E402
+import pairs  # noqa: E402
 import parity  # noqa: E402
+import pretokenizers  # noqa: E402
+import published  # noqa: E402
 import readme  # noqa: E402
 import real  # noqa: E402
 import table  # noqa: E402
@@ -166,6 +170,36 @@ class RandomStrings(unittest.TestCase):
         for data in tokens.broken(200, 1):
             with self.assertRaises(UnicodeDecodeError):
                 data.decode()
+
+
+class Pretokenizers(unittest.TestCase):
+    def test_published_words(self):
+        text = "camelCase cafe\u0301 中文ab 1234x 12345 \u0663\u0663\u0663\u0663"
+        for pre, wanted in {
+            "gpt-4o": "camel|Case| cafe\u0301| 中文ab| |123|4|x| |123|45| |\u0663\u0663\u0663|\u0663",
+            "kimi-k2": "camel|Case| cafe\u0301| |中文|ab| |123|4|x| |123|45| |\u0663\u0663\u0663|\u0663",
+            "tiny_aya": "camel|Case| cafe\u0301| 中文ab| |123|4|x| |12|345| |\u0663|\u0663\u0663\u0663",
+            "superbpe": "camelCase cafe\u0301 中文ab |1|234|x |12|345| |\u0663|\u0663\u0663\u0663",
+        }.items():
+            self.assertEqual("|".join(published.words(pre, text)), wanted)
+
+    def test_ids_of_pairs(self):
+        ids = pairs.Ids("tekken", 1)
+        a, b = (2 + byte for byte in b"ab")
+        pair = ids.of_word(b"ab")
+        self.assertEqual((len(pair), ids.of_word(b"a"), ids.of_word(b"b")), (1, [a], [b]))
+        self.assertEqual(ids.of_word(b"123"), [2 + 256 + 65536 + 123])
+        better = ids.rank[ord("a") << 8 | ord("b")] < ids.rank[ord("b") << 8 | ord("a")]
+        self.assertEqual(ids.of_word(b"aba"), [*pair, a] if better else [a, *ids.of_word(b"ba")])
+        self.assertEqual(ids.of_text("abA"), [*pair, 2 + ord("A")])
+
+    def test_every_name_has_one_place(self):
+        names = [name for group in pretokenizers.NAMES for name in group]
+        source = (ROOT / "src/pretokenizers.c").read_text()
+        rows = re.findall(r'\{ "([^"]+)", (\w+),', source)
+        self.assertEqual(sorted(names), sorted(name for name, patterns in rows if patterns != "NULL"))
+        self.assertEqual(set(pretokenizers.APPROXIMATED), set(published.PATTERNS))
+        self.assertLessEqual(set(pretokenizers.APPROXIMATED), {group[0] for group in pretokenizers.NAMES})
 
 
 class Templates(unittest.TestCase):

@@ -266,7 +266,7 @@ static void test_cascade(void **state)
     expect_words("jais-2", text, want);
 }
 
-/* All names of llama.cpp (src/llama-vocab.cpp of October 2026). */
+/* All names of llama.cpp (src/llama-vocab.cpp at 0c1e57098). README.md lists them, too. */
 static const char *const names[] = {
     "default",
     "minicpm5",
@@ -364,11 +364,21 @@ static const char *const names[] = {
 static void test_names(void **state)
 {
     (void)state;
+    static char readme[1 << 18];
+    FILE *f = fopen("README.md", "rb");
+    assert_non_null(f);
+    assert_true(fread(readme, 1, sizeof readme - 1, f) > 0);
+    fclose(f);
     assert_int_equal(n_pretokenizer_names, sizeof names / sizeof names[0]);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct pretokenizer *p;
         weft_error err;
         struct gguf_str name = { names[i], strlen(names[i]) };
+        char quoted[64];
+        snprintf(quoted, sizeof quoted, "`%s`", names[i]);
+        if (strstr(readme, quoted) == NULL) {
+            fail_msg("README.md does not list %s", quoted);
+        }
         if (strcmp(names[i], "whitespace") == 0) {
             assert_int_equal(pretokenizer_open(name, &p, &err), WEFT_E_UNSUPPORTED);
             assert_non_null(strstr(err.message, "'whitespace', which Weft does not run: it drops"));

@@ -106,6 +106,7 @@ SIMPLE_SPECIALS = (
     "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[INST]",
     "[/INST]", "<<SYS>>", "<|fim_prefix|>", "<|fim_middle|>", "<|placeholder1|>", "<tool_call>",
     "</think>", "<0x41>", "<0x0A>", "<0xFF>", "<0x00>", "<0xZZ>", "▁", "▁the", "Ġ", "Ġthe", "Ċ",
+    "<mask>", "<sentinel:17>", "IMGIMGABZ",
 )
 # U+017F and U+212A fold to s and k where case does not count
 CONTRACTIONS = ("'s", "'S", "'t", "'RE", "'ve", "'m", "'LL", "'d", "’s", "’LL", "'ſ", "'\u212a",
@@ -163,7 +164,7 @@ def spaces(rng: random.Random) -> str:
 
 def long_run(rng: random.Random) -> str:
     chars = (rng.choice(" \n\t.-=_#*0aA'/\\"), any_char(rng, BLOCKS), rng.choice(EMOJI))
-    return rng.choice(chars) * rng.choice((3, 17, 64, 150, 400))
+    return rng.choice(chars) * rng.choice((3, 17, 64, 150, 400, 700))
 
 
 def digits(rng: random.Random) -> str:
