@@ -36,7 +36,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 import libweft
 import llamacpp
 import real
-from tokens import byte_symbols
+from pairs import byte_symbols
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests/data/chat"
