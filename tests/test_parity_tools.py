@@ -139,13 +139,13 @@ class RealModel(unittest.TestCase):
 class BytesWithoutToken(unittest.TestCase):
     def test_those_that_a_vocabulary_lacks(self):
         with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "vocabulary.gguf")
-            tokens.write_pair_vocabulary(path, "smollm", 1)
+            path = Path(folder) / "vocabulary.gguf"
+            pairs.write(path, "smollm", 1)
             self.assertEqual(tokens.bytes_without_token(path), b"")
-            symbols = tokens.byte_symbols()
+            symbols = pairs.byte_symbols()
             few = [symbol for symbol in symbols if symbol not in (symbols[4], symbols[255])]
-            with unittest.mock.patch.object(tokens, "byte_symbols", lambda: few):
-                tokens.write_pair_vocabulary(path, "smollm", 1)
+            with unittest.mock.patch.object(pairs, "byte_symbols", lambda: few):
+                pairs.write(path, "smollm", 1)
             self.assertEqual(tokens.bytes_without_token(path), b"\x04\xff")
 
 

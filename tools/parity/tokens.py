@@ -305,8 +305,11 @@ def bytes_without_token(path: str) -> bytes:
     fields = gguf.GGUFReader(path).fields
     if fields["tokenizer.ggml.model"].contents() != "gpt2":
         return b""
+    pre = fields.get("tokenizer.ggml.pre")
+    if pre is not None and pre.contents() in CHARACTERS:
+        return b""
     texts = set(fields["tokenizer.ggml.tokens"].contents())
-    return bytes(byte for byte, symbol in enumerate(byte_symbols()) if symbol not in texts)
+    return bytes(byte for byte, symbol in enumerate(pairs.byte_symbols()) if symbol not in texts)
 
 
 def check_broken(lib, model, llama_model, texts: list[bytes], left_out: bytes) -> tuple[int, int]:
@@ -346,6 +349,7 @@ class Known:
         libweft.close(lib, model)
         with llamacpp.load(path, vocab_only=True) as llama_model:
             self.not_special = made_control(llama_model, path)
+        self.left_out = bytes_without_token(path)
 
 
 def check_model(lib, path: str, llama_path: str, n: int, seed: int, known: Known | None = None,
@@ -365,12 +369,10 @@ def check_model(lib, path: str, llama_path: str, n: int, seed: int, known: Known
         texts = [text for text in texts if not may_differ(text)]
         n_differ, n_ids = check_valid(lib, model, llama_model, texts, known.not_special)
         n_excused = count_other(lib, model, llama_model, excused)
-        wrong = list(broken(n // 10, seed))
-        left_out = bytes_without_token(path)
-        n_lost, n_other = check_broken(lib, model, llama_model, wrong, left_out)
+        n_lost, n_other = check_broken(lib, model, llama_model, wrong, known.left_out)
     libweft.close(lib, model)
-    if left_out and not is_copy:
-        print(f"{label}: no token stands for {len(left_out)} of the 256 bytes; both leave them out")
+    if known.left_out and not is_copy:
+        print(f"{label}: no token stands for {len(known.left_out)} of the 256 bytes; both leave them out")
     for other in known.not_special if not is_copy else ():
         n_with = sum(other in text for text in texts)
         print(f"{label}: {n_with} strings have {other}, an ordinary token of the file that llama.cpp "
