@@ -173,6 +173,40 @@ static void test_mask(void **state)
     tokenizer_close(t);
 }
 
+/* Tokens known by their text: Gemma 4's ends, to which </s> is HTML, and DeepSeek's places to fill,
+ * which a user's text does not become unasked. */
+static void test_known(void **state)
+{
+    (void)state;
+    static const char hole[] = "<\xef\xbd\x9c"
+                               "fim\xe2\x96\x81hole\xef\xbd\x9c>";
+    static const struct entry known[] = { { "</s>", 1, 0 },
+                                          { hole, 4, 0 },
+                                          { "<turn|>", 4, 0 },
+                                          { "<|tool_response>", 4, 0 },
+                                          { NULL, 0, 0 } };
+    enum { HTML = FIRST_BPE, HOLE, TURN, RESPONSE };
+    static const char *const none[] = { NULL };
+    struct spec s = bpe_spec;
+    s.entries = known;
+    s.merges = none;
+    s.bos = s.eos = -1;
+    struct tokenizer *t = open_named(&s, "deepseek-coder");
+    assert_int_equal(tokenizer_type(t, HTML), TOKEN_NORMAL);
+    assert_false(tokenizer_is_end(t, HTML));
+    assert_int_equal(tokenizer_type(t, HOLE), TOKEN_CONTROL);
+    assert_false(tokenizer_is_end(t, HOLE));
+    assert_int_equal(tokenizer_type(t, TURN), TOKEN_CONTROL);
+    assert_true(tokenizer_is_end(t, TURN) && tokenizer_is_end(t, RESPONSE));
+    struct tokens ids = { 0 };
+    encode(t, hole, strlen(hole), WEFT_TOKENIZE_SPECIAL, &ids);
+    assert_int_equal(ids.n, 1);
+    encode(t, hole, strlen(hole), 0, &ids);
+    assert_int_equal(ids.n, strlen(hole));
+    free(ids.data);
+    tokenizer_close(t);
+}
+
 /* An empty name is none. */
 static void test_no_name(void **state)
 {
@@ -213,7 +247,7 @@ int main(void)
         cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_characters),  cmocka_unit_test(test_gemma4),
         cmocka_unit_test(test_mask),        cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_known),       cmocka_unit_test(test_kinds),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
