@@ -86,7 +86,8 @@
     "\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}\\x{104B0}-\\x{104D3}\\x{104D8}-"  \
     "\\x{104FB}\\x{10C80}-\\x{10CB2}\\x{10CC0}-\\x{10CF2}\\x{118A0}-\\x{118DF}\\x{1E900}-"         \
     "\\x{1E943}"
-/* CJK, Thai, Lao, Khmer, Burmese, Hangul. */
+/* CJK, Thai, Lao, Khmer, Burmese, Hangul, as llama.cpp lists them: from U+8C48, where U+F900, which
+ * looks the same, was likely meant. */
 #define AFMOE_SCRIPTS                                                                              \
     "\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{8C48}-\\x{FAFF}" KANA "\\x{FF65}-\\x{FF9F}"         \
     "\\x{2F00}-\\x{2FDF}\\x{E40}-\\x{EFF}\\x{1780}-\\x{17FF}\\x{1000}-\\x{109F}\\x{AA60}-"         \
