@@ -289,7 +289,7 @@ parity: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all $(if $(NVCC),$(BUILD)/sim/weft)
 	@$(GET_REAL) || true
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
-	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --real $(REAL)
+	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/planted.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
 	@$(VENV)/bin/python $(PARITY)/matrix.py --weft $(BUILD)/weft --synth $(BUILD)/weft-synth --real $(REAL) \

@@ -84,7 +84,7 @@ static void carve_state(struct carver *v, struct cpu *c)
     c->cos = carve(v, n, g->n_rot / 2 * sizeof(float));
     c->sin = carve(v, n, g->n_rot / 2 * sizeof(float));
     c->logits = carve(v, c->params.n_out, g->n_vocab * sizeof(float));
-    c->best = carve(v, 1, top_scratch_bytes(c->params.n_out, c->n_threads));
+    c->best = carve(v, 1, cpu_top_bytes(c->params.n_out, c->n_threads));
     c->row_pos = carve(v, n, sizeof *c->row_pos);
     c->row_seq = carve(v, n, sizeof *c->row_seq);
     carve_all_acts(v, c);

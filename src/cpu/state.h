@@ -38,7 +38,7 @@ struct cpu {
     float *cos, *sin;                /* [n, n_rot / 2] */
     float *logits;                   /* [n_out, n_vocab] */
     size_t n_logits;                 /* rows of them that the last step left */
-    struct best *best;               /* top_scratch_bytes() */
+    struct best *best;               /* cpu_top_bytes() */
     size_t *row_pos;                 /* [n] */
     const struct step_seq **row_seq; /* [n] */
     struct acts in, mid, ff;         /* quantised x, o and h */
@@ -83,7 +83,7 @@ weft_status cpu_write_kv(struct backend *b, uint32_t page, size_t n, const uint8
 
 /* backend_ops.top, top.c. */
 weft_status cpu_top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err);
-size_t top_scratch_bytes(size_t n_out, size_t n_threads);
+size_t cpu_top_bytes(size_t n_out, size_t n_threads);
 
 /* backend_ops.limits. WEFT_E_NOMEM when there is no room for the memory that is read. */
 weft_status cpu_limits(struct backend *b, struct backend_limits *out, weft_error *err);

@@ -15,7 +15,7 @@ struct best {
     float values[BACKEND_TOP];
 };
 
-size_t top_scratch_bytes(size_t n_out, size_t n_threads)
+size_t cpu_top_bytes(size_t n_out, size_t n_threads)
 {
     return (n_out + n_threads) * sizeof(struct best);
 }
