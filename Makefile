@@ -179,7 +179,8 @@ real: $(REAL)
 
 # What is said to make is said to the model, so nothing else may read it, nor stand in what comes out.
 .PHONY: chat
-chat: deps
+chat:
+	@sh tools/deps.sh </dev/null >&2
 	@$(MAKE) --no-print-directory -s $(REAL) >&2
 	@$(MAKE) $(JOBS) --no-print-directory -s all >&2
 	@$(BUILD)/weft chat -m $(REAL)

@@ -258,7 +258,7 @@ enum {
                                      that are complete: embeddings. Never for a prompt. */
 };
 /* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. Bytes for which a
- * byte-level BPE vocabulary has no token are left out (SmolLM2 has none for 0x04, nor for those that
+ * BPE vocabulary has no token are left out (SmolLM2 has none for 0x04, nor for those that
  * UTF-8 does not use). */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,
                                    unsigned flags, int32_t *dst, size_t cap, size_t *needed,

@@ -36,7 +36,8 @@ bool sampler_top(const struct sampler *s, size_t n_end, size_t *k);
 bool sampler_greedy(const struct sampler *s);
 bool sampler_bans(const struct sampler *s, const int32_t *end, size_t n_end, int32_t token);
 /* Draws from the n best logits, best first, equal ones by ascending id, n at least the *k of
- * sampler_top(): token, random state and status are those of sampler_pick() with all logits.
+ * sampler_top(), or 1 if sampler_greedy() and not sampler_bans() that one: token, random state and
+ * status are those of sampler_pick() with all logits.
  * ids[0] = -1 says that a logit is NaN. */
 weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
                              const int32_t *end, size_t n_end, int32_t *token, weft_error *err);

@@ -66,6 +66,31 @@ static bool add_symbols(struct merger *m, const char *text, size_t n)
     return true;
 }
 
+static weft_status no_byte(uint8_t byte, weft_error *err)
+{
+    return error_set(
+        err, WEFT_E_UNSUPPORTED,
+        "the text has the byte 0x%02X, for which the vocabulary has no token, nor has it "
+        "an unknown token (tokenizer.ggml.unknown_token_id) to stand for it",
+        byte);
+}
+
+/* Appends the tokens of the bytes. */
+static weft_status spell(const int32_t *byte_id, const char *text, size_t n, struct tokens *out,
+                         weft_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        if (byte_id[byte] < 0) {
+            return no_byte(byte, err);
+        }
+        if (!tokens_add(out, byte_id[byte])) {
+            return error_nomem(err, "tokens", out->n * sizeof(int32_t));
+        }
+    }
+    return WEFT_OK;
+}
+
 static weft_status emit(const struct spm *s, const struct vocab *v, const struct symbol *symbol,
                         const char *text, struct tokens *out, weft_error *err)
 {
@@ -76,7 +101,7 @@ static weft_status emit(const struct spm *s, const struct vocab *v, const struct
     if (id >= 0 && vocab_is_text(v, id)) {
         return tokens_add(out, id) ? WEFT_OK : error_nomem(err, "tokens", out->n * sizeof id);
     }
-    return vocab_spell(s->byte_id, text + symbol->start, symbol->n, out, err);
+    return spell(s->byte_id, text + symbol->start, symbol->n, out, err);
 }
 
 weft_status spm_encode(const struct spm *s, const struct vocab *v, const char *text, size_t n,

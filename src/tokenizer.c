@@ -225,10 +225,9 @@ static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft
     for (size_t i = 0; i < sizeof known_tokens / sizeof known_tokens[0]; i++) {
         const struct known *k = &known_tokens[i];
         int32_t id = vocab_find(&t->vocab, k->text, strlen(k->text));
-        /* an ordinary token that looks like a special one, as "</s>" of HTML in Qwen's vocabulary
-         */
         bool excepted =
             k->unless != NULL && vocab_find(&t->vocab, k->unless, strlen(k->unless)) >= 0;
+        /* one that looks like a special one, as "</s>" of HTML in Qwen's vocabulary */
         bool ordinary = id >= 0 && !t->is_spm && t->vocab.type[id] == TOKEN_NORMAL &&
                         !is_named(g, t, id) && is_merged(g, k->text);
         if (id >= 0 && !ordinary && !excepted) {

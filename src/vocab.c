@@ -98,30 +98,6 @@ void vocab_byte_tokens(const struct vocab *v, int32_t unknown, int32_t *byte_id)
     }
 }
 
-static weft_status no_byte(uint8_t byte, weft_error *err)
-{
-    return error_set(
-        err, WEFT_E_UNSUPPORTED,
-        "the text has the byte 0x%02X, for which the vocabulary has no token, nor has it "
-        "an unknown token (tokenizer.ggml.unknown_token_id) to stand for it",
-        byte);
-}
-
-weft_status vocab_spell(const int32_t *byte_id, const char *text, size_t n, struct tokens *out,
-                        weft_error *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint8_t byte = (uint8_t)text[i];
-        if (byte_id[byte] < 0) {
-            return no_byte(byte, err);
-        }
-        if (!tokens_add(out, byte_id[byte])) {
-            return error_nomem(err, "tokens", out->n * sizeof(int32_t));
-        }
-    }
-    return WEFT_OK;
-}
-
 static weft_status copy_texts(const struct gguf_kv *tokens, struct vocab *v, weft_error *err)
 {
     size_t total = 0;

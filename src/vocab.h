@@ -37,9 +37,6 @@ uint8_t vocab_byte(const struct vocab *v, int32_t id); /* of a token of type TOK
 
 /* byte_id[256]: the token <0xHH> of each byte, or that of its character, else `unknown` (or -1). */
 void vocab_byte_tokens(const struct vocab *v, int32_t unknown, int32_t *byte_id);
-/* Appends byte_id of each byte of text[n]; WEFT_E_UNSUPPORTED where that is -1. */
-weft_status vocab_spell(const int32_t *byte_id, const char *text, size_t n, struct tokens *out,
-                        weft_error *err);
 
 /* Ordinary text may become this token: control, unknown, unused and byte tokens are never spelt out
  * by a user. */

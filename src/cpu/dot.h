@@ -52,9 +52,9 @@ struct attention {
     void *scratch; /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
 };
 
-/* Memory that is needed soon: while a tile is multiplied, as many bytes as it has are brought
- * nearer, from `at` on, and those that would come from `end` on from `next` on. They are addresses,
- * and only hints: any will do. */
+/* Memory that is needed soon: while a tile is multiplied with few rows, as many bytes as it has are
+ * brought nearer, from `at` on, and those that would come from `end` on from `next` on. They are
+ * addresses, and only hints: any will do. */
 struct ahead {
     uintptr_t at, end, next;
 };
@@ -102,7 +102,8 @@ struct cpu_ops {
 
 enum { BURST_BYTES = 1024, BURST_MOST = 1 << 24 };
 
-enum { DOT_ROWS = 128, DOT_SCRATCH = 32 << 10 };
+/* Up to DOT_FEW_ROWS rows are multiplied with codes as they are packed, and ask memory ahead. */
+enum { DOT_ROWS = 128, DOT_FEW_ROWS = 7, DOT_SCRATCH = 32 << 10 };
 
 /* SIZE_MAX when that is beyond any memory. */
 size_t attend_scratch_bytes(size_t n_queries, size_t head_dim);

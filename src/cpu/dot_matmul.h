@@ -200,9 +200,6 @@ static const struct {
     [QUANT_IQ4_XS] = { NULL, few_iq4_xs, expand_4_lookup, dot_255_by_32 },
 };
 
-/* Up to as many rows are multiplied with codes as they are packed. */
-enum { FEW = 7 };
-
 /* Of scratch: sums, s and m of a piece, and its codes. */
 _Static_assert((DOT_ROWS + 2 * PIECE / 16) * TILE_ROWS * sizeof(float) + PIECE * TILE_ROWS <=
                    DOT_SCRATCH,
@@ -212,7 +209,7 @@ static void multiply_quant(const struct packed *w, const uint8_t *tile, const st
                            size_t first, size_t n_r, struct ahead ahead, float *sums, float *room)
 {
     const uint32_t id = w->type->id;
-    if (n_r <= FEW) {
+    if (n_r <= DOT_FEW_ROWS) {
         kernels[id].few(w, tile, a, first, n_r, ahead, sums);
         return;
     }

@@ -115,8 +115,10 @@ static void multiply_tile(struct worker *k, const struct packed *w, const float 
         ops->matmul(w, k->s->tile, n, k->w->a, t->first, t->n, add, out, ld, NULL, k->s->dot);
     } else {
         const uint8_t *at = pack_tile_at(w, tile);
-        struct ahead ahead = look_ahead(k, at, w->layout.n);
-        ops->matmul(w, at, n, k->w->a, t->first, t->n, add, out, ld, &ahead, k->s->dot);
+        const bool few = t->n <= DOT_FEW_ROWS;
+        struct ahead ahead = few ? look_ahead(k, at, w->layout.n) : (struct ahead){ 0 };
+        ops->matmul(w, at, n, k->w->a, t->first, t->n, add, out, ld, few ? &ahead : NULL,
+                    k->s->dot);
     }
     for (size_t i = 0; bias != NULL && i < t->n; i++) {
         ops->add(out + i * ld, bias + tile * TILE_ROWS, n);
