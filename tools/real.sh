@@ -19,7 +19,7 @@ give_up() {
 
 # in the same folder, so that the last step is a rename
 mkdir -p "$dir" || give_up "the folder $dir cannot be made"
-tmp=$(mktemp -d "$dir/real.XXXXXX") || give_up "the folder $dir cannot be written to"
+tmp=$(mktemp -d -p "$dir") || give_up "the folder $dir cannot be written to"
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' HUP INT TERM
 
