@@ -52,7 +52,7 @@ ARCH_STAMP = build/kernels/arch.stamp
 endif
 
 # --- what is built -------------------------------------------------------------------------------
-LIB_SRC := $(wildcard src/*.c src/arch/*.c src/cpu/*.c) $(BACKEND_SRC)
+LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
 TOOL_SRC := $(wildcard tools/*.c)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
@@ -65,23 +65,23 @@ SYNTH_OBJ := $(SYNTH_SRC:%.c=$(BUILD)/obj/%.o)
 SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-$(BUILD)/obj/src/cpu/dot_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/obj/src/cpu/dot_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+$(BUILD)/obj/src/cpu/kernels/dot_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/obj/src/cpu/kernels/dot_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 
 # Sanitizers make much of the scalar kernels' small loops: minutes of compiling, or seconds without optimising.
 ifneq ($(SAN),)
-$(BUILD)/obj/src/cpu/dot_scalar.o: CFLAGS += -O0
+$(BUILD)/obj/src/cpu/kernels/dot_scalar.o: CFLAGS += -O0
 endif
 
 # The arithmetic has next to no paths that a fuzzer could look for, and counting them would be most of its time; and clang
 # compiles its many small loops for minutes if each index is checked, too. `make asan` checks them.
 ifneq ($(findstring fuzzer,$(SAN)),)
-$(BUILD)/obj/src/cpu/dot_%.o: CFLAGS += -fno-sanitize=fuzzer-no-link,undefined
+$(BUILD)/obj/src/cpu/kernels/dot_%.o: CFLAGS += -fno-sanitize=fuzzer-no-link,undefined
 endif
 
 # Counters in the arithmetic would make its tests, which run over every variant, take many minutes.
 $(BUILD)/obj/src/%.o $(BUILD)/obj/tools/%.o: CFLAGS += $(COUNT)
-$(BUILD)/obj/src/cpu/dot_%.o: override COUNT =
+$(BUILD)/obj/src/cpu/kernels/dot_%.o: override COUNT =
 # these two tests include files of src/ and tools/, and are the only ones that reach all of them
 $(BUILD)/obj/tests/test_args.o $(BUILD)/obj/tests/test_device_choice.o: CFLAGS += $(COUNT)
 $(BUILD)/obj/tests/%.o: CFLAGS += $(filter -D%,$(COUNT))
@@ -371,7 +371,7 @@ $(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
 $(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_dot_attend $(BUILD)/tests/test_limits: $(SIMDE_OBJ)
-$(SIMDE_OBJ): src/cpu/dot_avx512.c Makefile
+$(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC  $< (SIMDe)')
 	$(Q)$(CC) -Itests/simde $(CFLAGS) -O1 -mavx2 -mfma -mf16c -Wno-psabi -Dcpu_ops_avx512=cpu_ops_avx512_simde \

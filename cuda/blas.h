@@ -6,7 +6,7 @@
 
 #include <cublas_v2.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "kernels/kernels.h"
 
 struct blas {

@@ -3,7 +3,7 @@
  * multiplied is random: zeros switch few wires, take little power and let the clocks rise to where
  * no model keeps them. */
 #include "cuda.h"
-#include "mem.h"
+#include "base/mem.h"
 
 enum {
     PASSES = 3,

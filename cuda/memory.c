@@ -1,6 +1,6 @@
 #include "memory.h"
 
-#include "mem.h"
+#include "base/mem.h"
 
 enum { SMALL = 1 << 20, PAGE = 2 << 20 }; /* larger buffers than SMALL take whole pages */
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "kernels/kernels.h"
 
 enum memory_use { MEMORY_WEIGHTS, MEMORY_KV, MEMORY_SCRATCH, MEMORY_USES };

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "cuda.h"
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 size_t cuda_page_bytes(const struct cuda *c, size_t which)
 {

@@ -1,7 +1,7 @@
 #include "readers.h"
 
-#include "error.h"
-#include "thread.h"
+#include "base/error.h"
+#include "base/thread.h"
 
 static char *buffer_of(const struct readers *r, size_t i)
 {

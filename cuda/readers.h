@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "kernels/kernels.h"
 
 /* A part of a tensor, and where on the device it goes. */

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "cuda.h"
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 weft_status cuda_read_logits(struct backend *b, size_t i, float *dst, weft_error *err)
 {

@@ -5,7 +5,7 @@
 #include "cu.cuh"
 #include "kernels.h"
 #include "ptx.cuh"
-#include "quant.h"
+#include "format/quant.h"
 
 enum { WARP = 32 };
 #define ALL_LANES 0xffffffffu

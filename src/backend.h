@@ -6,8 +6,8 @@
 
 #include <stdatomic.h>
 
-#include "error.h"
-#include "log.h"
+#include "base/error.h"
+#include "base/log.h"
 #include "model.h"
 
 enum {

@@ -2,9 +2,9 @@
 #ifndef WEFT_CONFIG_H
 #define WEFT_CONFIG_H
 
-#include "arch/arch.h"
-#include "error.h"
-#include "gguf.h"
+#include "arch.h"
+#include "base/error.h"
+#include "format/gguf.h"
 
 struct config {
     const struct arch *arch;
@@ -25,5 +25,10 @@ struct config {
  * wrap, and none that is divided by is zero. WEFT_E_FORMAT, WEFT_E_UNSUPPORTED. */
 weft_status config_read(const struct gguf *file, const struct arch *arch, struct config *c,
                         weft_error *err);
+
+/* WEFT_E_UNSUPPORTED names a key whose value changes what is computed and is not obeyed,
+ * WEFT_E_FORMAT one of another type. `config` NULL: the vocabulary alone is opened, and only the
+ * keys of its tokenizer count. */
+weft_status config_check_keys(const struct gguf *g, const struct config *config, weft_error *err);
 
 #endif

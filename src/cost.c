@@ -1,6 +1,6 @@
 #include "cost.h"
 
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 static void add_matrix(struct cost *c, const struct tensor *t, size_t n_rows)
 {

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "keys.h"
+#include "format/keys.h"
 
 /* Everything the binding functions share. */
 struct binder {
@@ -383,7 +383,7 @@ static weft_status check_runnable(struct model *m, weft_error *err)
 static weft_status load_weights(struct model *m, weft_error *err)
 {
     TRY(config_read(m->file, m->config.arch, &m->config, err));
-    TRY(keys_check(m->file, &m->config, err));
+    TRY(config_check_keys(m->file, &m->config, err));
     struct binder b = { .file = m->file,
                         .prefix = m->config.arch->name,
                         .bound = mem_array(m->file->n_tensors, sizeof(bool)),
@@ -408,7 +408,7 @@ static weft_status load(struct model *m, weft_error *err)
         m->n_params += m->file->tensors[i].n_elements;
         m->n_bytes += m->file->tensors[i].n_bytes;
     }
-    return m->vocab_only ? keys_check(m->file, NULL, err) : load_weights(m, err);
+    return m->vocab_only ? config_check_keys(m->file, NULL, err) : load_weights(m, err);
 }
 
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,
@@ -420,7 +420,7 @@ weft_status model_open(const char *path, const weft_model_params *params, struct
     }
     m->vocab_only = params->vocab_only;
     m->packed = malloc(sizeof *m->packed);
-    if (m->packed == NULL || !shared_open(m->packed)) {
+    if (m->packed == NULL || !once_open(m->packed)) {
         free(m->packed);
         free(m);
         return error_nomem(err, "the model", sizeof *m->packed);
@@ -447,7 +447,7 @@ void model_close(struct model *m)
     }
     tokenizer_close(m->tokenizer);
     gguf_close(m->file);
-    shared_close(m->packed);
+    once_close(m->packed);
     free(m->packed);
     free(m->weights.layers);
     free(m->ends);

@@ -3,13 +3,13 @@
 #ifndef WEFT_MODEL_H
 #define WEFT_MODEL_H
 
-#include "chat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/once.h"
 #include "config.h"
-#include "error.h"
-#include "gguf.h"
-#include "log.h"
-#include "shared.h"
-#include "tokenizer.h"
+#include "format/gguf.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
 
 /* A matrix [n_rows, n_cols] or, with n_rows == 1, a vector [n_cols], in the file's memory. Fused
  * tensors are bound as ranges of rows, so several of these may point into one tensor of the file.
@@ -58,7 +58,7 @@ struct model {
     int32_t *ends; /* [n_ends] tokens that end a text or turn */
     size_t n_ends;
     uint64_t n_params, n_bytes; /* of all tensors */
-    struct shared *packed;      /* weights as a backend has packed them, for all its engines */
+    struct once *packed;        /* weights as a backend has packed them, for all its engines */
     char *name, *arch_name;     /* general.name and general.architecture, "" when absent */
     bool vocab_only;
 };

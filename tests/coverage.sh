@@ -1,12 +1,12 @@
 #!/bin/sh
 # What the tests of a build with --coverage have reached of src/ and tools/, together, and of reading lines, which a terminal
 # drives, by itself; the weakest files; fails if it is less than it should be. Not counted are tools/synth, which only makes
-# models for tests, and the arithmetic in src/cpu/dot_*, whose tests run over every variant. usage: tests/coverage.sh BUILD
+# models for tests, and the arithmetic in src/cpu/kernels/dot_*, whose tests run over every variant. usage: tests/coverage.sh BUILD
 set -u
 build=$1
 all=$build/coverage.json
 status=0
-gcovr -r . --object-directory "$build" -f 'src/' -f 'tools/' -e 'tools/synth/' -e 'src/cpu/dot_' --exclude-unreachable-branches --json "$all" "$build" ||
+gcovr -r . --object-directory "$build" -f 'src/' -f 'tools/' -e 'tools/synth/' -e 'src/cpu/kernels/dot_' --exclude-unreachable-branches --json "$all" "$build" ||
     exit 1
 
 # least WHAT PERCENT ARGUMENT...: the line that gcovr's summary has for WHAT, and whether it is enough

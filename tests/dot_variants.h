@@ -1,4 +1,4 @@
-/* What the tests of src/cpu/dot_*.c share: every test runs for scalar, AVX2 and AVX-512, and what
+/* What the tests of src/cpu/kernels/dot_*.c share: every test runs for scalar, AVX2 and AVX-512, and what
  * this processor lacks is reported as skipped. The source of AVX-512 is tested without it too,
  * compiled once more with tests/simde for the instructions of AVX2. */
 #ifndef WEFT_TESTS_DOT_VARIANTS_H
@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "cpu/dot.h"
+#include "cpu/kernels/dot.h"
 
 static uint64_t rng_state;
 

@@ -2,7 +2,7 @@
 #ifndef TESTS_SAMPLER_RIG_H
 #define TESTS_SAMPLER_RIG_H
 
-#include "sampler.h"
+#include "draw/sampler.h"
 
 /* Every step switched off. */
 static const weft_sampling plain = { .size = sizeof(weft_sampling),

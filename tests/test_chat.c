@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "chat.h"
+#include "text/chat.h"
 #include "synth/writer.h"
 
 /* ids 0 to 2 are <unk>, <s> and </s> */

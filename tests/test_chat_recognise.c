@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "chat.h"
+#include "text/chat.h"
 #include "support/slowed.h"
 
 #ifdef SLOWED

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "handles.h"
+#include "run/handles.h"
 #include "support/models.h"
 #include "support/rig.h"
 

@@ -1,4 +1,4 @@
-/* src/device.c: which device a name means, what "auto" does and what it says, on machines that are
+/* src/run/device.c: which device a name means, what "auto" does and what it says, on machines that are
  * made up here: the file is compiled into this program with other backends than the real ones. */
 #define cuda_platform_get made_up_cuda
 #define cuda_device_get made_up_device
@@ -8,7 +8,7 @@
 #define device_open_backend choose_backend
 #define weft_platform_get choose_platform_get
 #define weft_device_get choose_device_get
-#include "src/device.c"
+#include "src/run/device.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

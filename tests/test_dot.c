@@ -1,4 +1,4 @@
-/* Matrix products and quantised activations of the CPU backend (src/cpu/dot_*.c), for scalar, AVX2
+/* Matrix products and quantised activations of the CPU backend (src/cpu/kernels/dot_*.c), for scalar, AVX2
  * and AVX-512.
  * - matmul: against sums in double over the decoded weights and the quantised activations, for
  *   every tensor type, packed; the same bits from every variant, for every grouping of rows, from

@@ -1,4 +1,4 @@
-/* Element-wise operations of the CPU backend (src/cpu/dot_*.c), for scalar, AVX2 and AVX-512:
+/* Element-wise operations of the CPU backend (src/cpu/kernels/dot_*.c), for scalar, AVX2 and AVX-512:
  * rmsnorm, swiglu, add, to_f16, against double or the scalar functions of quant.h, with edge
  * values. */
 #include "dot_variants.h"

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "model.h"
-#include "quant.h"
+#include "format/quant.h"
 #include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "file.h"
+#include "base/file.h"
 #include "support/scratch.h"
 
 static void refuse(const char *path, weft_status status, const char *fragment)

@@ -40,7 +40,7 @@
 #include <string.h>
 
 #include "backend.h"
-#include "quant.h"
+#include "format/quant.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "gguf.h"
-#include "mem.h"
+#include "format/gguf.h"
+#include "base/mem.h"
 #include "support/scratch.h"
 
 #define P(n) ((uint64_t)1 << (n))

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "support/scratch.h"
 #include "synth/writer.h"
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "support/scratch.h"
 #include "synth/synth.h"
 #include "synth/writer.h"

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "matcher.h"
-#include "mem.h"
+#include "draw/matcher.h"
+#include "base/mem.h"
 #include "support/rig.h"
 
 static struct grammar *parse(const char *text)

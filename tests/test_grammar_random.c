@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gguf.h"
-#include "matcher.h"
-#include "mem.h"
+#include "format/gguf.h"
+#include "draw/matcher.h"
+#include "base/mem.h"
 #include "support/models.h"
 #include "support/rig.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "quant.h"
+#include "format/quant.h"
 
 static uint64_t random_state;
 

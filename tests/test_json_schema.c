@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "matcher.h"
+#include "draw/matcher.h"
 #include "support/rig.h"
 #include "tools/json_schema.h"
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keys.h"
+#include "format/keys.h"
 #include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"

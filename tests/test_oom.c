@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/top_backend.h"

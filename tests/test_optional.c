@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "support/edit.h"
 #include "support/models.h"
 #include "support/rig.h"

@@ -195,7 +195,7 @@ class Pretokenizers(unittest.TestCase):
 
     def test_every_name_has_one_place(self):
         names = [name for group in pretokenizers.NAMES for name in group]
-        source = (ROOT / "src/pretokenizers.c").read_text()
+        source = (ROOT / "src/text/pretokenizers.c").read_text()
         rows = re.findall(r'\{ "([^"]+)", (\w+),', source)
         self.assertEqual(sorted(names), sorted(name for name, patterns in rows if patterns != "NULL"))
         self.assertEqual(set(pretokenizers.APPROXIMATED), set(published.PATTERNS))

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hash.h"
-#include "prefix.h"
+#include "base/hash.h"
+#include "run/prefix.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/scratch.h"

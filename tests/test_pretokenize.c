@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "pretokenize.h"
+#include "text/pretokenize.h"
 
 static struct splitter *open_splitter(const char *pre, struct pretokenizer **p)
 {

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "quant.h"
+#include "format/quant.h"
 
 #define MAX_BLOCK 256
 #define MAX_BYTES 1024

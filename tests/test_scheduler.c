@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler.h"
+#include "run/scheduler.h"
 
 enum { MAX_SEQS = 40, MAX_TOKENS = 4096 };
 

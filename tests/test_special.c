@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "special.h"
+#include "text/special.h"
 #include "support/scratch.h"
 #include "support/slowed.h"
 #include "synth/writer.h"

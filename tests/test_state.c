@@ -157,7 +157,7 @@ static void test_in_the_prompt(void **state)
 }
 
 /* The same file opened again, with other sizes and threads; and one whose steps are traced, so that
- * it computes through src/probe.c. */
+ * it computes through src/run/watch.c. */
 static void ignore_values(void *user, const weft_checkpoint *checkpoint)
 {
     (void)user, (void)checkpoint;

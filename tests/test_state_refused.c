@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hash.h"
+#include "base/hash.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/state.h"

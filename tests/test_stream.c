@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stream.h"
-#include "utf8.h"
+#include "text/stream.h"
+#include "base/utf8.h"
 
 static const char replacement[] = "\xef\xbf\xbd";
 

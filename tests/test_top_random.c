@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ahead.h"
+#include "run/ahead.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/top_backend.h"

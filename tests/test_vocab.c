@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "special.h"
+#include "text/special.h"
 #include "support/scratch.h"
 #include "support/slowed.h"
 #include "support/tiny_vocab.h"
@@ -360,7 +360,7 @@ static void test_counts(void **state)
     }
 }
 
-/* The hash of src/vocab.c and its 2048 slots for these many tokens. */
+/* The hash of src/text/vocab.c and its 2048 slots for these many tokens. */
 enum { N_COLLIDING = 600, COLLIDING_SLOTS = 2048 };
 
 static bool collides(const char *s)
@@ -395,7 +395,7 @@ static void test_colliding_tokens(void **state)
     free_texts(texts, N_COLLIDING);
 }
 
-/* The hash of src/bpe.c and its 1024 slots for these many merges. */
+/* The hash of src/text/bpe.c and its 1024 slots for these many merges. */
 enum { N_PAIRS = 300, PAIR_SLOTS = 1024, N_HALVES = 640 };
 
 static bool pair_collides(uint32_t left, uint32_t right)

@@ -3,7 +3,7 @@
 #ifndef TESTS_TOP_RIG_H
 #define TESTS_TOP_RIG_H
 
-#include "ahead.h"
+#include "run/ahead.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/top_backend.h"

@@ -1,4 +1,4 @@
-#include "arch/arch.h"
+#include "arch.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
  *   output.weight: absent where it is the embedding table.
  * Not taken yet, so that such files are refused by name: .scale and .input_scale of a matrix (NVFP4
  * and ternary weights), experts (Mixtral). */
-#include "arch/arch.h"
+#include "arch.h"
 
 const struct arch arch_llama = {
     .name = "llama",

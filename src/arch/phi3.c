@@ -5,7 +5,7 @@
  * Beside the factors llama.cpp takes attn_qkv.bias, and q, k and v apart with biases of their own;
  * the converter writes them where a model of the family has them. Biases of other products, and of
  * norms, are refused here and there. */
-#include "arch/arch.h"
+#include "arch.h"
 
 const struct arch arch_phi3 = {
     .name = "phi3",

@@ -4,7 +4,7 @@
  * and llama.cpp takes what may differ in them: no biases on q, k and v; output.bias, of a head that
  * has one (lm_head.bias); q, k and v as one tensor, attn_qkv, where converted with --fuse-qkv.
  * Biases of attn_output and of the feed-forward are refused here and there. */
-#include "arch/arch.h"
+#include "arch.h"
 
 const struct arch arch_qwen2 = {
     .name = "qwen2",

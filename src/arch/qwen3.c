@@ -3,7 +3,7 @@
  * Optional as in llama.cpp: biases on q, k and v (attention_bias of the model's config), and
  * attn_qkv in their place (--fuse-qkv). Refused by name: cls.output.weight, the head of rerankers,
  * which would compute a score that Weft does not give. */
-#include "arch/arch.h"
+#include "arch.h"
 
 const struct arch arch_qwen3 = {
     .name = "qwen3",

@@ -10,7 +10,7 @@
 #define WEFT_CPU_KV_BLOCK_H
 
 #include "backend.h"
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 enum kv_which { KV_K, KV_V };
 

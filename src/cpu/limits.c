@@ -4,8 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/mem.h"
 #include "cpu/state.h"
-#include "mem.h"
 
 enum {
     READ_BYTES = 256 << 20,

@@ -6,7 +6,7 @@
 #ifndef WEFT_CPU_PACK_H
 #define WEFT_CPU_PACK_H
 
-#include "quant.h"
+#include "format/quant.h"
 
 enum { TILE_ROWS = 16, TILE_BLOCK = 32, VECTOR = 64 };
 

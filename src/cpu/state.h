@@ -3,7 +3,7 @@
 #define WEFT_CPU_STATE_H
 
 #include "backend.h"
-#include "cpu/dot.h"
+#include "cpu/kernels/dot.h"
 #include "cpu/tiles.h"
 
 /* Queries of attention that a task takes, where the query heads that share a KV head are not more.

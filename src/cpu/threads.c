@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 #include "backend.h"
+#include "base/thread.h"
 #include "cpu/places.h"
 #include "cpu/quota.h"
-#include "thread.h"
 
 /* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
  * preempted. */

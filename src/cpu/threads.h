@@ -2,7 +2,7 @@
 #ifndef WEFT_CPU_THREADS_H
 #define WEFT_CPU_THREADS_H
 
-#include "error.h"
+#include "base/error.h"
 
 struct threads;
 

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "mem.h"
+#include "base/mem.h"
 
 enum {
     N_LAYER = sizeof(struct layer_tiles) / sizeof(struct packed),
@@ -284,7 +284,7 @@ weft_status tiles_open(const struct model *m, const struct backend_params *p, st
     }
     struct packing packing = { .m = m, .params = p, .threads = t };
     void *object = NULL;
-    TRY(shared_take(m->packed, tiles_pack, &packing, &object, err));
+    TRY(once_take(m->packed, tiles_pack, &packing, &object, err));
     *out = object;
     return WEFT_OK;
 }
@@ -297,6 +297,6 @@ void tiles_close(const struct model *m, struct tiles *w)
     if (w->memory == NULL) {
         tiles_free(w);
     } else {
-        shared_drop(m->packed, tiles_free);
+        once_drop(m->packed, tiles_free);
     }
 }

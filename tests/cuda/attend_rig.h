@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 enum { PAGE = ATTEND_PAGE, NO_PAGE = 0x7fffffff };
 

@@ -4,7 +4,7 @@
 #define TESTS_CUDA_DEVICE_H
 
 #include "kernels/kernels.h"
-#include "quant.h"
+#include "format/quant.h"
 
 /* Fails the test unless the call succeeded. */
 #define CU(call) device_expect(call, #call, __FILE__, __LINE__)

@@ -14,7 +14,7 @@
 
 #include "cuda/cuda.h"
 #include "cudasim/testing.h"
-#include "quant.h"
+#include "format/quant.h"
 #include "support/models.h"
 
 enum { PRODUCT_MS = 20 };

@@ -19,7 +19,7 @@
 #include "cuda/cuda.h"
 #include "cuda/readers.h"
 #include "cudasim/testing.h"
-#include "preread.h"
+#include "format/preread.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "synth/synth.h"

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
-#include "kv_type.h"
+#include "format/kv_type.h"
 
 enum { PAGE = ATTEND_PAGE, MAX_DIM = 256 };
 

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "backend.h"
-#include "kv_type.h"
-#include "quant.h"
+#include "format/kv_type.h"
+#include "format/quant.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "synth/synth.h"

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "cuda/cuda.h"
-#include "gguf.h"
-#include "handles.h"
+#include "format/gguf.h"
+#include "run/handles.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"

@@ -3,7 +3,7 @@
 #define FUZZ_ENGINE_H
 
 #include "fuzz.h"
-#include "mem.h"
+#include "base/mem.h"
 #include "synth/synth.h"
 #include "weft.h"
 

@@ -3,9 +3,9 @@
 #define FUZZ_NAMED_H
 
 #include "fuzz.h"
-#include "pretokenizers.h"
+#include "text/pretokenizers.h"
 #include "synth/writer.h"
-#include "tokenizer.h"
+#include "text/tokenizer.h"
 
 /* How a byte is written: in GPT-2's alphabet, or as the token of a byte. */
 static inline size_t fuzz_write_byte(int byte, bool characters, char *text)

@@ -1,10 +1,10 @@
 /* Any bytes as a saved state whose checksum fits: refused, or loaded and used; and whatever it
  * said, no other sequence of the engine says anything else than it would alone. */
 #include "fuzz_engine.h"
-#include "hash.h"
+#include "base/hash.h"
 
 enum { N_ENGINES = 2, N_STATES = 5, MAX_TOKENS = 256, POOL = 1024, N_SEQS = 4 };
-enum { AT_TOKENS = 64, AT_COMPUTED = 72, HEADER = 80, CHECKSUM = 8 }; /* src/saved.h */
+enum { AT_TOKENS = 64, AT_COMPUTED = 72, HEADER = 80, CHECKSUM = 8 }; /* src/run/saved.h */
 
 /* Tokens of the honest states, and how many of them wait. */
 static const size_t lengths[N_STATES][2] = { { 0, 0 }, { 1, 0 }, { 64, 0 }, { 70, 3 }, { 140, 0 } };

@@ -1,7 +1,7 @@
 /* Any bytes, cut in any way, with any stop strings: valid UTF-8 comes out, and the cuts make no
  * difference. */
 #include "fuzz.h"
-#include "stream.h"
+#include "text/stream.h"
 
 static bool valid_utf8(const char *s, size_t n)
 {

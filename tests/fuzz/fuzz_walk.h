@@ -3,8 +3,8 @@
 #define FUZZ_WALK_H
 
 #include "fuzz.h"
-#include "handles.h"
-#include "matcher.h"
+#include "run/handles.h"
+#include "draw/matcher.h"
 
 /* However ambiguous the grammar, a mask takes at most a second; with sanitizers ten times that. */
 enum { FUZZ_MASK_SECONDS = 8, FUZZ_MASK_BYTES = 128 << 20 };

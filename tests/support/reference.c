@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 
 /* A matrix or vector, decoded. w is NULL when the file has no such tensor. */
 struct matrix {

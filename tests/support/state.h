@@ -4,7 +4,7 @@
 
 #include "rig.h"
 
-/* Where numbers stand in a state, src/saved.h. */
+/* Where numbers stand in a state, src/run/saved.h. */
 enum {
     STATE_VERSION = 8,
     STATE_TYPE = 12,

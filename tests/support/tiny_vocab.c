@@ -1,5 +1,5 @@
 /* See tiny_vocab.h. The byte-level alphabet is derived here as GPT-2's authors do, by counting, so
- * that a mistake in src/bpe.c cannot hide behind the same mistake in the file. */
+ * that a mistake in src/text/bpe.c cannot hide behind the same mistake in the file. */
 #include "tiny_vocab.h"
 
 #include <setjmp.h>

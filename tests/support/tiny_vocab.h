@@ -4,7 +4,7 @@
 #define TESTS_TINY_VOCAB_H
 
 #include "synth/writer.h"
-#include "tokenizer.h"
+#include "text/tokenizer.h"
 
 struct entry {
     const char *text;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "kernels/kernels.h"
-#include "quant.h"
+#include "format/quant.h"
 #include "weft.h"
 
 struct bench {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels/matvec_plan.h"
-#include "quant.h"
+#include "format/quant.h"
 #include "weft.h"
 
 /* The i-th parameter if it has the size that is expected: a kernel whose parameters have changed

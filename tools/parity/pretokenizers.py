@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from published import HAN, WHITE_SPACE, WORD_SYMBOLS, category
 
-# Names of src/pretokenizers.c that are the same in all respects; the first one stands for them.
+# Names of src/text/pretokenizers.c that are the same in all respects; the first one stands for them.
 NAMES: tuple[tuple[str, ...], ...] = (
     ("default",),
     ("gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "mellum", "a.x-4.0", "exaone4", "trillion",
@@ -75,7 +75,7 @@ _case_beyond_ascii = has(f"(?=[^\0-\x7f])[{_capital}{category('Ll')}]")
 _capital_in_word = has(f"[{_not_capital}][{_capital}]")
 _space_beyond_latin = has("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
-# llama.cpp approximates the patterns that were published for these; src/pretokenizers.c says how. Weft
+# llama.cpp approximates the patterns that were published for these; src/text/pretokenizers.c says how. Weft
 # runs the published ones, which published.py checks. Strings where the two may differ are counted,
 # but not demanded to be the same.
 APPROXIMATED: dict[str, tuple[str, Callable[[str], bool]]] = {

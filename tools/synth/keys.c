@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gguf_parse.h"
+#include "format/gguf_parse.h"
 #include "synth/parts.h"
 
 /* A number of at most 8 bytes, little-endian. */

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "quant.h"
+#include "format/quant.h"
 #include "synth/synth.h"
 
 static void usage(FILE *f)

@@ -2,7 +2,7 @@
 #ifndef SYNTH_PARTS_H
 #define SYNTH_PARTS_H
 
-#include "quant.h"
+#include "format/quant.h"
 #include "synth/synth.h"
 #include "synth/writer.h"
 

@@ -5,7 +5,7 @@
 #ifndef SYNTH_SYNTH_H
 #define SYNTH_SYNTH_H
 
-#include "error.h"
+#include "base/error.h"
 
 enum synth_vocab {
     SYNTH_BPE, /* byte-level BPE; control tokens of ChatML, or of Llama 3 if `pre` is "llama-bpe" */

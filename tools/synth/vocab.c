@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gguf.h"
+#include "format/gguf.h"
 #include "synth/parts.h"
-#include "tokenizer.h"
+#include "text/tokenizer.h"
 
 #define MIN_VOCAB 512
 #define MAX_PIECE 40

@@ -4,9 +4,9 @@
 #ifndef SYNTH_WRITER_H
 #define SYNTH_WRITER_H
 
-#include "error.h"
-#include "gguf.h"
-#include "mem.h"
+#include "base/error.h"
+#include "format/gguf.h"
+#include "base/mem.h"
 
 struct gguf_writer {
     uint32_t version;   /* 3 */

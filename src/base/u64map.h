@@ -1,0 +1,49 @@
+/* A hash table from 64-bit keys to 32-bit numbers. Zero-initialise; u64map_free(). Clearing costs
+ * nothing, so that one table serves many short searches. */
+#ifndef WEFT_U64MAP_H
+#define WEFT_U64MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct u64map_slot {
+    uint64_t key;
+    uint32_t value;
+    uint32_t stamp; /* in use if it is the map's */
+};
+
+struct u64map {
+    struct u64map_slot *slots; /* [cap], cap is 0 or a power of two */
+    size_t cap, n;
+    uint32_t stamp;
+};
+
+void u64map_free(struct u64map *m);
+void u64map_clear(struct u64map *m);
+/* The key is not there yet. False when memory is out: nothing has changed. */
+bool u64map_add(struct u64map *m, uint64_t key, uint32_t value);
+
+static inline size_t map_home(const struct u64map *m, uint64_t key)
+{
+    /* the multiplier of Fibonacci hashing, 2^64 / phi */
+    return (size_t)((key ^ key >> 32) * 0x9e3779b97f4a7c15u >> 32) & (m->cap - 1);
+}
+
+/* NULL if it is not there; valid until the next change. */
+static inline const uint32_t *u64map_find(const struct u64map *m, uint64_t key)
+{
+    if (m->n == 0) {
+        return NULL;
+    }
+    size_t i = map_home(m, key);
+    while (m->slots[i].stamp == m->stamp) {
+        if (m->slots[i].key == key) {
+            return &m->slots[i].value;
+        }
+        i = (i + 1) & (m->cap - 1);
+    }
+    return NULL;
+}
+
+#endif

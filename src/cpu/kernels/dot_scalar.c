@@ -1,0 +1,214 @@
+/* The 16-lane vector vocabulary in plain C: the readable reference, and the path of processors
+ * without AVX2. fmaf is correctly rounded with or without hardware for it, so the bits are those of
+ * the AVX files. */
+#include "cpu/kernels/dot.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define OPS_NAME "scalar"
+#define TILE 1
+#define QUERIES 1
+#define WIDE false
+#define ROWS 1
+
+typedef struct {
+    float l[16];
+} v16;
+typedef struct {
+    uint8_t u[64];
+} c64;
+typedef struct {
+    int32_t l[16];
+} i32x16;
+
+#define LANES(expr)                                                                                \
+    v16 r;                                                                                         \
+    for (int l = 0; l < 16; l++) {                                                                 \
+        r.l[l] = (expr);                                                                           \
+    }                                                                                              \
+    return r
+
+static inline v16 v_load(const float *p) { LANES(p[l]); }
+static inline v16 v_load_n(const float *p, size_t n) { LANES((size_t)l < n ? p[l] : 0.0f); }
+static inline v16 v_load_f16_n(const void *p, size_t n)
+{
+    f16_bits h[16] = { 0 };
+    memcpy(h, p, n * sizeof *h);
+    LANES(f16_to_f32(h[l]));
+}
+static inline v16 v_load_f16(const void *p) { return v_load_f16_n(p, 16); }
+static inline v16 v_from_u8(const uint8_t *p) { LANES((float)p[l]); }
+static inline v16 v_from_i8(const int8_t *p) { LANES((float)p[l]); }
+static inline v16 v_from_i32(i32x16 x) { LANES((float)x.l[l]); }
+static inline v16 v_load_bytes(const void *p)
+{
+    v16 r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+static inline v16 v_load_bf16(const void *p)
+{
+    uint16_t h[16];
+    memcpy(h, p, sizeof h);
+    LANES(bf16_to_f32(h[l]));
+}
+static inline v16 v_set1(float x) { LANES(x); }
+static inline v16 v_add(v16 a, v16 b) { LANES(a.l[l] + b.l[l]); }
+static inline v16 v_sub(v16 a, v16 b) { LANES(a.l[l] - b.l[l]); }
+static inline v16 v_mul(v16 a, v16 b) { LANES(a.l[l] * b.l[l]); }
+static inline v16 v_div(v16 a, v16 b) { LANES(a.l[l] / b.l[l]); }
+static inline v16 v_max(v16 a, v16 b) { LANES(a.l[l] > b.l[l] ? a.l[l] : b.l[l]); }
+static inline v16 v_fma(v16 a, v16 b, v16 c) { LANES(fmaf(a.l[l], b.l[l], c.l[l])); }
+static inline v16 v_zero_below(v16 x, float limit, v16 y) { LANES(x.l[l] < limit ? 0.0f : y.l[l]); }
+
+static inline v16 v_shl23(v16 x)
+{
+    v16 r;
+    for (int l = 0; l < 16; l++) {
+        uint32_t bits;
+        memcpy(&bits, &x.l[l], sizeof bits);
+        bits <<= 23;
+        memcpy(&r.l[l], &bits, sizeof bits);
+    }
+    return r;
+}
+
+static inline void v_store(float *p, v16 x) { memcpy(p, x.l, sizeof x.l); }
+static inline void v_store_n(float *p, size_t n, v16 x) { memcpy(p, x.l, n * sizeof *p); }
+static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
+{
+    for (size_t l = 0; l < n; l++) {
+        p[l] = f32_to_f16(x.l[l]);
+    }
+}
+
+/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+static inline float v_top_abs(v16 x, v16 y)
+{
+    uint32_t top = 0, bits;
+    for (int l = 0; l < 32; l++) {
+        memcpy(&bits, l < 16 ? &x.l[l] : &y.l[l - 16], sizeof bits);
+        bits &= 0x7fffffff;
+        top = bits > top ? bits : top;
+    }
+    float f;
+    memcpy(&f, &top, sizeof f);
+    return f;
+}
+
+/* Adding 1.5 * 2^23 rounds half to even; the integer then stands in the low bits. */
+static inline int v_store_codes(int8_t *q, v16 x)
+{
+    int sum = 0;
+    for (int l = 0; l < 16; l++) {
+        float t = x.l[l] + 12582912.0f;
+        int32_t bits;
+        memcpy(&bits, &t, sizeof bits);
+        q[l] = (int8_t)(bits - 0x4b400000);
+        sum += q[l];
+    }
+    return sum;
+}
+
+static inline float v_fold(v16 x)
+{
+    for (int w = 8; w > 0; w /= 2) {
+        for (int l = 0; l < w; l++) {
+            x.l[l] += x.l[l + w];
+        }
+    }
+    return x.l[0];
+}
+
+static inline float v_top(v16 x)
+{
+    for (int w = 8; w > 0; w /= 2) {
+        for (int l = 0; l < w; l++) {
+            x.l[l] = x.l[l] > x.l[l + w] ? x.l[l] : x.l[l + w];
+        }
+    }
+    return x.l[0];
+}
+
+static inline float f16_one(f16_bits h) { return f16_to_f32(h); }
+
+static inline c64 c_load(const uint8_t *p)
+{
+    c64 r;
+    memcpy(r.u, p, sizeof r.u);
+    return r;
+}
+static inline void c_store(uint8_t *p, c64 x) { memcpy(p, x.u, sizeof x.u); }
+static inline c64 c_or(c64 x, c64 y)
+{
+    for (int i = 0; i < 64; i++) {
+        x.u[i] |= y.u[i];
+    }
+    return x;
+}
+static inline c64 c_field(c64 x, int at, int to, int bits)
+{
+    for (int i = 0; i < 64; i++) {
+        x.u[i] = (uint8_t)((x.u[i] >> at & ((1 << bits) - 1)) << to);
+    }
+    return x;
+}
+static inline c64 c_lookup(const uint8_t table[16], c64 x)
+{
+    for (int i = 0; i < 64; i++) {
+        x.u[i] = table[x.u[i]];
+    }
+    return x;
+}
+
+static inline i32x16 i_zero(void) { return (i32x16){ { 0 } }; }
+static inline void i_store(int32_t *p, i32x16 x) { memcpy(p, x.l, sizeof x.l); }
+static inline i32x16 i_add(i32x16 x, i32x16 y)
+{
+    for (int l = 0; l < 16; l++) {
+        x.l[l] += y.l[l];
+    }
+    return x;
+}
+#include "cpu/kernels/dot_tile.h"
+
+static inline void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a,
+                          size_t row, size_t col, size_t n, int n_groups, int top, i32x16 *out)
+{
+    (void)top;
+    for (size_t r = 0; r < n; r++) {
+        const int8_t *q = a->q + (row + r) * a->stride + col;
+        out[r] = i_zero();
+        for (int g = 0; g < n_groups; g++) {
+            c64 w = group_of(block, g0 + g, how);
+            for (int k = 0; k < VECTOR; k++) {
+                out[r].l[k / 4] += w.u[k] * q[4 * g + k % 4];
+            }
+        }
+    }
+}
+
+/* i_dots reads bytes. */
+static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
+{
+    (void)q;
+    (void)n;
+    (void)q16;
+}
+
+#include "cpu/kernels/dot_body.h"
+
+const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
+
+size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
+{
+    size_t row, bytes;
+    return head_dim > SIZE_MAX / 64 || n_queries > SIZE_MAX - KV_PAGE ||
+                   !mul_ok((head_dim + 15) / 16 * 16 + 16, 2 * sizeof(float), &row) ||
+                   !mul_ok(n_queries + KV_PAGE, row, &bytes)
+               ? SIZE_MAX
+               : bytes;
+}

@@ -1,0 +1,17 @@
+/* Log-probabilities of the token that was drawn, and of those that the model thought best. */
+#ifndef WEFT_LOGPROBS_H
+#define WEFT_LOGPROBS_H
+
+#include "draw/sampler.h"
+
+struct logprobs {
+    bool on;
+    size_t n_top; /* at most SAMPLER_TOP */
+    size_t n;     /* in list; 0 = no token was drawn since it was switched on */
+    weft_logprob list[1 + SAMPLER_TOP]; /* the token drawn, then the best, best first */
+};
+
+/* Keeps those of `token`, drawn from logits[n_vocab]. */
+void logprobs_take(struct logprobs *l, const float *logits, size_t n_vocab, int32_t token);
+
+#endif

@@ -1,0 +1,524 @@
+/* One pass over the logits copies them and looks for NaN; bias and penalties touch single tokens of
+ * the copy; top-k is a bounded heap, typical and top-p pop a heap until they have enough, so
+ * nothing sorts the vocabulary. All sums run in double in the order of the candidates, random
+ * numbers and exp() are our own: the same bits on every machine. */
+#include "draw/sampler.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "draw/sampling.h"
+
+struct candidate {
+    double key;    /* what the heap is ordered by */
+    double weight; /* exp(logit - highest logit) */
+    float logit;
+    int32_t id;
+};
+
+struct sampler {
+    weft_sampling p; /* bias points to `bias` */
+    size_t n_vocab;
+    uint64_t random;              /* splitmix64 */
+    weft_logit_bias *bias;        /* [p.n_bias] */
+    float *logits;                /* [n_vocab] */
+    uint32_t *count;              /* [n_vocab] all 0 between calls */
+    struct candidate *candidates; /* [n_candidates] */
+    size_t n_candidates;          /* the most that top_k leaves */
+};
+
+void sampler_close(struct sampler *s)
+{
+    if (s != NULL) {
+        free(s->bias);
+        free(s->logits);
+        free(s->count);
+        free(s->candidates);
+        free(s);
+    }
+}
+
+size_t sampler_bytes(const struct sampler *s)
+{
+    return sizeof *s + mem_array_bytes(s->p.n_bias, sizeof *s->bias) +
+           s->n_vocab * (sizeof *s->logits + sizeof *s->count) +
+           s->n_candidates * sizeof *s->candidates;
+}
+
+/* A sampler with all its memory; the bias of `p` is copied, nothing is checked. */
+static struct sampler *make(const weft_sampling *p, size_t n_vocab)
+{
+    struct sampler *s = mem_array(1, sizeof *s);
+    if (s == NULL) {
+        return NULL;
+    }
+    s->p = *p;
+    s->n_vocab = n_vocab;
+    s->random = p->seed;
+    s->n_candidates = p->top_k > 0 && (size_t)p->top_k < n_vocab ? (size_t)p->top_k : n_vocab;
+    s->bias = mem_array(p->n_bias, sizeof *s->bias);
+    s->logits = mem_array(n_vocab, sizeof *s->logits);
+    s->count = mem_array(n_vocab, sizeof *s->count);
+    s->candidates = mem_array(s->n_candidates, sizeof *s->candidates);
+    if (s->bias == NULL || s->logits == NULL || s->count == NULL || s->candidates == NULL) {
+        sampler_close(s);
+        return NULL;
+    }
+    if (p->n_bias > 0) {
+        memcpy(s->bias, p->bias, p->n_bias * sizeof *s->bias);
+    }
+    s->p.bias = s->bias;
+    return s;
+}
+
+weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler **out,
+                         weft_error *err)
+{
+    static const weft_sampling defaults = WEFT_SAMPLING_INIT;
+    p = p == NULL ? &defaults : p;
+    if (n_vocab == 0 || n_vocab > INT32_MAX) {
+        return error_set(err, WEFT_E_ARG, "sampling: a vocabulary of %zu tokens, expected 1 to %d",
+                         n_vocab, INT32_MAX);
+    }
+    TRY(sampling_check(p, err));
+    struct sampler *s = make(p, n_vocab);
+    if (s == NULL) {
+        return error_nomem(err, "a sampler", n_vocab * (sizeof(float) + sizeof(uint32_t)));
+    }
+    weft_status status = sampling_check_bias(s->bias, p->n_bias, s->count, n_vocab, err);
+    if (status != WEFT_OK) {
+        sampler_close(s);
+        return status;
+    }
+    *out = s;
+    return WEFT_OK;
+}
+
+weft_status sampler_copy(const struct sampler *s, struct sampler **out, weft_error *err)
+{
+    struct sampler *copy = make(&s->p, s->n_vocab);
+    if (copy == NULL) {
+        return error_nomem(err, "the copy of a sampler",
+                           s->n_vocab * (sizeof(float) + sizeof(uint32_t)));
+    }
+    copy->random = s->random;
+    *out = copy;
+    return WEFT_OK;
+}
+
+void sampler_restart(struct sampler *s) { s->random = s->p.seed; }
+
+/* splitmix64 (Steele, Lea, Flood 2014) */
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* exp(x) for x <= 0: 2^n times a Taylor polynomial on |r| <= ln(2)/2, error below 2 ulp; 0 below
+ * the normal range. */
+static double exp_fixed(double x)
+{
+    /* 1 / k! */
+    static const double c[] = {
+        1.0,
+        1.0,
+        1.0 / 2,
+        1.0 / 6,
+        1.0 / 24,
+        1.0 / 120,
+        1.0 / 720,
+        1.0 / 5040,
+        1.0 / 40320,
+        1.0 / 362880,
+        1.0 / 3628800,
+        1.0 / 39916800,
+        1.0 / 479001600,
+        1.0 / 6227020800,
+    };
+    if (x < -708) {
+        return 0;
+    }
+    double n = (double)(int)(x * 1.4426950408889634 - 0.5);
+    /* ln(2) in two parts; the product with the upper one is exact */
+    double r = x - n * 6.93147180369123816490e-01 - n * 1.90821492927058770002e-10;
+    double sum = 0;
+    for (size_t i = sizeof c / sizeof c[0]; i > 0; i--) {
+        sum = sum * r + c[i - 1];
+    }
+    uint64_t bits = (uint64_t)(1023 + (int64_t)n) << 52;
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return sum * scale;
+}
+
+/* exp(logit - highest); equal infinities have weight 1. */
+static double weight_of(double logit, double highest, double temperature)
+{
+    return logit == highest ? 1 : exp_fixed((logit - highest) / temperature);
+}
+
+/* Applies the logit bias and bans the end tokens. A ban is absolute: it also holds against a logit
+ * of +inf. */
+static void apply_bias(struct sampler *s, const int32_t *end, size_t n_end)
+{
+    for (size_t i = 0; i < s->p.n_bias; i++) {
+        float *logit = &s->logits[s->bias[i].token];
+        *logit = s->bias[i].bias == -INFINITY ? -INFINITY : *logit + s->bias[i].bias;
+    }
+    for (size_t i = 0; s->p.ignore_end && i < n_end; i++) {
+        if (end[i] >= 0 && (size_t)end[i] < s->n_vocab) {
+            s->logits[end[i]] = -INFINITY;
+        }
+    }
+}
+
+/* Penalises each token of the window once, by how often it is there. */
+static void apply_penalties(struct sampler *s, const int32_t *past, size_t n_past)
+{
+    if (!sampling_has_penalties(&s->p)) {
+        return;
+    }
+    size_t n = n_past;
+    if (s->p.repeat_last_n >= 0 && (size_t)s->p.repeat_last_n < n) {
+        n = (size_t)s->p.repeat_last_n;
+    }
+    const int32_t *window = past + (n_past - n);
+    for (size_t i = 0; i < n; i++) {
+        if (window[i] >= 0 && (size_t)window[i] < s->n_vocab) {
+            s->count[window[i]]++;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        int32_t token = window[i];
+        if (token < 0 || (size_t)token >= s->n_vocab || s->count[token] == 0) {
+            continue;
+        }
+        float logit = s->logits[token];
+        logit = logit > 0 ? logit / s->p.repeat_penalty : logit * s->p.repeat_penalty;
+        logit -= (float)s->count[token] * s->p.frequency_penalty + s->p.presence_penalty;
+        s->logits[token] = logit;
+        s->count[token] = 0;
+    }
+}
+
+static int32_t highest_logit(const struct sampler *s)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < s->n_vocab; i++) {
+        best = s->logits[i] > s->logits[best] ? i : best;
+    }
+    return (int32_t)best;
+}
+
+/* Heap order: higher key first, of equal keys the lower id. */
+static bool before(const struct candidate *a, const struct candidate *b)
+{
+    return a->key != b->key ? a->key > b->key : a->id < b->id;
+}
+
+/* Restores the heap below `at`. `last_first` turns the order round: the root is then the worst
+ * candidate. */
+static void sift_down(struct candidate *c, size_t n, size_t at, bool last_first)
+{
+    struct candidate moved = c[at];
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= n) {
+            break;
+        }
+        if (child + 1 < n && before(&c[child + 1], &c[child]) != last_first) {
+            child++;
+        }
+        if (before(&c[child], &moved) == last_first) {
+            break;
+        }
+        c[at] = c[child];
+        at = child;
+    }
+    c[at] = moved;
+}
+
+static void heapify(struct candidate *c, size_t n, bool last_first)
+{
+    for (size_t i = n / 2; i > 0; i--) {
+        sift_down(c, n, i - 1, last_first);
+    }
+}
+
+/* Puts few candidates in heap order, the first one first. */
+static void sort_few(struct candidate *c, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct candidate moved = c[i];
+        size_t at = i;
+        for (; at > 0 && before(&moved, &c[at - 1]); at--) {
+            c[at] = c[at - 1];
+        }
+        c[at] = moved;
+    }
+}
+
+static void set_candidate(struct candidate *c, int32_t id, float logit)
+{
+    *c = (struct candidate){ .key = (double)logit, .logit = logit, .id = id };
+}
+
+/* Fills the candidates with the top_k highest logits (all if that is off), banned tokens left out.
+ * Returns their number. Ids rise, so a later token never replaces an equal one. Few candidates come
+ * out in the order that a backend's top has too. */
+static size_t take_top(struct sampler *s)
+{
+    struct candidate *c = s->candidates;
+    size_t n = 0;
+    size_t i = 0;
+    for (; i < s->n_vocab && n < s->n_candidates; i++) {
+        if (s->logits[i] != -INFINITY) {
+            set_candidate(&c[n++], (int32_t)i, s->logits[i]);
+        }
+    }
+    if (i < s->n_vocab) {
+        heapify(c, n, true);
+    }
+    for (; i < s->n_vocab; i++) {
+        if (s->logits[i] > c[0].logit) {
+            set_candidate(&c[0], (int32_t)i, s->logits[i]);
+            sift_down(c, n, 0, true);
+        }
+    }
+    if (s->n_candidates <= SAMPLER_TOP) {
+        sort_few(c, n);
+    }
+    return n;
+}
+
+static double highest_of(const struct candidate *c, size_t n)
+{
+    float highest = c[0].logit;
+    for (size_t i = 1; i < n; i++) {
+        highest = c[i].logit > highest ? c[i].logit : highest;
+    }
+    return (double)highest;
+}
+
+/* Sets the weights at `temperature` and returns their sum. */
+static double weigh(struct candidate *c, size_t n, double temperature)
+{
+    double highest = highest_of(c, n);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        c[i].weight = weight_of((double)c[i].logit, highest, temperature);
+        sum += c[i].weight;
+    }
+    return sum;
+}
+
+/* Keeps the first candidates by key whose weights reach `enough`, at least one; `beyond`: exceed
+ * it. The kept ones move to the front, in order. Returns their number. */
+static size_t keep_first(struct candidate *c, size_t n, double enough, bool beyond)
+{
+    heapify(c, n, false);
+    size_t left = n;
+    double sum = 0;
+    while (left > 0) {
+        sum += c[0].weight;
+        struct candidate first = c[0];
+        left--;
+        c[0] = c[left];
+        c[left] = first;
+        if (sum > enough || (!beyond && sum == enough)) {
+            break;
+        }
+        sift_down(c, left, 0, false);
+    }
+    size_t kept = n - left;
+    /* they stand in reverse order at the end */
+    for (size_t i = 0; i < kept / 2; i++) {
+        struct candidate swapped = c[left + i];
+        c[left + i] = c[n - 1 - i];
+        c[n - 1 - i] = swapped;
+    }
+    memmove(c, c + left, kept * sizeof *c);
+    return kept;
+}
+
+/* Locally typical sampling: nearest to the entropy first. -log p = d + log(sum) with d = highest -
+ * logit, and the entropy is the mean of d + log(sum), so the logarithm cancels in their difference.
+ */
+static size_t apply_typical(const struct sampler *s, struct candidate *c, size_t n)
+{
+    if (s->p.typical_p >= 1 || n < 2) {
+        return n;
+    }
+    double sum = weigh(c, n, 1);
+    double highest = highest_of(c, n);
+    double mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        c[i].key = (double)c[i].logit == highest ? 0 : highest - (double)c[i].logit;
+        mean += c[i].weight > 0 ? c[i].weight / sum * c[i].key : 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        c[i].key = -fabs(c[i].key - mean);
+    }
+    return keep_first(c, n, (double)s->p.typical_p * sum, true);
+}
+
+static size_t apply_top_p(const struct sampler *s, struct candidate *c, size_t n)
+{
+    if (s->p.top_p >= 1 || n < 2) {
+        return n;
+    }
+    double sum = weigh(c, n, 1);
+    for (size_t i = 0; i < n; i++) {
+        c[i].key = (double)c[i].logit;
+    }
+    return keep_first(c, n, (double)s->p.top_p * sum, false);
+}
+
+/* The weight of the most probable token is 1. */
+static size_t apply_min_p(const struct sampler *s, struct candidate *c, size_t n)
+{
+    if (s->p.min_p <= 0 || n < 2) {
+        return n;
+    }
+    weigh(c, n, 1);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].weight >= (double)s->p.min_p) {
+            c[kept++] = c[i];
+        }
+    }
+    return kept;
+}
+
+static int32_t draw(struct sampler *s, struct candidate *c, size_t n)
+{
+    double sum = weigh(c, n, (double)s->p.temperature);
+    double target = (double)(random_next(&s->random) >> 11) * 0x1p-53 * sum;
+    size_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].weight > 0) {
+            last = i;
+            target -= c[i].weight;
+            if (target < 0) {
+                break;
+            }
+        }
+    }
+    return c[last].id;
+}
+
+static weft_status all_banned(const struct sampler *s, weft_error *err)
+{
+    return error_set(err, WEFT_E_STATE,
+                     "sampling: every token of the vocabulary (%zu) is banned, its logit is -inf",
+                     s->n_vocab);
+}
+
+/* The steps behind top-k, over the first n candidates. */
+static weft_status pick_candidate(struct sampler *s, size_t n, int32_t *token, weft_error *err)
+{
+    if (n == 0) {
+        return all_banned(s, err);
+    }
+    n = apply_typical(s, s->candidates, n);
+    n = apply_top_p(s, s->candidates, n);
+    n = apply_min_p(s, s->candidates, n);
+    *token = draw(s, s->candidates, n);
+    return WEFT_OK;
+}
+
+/* Bans what the mask does not hold. False if no token is left. */
+static bool apply_mask(struct sampler *s, const uint64_t *allowed)
+{
+    bool left = false;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        bool may = allowed[i / 64] >> i % 64 & 1;
+        s->logits[i] = may ? s->logits[i] : -INFINITY;
+        left |= s->logits[i] != -INFINITY;
+    }
+    return left;
+}
+
+weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
+                         const int32_t *end, size_t n_end, const uint64_t *allowed, int32_t *token,
+                         weft_error *err)
+{
+    int nan = 0;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        s->logits[i] = logits[i];
+        nan |= logits[i] != logits[i];
+    }
+    for (size_t i = 0; nan && i < s->n_vocab; i++) {
+        if (isnan(logits[i])) {
+            return error_set(err, WEFT_E_STATE,
+                             "sampling: the logit of token %zu is NaN, expected a number", i);
+        }
+    }
+    apply_bias(s, end, n_end);
+    apply_penalties(s, past, n_past);
+    if (allowed != NULL && !apply_mask(s, allowed)) {
+        *token = -1;
+        return WEFT_OK;
+    }
+    if (s->p.temperature > 0) {
+        return pick_candidate(s, take_top(s), token, err);
+    }
+    int32_t best = highest_logit(s);
+    if (s->logits[best] == -INFINITY) {
+        return all_banned(s, err);
+    }
+    *token = best;
+    return WEFT_OK;
+}
+
+/* Whether the logits themselves are what a draw goes by. */
+static bool takes_logits(const struct sampler *s)
+{
+    return s->p.n_bias == 0 && !sampling_has_penalties(&s->p);
+}
+
+bool sampler_top(const struct sampler *s, size_t n_end, size_t *k)
+{
+    bool greedy = s->p.temperature == 0;
+    *k = (greedy ? 1 : s->n_candidates) + (s->p.ignore_end ? n_end : 0);
+    *k = *k < s->n_vocab ? *k : s->n_vocab;
+    return takes_logits(s) && (greedy || s->p.top_k > 0) && *k <= SAMPLER_TOP;
+}
+
+bool sampler_greedy(const struct sampler *s) { return takes_logits(s) && s->p.temperature == 0; }
+
+bool sampler_bans(const struct sampler *s, const int32_t *end, size_t n_end, int32_t token)
+{
+    bool banned = false;
+    for (size_t i = 0; s->p.ignore_end && i < n_end; i++) {
+        banned |= end[i] == token;
+    }
+    return banned;
+}
+
+weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
+                             const int32_t *end, size_t n_end, int32_t *token, weft_error *err)
+{
+    if (ids[0] < 0) {
+        return error_set(err, WEFT_E_STATE, "sampling: a logit is NaN, expected a number");
+    }
+    const size_t most = s->p.temperature == 0 ? 1 : s->n_candidates;
+    size_t kept = 0;
+    for (size_t i = 0; i < n && kept < most && values[i] != -INFINITY; i++) {
+        if (!sampler_bans(s, end, n_end, ids[i])) {
+            set_candidate(&s->candidates[kept++], ids[i], values[i]);
+        }
+    }
+    if (s->p.temperature > 0) {
+        return pick_candidate(s, kept, token, err);
+    }
+    if (kept == 0) {
+        return all_banned(s, err);
+    }
+    *token = s->candidates[0].id;
+    return WEFT_OK;
+}

@@ -1,0 +1,125 @@
+#include "run/ahead.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------- computing */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* How many steps a sequence allows; 1 for one that would be kept waiting. */
+static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
+{
+    struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
+    if (q->in_step) {
+        bool greedy = !q->observed && outcome_greedy(seq);
+        return greedy ? least(k, e->n_ctx - q->tokens.n) : 1;
+    }
+    if (q->idle || atomic_load_explicit(&q->cancelled, memory_order_relaxed)) {
+        return k;
+    }
+    if (q->n_done < q->tokens.n) {
+        return 1;
+    }
+    /* sequences that are read side by side meet again in one step */
+    return ahead_beyond(seq) > 0 ? least(k, ahead_beyond(seq) + 1) : k;
+}
+
+static void trim_packed(struct weft_engine *e)
+{
+    for (size_t i = 0; i < e->sched.step.n_seqs; i++) {
+        struct sched_seq *q = e->sched.packed[i];
+        kv_trim(&e->pool, &q->kv, q->tokens.n);
+    }
+}
+
+/* Pages for k - 1 positions behind the packed sequences; false, and none, if the pool lacks them.
+ */
+static bool reserve(struct weft_engine *e, size_t k)
+{
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < e->sched.step.n_seqs && status == WEFT_OK; i++) {
+        struct sched_seq *q = e->sched.packed[i];
+        status = kv_reserve(&e->pool, &q->kv, q->tokens.n, q->tokens.n + k - 1, NULL);
+        e->sched.step_seqs[i].pages = q->kv.pages;
+    }
+    if (status != WEFT_OK) {
+        trim_packed(e);
+    }
+    return status == WEFT_OK;
+}
+
+size_t ahead_plan(struct weft_engine *e)
+{
+    const struct step *step = &e->sched.step;
+    const struct backend_ops *ops = e->backend->ops;
+    bool decode = step->n_rows == step->n_seqs && step->n_rows == step->n_out;
+    size_t k = ops->ahead != NULL && decode && step->n_rows <= ops->ahead_rows ? e->n_ahead : 1;
+    for (size_t i = 0; i < e->sched.n_seqs && k > 1; i++) {
+        k = steps_for(e, e->sched.seqs[i], k);
+    }
+    while (k > 1 && !reserve(e, k)) {
+        k /= 2;
+    }
+    return k > 1 ? k : 1;
+}
+
+weft_status ahead_run(struct weft_engine *e, size_t k, weft_error *err)
+{
+    const struct step *step = &e->sched.step;
+    weft_status status = e->backend->ops->ahead(e->backend, step, k, e->ids, err);
+    if (status != WEFT_OK) {
+        trim_packed(e);
+        return status;
+    }
+    for (size_t i = 0; i < step->n_seqs; i++) {
+        struct outcome *o = &seq_of(e->sched.packed[i])->outcome;
+        o->place = LOGITS_NONE;
+        o->ahead = true;
+        o->n = k;
+        o->values[0] = 0; /* not known, and a single candidate's is of no importance */
+        for (size_t j = 0; j < k; j++) {
+            o->ids[j] = e->ids[j * step->n_rows + i];
+        }
+    }
+    return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- what waits in a sequence */
+
+size_t ahead_beyond(const struct weft_seq *seq)
+{
+    return seq->fresh && seq->outcome.ahead ? seq->outcome.n - 1 : 0;
+}
+
+bool ahead_advance(struct weft_seq *seq)
+{
+    struct outcome *o = &seq->outcome;
+    if (ahead_beyond(seq) == 0) {
+        return false;
+    }
+    memmove(o->ids, o->ids + 1, --o->n * sizeof *o->ids);
+    seq->sched.n_done++;
+    return true;
+}
+
+void ahead_trim(struct weft_seq *seq)
+{
+    kv_trim(&seq->engine->pool, &seq->sched.kv, seq->sched.tokens.n + ahead_beyond(seq));
+}
+
+void ahead_drop(struct weft_seq *seq)
+{
+    if (ahead_beyond(seq) > 0) {
+        seq->outcome.n = 1;
+        ahead_trim(seq);
+    }
+}
+
+bool ahead_yield(struct weft_engine *e)
+{
+    size_t before = e->pool.n_free;
+    for (size_t i = 0; i < e->sched.n_seqs; i++) {
+        ahead_drop(seq_of(e->sched.seqs[i]));
+    }
+    return e->pool.n_free > before;
+}

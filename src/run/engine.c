@@ -1,0 +1,307 @@
+/* The engine handle: opening a backend on a model, and the one call that computes. */
+#include "cost.h"
+#include "format/kv_type.h"
+#include "run/ahead.h"
+#include "run/device.h"
+#include "run/watch.h"
+
+enum { DEFAULT_CTX = 4096, MAX_BATCH = 65536 };
+
+static weft_status check_kv_type(const struct model *m, const char *param, weft_kv_type type,
+                                 weft_error *err)
+{
+    if (kv_type_name(type) == NULL) {
+        return error_set(err, WEFT_E_ARG, "%s is %d, expected a WEFT_KV_* value", param, (int)type);
+    }
+    if (m->config.head_dim % kv_type_block(type) != 0) {
+        return error_set(
+            err, WEFT_E_UNSUPPORTED,
+            "%s %s shares a scale between %zu values, but the heads of this model have "
+            "%zu; take f16",
+            param, kv_type_name(type), kv_type_block(type), m->config.head_dim);
+    }
+    return WEFT_OK;
+}
+
+/* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
+static weft_status plan(const struct model *m, const weft_engine_params *p,
+                        struct backend_params *out, weft_error *err)
+{
+    size_t trained = m->config.n_ctx_train;
+    size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? trained : p->n_ctx;
+    if (n_ctx == 0) {
+        n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    }
+    if (n_ctx > trained) {
+        return error_set(
+            err, WEFT_E_ARG,
+            "n_ctx is %zu, but the model was trained for %zu positions; ask for at most that",
+            n_ctx, trained);
+    }
+    if (p->n_batch > MAX_BATCH) {
+        return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", p->n_batch,
+                         MAX_BATCH);
+    }
+    size_t n_kv = p->n_kv != 0 ? p->n_kv : n_ctx > DEFAULT_CTX ? n_ctx : DEFAULT_CTX;
+    if (n_kv < KV_PAGE || n_kv / KV_PAGE >= UINT32_MAX) {
+        return error_set(err, WEFT_E_ARG, "n_kv is %zu, expected %d to %llu positions", n_kv,
+                         KV_PAGE, (unsigned long long)UINT32_MAX * KV_PAGE);
+    }
+    if (p->n_threads > 1024) {
+        return error_set(err, WEFT_E_ARG, "n_threads is %zu, expected at most 1024", p->n_threads);
+    }
+    if (p->n_ahead > BACKEND_TOP) {
+        return error_set(err, WEFT_E_ARG, "n_ahead is %zu, expected at most %d", p->n_ahead,
+                         BACKEND_TOP);
+    }
+    TRY(check_kv_type(m, "type_k", p->type_k, err));
+    TRY(check_kv_type(m, "type_v", p->type_v, err));
+    *out = (struct backend_params){
+        .n_ctx = n_ctx,
+        .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
+        .n_batch = p->n_batch,
+        .n_out = p->n_batch != 0 && p->n_batch < MAX_OUT ? p->n_batch : MAX_OUT,
+        .n_threads = p->n_threads,
+        .isa = p->cpu_isa,
+        .kv_type = { p->type_k, p->type_v },
+        .pin_threads = p->pin_threads,
+        .no_repack = p->no_repack,
+        .deterministic = p->deterministic,
+        .no_graphs = p->no_graphs,
+        .no_pdl = p->no_pdl,
+        .no_arena = p->no_arena,
+        .values = p->trace != NULL,
+        .progress = p->progress,
+        .progress_user = p->progress_user,
+    };
+    return WEFT_OK;
+}
+
+static void engine_free(struct weft_engine *e)
+{
+    struct weft_model *owner = e->owner;
+    sched_close(&e->sched);
+    kv_close(&e->pool);
+    token_trie_close(e->trie);
+    if (e->backend != NULL) {
+        e->backend->ops->close(e->backend);
+    }
+    lock_close(&e->lock);
+    e->magic = 0;
+    free(e);
+    weft_model_release(&owner);
+}
+
+static weft_status engine_init(struct weft_engine *e, const weft_engine_params *asked,
+                               struct backend_params *p, weft_error *err)
+{
+    TRY(device_open_backend(e->model, asked->device, p, &e->backend, err));
+    if (probe_wanted(asked)) {
+        TRY(probe_open(e->model, asked, &e->backend, err));
+    }
+    TRY(kv_open(&e->pool, p->n_pages, e->backend, !asked->no_prefix_cache, err));
+    struct backend_info info;
+    e->backend->ops->info(e->backend, &info);
+    e->n_batch = info.n_batch;
+    return sched_open(&e->sched, e->n_batch, p->n_out, err);
+}
+
+weft_status weft_engine_open(weft_model *model, const weft_engine_params *params, weft_engine **out,
+                             weft_error *err)
+{
+    weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+    struct backend_params bp;
+    TRY(model_check(model, err));
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(params_copy(&p, sizeof p, params, "weft_engine_params", err));
+    if (model->model->vocab_only) {
+        return error_set(err, WEFT_E_STATE,
+                         "the model was opened with vocab_only; open it whole to run it");
+    }
+    /* a backend reads the weights, and mapped ones that were cut off cannot be touched */
+    TRY(gguf_check(model->model->file, err));
+    TRY(plan(model->model, &p, &bp, err));
+    bp.log = &model->log;
+    struct weft_engine *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        return error_nomem(err, "the engine", sizeof *e);
+    }
+    if (!lock_open(&e->lock)) {
+        free(e);
+        return error_nomem(err, "the engine's lock", sizeof e->lock);
+    }
+    model_retain(model);
+    e->owner = model;
+    e->model = model->model;
+    e->n_ctx = bp.n_ctx;
+    e->kv_type[0] = p.type_k;
+    e->kv_type[1] = p.type_v;
+    e->n_ahead = p.n_ahead;
+    atomic_init(&e->refs, 1);
+    weft_status status = engine_init(e, &p, &bp, err);
+    if (status != WEFT_OK) {
+        engine_free(e);
+        return status;
+    }
+    e->magic = ENGINE_MAGIC;
+    struct backend_info info;
+    e->backend->ops->info(e->backend, &info);
+    log_line(&model->log, WEFT_LOG_INFO,
+             "%s (%s), %zu threads: weights %.1f MiB, KV %.1f MiB for %zu positions, "
+             "scratch %.1f MiB; context %zu, batch %zu",
+             e->backend->ops->name, info.kernels, info.n_threads,
+             (double)info.weight_bytes / 1048576.0, (double)info.kv_bytes / 1048576.0,
+             bp.n_pages * KV_PAGE, (double)info.scratch_bytes / 1048576.0, bp.n_ctx, e->n_batch);
+    *out = e;
+    return WEFT_OK;
+}
+
+void engine_retain(struct weft_engine *e) { atomic_fetch_add(&e->refs, 1); }
+
+void weft_engine_release(weft_engine **engine)
+{
+    if (engine == NULL || engine_check(*engine, NULL) != WEFT_OK) {
+        return;
+    }
+    struct weft_engine *e = *engine;
+    *engine = NULL;
+    if (atomic_fetch_sub(&e->refs, 1) == 1) {
+        engine_free(e);
+    }
+}
+
+weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info, weft_error *err)
+{
+    TRY(engine_check(engine, err));
+    struct weft_engine *e = (struct weft_engine *)(uintptr_t)engine;
+    lock_take(&e->lock);
+    struct backend_info b;
+    struct cost row = cost_of_row(e->model);
+    e->backend->ops->info(e->backend, &b);
+    const weft_engine_info v = {
+        .backend = e->backend->ops->name,
+        .kernels = b.kernels,
+        .n_ctx = e->n_ctx,
+        .n_kv = e->pool.n_pages * KV_PAGE,
+        .n_batch = e->n_batch,
+        .n_threads = b.n_threads,
+        .n_kv_free = e->pool.n_free * KV_PAGE,
+        .n_seqs = e->sched.n_seqs,
+        .weight_bytes = b.weight_bytes,
+        .kv_bytes = b.kv_bytes,
+        .scratch_bytes = b.scratch_bytes,
+        .n_steps = e->n_steps,
+        .n_rows = e->n_rows,
+        .n_cached = e->n_cached,
+        .step_weight_bytes = row.bytes,
+        .row_macs = row.macs,
+        .kv_position_bytes = cost_kv_bytes(e->model, e->kv_type),
+    };
+    lock_give(&e->lock);
+    return info_copy(info, &v, sizeof v, "weft_engine_info", err);
+}
+
+static weft_status measure_locked(struct weft_engine *e, struct backend_limits *out,
+                                  weft_error *err)
+{
+    TRY(engine_usable(e, err));
+    return engine_note(e, e->backend->ops->limits(e->backend, out, err));
+}
+
+weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err)
+{
+    struct backend_limits b = { 0 };
+    TRY(engine_check(engine, err));
+    TRY(info_check(limits, "weft_limits", err));
+    lock_take(&engine->lock);
+    weft_status status = measure_locked(engine, &b, err);
+    lock_give(&engine->lock);
+    TRY(status);
+    const weft_limits v = { .read_bytes_per_s = b.read_bytes_per_s, .macs_per_s = b.macs_per_s };
+    return info_copy(limits, &v, sizeof v, "weft_limits", err);
+}
+
+weft_status engine_usable(const struct weft_engine *e, weft_error *err)
+{
+    if (e->lost) {
+        struct backend_info info;
+        e->backend->ops->info(e->backend, &info);
+        return error_set(err, WEFT_E_DEVICE_LOST, "the device of this engine failed before; %s",
+                         info.process_lost ? "it is lost for the whole process, restart the program"
+                                           : "open a new engine");
+    }
+    return gguf_check(e->model->file, err);
+}
+
+weft_status engine_note(struct weft_engine *e, weft_status status)
+{
+    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
+    e->n_kv_full += status == WEFT_E_KV_FULL;
+    e->n_cancelled += status == WEFT_E_CANCELLED;
+    return status;
+}
+
+/* Has the packed step computed, or *k steps in one go, and its results taken into the sequences. */
+static weft_status take_steps(struct weft_engine *e, size_t *k, weft_error *err)
+{
+    TRY(outcome_keep_all(e, err));
+    *k = ahead_plan(e);
+    if (*k > 1) {
+        return ahead_run(e, *k, err);
+    }
+    TRY(forward(e->backend, e->model->config.n_layers, &e->sched.step, err));
+    return outcome_take_all(e, err);
+}
+
+/* Runs the packed step. Nothing changes when it fails. */
+static weft_status compute(struct weft_engine *e, weft_error *err)
+{
+    const struct step *step = &e->sched.step;
+    size_t k;
+    weft_status status = take_steps(e, &k, err);
+    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
+    if (status != WEFT_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < step->n_seqs; i++) {
+        struct sched_seq *q = e->sched.packed[i];
+        struct weft_seq *seq = seq_of(q);
+        size_t before = q->n_done;
+        q->n_done += step->seqs[i].n_rows;
+        if (q->n_done / KV_PAGE != before / KV_PAGE) {
+            kv_learn(&e->pool, &q->kv, q->tokens.data, q->n_done);
+        }
+        seq->fresh = q->n_done == q->tokens.n;
+        e->n_decode_rows += seq->drawn >= before && seq->drawn < q->n_done;
+    }
+    e->n_steps += k;
+    e->n_rows += k * step->n_rows;
+    e->n_decode_rows += (k - 1) * step->n_rows;
+    return WEFT_OK;
+}
+
+static weft_status step_locked(struct weft_engine *e, weft_error *err)
+{
+    TRY(engine_usable(e, err));
+    sched_pack(&e->sched);
+    weft_status status = e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
+    /* cancelled sequences keep their waiting tokens; each learns of it by its own next call */
+    return status == WEFT_E_CANCELLED ? WEFT_OK : status;
+}
+
+weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err)
+{
+    TRY(engine_check(engine, err));
+    lock_take(&engine->lock);
+    weft_status status = step_locked(engine, err);
+    if (status == WEFT_OK && ready != NULL) {
+        *ready = 0;
+        for (size_t i = 0; i < engine->sched.n_seqs; i++) {
+            *ready += seq_of(engine->sched.seqs[i])->fresh && !engine->sched.seqs[i]->idle;
+        }
+    }
+    lock_give(&engine->lock);
+    return status;
+}

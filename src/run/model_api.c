@@ -1,0 +1,244 @@
+/* The public functions on a model: open, release, information, tokens, chat. */
+#include <string.h>
+
+#include "draw/recommended.h"
+#include "format/keys.h"
+#include "run/handles.h"
+#include "run/remarks.h"
+
+weft_status weft_model_open(const char *path, const weft_model_params *params, weft_model **out,
+                            weft_error *err)
+{
+    weft_model_params p = WEFT_MODEL_PARAMS_INIT;
+    if (path == NULL || out == NULL) {
+        return error_set(err, WEFT_E_ARG, "%s is NULL", path == NULL ? "path" : "out");
+    }
+    TRY(params_copy(&p, sizeof p, params, "weft_model_params", err));
+    struct weft_model *h = calloc(1, sizeof *h);
+    if (h == NULL) {
+        return error_nomem(err, "the model handle", sizeof *h);
+    }
+    weft_status status = model_open(path, &p, &h->model, err);
+    if (status != WEFT_OK) {
+        free(h);
+        return status;
+    }
+    h->magic = MODEL_MAGIC;
+    h->log = (struct log){ p.log, p.log_user };
+    atomic_init(&h->refs, 1);
+    atomic_init(&h->fingerprint, 0);
+    const struct model *m = h->model;
+    log_line(&h->log, WEFT_LOG_INFO, "%s: %s '%s', %.2f M parameters, %.1f MiB, %zu tokens", path,
+             m->arch_name, m->name, (double)m->n_params / 1e6, (double)m->n_bytes / 1048576.0,
+             tokenizer_n_vocab(m->tokenizer));
+    keys_log(m->file, &h->log);
+    remarks_log(m, &h->log);
+    *out = h;
+    return WEFT_OK;
+}
+
+void model_retain(struct weft_model *m) { atomic_fetch_add(&m->refs, 1); }
+
+void weft_model_release(weft_model **model)
+{
+    if (model == NULL || model_check(*model, NULL) != WEFT_OK) {
+        return;
+    }
+    struct weft_model *h = *model;
+    *model = NULL;
+    if (atomic_fetch_sub(&h->refs, 1) == 1) {
+        h->magic = 0;
+        model_close(h->model);
+        free(h);
+    }
+}
+
+/* The tensor type that most weights have. */
+static const char *main_type(const struct gguf *g)
+{
+    const char *best = "";
+    uint64_t most = 0;
+    for (size_t i = 0; quant_at(i) != NULL; i++) {
+        uint64_t n = 0;
+        for (size_t j = 0; j < g->n_tensors; j++) {
+            n += g->tensors[j].type == quant_at(i) ? g->tensors[j].n_elements : 0;
+        }
+        if (n > most) {
+            most = n;
+            best = quant_at(i)->name;
+        }
+    }
+    return best;
+}
+
+static const char *chat_remark(const struct model *m)
+{
+    if (m->chat_exact) {
+        return NULL;
+    }
+    return m->chat != NULL
+               ? "the file's own template is not interpreted; what it has beyond this one, such as "
+                 "a default system prompt, a date or the removal of old thoughts, is left out"
+           : m->has_chat_source ? "the file's own template is not interpreted, and resembles no "
+                                  "built-in one"
+                                : "the file has no template";
+}
+
+weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, weft_error *err)
+{
+    TRY(model_check(model, err));
+    const struct model *m = model->model;
+    const struct config *c = &m->config;
+    const weft_model_info v = {
+        .architecture = m->arch_name,
+        .name = m->name,
+        .type = main_type(m->file),
+        .chat_template = m->chat != NULL ? chat_name(m->chat) : NULL,
+        .n_vocab = tokenizer_n_vocab(m->tokenizer),
+        .n_ctx_train = c->n_ctx_train,
+        .n_layers = c->n_layers,
+        .dim = c->dim,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_kv_heads,
+        .head_dim = c->head_dim,
+        .n_ff = c->n_ff,
+        .n_params = m->n_params,
+        .n_bytes = m->n_bytes,
+        .bos = tokenizer_bos(m->tokenizer),
+        .eos = tokenizer_eos(m->tokenizer),
+        .adds_bos = tokenizer_adds_bos(m->tokenizer),
+        .n_window = c->sliding_window,
+        .adds_eos = tokenizer_adds_eos(m->tokenizer),
+        .chat_remark = chat_remark(m),
+    };
+    return info_copy(info, &v, sizeof v, "weft_model_info", err);
+}
+
+weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,
+                                    unsigned *fields, weft_error *err)
+{
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    TRY(model_check(model, err));
+    TRY(info_check(sampling, "weft_sampling", err));
+    TRY(gguf_check(model->model->file, err));
+    unsigned found = recommended_read(model->model->file, &model->log, &s);
+    if (fields != NULL) {
+        *fields = found;
+    }
+    return info_copy(sampling, &s, sizeof s, "weft_sampling", err);
+}
+
+weft_status weft_tokenize(const weft_model *model, const char *text, size_t n, unsigned flags,
+                          int32_t *dst, size_t cap, size_t *needed, weft_error *err)
+{
+    TRY(model_check(model, err));
+    if (text == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "text is NULL, but n is %zu", n);
+    }
+    if ((flags & ~15u) != 0) {
+        return error_set(err, WEFT_E_ARG, "flags are 0x%x, expected WEFT_TOKENIZE_* values", flags);
+    }
+    struct tokens t = { 0 };
+    weft_status status =
+        tokenizer_encode(model->model->tokenizer, text != NULL ? text : "", n, flags, &t, err);
+    if (status == WEFT_OK) {
+        status = copy_out(t.data, t.n, sizeof *dst, dst, cap, needed, err);
+    }
+    free(t.data);
+    return status;
+}
+
+static weft_status check_tokens(const struct model *m, const int32_t *tokens, size_t n,
+                                weft_error *err)
+{
+    if (tokens == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
+    }
+    if (n > PTRDIFF_MAX / sizeof *tokens) {
+        return error_set(err, WEFT_E_ARG, "%zu tokens are more than memory can hold", n);
+    }
+    size_t n_vocab = tokenizer_n_vocab(m->tokenizer);
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
+            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
+                             i, tokens[i], n_vocab - 1);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_detokenize(const weft_model *model, const int32_t *tokens, size_t n,
+                            unsigned flags, char *dst, size_t cap, size_t *needed, weft_error *err)
+{
+    TRY(model_check(model, err));
+    TRY(check_tokens(model->model, tokens, n, err));
+    if ((flags & ~1u) != 0) {
+        return error_set(err, WEFT_E_ARG, "flags are 0x%x, expected WEFT_DETOKENIZE_* values",
+                         flags);
+    }
+    struct bytes b = { 0 };
+    weft_status status = tokenizer_decode(model->model->tokenizer, tokens, n, flags, &b, err);
+    if (status == WEFT_OK) {
+        status = copy_out(b.data, b.n, 1, dst, cap, needed, err);
+    }
+    free(b.data);
+    return status;
+}
+
+weft_status weft_token_text(const weft_model *model, int32_t token, char *dst, size_t cap,
+                            size_t *needed, weft_error *err)
+{
+    TRY(model_check(model, err));
+    TRY(check_tokens(model->model, &token, 1, err));
+    struct gguf_str s = tokenizer_text(model->model->tokenizer, token);
+    return copy_out(s.s, s.n, 1, dst, cap, needed, err);
+}
+
+bool weft_token_is_end(const weft_model *model, int32_t token)
+{
+    return model_check(model, NULL) == WEFT_OK &&
+           check_tokens(model->model, &token, 1, NULL) == WEFT_OK &&
+           tokenizer_is_end(model->model->tokenizer, token);
+}
+
+static weft_status check_messages(const weft_message *messages, size_t n, weft_error *err)
+{
+    if (messages == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "messages is NULL, but n is %zu", n);
+    }
+    if (n > PTRDIFF_MAX / sizeof *messages) {
+        return error_set(err, WEFT_E_ARG, "%zu messages are more than memory can hold", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (messages[i].role == NULL || messages[i].content == NULL) {
+            return error_set(err, WEFT_E_ARG, "message %zu has no %s", i,
+                             messages[i].role == NULL ? "role" : "content");
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages, size_t n,
+                             const weft_chat_params *params, int32_t *dst, size_t cap,
+                             size_t *needed, weft_error *err)
+{
+    weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
+    TRY(model_check(model, err));
+    TRY(check_messages(messages, n, err));
+    TRY(params_copy(&p, sizeof p, params, "weft_chat_params", err));
+    TRY(check_tokens(model->model, p.last, p.last != NULL ? 1 : 0, err));
+    const struct chat_template *c =
+        p.template_name != NULL ? chat_find(p.template_name) : model->model->chat;
+    if (c == NULL && p.template_name == NULL && !model->model->has_chat_source) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the model's file has no chat template (tokenizer.chat_template); choose "
+                         "the one that it was trained with, such as chatml");
+    }
+    struct tokens t = { 0 };
+    weft_status status = chat_encode(c, model->model->tokenizer, messages, n, &p, &t, err);
+    if (status == WEFT_OK) {
+        status = copy_out(t.data, t.n, sizeof *dst, dst, cap, needed, err);
+    }
+    free(t.data);
+    return status;
+}

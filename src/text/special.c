@@ -1,0 +1,374 @@
+/* All places where a token begins are found in one pass from the end of the text to its start, by
+ * the automaton of Aho and Corasick over the tokens read backwards: time and memory do not depend
+ * on how many tokens there are, nor on how they overlap. Then the tokens take their places, longest
+ * first. */
+#include "text/special.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int by_text(const void *a, const void *b)
+{
+    const struct special_token *x = a;
+    const struct special_token *y = b;
+    size_t n = x->text.n < y->text.n ? x->text.n : y->text.n;
+    int order = memcmp(x->text.s, y->text.s, n);
+    return order != 0 ? order : (x->text.n > y->text.n) - (x->text.n < y->text.n);
+}
+
+static bool is_special(const struct vocab *v, size_t i)
+{
+    return v->type[i] == TOKEN_CONTROL || v->type[i] == TOKEN_UNKNOWN ||
+           v->type[i] == TOKEN_USER_DEFINED;
+}
+
+static weft_status collect(const struct vocab *v, const uint8_t *strips, struct specials *s,
+                           weft_error *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < v->n; i++) {
+        count += is_special(v, i);
+    }
+    s->tokens = mem_array(count, sizeof *s->tokens);
+    if (s->tokens == NULL) {
+        return error_nomem(err, "the special tokens", count * sizeof *s->tokens);
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < v->n; i++) {
+        int32_t id = (int32_t)i;
+        struct gguf_str t = vocab_text(v, id);
+        /* of tokens with the same text the first counts; an empty one stands nowhere */
+        if (!is_special(v, i) || t.n == 0 || vocab_find(v, t.s, t.n) != id) {
+            continue;
+        }
+        if (t.n > SPECIAL_MAX) {
+            return error_set(err, WEFT_E_FORMAT,
+                             "token %zu is a special token of %zu bytes, expected at most %d", i,
+                             t.n, SPECIAL_MAX);
+        }
+        total += t.n;
+        if (total > SPECIAL_TOTAL) {
+            return error_set(err, WEFT_E_FORMAT,
+                             "the special tokens up to token %zu have %zu bytes, expected at most "
+                             "%d for all of them",
+                             i, total, SPECIAL_TOTAL);
+        }
+        bool always = v->type[i] == TOKEN_USER_DEFINED;
+        s->any_always = s->any_always || always;
+        s->tokens[s->n++] =
+            (struct special_token){ t, id, -1, always, strips != NULL ? strips[i] : 0 };
+    }
+    return WEFT_OK;
+}
+
+/* For each token the longest other token that it begins with: the one before it in the order, or
+ * one of those that that one begins with in turn. */
+static void find_shorter(struct specials *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct special_token *t = &s->tokens[i];
+        int32_t p = (int32_t)i - 1;
+        while (p >= 0 && (s->tokens[p].text.n > t->text.n ||
+                          memcmp(s->tokens[p].text.s, t->text.s, s->tokens[p].text.n) != 0)) {
+            p = s->tokens[p].shorter;
+        }
+        t->shorter = p;
+    }
+}
+
+/* The byte at `depth` of a token read backwards. */
+static uint8_t byte_at(const struct special_token *t, size_t depth)
+{
+    return (uint8_t)t->text.s[t->text.n - 1 - depth];
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct special_token *x = *(const struct special_token *const *)a;
+    const struct special_token *y = *(const struct special_token *const *)b;
+    for (size_t depth = 0; depth < x->text.n && depth < y->text.n; depth++) {
+        if (byte_at(x, depth) != byte_at(y, depth)) {
+            return byte_at(x, depth) - byte_at(y, depth);
+        }
+    }
+    return (x->text.n > y->text.n) - (x->text.n < y->text.n);
+}
+
+/* The child of a node by this byte, 0 if it has none: the root is nobody's child. */
+static uint32_t child_of(const struct specials *s, uint32_t node, uint8_t byte)
+{
+    uint32_t low = s->nodes[node].child;
+    uint32_t end = s->nodes[node + 1].child;
+    uint32_t high = end;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (s->nodes[middle].byte < byte) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < end && s->nodes[low].byte == byte ? low : 0;
+}
+
+/* Where the automaton goes from this node. */
+static uint32_t step(const struct specials *s, uint32_t node, uint8_t byte)
+{
+    uint32_t to;
+    while ((to = child_of(s, node, byte)) == 0 && node != 0) {
+        node = s->nodes[node].fail;
+    }
+    return to;
+}
+
+/* Tokens [low, high) of those sorted by their ends: all that end as a node says. */
+struct range {
+    uint32_t low, high;
+};
+
+/* Numbers the nodes level by level, so that the children of a node stand side by side and a node
+ * that another falls back to is complete before it. */
+static void build_nodes(struct specials *s, const struct special_token *const *sorted,
+                        struct range *range)
+{
+    uint32_t n = 1;
+    uint32_t level_end = 1;
+    size_t depth = 0;
+    range[0] = (struct range){ 0, (uint32_t)s->n };
+    for (uint32_t p = 0; p < n; p++) {
+        struct special_node *node = &s->nodes[p];
+        if (p == level_end) {
+            depth++;
+            level_end = n;
+        }
+        node->child = n;
+        node->token = p > 0 ? s->nodes[node->fail].token : -1;
+        uint32_t low = range[p].low;
+        if (low < range[p].high && sorted[low]->text.n == depth) {
+            node->token = (int32_t)(sorted[low++] - s->tokens);
+        }
+        while (low < range[p].high) {
+            uint8_t byte = byte_at(sorted[low], depth);
+            s->nodes[n].byte = byte;
+            s->nodes[n].fail = p > 0 ? step(s, node->fail, byte) : 0;
+            range[n].low = low;
+            while (low < range[p].high && byte_at(sorted[low], depth) == byte) {
+                low++;
+            }
+            range[n++].high = low;
+        }
+    }
+    s->nodes[n].child = n;
+}
+
+static weft_status build_automaton(struct specials *s, weft_error *err)
+{
+    size_t n_nodes = 2; /* the root, and the end of the last node's children */
+    for (size_t i = 0; i < s->n; i++) {
+        n_nodes += s->tokens[i].text.n;
+    }
+    const struct special_token **sorted = mem_array(s->n, sizeof(*sorted));
+    struct range *range = mem_array(n_nodes, sizeof *range);
+    s->nodes = mem_array(n_nodes, sizeof *s->nodes);
+    bool ok = sorted != NULL && range != NULL && s->nodes != NULL;
+    for (size_t i = 0; ok && i < s->n; i++) {
+        sorted[i] = &s->tokens[i];
+    }
+    if (ok) {
+        qsort(sorted, s->n, sizeof(*sorted), by_end);
+        build_nodes(s, sorted, range);
+    }
+    free(sorted);
+    free(range);
+    return ok ? WEFT_OK : error_nomem(err, "the special tokens", n_nodes * sizeof *s->nodes);
+}
+
+weft_status specials_open(const struct vocab *v, const uint8_t *strips, struct specials *s,
+                          weft_error *err)
+{
+    memset(s, 0, sizeof *s);
+    weft_status status = collect(v, strips, s, err);
+    if (status == WEFT_OK) {
+        qsort(s->tokens, s->n, sizeof *s->tokens, by_text);
+        find_shorter(s);
+        status = build_automaton(s, err);
+    }
+    if (status != WEFT_OK) {
+        specials_close(s);
+    }
+    return status;
+}
+
+void specials_close(struct specials *s)
+{
+    free(s->tokens);
+    free(s->nodes);
+    memset(s, 0, sizeof *s);
+}
+
+/* A place where a special token may stand: the longest one not yet ruled out. */
+struct place {
+    size_t at;
+    int32_t token; /* index into tokens, -1 if none is left */
+    int32_t next;  /* place in the same list */
+    bool taken;
+};
+
+struct search {
+    const struct specials *s;
+    const char *text;
+    size_t n;
+    bool all;
+    struct place *places; /* from the end of the text to its start */
+    size_t n_places, cap;
+    int32_t lists[SPECIAL_MAX + 1]; /* places whose token has this length */
+    struct place **queue;           /* [n_places] the list at work, sorted */
+    uint8_t *used; /* [n] 1: byte of a token found, 2: white space it took with it */
+};
+
+/* Puts place i into the list of its token, or of the next shorter one that counts in this search.
+ */
+static void enlist(struct search *q, size_t i)
+{
+    struct place *p = &q->places[i];
+    while (p->token >= 0 && !q->all && !q->s->tokens[p->token].always) {
+        p->token = q->s->tokens[p->token].shorter;
+    }
+    if (p->token >= 0) {
+        int32_t *list = &q->lists[q->s->tokens[p->token].text.n];
+        p->next = *list;
+        *list = (int32_t)i;
+    }
+}
+
+static bool find_places(struct search *q)
+{
+    uint32_t node = 0;
+    for (size_t at = q->n; at-- > 0;) {
+        node = step(q->s, node, (uint8_t)q->text[at]);
+        int32_t token = q->s->nodes[node].token;
+        if (token < 0) {
+            continue;
+        }
+        if (q->n_places >= INT32_MAX ||
+            !mem_reserve(&q->places, &q->cap, q->n_places + 1, sizeof *q->places)) {
+            return false;
+        }
+        q->places[q->n_places] = (struct place){ at, token, -1, false };
+        enlist(q, q->n_places++);
+    }
+    return true;
+}
+
+/* Tokens are sorted by text, so their index is as good an order as any for those of one length:
+ * what counts is that one token is looked for in the whole text before the next. */
+static int by_token(const void *a, const void *b)
+{
+    const struct place *x = *(struct place *const *)a;
+    const struct place *y = *(struct place *const *)b;
+    if (x->token != y->token) {
+        return (x->token > y->token) - (x->token < y->token);
+    }
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* Takes the text of a place for its token, unless a longer token has some of it: then the next
+ * shorter one waits for its turn. A token that overlaps one at least as long has its first or last
+ * byte in it: two looks are enough. */
+static void take(struct search *q, struct place *p)
+{
+    const struct special_token *t = &q->s->tokens[p->token];
+    size_t end = p->at + t->text.n;
+    if (q->used[p->at]) {
+        return;
+    }
+    if (q->used[end - 1]) {
+        do {
+            p->token = q->s->tokens[p->token].shorter;
+        } while (p->token >= 0 && q->used[p->at + q->s->tokens[p->token].text.n - 1]);
+        enlist(q, (size_t)(p - q->places));
+        return;
+    }
+    memset(q->used + p->at, 1, t->text.n);
+    while (t->strips & STRIPS_RIGHT && end < q->n && !q->used[end] && is_space(q->text[end])) {
+        q->used[end++] = 2;
+    }
+    for (size_t at = p->at;
+         t->strips & STRIPS_LEFT && at-- > 0 && !q->used[at] && is_space(q->text[at]);) {
+        q->used[at] = 2;
+    }
+    p->taken = true;
+}
+
+static void take_all(struct search *q)
+{
+    for (size_t length = SPECIAL_MAX; length > 0; length--) {
+        size_t n = 0;
+        for (int32_t i = q->lists[length]; i >= 0; i = q->places[i].next) {
+            q->queue[n++] = &q->places[i];
+        }
+        qsort(q->queue, n, sizeof *q->queue, by_token);
+        for (size_t i = 0; i < n; i++) {
+            take(q, q->queue[i]);
+        }
+    }
+}
+
+static bool add(struct fragments *out, size_t start, size_t n, int32_t id)
+{
+    if (!mem_reserve(&out->at, &out->cap, out->n + 1, sizeof *out->at)) {
+        return false;
+    }
+    out->at[out->n++] = (struct fragment){ start, n, id };
+    return true;
+}
+
+static bool write_fragments(const struct search *q, struct fragments *out)
+{
+    size_t done = 0;
+    for (size_t i = q->n_places; i-- > 0;) {
+        const struct place *p = &q->places[i];
+        if (!p->taken) {
+            continue;
+        }
+        const struct special_token *t = &q->s->tokens[p->token];
+        size_t end = p->at;
+        while (end > done && q->used[end - 1] == 2) {
+            end--;
+        }
+        if ((end > done && !add(out, done, end - done, -1)) || !add(out, p->at, t->text.n, t->id)) {
+            return false;
+        }
+        done = p->at + t->text.n;
+        while (done < q->n && q->used[done] == 2) {
+            done++;
+        }
+    }
+    return done == q->n || add(out, done, q->n - done, -1);
+}
+
+weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
+                           struct fragments *out, weft_error *err)
+{
+    if (s->n == 0 || (!all && !s->any_always)) {
+        return n == 0 || add(out, 0, n, -1) ? WEFT_OK : error_nomem(err, "fragments", n);
+    }
+    struct search q = { .s = s, .text = text, .n = n, .all = all };
+    memset(q.lists, 0xff, sizeof q.lists);
+    bool ok = find_places(&q);
+    if (ok && q.n_places > 0) {
+        q.queue = mem_array(q.n_places, sizeof *q.queue);
+        q.used = mem_array(n, 1);
+        ok = q.queue != NULL && q.used != NULL;
+        if (ok) {
+            take_all(&q);
+        }
+    }
+    ok = ok && write_fragments(&q, out);
+    free(q.places);
+    free(q.queue);
+    free(q.used);
+    return ok ? WEFT_OK : error_nomem(err, "finding special tokens", n);
+}
