@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "backend.h"
+#include "platform.h"
 
 static const char problem[] =
     "this build has no CUDA, because nvcc was not found; install the CUDA "

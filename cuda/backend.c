@@ -34,20 +34,23 @@ void cuda_close(struct backend *b)
 /* What kernels cannot run is refused here, by name. */
 static weft_status check_shape(const struct cuda *c, weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    if (g->head_dim % 8 != 0 || g->head_dim > 256) {
-        return error_set(err, WEFT_E_UNSUPPORTED,
-                         "cuda: heads of %zu values, expected a multiple of 8 up to 256; the CPU "
-                         "runs this model (device cpu)",
-                         g->head_dim);
+    const size_t dim = c->model->config.dim;
+    for (size_t i = 0; i < c->model->n_kv; i++) {
+        const size_t head = c->model->kv[i].k_dim;
+        if (head % 8 != 0 || head > 256) {
+            return error_set(err, WEFT_E_UNSUPPORTED,
+                             "cuda: heads of %zu values, expected a multiple of 8 up to 256; the "
+                             "CPU runs this model (device cpu)",
+                             head);
+        }
     }
     /* a block holds one normalised row, as floats and as codes with their scales */
-    size_t row = (g->dim + 31) / 32 * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
+    size_t row = (dim + 31) / 32 * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
     if (row + SHARED_SPARE > c->queue.shared_bytes) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "cuda: an embedding of %zu values needs %zu bytes of shared memory, the "
                          "device has %u; the CPU runs this model (device cpu)",
-                         g->dim, row + SHARED_SPARE, c->queue.shared_bytes);
+                         dim, row + SHARED_SPARE, c->queue.shared_bytes);
     }
     return WEFT_OK;
 }
@@ -96,11 +99,12 @@ static weft_status cuda_init(struct cuda *c, weft_error *err)
 weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,
                               struct backend **out, weft_error *err)
 {
+    TRY(backend_check(&cuda_backend, m, err));
     struct cuda *c = calloc(1, sizeof *c);
     if (c == NULL) {
         return error_nomem(err, "the CUDA backend", sizeof *c);
     }
-    c->base.ops = &cuda_backend;
+    c->base = (struct backend){ .ops = &cuda_backend, .model = m };
     c->model = m;
     c->params = *p;
     weft_status status = cuda_init(c, err);

@@ -1,7 +1,7 @@
 /* Opens cuBLAS beside the upload of the weights: loading the library and making a handle take
  * longer than a small model's weights. */
-#include "cuda.h"
 #include "base/thread.h"
+#include "cuda.h"
 
 static void open_blas(struct cuda *c)
 {

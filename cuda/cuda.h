@@ -5,8 +5,8 @@
 
 #include <pthread.h>
 
-#include "backend.h"
 #include "blas.h"
+#include "forward.h"
 #include "kernels/kernels.h"
 #include "memory.h"
 
@@ -19,15 +19,11 @@ enum {
     IMAGE_BUCKETS = 3    /* of how long the sequences of a step are */
 };
 
-/* Weights of a layer on the device, as struct layer has them in the file. */
+/* Weights of a layer on the device: of each tensor one of the two, or neither if the layer lacks
+ * it. Vectors are floats. */
 struct dlayer {
-    struct dptr attn_norm, ffn_norm; /* float [dim] */
-    struct dmatrix qkv[3];
-    struct dptr qkv_bias[3];    /* float; may be none */
-    struct dptr q_norm, k_norm; /* float [head_dim]; may be none */
-    struct dmatrix attn_output, ffn_gate, ffn_up, ffn_down;
-    struct dptr attn_output_bias, ffn_down_bias; /* float [dim]; may be none */
-    struct dptr ffn_bias[2];                     /* of gate and up, float [n_ff]; both or none */
+    struct dmatrix matrix[N_LAYER_TENSORS];
+    struct dptr vector[N_LAYER_TENSORS];
 };
 
 struct dweights {
@@ -76,25 +72,27 @@ struct cuda {
     bool tensor_cores; /* many rows go through cuBLAS; false when it turns out that there is none */
     /* activations of a step, n = n_batch rows */
     struct dptr x;    /* float [n, dim] residual stream */
-    struct dptr q;    /* float [n, n_heads * head_dim] */
-    struct dptr k, v; /* float [n, n_kv_heads * head_dim]; with tensor cores in the place of qkv */
+    struct dptr q;    /* float [n, SIZE_Q] */
+    struct dptr k, v; /* float [n, SIZE_K], [n, SIZE_V]; with tensor cores in the place of qkv */
     /* only with tensor cores */
-    struct dptr qkv;   /* float [n, (n_heads + 2 n_kv_heads) * head_dim], q, k and v side by side */
+    struct dptr qkv;   /* float [n, SIZE_Q + SIZE_K + SIZE_V], q, k and v side by side */
     struct dptr y;     /* float [n, dim] */
     struct dptr reach; /* float [n_layers], kernel_reach() of gate and up, 0 if they leave floats */
     struct dptr blas_workspace;
     /* only with tensor cores, or where gate and up have biases; halves (see cuda_halves_out()) or
      * floats [n, 2 n_ff], in a step of few rows two of [n, n_ff] */
     struct dptr gate_up;
-    struct dacts in, mid, ff; /* normalised x, o and h */
-    struct dptr turns;        /* double [n_rot / 2] */
-    struct dptr partial;      /* of attention */
+    struct dacts in, mid, ff;     /* normalised x, o and h */
+    struct dacts head_norm;       /* float [n_out, dim] if values are read */
+    struct dptr turns[MAX_ROPES]; /* double [n_rot / 2] of each rope of the model */
+    struct dptr partial;          /* of attention */
     struct dptr counters;
     size_t counters_bytes;
-    struct dptr kv[2];  /* K, V: blocks [n_layers, n_pages, n_kv_heads], see struct dkv */
-    uint8_t *host_page; /* pinned, a page of K or V of a layer; NULL if both are f16 */
-    struct dptr logits; /* float [n_out, n_vocab] */
-    float *host_logits; /* pinned [n_vocab] */
+    struct dptr kv[2];   /* K, V: of each store blocks [n_pages, KV heads], see struct dkv */
+    size_t *store_at[2]; /* [n_kv] where in them a store begins */
+    uint8_t *host_page;  /* pinned, a page of K or V of a layer; NULL if both are f16 */
+    struct dptr logits;  /* float [n_out, n_vocab] */
+    float *host_logits;  /* pinned [n_vocab] */
     /* upload: raw rows, slab_bytes; products: weights as halves, halves_bytes */
     struct dptr slab;
     size_t slab_bytes, halves_bytes;
@@ -118,14 +116,17 @@ static inline bool cuda_many(const struct cuda *c, size_t n)
     return c->tensor_cores && n > GEMM_ROWS;
 }
 
-static inline bool cuda_ffn_biased(const struct layer *l) { return l->ffn_gate_bias.name != NULL; }
+static inline bool cuda_ffn_biased(const struct layer *l)
+{
+    return l->t[FFN_GATE_BIAS].name != NULL;
+}
 
 /* gate and up leave their product as halves if both are quantised: beside the error of such weights
  * the rounding is small. Weights of F16 or BF16 have so little error that it would show. Biases
  * come behind the product: what bounds it, see cuda_reach(), would not bound the sum. */
 static inline bool cuda_halves_out(const struct layer *l)
 {
-    return l->ffn_gate.type->block > 1 && l->ffn_up.type->block > 1 && !cuda_ffn_biased(l);
+    return l->t[FFN_GATE].type->block > 1 && l->t[FFN_UP].type->block > 1 && !cuda_ffn_biased(l);
 }
 
 /* --- check.c: errors --- */
@@ -203,7 +204,7 @@ weft_status cuda_reach(struct cuda *c, weft_error *err);
 /* --- stages.c --- */
 
 extern const struct backend_ops cuda_backend;
-struct dkv cuda_layer_kv(const struct cuda *c, size_t layer);
+struct dkv cuda_attn_kv(const struct cuda *c, const struct attn *a);
 
 /* --- results.c --- */
 
@@ -211,14 +212,20 @@ weft_status cuda_read_logits(struct backend *b, size_t i, float *dst, weft_error
 weft_status cuda_top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err);
 /* params.values must have been set */
 weft_status cuda_read_values(struct backend *b, const struct step *s, enum backend_value value,
-                             float *dst, weft_error *err);
+                             size_t layer, float *dst, weft_error *err);
 weft_status cuda_results_wait(struct backend *b, weft_error *err);
 
 /* --- pages.c --- */
 
-/* Bytes of K (0) or V (1) of one page in one layer, and where they are. */
-size_t cuda_page_bytes(const struct cuda *c, size_t which);
-struct dptr cuda_page(const struct cuda *c, size_t which, size_t layer, uint32_t page);
+/* Bytes of K (0) or V (1) of one page in one store, and where they are. */
+size_t cuda_page_bytes(const struct cuda *c, size_t which, size_t store);
+struct dptr cuda_page(const struct cuda *c, size_t which, size_t store, uint32_t page);
+/* Values of a head of K (0) or V (1). */
+static inline size_t cuda_kv_dim(const struct cuda *c, size_t which, size_t store)
+{
+    const struct kv *kv = &c->model->kv[store];
+    return which == 0 ? kv->k_dim : kv->v_dim;
+}
 weft_status cuda_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err);
 weft_status cuda_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err);
 weft_status cuda_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,

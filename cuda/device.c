@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cuda.h"
+#include "platform.h"
 
 enum { MIN_MAJOR = 8 }; /* compute capability: kernels use mma.sync on halves, and cp.async */
 

@@ -20,7 +20,7 @@ static weft_status stages(struct cuda *c, size_t n, bool ahead, weft_error *err)
     for (size_t i = 0; i < n; i++) {
         seqs[i] = (struct step_seq){ .row = i, .n_rows = 1 };
     }
-    TRY(forward(&c->base, c->model->config.n_layers, &s, err));
+    TRY(forward_stages(&c->base, &s, err));
     if (ahead) {
         struct dstep step = image_step(c);
         TRY(cuda_enter(c, "pick", 0, err));
@@ -137,7 +137,7 @@ static weft_status run(struct cuda *c, size_t n, bool ahead, weft_error *err)
 weft_status graph_step(struct backend *b, const struct step *s, bool *done, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    *done = !c->decoding && !c->params.no_graphs && is_decode(s);
+    *done = !c->params.no_graphs && is_decode(s);
     if (!*done) {
         return WEFT_OK;
     }

@@ -4,10 +4,12 @@
 
 #include "cuda.h"
 
+_Static_assert(MAX_POOLS == 1, "a step's image has one table of pages");
+
 /* Rows of sequences with many of them attend in tiles. */
 static bool tiles_rows(const struct cuda *c, const struct step *s)
 {
-    return cuda_many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->config.head_dim);
+    return cuda_many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->max.head);
 }
 
 /* The larger of two neighbours costs a short step some blocks that find nothing to do. */
@@ -41,7 +43,7 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
         const struct step_seq *q = &s->seqs[i];
         size_t end = q->pos + q->n_rows + n_steps - 1, n_pages = (end + KV_PAGE - 1) / KV_PAGE;
         m->bucket = bucket_of(end) > m->bucket ? bucket_of(end) : m->bucket;
-        memcpy(pages + i * m->page_stride, q->pages, n_pages * sizeof *pages);
+        memcpy(pages + i * m->page_stride, q->pages[0], n_pages * sizeof *pages);
         for (size_t r = 0; r < q->n_rows; r++) {
             rows[q->row + r] = (struct drow){ .token = s->tokens[q->row + r],
                                               .pos = (uint32_t)(q->pos + r),

@@ -2,8 +2,8 @@
  * events on the engine's stream, in memory that is taken for this alone. What is read and
  * multiplied is random: zeros switch few wires, take little power and let the clocks rise to where
  * no model keeps them. */
-#include "cuda.h"
 #include "base/mem.h"
+#include "cuda.h"
 
 enum {
     PASSES = 3,

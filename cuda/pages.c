@@ -4,26 +4,27 @@
 #include "cuda.h"
 #include "format/kv_type.h"
 
-size_t cuda_page_bytes(const struct cuda *c, size_t which)
+size_t cuda_page_bytes(const struct cuda *c, size_t which, size_t store)
 {
-    const struct config *g = &c->model->config;
-    return g->n_kv_heads * KV_PAGE * kv_type_bytes(c->params.kv_type[which], g->head_dim);
+    return c->model->kv[store].n_heads * KV_PAGE *
+           kv_type_bytes(c->params.kv_type[which], cuda_kv_dim(c, which, store));
 }
 
-struct dptr cuda_page(const struct cuda *c, size_t which, size_t layer, uint32_t page)
+struct dptr cuda_page(const struct cuda *c, size_t which, size_t store, uint32_t page)
 {
-    return dptr_at(c->kv[which], (layer * c->params.n_pages + page) * cuda_page_bytes(c, which));
+    return dptr_at(c->kv[which],
+                   c->store_at[which][store] + page * cuda_page_bytes(c, which, store));
 }
 
 weft_status cuda_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    for (size_t l = 0; l < c->model->config.n_layers; l++) {
-        TRY(cuda_enter(c, "copy_page", l, err));
+    for (size_t k = 0; k < c->model->n_kv; k++) {
+        TRY(cuda_enter(c, "copy_page", k, err));
         for (size_t i = 0; i < 2; i++) {
-            CU(c, cudaMemcpyAsync, (void *)cuda_page(c, i, l, dst).at,
-               (void *)cuda_page(c, i, l, src).at, cuda_page_bytes(c, i), cudaMemcpyDeviceToDevice,
-               c->queue.stream);
+            CU(c, cudaMemcpyAsync, (void *)cuda_page(c, i, k, dst).at,
+               (void *)cuda_page(c, i, k, src).at, cuda_page_bytes(c, i, k),
+               cudaMemcpyDeviceToDevice, c->queue.stream);
         }
     }
     return WEFT_OK;
@@ -38,19 +39,26 @@ static weft_status copy(struct cuda *c, struct dptr device, uint8_t *host, size_
     return WEFT_OK;
 }
 
+/* K (0) or V (1) of a page in one store. */
+struct part {
+    size_t which, store;
+    uint32_t page;
+};
+
 /* The first n positions of K or V of a page, head by head, a full page in one piece; on the host as
  * on the device, but without the other positions. */
-static weft_status copy_heads(struct cuda *c, size_t which, struct dptr page, size_t n,
-                              uint8_t *host, enum cudaMemcpyKind kind, weft_error *err)
+static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, uint8_t *host,
+                              enum cudaMemcpyKind kind, weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    bool q8 = c->params.kv_type[which] == WEFT_KV_Q8_0;
-    size_t block = cuda_page_bytes(c, which) / g->n_kv_heads;
-    size_t first = q8 ? KV_PAGE * g->head_dim : block; /* bytes of all codes, or halves */
+    const size_t n_heads = c->model->kv[p->store].n_heads, dim = cuda_kv_dim(c, p->which, p->store),
+                 all = cuda_page_bytes(c, p->which, p->store), block = all / n_heads;
+    const struct dptr page = cuda_page(c, p->which, p->store, p->page);
+    bool q8 = c->params.kv_type[p->which] == WEFT_KV_Q8_0;
+    size_t first = q8 ? KV_PAGE * dim : block; /* bytes of all codes, or halves */
     if (n == KV_PAGE) {
-        return copy(c, page, host, cuda_page_bytes(c, which), kind, err);
+        return copy(c, page, host, all, kind, err);
     }
-    for (size_t h = 0; h < g->n_kv_heads; h++) {
+    for (size_t h = 0; h < n_heads; h++) {
         struct dptr at = dptr_at(page, h * block);
         size_t bytes = first / KV_PAGE * n, rest = (block - first) / KV_PAGE * n;
         TRY(copy(c, at, host, bytes, kind, err));
@@ -83,18 +91,19 @@ static void join_blocks(uint8_t *blocks, const uint8_t *planes, size_t n_blocks)
 }
 
 /* The same as copy_heads() with blocks of GGUF on the host. Waits. */
-static weft_status copy_blocks(struct cuda *c, size_t which, struct dptr page, size_t n,
-                               uint8_t *host, enum cudaMemcpyKind kind, weft_error *err)
+static weft_status copy_blocks(struct cuda *c, const struct part *p, size_t n, uint8_t *host,
+                               enum cudaMemcpyKind kind, weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    size_t n_blocks = n * g->head_dim / 32, bytes = n_blocks * sizeof(struct block_q8_0);
+    const size_t n_heads = c->model->kv[p->store].n_heads;
+    size_t n_blocks = n * cuda_kv_dim(c, p->which, p->store) / 32,
+           bytes = n_blocks * sizeof(struct block_q8_0);
     bool read = kind == cudaMemcpyDeviceToHost;
-    for (size_t h = 0; h < g->n_kv_heads && !read; h++) {
+    for (size_t h = 0; h < n_heads && !read; h++) {
         split_blocks(c->host_page + h * bytes, host + h * bytes, n_blocks);
     }
-    TRY(copy_heads(c, which, page, n, c->host_page, kind, err));
+    TRY(copy_heads(c, p, n, c->host_page, kind, err));
     TRY(cuda_wait(c, err));
-    for (size_t h = 0; h < g->n_kv_heads && read; h++) {
+    for (size_t h = 0; h < n_heads && read; h++) {
         join_blocks(host + h * bytes, c->host_page + h * bytes, n_blocks);
     }
     return WEFT_OK;
@@ -103,13 +112,13 @@ static weft_status copy_blocks(struct cuda *c, size_t which, struct dptr page, s
 static weft_status copy_kv(struct cuda *c, const char *stage, uint32_t page, size_t n,
                            uint8_t *host, enum cudaMemcpyKind kind, weft_error *err)
 {
-    for (size_t l = 0; l < c->model->config.n_layers; l++) {
-        TRY(cuda_enter(c, stage, l, err));
+    for (size_t k = 0; k < c->model->n_kv; k++) {
+        TRY(cuda_enter(c, stage, k, err));
         for (size_t i = 0; i < 2; i++) {
+            const struct part p = { .which = i, .store = k, .page = page };
             bool q8 = c->params.kv_type[i] == WEFT_KV_Q8_0;
-            TRY((q8 ? copy_blocks : copy_heads)(c, i, cuda_page(c, i, l, page), n, host, kind,
-                                                err));
-            host += cuda_page_bytes(c, i) / KV_PAGE * n;
+            TRY((q8 ? copy_blocks : copy_heads)(c, &p, n, host, kind, err));
+            host += cuda_page_bytes(c, i, k) / KV_PAGE * n;
         }
     }
     return cuda_wait(c, err);

@@ -79,9 +79,9 @@ weft_status cuda_reach(struct cuda *c, weft_error *err)
     for (size_t i = 0; c->tensor_cores && i < c->model->config.n_layers; i++) {
         const struct dlayer *l = &c->weights.layers[i];
         struct dptr reach = dptr_at(c->reach, i * sizeof(float));
-        if (cuda_halves_out(&c->model->weights.layers[i])) {
-            CU(c, kernel_reach, &l->ffn_gate, reach, &c->queue);
-            CU(c, kernel_reach, &l->ffn_up, reach, &c->queue);
+        if (cuda_halves_out(&c->model->layers[i])) {
+            CU(c, kernel_reach, &l->matrix[FFN_GATE], reach, &c->queue);
+            CU(c, kernel_reach, &l->matrix[FFN_UP], reach, &c->queue);
         }
     }
     return WEFT_OK;

@@ -66,10 +66,9 @@ static void widen_codes(float *head, size_t dim)
 }
 
 /* K or V of a position and KV head as it is kept, to the end of what becomes its floats. */
-static weft_status read_head(struct cuda *c, size_t which, struct dptr block, size_t row,
-                             float *head, weft_error *err)
+static weft_status read_head(struct cuda *c, size_t which, struct dptr block, size_t dim,
+                             size_t row, float *head, weft_error *err)
 {
-    size_t dim = c->model->config.head_dim;
     char *end = (char *)(head + dim);
     bool q8 = c->params.kv_type[which] == WEFT_KV_Q8_0;
     size_t bytes = q8 ? dim : dim * sizeof(f16_bits);
@@ -84,65 +83,69 @@ static weft_status read_head(struct cuda *c, size_t which, struct dptr block, si
     return WEFT_OK;
 }
 
-/* K or V of the step's rows, from the pages of the layer under way: what stores them there leaves
- * no floats. */
-static weft_status read_pages(struct cuda *c, size_t which, const struct step *s, float *dst,
-                              weft_error *err)
+/* K or V of the step's rows, from the pages: what stores them there leaves no floats. */
+static weft_status read_pages(struct cuda *c, size_t which, size_t store, const struct step *s,
+                              float *dst, weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    size_t block = cuda_page_bytes(c, which) / g->n_kv_heads, n = 0;
+    const struct kv *kv = &c->model->kv[store];
+    const size_t dim = cuda_kv_dim(c, which, store),
+                 block = cuda_page_bytes(c, which, store) / kv->n_heads;
+    size_t n = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         for (size_t r = 0; r < s->seqs[i].n_rows; r++) {
             size_t pos = s->seqs[i].pos + r;
-            struct dptr page = cuda_page(c, which, c->layer, s->seqs[i].pages[pos / KV_PAGE]);
-            for (size_t h = 0; h < g->n_kv_heads; h++, n++) {
-                TRY(read_head(c, which, dptr_at(page, h * block), pos % KV_PAGE,
-                              dst + n * g->head_dim, err));
+            const uint32_t *pages = s->seqs[i].pages[kv->pool];
+            struct dptr page = cuda_page(c, which, store, pages[pos / KV_PAGE]);
+            for (size_t h = 0; h < kv->n_heads; h++, n++) {
+                TRY(read_head(c, which, dptr_at(page, h * block), dim, pos % KV_PAGE, dst + n * dim,
+                              err));
             }
         }
     }
     TRY(cuda_wait(c, err));
     for (size_t i = 0; i < n; i++) {
-        float *head = dst + i * g->head_dim;
+        float *head = dst + i * dim;
         if (c->params.kv_type[which] == WEFT_KV_Q8_0) {
-            widen_codes(head, g->head_dim);
+            widen_codes(head, dim);
         } else {
-            widen_halves(head, g->head_dim);
+            widen_halves(head, dim);
         }
     }
     return WEFT_OK;
 }
 
 /* Heads of q or k as they were before k_heads() rotated them. */
-static void rotate_back(const struct cuda *c, float *heads, size_t n)
+static void rotate_back(const struct cuda *c, float *heads, size_t n, size_t dim)
 {
     for (size_t i = 0; kv_type_rotates(c->params.kv_type[0]) && i < n; i++) {
-        kv_rotate(heads + i * c->model->config.head_dim, c->model->config.head_dim);
+        kv_rotate(heads + i * dim, dim);
     }
 }
 
 weft_status cuda_read_values(struct backend *b, const struct step *s, enum backend_value value,
-                             float *dst, weft_error *err)
+                             size_t layer, float *dst, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    const struct config *g = &c->model->config;
-    size_t q_dim = g->n_heads * g->head_dim, n = s->n_rows;
-    TRY(cuda_enter(c, "read_values", c->layer, err));
+    const size_t n = s->n_rows, n_cols = backend_value_cols(c->model, value, layer);
+    const struct layer *l = &c->model->layers[layer];
+    TRY(cuda_enter(c, "read_values", layer, err));
     switch (value) {
     case VALUE_Q:
-        TRY(read_rows(c, c->q, n, q_dim, q_dim, dst, err));
-        rotate_back(c, dst, n * g->n_heads);
+        TRY(read_rows(c, c->q, n, n_cols, n_cols, dst, err));
+        rotate_back(c, dst, n * l->attn.n_heads, layer_kv(c->model, l)->k_dim);
         return WEFT_OK;
     case VALUE_K:
-        TRY(read_pages(c, 0, s, dst, err));
-        rotate_back(c, dst, n * g->n_kv_heads);
+        TRY(read_pages(c, 0, l->attn.kv, s, dst, err));
+        rotate_back(c, dst, n * layer_kv(c->model, l)->n_heads, layer_kv(c->model, l)->k_dim);
         return WEFT_OK;
-    case VALUE_V: return read_pages(c, 1, s, dst, err);
-    case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, q_dim, c->mid.stride, dst, err);
-    case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, g->n_ff, c->ff.stride, dst, err);
+    case VALUE_V: return read_pages(c, 1, l->attn.kv, s, dst, err);
+    case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, n_cols, c->mid.stride, dst, err);
+    case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, n_cols, c->ff.stride, dst, err);
+    case VALUE_NORM:
+        return read_rows(c, c->head_norm.x, s->n_out, n_cols, c->head_norm.stride, dst, err);
     case VALUE_X: break;
     }
-    return read_rows(c, c->x, n, g->dim, g->dim, dst, err);
+    return read_rows(c, c->x, n, n_cols, n_cols, dst, err);
 }
 
 weft_status cuda_results_wait(struct backend *b, weft_error *err)

@@ -1,9 +1,6 @@
 /* The stages of backend.h as launches of kernels. Steps of few rows run on mat-vec kernels, which
  * read the quantised weights once for up to MATVEC_ROWS rows; steps of many rows turn matrices into
  * halves and multiply on tensor cores. */
-#include <math.h>
-#include <string.h>
-
 #include "cuda.h"
 
 /* The form that a product with this matrix reads. */
@@ -30,8 +27,6 @@ static struct dacts with_forms(const struct dacts *a, uint32_t forms)
 
 /* --- stages --- */
 
-static struct cuda *cuda_of(struct backend *b) { return (struct cuda *)b; }
-
 static struct norm norm_of(const struct cuda *c, struct dptr weight, struct dptr rows)
 {
     return (struct norm){ .x = c->x,
@@ -41,10 +36,9 @@ static struct norm norm_of(const struct cuda *c, struct dptr weight, struct dptr
                           .eps = c->model->config.norm_eps };
 }
 
-static weft_status embed(struct backend *b, const struct step *s, weft_error *err)
+static weft_status embed(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
-    TRY(cuda_enter(c, "embed", 0, err));
+    (void)layer;
     if (s->n_rows > GEMM_ROWS) {
         TRY(cuda_open_blas(c, err));
     }
@@ -56,15 +50,15 @@ static weft_status embed(struct backend *b, const struct step *s, weft_error *er
     return WEFT_OK;
 }
 
-struct dkv cuda_layer_kv(const struct cuda *c, size_t layer)
+struct dkv cuda_attn_kv(const struct cuda *c, const struct attn *a)
 {
-    const struct config *g = &c->model->config;
+    const struct kv *kv = &c->model->kv[a->kv];
     return (
-        struct dkv){ .k = cuda_page(c, 0, layer, 0),
-                     .v = cuda_page(c, 1, layer, 0),
-                     .n_heads = (uint32_t)g->n_heads,
-                     .n_kv_heads = (uint32_t)g->n_kv_heads,
-                     .head_dim = (uint32_t)g->head_dim,
+        struct dkv){ .k = cuda_page(c, 0, a->kv, 0),
+                     .v = cuda_page(c, 1, a->kv, 0),
+                     .n_heads = (uint32_t)a->n_heads,
+                     .n_kv_heads = (uint32_t)kv->n_heads,
+                     .head_dim = (uint32_t)kv->k_dim,
                      .type = { (uint16_t)c->params.kv_type[0], (uint16_t)c->params.kv_type[1] } };
 }
 
@@ -78,66 +72,63 @@ static struct dptr scale_of(const struct dmatrix *m, const struct dacts *a)
 static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, struct heads *heads,
                        weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    struct norm norm = norm_of(c, l->attn_norm, (struct dptr){ 0 });
+    const struct dmatrix *q = &l->matrix[ATTN_Q], *k = &l->matrix[ATTN_K], *v = &l->matrix[ATTN_V];
+    struct norm norm = norm_of(c, l->vector[ATTN_NORM], (struct dptr){ 0 });
     heads->q = c->q, heads->k = c->k, heads->v = c->v;
     if (!cuda_many(c, n)) {
         const struct matvec job = { .mode = MATVEC_STORE,
                                     .n_w = 3,
-                                    .w = { l->qkv[0], l->qkv[1], l->qkv[2] },
+                                    .w = { *q, *k, *v },
                                     .out = { c->q, c->k, c->v },
                                     .norm = norm };
         CU(c, kernel_matvec, &job, n, &c->queue);
         return WEFT_OK;
     }
-    const struct joint j = { .w = { &l->qkv[0], &l->qkv[1], &l->qkv[2] }, .n_w = 3, .out = c->qkv };
+    const struct joint j = { .w = { q, k, v }, .n_w = 3, .out = c->qkv };
     uint32_t forms = 0;
     for (size_t i = 0; i < 3; i++) {
         forms |= form(c, j.w[i], n);
         heads->scale[i] = scale_of(j.w[i], &c->in);
     }
     struct dacts in = with_forms(&c->in, forms);
-    size_t q_dim = g->n_heads * g->head_dim, kv_dim = g->n_kv_heads * g->head_dim;
     heads->q = c->qkv;
-    heads->k = dptr_at(c->qkv, q_dim * sizeof(float));
-    heads->v = dptr_at(c->qkv, (q_dim + kv_dim) * sizeof(float));
-    heads->stride = (uint32_t)(q_dim + 2 * kv_dim);
+    heads->k = dptr_at(c->qkv, q->n_rows * sizeof(float));
+    heads->v = dptr_at(heads->k, k->n_rows * sizeof(float));
+    heads->stride = q->n_rows + k->n_rows + v->n_rows;
     CU(c, kernel_norm, &norm, n, &in, &c->queue);
     return cuda_multiply(c, &j, &in, n, err);
 }
 
-static weft_status attn_in(struct backend *b, const struct step *s, size_t layer, weft_error *err)
+static weft_status attn_in(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
-    const struct config *g = &c->model->config;
+    const struct layer *what = &c->model->layers[layer];
     const struct dlayer *l = &c->weights.layers[layer];
-    TRY(cuda_enter(c, "attn_in", layer, err));
+    const struct rope *rope = what->attn.rope;
+    const struct dptr *v = l->vector;
     struct heads job = { .q_out = c->q,
-                         .bias = { l->qkv_bias[0], l->qkv_bias[1], l->qkv_bias[2] },
-                         .q_norm = l->q_norm,
-                         .k_norm = l->k_norm,
-                         .turns = c->turns,
-                         .n_rot = (uint32_t)g->n_rot,
-                         .neox = g->arch->rope_neox,
-                         .rope_factor = g->rope_attn_factor,
-                         .eps = g->norm_eps,
-                         .kv = cuda_layer_kv(c, layer) };
+                         .bias = { v[ATTN_Q_BIAS], v[ATTN_K_BIAS], v[ATTN_V_BIAS] },
+                         .q_norm = v[ATTN_Q_NORM],
+                         .k_norm = v[ATTN_K_NORM],
+                         .turns = c->turns[rope->at],
+                         .n_rot = (uint32_t)rope->n_rot,
+                         .neox = rope->neox,
+                         .rope_factor = rope->factor,
+                         .eps = c->model->config.norm_eps,
+                         .kv = cuda_attn_kv(c, &what->attn) };
     TRY(qkv(c, l, s->n_rows, &job, err));
     struct dstep step = image_step(c);
     CU(c, kernel_heads, &job, &step, s->n_rows, &c->queue);
     return WEFT_OK;
 }
 
-static weft_status attend(struct backend *b, const struct step *s, size_t layer, weft_error *err)
+static weft_status attend(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
-    const struct config *g = &c->model->config;
-    TRY(cuda_enter(c, "attend", layer, err));
-    uint32_t forms = left_forms(c, &c->weights.layers[layer].attn_output, s->n_rows);
+    const struct attn *what = &c->model->layers[layer].attn;
+    uint32_t forms = left_forms(c, &c->weights.layers[layer].matrix[ATTN_OUTPUT], s->n_rows);
     const struct attend job = { .q = c->q,
-                                .kv = cuda_layer_kv(c, layer),
-                                .scale = 1.0f / sqrtf((float)g->head_dim),
-                                .window = (uint32_t)g->sliding_window,
+                                .kv = cuda_attn_kv(c, what),
+                                .scale = what->scale,
+                                .window = (uint32_t)what->window,
                                 .o = with_forms(&c->mid, forms),
                                 .partial = c->partial,
                                 .counters = c->counters };
@@ -164,26 +155,26 @@ static weft_status add_bias(struct cuda *c, struct dptr bias, size_t n, weft_err
     return WEFT_OK;
 }
 
-static weft_status attn_out(struct backend *b, const struct step *s, size_t layer, weft_error *err)
+static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
     const struct dlayer *l = &c->weights.layers[layer];
-    TRY(cuda_enter(c, "attn_out", layer, err));
+    const struct dmatrix *w = &l->matrix[ATTN_OUTPUT];
+    const struct dptr bias = l->vector[ATTN_OUTPUT_BIAS];
     if (cuda_many(c, s->n_rows)) {
         /* attention cannot exceed what V holds, so its halves are not scaled */
-        const struct joint j = { .w = { &l->attn_output }, .n_w = 1, .out = c->x, .add = true };
+        const struct joint j = { .w = { w }, .n_w = 1, .out = c->x, .add = true };
         TRY(cuda_multiply(c, &j, &c->mid, s->n_rows, err));
-        return add_bias(c, l->attn_output_bias, s->n_rows, err);
+        return add_bias(c, bias, s->n_rows, err);
     }
     const struct matvec job = {
         .mode = MATVEC_ADD,
         .n_w = 1,
-        .w = { l->attn_output },
+        .w = { *w },
         .out = { c->x },
-        .in = with_forms(&c->mid, form(c, &l->attn_output, s->n_rows)),
+        .in = with_forms(&c->mid, form(c, w, s->n_rows)),
     };
     CU(c, kernel_matvec, &job, s->n_rows, &c->queue);
-    return add_bias(c, l->attn_output_bias, s->n_rows, err);
+    return add_bias(c, bias, s->n_rows, err);
 }
 
 /* Gate and up on tensor cores, and what follows from them to `out`. If they come out of the product
@@ -193,21 +184,20 @@ static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct 
 {
     const struct dlayer *l = &c->weights.layers[layer];
     struct dptr reach = dptr_at(c->reach, layer * sizeof(float));
-    bool halves = cuda_halves_out(&c->model->weights.layers[layer]);
-    size_t n_ff = c->model->config.n_ff;
-    struct norm norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 });
-    struct dacts in = with_forms(&c->in, form(c, &l->ffn_gate, n) | form(c, &l->ffn_up, n));
+    const struct dmatrix *gate = &l->matrix[FFN_GATE], *up = &l->matrix[FFN_UP];
+    bool halves = cuda_halves_out(&c->model->layers[layer]);
+    size_t n_ff = gate->n_rows;
+    struct norm norm = norm_of(c, l->vector[FFN_NORM], (struct dptr){ 0 });
+    struct dacts in = with_forms(&c->in, form(c, gate, n) | form(c, up, n));
     in.reach = halves ? reach : (struct dptr){ 0 };
-    const struct joint j = {
-        .w = { &l->ffn_gate, &l->ffn_up }, .n_w = 2, .out = c->gate_up, .halves = halves
-    };
+    const struct joint j = { .w = { gate, up }, .n_w = 2, .out = c->gate_up, .halves = halves };
     const struct swiglu job = { .gate = c->gate_up,
                                 .up = dptr_at(c->gate_up,
                                               n_ff * (halves ? sizeof(f16_bits) : sizeof(float))),
-                                .scale = { scale_of(&l->ffn_gate, &in), scale_of(&l->ffn_up, &in) },
+                                .scale = { scale_of(gate, &in), scale_of(up, &in) },
                                 .stride = (uint32_t)(2 * n_ff),
                                 .halves = halves,
-                                .bias = { l->ffn_bias[0], l->ffn_bias[1] } };
+                                .bias = { l->vector[FFN_GATE_BIAS], l->vector[FFN_UP_BIAS] } };
     CU(c, kernel_norm, &norm, n, &in, &c->queue);
     TRY(cuda_multiply(c, &j, &in, n, err));
     CU(c, kernel_swiglu, &job, n, out, &c->queue);
@@ -219,56 +209,53 @@ static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct 
 static weft_status few_biased(struct cuda *c, const struct dlayer *l, size_t n,
                               const struct dacts *out, weft_error *err)
 {
-    size_t n_ff = c->model->config.n_ff;
+    size_t n_ff = l->matrix[FFN_GATE].n_rows;
     struct dptr up = dptr_at(c->gate_up, n * n_ff * sizeof(float));
     const struct matvec products = { .mode = MATVEC_STORE,
                                      .n_w = 2,
-                                     .w = { l->ffn_gate, l->ffn_up },
+                                     .w = { l->matrix[FFN_GATE], l->matrix[FFN_UP] },
                                      .out = { c->gate_up, up },
-                                     .norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 }) };
+                                     .norm = norm_of(c, l->vector[FFN_NORM], (struct dptr){ 0 }) };
     const struct swiglu job = { .gate = c->gate_up,
                                 .up = up,
                                 .stride = (uint32_t)n_ff,
-                                .bias = { l->ffn_bias[0], l->ffn_bias[1] } };
+                                .bias = { l->vector[FFN_GATE_BIAS], l->vector[FFN_UP_BIAS] } };
     CU(c, kernel_matvec, &products, n, &c->queue);
     CU(c, kernel_swiglu, &job, n, out, &c->queue);
     return WEFT_OK;
 }
 
-static weft_status ffn_in(struct backend *b, const struct step *s, size_t layer, weft_error *err)
+static weft_status ffn_in(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
     const struct dlayer *l = &c->weights.layers[layer];
     size_t n = s->n_rows;
-    TRY(cuda_enter(c, "ffn_in", layer, err));
-    struct dacts out = with_forms(&c->ff, left_forms(c, &l->ffn_down, n));
+    struct dacts out = with_forms(&c->ff, left_forms(c, &l->matrix[FFN_DOWN], n));
     if (cuda_many(c, n)) {
         return gate_up(c, layer, n, &out, err);
     }
-    if (cuda_ffn_biased(&c->model->weights.layers[layer])) {
+    if (cuda_ffn_biased(&c->model->layers[layer])) {
         return few_biased(c, l, n, &out, err);
     }
     const struct matvec job = { .mode = MATVEC_SWIGLU,
                                 .n_w = 2,
-                                .w = { l->ffn_gate, l->ffn_up },
+                                .w = { l->matrix[FFN_GATE], l->matrix[FFN_UP] },
                                 .acts = out,
-                                .norm = norm_of(c, l->ffn_norm, (struct dptr){ 0 }) };
+                                .norm = norm_of(c, l->vector[FFN_NORM], (struct dptr){ 0 }) };
     CU(c, kernel_matvec, &job, n, &c->queue);
     return WEFT_OK;
 }
 
-static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer, weft_error *err)
+static weft_status ffn_out(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
-    struct cuda *c = cuda_of(b);
     const struct dlayer *l = &c->weights.layers[layer];
-    const struct dmatrix *down = &l->ffn_down;
+    const struct dmatrix *down = &l->matrix[FFN_DOWN];
+    const struct dptr bias = l->vector[FFN_DOWN_BIAS];
     size_t n = s->n_rows;
-    TRY(cuda_enter(c, "ffn_out", layer, err));
     if (cuda_many(c, n)) {
         const struct joint j = { .w = { down }, .n_w = 1, .out = c->y };
         TRY(cuda_multiply(c, &j, &c->ff, n, err));
         CU(c, kernel_add, c->x, c->y, scale_of(down, &c->ff), n, c->model->config.dim, &c->queue);
-        return add_bias(c, l->ffn_down_bias, n, err);
+        return add_bias(c, bias, n, err);
     }
     const struct matvec job = { .mode = MATVEC_ADD,
                                 .n_w = 1,
@@ -276,33 +263,60 @@ static weft_status ffn_out(struct backend *b, const struct step *s, size_t layer
                                 .out = { c->x },
                                 .in = with_forms(&c->ff, form(c, down, n)) };
     CU(c, kernel_matvec, &job, n, &c->queue);
-    return add_bias(c, l->ffn_down_bias, n, err);
+    return add_bias(c, bias, n, err);
 }
 
-static weft_status head(struct backend *b, const struct step *s, weft_error *err)
+/* The norm before the output matrix, of the rows whose logits are wanted. */
+static struct norm last_norm(const struct cuda *c)
 {
-    struct cuda *c = cuda_of(b);
-    TRY(cuda_enter(c, "head", c->model->config.n_layers, err));
+    return norm_of(c, c->weights.output_norm, dptr_at(c->image.device, c->image.out_rows));
+}
+
+/* The product with the output matrix normalises its rows itself, so this is for who reads values.
+ */
+static weft_status head_norm(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
+{
+    (void)layer;
+    if (c->params.values) {
+        const struct norm norm = last_norm(c);
+        const struct dacts out = with_forms(&c->head_norm, ACT_F32);
+        CU(c, kernel_norm, &norm, s->n_out, &out, &c->queue);
+    }
+    return WEFT_OK;
+}
+
+static weft_status head(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
+{
+    (void)layer;
     const struct matvec job = { .mode = MATVEC_STORE,
                                 .n_w = 1,
                                 .w = { c->weights.output },
                                 .bias = { c->weights.output_bias },
                                 .out = { c->logits },
-                                .norm = norm_of(c, c->weights.output_norm,
-                                                dptr_at(c->image.device, c->image.out_rows)) };
+                                .norm = last_norm(c) };
     CU(c, kernel_matvec, &job, s->n_out, &c->queue);
     return WEFT_OK;
 }
 
+static weft_status (*const stages[N_STAGES])(struct cuda *, const struct step *, size_t layer,
+                                             weft_error *) = {
+    [STAGE_EMBED] = embed,         [STAGE_ATTN_IN] = attn_in, [STAGE_ATTEND] = attend,
+    [STAGE_ATTN_OUT] = attn_out,   [STAGE_FFN_IN] = ffn_in,   [STAGE_FFN_OUT] = ffn_out,
+    [STAGE_HEAD_NORM] = head_norm, [STAGE_HEAD] = head,
+};
+
+static weft_status cuda_stage(struct backend *b, enum stage stage, const struct step *s,
+                              size_t layer, weft_error *err)
+{
+    struct cuda *c = (struct cuda *)b;
+    TRY(cuda_enter(c, stage_names[stage], layer, err));
+    return stages[stage](c, s, layer, err);
+}
+
 const struct backend_ops cuda_backend = {
     .name = "cuda",
-    .embed = embed,
-    .attn_in = attn_in,
-    .attend = attend,
-    .attn_out = attn_out,
-    .ffn_in = ffn_in,
-    .ffn_out = ffn_out,
-    .head = head,
+    .stages = (1u << N_STAGES) - 1,
+    .stage = cuda_stage,
     .top = cuda_top,
     .step = graph_step,
     .ahead = graph_ahead,

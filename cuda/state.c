@@ -42,24 +42,13 @@ static void want_vector(struct cuda *c, const struct tensor *t, struct dptr *v)
 
 static void want_layer(struct cuda *c, const struct layer *l, struct dlayer *d)
 {
-    want_vector(c, &l->attn_norm, &d->attn_norm);
-    want_vector(c, &l->ffn_norm, &d->ffn_norm);
-    want_matrix(c, &l->attn_q, &d->qkv[0]);
-    want_matrix(c, &l->attn_k, &d->qkv[1]);
-    want_matrix(c, &l->attn_v, &d->qkv[2]);
-    want_vector(c, &l->attn_q_bias, &d->qkv_bias[0]);
-    want_vector(c, &l->attn_k_bias, &d->qkv_bias[1]);
-    want_vector(c, &l->attn_v_bias, &d->qkv_bias[2]);
-    want_vector(c, &l->attn_q_norm, &d->q_norm);
-    want_vector(c, &l->attn_k_norm, &d->k_norm);
-    want_vector(c, &l->attn_output_bias, &d->attn_output_bias);
-    want_vector(c, &l->ffn_gate_bias, &d->ffn_bias[0]);
-    want_vector(c, &l->ffn_up_bias, &d->ffn_bias[1]);
-    want_vector(c, &l->ffn_down_bias, &d->ffn_down_bias);
-    want_matrix(c, &l->attn_output, &d->attn_output);
-    want_matrix(c, &l->ffn_gate, &d->ffn_gate);
-    want_matrix(c, &l->ffn_up, &d->ffn_up);
-    want_matrix(c, &l->ffn_down, &d->ffn_down);
+    for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+        if (!layer_tensor_is_matrix(t)) {
+            want_vector(c, &l->t[t], &d->vector[t]);
+        } else if (l->t[t].name != NULL) {
+            want_matrix(c, &l->t[t], &d->matrix[t]);
+        }
+    }
 }
 
 static void want_weights(struct cuda *c)
@@ -72,7 +61,7 @@ static void want_weights(struct cuda *c)
     want_vector(c, &w->output_norm, &c->weights.output_norm);
     want_vector(c, &w->output_bias, &c->weights.output_bias);
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
-        want_layer(c, &w->layers[i], &c->weights.layers[i]);
+        want_layer(c, &c->model->layers[i], &c->weights.layers[i]);
     }
 }
 
@@ -89,9 +78,9 @@ static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
     return (is_float ? ACT_F32 : ACT_Q8) | (c->tensor_cores ? many : 0u);
 }
 
-static void want_acts(struct cuda *c, struct dacts *a, size_t n_cols, uint32_t forms)
+static void want_acts(struct cuda *c, struct dacts *a, size_t n, size_t n_cols, uint32_t forms)
 {
-    size_t n = c->params.n_batch, stride = (n_cols + 31) / 32 * 32;
+    size_t stride = (n_cols + 31) / 32 * 32;
     *a = (struct dacts){ .n_cols = (uint32_t)n_cols, .stride = (uint32_t)stride };
     if (forms & ACT_Q8) {
         scratch(c, &a->q, n, stride);
@@ -106,12 +95,17 @@ static void want_acts(struct cuda *c, struct dacts *a, size_t n_cols, uint32_t f
     }
 }
 
-/* Room for the halves of matrices that are one product; *piece: at least for a row of them. */
-static void want_halves(struct cuda *c, const struct tensor *const *w, size_t n_w, size_t *piece)
+/* Room for the halves of the matrices that a stage multiplies, which are one product; *piece: at
+ * least for a row of them. */
+static void want_halves(struct cuda *c, const struct layer *l, enum stage stage, size_t *piece)
 {
-    size_t n_rows = 0, row = (w[0]->n_cols + 7) / 8 * 8 * sizeof(f16_bits), bytes;
-    for (size_t i = 0; i < n_w; i++) {
-        n_rows += w[i]->type->id == QUANT_F32 ? 0 : w[i]->n_rows;
+    size_t n_rows = 0, row = 0, bytes;
+    for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+        const struct tensor *w = &l->t[t];
+        if (tensor_stages[t] == stage && layer_tensor_is_matrix(t) && w->name != NULL) {
+            n_rows += w->type->id == QUANT_F32 ? 0 : w->n_rows;
+            row = (w->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
+        }
     }
     if (!mul_ok(n_rows, row, &bytes)) {
         bytes = SIZE_MAX;
@@ -124,23 +118,19 @@ static void want_halves(struct cuda *c, const struct tensor *const *w, size_t n_
  * at once; else a piece of it, of at least one row. */
 static void want_products(struct cuda *c, bool whole)
 {
-    const struct config *g = &c->model->config;
-    size_t n = c->params.n_batch, piece = SLAB_BYTES;
+    const struct maxima *max = &c->model->max;
+    const size_t n_layers = c->model->config.n_layers, n = c->params.n_batch;
+    size_t piece = SLAB_BYTES;
     c->halves_bytes = 0;
-    for (size_t i = 0; i < g->n_layers; i++) {
-        const struct layer *l = &c->model->weights.layers[i];
-        const struct tensor *qkv[] = { &l->attn_q, &l->attn_k, &l->attn_v },
-                            *ffn[] = { &l->ffn_gate, &l->ffn_up }, *out = &l->attn_output,
-                            *down = &l->ffn_down;
-        want_halves(c, qkv, 3, &piece);
-        want_halves(c, &out, 1, &piece);
-        want_halves(c, ffn, 2, &piece);
-        want_halves(c, &down, 1, &piece);
+    for (size_t i = 0; i < n_layers; i++) {
+        for (enum stage s = 0; s < N_STAGES; s++) {
+            want_halves(c, &c->model->layers[i], s, &piece);
+        }
     }
     c->halves_bytes = whole || c->halves_bytes < piece ? c->halves_bytes : piece;
-    scratch(c, &c->qkv, n, (g->n_heads + 2 * g->n_kv_heads) * g->head_dim * sizeof(float));
-    scratch(c, &c->y, n, g->dim * sizeof(float));
-    scratch(c, &c->reach, g->n_layers, sizeof(float));
+    scratch(c, &c->qkv, n, (max->q_dim + max->k_dim + max->v_dim) * sizeof(float));
+    scratch(c, &c->y, n, c->model->config.dim * sizeof(float));
+    scratch(c, &c->reach, n_layers, sizeof(float));
     scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
 }
 
@@ -148,43 +138,47 @@ static void want_products(struct cuda *c, bool whole)
  * the largest. */
 static void want_gate_up(struct cuda *c)
 {
-    const struct config *g = &c->model->config;
     size_t element = c->tensor_cores ? sizeof(f16_bits) : 0;
-    for (size_t i = 0; i < g->n_layers; i++) {
-        const struct layer *l = &c->model->weights.layers[i];
+    for (size_t i = 0; i < c->model->config.n_layers; i++) {
+        const struct layer *l = &c->model->layers[i];
         bool floats = cuda_ffn_biased(l) || (c->tensor_cores && !cuda_halves_out(l));
         element = floats ? sizeof(float) : element;
     }
     if (element > 0) {
-        scratch(c, &c->gate_up, c->params.n_batch, 2 * g->n_ff * element);
+        scratch(c, &c->gate_up, c->params.n_batch, 2 * c->model->max.n_ff * element);
     }
+}
+
+/* The forms in which the matrices of a stage read their activations, in any layer. */
+static uint32_t forms_of_stage(const struct cuda *c, enum stage stage)
+{
+    uint32_t forms = 0;
+    for (size_t i = 0; i < c->model->config.n_layers; i++) {
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            const struct tensor *w = &c->model->layers[i].t[t];
+            bool read = tensor_stages[t] == stage && layer_tensor_is_matrix(t) && w->name != NULL;
+            forms |= read ? forms_of(c, w) : 0;
+        }
+    }
+    return forms;
 }
 
 static void want_activations(struct cuda *c)
 {
-    const struct config *g = &c->model->config;
-    size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
-           kv_dim = g->n_kv_heads * g->head_dim;
-    uint32_t in = 0, mid = c->params.values ? ACT_F32 : 0, ff = mid;
-    for (size_t i = 0; i < g->n_layers; i++) {
-        const struct layer *l = &c->model->weights.layers[i];
-        const struct tensor *ins[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->ffn_gate,
-                                       &l->ffn_up };
-        for (size_t t = 0; t < sizeof ins / sizeof ins[0]; t++) {
-            in |= forms_of(c, ins[t]);
-        }
-        mid |= forms_of(c, &l->attn_output);
-        ff |= forms_of(c, &l->ffn_down);
-    }
-    scratch(c, &c->x, n, g->dim * sizeof(float));
-    scratch(c, &c->q, n, q_dim * sizeof(float));
-    want_acts(c, &c->mid, q_dim, mid);
-    want_acts(c, &c->ff, g->n_ff, ff);
+    const struct maxima *max = &c->model->max;
+    const size_t n = c->params.n_batch, dim = c->model->config.dim;
+    const uint32_t values = c->params.values ? ACT_F32 : 0,
+                   in = forms_of_stage(c, STAGE_ATTN_IN) | forms_of_stage(c, STAGE_FFN_IN);
+    scratch(c, &c->x, n, dim * sizeof(float));
+    scratch(c, &c->q, n, max->q_dim * sizeof(float));
+    want_acts(c, &c->mid, n, max->o_dim, forms_of_stage(c, STAGE_ATTN_OUT) | values);
+    want_acts(c, &c->ff, n, max->n_ff, forms_of_stage(c, STAGE_FFN_OUT) | values);
+    want_acts(c, &c->head_norm, c->params.n_out, dim, values);
     if (c->tensor_cores) { /* else a product normalises its rows itself */
-        want_acts(c, &c->in, g->dim, in & (ACT_F16 | ACT_F32));
+        want_acts(c, &c->in, n, dim, in & (ACT_F16 | ACT_F32));
     } else { /* else in the place of qkv */
-        scratch(c, &c->k, n, kv_dim * sizeof(float));
-        scratch(c, &c->v, n, kv_dim * sizeof(float));
+        scratch(c, &c->k, n, max->k_dim * sizeof(float));
+        scratch(c, &c->v, n, max->v_dim * sizeof(float));
     }
 }
 
@@ -203,35 +197,56 @@ static void want_image(struct cuda *c)
     scratch(c, &m->device, 1, m->bytes);
 }
 
+/* What attention leaves for itself between two of its parts, in the layer that wants the most. */
+static void want_attention(struct cuda *c)
+{
+    size_t floats = 0, counters = 0;
+    for (size_t i = 0; i < c->model->config.n_layers; i++) {
+        const struct dkv kv = cuda_attn_kv(c, &c->model->layers[i].attn);
+        const size_t n_floats = attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx, &c->queue),
+                     n_counters = attend_counters(&kv, ATTEND_ROWS);
+        floats = floats > n_floats ? floats : n_floats;
+        counters = counters > n_counters ? counters : n_counters;
+    }
+    scratch(c, &c->partial, floats, sizeof(float));
+    c->counters_bytes = counters * sizeof(uint32_t);
+    scratch(c, &c->counters, 1, c->counters_bytes);
+}
+
+/* The pool, and where its stores stand in it; if that wraps, so does the pool, which is refused. */
+static void want_kv(struct cuda *c)
+{
+    for (size_t i = 0; i < 2; i++) {
+        size_t bytes = 0; /* of a page in all stores */
+        for (size_t k = 0; k < c->model->n_kv; k++) {
+            c->store_at[i][k] = bytes * c->params.n_pages;
+            bytes += cuda_page_bytes(c, i, k);
+        }
+        memory_want(&c->memory, MEMORY_KV, &c->kv[i], c->params.n_pages, bytes);
+    }
+}
+
 static void want_state(struct cuda *c, bool whole)
 {
-    const struct config *g = &c->model->config;
-    const struct dkv kv = { .n_heads = (uint32_t)g->n_heads,
-                            .n_kv_heads = (uint32_t)g->n_kv_heads,
-                            .head_dim = (uint32_t)g->head_dim };
-    size_t n_out = c->params.n_out;
+    const size_t n_out = c->params.n_out, n_vocab = c->model->config.n_vocab;
     want_activations(c);
     want_gate_up(c);
     if (c->tensor_cores) {
         want_products(c, whole);
     }
     want_image(c);
-    scratch(c, &c->turns, g->n_rot / 2, sizeof(double));
-    scratch(c, &c->partial, attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx, &c->queue),
-            sizeof(float));
-    c->counters_bytes = attend_counters(&kv, ATTEND_ROWS) * sizeof(uint32_t);
-    scratch(c, &c->counters, 1, c->counters_bytes);
-    scratch(c, &c->logits, n_out, g->n_vocab * sizeof(float));
+    for (size_t i = 0; i < c->model->n_ropes; i++) {
+        scratch(c, &c->turns[i], c->model->ropes[i].n_rot / 2, sizeof(double));
+    }
+    want_attention(c);
+    scratch(c, &c->logits, n_out, n_vocab * sizeof(float));
     scratch(c, &c->slab, 1, c->slab_bytes > c->halves_bytes ? c->slab_bytes : c->halves_bytes);
     scratch(c, &c->top_ids, n_out * BACKEND_TOP, sizeof(int32_t));
     scratch(c, &c->top_values, n_out * BACKEND_TOP, sizeof(float));
-    scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, g->n_vocab, BACKEND_TOP));
+    scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, n_vocab, BACKEND_TOP));
     scratch(c, &c->history, BACKEND_TOP * MATVEC_ROWS, sizeof(int32_t));
     scratch(c, &c->count, 1, sizeof(uint32_t));
-    for (size_t i = 0; i < 2; i++) {
-        memory_want(&c->memory, MEMORY_KV, &c->kv[i], c->params.n_pages,
-                    g->n_layers * cuda_page_bytes(c, i));
-    }
+    want_kv(c);
 }
 
 static double mib(uint64_t bytes) { return (double)bytes / 1048576.0; }
@@ -298,29 +313,34 @@ static weft_status alloc_pinned(struct cuda *c, weft_error *err)
     CU(c, cudaMallocHost, (void **)&c->host_ids, n * sizeof *c->host_ids);
     CU(c, cudaMallocHost, (void **)&c->host_values, n * sizeof *c->host_values);
     if (c->params.kv_type[0] == WEFT_KV_Q8_0 || c->params.kv_type[1] == WEFT_KV_Q8_0) {
-        size_t bytes[2] = { cuda_page_bytes(c, 0), cuda_page_bytes(c, 1) };
-        CU(c, cudaMallocHost, (void **)&c->host_page, bytes[0] > bytes[1] ? bytes[0] : bytes[1]);
+        size_t most = 0;
+        for (size_t i = 0; i < 2 * c->model->n_kv; i++) {
+            const size_t bytes = cuda_page_bytes(c, i % 2, i / 2);
+            most = most > bytes ? most : bytes;
+        }
+        CU(c, cudaMallocHost, (void **)&c->host_page, most);
     }
     CU(c, cudaEventCreateWithFlags, &c->image.copied, cudaEventDisableTiming);
     return WEFT_OK;
 }
 
-static weft_status send_turns(struct cuda *c, weft_error *err)
+static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
 {
-    const struct model *m = c->model;
-    size_t n = m->config.n_rot / 2;
+    const struct rope *r = &c->model->ropes[at];
+    size_t n = r->n_rot / 2;
     double *turns = mem_array(n, sizeof *turns);
     if (turns == NULL) {
         return error_nomem(err, "the RoPE frequencies", n * sizeof *turns);
     }
-    model_rope(m, c->params.n_ctx, turns);
+    rope_angles(r, c->params.n_ctx, turns);
     for (size_t i = 0; i < n; i++) {
         turns[i] /= 3.14159265358979323846;
     }
-    weft_status status = cuda_check(c,
-                                    cudaMemcpyAsync((void *)c->turns.at, turns, n * sizeof *turns,
-                                                    cudaMemcpyHostToDevice, c->queue.stream),
-                                    "cudaMemcpyAsync", err);
+    weft_status status =
+        cuda_check(c,
+                   cudaMemcpyAsync((void *)c->turns[at].at, turns, n * sizeof *turns,
+                                   cudaMemcpyHostToDevice, c->queue.stream),
+                   "cudaMemcpyAsync", err);
     if (status == WEFT_OK) {
         status = cuda_wait(c, err);
     }
@@ -332,20 +352,29 @@ static weft_status send_turns(struct cuda *c, weft_error *err)
  * steps of many rows are like those of few. */
 static void place_kv(struct cuda *c)
 {
-    const struct config *g = &c->model->config;
     if (c->tensor_cores) {
         c->k = c->qkv;
-        c->v = dptr_at(c->k, c->params.n_batch * g->n_kv_heads * g->head_dim * sizeof(float));
+        c->v = dptr_at(c->k, c->params.n_batch * c->model->max.k_dim * sizeof(float));
     }
+}
+
+static weft_status alloc_lists(struct cuda *c, weft_error *err)
+{
+    const size_t n_layers = c->model->config.n_layers, n_kv = c->model->n_kv;
+    c->weights.layers = mem_array(n_layers, sizeof *c->weights.layers);
+    for (size_t i = 0; i < 2; i++) {
+        c->store_at[i] = mem_array(n_kv, sizeof *c->store_at[i]);
+    }
+    if (c->weights.layers == NULL || c->store_at[0] == NULL || c->store_at[1] == NULL) {
+        return error_nomem(err, "the layers",
+                           n_layers * sizeof *c->weights.layers + 2 * n_kv * sizeof(size_t));
+    }
+    return WEFT_OK;
 }
 
 weft_status state_open(struct cuda *c, weft_error *err)
 {
-    size_t n_layers = c->model->config.n_layers;
-    c->weights.layers = mem_array(n_layers, sizeof *c->weights.layers);
-    if (c->weights.layers == NULL) {
-        return error_nomem(err, "the layers", n_layers * sizeof *c->weights.layers);
-    }
+    TRY(alloc_lists(c, err));
     c->stage = "opening";
     TRY(choose_plan(c, err));
     TRY(cuda_check(c, memory_alloc(&c->memory), "cudaMalloc", err));
@@ -353,9 +382,13 @@ weft_status state_open(struct cuda *c, weft_error *err)
     TRY(alloc_pinned(c, err));
     CU(c, cudaMemsetAsync, (void *)c->counters.at, 0, c->counters_bytes, c->queue.stream);
     if (c->tensor_cores) {
-        CU(c, cudaMemsetAsync, (void *)c->reach.at, 0, n_layers * sizeof(float), c->queue.stream);
+        CU(c, cudaMemsetAsync, (void *)c->reach.at, 0, c->model->config.n_layers * sizeof(float),
+           c->queue.stream);
     }
-    return send_turns(c, err);
+    for (size_t i = 0; i < c->model->n_ropes; i++) {
+        TRY(send_turns(c, i, err));
+    }
+    return WEFT_OK;
 }
 
 void state_close(struct cuda *c)
@@ -373,4 +406,6 @@ void state_close(struct cuda *c)
         (void)cudaEventDestroy(c->image.copied);
     }
     free(c->weights.layers);
+    free(c->store_at[0]);
+    free(c->store_at[1]);
 }

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "cuda.h"
+#include "platform.h"
 #include "readers.h"
 
 /* A core copies 6 to 10 GB/s out of the page cache, and the bus takes 55 (PCIe 5 x16), so several
@@ -78,15 +79,12 @@ static weft_status add_matrices(struct upload *u, weft_error *err)
         TRY(add_matrix(u, &w->output, &c->weights.output, 0, err));
     }
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
-        const struct layer *l = &w->layers[i];
-        const struct dlayer *d = &c->weights.layers[i];
-        TRY(add_matrix(u, &l->attn_q, &d->qkv[0], i, err));
-        TRY(add_matrix(u, &l->attn_k, &d->qkv[1], i, err));
-        TRY(add_matrix(u, &l->attn_v, &d->qkv[2], i, err));
-        TRY(add_matrix(u, &l->attn_output, &d->attn_output, i, err));
-        TRY(add_matrix(u, &l->ffn_gate, &d->ffn_gate, i, err));
-        TRY(add_matrix(u, &l->ffn_up, &d->ffn_up, i, err));
-        TRY(add_matrix(u, &l->ffn_down, &d->ffn_down, i, err));
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            const struct tensor *from = &c->model->layers[i].t[t];
+            if (layer_tensor_is_matrix(t) && from->name != NULL) {
+                TRY(add_matrix(u, from, &c->weights.layers[i].matrix[t], i, err));
+            }
+        }
     }
     return WEFT_OK;
 }
@@ -100,19 +98,12 @@ static weft_status add_vectors(struct upload *u, weft_error *err)
     TRY(add_vector(u, &w->output_norm, c->weights.output_norm, 0, err));
     TRY(add_vector(u, &w->output_bias, c->weights.output_bias, 0, err));
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
-        const struct layer *l = &w->layers[i];
-        const struct dlayer *d = &c->weights.layers[i];
-        TRY(add_vector(u, &l->attn_norm, d->attn_norm, i, err));
-        TRY(add_vector(u, &l->ffn_norm, d->ffn_norm, i, err));
-        TRY(add_vector(u, &l->attn_q_bias, d->qkv_bias[0], i, err));
-        TRY(add_vector(u, &l->attn_k_bias, d->qkv_bias[1], i, err));
-        TRY(add_vector(u, &l->attn_v_bias, d->qkv_bias[2], i, err));
-        TRY(add_vector(u, &l->attn_q_norm, d->q_norm, i, err));
-        TRY(add_vector(u, &l->attn_k_norm, d->k_norm, i, err));
-        TRY(add_vector(u, &l->attn_output_bias, d->attn_output_bias, i, err));
-        TRY(add_vector(u, &l->ffn_gate_bias, d->ffn_bias[0], i, err));
-        TRY(add_vector(u, &l->ffn_up_bias, d->ffn_bias[1], i, err));
-        TRY(add_vector(u, &l->ffn_down_bias, d->ffn_down_bias, i, err));
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            if (!layer_tensor_is_matrix(t)) {
+                TRY(add_vector(u, &c->model->layers[i].t[t], c->weights.layers[i].vector[t], i,
+                               err));
+            }
+        }
     }
     return WEFT_OK;
 }

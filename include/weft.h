@@ -335,11 +335,12 @@ typedef struct weft_checkpoint {
     /* What they are, in the order in which they come: "embed", then in every layer "q", "k", "v"
      * (after bias, norm and RoPE; a GPU gives k and v as its KV cache has rounded them),
      * "attention" (before its output matrix), "attn_out" (the residual stream behind it), "ffn_act"
-     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end "logits". */
+     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end, for the tokens that want logits,
+     * "head_norm" (what the last norm leaves) and "logits". */
     const char *name;
-    size_t layer;          /* SIZE_MAX where there is none: embed, logits */
-    size_t n_rows, n_cols; /* one row for each token of the step; of "logits", for those that want
-                              them */
+    size_t layer;          /* SIZE_MAX where there is none: embed, head_norm, logits */
+    size_t n_rows, n_cols; /* one row for each token of the step; of "head_norm" and "logits", for
+                              those that want logits */
     const float *values;   /* [n_rows, n_cols] in host memory, during the call */
 } weft_checkpoint;
 /* Called inside weft_engine_step(), for every checkpoint. The engine's lock is held: functions of
@@ -348,8 +349,9 @@ typedef void (*weft_trace_fn)(void *user, const weft_checkpoint *checkpoint);
 
 /* One stage of a step, computed. */
 typedef struct weft_stage {
-    const char *name; /* "embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head" */
-    size_t layer;     /* SIZE_MAX where there is none: embed, head */
+    /* "embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head_norm", "head" */
+    const char *name;
+    size_t layer;     /* SIZE_MAX where there is none: embed, head_norm, head */
     size_t n_rows;    /* rows it was computed for */
     double seconds;   /* from its beginning until its results were there */
     uint64_t bytes;   /* of weights and of K and V, each counted once, that it has to read */

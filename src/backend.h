@@ -1,4 +1,4 @@
-/* What a backend must do: eight stages over a step of rows, and the plumbing around them. forward.c
+/* What a backend must do: the stages of a step of rows, and the plumbing around them. forward.c
  * calls the stages in order; a backend sees nothing of files, vocabularies or sequences. src/cpu
  * and cuda implement this. */
 #ifndef WEFT_BACKEND_H
@@ -6,20 +6,22 @@
 
 #include <stdatomic.h>
 
-#include "base/error.h"
 #include "base/log.h"
 #include "model.h"
 
 enum {
-    KV_PAGE = 64,    /* positions of a page; one page number addresses the pool of every layer */
+    KV_PAGE = 64,    /* positions of a page; its number addresses every store of a pool */
     BACKEND_TOP = 64 /* most candidates that `top` gives */
 };
 
 /* The rows of one sequence in a step: consecutive positions, consecutive rows. */
 struct step_seq {
-    const uint32_t *pages; /* pages[p / KV_PAGE] holds position p, for all p < pos + n_rows */
-    size_t pos;            /* position of the first row */
-    size_t row, n_rows;    /* rows [row, row + n_rows) of the step */
+    /* of each pool: pages[pool][p / KV_PAGE] holds position p, for all p < pos + n_rows */
+    const uint32_t *pages[MAX_POOLS];
+    /* where the state of recurrent layers is read and left; no layer has any yet */
+    uint32_t slot_from, slot_to;
+    size_t pos;                   /* position of the first row */
+    size_t row, n_rows;           /* rows [row, row + n_rows) of the step */
     const atomic_bool *cancelled; /* another thread may set it during the step; NULL = nobody */
 };
 
@@ -50,7 +52,7 @@ struct backend_params {
     bool no_graphs;          /* kernels are launched one by one */
     bool no_pdl;             /* kernels do not overlap */
     bool no_arena;           /* each buffer of the device is an allocation of its own */
-    bool values;             /* VALUE_FFN_ACT will be read */
+    bool values;             /* values that no later stage needs as floats will be read */
     const struct log *log;
     weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
     void *progress_user;
@@ -64,43 +66,66 @@ struct backend_info {
     bool process_lost; /* after WEFT_E_DEVICE_LOST: another backend on the device will fail too */
 };
 
+/* The parts of a step, in the order in which a layer runs through them; forward.c says which
+ * layers have which. x [n_rows, dim] is the residual stream. A stage returns after its results are
+ * usable by the next one. Values are defined at the borders; kernels may compute across them. */
+#define STAGES(X)                                                                                  \
+    /* x = rows of the embedding table */                                                          \
+    X(EMBED, "embed")                                                                              \
+    /* norm(x) -> q, k, v (+ bias) -> norm of each head -> rope -> k, v into the rows' pages */    \
+    X(ATTN_IN, "attn_in")                                                                          \
+    /* o [n_rows, SIZE_O] = attention of q over the pages */                                       \
+    X(ATTEND, "attend")                                                                            \
+    /* x += o * attn_output^T (+ bias) */                                                          \
+    X(ATTN_OUT, "attn_out")                                                                        \
+    /* norm(x) -> gate, up (+ bias) -> h [n_rows, n_ff] = act(gate) * up */                        \
+    X(FFN_IN, "ffn_in")                                                                            \
+    /* x += h * ffn_down^T (+ bias) */                                                             \
+    X(FFN_OUT, "ffn_out")                                                                          \
+    /* norm(x) [n_out, dim] of the rows whose logits are wanted */                                 \
+    X(HEAD_NORM, "head_norm")                                                                      \
+    /* logits [n_out, n_vocab] = that * output^T (+ bias) */                                       \
+    X(HEAD, "head")
+
+enum stage {
+#define STAGE(id, name) STAGE_##id,
+    STAGES(STAGE)
+#undef STAGE
+        N_STAGES
+};
+extern const char *const stage_names[N_STAGES];
+/* The stage that reads a tensor of a layer. Matrices of one stage are multiplied by the same rows.
+ */
+extern const enum stage tensor_stages[N_LAYER_TENSORS];
+
 /* What stages leave behind for the next one, a row of floats for each row of the step. */
 enum backend_value {
-    VALUE_X,         /* [dim] the residual stream, after embed, attn_out and ffn_out */
-    VALUE_Q,         /* [n_heads * head_dim] after attn_in */
-    VALUE_K,         /* [n_kv_heads * head_dim] after attn_in */
-    VALUE_V,         /* the same */
-    VALUE_ATTENTION, /* [n_heads * head_dim] o, after attend */
-    VALUE_FFN_ACT    /* [n_ff] h, after ffn_in */
+    VALUE_X,         /* [dim] the residual stream, after EMBED, ATTN_OUT and FFN_OUT */
+    VALUE_Q,         /* [SIZE_Q] after ATTN_IN */
+    VALUE_K,         /* [SIZE_K] after ATTN_IN */
+    VALUE_V,         /* [SIZE_V] after ATTN_IN */
+    VALUE_ATTENTION, /* [SIZE_O] o, after ATTEND */
+    VALUE_FFN_ACT,   /* [n_ff] h, after FFN_IN */
+    VALUE_NORM       /* [dim] after HEAD_NORM, a row for each of the step's out_rows */
 };
+
+/* Columns of a value. */
+size_t backend_value_cols(const struct model *m, enum backend_value value, size_t layer);
 
 /* What the device can do at best. */
 struct backend_limits {
     double read_bytes_per_s, macs_per_s;
 };
 
-struct backend; /* each backend's own struct begins with `const struct backend_ops *ops` */
+struct backend; /* each backend's own struct begins with it */
 
 struct backend_ops {
     const char *name;
 
-    /* Stages. Each returns after its results are usable by the next stage; x [n_rows, dim] is the
-     * residual stream. */
-
-    /* x = rows of the embedding table */
-    weft_status (*embed)(struct backend *, const struct step *, weft_error *);
-    /* rmsnorm(x) -> q, k, v (+ bias) -> per-head norm -> RoPE -> k, v into the rows' pages */
-    weft_status (*attn_in)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* o [n_rows, n_heads * head_dim] = causal attention of q over the pages */
-    weft_status (*attend)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* x += o * attn_output^T (+ bias) */
-    weft_status (*attn_out)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* rmsnorm(x) -> gate, up (+ bias) -> h [n_rows, n_ff] = silu(gate) * up */
-    weft_status (*ffn_in)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* x += h * ffn_down^T (+ bias) */
-    weft_status (*ffn_out)(struct backend *, const struct step *, size_t layer, weft_error *);
-    /* logits [n_out, n_vocab] = rmsnorm(x) * output^T (+ bias), for the rows that want them */
-    weft_status (*head)(struct backend *, const struct step *, weft_error *);
+    uint32_t stages; /* bit 1 << stage of those it has; see backend_check() */
+    /* layer: of the stages of a layer; 0 of EMBED, n_layers of HEAD_NORM and HEAD */
+    weft_status (*stage)(struct backend *, enum stage, const struct step *, size_t layer,
+                         weft_error *);
     /* (optional) The k best logits of each wanted row of the last step, best first, equal ones by
      * ascending id: ids and values [n_out, k], so that 8 k bytes come back instead of the
      * vocabulary. A row with a NaN among its logits gives id -1 first. k <= BACKEND_TOP. */
@@ -119,17 +144,18 @@ struct backend_ops {
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
-    /* Copies what the last stage left of all rows of its step to dst [n_rows, cols]. */
+    /* Copies what the last stage, one of this layer, left of all rows of its step to dst
+     * [n_rows, cols]. */
     weft_status (*read_values)(struct backend *, const struct step *, enum backend_value,
-                               float *dst, weft_error *);
+                               size_t layer, float *dst, weft_error *);
     /* (optional) Waits until what was asked for is computed. */
     weft_status (*wait)(struct backend *, weft_error *);
     /* Measures the device, with the threads that compute. */
     weft_status (*limits)(struct backend *, struct backend_limits *, weft_error *);
-    /* Copies a page of the KV pool, in every layer. Fails only with WEFT_E_DEVICE_LOST. */
+    /* Copies a page of the KV pool, in every store. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
-    /* Copy the first n positions of a page, in every layer, to and from host memory of any
-     * alignment: [n_layers, 2 (K, V), n_kv_heads, n, kv_type_bytes() of head_dim values], whatever
+    /* Copy the first n positions of a page, in every store, to and from host memory of any
+     * alignment: [n_kv of the model, 2 (K, V), n_heads, n, kv_type_bytes() of a head], whatever
      * the pages look like; K of q8_0 is rotated by kv_rotate(). As copy_page, they fail only with
      * WEFT_E_DEVICE_LOST. */
     weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
@@ -139,9 +165,16 @@ struct backend_ops {
     void (*close)(struct backend *);
 };
 
+struct watcher;
+
 struct backend {
     const struct backend_ops *ops;
+    const struct model *model;
+    struct watcher *watcher; /* told of every stage, see forward.h; NULL = nobody */
 };
+
+/* WEFT_E_UNSUPPORTED names a stage that the model needs and the backend lacks. */
+weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err);
 
 /* The model outlives the backend. */
 weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
@@ -150,42 +183,5 @@ weft_status cpu_backend_open(const struct model *m, const struct backend_params 
  * WEFT_E_DEVMEM with the plan's numbers when it does not fit. */
 weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,
                               struct backend **out, weft_error *err);
-
-/* What there is of CUDA, asked without taking any device memory. */
-struct cuda_platform {
-    bool built;          /* this build has the backend */
-    int driver, runtime; /* 13010 = 13.1; 0 = none */
-    size_t n_devices;
-    char problem[200]; /* why there is no device, "" if there is one */
-    bool lost;         /* there was one, until a kernel failed in this process */
-};
-void cuda_platform_get(struct cuda_platform *p);
-struct cuda_device {
-    char description[128];
-    int major, minor; /* compute capability */
-    size_t n_sms;
-    uint64_t total_bytes, free_bytes; /* free_bytes 0 = unknown */
-    char problem[200];                /* why it cannot be used, "" if it can */
-    bool lost;                        /* it could, until a kernel failed in this process */
-};
-/* i < n_devices */
-void cuda_device_get(size_t i, struct cuda_device *d);
-
-/* What the CPU backend has to compute with. */
-struct cpu_platform {
-    char name[64];
-    char features[96];         /* instructions that its kernels can use, "avx2 fma f16c" */
-    const char *kernels;       /* the set that would run */
-    size_t n_cores, n_threads; /* physical cores, hardware threads that this process may use */
-    uint64_t total_bytes, free_bytes; /* memory of this machine or container; 0 = unknown */
-};
-void cpu_platform_get(struct cpu_platform *p);
-/* How many threads should run at once if nobody says: one per physical core that this process may
- * use, at most what its CPU quota amounts to, at least 1. */
-size_t cpu_default_threads(void);
-
-/* Runs one step on the backend: the only description of the transformer (forward.c).
- * WEFT_E_CANCELLED, with err untouched, when all sequences of the step were cancelled under way. */
-weft_status forward(struct backend *b, size_t n_layers, const struct step *s, weft_error *err);
 
 #endif

@@ -136,12 +136,11 @@ static weft_status read_rope(const struct reader *r, struct config *c)
     return WEFT_OK;
 }
 
-weft_status config_read(const struct gguf *file, const struct arch *arch, struct config *c,
+weft_status config_read(const struct gguf *file, const char *arch, struct config *c,
                         weft_error *err)
 {
-    const struct reader reader = { .file = file, .prefix = arch->name, .err = err };
+    const struct reader reader = { .file = file, .prefix = arch, .err = err };
     const struct reader *r = &reader;
-    c->arch = arch;
     TRY(get_size(r, "embedding_length", &c->dim));
     TRY(check_range(r, "embedding_length", c->dim, 1, 1u << 20));
     TRY(get_size(r, "block_count", &c->n_layers));

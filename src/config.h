@@ -1,13 +1,13 @@
-/* The hyper-parameters of a model, read from the keys of its file and checked. */
+/* The hyper-parameters of a model, read from the keys of its file and checked. What a layer does
+ * and how large it is stands in struct layer, which src/arch/ makes from them; backends take from
+ * here what concerns the model as a whole: n_vocab, dim, n_layers, norm_eps. */
 #ifndef WEFT_CONFIG_H
 #define WEFT_CONFIG_H
 
-#include "arch.h"
 #include "base/error.h"
 #include "format/gguf.h"
 
 struct config {
-    const struct arch *arch;
     size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
     size_t n_ctx_train;
     float norm_eps;
@@ -23,7 +23,7 @@ struct config {
 
 /* Fills all of *c but n_vocab. Every size lies in a range in which products of two of them do not
  * wrap, and none that is divided by is zero. WEFT_E_FORMAT, WEFT_E_UNSUPPORTED. */
-weft_status config_read(const struct gguf *file, const struct arch *arch, struct config *c,
+weft_status config_read(const struct gguf *file, const char *arch, struct config *c,
                         weft_error *err);
 
 /* WEFT_E_UNSUPPORTED names a key whose value changes what is computed and is not obeyed,

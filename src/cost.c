@@ -8,51 +8,42 @@ static void add_matrix(struct cost *c, const struct tensor *t, size_t n_rows)
     c->macs += (uint64_t)n_rows * t->n_rows * t->n_cols;
 }
 
-static uint64_t layer_kv_bytes(const struct config *g, const weft_kv_type kv[2])
+static uint64_t store_bytes(const struct kv *s, const weft_kv_type kv[2])
 {
-    return (uint64_t)g->n_kv_heads *
-           (kv_type_bytes(kv[0], g->head_dim) + kv_type_bytes(kv[1], g->head_dim));
+    return (uint64_t)s->n_heads * (kv_type_bytes(kv[0], s->k_dim) + kv_type_bytes(kv[1], s->v_dim));
 }
 
 /* Positions that the row at `pos` sees. */
-static size_t n_visible(const struct config *g, size_t pos)
+static size_t n_visible(const struct attn *a, size_t pos)
 {
     size_t n = pos + 1;
-    return g->sliding_window > 0 && n > g->sliding_window ? g->sliding_window : n;
+    return a->window > 0 && n > a->window ? a->window : n;
 }
 
-static struct cost of_attention(const struct config *g, const weft_kv_type kv[2],
-                                const struct step *s)
+static struct cost of_attention(const struct model *m, const struct layer *l,
+                                const weft_kv_type kv[2], const struct step *s)
 {
     struct cost c = { 0 };
-    uint64_t row_macs = (uint64_t)2 * g->n_heads * g->head_dim;
+    uint64_t row_macs = layer_size(m, l, SIZE_Q) + layer_size(m, l, SIZE_O);
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &s->seqs[i];
-        size_t union_of_rows = n_visible(g, q->pos) + q->n_rows - 1;
-        c.bytes += union_of_rows * layer_kv_bytes(g, kv);
+        size_t union_of_rows = n_visible(&l->attn, q->pos) + q->n_rows - 1;
+        c.bytes += union_of_rows * store_bytes(layer_kv(m, l), kv);
         for (size_t r = 0; r < q->n_rows; r++) {
-            c.macs += n_visible(g, q->pos + r) * row_macs;
+            c.macs += n_visible(&l->attn, q->pos + r) * row_macs;
         }
     }
     return c;
 }
 
-static struct cost of_layer(const struct layer *l, enum stage stage, size_t n_rows)
+/* The matrices that a stage of a layer multiplies. */
+static struct cost of_matrices(const struct layer *l, enum stage stage, size_t n_rows)
 {
     struct cost c = { 0 };
-    switch (stage) {
-    case STAGE_ATTN_IN:
-        add_matrix(&c, &l->attn_q, n_rows);
-        add_matrix(&c, &l->attn_k, n_rows);
-        add_matrix(&c, &l->attn_v, n_rows);
-        break;
-    case STAGE_ATTN_OUT: add_matrix(&c, &l->attn_output, n_rows); break;
-    case STAGE_FFN_IN:
-        add_matrix(&c, &l->ffn_gate, n_rows);
-        add_matrix(&c, &l->ffn_up, n_rows);
-        break;
-    case STAGE_FFN_OUT: add_matrix(&c, &l->ffn_down, n_rows); break;
-    default: break;
+    for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+        if (tensor_stages[t] == stage && layer_tensor_is_matrix(t)) {
+            add_matrix(&c, &l->t[t], n_rows);
+        }
     }
     return c;
 }
@@ -62,26 +53,25 @@ struct cost cost_of_stage(const struct model *m, const weft_kv_type kv[2], enum 
 {
     const struct weights *w = &m->weights;
     struct cost c = { 0 };
-    if (stage == STAGE_EMBED) {
+    switch (stage) {
+    case STAGE_EMBED:
         c.bytes = s->n_rows * (w->token_embd.n_bytes / w->token_embd.n_rows);
-    } else if (stage == STAGE_HEAD) {
-        add_matrix(&c, &w->output, s->n_out);
-    } else if (stage == STAGE_ATTEND) {
-        c = of_attention(&m->config, kv, s);
-    } else {
-        c = of_layer(&w->layers[layer], stage, s->n_rows);
+        return c;
+    case STAGE_ATTEND: return of_attention(m, &m->layers[layer], kv, s);
+    case STAGE_HEAD_NORM: return c;
+    case STAGE_HEAD: add_matrix(&c, &w->output, s->n_out); return c;
+    default: return of_matrices(&m->layers[layer], stage, s->n_rows);
     }
-    return c;
 }
 
 struct cost cost_of_row(const struct model *m)
 {
     struct cost c = { 0 };
     for (size_t l = 0; l < m->config.n_layers; l++) {
-        for (int s = STAGE_ATTN_IN; s <= STAGE_FFN_OUT; s++) {
-            struct cost one = of_layer(&m->weights.layers[l], (enum stage)s, 1);
-            c.bytes += one.bytes;
-            c.macs += one.macs;
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            if (layer_tensor_is_matrix(t)) {
+                add_matrix(&c, &m->layers[l].t[t], 1);
+            }
         }
     }
     add_matrix(&c, &m->weights.output, 1);
@@ -90,5 +80,9 @@ struct cost cost_of_row(const struct model *m)
 
 uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2])
 {
-    return m->config.n_layers * layer_kv_bytes(&m->config, kv);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < m->n_kv; i++) {
+        bytes += store_bytes(&m->kv[i], kv);
+    }
+    return bytes;
 }

@@ -5,17 +5,6 @@
 
 #include "backend.h"
 
-enum stage {
-    STAGE_EMBED,
-    STAGE_ATTN_IN,
-    STAGE_ATTEND,
-    STAGE_ATTN_OUT,
-    STAGE_FFN_IN,
-    STAGE_FFN_OUT,
-    STAGE_HEAD,
-    N_STAGES
-};
-
 struct cost {
     uint64_t bytes; /* of weights, and of K and V; each is counted once */
     uint64_t macs;

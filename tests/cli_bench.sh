@@ -63,7 +63,7 @@ json_tests() {
     bench_check 'two models with profiles' 0 '' -m "$QWEN,$PHI" -p 8 -n 4 -r 1 --profile -o json
     judge 'two models have each their rows' '[r["architecture"] for r in rows] == ["qwen2"] * 2 + ["phi3"] * 2'
     judge 'a profile has all stages of all steps' 'all(
-        [s["stage"] for s in r["profile"]] == ["embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head"]
+        [s["stage"] for s in r["profile"]] == ["embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head_norm", "head"]
         and r["profile_steps"] == (4 if r["n_gen"] else 1)
         and all(s["calls"] % r["profile_steps"] == 0 and s["us_step"] > 0 for s in r["profile"])
         and abs(sum(s["share_percent"] for s in r["profile"]) - 100) < 0.01

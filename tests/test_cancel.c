@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "backend.h"
+#include "forward.h"
 
 enum { N_LAYERS = 5, AT_LAYER = 2 };
 
@@ -19,59 +20,28 @@ struct counter {
     size_t n_layers, n_heads;
 };
 
-static weft_status count_nothing(struct backend *b, const struct step *s, weft_error *err)
-{
-    (void)b, (void)s, (void)err;
-    return WEFT_OK;
-}
-
-static weft_status count_stage(struct backend *b, const struct step *s, size_t layer,
-                               weft_error *err)
-{
-    (void)b, (void)s, (void)layer, (void)err;
-    return WEFT_OK;
-}
-
-static weft_status count_first(struct backend *b, const struct step *s, size_t layer,
-                               weft_error *err)
+static weft_status count(struct backend *b, enum stage stage, const struct step *s, size_t layer,
+                         weft_error *err)
 {
     struct counter *c = (struct counter *)b;
     (void)s, (void)err;
-    for (size_t i = 0; layer == AT_LAYER && i < c->n_to_cancel; i++) {
+    bool cancel = stage == STAGE_ATTN_IN && layer == AT_LAYER;
+    for (size_t i = 0; cancel && i < c->n_to_cancel; i++) {
         atomic_store(&c->cancelled[i], true);
     }
-    return WEFT_OK;
-}
-
-static weft_status count_last(struct backend *b, const struct step *s, size_t layer,
-                              weft_error *err)
-{
-    (void)s, (void)layer, (void)err;
-    ((struct counter *)b)->n_layers++;
-    return WEFT_OK;
-}
-
-static weft_status count_head(struct backend *b, const struct step *s, weft_error *err)
-{
-    (void)s, (void)err;
-    ((struct counter *)b)->n_heads++;
+    c->n_layers += stage == STAGE_FFN_OUT;
+    c->n_heads += stage == STAGE_HEAD;
     return WEFT_OK;
 }
 
 /* Runs a step of two sequences of which `n` are cancelled at AT_LAYER. */
 static weft_status run(struct counter *c, size_t n)
 {
-    static const struct backend_ops ops = {
-        .embed = count_nothing,
-        .attn_in = count_first,
-        .attend = count_stage,
-        .attn_out = count_stage,
-        .ffn_in = count_stage,
-        .ffn_out = count_last,
-        .head = count_head,
-    };
+    static const struct backend_ops ops = { .stage = count };
+    static struct layer layers[N_LAYERS];
+    static const struct model model = { .config.n_layers = N_LAYERS, .layers = layers };
     static const uint32_t out_rows[] = { 0, 1 };
-    *c = (struct counter){ .base = { &ops }, .n_to_cancel = n };
+    *c = (struct counter){ .base = { .ops = &ops, .model = &model }, .n_to_cancel = n };
     const struct step_seq seqs[] = {
         { .row = 0, .n_rows = 1, .cancelled = &c->cancelled[0] },
         { .row = 1, .n_rows = 1, .cancelled = &c->cancelled[1] },
@@ -79,7 +49,7 @@ static weft_status run(struct counter *c, size_t n)
     const struct step step = {
         .n_rows = 2, .n_seqs = 2, .seqs = seqs, .n_out = 2, .out_rows = out_rows
     };
-    return forward(&c->base, N_LAYERS, &step, NULL);
+    return forward(&c->base, &step, NULL);
 }
 
 static void test_all(void **state)

@@ -9,6 +9,7 @@
 #define weft_platform_get choose_platform_get
 #define weft_device_get choose_device_get
 #include "src/run/device.c"
+#include "platform.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -41,6 +41,7 @@
 
 #include "backend.h"
 #include "format/quant.h"
+#include "forward.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"
@@ -72,7 +73,7 @@ static void check(weft_status status, const weft_error *err)
 
 /* Rows [first, first + n) of each text as one step, all with logits. Pages are taken from the last
  * one on. */
-static void run_step(struct backend *b, size_t n_layers, struct run *r, size_t first, size_t n)
+static void run_step(struct backend *b, struct run *r, size_t first, size_t n)
 {
     weft_error err;
     size_t n_pages = (r->n_ctx + KV_PAGE - 1) / KV_PAGE;
@@ -91,14 +92,14 @@ static void run_step(struct backend *b, size_t n_layers, struct run *r, size_t f
     }
     for (size_t i = 0; i < r->n_texts; i++) {
         seqs[i] = (struct step_seq){
-            .pages = pages + i * n_pages, .pos = first, .row = i * n, .n_rows = n
+            .pages = { pages + i * n_pages }, .pos = first, .row = i * n, .n_rows = n
         };
         memcpy(tokens + i * n, r->tokens + i * r->n + first, n * sizeof *tokens);
     }
     for (uint32_t i = 0; i < step.n_rows; i++) {
         out_rows[i] = i;
     }
-    check(forward(b, n_layers, &step, &err), &err);
+    check(forward(b, &step, &err), &err);
     for (size_t i = 0; i < step.n_rows; i++) {
         size_t row = i / n * r->n + first + i % n;
         check(b->ops->read_logits(b, i, r->logits + row * r->n_vocab, &err), &err);
@@ -130,7 +131,7 @@ static void run_weft(const char *path, struct run *r)
     }
     for (size_t done = 0, n; done < r->n; done += n) {
         n = r->n - done < BATCH / r->n_texts ? r->n - done : BATCH / r->n_texts;
-        run_step(b, m->config.n_layers, r, done, n);
+        run_step(b, r, done, n);
     }
     b->ops->close(b);
     model_close(m);

@@ -421,7 +421,7 @@ static void test_message(void **state)
            { .what = EDIT_TENSOR_SHAPE, .name = "blk.3.attn_q.weight", .ne = { 896, 512 } });
     snprintf(want, sizeof want,
              "%s: tensor blk.3.attn_q.weight is 896x512, expected 896x896 "
-             "(head_count 14 x key_length 64)",
+             "(head_count 14 x key_length 64, embedding_length)",
              edited);
     assert_string_equal(rig_err.message, want);
 }

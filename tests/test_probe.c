@@ -73,8 +73,8 @@ static struct rig open_told(const char *path, struct told *t)
 static void check_order(const struct told *t, size_t n_layers, size_t n_rows)
 {
     size_t n_points = sizeof points / sizeof points[0], n_of_layer = sizeof stages / sizeof *stages;
-    assert_int_equal(t->n, 2 + n_layers * n_points);
-    assert_int_equal(t->n_stages, 2 + n_layers * n_of_layer);
+    assert_int_equal(t->n, 3 + n_layers * n_points);
+    assert_int_equal(t->n_stages, 3 + n_layers * n_of_layer);
     assert_string_equal(t->points[0].name, "embed");
     assert_string_equal(t->stages[0].name, "embed");
     for (size_t i = 0; i < n_layers * n_points; i++) {
@@ -88,10 +88,13 @@ static void check_order(const struct told *t, size_t n_layers, size_t n_rows)
         assert_int_equal(t->stages[1 + i].layer, i / n_of_layer);
         assert_true(t->stages[1 + i].seconds >= 0 && t->stages[1 + i].seconds < 60);
     }
+    assert_string_equal(t->points[t->n - 2].name, "head_norm");
     assert_string_equal(t->points[t->n - 1].name, "logits");
+    assert_string_equal(t->stages[t->n_stages - 2].name, "head_norm");
     assert_string_equal(t->stages[t->n_stages - 1].name, "head");
+    assert_int_equal(t->points[t->n - 2].n_rows, 1);
     assert_true(t->points[0].layer == SIZE_MAX && t->stages[0].layer == SIZE_MAX);
-    assert_true(t->points[t->n - 1].layer == SIZE_MAX);
+    assert_true(t->points[t->n - 2].layer == SIZE_MAX && t->points[t->n - 1].layer == SIZE_MAX);
 }
 
 static void test_every_architecture(void **state)

@@ -1,4 +1,4 @@
-#include "arch.h"
+#include "arch/describe.h"
 
 #include <string.h>
 

@@ -9,12 +9,13 @@
  *   output.weight: absent where it is the embedding table.
  * Not taken yet, so that such files are refused by name: .scale and .input_scale of a matrix (NVFP4
  * and ternary weights), experts (Mixtral). */
-#include "arch.h"
+#include "arch/describe.h"
 
 const struct arch arch_llama = {
     .name = "llama",
-    .qkv_bias = OPTIONAL,
-    .attn_output_bias = OPTIONAL,
-    .ffn_bias = OPTIONAL,
+    .tensors = { ARCH_DENSE, ARCH_QKV_BIAS(OPTIONAL), [ATTN_OUTPUT_BIAS] = OPTIONAL,
+                 ARCH_FFN_BIAS(OPTIONAL) },
+    .fused = arch_fused_qkv,
     .rope_freqs = OPTIONAL,
+    .describe = arch_describe_neighbours,
 };

@@ -5,12 +5,18 @@
  * Beside the factors llama.cpp takes attn_qkv.bias, and q, k and v apart with biases of their own;
  * the converter writes them where a model of the family has them. Biases of other products, and of
  * norms, are refused here and there. */
-#include "arch.h"
+#include "arch/describe.h"
+
+static const struct fused fused[] = {
+    ARCH_FUSED_QKV(FUSED_UNLESS_APART),
+    { "ffn_up", FUSED_ALWAYS, 2, { FFN_GATE, FFN_UP }, { FFN_GATE_BIAS, FFN_UP_BIAS } },
+    { 0 },
+};
 
 const struct arch arch_phi3 = {
     .name = "phi3",
-    .rope_neox = true,
-    .fused = true,
-    .qkv_bias = OPTIONAL,
+    .tensors = { ARCH_DENSE, ARCH_QKV_BIAS(OPTIONAL) },
+    .fused = fused,
     .rope_long_short = OPTIONAL,
+    .describe = arch_describe_neox,
 };

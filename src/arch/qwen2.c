@@ -4,11 +4,12 @@
  * and llama.cpp takes what may differ in them: no biases on q, k and v; output.bias, of a head that
  * has one (lm_head.bias); q, k and v as one tensor, attn_qkv, where converted with --fuse-qkv.
  * Biases of attn_output and of the feed-forward are refused here and there. */
-#include "arch.h"
+#include "arch/describe.h"
 
 const struct arch arch_qwen2 = {
     .name = "qwen2",
-    .rope_neox = true,
-    .qkv_bias = OPTIONAL,
+    .tensors = { ARCH_DENSE, ARCH_QKV_BIAS(OPTIONAL) },
+    .fused = arch_fused_qkv,
     .output_bias = OPTIONAL,
+    .describe = arch_describe_neox,
 };

@@ -3,11 +3,12 @@
  * Optional as in llama.cpp: biases on q, k and v (attention_bias of the model's config), and
  * attn_qkv in their place (--fuse-qkv). Refused by name: cls.output.weight, the head of rerankers,
  * which would compute a score that Weft does not give. */
-#include "arch.h"
+#include "arch/describe.h"
 
 const struct arch arch_qwen3 = {
     .name = "qwen3",
-    .rope_neox = true,
-    .qkv_bias = OPTIONAL,
-    .qk_norm = REQUIRED,
+    .tensors = { ARCH_DENSE,
+                 ARCH_QKV_BIAS(OPTIONAL), [ATTN_Q_NORM] = REQUIRED, [ATTN_K_NORM] = REQUIRED },
+    .fused = arch_fused_qkv,
+    .describe = arch_describe_neox,
 };

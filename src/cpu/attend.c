@@ -1,27 +1,25 @@
 /* K and V of the CPU backend: stored into pages, and read by attention. */
-#include <math.h>
-
 #include "cpu/job.h"
 
-void cpu_store_kv(const struct cpu *c, size_t layer, size_t row)
+void cpu_store_kv(const struct job *j, size_t row)
 {
-    const struct config *g = &c->model->config;
+    const struct cpu *c = j->c;
     const float *rows[] = { [KV_K] = c->k, [KV_V] = c->v };
+    const size_t store = j->what->attn.kv, n_heads = c->model->kv[store].n_heads;
     size_t pos = c->row_pos[row];
-    uint32_t page = c->row_seq[row]->pages[pos / KV_PAGE];
+    uint32_t page = c->row_seq[row]->pages[c->model->kv[store].pool][pos / KV_PAGE];
     for (size_t i = 0; i < 2; i++) {
-        struct kv_shape shape = cpu_kv_shape(c, i);
-        for (size_t h = 0; h < g->n_kv_heads; h++) {
-            kv_block_store(c->ops, &shape, cpu_kv_block(c, i, layer, page, h), pos % KV_PAGE,
-                           rows[i] + (row * g->n_kv_heads + h) * g->head_dim);
+        struct kv_shape shape = cpu_kv_shape(c, i, store);
+        for (size_t h = 0; h < n_heads; h++) {
+            kv_block_store(c->ops, &shape, cpu_kv_block(c, i, store, page, h), pos % KV_PAGE,
+                           rows[i] + (row * n_heads + h) * shape.head_dim);
         }
     }
 }
 
 /* Rows of one sequence that a task takes, so that a page is made floats for many queries. */
-static size_t rows_of_task(const struct config *g)
+static size_t rows_of_task(size_t group)
 {
-    size_t group = g->n_heads / g->n_kv_heads;
     return group < ATTEND_QUERIES ? ATTEND_QUERIES / group : 1;
 }
 
@@ -54,24 +52,25 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
                          size_t head, size_t n_heads, void *scratch)
 {
     const struct cpu *c = j->c;
-    const struct config *g = &c->model->config;
-    size_t kv_head = head / (g->n_heads / g->n_kv_heads), ld = g->n_heads * g->head_dim;
-    size_t at = (seq->row + first) * ld + head * g->head_dim;
+    const struct attn *what = &j->what->attn;
+    const struct kv *kv = &c->model->kv[what->kv];
+    size_t kv_head = head / (what->n_heads / kv->n_heads), ld = what->n_heads * kv->k_dim;
+    size_t at = (seq->row + first) * ld + head * kv->k_dim;
     struct attention a = { .q = c->q + at,
                            .out = c->o + at,
                            .ld = ld,
                            .n_rows = n,
                            .n_heads = n_heads,
-                           .head_dim = g->head_dim,
-                           .scale = 1.0f / sqrtf((float)g->head_dim),
+                           .head_dim = kv->k_dim,
+                           .scale = what->scale,
                            .pos = seq->pos + first,
-                           .window = g->sliding_window,
-                           .pages = seq->pages,
+                           .window = what->window,
+                           .pages = seq->pages[kv->pool],
                            .scratch = scratch };
     for (size_t i = 0; i < 2; i++) {
         a.kv[i].type = c->params.kv_type[i];
-        a.kv[i].blocks = cpu_kv_block(c, i, j->layer, 0, kv_head);
-        a.kv[i].ld = g->n_layers * g->n_kv_heads * kv_block_bytes(a.kv[i].type, g->head_dim);
+        a.kv[i].blocks = cpu_kv_block(c, i, what->kv, 0, kv_head);
+        a.kv[i].ld = c->page_bytes[i];
     }
     c->ops->attend(&a);
 }
@@ -89,13 +88,13 @@ void cpu_attend_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     const struct step *s = j->step;
-    const struct config *g = &j->c->model->config;
-    size_t n_rows = rows_of_task(g), group = g->n_heads / g->n_kv_heads, n_blocks = 0;
+    const size_t n_kv_heads = layer_kv(j->c->model, j->what)->n_heads;
+    size_t group = j->what->attn.n_heads / n_kv_heads, n_rows = rows_of_task(group), n_blocks = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         n_blocks += (s->seqs[i].n_rows + n_rows - 1) / n_rows;
     }
-    size_t n_heads = heads_of_task(group, n_blocks * g->n_kv_heads, j->c->n_threads);
-    size_t parts = (group + n_heads - 1) / n_heads, of_block = g->n_kv_heads * parts;
+    size_t n_heads = heads_of_task(group, n_blocks * n_kv_heads, j->c->n_threads);
+    size_t parts = (group + n_heads - 1) / n_heads, of_block = n_kv_heads * parts;
     struct place at = { .seq = s->n_seqs };
     for (size_t task; claim(&j->next[0], n_blocks * of_block, &task);) {
         size_t first, n, in_group = task % parts * n_heads, left = group - in_group;

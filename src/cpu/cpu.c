@@ -14,9 +14,8 @@ void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*pa
     struct job job = {
         .c = c,
         .step = step,
-        .layer = layer,
-        .vectors = &c->tiles->vectors[layer],
-        .tiles = &c->tiles->layers[layer],
+        .what = &c->model->layers[layer],
+        .w = &c->weights->layers[layer],
     };
     for (size_t i = 0; i < N_COUNTERS; i++) {
         atomic_init(&job.next[i], 0);
@@ -24,17 +23,15 @@ void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*pa
     threads_run(c->threads, part, &job);
 }
 
-/* Row i of a = quantised rmsnorm of x's row rows[i] (rows NULL: i). */
-static void norm_rows(struct job *j, size_t counter, size_t thread, const struct tensor *weight,
-                      size_t n, const uint32_t *rows, struct acts *a)
+/* Rows of a = quantised rmsnorm of those of x. */
+static void norm_rows(struct job *j, size_t counter, size_t thread, const float *weight,
+                      struct acts *a)
 {
     struct cpu *c = j->c;
-    size_t dim = c->model->config.dim;
+    const size_t dim = c->model->config.dim;
     float *norm = c->scratch[thread].norm;
-    for (size_t i; claim(&j->next[counter], n, &i);) {
-        size_t row = rows != NULL ? rows[i] : i;
-        c->ops->rmsnorm(c->x + row * dim, (const float *)(const void *)weight->data, dim,
-                        c->model->config.norm_eps, norm);
+    for (size_t i; claim(&j->next[counter], j->step->n_rows, &i);) {
+        c->ops->rmsnorm(c->x + i * dim, weight, dim, c->model->config.norm_eps, norm);
         c->ops->quantize(norm, a, i);
     }
 }
@@ -45,14 +42,18 @@ static void norm_rows(struct job *j, size_t counter, size_t thread, const struct
  * position 100,000 a float angle is off by up to 0.004. */
 static void place_row(struct cpu *c, size_t row, const struct step_seq *seq)
 {
-    const struct config *g = &c->model->config;
-    size_t pos = seq->pos + (row - seq->row), half = g->n_rot / 2;
+    const size_t pos = seq->pos + (row - seq->row);
     c->row_pos[row] = pos;
     c->row_seq[row] = seq;
-    for (size_t i = 0; i < half; i++) {
-        double angle = (double)pos * c->freq[i];
-        c->cos[row * half + i] = (float)cos(angle) * g->rope_attn_factor;
-        c->sin[row * half + i] = (float)sin(angle) * g->rope_attn_factor;
+    for (size_t k = 0; k < c->model->n_ropes; k++) {
+        const struct rope *r = &c->model->ropes[k];
+        const struct turns *t = &c->turns[k];
+        const size_t half = r->n_rot / 2;
+        for (size_t i = 0; i < half; i++) {
+            const double angle = (double)pos * t->angles[i];
+            t->cos[row * half + i] = (float)cos(angle) * r->factor;
+            t->sin[row * half + i] = (float)sin(angle) * r->factor;
+        }
     }
 }
 
@@ -68,8 +69,8 @@ static void embed_part(void *arg, size_t thread)
             size_t token = (size_t)j->step->tokens[r];
             float *x = c->x + r * table->n_cols;
             place_row(c, r, seq);
-            if (c->tiles->tied) {
-                pack_row(&c->tiles->output, token, x);
+            if (c->weights->tied) {
+                pack_row(&c->weights->output, token, x);
             } else {
                 table->type->decode(table->data + token * (table->n_bytes / table->n_rows), x,
                                     table->n_cols);
@@ -78,19 +79,11 @@ static void embed_part(void *arg, size_t thread)
     }
 }
 
-static weft_status cpu_embed(struct backend *b, const struct step *s, weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, 0, embed_part);
-    return WEFT_OK;
-}
-
 /* ---------------------------------------------------------------- attention */
 
-static void rope_head(const struct config *g, const float *cos_row, const float *sin_row, float *h)
+static void rope_head(const struct rope *r, const float *cos_row, const float *sin_row, float *h)
 {
-    size_t half = g->n_rot / 2, step = g->arch->rope_neox ? 1 : 2,
-           other = g->arch->rope_neox ? half : 1;
+    size_t half = r->n_rot / 2, step = r->neox ? 1 : 2, other = r->neox ? half : 1;
     for (size_t i = 0; i < half; i++) {
         float *a = h + i * step, *b = a + other;
         float x = *a, y = *b;
@@ -99,24 +92,23 @@ static void rope_head(const struct config *g, const float *cos_row, const float 
     }
 }
 
-/* NULL if there is none */
-static const float *floats(const struct tensor *t) { return (const float *)(const void *)t->data; }
-
-/* Bias, per-head norm and RoPE on the heads of one row. */
-static void finish_heads(const struct cpu *c, size_t row, float *heads, size_t n_heads,
-                         const struct tensor *bias, const struct tensor *norm)
+/* Bias, per-head norm and RoPE on the heads of one row; bias and norm may be NULL. */
+static void finish_heads(const struct job *j, size_t row, float *heads, size_t n_heads,
+                         const float *bias, const float *norm)
 {
-    const struct config *g = &c->model->config;
-    size_t half = g->n_rot / 2;
-    if (bias->name != NULL) {
-        c->ops->add(heads, floats(bias), n_heads * g->head_dim);
+    const struct cpu *c = j->c;
+    const struct rope *r = j->what->attn.rope;
+    const struct turns *t = &c->turns[r->at];
+    const size_t dim = layer_kv(c->model, j->what)->k_dim, half = r->n_rot / 2;
+    if (bias != NULL) {
+        c->ops->add(heads, bias, n_heads * dim);
     }
     for (size_t h = 0; h < n_heads; h++) {
-        float *head = heads + h * g->head_dim;
-        if (norm->name != NULL) {
-            c->ops->rmsnorm(head, floats(norm), g->head_dim, g->norm_eps, head);
+        float *head = heads + h * dim;
+        if (norm != NULL) {
+            c->ops->rmsnorm(head, norm, dim, c->model->config.norm_eps, head);
         }
-        rope_head(g, c->cos + row * half, c->sin + row * half, head);
+        rope_head(r, t->cos + row * half, t->sin + row * half, head);
     }
 }
 
@@ -124,65 +116,41 @@ static void attn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    const struct layer *w = j->vectors;
-    const struct config *g = &c->model->config;
-    size_t n = j->step->n_rows, q_dim = g->n_heads * g->head_dim,
-           kv_dim = g->n_kv_heads * g->head_dim;
-    norm_rows(j, 0, thread, &w->attn_norm, n, NULL, &c->in);
+    const float *const *v = j->w->vector;
+    const struct packed *w = j->w->matrix;
+    const size_t n = j->step->n_rows, n_kv_heads = layer_kv(c->model, j->what)->n_heads;
+    norm_rows(j, 0, thread, v[ATTN_NORM], &c->in);
     threads_barrier(c->threads);
-    const struct product qkv[] = { { .w = &j->tiles->attn_q, .out = c->q },
-                                   { .w = &j->tiles->attn_k, .out = c->k },
-                                   { .w = &j->tiles->attn_v, .out = c->v } };
+    const struct product qkv[] = { { .w = &w[ATTN_Q], .out = c->q },
+                                   { .w = &w[ATTN_K], .out = c->k },
+                                   { .w = &w[ATTN_V], .out = c->v } };
     cpu_multiply(j, 1, thread, qkv, 3, &c->in, n);
     threads_barrier(c->threads);
     for (size_t r; claim(&j->next[2], n, &r);) {
-        finish_heads(c, r, c->q + r * q_dim, g->n_heads, &w->attn_q_bias, &w->attn_q_norm);
-        finish_heads(c, r, c->k + r * kv_dim, g->n_kv_heads, &w->attn_k_bias, &w->attn_k_norm);
-        if (w->attn_v_bias.name != NULL) {
-            c->ops->add(c->v + r * kv_dim, floats(&w->attn_v_bias), kv_dim);
+        float *value = c->v + r * w[ATTN_V].n_rows;
+        finish_heads(j, r, c->q + r * w[ATTN_Q].n_rows, j->what->attn.n_heads, v[ATTN_Q_BIAS],
+                     v[ATTN_Q_NORM]);
+        finish_heads(j, r, c->k + r * w[ATTN_K].n_rows, n_kv_heads, v[ATTN_K_BIAS], v[ATTN_K_NORM]);
+        if (v[ATTN_V_BIAS] != NULL) {
+            c->ops->add(value, v[ATTN_V_BIAS], w[ATTN_V].n_rows);
         }
-        cpu_store_kv(c, j->layer, r);
+        cpu_store_kv(j, r);
     }
-}
-
-static weft_status cpu_attn_in(struct backend *b, const struct step *s, size_t layer,
-                               weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, layer, attn_in_part);
-    return WEFT_OK;
-}
-
-static weft_status cpu_attend(struct backend *b, const struct step *s, size_t layer,
-                              weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, layer, cpu_attend_part);
-    return WEFT_OK;
 }
 
 static void attn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    size_t q_dim = c->model->config.n_heads * c->model->config.head_dim;
-    for (size_t r; claim(&j->next[0], j->step->n_rows, &r);) {
-        c->ops->quantize(c->o + r * q_dim, &c->mid, r);
-    }
-    threads_barrier(c->threads);
-    const struct product out = { .w = &j->tiles->attn_output,
-                                 .bias = floats(&j->vectors->attn_output_bias),
+    const struct product out = { .w = &j->w->matrix[ATTN_OUTPUT],
+                                 .bias = j->w->vector[ATTN_OUTPUT_BIAS],
                                  .add = true,
                                  .out = c->x };
+    for (size_t r; claim(&j->next[0], j->step->n_rows, &r);) {
+        c->ops->quantize(c->o + r * out.w->n_cols, &c->mid, r);
+    }
+    threads_barrier(c->threads);
     cpu_multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
-}
-
-static weft_status cpu_attn_out(struct backend *b, const struct step *s, size_t layer,
-                                weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, layer, attn_out_part);
-    return WEFT_OK;
 }
 
 /* ---------------------------------------------------------------- feed-forward */
@@ -191,61 +159,72 @@ static void ffn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    norm_rows(j, 0, thread, &j->vectors->ffn_norm, j->step->n_rows, NULL, &c->in);
+    norm_rows(j, 0, thread, j->w->vector[FFN_NORM], &c->in);
     threads_barrier(c->threads);
-    const struct product h = { .w = &j->tiles->ffn_up,
-                               .bias = floats(&j->vectors->ffn_up_bias),
-                               .gate = &j->tiles->ffn_gate,
-                               .gate_bias = floats(&j->vectors->ffn_gate_bias),
+    const struct product h = { .w = &j->w->matrix[FFN_UP],
+                               .bias = j->w->vector[FFN_UP_BIAS],
+                               .gate = &j->w->matrix[FFN_GATE],
+                               .gate_bias = j->w->vector[FFN_GATE_BIAS],
+                               .act = j->what->act,
                                .gated = &c->ff };
     cpu_multiply(j, 1, thread, &h, 1, &c->in, j->step->n_rows);
-}
-
-static weft_status cpu_ffn_in(struct backend *b, const struct step *s, size_t layer,
-                              weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, layer, ffn_in_part);
-    return WEFT_OK;
 }
 
 static void ffn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
-    const struct product down = { .w = &j->tiles->ffn_down,
-                                  .bias = floats(&j->vectors->ffn_down_bias),
+    const struct product down = { .w = &j->w->matrix[FFN_DOWN],
+                                  .bias = j->w->vector[FFN_DOWN_BIAS],
                                   .add = true,
                                   .out = j->c->x };
     cpu_multiply(j, 0, thread, &down, 1, &j->c->ff, j->step->n_rows);
 }
 
-static weft_status cpu_ffn_out(struct backend *b, const struct step *s, size_t layer,
-                               weft_error *err)
-{
-    (void)err;
-    cpu_run(b, s, layer, ffn_out_part);
-    return WEFT_OK;
-}
-
 /* ---------------------------------------------------------------- head */
+
+static void head_norm_part(void *arg, size_t thread)
+{
+    struct job *j = arg;
+    struct cpu *c = j->c;
+    const size_t dim = c->model->config.dim;
+    (void)thread;
+    for (size_t i; claim(&j->next[0], j->step->n_out, &i);) {
+        c->ops->rmsnorm(c->x + j->step->out_rows[i] * dim, c->weights->output_norm, dim,
+                        c->model->config.norm_eps, c->norm + i * dim);
+    }
+}
 
 static void head_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
-    norm_rows(j, 0, thread, &c->tiles->output_norm, j->step->n_out, j->step->out_rows, &c->in);
+    for (size_t i; claim(&j->next[0], j->step->n_out, &i);) {
+        c->ops->quantize(c->norm + i * c->model->config.dim, &c->in, i);
+    }
     threads_barrier(c->threads);
-    const struct product output = { .w = &c->tiles->output,
-                                    .bias = floats(&c->tiles->output_bias),
+    const struct product output = { .w = &c->weights->output,
+                                    .bias = c->weights->output_bias,
                                     .out = c->logits };
     cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
 }
 
-static weft_status cpu_head(struct backend *b, const struct step *s, weft_error *err)
+/* ---------------------------------------------------------------- stages and their results */
+
+static void (*const parts[N_STAGES])(void *job, size_t thread) = {
+    [STAGE_EMBED] = embed_part,         [STAGE_ATTN_IN] = attn_in_part,
+    [STAGE_ATTEND] = cpu_attend_part,   [STAGE_ATTN_OUT] = attn_out_part,
+    [STAGE_FFN_IN] = ffn_in_part,       [STAGE_FFN_OUT] = ffn_out_part,
+    [STAGE_HEAD_NORM] = head_norm_part, [STAGE_HEAD] = head_part,
+};
+
+static weft_status cpu_stage(struct backend *b, enum stage stage, const struct step *s,
+                             size_t layer, weft_error *err)
 {
     (void)err;
-    cpu_run(b, s, 0, head_part);
-    ((struct cpu *)b)->n_logits = s->n_out;
+    cpu_run(b, s, layer, parts[stage]);
+    if (stage == STAGE_HEAD) {
+        ((struct cpu *)b)->n_logits = s->n_out;
+    }
     return WEFT_OK;
 }
 
@@ -258,24 +237,21 @@ static weft_status cpu_read_logits(struct backend *b, size_t i, float *dst, weft
 }
 
 static weft_status cpu_read_values(struct backend *b, const struct step *s,
-                                   enum backend_value value, float *dst, weft_error *err)
+                                   enum backend_value value, size_t layer, float *dst,
+                                   weft_error *err)
 {
     const struct cpu *c = (const struct cpu *)b;
-    const struct config *g = &c->model->config;
-    const size_t q_dim = g->n_heads * g->head_dim, kv_dim = g->n_kv_heads * g->head_dim;
-    const struct {
-        const float *at;
-        size_t n_cols, stride;
-    } values[] = { [VALUE_X] = { c->x, g->dim, g->dim },
-                   [VALUE_Q] = { c->q, q_dim, q_dim },
-                   [VALUE_K] = { c->k, kv_dim, kv_dim },
-                   [VALUE_V] = { c->v, kv_dim, kv_dim },
-                   [VALUE_ATTENTION] = { c->o, q_dim, q_dim },
-                   [VALUE_FFN_ACT] = { c->ff.x, g->n_ff, c->ff.stride } };
+    const float *const values[] = {
+        [VALUE_X] = c->x,       [VALUE_Q] = c->q,         [VALUE_K] = c->k,
+        [VALUE_V] = c->v,       [VALUE_ATTENTION] = c->o, [VALUE_FFN_ACT] = c->ff.x,
+        [VALUE_NORM] = c->norm,
+    };
+    const size_t n_cols = backend_value_cols(c->model, value, layer),
+                 stride = value == VALUE_FFN_ACT ? c->ff.stride : n_cols,
+                 n_rows = value == VALUE_NORM ? s->n_out : s->n_rows;
     (void)err;
-    for (size_t r = 0; r < s->n_rows; r++, dst += values[value].n_cols) {
-        memcpy(dst, values[value].at + r * values[value].stride,
-               values[value].n_cols * sizeof *dst);
+    for (size_t r = 0; r < n_rows; r++) {
+        memcpy(dst + r * n_cols, values[value] + r * stride, n_cols * sizeof *dst);
     }
     return WEFT_OK;
 }
@@ -285,7 +261,7 @@ static weft_status cpu_read_values(struct backend *b, const struct step *s,
 static void cpu_info(const struct backend *b, struct backend_info *info)
 {
     const struct cpu *c = (const struct cpu *)b;
-    const struct tiles *w = c->tiles;
+    const struct cpu_weights *w = c->weights;
     uint64_t table = w->tied ? 0 : c->model->weights.token_embd.n_bytes;
     *info = (struct backend_info){ .kernels = c->ops->name,
                                    .n_batch = c->params.n_batch,
@@ -300,7 +276,7 @@ static void cpu_close(struct backend *b)
 {
     struct cpu *c = (struct cpu *)b;
     threads_close(c->threads);
-    tiles_close(c->model, c->tiles);
+    cpu_weights_close(c->model, c->weights);
     state_free(c);
     free(c);
 }
@@ -334,13 +310,8 @@ weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_er
 
 static const struct backend_ops cpu_backend = {
     .name = "cpu",
-    .embed = cpu_embed,
-    .attn_in = cpu_attn_in,
-    .attend = cpu_attend,
-    .attn_out = cpu_attn_out,
-    .ffn_in = cpu_ffn_in,
-    .ffn_out = cpu_ffn_out,
-    .head = cpu_head,
+    .stages = (1u << N_STAGES) - 1,
+    .stage = cpu_stage,
     .top = cpu_top,
     .read_logits = cpu_read_logits,
     .read_values = cpu_read_values,
@@ -355,27 +326,23 @@ static const struct backend_ops cpu_backend = {
 static weft_status cpu_init(struct cpu *c, weft_error *err)
 {
     TRY(cpu_ops_choose(c->params.isa, &c->ops, err));
-    c->freq = mem_array(c->model->config.n_rot / 2, sizeof *c->freq);
-    if (c->freq == NULL) {
-        return error_nomem(err, "the RoPE frequencies",
-                           c->model->config.n_rot / 2 * sizeof *c->freq);
-    }
-    model_rope(c->model, c->params.n_ctx, c->freq);
+    TRY(state_alloc_angles(c, err));
     TRY(state_alloc_kv(c, err));
     TRY(threads_open(c->params.n_threads, c->params.pin_threads, &c->threads, err));
     c->n_threads = threads_count(c->threads);
-    TRY(tiles_open(c->model, &c->params, c->threads, &c->tiles, err));
+    TRY(cpu_weights_open(c->model, &c->params, c->threads, &c->weights, err));
     return state_alloc(c, err);
 }
 
 weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
                              struct backend **out, weft_error *err)
 {
+    TRY(backend_check(&cpu_backend, m, err));
     struct cpu *c = calloc(1, sizeof *c);
     if (c == NULL) {
         return error_nomem(err, "the CPU backend", sizeof *c);
     }
-    c->base.ops = &cpu_backend;
+    c->base = (struct backend){ .ops = &cpu_backend, .model = m };
     c->model = m;
     c->params = *p;
     c->params.n_batch = p->n_batch != 0 ? p->n_batch : DEFAULT_BATCH;

@@ -12,8 +12,8 @@ struct job {
     struct cpu *c;
     const struct step *step;
     size_t layer;
-    const struct layer *vectors; /* norms and biases */
-    const struct layer_tiles *tiles;
+    const struct layer *what; /* of a stage of a layer */
+    const struct cpu_layer *w;
     atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */
 };
 
@@ -34,9 +34,10 @@ struct product {
     const float *bias;         /* NULL, or [w->n_rows], added to each row of the product */
     bool add;                  /* to out, instead of overwriting it */
     float *out;                /* [rows, w->n_rows], unless there is a gate */
-    const struct packed *gate; /* NULL, or of the shape of w: silu(a * gate^T) * (a * w^T) ... */
-    const float *gate_bias;    /* as bias */
-    struct acts *gated;        /* ... is kept here */
+    const struct packed *gate; /* NULL, or of the shape of w: act(a * gate^T) * (a * w^T) ... */
+    enum act act;
+    const float *gate_bias; /* as bias */
+    struct acts *gated;     /* ... is kept here */
 };
 
 /* product.c: computes all of them over the first n_rows rows of a. */
@@ -44,7 +45,7 @@ void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct pro
                   size_t n_products, const struct acts *a, size_t n_rows);
 
 /* attend.c: k and v of a row of the step into its page; the attention of all rows. */
-void cpu_store_kv(const struct cpu *c, size_t layer, size_t row);
+void cpu_store_kv(const struct job *j, size_t row);
 void cpu_attend_part(void *job, size_t thread);
 
 #endif

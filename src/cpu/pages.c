@@ -6,51 +6,63 @@
 weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
 {
     const struct cpu *c = (const struct cpu *)b;
-    const struct config *g = &c->model->config;
     (void)err;
     for (size_t i = 0; i < 2; i++) {
-        size_t bytes = kv_block_bytes(c->params.kv_type[i], g->head_dim);
-        memcpy(cpu_kv_block(c, i, 0, dst, 0), cpu_kv_block(c, i, 0, src, 0),
-               g->n_layers * g->n_kv_heads * bytes);
+        memcpy(c->kv[i] + dst * c->page_bytes[i], c->kv[i] + src * c->page_bytes[i],
+               c->page_bytes[i]);
     }
     return WEFT_OK;
 }
 
-/* The i-th block of a page in the order of backend.h: layer, K or V, head. */
-static uint8_t *block_of(const struct cpu *c, uint32_t page, size_t i, struct kv_shape *shape)
+/* Positions [0, n) of a head, from a block or to it. Returns the end of its bytes. */
+static uint8_t *read_block(const struct kv_shape *shape, const uint8_t *block, size_t n,
+                           uint8_t *dst)
 {
-    size_t n_heads = c->model->config.n_kv_heads, which = i / n_heads % 2;
-    *shape = cpu_kv_shape(c, which);
-    return cpu_kv_block(c, which, i / n_heads / 2, page, i % n_heads);
+    for (size_t t = 0; t < n; t++, dst += kv_type_bytes(shape->type, shape->head_dim)) {
+        kv_block_get(shape, block, t, dst);
+    }
+    return dst;
 }
 
-static size_t n_blocks(const struct config *g) { return g->n_layers * 2 * g->n_kv_heads; }
+static const uint8_t *write_block(const struct kv_shape *shape, uint8_t *block, size_t n,
+                                  const uint8_t *src)
+{
+    for (size_t t = 0; t < n; t++, src += kv_type_bytes(shape->type, shape->head_dim)) {
+        kv_block_put(shape, block, t, src);
+    }
+    return src;
+}
+
+/* All of a page, in the order of backend.h: from the blocks to dst, or from src to the blocks. */
+static void copy_blocks(const struct cpu *c, uint32_t page, size_t n, uint8_t *dst,
+                        const uint8_t *src)
+{
+    for (size_t store = 0; store < c->model->n_kv; store++) {
+        for (size_t which = 0; which < 2; which++) {
+            const struct kv_shape shape = cpu_kv_shape(c, which, store);
+            for (size_t head = 0; head < c->model->kv[store].n_heads; head++) {
+                uint8_t *block = cpu_kv_block(c, which, store, page, head);
+                if (dst != NULL) {
+                    dst = read_block(&shape, block, n, dst);
+                } else {
+                    src = write_block(&shape, block, n, src);
+                }
+            }
+        }
+    }
+}
 
 weft_status cpu_read_kv(struct backend *b, uint32_t page, size_t n, uint8_t *dst, weft_error *err)
 {
-    const struct cpu *c = (const struct cpu *)b;
     (void)err;
-    for (size_t i = 0; i < n_blocks(&c->model->config); i++) {
-        struct kv_shape shape;
-        const uint8_t *block = block_of(c, page, i, &shape);
-        for (size_t t = 0; t < n; t++, dst += kv_type_bytes(shape.type, shape.head_dim)) {
-            kv_block_get(&shape, block, t, dst);
-        }
-    }
+    copy_blocks((const struct cpu *)b, page, n, dst, NULL);
     return WEFT_OK;
 }
 
 weft_status cpu_write_kv(struct backend *b, uint32_t page, size_t n, const uint8_t *src,
                          weft_error *err)
 {
-    const struct cpu *c = (const struct cpu *)b;
     (void)err;
-    for (size_t i = 0; i < n_blocks(&c->model->config); i++) {
-        struct kv_shape shape;
-        uint8_t *block = block_of(c, page, i, &shape);
-        for (size_t t = 0; t < n; t++, src += kv_type_bytes(shape.type, shape.head_dim)) {
-            kv_block_put(&shape, block, t, src);
-        }
-    }
+    copy_blocks((const struct cpu *)b, page, n, NULL, src);
     return WEFT_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "cpu/places.h"
 #include "cpu/state.h"
+#include "platform.h"
 
 #if defined(__x86_64__)
 

@@ -141,7 +141,9 @@ static void multiply_gated(struct worker *k, size_t tile)
         multiply_tile(k, p->w, p->bias, tile + i, false, up, GATED_COLS);
     }
     const struct cpu_ops *ops = k->w->j->c->ops;
-    ops->swiglu(s->gate, s->up, size, s->gate);
+    switch (p->act) {
+    case ACT_SILU: ops->swiglu(s->gate, s->up, size, s->gate); break;
+    }
     ops->quantize_part(s->gate, p->gated, k->now.first, k->now.n, tile * TILE_ROWS);
 }
 

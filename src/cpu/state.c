@@ -45,46 +45,53 @@ static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols
     a->x = f->floats ? carve(v, n, a->stride * sizeof *a->x) : NULL;
 }
 
+/* The activations that a stage's products read. */
+static struct forms *forms_of(enum stage stage, struct forms *in, struct forms *mid,
+                              struct forms *ff)
+{
+    return stage == STAGE_ATTN_OUT ? mid : stage == STAGE_FFN_OUT ? ff : in;
+}
+
 static void carve_all_acts(struct carver *v, struct cpu *c)
 {
-    const struct config *g = &c->model->config;
+    const struct maxima *max = &c->model->max;
     struct forms in = { 0 }, mid = { 0 }, ff = { .floats = c->params.values };
-    add_form(&in, &c->tiles->output);
-    for (size_t i = 0; i < g->n_layers; i++) {
-        const struct layer_tiles *l = &c->tiles->layers[i];
-        const struct packed *of_in[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->ffn_gate,
-                                         &l->ffn_up };
-        for (size_t k = 0; k < sizeof of_in / sizeof *of_in; k++) {
-            add_form(&in, of_in[k]);
+    add_form(&in, &c->weights->output);
+    for (size_t i = 0; i < c->weights->n_layers; i++) {
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            const struct packed *w = &c->weights->layers[i].matrix[t];
+            if (w->n_rows > 0) {
+                add_form(forms_of(tensor_stages[t], &in, &mid, &ff), w);
+            }
         }
-        add_form(&mid, &l->attn_output);
-        add_form(&ff, &l->ffn_down);
     }
     in.wide &= c->ops->reads_q16;
     mid.wide &= c->ops->reads_q16;
     ff.wide &= c->ops->reads_q16;
-    carve_acts(v, &c->in, c->params.n_batch, g->dim, &in);
-    carve_acts(v, &c->mid, c->params.n_batch, g->n_heads * g->head_dim, &mid);
-    carve_acts(v, &c->ff, c->params.n_batch, g->n_ff, &ff);
+    carve_acts(v, &c->in, c->params.n_batch, c->model->config.dim, &in);
+    carve_acts(v, &c->mid, c->params.n_batch, max->o_dim, &mid);
+    carve_acts(v, &c->ff, c->params.n_batch, max->n_ff, &ff);
 }
 
 static void carve_state(struct carver *v, struct cpu *c)
 {
-    const struct config *g = &c->model->config;
-    size_t n = c->params.n_batch, q_dim = g->n_heads * g->head_dim,
-           kv_dim = g->n_kv_heads * g->head_dim;
-    size_t tile = c->tiles->memory != NULL ? 0 : tiles_largest(c->tiles, g->n_layers);
-    size_t queries = g->n_heads / g->n_kv_heads;
-    queries = queries > ATTEND_QUERIES ? queries : ATTEND_QUERIES;
-    c->x = carve(v, n, g->dim * sizeof(float));
-    c->q = carve(v, n, q_dim * sizeof(float));
-    c->o = carve(v, n, q_dim * sizeof(float));
-    c->k = carve(v, n, kv_dim * sizeof(float));
-    c->v = carve(v, n, kv_dim * sizeof(float));
-    c->cos = carve(v, n, g->n_rot / 2 * sizeof(float));
-    c->sin = carve(v, n, g->n_rot / 2 * sizeof(float));
-    c->logits = carve(v, c->params.n_out, g->n_vocab * sizeof(float));
-    c->best = carve(v, 1, cpu_top_bytes(c->params.n_out, c->n_threads));
+    const struct maxima *max = &c->model->max;
+    const size_t n = c->params.n_batch, n_out = c->params.n_out, dim = c->model->config.dim;
+    const size_t tile = c->weights->memory != NULL ? 0 : cpu_weights_largest(c->weights);
+    const size_t queries = max->group > ATTEND_QUERIES ? max->group : ATTEND_QUERIES;
+    c->x = carve(v, n, dim * sizeof(float));
+    c->q = carve(v, n, max->q_dim * sizeof(float));
+    c->o = carve(v, n, max->o_dim * sizeof(float));
+    c->k = carve(v, n, max->k_dim * sizeof(float));
+    c->v = carve(v, n, max->v_dim * sizeof(float));
+    for (size_t i = 0; i < c->model->n_ropes; i++) {
+        const size_t half = c->model->ropes[i].n_rot / 2;
+        c->turns[i].cos = carve(v, n, half * sizeof(float));
+        c->turns[i].sin = carve(v, n, half * sizeof(float));
+    }
+    c->norm = carve(v, n_out, dim * sizeof(float));
+    c->logits = carve(v, n_out, c->model->config.n_vocab * sizeof(float));
+    c->best = carve(v, 1, cpu_top_bytes(n_out, c->n_threads));
     c->row_pos = carve(v, n, sizeof *c->row_pos);
     c->row_seq = carve(v, n, sizeof *c->row_seq);
     carve_all_acts(v, c);
@@ -92,10 +99,10 @@ static void carve_state(struct carver *v, struct cpu *c)
     for (size_t i = 0; i < c->n_threads; i++) {
         struct scratch s = { .dot = carve(v, 1, DOT_SCRATCH),
                              .tile = tile > 0 ? carve(v, 1, tile) : NULL,
-                             .norm = carve(v, g->dim, sizeof(float)),
+                             .norm = carve(v, dim, sizeof(float)),
                              .gate = carve(v, DOT_ROWS * GATED_COLS, sizeof(float)),
                              .up = carve(v, DOT_ROWS * GATED_COLS, sizeof(float)),
-                             .attend = carve(v, 1, attend_scratch_bytes(queries, g->head_dim)) };
+                             .attend = carve(v, 1, attend_scratch_bytes(queries, max->head)) };
         if (v->base != NULL) {
             c->scratch[i] = s;
         }
@@ -117,13 +124,44 @@ weft_status state_alloc(struct cpu *c, weft_error *err)
     return WEFT_OK;
 }
 
+weft_status state_alloc_angles(struct cpu *c, weft_error *err)
+{
+    for (size_t i = 0; i < c->model->n_ropes; i++) {
+        const struct rope *r = &c->model->ropes[i];
+        double *angles = c->turns[i].angles = mem_array(r->n_rot / 2, sizeof *angles);
+        if (angles == NULL) {
+            return error_nomem(err, "the RoPE frequencies", r->n_rot / 2 * sizeof *angles);
+        }
+        rope_angles(r, c->params.n_ctx, angles);
+    }
+    return WEFT_OK;
+}
+
+/* Where the blocks of each store stand in a page; false when sizes wrap. */
+static bool place_stores(struct cpu *c, size_t which)
+{
+    size_t *page = &c->page_bytes[which];
+    bool ok = true;
+    for (size_t i = 0; i < c->model->n_kv; i++) {
+        const size_t block = kv_block_bytes(c->params.kv_type[which], cpu_kv_dim(c, which, i));
+        size_t bytes;
+        c->store_at[which][i] = *page;
+        ok = ok && mul_ok(c->model->kv[i].n_heads, block, &bytes) && add_ok(*page, bytes, page);
+    }
+    return ok;
+}
+
 weft_status state_alloc_kv(struct cpu *c, weft_error *err)
 {
-    const struct config *g = &c->model->config;
-    size_t blocks, bytes[2];
-    bool ok = mul_ok(g->n_layers * g->n_kv_heads, c->params.n_pages, &blocks);
+    const size_t n_kv = c->model->n_kv;
+    size_t bytes[2];
+    bool ok = true;
     for (size_t i = 0; i < 2; i++) {
-        ok = ok && mul_ok(blocks, kv_block_bytes(c->params.kv_type[i], g->head_dim), &bytes[i]);
+        c->store_at[i] = mem_array(n_kv, sizeof *c->store_at[i]);
+        if (c->store_at[i] == NULL) {
+            return error_nomem(err, "the list of KV stores", n_kv * sizeof *c->store_at[i]);
+        }
+        ok = ok && place_stores(c, i) && mul_ok(c->page_bytes[i], c->params.n_pages, &bytes[i]);
     }
     if (!ok || !add_ok(bytes[KV_K], bytes[KV_V], &c->kv_bytes)) {
         return error_set(err, WEFT_E_ARG,
@@ -143,8 +181,12 @@ weft_status state_alloc_kv(struct cpu *c, weft_error *err)
 
 void state_free(struct cpu *c)
 {
-    free(c->kv[0]);
-    free(c->kv[1]);
+    for (size_t i = 0; i < 2; i++) {
+        free(c->kv[i]);
+        free(c->store_at[i]);
+    }
+    for (size_t i = 0; i < MAX_ROPES; i++) {
+        free(c->turns[i].angles);
+    }
     free(c->arena);
-    free(c->freq);
 }

@@ -4,7 +4,7 @@
 
 #include "backend.h"
 #include "cpu/kernels/dot.h"
-#include "cpu/tiles.h"
+#include "cpu/weights.h"
 
 /* Queries of attention that a task takes, where the query heads that share a KV head are not more.
  */
@@ -22,20 +22,26 @@ struct scratch {
     void *attend;     /* attend_scratch_bytes(queries of a task, head_dim) */
 };
 
+/* A rotary embedding of the model. */
+struct turns {
+    double *angles;   /* [n_rot / 2] per position */
+    float *cos, *sin; /* [n_batch, n_rot / 2] of the rows of the step */
+};
+
 struct cpu {
     struct backend base;
     const struct model *model;
     const struct cpu_ops *ops;
-    struct tiles *tiles;
+    struct cpu_weights *weights;
     struct threads *threads;
     size_t n_threads;
     struct backend_params params;
-    double *freq; /* [n_rot / 2] angle per position */
-    /* the state: activations of a step, n = n_batch rows */
+    struct turns turns[MAX_ROPES];
+    /* the state: activations of a step, n = n_batch rows, as long as the layer under way has them
+     */
     float *x;                        /* [n, dim] residual stream */
-    float *q, *o;                    /* [n, n_heads * head_dim] */
-    float *k, *v;                    /* [n, n_kv_heads * head_dim] */
-    float *cos, *sin;                /* [n, n_rot / 2] */
+    float *q, *k, *v, *o;            /* [n, SIZE_Q], [n, SIZE_K], [n, SIZE_V], [n, SIZE_O] */
+    float *norm;                     /* [n_out, dim] what HEAD_NORM leaves */
     float *logits;                   /* [n_out, n_vocab] */
     size_t n_logits;                 /* rows of them that the last step left */
     struct best *best;               /* cpu_top_bytes() */
@@ -43,26 +49,34 @@ struct cpu {
     const struct step_seq **row_seq; /* [n] */
     struct acts in, mid, ff;         /* quantised x, o and h */
     struct scratch *scratch;         /* [n_threads] */
-    void *arena;                     /* holds all of the above but freq */
+    void *arena;                     /* holds all of the above but the angles */
     size_t arena_bytes;
-    uint8_t *kv[2];  /* K and V: [n_pages, n_layers, n_kv_heads] blocks of kv_block.h */
+    /* K and V: n_pages pages, each the blocks (kv_block.h) of all KV heads of all stores */
+    uint8_t *kv[2];
+    size_t *store_at[2]; /* [n_kv] where in a page the blocks of a store begin */
+    size_t page_bytes[2];
     size_t kv_bytes; /* of both */
 };
 
-/* which: KV_K or KV_V */
-static inline struct kv_shape cpu_kv_shape(const struct cpu *c, size_t which)
+/* Values of a head. which: KV_K or KV_V */
+static inline size_t cpu_kv_dim(const struct cpu *c, size_t which, size_t store)
+{
+    const struct kv *kv = &c->model->kv[store];
+    return which == KV_K ? kv->k_dim : kv->v_dim;
+}
+
+static inline struct kv_shape cpu_kv_shape(const struct cpu *c, size_t which, size_t store)
 {
     return (struct kv_shape){ .type = c->params.kv_type[which],
                               .which = (enum kv_which)which,
-                              .head_dim = c->model->config.head_dim };
+                              .head_dim = cpu_kv_dim(c, which, store) };
 }
 
-static inline uint8_t *cpu_kv_block(const struct cpu *c, size_t which, size_t layer, uint32_t page,
+static inline uint8_t *cpu_kv_block(const struct cpu *c, size_t which, size_t store, uint32_t page,
                                     size_t head)
 {
-    const struct config *g = &c->model->config;
-    size_t block = ((size_t)page * g->n_layers + layer) * g->n_kv_heads + head;
-    return c->kv[which] + block * kv_block_bytes(c->params.kv_type[which], g->head_dim);
+    return c->kv[which] + page * c->page_bytes[which] + c->store_at[which][store] +
+           head * kv_block_bytes(c->params.kv_type[which], cpu_kv_dim(c, which, store));
 }
 
 /* The kernels of an instruction set; AUTO: the best this processor has. WEFT_E_UNSUPPORTED when it
@@ -71,6 +85,8 @@ weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_er
 
 /* Allocates the activations and the scratch, in one piece; c->threads and c->params are set. */
 weft_status state_alloc(struct cpu *c, weft_error *err);
+/* Allocates the angles of the model's rotary embeddings, and computes them. */
+weft_status state_alloc_angles(struct cpu *c, weft_error *err);
 /* Allocates the KV pool. */
 weft_status state_alloc_kv(struct cpu *c, weft_error *err);
 void state_free(struct cpu *c);

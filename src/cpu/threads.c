@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "cpu/places.h"
 #include "cpu/quota.h"
+#include "platform.h"
 
 /* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
  * preempted. */

@@ -40,7 +40,7 @@ static bool reserve(struct weft_engine *e, size_t k)
     for (size_t i = 0; i < e->sched.step.n_seqs && status == WEFT_OK; i++) {
         struct sched_seq *q = e->sched.packed[i];
         status = kv_reserve(&e->pool, &q->kv, q->tokens.n, q->tokens.n + k - 1, NULL);
-        e->sched.step_seqs[i].pages = q->kv.pages;
+        e->sched.step_seqs[i].pages[0] = q->kv.pages;
     }
     if (status != WEFT_OK) {
         trim_packed(e);
@@ -53,7 +53,9 @@ size_t ahead_plan(struct weft_engine *e)
     const struct step *step = &e->sched.step;
     const struct backend_ops *ops = e->backend->ops;
     bool decode = step->n_rows == step->n_seqs && step->n_rows == step->n_out;
-    size_t k = ops->ahead != NULL && decode && step->n_rows <= ops->ahead_rows ? e->n_ahead : 1;
+    /* who watches wants to see every stage */
+    bool able = ops->ahead != NULL && e->backend->watcher == NULL;
+    size_t k = able && decode && step->n_rows <= ops->ahead_rows ? e->n_ahead : 1;
     for (size_t i = 0; i < e->sched.n_seqs && k > 1; i++) {
         k = steps_for(e, e->sched.seqs[i], k);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format/preread.h"
+#include "platform.h"
 #include "run/handles.h"
 
 /* ---------------------------------------------------------------- choosing */

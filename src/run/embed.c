@@ -2,6 +2,8 @@
  * its own, but nobody asks for logits: the residual stream is read and pooled here. */
 #include <math.h>
 
+#include "arch.h"
+#include "forward.h"
 #include "run/ahead.h"
 
 struct embed {
@@ -35,7 +37,7 @@ static weft_status choose_pooling(const struct model *m, weft_pooling asked, wef
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "cls pooling takes the first token, which has seen no other in a model "
                          "of architecture %s; use mean or last",
-                         m->config.arch->name);
+                         m->arch->name);
     }
     if (asked != WEFT_POOL_MEAN && asked != WEFT_POOL_LAST) {
         return error_set(err, WEFT_E_ARG, "pooling is %d, expected a WEFT_POOL_* value",
@@ -87,12 +89,12 @@ static void add_state(struct embed *m, const float *x)
 static weft_status step(struct embed *m, size_t first, size_t n, weft_error *err)
 {
     struct weft_engine *e = m->engine;
-    const struct step_seq seq = { .pages = m->kv.pages, .pos = first, .n_rows = n };
+    const struct step_seq seq = { .pages = { m->kv.pages }, .pos = first, .n_rows = n };
     const struct step s = { .n_rows = n, .tokens = m->tokens + first, .n_seqs = 1, .seqs = &seq };
     TRY(engine_usable(e, err));
     TRY(outcome_keep_all(e, err));
-    TRY(forward(e->backend, e->model->config.n_layers, &s, err));
-    TRY(e->backend->ops->read_values(e->backend, &s, VALUE_X, m->x, err));
+    TRY(forward(e->backend, &s, err));
+    TRY(e->backend->ops->read_values(e->backend, &s, VALUE_X, 0, m->x, err));
     e->n_steps++;
     e->n_rows += n;
     return WEFT_OK;

@@ -86,6 +86,7 @@ static void engine_free(struct weft_engine *e)
     if (e->backend != NULL) {
         e->backend->ops->close(e->backend);
     }
+    watch_close(e->watch);
     lock_close(&e->lock);
     e->magic = 0;
     free(e);
@@ -96,9 +97,7 @@ static weft_status engine_init(struct weft_engine *e, const weft_engine_params *
                                struct backend_params *p, weft_error *err)
 {
     TRY(device_open_backend(e->model, asked->device, p, &e->backend, err));
-    if (probe_wanted(asked)) {
-        TRY(probe_open(e->model, asked, &e->backend, err));
-    }
+    TRY(watch_open(asked, e->backend, &e->watch, err));
     TRY(kv_open(&e->pool, p->n_pages, e->backend, !asked->no_prefix_cache, err));
     struct backend_info info;
     e->backend->ops->info(e->backend, &info);
@@ -251,7 +250,7 @@ static weft_status take_steps(struct weft_engine *e, size_t *k, weft_error *err)
     if (*k > 1) {
         return ahead_run(e, *k, err);
     }
-    TRY(forward(e->backend, e->model->config.n_layers, &e->sched.step, err));
+    TRY(forward(e->backend, &e->sched.step, err));
     return outcome_take_all(e, err);
 }
 

@@ -36,6 +36,7 @@ struct weft_engine {
     const struct model *model;
     struct lock lock; /* guards all below, and the sequences' scheduler part */
     struct backend *backend;
+    struct watch *watch; /* of the backend, see watch.h; NULL = none */
     struct kv_pool pool;
     struct scheduler sched;
     size_t n_ctx, n_batch;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "forward.h"
 #include "run/handles.h"
 
 _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, backends give");
@@ -125,7 +126,7 @@ static weft_status compute_again(struct weft_seq *seq, weft_error *err)
     struct weft_engine *e = seq->engine;
     const struct tokens *t = &seq->sched.tokens;
     const uint32_t out = 0;
-    const struct step_seq one = { .pages = seq->sched.kv.pages, .pos = t->n - 1, .n_rows = 1 };
+    const struct step_seq one = { .pages = { seq->sched.kv.pages }, .pos = t->n - 1, .n_rows = 1 };
     const struct step step = { .n_rows = 1,
                                .tokens = t->data + t->n - 1,
                                .n_seqs = 1,
@@ -134,7 +135,7 @@ static weft_status compute_again(struct weft_seq *seq, weft_error *err)
                                .out_rows = &out };
     TRY(engine_usable(e, err));
     TRY(outcome_keep_all(e, err));
-    TRY(forward(e->backend, e->model->config.n_layers, &step, err));
+    TRY(forward(e->backend, &step, err));
     seq->outcome.place = LOGITS_DEVICE;
     seq->outcome.row = 0;
     seq->outcome.ahead = false;

@@ -11,6 +11,7 @@
 
 #include "backend.h"
 #include "cudasim/testing.h"
+#include "forward.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "synth/synth.h"
@@ -51,7 +52,7 @@ static void open_file(struct decoder *r, const char *path)
         for (uint32_t p = 0; p < PAGES; p++) {
             r->pages[i][p] = (p * MAX_SEQS + i) * 5 % (MAX_SEQS * PAGES);
         }
-        r->seqs[i] = (struct step_seq){ .pages = r->pages[i], .row = i, .n_rows = 1 };
+        r->seqs[i] = (struct step_seq){ .pages = { r->pages[i] }, .row = i, .n_rows = 1 };
         r->tokens[i] = (int32_t)(300 + 11 * i);
         r->out_rows[i] = i;
     }
@@ -90,7 +91,7 @@ static void one_step(struct decoder *r, size_t n)
     weft_error err;
     float values[MAX_SEQS];
     struct step s = step_of(r, n);
-    check(forward(r->b, r->model->config.n_layers, &s, &err), &err);
+    check(forward(r->b, &s, &err), &err);
     check(r->b->ops->top(r->b, 1, r->tokens, values, &err), &err);
     for (size_t i = 0; i < n; i++) {
         r->seqs[i].pos++;
@@ -105,7 +106,7 @@ static size_t count_kernels(struct decoder *r)
     struct step s = step_of(r, 1);
     float *logits = calloc(r->model->config.n_vocab, sizeof *logits);
     uint64_t before = cudasim_stats()->launches;
-    check(forward(r->b, r->model->config.n_layers, &s, &err), &err);
+    check(forward(r->b, &s, &err), &err);
     check(r->b->ops->read_logits(r->b, 0, logits, &err), &err);
     free(logits);
     return (size_t)(cudasim_stats()->launches - before);
@@ -181,10 +182,10 @@ static void test_nine_rows(void **state)
     size_t n_vocab = r.model->config.n_vocab;
     float *one = calloc(n_vocab, sizeof *one), *nine = calloc(n_vocab, sizeof *nine);
     struct step s = step_of(&r, 9);
-    check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
+    check(forward(r.b, &s, &err), &err);
     check(r.b->ops->read_logits(r.b, 0, nine, &err), &err);
     s = step_of(&r, 1);
-    check(forward(r.b, r.model->config.n_layers, &s, &err), &err);
+    check(forward(r.b, &s, &err), &err);
     check(r.b->ops->read_logits(r.b, 0, one, &err), &err);
     assert_memory_equal(one, nine, n_vocab * sizeof *one);
     free(one);

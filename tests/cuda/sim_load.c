@@ -210,24 +210,15 @@ static void check_weights(const struct cuda *c)
     check_vector(&w->output_norm, c->weights.output_norm);
     check_vector(&w->output_bias, c->weights.output_bias);
     for (size_t i = 0; i < c->model->config.n_layers; i++) {
-        const struct layer *l = &w->layers[i];
+        const struct layer *l = &c->model->layers[i];
         const struct dlayer *d = &c->weights.layers[i];
-        check_matrix(&l->attn_q, &d->qkv[0]);
-        check_matrix(&l->attn_k, &d->qkv[1]);
-        check_matrix(&l->attn_v, &d->qkv[2]);
-        check_matrix(&l->attn_output, &d->attn_output);
-        check_matrix(&l->ffn_gate, &d->ffn_gate);
-        check_matrix(&l->ffn_up, &d->ffn_up);
-        check_matrix(&l->ffn_down, &d->ffn_down);
-        check_vector(&l->attn_norm, d->attn_norm);
-        check_vector(&l->ffn_norm, d->ffn_norm);
-        check_vector(&l->attn_q_bias, d->qkv_bias[0]);
-        check_vector(&l->attn_k_bias, d->qkv_bias[1]);
-        check_vector(&l->attn_v_bias, d->qkv_bias[2]);
-        check_vector(&l->attn_output_bias, d->attn_output_bias);
-        check_vector(&l->ffn_gate_bias, d->ffn_bias[0]);
-        check_vector(&l->ffn_up_bias, d->ffn_bias[1]);
-        check_vector(&l->ffn_down_bias, d->ffn_down_bias);
+        for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+            if (layer_tensor_is_matrix(t)) {
+                check_matrix(&l->t[t], &d->matrix[t]);
+            } else {
+                check_vector(&l->t[t], d->vector[t]);
+            }
+        }
     }
 }
 

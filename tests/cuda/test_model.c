@@ -31,6 +31,7 @@
 
 #include "backend.h"
 #include "format/quant.h"
+#include "forward.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"
@@ -81,13 +82,14 @@ static void run_step(struct backend *b, size_t n_layers, const struct text *t, s
         for (size_t p = 0; p < n_pages; p++) {
             pages[i][p] = (uint32_t)(N_TEXTS * n_pages - 1 - (p * N_TEXTS + i));
         }
-        seqs[i] = (struct step_seq){ .pages = pages[i], .pos = first, .row = i * n, .n_rows = n };
+        seqs[i] =
+            (struct step_seq){ .pages = { pages[i] }, .pos = first, .row = i * n, .n_rows = n };
         memcpy(tokens + i * n, t->tokens + i * t->n + first, n * sizeof *tokens);
     }
     for (uint32_t i = 0; i < step.n_rows; i++) {
         out_rows[i] = i;
     }
-    check(forward(b, n_layers, &step, &err), &err);
+    check(forward(b, &step, &err), &err);
     for (size_t i = 0; i < step.n_rows; i++) {
         size_t row = i / n * t->n + first + i % n;
         check(b->ops->read_logits(b, i, logits + row * t->n_vocab, &err), &err);

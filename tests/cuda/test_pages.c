@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "format/kv_type.h"
 #include "format/quant.h"
+#include "forward.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "synth/synth.h"
@@ -97,7 +98,7 @@ static float *run_values(const struct bench *x)
     for (int32_t i = 0; i < N; i++) {
         tokens[i] = 7 * i % (int32_t)g->n_vocab;
     }
-    const struct step_seq seq = { .pages = x->pages, .n_rows = N };
+    const struct step_seq seq = { .pages = { x->pages }, .n_rows = N };
     const struct step s = { .n_rows = N, .tokens = tokens, .n_seqs = 1, .seqs = &seq };
     check(o->embed(x->b, &s, &err), &err);
     for (size_t l = 0; l < g->n_layers; l++) {
@@ -141,12 +142,12 @@ static float *next_logits(const struct bench *x)
     weft_error err;
     const int32_t token = 3;
     const uint32_t row = 0;
-    const struct step_seq seq = { .pages = x->pages, .pos = N, .n_rows = 1 };
+    const struct step_seq seq = { .pages = { x->pages }, .pos = N, .n_rows = 1 };
     const struct step s = {
         .n_rows = 1, .tokens = &token, .n_seqs = 1, .seqs = &seq, .n_out = 1, .out_rows = &row
     };
     float *logits = zeroed(x->model->config.n_vocab * sizeof *logits);
-    check(forward(x->b, x->model->config.n_layers, &s, &err), &err);
+    check(forward(x->b, &s, &err), &err);
     check(x->b->ops->read_logits(x->b, 0, logits, &err), &err);
     return logits;
 }

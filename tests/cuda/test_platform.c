@@ -22,6 +22,7 @@ static cudaError_t made_up_memory(size_t *free_bytes, size_t *total);
 static cudaError_t made_up_last(void);
 static cudaError_t made_up_queue(int device, struct dqueue *on);
 #include "cuda/device.c"
+#include "platform.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 #include "top_backend.h"
+#include "forward.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -80,10 +81,11 @@ static void best_of(struct backend *b, size_t i, size_t k, int32_t *ids, float *
     }
 }
 
-static weft_status head(struct backend *b, const struct step *s, weft_error *err)
+static weft_status stage(struct backend *b, enum stage what, const struct step *s, size_t layer,
+                         weft_error *err)
 {
-    top_of(b)->n_out = s->n_out;
-    return top_of(b)->cpu->head(b, s, err);
+    top_of(b)->n_out = what == STAGE_HEAD ? s->n_out : top_of(b)->n_out;
+    return top_of(b)->cpu->stage(b, what, s, layer, err);
 }
 
 static weft_status top(struct backend *b, size_t k, int32_t *ids, float *values, weft_error *err)
@@ -116,7 +118,7 @@ static weft_status ahead(struct backend *b, const struct step *s, size_t k, int3
     step.tokens = tokens;
     step.seqs = seqs;
     for (size_t j = 0; j < k; j++) {
-        TRY(forward(b, t->model->config.n_layers, &step, err));
+        TRY(forward(b, &step, err));
         for (size_t i = 0; i < s->n_rows; i++) {
             int32_t *id = &ids[j * s->n_rows + i];
             best_of(b, i, 1, id, &value);
@@ -141,7 +143,7 @@ void top_backend_wrap(struct top_backend *t, weft_engine *engine, unsigned what,
         (struct top_backend){ .cpu = b->ops, .ops = *b->ops, .model = engine->model, .what = what };
     assert_in_range(ahead_rows, 0, MAX_ROWS);
     assert_in_range(t->model->config.n_vocab, 1, TOP_MAX_VOCAB);
-    t->ops.head = head;
+    t->ops.stage = stage;
     t->ops.read_logits = read_logits;
     t->ops.top = what & TOP_BEST ? top : NULL;
     t->ops.ahead = what & TOP_AHEAD ? ahead : NULL;

@@ -304,6 +304,8 @@ def forward(
         trace("ffn_act", layer, act)
         x = x + ffn_out(m, layer, act)
         trace("ffn_out", layer, x)
-    out = logits(m, x)
+    normed = output_norm(m, x)
+    trace("head_norm", None, normed)
+    out = head(m, normed)
     trace("logits", None, out)
     return out

@@ -157,6 +157,7 @@ def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
         yield Stage("ffn_out", layer, got["ffn_out", layer] - mid, exact, rough, GROUP, mid)
         x = got["ffn_out", layer]
     normed = reference.output_norm(m, x)
+    yield Stage("head_norm", None, got["head_norm", None], normed, normed, GROUP)
     exact, rough = (
         reference.head(m, h) for h in (normed, _rough(m, [reference.output_name(m)], normed))
     )

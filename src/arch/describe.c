@@ -1,0 +1,46 @@
+#include "arch/describe.h"
+
+#include <math.h>
+
+const struct fused arch_fused_qkv[] = { ARCH_FUSED_QKV(FUSED_IF_THERE), { 0 } };
+
+const struct rope *arch_add_rope(struct model *m, bool neox)
+{
+    const struct config *c = &m->config;
+    const struct weights *w = &m->weights;
+    const bool two = w->rope_long.name != NULL;
+    struct rope *r = &m->ropes[m->n_ropes];
+    *r = (struct rope){ .n_rot = c->n_rot,
+                        .neox = neox,
+                        .base = c->rope_base,
+                        .scale = c->rope_scale,
+                        .factor = c->rope_attn_factor,
+                        .factors = { two ? w->rope_short : w->rope_freqs,
+                                     two ? w->rope_long : w->rope_freqs },
+                        .n_ctx_orig = c->n_ctx_orig,
+                        .at = m->n_ropes++ };
+    return r;
+}
+
+void arch_describe_dense(struct model *m, const struct rope *rope)
+{
+    const struct config *c = &m->config;
+    m->n_kv = c->n_layers;
+    m->n_pools = 1;
+    for (size_t l = 0; l < c->n_layers; l++) {
+        m->kv[l] = (struct kv){ c->n_kv_heads, c->head_dim, c->head_dim, 0 };
+        m->layers[l] = (struct layer){ .mixer = MIX_ATTENTION,
+                                       .attn = { .n_heads = c->n_heads,
+                                                 .kv = l,
+                                                 .window = c->sliding_window,
+                                                 .scale = 1.0f / sqrtf((float)c->head_dim),
+                                                 .rope = rope },
+                                       .ffn = FFN_DENSE,
+                                       .act = ACT_SILU,
+                                       .n_ff = c->n_ff };
+    }
+}
+
+void arch_describe_neox(struct model *m) { arch_describe_dense(m, arch_add_rope(m, true)); }
+
+void arch_describe_neighbours(struct model *m) { arch_describe_dense(m, arch_add_rope(m, false)); }

@@ -1,0 +1,124 @@
+/* What a layer of the transformer is: what it computes, its sizes and its tensors. The architecture
+ * of the file (src/arch/) says so once, when a model is opened; forward.c and the backends read it
+ * here and ask nobody else. */
+#ifndef WEFT_LAYER_H
+#define WEFT_LAYER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/quant.h"
+
+/* A matrix [n_rows, n_cols] or, with n_rows == 1, a vector [n_cols], in the file's memory. Fused
+ * tensors are bound as ranges of rows, so several of these may point into one tensor of the file.
+ */
+struct tensor {
+    const char *name; /* of the file's tensor; NULL = this model has no such tensor */
+    const struct quant_type *type;
+    size_t n_rows, n_cols;
+    const uint8_t *data;
+    size_t n_bytes;
+};
+
+/* What the shapes of a layer's tensors are made of, see layer_size(). */
+enum layer_size {
+    SIZE_ONE,  /* the rows of a vector */
+    SIZE_DIM,  /* of the residual stream */
+    SIZE_Q,    /* all query heads */
+    SIZE_K,    /* K of all KV heads */
+    SIZE_V,    /* V of all KV heads */
+    SIZE_O,    /* what attention leaves, all query heads */
+    SIZE_HEAD, /* one head of q or k */
+    SIZE_FF    /* the feed-forward network */
+};
+
+/* Every tensor that a layer may have: its name in the file behind "blk.N.", its rows and columns,
+ * and the stage that reads it. All that is done with every tensor (binding, packing, uploading,
+ * pricing) walks this list. Matrices stand in the order in which a step reads them. */
+#define LAYER_TENSORS(X)                                                                           \
+    X(ATTN_NORM, "attn_norm.weight", SIZE_ONE, SIZE_DIM, ATTN_IN)                                  \
+    X(ATTN_Q, "attn_q.weight", SIZE_Q, SIZE_DIM, ATTN_IN)                                          \
+    X(ATTN_K, "attn_k.weight", SIZE_K, SIZE_DIM, ATTN_IN)                                          \
+    X(ATTN_V, "attn_v.weight", SIZE_V, SIZE_DIM, ATTN_IN)                                          \
+    X(ATTN_Q_BIAS, "attn_q.bias", SIZE_ONE, SIZE_Q, ATTN_IN)                                       \
+    X(ATTN_K_BIAS, "attn_k.bias", SIZE_ONE, SIZE_K, ATTN_IN)                                       \
+    X(ATTN_V_BIAS, "attn_v.bias", SIZE_ONE, SIZE_V, ATTN_IN)                                       \
+    X(ATTN_Q_NORM, "attn_q_norm.weight", SIZE_ONE, SIZE_HEAD, ATTN_IN)                             \
+    X(ATTN_K_NORM, "attn_k_norm.weight", SIZE_ONE, SIZE_HEAD, ATTN_IN)                             \
+    X(ATTN_OUTPUT, "attn_output.weight", SIZE_DIM, SIZE_O, ATTN_OUT)                               \
+    X(ATTN_OUTPUT_BIAS, "attn_output.bias", SIZE_ONE, SIZE_DIM, ATTN_OUT)                          \
+    X(FFN_NORM, "ffn_norm.weight", SIZE_ONE, SIZE_DIM, FFN_IN)                                     \
+    X(FFN_GATE, "ffn_gate.weight", SIZE_FF, SIZE_DIM, FFN_IN)                                      \
+    X(FFN_UP, "ffn_up.weight", SIZE_FF, SIZE_DIM, FFN_IN)                                          \
+    X(FFN_GATE_BIAS, "ffn_gate.bias", SIZE_ONE, SIZE_FF, FFN_IN)                                   \
+    X(FFN_UP_BIAS, "ffn_up.bias", SIZE_ONE, SIZE_FF, FFN_IN)                                       \
+    X(FFN_DOWN, "ffn_down.weight", SIZE_DIM, SIZE_FF, FFN_OUT)                                     \
+    X(FFN_DOWN_BIAS, "ffn_down.bias", SIZE_ONE, SIZE_DIM, FFN_OUT)
+
+enum layer_tensor {
+#define LAYER_TENSOR(id, name, rows, cols, stage) id,
+    LAYER_TENSORS(LAYER_TENSOR)
+#undef LAYER_TENSOR
+        N_LAYER_TENSORS
+};
+
+/* A row of the list. */
+struct layer_tensor_info {
+    const char *name;
+    enum layer_size rows, cols;
+};
+extern const struct layer_tensor_info layer_tensors[N_LAYER_TENSORS];
+
+static inline bool layer_tensor_is_matrix(enum layer_tensor t)
+{
+    return layer_tensors[t].rows != SIZE_ONE;
+}
+
+/* What K and V of a position are in one store. A layer that writes none may read another's. */
+struct kv {
+    size_t n_heads, k_dim, v_dim; /* k_dim, v_dim: values of a head */
+    uint8_t pool;                 /* whose page numbers address it, below n_pools of the model */
+};
+
+/* A kind of rotary position embedding: pair i of a head is turned by position * angle i. */
+struct rope {
+    size_t n_rot; /* leading values of a head that are turned */
+    bool neox;    /* pairs are (i, i + n_rot / 2); otherwise (2i, 2i + 1) */
+    float base;
+    float scale;  /* positions are multiplied by it; 1 = none */
+    float factor; /* multiplies sine and cosine */
+    /* [n_rot / 2] each, divide the angles: of engines whose sequences hold at most n_ctx_orig
+     * tokens, and of others; may be absent, and may be the same */
+    struct tensor factors[2];
+    size_t n_ctx_orig;
+    size_t at; /* this is ropes[at] of the model: which table of angles a backend takes */
+};
+
+enum mixer { MIX_ATTENTION };
+enum ffn { FFN_DENSE };
+enum act { ACT_SILU };
+
+/* What a layer's attention is: n_heads query heads over the store kv. */
+struct attn {
+    size_t n_heads;
+    size_t kv;     /* index into kv of the model */
+    size_t window; /* a position sees this many, itself included; 0 = all before it */
+    float scale;   /* of q * k */
+    const struct rope *rope;
+};
+
+struct layer {
+    enum mixer mixer;
+    struct attn attn; /* of MIX_ATTENTION */
+    enum ffn ffn;
+    enum act act; /* of the gate */
+    size_t n_ff;
+    struct tensor t[N_LAYER_TENSORS];
+};
+
+/* Angle per position of each turned pair, [n_rot / 2], for an engine whose sequences hold up to
+ * n_ctx tokens. */
+void rope_angles(const struct rope *r, size_t n_ctx, double *angles);
+
+#endif
