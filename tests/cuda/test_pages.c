@@ -100,16 +100,16 @@ static float *run_values(const struct bench *x)
     }
     const struct step_seq seq = { .pages = { x->pages }, .n_rows = N };
     const struct step s = { .n_rows = N, .tokens = tokens, .n_seqs = 1, .seqs = &seq };
-    check(o->embed(x->b, &s, &err), &err);
+    check(o->stage(x->b, STAGE_EMBED, &s, 0, &err), &err);
     for (size_t l = 0; l < g->n_layers; l++) {
         float *kv = values + l * 2 * size;
-        check(o->attn_in(x->b, &s, l, &err), &err);
-        check(o->read_values(x->b, &s, VALUE_K, kv, &err), &err);
-        check(o->read_values(x->b, &s, VALUE_V, kv + size, &err), &err);
-        check(o->attend(x->b, &s, l, &err), &err);
-        check(o->attn_out(x->b, &s, l, &err), &err);
-        check(o->ffn_in(x->b, &s, l, &err), &err);
-        check(o->ffn_out(x->b, &s, l, &err), &err);
+        for (enum stage stage = STAGE_ATTN_IN; stage <= STAGE_FFN_OUT; stage++) {
+            check(o->stage(x->b, stage, &s, l, &err), &err);
+            if (stage == STAGE_ATTN_IN) {
+                check(o->read_values(x->b, &s, VALUE_K, l, kv, &err), &err);
+                check(o->read_values(x->b, &s, VALUE_V, l, kv + size, &err), &err);
+            }
+        }
     }
     return values;
 }
