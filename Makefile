@@ -53,7 +53,8 @@ endif
 
 # --- what is built -------------------------------------------------------------------------------
 LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
-TOOL_SRC := $(wildcard tools/*.c)
+SCHEMA_SRC := $(wildcard tools/schema/*.c)
+TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SCHEMA_SRC)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 SUPPORT_SRC := $(wildcard tests/support/*.c)
@@ -301,7 +302,7 @@ parity: deps $(VENV)/done
 .PHONY: bench
 bench: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all
-	@sh tools/bench/bench.sh $(BUILD) $(VENV)/bin/python
+	@sh tools/compare/bench.sh $(BUILD) $(VENV)/bin/python
 
 include tools/gpu-model/gpu-model.mk
 
@@ -326,7 +327,7 @@ fuzz-all: deps
 fuzzers: $(FUZZERS)
 
 # An archive, so that a target takes along only what it calls; main() is the fuzzer's.
-$(BUILD)/tools-all.a: $(filter-out $(BUILD)/obj/tools/weft.o,$(TOOL_OBJ)) $(SYNTH_OBJ)
+$(BUILD)/tools-all.a: $(filter-out $(BUILD)/obj/tools/weft/weft.o,$(TOOL_OBJ)) $(SYNTH_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
@@ -366,7 +367,7 @@ help:
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
-$(BUILD)/tests/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/%.o,json_schema json_depth json_containers json_scalars json_pattern json_rules jsonl io term)
+$(BUILD)/tests/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term)
 
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
@@ -393,7 +394,7 @@ $(BUILD)/tests/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap
 $(BUILD)/tests/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
     -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
 
-$(BUILD)/tests/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/%.o,io term)
+$(BUILD)/tests/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,io term)
 $(BUILD)/tests/test_tool_io: TEST_LDFLAGS = -Wl,--wrap=read,--wrap=write,--wrap=poll
 
 .SECONDARY:

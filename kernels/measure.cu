@@ -1,5 +1,5 @@
-// What a device offers to kernels, and what it can do at best, for tools/bench: how fast memory is
-// read, and what a kernel costs that does nothing.
+// What a device offers to kernels, and what it can do at best, for tools/gpu-bench: how fast memory
+// is read, and what a kernel costs that does nothing.
 //
 //   read_all  *sum += all 32-bit words of from[n], so that no load can be left out
 //   nothing   takes its place in the chain of dependent kernels, and no more

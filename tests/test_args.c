@@ -1,9 +1,9 @@
-/* The command line: tools/args.c (parsing, numbers, suggestions, defaults) and tools/options.c (the
- * real table, its custom values, its contradictions, and the parameters the library gets). Both are
- * compiled into this program. */
-#include "tools/args.c"
-#include "tools/options.c"
-#include "tools/options_sampling.c"
+/* The command line: tools/weft/args.c (parsing, numbers, suggestions, defaults) and
+ * tools/weft/options.c (the real table, its custom values, its contradictions, and the parameters
+ * the library gets). Both are compiled into this program. */
+#include "tools/weft/args.c"
+#include "tools/weft/options.c"
+#include "tools/weft/options_sampling.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

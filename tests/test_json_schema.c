@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "draw/matcher.h"
+#include "schema/json_schema.h"
 #include "support/rig.h"
-#include "tools/json_schema.h"
 
 static struct matcher *open_schema(const char *schema)
 {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bench-avx2:begin -->", "<!-- bench-avx2:end -->"
-sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/bench")]
+sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/compare")]
 
 import beside  # noqa: E402
 import compare  # noqa: E402

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io.h"
 #include "support/scratch.h"
-#include "term.h"
+#include "weft/io.h"
+#include "weft/term.h"
 
 enum { SHORT = -1, NOTHING = -2, N_BYTES = 200000 };
 

@@ -23,7 +23,7 @@
 #include "support/scratch.h"
 #include "support/slowed.h"
 #include "synth/synth.h"
-#include "term.h"
+#include "weft/term.h"
 
 #if defined(SLOWED) && !defined(COUNTED)
 enum { STEP = 3 }; /* with sanitizers each third, or it would take minutes */

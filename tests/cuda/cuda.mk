@@ -24,7 +24,7 @@ $(BUILD)/sim/weft: $(TOOL_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(SIM_LIBS)
 
-$(BUILD)/sim/sim_bench: $(BUILD)/obj/tools/bench/gpu_time.o
+$(BUILD)/sim/sim_bench: $(BUILD)/obj/tools/gpu-bench/gpu_time.o
 
 $(BUILD)/sim/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
@@ -75,8 +75,8 @@ test-gpu: $(GPU_TESTS)
 endif
 
 # weft-gpu-bench times the device, the kernels and whole models; on the simulator only its --smoke makes sense.
-GPU_BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/bench/gpu*.c)) $(SYNTH_OBJ)
-$(BUILD)/obj/tools/bench/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
+GPU_BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/gpu-bench/*.c)) $(SYNTH_OBJ)
+$(BUILD)/obj/tools/gpu-bench/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
 $(BUILD)/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(KERNEL_OBJ)
 	$(if $(V),,@echo '  LD  $@')

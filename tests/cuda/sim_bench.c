@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tools/bench/gpu.h"
+#include "gpu-bench/gpu.h"
 
 enum { N = 16, MIB = 1 << 20 };
 

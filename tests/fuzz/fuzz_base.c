@@ -7,7 +7,7 @@
 #include <sanitizer/common_interface_defs.h>
 
 #include "fuzz_engine.h"
-#include "tools/commands.h"
+#include "weft/commands.h"
 
 enum { WINDOW = 4, N_WINDOWS = 3, HEADER = 40, N_TOKENS = WINDOW * N_WINDOWS };
 enum { ROW_BYTES = FUZZ_VOCAB * sizeof(float), ROWS = HEADER + N_TOKENS * sizeof(int32_t) };

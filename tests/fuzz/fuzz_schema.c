@@ -6,7 +6,7 @@
 #include "fuzz_accepts.h"
 #include "fuzz_models.h"
 #include "fuzz_walk.h"
-#include "tools/json_schema.h"
+#include "schema/json_schema.h"
 
 /* A byte of a schema gives at most so many bytes of grammar, beside the rules that all share. */
 enum { COMMON = 4096, GRAMMAR_BYTES = 256, MAX_WALK = 64, MAX_TEXT = 4096 };

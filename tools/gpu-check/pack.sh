@@ -17,8 +17,8 @@ foreign_libraries() {
 
 # What the programs are built from, without what is only tested, trained or drawn with it.
 copy_sources() { # folder
-    git ls-files -co --exclude-standard -z -- . ':!models' ':!tests/fuzz' ':!tools/train' ':!tools/bench/*.svg' \
-        ':!tools/bench/*.png' | while IFS= read -r -d '' f; do
+    git ls-files -co --exclude-standard -z -- . ':!models' ':!tests/fuzz' ':!tools/train' ':!tools/compare/*.svg' \
+        ':!tools/compare/*.png' | while IFS= read -r -d '' f; do
         [ ! -e "$f" ] || printf '%s\0' "$f"
     done | tar -c --null -T - | tar -x -C "$1"
 }

@@ -1,0 +1,280 @@
+/* Objects and arrays of a JSON schema. Lists become chains of rules: what may still follow behind
+ * each place. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "schema/json_rules.h"
+#include "weft/jsonl.h"
+
+/* ---------------------------------------------------------------- arrays */
+
+static bool convert_prefix(struct schema *c, const json_t *prefix, size_t i, size_t *rule)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%zu", i);
+    return schema_convert_at(c, "prefixItems", number, json_array_get(prefix, i), rule);
+}
+
+/* Appends the elements behind the first `at`, all of them with their comma. */
+static bool more_items(struct schema *c, struct buf *b, const json_t *prefix, size_t at,
+                       const char *item, size_t min, size_t max)
+{
+    size_t n = json_array_size(prefix), rule;
+    struct buf tail = { 0 };
+    if (at >= max) {
+        return true;
+    }
+    if (at >= n) {
+        if (item != NULL) {
+            schema_put(c, b, "(ws \",\" ws %s)", item);
+            schema_times(c, b, min > at ? min - at : 0, max == SIZE_MAX ? SIZE_MAX : max - at);
+        }
+        return item != NULL || min <= at ? true
+                                         : schema_refuse(c, "minItems: more than items allow");
+    }
+    if (!convert_prefix(c, prefix, at, &rule)) {
+        return false;
+    }
+    bool ok = more_items(c, &tail, prefix, at + 1, item, min, max);
+    size_t rest = c->n_rules++;
+    schema_rule(c, rest, &tail);
+    buf_free(&tail);
+    schema_put(c, b, at < min ? "ws \",\" ws s%zu s%zu" : "(ws \",\" ws s%zu s%zu)?", rule, rest);
+    return ok;
+}
+
+bool schema_array(struct schema *c, struct buf *b, const json_t *s)
+{
+    const json_t *items = json_object_get(s, "items"), *prefix = json_object_get(s, "prefixItems");
+    size_t min = 0, max = SIZE_MAX, n = json_array_size(prefix), rule;
+    char item[32] = "value", first[32];
+    if (!schema_count(c, s, "minItems", &min) || !schema_count(c, s, "maxItems", &max)) {
+        return false;
+    }
+    if (max < min) {
+        return schema_refuse(c, "minItems is %zu and maxItems %zu", min, max);
+    }
+    if ((prefix != NULL && (n == 0 || n > 64)) || json_is_array(items)) {
+        return schema_refuse(c, "%s: expected %s",
+                             n > 64 || items == NULL ? "prefixItems" : "items",
+                             json_is_array(items) ? "a schema; prefixItems has a list of them"
+                                                  : "an array of 1 to 64 schemas");
+    }
+    bool none = items != NULL ? json_is_false(items) : prefix != NULL;
+    if (items != NULL && !none) {
+        if (!schema_convert_at(c, "items", NULL, items, &rule)) {
+            return false;
+        }
+        snprintf(item, sizeof item, "s%zu", rule);
+    }
+    memcpy(first, item, sizeof first);
+    if (prefix != NULL) {
+        if (!convert_prefix(c, prefix, 0, &rule)) {
+            return false;
+        }
+        snprintf(first, sizeof first, "s%zu", rule);
+    }
+    if (max == 0 || (none && prefix == NULL)) {
+        schema_put(c, b, "\"[\" ws \"]\"");
+        return min == 0 ? true : schema_refuse(c, "minItems: more than items allow");
+    }
+    schema_put(c, b, "\"[\" ws (%s ", first);
+    bool ok = more_items(c, b, prefix, 1, none ? NULL : item, min, max);
+    schema_put(c, b, " ws)%s \"]\"", min == 0 ? "?" : "");
+    return ok;
+}
+
+/* ---------------------------------------------------------------- objects */
+
+struct property {
+    const char *name;
+    const json_t *schema; /* NULL: any value */
+    bool required;
+    size_t rule; /* of the value */
+};
+
+struct object {
+    struct property *at; /* [n] */
+    size_t n;
+    size_t other; /* the rule of any other member; SIZE_MAX = none */
+};
+
+/* The properties, and behind them what is required without being described. */
+static bool list_properties(struct schema *c, const json_t *s, struct object *o)
+{
+    const json_t *properties = json_object_get(s, "properties"),
+                 *required = json_object_get(s, "required"), *one;
+    const char *name;
+    json_t *schema;
+    size_t i;
+    if ((properties != NULL && !json_is_object(properties)) ||
+        (required != NULL && !json_is_array(required))) {
+        return schema_refuse(c, "expected an object of properties, and an array of required names");
+    }
+    json_array_foreach(required, i, one)
+    {
+        if (!json_is_string(one)) {
+            return schema_refuse(c, "required: expected an array of names");
+        }
+    }
+    o->at = calloc(json_object_size(properties) + json_array_size(required) + 1, sizeof *o->at);
+    if (o->at == NULL) {
+        c->no_memory = true;
+        return false;
+    }
+    json_t *names = json_object(); /* a set: lists of names can be long */
+    c->no_memory |= names == NULL;
+    json_array_foreach(required, i, one)
+    {
+        c->no_memory |= json_object_set_new(names, json_string_value(one), json_true()) != 0;
+    }
+    json_object_foreach((json_t *)(uintptr_t)properties, name, schema)
+    {
+        o->at[o->n++] = (struct property){ .name = name,
+                                           .schema = schema,
+                                           .required = json_object_get(names, name) != NULL };
+    }
+    json_array_foreach(required, i, one)
+    {
+        name = json_string_value(one);
+        /* taken out, so that a name that is there twice is listed once */
+        if (json_object_get(properties, name) == NULL && json_object_del(names, name) == 0) {
+            o->at[o->n++] = (struct property){ .name = name, .required = true };
+        }
+    }
+    json_decref(names);
+    return !c->no_memory;
+}
+
+/* The rule of members that `properties` does not name. */
+static bool other_member(struct schema *c, const json_t *s, struct object *o, size_t *value)
+{
+    const json_t *additional = json_object_get(s, "additionalProperties");
+    bool allowed =
+        additional != NULL ? !json_is_false(additional) : json_object_get(s, "properties") == NULL;
+    const char **names = NULL;
+    struct buf b = { 0 };
+    size_t key;
+    o->other = *value = SIZE_MAX;
+    if (!allowed) {
+        return true;
+    }
+    if (additional != NULL && !json_is_true(additional) &&
+        !schema_convert_at(c, "additionalProperties", NULL, additional, value)) {
+        return false;
+    }
+    names = calloc(o->n + 1, sizeof *names);
+    if (names == NULL) {
+        c->no_memory = true;
+        return false;
+    }
+    for (size_t i = 0; i < o->n; i++) {
+        names[i] = o->at[i].name;
+    }
+    bool ok = o->n == 0 || json_other_keys(c, names, o->n, &key);
+    free(names);
+    if (o->n == 0) {
+        schema_put(c, &b, "string");
+    } else {
+        schema_put(c, &b, "\"\\\"\" s%zu \"\\\"\"", key);
+    }
+    schema_put(c, &b, " ws \":\" ws ");
+    if (*value == SIZE_MAX) {
+        schema_put(c, &b, "value");
+    } else {
+        schema_put(c, &b, "s%zu", *value);
+    }
+    o->other = c->n_rules++;
+    schema_rule(c, o->other, &b);
+    buf_free(&b);
+    return ok;
+}
+
+/* "name": value */
+static void put_member(struct schema *c, struct buf *b, const struct property *p)
+{
+    char *text;
+    json_t *name = json_string(p->name);
+    text = name != NULL ? jsonl_text(name, JSON_ENCODE_ANY) : NULL;
+    json_decref(name);
+    if (text == NULL) {
+        c->no_memory = true;
+        return;
+    }
+    schema_literal(c, b, text, strlen(text));
+    free(text);
+    schema_put(c, b, " ws \":\" ws s%zu", p->rule);
+}
+
+/* Rules for what may follow in front of property i: `first[i]` if there is no member yet, `more[i]`
+ * behind a member. Returns the rule for an empty object so far. */
+static size_t chain(struct schema *c, const struct object *o)
+{
+    struct buf b = { 0 };
+    size_t first = c->n_rules++, more = c->n_rules++;
+    if (o->other != SIZE_MAX) {
+        schema_put(c, &b, "(s%zu ws (\",\" ws s%zu ws)*)?", o->other, o->other);
+        schema_rule(c, first, &b);
+        schema_put(c, &b, "(\",\" ws s%zu ws)*", o->other);
+        schema_rule(c, more, &b);
+    } else {
+        schema_put(c, &b, "\"\"");
+        schema_rule(c, first, &b);
+        schema_put(c, &b, "\"\"");
+        schema_rule(c, more, &b);
+    }
+    for (size_t i = o->n; i-- > 0;) {
+        size_t next_first = first, next_more = more;
+        first = c->n_rules++;
+        more = c->n_rules++;
+        put_member(c, &b, &o->at[i]);
+        schema_put(c, &b, " ws s%zu", next_more);
+        if (!o->at[i].required) {
+            schema_put(c, &b, " | s%zu", next_first);
+        }
+        schema_rule(c, first, &b);
+        schema_put(c, &b, "\",\" ws ");
+        put_member(c, &b, &o->at[i]);
+        schema_put(c, &b, " ws s%zu", next_more);
+        if (!o->at[i].required) {
+            schema_put(c, &b, " | s%zu", next_more);
+        }
+        schema_rule(c, more, &b);
+    }
+    buf_free(&b);
+    return first;
+}
+
+static bool add_object(struct schema *c, struct buf *b, const json_t *s, struct object *o)
+{
+    size_t other;
+    if (!list_properties(c, s, o) || !other_member(c, s, o, &other)) {
+        return false;
+    }
+    for (size_t i = 0; i < o->n; i++) {
+        struct property *p = &o->at[i];
+        if (p->schema == NULL && o->other == SIZE_MAX) {
+            return schema_refuse(c, "required names '%.60s', and no other properties are allowed",
+                                 p->name);
+        }
+        if (p->schema == NULL && other != SIZE_MAX) {
+            p->rule = other;
+            continue;
+        }
+        bool given = p->schema != NULL;
+        if (!schema_convert_at(c, given ? "properties" : "required", given ? p->name : NULL,
+                               given ? p->schema : json_true(), &p->rule)) {
+            return false;
+        }
+    }
+    schema_put(c, b, "\"{\" ws s%zu \"}\"", chain(c, o));
+    return true;
+}
+
+bool schema_object(struct schema *c, struct buf *b, const json_t *s)
+{
+    struct object o = { 0 };
+    bool ok = add_object(c, b, s, &o);
+    free(o.at);
+    return ok;
+}

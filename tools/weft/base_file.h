@@ -1,0 +1,34 @@
+/* What `weft perplexity --save-base` keeps: a text and the logits of its scored positions.
+ *
+ * The file: "WEFTBASE", then uint32 version (1), n_vocab, window (tokens), 1 if every window begins
+ * with BOS, a hash of the texts of the vocabulary, and 0, uint64 n_tokens, int32 tokens[n_tokens],
+ * then float32 [n_vocab] for each scored position, in order; little-endian, nothing between. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdio.h>
+
+#include "weft/session.h"
+
+struct base_file {
+    const char *path;
+    FILE *file;
+    uint32_t n_vocab, window, bos, vocab_hash;
+    struct ids tokens;
+};
+
+/* These return EXIT_ codes, having said what is wrong. */
+
+/* Creates the file; b->path to b->tokens are set, the tokens stay the caller's. */
+int base_create(struct base_file *b);
+int base_write(struct base_file *b, const float *logits);
+/* Opens b->path and reads all but the logits; b->tokens then is the caller's to free. */
+int base_open(struct base_file *b);
+/* The next position's logits[n_vocab]. Fails if one is NaN or +inf, or all are -inf. */
+int base_read(struct base_file *b, float *logits);
+/* All positions have been read: fails if the file goes on. */
+int base_end(struct base_file *b);
+/* A file that was written is complete only if this gives EXIT_OK. */
+int base_close(struct base_file *b);
+
+#endif

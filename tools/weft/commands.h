@@ -1,0 +1,43 @@
+/* The sub-commands: one row each. main() dispatches by this table, and the help and the manual page
+ * are made of it. */
+#ifndef WEFT_COMMANDS_H
+#define WEFT_COMMANDS_H
+
+#include <stdio.h>
+
+#include "weft/options.h"
+#include "weft/term.h"
+
+struct command {
+    const char *name;
+    unsigned bit;            /* of the option table */
+    const char *usage;       /* behind the name */
+    const char *summary;     /* one line */
+    const char *description; /* paragraphs, separated by an empty line */
+    const char *examples;    /* one per line */
+    int (*run)(const struct options *o, int n_args,
+               char **args); /* args: the positional ones. Returns the exit code */
+    bool positional;         /* takes positional arguments */
+};
+
+extern const struct command command_table[]; /* ends with a NULL name */
+const struct command *command_find(const char *name);
+int command_unknown(const char *name); /* says so; returns the exit code */
+
+int cmd_run(const struct options *o, int n_args, char **args);
+int cmd_chat(const struct options *o, int n_args, char **args);
+int cmd_tokenize(const struct options *o, int n_args, char **args);
+int cmd_detokenize(const struct options *o, int n_args, char **args);
+int cmd_inspect(const struct options *o, int n_args, char **args);
+int cmd_doctor(const struct options *o, int n_args, char **args);
+int cmd_logits(const struct options *o, int n_args, char **args);
+int cmd_perplexity(const struct options *o, int n_args, char **args);
+int cmd_bench(const struct options *o, int n_args, char **args);
+int cmd_embed(const struct options *o, int n_args, char **args);
+int cmd_help(const struct options *o, int n_args, char **args);
+int cmd_version(const struct options *o, int n_args, char **args);
+
+void help_overview(FILE *to);
+int help_command(const struct command *c); /* returns the exit code */
+
+#endif

@@ -1,0 +1,109 @@
+#include "weft/constrain.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "schema/json_schema.h"
+#include "weft/io.h"
+#include "weft/term.h"
+
+/* The schema's grammar; text NULL: that of any JSON. */
+static int from_schema(const char *text, size_t n, struct buf *gbnf)
+{
+    struct schema_error err;
+    if (json_schema_grammar(text, n, gbnf, &err)) {
+        return EXIT_OK;
+    }
+    return err.text[0] != '\0' ? term_fail(EXIT_USAGE, "option --json-schema: %s", err.text)
+                               : term_fail(EXIT_MEMORY, "not enough memory for the schema");
+}
+
+/* Whether the value of an option for a text is the name of a file. Grammars and schemas were given
+ * by name before they were given as text: names still work. */
+static bool is_file(const struct options *o, const char *option, const char *value)
+{
+    struct stat s;
+    bool found = strcmp(value, "-") == 0 ||
+                 (strstr(value, "::=") == NULL && stat(value, &s) == 0 && !S_ISDIR(s.st_mode));
+    if (found && !o->quiet) {
+        term_note("weft: %s %s: read as a file; %s-file says so", option, value, option);
+    }
+    return found;
+}
+
+static int read_schema(const struct options *o, struct buf *gbnf)
+{
+    struct buf text = { 0 };
+    const char *file = o->schema_file;
+    if (file == NULL && is_file(o, "--json-schema", o->schema)) {
+        file = o->schema;
+    }
+    if (file == NULL) {
+        return from_schema(o->schema, strlen(o->schema), gbnf);
+    }
+    int code = io_read_text(file, &io_schema, &text);
+    code = code != EXIT_OK ? code : from_schema(text.n > 0 ? text.data : "", text.n, gbnf);
+    buf_free(&text);
+    return code;
+}
+
+static int read_gbnf(const struct options *o, struct buf *gbnf)
+{
+    if (o->any_json) {
+        return from_schema(NULL, 0, gbnf);
+    }
+    if (o->schema != NULL || o->schema_file != NULL) {
+        return read_schema(o, gbnf);
+    }
+    const char *file = o->grammar_file;
+    if (file == NULL && is_file(o, "--grammar", o->grammar)) {
+        file = o->grammar;
+    }
+    if (file != NULL) {
+        return io_read_text(file, &io_grammar, gbnf);
+    }
+    return buf_add(gbnf, o->grammar, strlen(o->grammar))
+               ? EXIT_OK
+               : term_fail(EXIT_MEMORY, "not enough memory for the grammar");
+}
+
+/* A grammar that is not accepted. One that was made from a schema is nothing that its writer knows,
+ * so its lines are not theirs. */
+static int refused(const struct options *o, const weft_error *err)
+{
+    if (o->grammar != NULL || o->grammar_file != NULL) {
+        return term_fail(EXIT_USAGE, "option --grammar: %s", err->message);
+    }
+    return term_fail(EXIT_USAGE,
+                     "option --json-schema: the schema refers to itself without anything in "
+                     "between, or asks for more than a grammar can hold; of the grammar made from "
+                     "it: %s",
+                     err->message);
+}
+
+int constrain(weft_seq *seq, const struct options *o)
+{
+    weft_error err = { 0 };
+    struct buf gbnf = { 0 };
+    bool grammar = o->grammar != NULL || o->grammar_file != NULL;
+    if (!grammar && o->schema == NULL && o->schema_file == NULL && !o->any_json) {
+        return EXIT_OK;
+    }
+    int code = read_gbnf(o, &gbnf);
+    if (code == EXIT_OK && gbnf.n == 0) {
+        code = term_fail(EXIT_USAGE, "option --grammar: %s is empty",
+                         o->grammar_file != NULL ? o->grammar_file
+                         : *o->grammar != '\0'   ? o->grammar
+                                                 : "the grammar");
+    }
+    if (code == EXIT_OK) {
+        weft_status status = weft_seq_set_grammar(seq, gbnf.data, gbnf.n, &err);
+        if (status == WEFT_E_FORMAT) {
+            code = refused(o, &err);
+        } else if (status != WEFT_OK) {
+            code = term_status(status, &err);
+        }
+    }
+    buf_free(&gbnf);
+    return code;
+}

@@ -1,0 +1,16 @@
+/* A line that is edited on a terminal, with a history. */
+#ifndef WEFT_EDIT_H
+#define WEFT_EDIT_H
+
+#include "weft/io.h"
+#include "weft/line.h"
+
+struct editor;
+
+/* NULL if an end is no terminal, in a build without libedit, or without memory. */
+struct editor *editor_open(bool history);
+void editor_close(struct editor *r);
+/* Appends a line with its newline. */
+enum line_result editor_read(struct editor *r, const char *prompt, struct buf *line);
+
+#endif

@@ -1,0 +1,279 @@
+/* Reading, writing and escaping bytes. Everything here keeps NUL bytes and invalid UTF-8 as they
+ * are unless it says otherwise. */
+#include "weft/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "weft/term.h"
+
+bool buf_reserve(struct buf *b, size_t extra)
+{
+    size_t need, cap;
+    if (__builtin_add_overflow(b->n, extra, &need) || __builtin_add_overflow(need, 1u, &need)) {
+        return false;
+    }
+    if (need <= b->cap) {
+        return true;
+    }
+    cap = b->cap > SIZE_MAX / 2 || b->cap * 2 < need ? need : b->cap * 2;
+    char *data = realloc(b->data, cap < 256 ? 256 : cap);
+    if (data == NULL) {
+        return false;
+    }
+    b->data = data;
+    b->cap = cap < 256 ? 256 : cap;
+    return true;
+}
+
+bool buf_add(struct buf *b, const char *data, size_t n)
+{
+    if (!buf_reserve(b, n)) {
+        return false;
+    }
+    if (n > 0) {
+        memcpy(b->data + b->n, data, n);
+    }
+    b->n += n;
+    b->data[b->n] = '\0';
+    return true;
+}
+
+void buf_free(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf){ 0 };
+}
+
+/* that of a text and that of a grammar are the library's */
+const struct io_limit io_text = { "a text", 256u << 20, "divide it" },
+                      io_ids = { "a list of ids", 256u << 20, "divide it" },
+                      io_grammar = { "a grammar", 1u << 20, "write it shorter" },
+                      io_schema = { "a JSON schema", 16u << 20, "write it shorter" };
+
+int io_check(const char *name, size_t n, const struct io_limit *limit)
+{
+    return n <= limit->max
+               ? EXIT_OK
+               : term_fail(EXIT_USAGE, "%s has more than %zu MiB, the most that %s may have; %s",
+                           name, limit->max >> 20, limit->what, limit->remedy);
+}
+
+int io_read(const char *path, const struct io_limit *limit, struct buf *out)
+{
+    size_t before = out->n;
+    bool is_stdin = strcmp(path, "-") == 0;
+    const char *name = is_stdin ? "standard input" : path;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd == -1) {
+        return term_fail(EXIT_RUNTIME, "cannot open %s: %s", name, strerror(errno));
+    }
+    int code = EXIT_OK;
+    while (code == EXIT_OK) {
+        if (!buf_reserve(out, 65536)) {
+            code = term_fail(EXIT_MEMORY, "not enough memory for %s: %zu bytes read so far", name,
+                             out->n);
+            break;
+        }
+        ssize_t got = read(fd, out->data + out->n, 65536);
+        if (got == 0) {
+            break;
+        }
+        if (got == -1 && errno != EINTR) {
+            code = term_fail(EXIT_RUNTIME, "cannot read %s: %s", name, strerror(errno));
+            break;
+        }
+        out->n += got > 0 ? (size_t)got : 0;
+        code = io_check(name, out->n - before, limit);
+    }
+    if (out->data != NULL) {
+        out->data[out->n] = '\0';
+    }
+    if (!is_stdin) {
+        close(fd);
+    }
+    return code;
+}
+
+int io_read_text(const char *path, const struct io_limit *limit, struct buf *out)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t before = out->n, n = sizeof mark - 1;
+    int code = io_read(path, limit, out);
+    if (out->n - before >= n && memcmp(out->data + before, mark, n) == 0) {
+        out->n -= n;
+        memmove(out->data + before, out->data + before + n, out->n - before + 1);
+    }
+    return code;
+}
+
+static bool write_has_failed;
+
+bool io_failed(void) { return write_has_failed; }
+
+/* A reader that has gone is not worth a message. */
+static int write_failed(int error)
+{
+    write_has_failed = true;
+    if (error == EPIPE) {
+        return EXIT_RUNTIME;
+    }
+    return term_fail(EXIT_RUNTIME, "cannot write to standard output: %s",
+                     error == EBADF ? "it is closed" : strerror(error));
+}
+
+int io_write(const char *data, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(STDOUT_FILENO, data, n);
+        if (done == -1 && errno == EAGAIN) {
+            /* standard output may be a non-blocking pipe that we share with somebody */
+            struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+            poll(&p, 1, -1);
+        } else if (done == 0 || (done == -1 && errno != EINTR)) {
+            return write_failed(done == 0 ? EIO : errno);
+        }
+        data += done > 0 ? done : 0;
+        n -= done > 0 ? (size_t)done : 0;
+    }
+    return EXIT_OK;
+}
+
+int io_flush(void)
+{
+    errno = 0;
+    bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) != 0 || failed) {
+        return write_failed(errno != 0 ? errno : EPIPE);
+    }
+    return EXIT_OK;
+}
+
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* One escape at text[0] == '\\'. Returns the number of characters it takes, 0 if it is none. */
+static size_t escape_at(const char *text, char *byte)
+{
+    static const char names[] = "ntr\\\"'", bytes[] = "\n\t\r\\\"'";
+    const char *found = text[1] != '\0' ? strchr(names, text[1]) : NULL;
+    if (found != NULL) {
+        *byte = bytes[found - names];
+        return 2;
+    }
+    if (text[1] == 'x' && hex_value(text[2]) >= 0 && hex_value(text[3]) >= 0) {
+        *byte = (char)(hex_value(text[2]) * 16 + hex_value(text[3]));
+        return 4;
+    }
+    return 0;
+}
+
+bool io_unescape(const char *text, struct buf *out)
+{
+    while (*text != '\0') {
+        char byte = *text;
+        size_t used = byte == '\\' ? escape_at(text, &byte) : 0;
+        if (!buf_add(out, &byte, 1)) {
+            return false;
+        }
+        text += used > 0 ? used : 1;
+    }
+    return true;
+}
+
+/* Length of the UTF-8 character at s[0..n), or minus the length of the maximal part that cannot
+ * become one. */
+static int utf8_at(const unsigned char *s, size_t n)
+{
+    unsigned lead = s[0];
+    int len = lead < 0x80   ? 1
+              : lead < 0xc2 ? 0
+              : lead < 0xe0 ? 2
+              : lead < 0xf0 ? 3
+              : lead < 0xf5 ? 4
+                            : 0;
+    if (len == 0) {
+        return -1;
+    }
+    for (int i = 1; i < len; i++) {
+        unsigned low = 0x80, high = 0xbf;
+        if (i == 1) {
+            /* no overlong forms, no surrogates, nothing above U+10FFFF */
+            low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+            high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+        }
+        if ((size_t)i >= n || s[i] < low || s[i] > high) {
+            return -i;
+        }
+    }
+    return len;
+}
+
+size_t io_whole(const char *text, size_t n)
+{
+    /* of four bytes, the longest character, the last three may be part of one */
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        const unsigned char *s = (const unsigned char *)text + n - back;
+        if ((*s & 0xc0) != 0x80) {
+            bool begins = *s >= 0xc2 && *s < 0xf5 && utf8_at(s, back) == -(int)back;
+            return begins ? n - back : n;
+        }
+    }
+    return n;
+}
+
+bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad)
+{
+    *bad = 0;
+    for (size_t i = 0; i < n;) {
+        int len = utf8_at((const unsigned char *)text + i, n - i);
+        bool ok = len > 0 ? buf_add(out, text + i, (size_t)len) : buf_add(out, "\xef\xbf\xbd", 3);
+        if (!ok) {
+            return false;
+        }
+        *bad += len < 0;
+        i += (size_t)(len > 0 ? len : -len);
+    }
+    return true;
+}
+
+bool io_escape(const char *text, size_t n, char quote, struct buf *out)
+{
+    static const char named[] = "\n\t\r\\", names[] = "ntr\\";
+    for (size_t i = 0; i < n;) {
+        const unsigned char *s = (const unsigned char *)text + i;
+        const char *name = *s != '\0' ? strchr(named, (char)*s) : NULL;
+        int len = utf8_at(s, n - i);
+        /* C1 controls (U+0080..U+009F) steer terminals as well */
+        bool hidden =
+            len < 0 || *s < 0x20 || *s == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
+        char quoted[8];
+        bool ok;
+        if (name != NULL || (quote != 0 && text[i] == quote)) {
+            quoted[0] = '\\';
+            quoted[1] = name != NULL ? names[name - named] : quote;
+            ok = buf_add(out, quoted, 2);
+        } else if (hidden) {
+            len = 1;
+            ok = buf_add(out, quoted,
+                         (size_t)snprintf(quoted, sizeof quoted, "\\x%02x", (unsigned)*s));
+        } else {
+            ok = buf_add(out, text + i, (size_t)len);
+        }
+        if (!ok) {
+            return false;
+        }
+        i += (size_t)len;
+    }
+    return true;
+}

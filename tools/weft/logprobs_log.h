@@ -1,0 +1,13 @@
+/* `weft run --logprobs K`: a line of JSON for every generated token. */
+#ifndef LOGPROBS_LOG_H
+#define LOGPROBS_LOG_H
+
+#include "weft.h"
+#include "weft/io.h"
+
+/* Appends the line of the token that weft_seq_next() gave last, which is number `token` of text
+ * number `text`. Returns an EXIT_ code, having said what is wrong. */
+int logprobs_line(const weft_model *model, weft_seq *seq, size_t text, size_t token,
+                  struct buf *out);
+
+#endif
