@@ -56,7 +56,8 @@ LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
 SCHEMA_SRC := $(wildcard tools/schema/*.c)
 TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SCHEMA_SRC)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
-TEST_SRC := $(wildcard tests/test_*.c)
+# each folder is named after what its programs test; those of tests/cuda have rules of their own
+TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/test_*.c))
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 
 HOST_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
@@ -84,8 +85,8 @@ endif
 $(BUILD)/obj/src/%.o $(BUILD)/obj/tools/%.o: CFLAGS += $(COUNT)
 $(BUILD)/obj/src/cpu/kernels/dot_%.o: override COUNT =
 # these two tests include files of src/ and tools/, and are the only ones that reach all of them
-$(BUILD)/obj/tests/test_args.o $(BUILD)/obj/tests/test_device_choice.o: CFLAGS += $(COUNT)
-$(BUILD)/obj/tests/%.o: CFLAGS += $(filter -D%,$(COUNT))
+$(BUILD)/obj/tests/weft/test_args.o $(BUILD)/obj/tests/run/test_device_choice.o: CFLAGS += $(COUNT)
+$(BUILD)/obj/tests/%.o: CFLAGS += -Itests $(filter -D%,$(COUNT))
 
 # Line editing is optional: without libedit `weft chat` reads plain lines.
 ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
@@ -367,11 +368,11 @@ help:
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
-$(BUILD)/tests/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term)
+$(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term)
 
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
-$(BUILD)/tests/test_dot $(BUILD)/tests/test_dot_ops $(BUILD)/tests/test_dot_attend $(BUILD)/tests/test_limits: $(SIMDE_OBJ)
+$(patsubst %,$(BUILD)/tests/cpu/test_%,dot dot_ops dot_attend limits): $(SIMDE_OBJ)
 $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC  $< (SIMDe)')
@@ -379,23 +380,23 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 	    $(foreach x,F BW VL DQ VNNI VBMI,-D__AVX512$(x)__) -MMD -MP -c $< -o $@
 
 # Allocation failures are injected by wrapping the allocator at link time.
-$(BUILD)/tests/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
+$(BUILD)/tests/api/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 # The same for the whole program, whose main() the test calls.
-$(BUILD)/tests/test_tool_memory: $(TOOL_OBJ)
-$(BUILD)/tests/test_tool_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+$(BUILD)/tests/weft/test_tool_memory: $(TOOL_OBJ)
+$(BUILD)/tests/weft/test_tool_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
     -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=main $(BUILD)/libweft-all.a $(TOOL_LIBS)
 
 # What a sequence takes is compared with what the allocator was asked for.
-$(BUILD)/tests/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+$(BUILD)/tests/run/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # Failures of the operating system are injected likewise.
-$(BUILD)/tests/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
+$(BUILD)/tests/api/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
     -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
 
-$(BUILD)/tests/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,io term)
-$(BUILD)/tests/test_tool_io: TEST_LDFLAGS = -Wl,--wrap=read,--wrap=write,--wrap=poll
+$(BUILD)/tests/weft/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,io term)
+$(BUILD)/tests/weft/test_tool_io: TEST_LDFLAGS = -Wl,--wrap=read,--wrap=write,--wrap=poll
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj build/kernels -name '*.d' 2>/dev/null)

@@ -23,18 +23,18 @@ fi
 build=$1
 mkdir -p "$build/tests/log"
 jobs() { # name, command; the long ones first
-    for t in test_top_random test_forward; do echo "$t $build/tests/$t"; done
-    for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/$s.sh $build/weft"; done
-    echo "terminal sh tests/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
-    for t in "$build"/tests/test_*; do
+    for t in run/test_top_random model/test_forward; do echo "${t#*/} $build/tests/$t"; done
+    for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
+    echo "terminal sh tests/weft/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
+    for t in "$build"/tests/*/test_*; do
         case $t in *.txt | *.d | *.o | */test_top_random | */test_forward) continue ;; esac
         echo "$(basename "$t") $t"
     done
     echo "soak $build/soak 2 300 20"
-    echo "cxx sh tests/cxx.sh"
+    echo "cxx sh tests/api/cxx.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"
-    echo "readme sh tests/readme.sh $build ${SAN:-}"
+    echo "readme sh tests/weft/readme.sh $build ${SAN:-}"
 }
 left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar|real) '
 [ -n "${QUICK:-}" ] || left_out='^$'

@@ -17,7 +17,7 @@ SIM_OBJ := $(KERNELS:%.cu=$(CUDASIM_OUT)/%.cu.o) $(CUDASIM_OUT)/libcudasim.a
 # The engine looks for cuBLAS at run time: here it has to find the simulator's.
 SIM_LIBS = -Wl,-u,cublasCreate_v2 $(CUDASIM_LDFLAGS) -lpcre2-8 -lm
 
-$(BUILD)/obj/tests/cuda/%.o: CFLAGS += -Itests -isystem $(CUDA_DIR)/include
+$(BUILD)/obj/tests/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
 $(BUILD)/sim/weft: $(TOOL_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)

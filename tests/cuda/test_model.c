@@ -6,10 +6,10 @@
  *
  * Bounds, as NMSE of each row's logits:
  *   mat-vec kernels against the CPU backend, float weights: both sides compute in float; K and V
- * are rounded to half, now and then the other way, 3e-8 for each (see tests/test_forward.c):
+ * are rounded to half, now and then the other way, 3e-8 for each (see tests/model/test_forward.c):
  *     FLOAT_BOUND.
  *   the same with quantised weights: activations are rounded to 8 bits on both sides, and as in
- *     tests/test_forward.c one that rounds the other way leaves the noise of the codes:
+ *     tests/model/test_forward.c one that rounds the other way leaves the noise of the codes:
  * NOISE_BOUND. tensor cores against tests/support/reference.c with exact activations: weights,
  * activations, queries, attention weights and K and V are rounded to half. 2^-22 / 12 = 2e-8 for
  * each rounding, about ten on the way to a logit, the worst of many rows ten times the mean:

@@ -1,6 +1,6 @@
-/* Random schedules on a GPU, deterministically; how: tests/schedule_rig.h. Fewer operations than in
- * tests/test_schedule.c, since the simulator takes some milliseconds for a token; WEFT_TEST_QUICK
- * leaves out one of two. */
+/* Random schedules on a GPU, deterministically; how: tests/support/schedule_rig.h. Fewer operations
+ * than in tests/run/test_schedule.c, since the simulator takes some milliseconds for a token;
+ * WEFT_TEST_QUICK leaves out one of two. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "schedule_rig.h"
+#include "support/schedule_rig.h"
 
 static weft_engine_params engine(size_t n_kv, size_t n_batch)
 {

@@ -1,6 +1,7 @@
-/* The shapes of batches of tests/test_shapes.c on a GPU, deterministically: every sequence gets
- * exactly the ids that it gets alone. The simulator takes some milliseconds for a token, so there
- * are fewer models and shorter texts here than there; WEFT_TEST_QUICK leaves out most of them. */
+/* The shapes of batches of tests/model/test_shapes.c on a GPU, deterministically: every sequence
+ * gets exactly the ids that it gets alone. The simulator takes some milliseconds for a token, so
+ * there are fewer models and shorter texts here than there; WEFT_TEST_QUICK leaves out most of
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "shapes_rig.h"
+#include "support/shapes_rig.h"
 
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "hash.h"
+#include "base/hash.h"
 #include "tests/support/slowed.h"
 #include "weft.h"
 

@@ -1,4 +1,4 @@
-#include "edit.h"
+#include "support/edit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

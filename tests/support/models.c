@@ -1,4 +1,4 @@
-#include "models.h"
+#include "support/models.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "rig.h"
+#include "support/rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

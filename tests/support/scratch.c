@@ -1,5 +1,5 @@
 /* Scratch directory of a test program; see scratch.h. */
-#include "scratch.h"
+#include "support/scratch.h"
 
 #include <ftw.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "state.h"
+#include "support/state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "models.h"
+#include "support/models.h"
 
 weft_engine_params state_params(size_t n_ctx, size_t n_kv)
 {

@@ -2,7 +2,7 @@
 #ifndef TESTS_STATE_H
 #define TESTS_STATE_H
 
-#include "rig.h"
+#include "support/rig.h"
 
 /* Where numbers stand in a state, src/run/saved.h. */
 enum {

@@ -1,6 +1,6 @@
 /* See tiny_vocab.h. The byte-level alphabet is derived here as GPT-2's authors do, by counting, so
  * that a mistake in src/text/bpe.c cannot hide behind the same mistake in the file. */
-#include "tiny_vocab.h"
+#include "support/tiny_vocab.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "support/scratch.h"
 
 /* GPT-2's alphabet, by counting as its authors do. */
 static size_t write_letter(int byte, char *to)

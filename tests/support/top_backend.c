@@ -1,4 +1,4 @@
-#include "top_backend.h"
+#include "support/top_backend.h"
 #include "forward.h"
 
 #include <math.h>

@@ -1,0 +1,197 @@
+/* Tokens computed ahead take KV pages, as long as nobody else needs them: nothing fails for want of
+ * them, and what is not used is given back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "support/top_rig.h"
+#include "synth/synth.h"
+
+static void test_pages(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(64, 0, 4 * PAGE);
+    const int32_t one = 1;
+    weft_seq *seq = waiting(&r, 1, PAGE - 2);
+    step_next(&r, seq); /* a token waits at 62; 63 more positions go to the next page */
+    assert_int_equal(rig_free(&r), 3 * PAGE);
+    assert_int_equal(steps_of(&r), 64);
+    assert_int_equal(rig_free(&r), 2 * PAGE);
+    /* the five ways to want no more of it */
+    OK(weft_seq_append(seq, &one, 1, E));
+    assert_int_equal(rig_free(&r), 3 * PAGE);
+    step_next(&r, seq);
+    step(&r);
+    OK(weft_seq_rewind(seq, PAGE - 2, E));
+    assert_int_equal(rig_free(&r), 3 * PAGE);
+    step_next(&r, seq);
+    step(&r);
+    assert_int_equal(rig_free(&r), 2 * PAGE);
+    OK(weft_seq_end(seq, E));
+    assert_int_equal(rig_free(&r), 3 * PAGE);
+    /* a stop string: the text that comes anyway */
+    char text[256];
+    OK(weft_seq_rewind(seq, PAGE - 4, E));
+    rig_generate(&r, seq, PAGE - 1, text, sizeof text);
+    assert_true(strlen(text) > 0);
+    const char *const stops[] = { text };
+    OK(weft_seq_rewind(seq, PAGE - 4, E));
+    OK(weft_seq_set_stops(seq, stops, 1, E));
+    while (weft_seq_finish(seq) == WEFT_RUNNING && weft_seq_len(seq) < PAGE) {
+        step_next(&r, seq);
+    }
+    assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_STOP);
+    assert_int_equal(rig_free(&r), 3 * PAGE);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
+static void test_pages_for_others(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(64, 0, 3 * PAGE);
+    weft_seq *seq = waiting(&r, 1, PAGE - 2), *other = NULL, *late = NULL;
+    step_next(&r, seq);
+    /* no page is left: it goes as far as its own page reaches */
+    other = waiting(&r, 2, 2 * PAGE);
+    weft_seq_cancel(other);
+    assert_int_equal(rig_free(&r), 0);
+    assert_int_equal(steps_of(&r), 2);
+    assert_int_equal(rig_free(&r), 0);
+    weft_seq_release(&other);
+    /* another one gets what it needs */
+    OK(weft_seq_rewind(seq, PAGE - 2, E));
+    other = waiting(&r, 2, PAGE);
+    weft_seq_cancel(other);
+    assert_int_equal(steps_of(&r), 64);
+    assert_int_equal(rig_free(&r), 0);
+    late = waiting(&r, 3, 1);
+    assert_int_equal(ahead_beyond(seq), 0);
+    assert_int_equal(rig_free(&r), 0);
+    weft_seq_release(&late);
+    assert_int_equal(rig_free(&r), PAGE);
+    next(seq); /* the next one was still known, and now waits */
+    assert_int_equal(weft_seq_pending(seq), 1);
+    weft_seq_release(&seq);
+    weft_seq_release(&other);
+    rig_close(&r);
+}
+
+/* Lets seq go ahead into the last page. */
+static void take_last_page(const struct rig *r, weft_seq *seq)
+{
+    OK(weft_seq_rewind(seq, PAGE - 2, E));
+    assert_int_equal(steps_of(r), 64);
+    assert_int_equal(rig_free(r), 0);
+}
+
+static void test_pages_for_copies(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(64, 0, 3 * PAGE);
+    weft_seq *greedy_one = waiting(&r, 1, PAGE - 2), *seq = waiting(&r, 2, 20), *fork = NULL;
+    step(&r);
+    /* a rewind of a fork, into a page that it shares */
+    OK(weft_seq_fork(seq, &fork, E));
+    take_last_page(&r, greedy_one);
+    OK(weft_seq_rewind(fork, 10, E));
+    assert_int_equal(ahead_beyond(greedy_one), 0);
+    weft_seq_release(&fork);
+    /* a fork with a token that waits */
+    next(seq);
+    weft_seq_cancel(seq);
+    take_last_page(&r, greedy_one);
+    OK(weft_seq_fork(seq, &fork, E));
+    assert_int_equal(ahead_beyond(greedy_one), 0);
+    weft_seq_release(&fork);
+    weft_seq_release(&seq);
+    weft_seq_release(&greedy_one);
+    rig_close(&r);
+}
+
+/* One page for two sequences that both would like it. */
+static void test_pages_for_all_or_none(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(64, 0, 3 * PAGE);
+    weft_seq *seqs[2] = { waiting(&r, 1, PAGE - 2), waiting(&r, 2, PAGE - 2) };
+    step(&r);
+    next(seqs[0]);
+    next(seqs[1]);
+    assert_int_equal(rig_free(&r), PAGE);
+    assert_int_equal(steps_of(&r), 2);
+    assert_int_equal(rig_free(&r), PAGE);
+    weft_seq_release(&seqs[0]);
+    weft_seq_release(&seqs[1]);
+    rig_close(&r);
+}
+
+/* A call that fails changes nothing: a NaN right at the next token. */
+static void test_failure_keeps_pages(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(64, 0, 4 * PAGE);
+    weft_seq *seq = waiting(&r, 1, PAGE - 2);
+    int32_t token, known;
+    step_next(&r, seq);
+    step(&r);
+    known = seq->outcome.ids[0];
+    seq->outcome.ids[0] = -1;
+    assert_int_equal(rig_free(&r), 2 * PAGE);
+    FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
+    rig_message((const char *const[]){ "NaN", NULL });
+    assert_int_equal(rig_free(&r), 2 * PAGE);
+    seq->outcome.ids[0] = known;
+    assert_int_equal(next(seq), known);
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
+/* The list of pages itself grows, and moves, while the step that it is for is already packed. */
+static void test_list_moves(void **state)
+{
+    (void)state;
+    enum { N_FED = 16 * PAGE - 8, N_NEW = 30 };
+    int32_t tokens[2][N_NEW], prompt[N_FED];
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.n_ctx = 2048;
+    const char *path = model_file_of(&spec);
+    const weft_sampling s = greedy();
+    for (size_t i = 0; i < 2; i++) {
+        weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
+        p.device = "cpu";
+        p.n_threads = 1;
+        p.n_ahead = 16;
+        struct rig r = rig_open(path, &p);
+        top_backend_wrap(&top, r.engine, i == 0 ? 0 : TOP_BEST | TOP_AHEAD, 4);
+        weft_seq *seq = rig_seq(&r, &s);
+        rig_tokens(&r, 1, prompt, N_FED);
+        OK(weft_seq_append(seq, prompt, N_FED, E));
+        rig_compute(&r, seq);
+        for (size_t j = 0; j < N_NEW; j++) {
+            tokens[i][j] = step_next(&r, seq);
+        }
+        assert_int_equal(top.n_ahead > 0, i);
+        weft_seq_release(&seq);
+        rig_close(&r);
+    }
+    assert_memory_equal(tokens[0], tokens[1], sizeof *tokens);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_pages_for_others),
+        cmocka_unit_test(test_pages_for_copies),
+        cmocka_unit_test(test_pages_for_all_or_none),
+        cmocka_unit_test(test_failure_keeps_pages),
+        cmocka_unit_test(test_list_moves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
