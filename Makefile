@@ -53,6 +53,7 @@ endif
 
 # --- what is built -------------------------------------------------------------------------------
 LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
+BASE_SRC := $(wildcard src/base/*.c)
 SCHEMA_SRC := $(wildcard tools/schema/*.c)
 TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SCHEMA_SRC)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
@@ -60,6 +61,7 @@ SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/test_*.c))
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 
+BASE_OBJ := $(BASE_SRC:%.c=$(BUILD)/obj/%.o)
 HOST_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(HOST_OBJ) $(KERNEL_OBJ)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
@@ -127,6 +129,11 @@ $(BUILD)/libweft-all.a: $(LIB_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# What knows of no model and keeps no state, for the tools too; libweft has it within, hidden, so the two do not clash.
+$(BUILD)/libbase.a: $(BASE_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(BUILD)/libweft.a: $(LIB_OBJ)
 	@rm -f $@
 	$(if $(V),,@echo '  AR  $@')
@@ -138,7 +145,7 @@ $(BUILD)/libweft.so: $(LIB_OBJ)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -shared -Wl,-soname,libweft.so.0 -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
-$(BUILD)/weft: $(TOOL_OBJ) $(BUILD)/libweft.a
+$(BUILD)/weft: $(TOOL_OBJ) $(BUILD)/libbase.a $(BUILD)/libweft.a
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS) $(LIB_LIBS)
 
@@ -368,7 +375,7 @@ help:
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
-$(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term)
+$(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term) $(BUILD)/libbase.a
 
 # AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
@@ -395,7 +402,7 @@ $(BUILD)/tests/run/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--
 $(BUILD)/tests/api/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
     -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
 
-$(BUILD)/tests/weft/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,io term)
+$(BUILD)/tests/weft/test_tool_io: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,io term) $(BUILD)/libbase.a
 $(BUILD)/tests/weft/test_tool_io: TEST_LDFLAGS = -Wl,--wrap=read,--wrap=write,--wrap=poll
 
 .SECONDARY:

@@ -43,6 +43,16 @@ enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
     return UTF8_CHAR;
 }
 
+uint32_t utf8_code_point(const char *s, size_t len)
+{
+    /* the first byte of several begins with as many ones, and a zero */
+    uint32_t c = (unsigned char)s[0] & (len == 1 ? 0x7fu : 0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        c = c << 6 | ((unsigned char)s[i] & 0x3fu);
+    }
+    return c;
+}
+
 size_t utf8_partial(const char *s, size_t n)
 {
     /* a first byte is never one of the others, so it says where the character begins */

@@ -16,6 +16,9 @@ enum utf8_kind {
  * replaces by a single U+FFFD. */
 enum utf8_kind utf8_next(const char *s, size_t n, size_t *len);
 
+/* The code point of the whole, valid character s[len]. */
+uint32_t utf8_code_point(const char *s, size_t len);
+
 /* Bytes at the end of s[n] that are the beginning of a character, at most UTF8_MAX - 1; 0 if its
  * last character is whole, or none. No bytes before the last UTF8_MAX - 1 matter. */
 enum { UTF8_MAX = 4 };

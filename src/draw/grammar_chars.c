@@ -68,11 +68,7 @@ static weft_status character(struct grammar_parser *p, const char *end, uint32_t
     if (utf8_next(p->text + p->at, p->n - p->at, &len) != UTF8_CHAR) {
         return parser_expected(p, "UTF-8");
     }
-    const unsigned char *s = (const unsigned char *)p->text + p->at;
-    *c = len == 1 ? s[0] : s[0] & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) {
-        *c = *c << 6 | (s[i] & 0x3fu);
-    }
+    *c = utf8_code_point(p->text + p->at, len);
     p->at += len;
     return WEFT_OK;
 }

@@ -2,6 +2,7 @@
  * understood is refused. */
 #include <string.h>
 
+#include "base/utf8.h"
 #include "schema/json_rules.h"
 
 enum { MAX_NESTING = 100 };
@@ -21,17 +22,13 @@ static bool odd(const struct pattern *p, const char *what)
                          (size_t)(p->at - p->text) + 1);
 }
 
-/* The code point of the next character, which is valid UTF-8. */
+/* The code point of the next character, which is valid UTF-8: the text has been a JSON string. */
 static uint32_t next(struct pattern *p)
 {
-    unsigned char lead = (unsigned char)*p->at++;
-    uint32_t c = lead < 0x80   ? lead
-                 : lead < 0xe0 ? lead & 0x1fu
-                 : lead < 0xf0 ? lead & 0xfu
-                               : lead & 7u;
-    while (((unsigned char)*p->at & 0xc0) == 0x80) {
-        c = c << 6 | ((unsigned char)*p->at++ & 0x3fu);
-    }
+    size_t len;
+    utf8_next(p->at, UTF8_MAX, &len); /* the NUL at the end is no part of a character */
+    uint32_t c = utf8_code_point(p->at, len);
+    p->at += len;
     return c;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* ---------------------------------------------------------------- text */
 
 void schema_put(struct schema *c, struct buf *b, const char *fmt, ...)
@@ -197,11 +199,12 @@ void json_range(struct schema *c, struct buf *b, int64_t min, int64_t max)
 
 enum { MAX_NAME = 256 };
 
-/* Bytes of the character at text, which is UTF-8. */
+/* Bytes of the character at text, which is UTF-8 and ends with NUL. */
 static size_t length_at(const char *text)
 {
-    unsigned char lead = (unsigned char)*text;
-    return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    size_t len;
+    utf8_next(text, UTF8_MAX, &len);
+    return len;
 }
 
 /* A character inside a class. */

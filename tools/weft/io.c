@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "weft/term.h"
 
 bool buf_reserve(struct buf *b, size_t extra)
@@ -191,58 +192,20 @@ bool io_unescape(const char *text, struct buf *out)
     return true;
 }
 
-/* Length of the UTF-8 character at s[0..n), or minus the length of the maximal part that cannot
- * become one. */
-static int utf8_at(const unsigned char *s, size_t n)
-{
-    unsigned lead = s[0];
-    int len = lead < 0x80   ? 1
-              : lead < 0xc2 ? 0
-              : lead < 0xe0 ? 2
-              : lead < 0xf0 ? 3
-              : lead < 0xf5 ? 4
-                            : 0;
-    if (len == 0) {
-        return -1;
-    }
-    for (int i = 1; i < len; i++) {
-        unsigned low = 0x80, high = 0xbf;
-        if (i == 1) {
-            /* no overlong forms, no surrogates, nothing above U+10FFFF */
-            low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-            high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-        }
-        if ((size_t)i >= n || s[i] < low || s[i] > high) {
-            return -i;
-        }
-    }
-    return len;
-}
-
-size_t io_whole(const char *text, size_t n)
-{
-    /* of four bytes, the longest character, the last three may be part of one */
-    for (size_t back = 1; back <= 3 && back <= n; back++) {
-        const unsigned char *s = (const unsigned char *)text + n - back;
-        if ((*s & 0xc0) != 0x80) {
-            bool begins = *s >= 0xc2 && *s < 0xf5 && utf8_at(s, back) == -(int)back;
-            return begins ? n - back : n;
-        }
-    }
-    return n;
-}
+size_t io_whole(const char *text, size_t n) { return n - utf8_partial(text, n); }
 
 bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad)
 {
     *bad = 0;
     for (size_t i = 0; i < n;) {
-        int len = utf8_at((const unsigned char *)text + i, n - i);
-        bool ok = len > 0 ? buf_add(out, text + i, (size_t)len) : buf_add(out, "\xef\xbf\xbd", 3);
+        size_t len;
+        bool valid = utf8_next(text + i, n - i, &len) == UTF8_CHAR;
+        bool ok = valid ? buf_add(out, text + i, len) : buf_add(out, "\xef\xbf\xbd", 3);
         if (!ok) {
             return false;
         }
-        *bad += len < 0;
-        i += (size_t)(len > 0 ? len : -len);
+        *bad += !valid;
+        i += len;
     }
     return true;
 }
@@ -253,10 +216,11 @@ bool io_escape(const char *text, size_t n, char quote, struct buf *out)
     for (size_t i = 0; i < n;) {
         const unsigned char *s = (const unsigned char *)text + i;
         const char *name = *s != '\0' ? strchr(named, (char)*s) : NULL;
-        int len = utf8_at(s, n - i);
+        size_t len;
+        bool valid = utf8_next(text + i, n - i, &len) == UTF8_CHAR;
         /* C1 controls (U+0080..U+009F) steer terminals as well */
         bool hidden =
-            len < 0 || *s < 0x20 || *s == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
+            !valid || *s < 0x20 || *s == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
         char quoted[8];
         bool ok;
         if (name != NULL || (quote != 0 && text[i] == quote)) {
@@ -268,12 +232,12 @@ bool io_escape(const char *text, size_t n, char quote, struct buf *out)
             ok = buf_add(out, quoted,
                          (size_t)snprintf(quoted, sizeof quoted, "\\x%02x", (unsigned)*s));
         } else {
-            ok = buf_add(out, text + i, (size_t)len);
+            ok = buf_add(out, text + i, len);
         }
         if (!ok) {
             return false;
         }
-        i += (size_t)len;
+        i += len;
     }
     return true;
 }
