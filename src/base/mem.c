@@ -54,6 +54,32 @@ bool bytes_add(struct bytes *b, const void *data, size_t n)
     return true;
 }
 
+bool text_reserve(struct bytes *b, size_t extra)
+{
+    size_t need;
+    return add_ok(b->n, extra, &need) && add_ok(need, 1, &need) &&
+           mem_reserve(&b->data, &b->cap, need, 1);
+}
+
+bool text_add(struct bytes *b, const void *data, size_t n)
+{
+    if (!text_reserve(b, n)) {
+        return false;
+    }
+    if (n > 0) {
+        memcpy(b->data + b->n, data, n);
+    }
+    b->n += n;
+    b->data[b->n] = '\0';
+    return true;
+}
+
+void bytes_free(struct bytes *b)
+{
+    free(b->data);
+    *b = (struct bytes){ 0 };
+}
+
 bool tokens_add(struct tokens *t, int32_t token)
 {
     if (!mem_reserve(&t->data, &t->cap, t->n + 1, sizeof *t->data)) {

@@ -38,6 +38,12 @@ struct bytes {
     size_t n, cap;
 };
 bool bytes_add(struct bytes *b, const void *data, size_t n);
+/* For bytes that are read as a C string, too: once something was added, one NUL stands behind the n
+ * bytes. text_reserve() makes room for `extra` more, and for the NUL. False: no memory, nothing
+ * changed. */
+bool text_reserve(struct bytes *b, size_t extra);
+bool text_add(struct bytes *b, const void *data, size_t n);
+void bytes_free(struct bytes *b); /* empties it */
 
 /* A growing token list. Zero-initialise; free(data). */
 struct tokens {

@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = { data, size };
     struct grammar *g = NULL;
-    struct buf gbnf = { 0 };
+    struct bytes gbnf = { 0 };
     struct schema_error refused;
     weft_error err = { 0 };
     size_t n;
@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_end(cost, n);
         MUST(refused.text[0] != '\0');
     }
-    buf_free(&gbnf);
+    bytes_free(&gbnf);
     free(text);
     return 0;
 }

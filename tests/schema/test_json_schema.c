@@ -16,7 +16,7 @@
 
 static struct matcher *open_schema(const char *schema)
 {
-    struct buf gbnf = { 0 };
+    struct bytes gbnf = { 0 };
     struct schema_error err;
     struct grammar *g = NULL;
     struct matcher *m = NULL;
@@ -26,7 +26,7 @@ static struct matcher *open_schema(const char *schema)
     OK(grammar_parse(gbnf.data, gbnf.n, &g, E));
     OK(matcher_open(g, &m, E));
     grammar_release(g);
-    buf_free(&gbnf);
+    bytes_free(&gbnf);
     return m;
 }
 
@@ -394,7 +394,7 @@ static void test_refusals(void **state)
         { "{\"pattern\":\"\\\"\"}", "#: ", "escaped in JSON" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct buf gbnf = { 0 };
+        struct bytes gbnf = { 0 };
         struct schema_error err;
         if (json_schema_grammar(cases[i].schema, strlen(cases[i].schema), &gbnf, &err)) {
             fail_msg("schema %s is accepted", cases[i].schema);
@@ -404,7 +404,7 @@ static void test_refusals(void **state)
             fail_msg("schema %s: '%s', expected '%s' and '%s'", cases[i].schema, err.text,
                      cases[i].place, cases[i].what);
         }
-        buf_free(&gbnf);
+        bytes_free(&gbnf);
     }
     /* schemas in schemas, as deep as the parser goes */
     char deep[2000] = "";
@@ -413,10 +413,10 @@ static void test_refusals(void **state)
     }
     memcpy(deep + 1890, "1", 2);
     memset(deep + 1891, '}', 100);
-    struct buf gbnf = { 0 };
+    struct bytes gbnf = { 0 };
     struct schema_error err;
     assert_false(json_schema_grammar(deep, strlen(deep), &gbnf, &err));
-    buf_free(&gbnf);
+    bytes_free(&gbnf);
 }
 
 int main(void)

@@ -104,10 +104,10 @@ static void test_read(void **state)
     (void)state;
     const char *path = scratch_write("bytes", bytes, N_BYTES);
     size_t n_fds = count_fds(), n_tried = 0;
-    struct buf got = { 0 };
+    struct bytes got = { 0 };
     arm(0, SIZE_MAX);
     assert_int_equal(io_read(path, &io_text, &got), EXIT_OK);
-    buf_free(&got);
+    bytes_free(&got);
     const size_t n_calls = os.n;
     for (size_t i = 0; i < N_FAULTS; i++) {
         for (size_t at = 0; at < n_calls; at++, n_tried++) {
@@ -118,7 +118,7 @@ static void test_read(void **state)
             assert_int_equal(count_fds(), n_fds);
             assert_true(got.n == N_BYTES || faults[i].seen);
             assert_memory_equal(got.data, bytes, got.n);
-            buf_free(&got);
+            bytes_free(&got);
         }
     }
     print_message("%zu faults while reading\n", n_tried);
@@ -167,12 +167,12 @@ static void test_limits(void **state)
     const struct io_limit limit = { "a thing", 2 << 20, "make it smaller" };
     static char data[(2 << 20) + 1];
     for (size_t more = 0; more < 2; more++) {
-        struct buf got = { 0 };
+        struct bytes got = { 0 };
         const char *path = scratch_write("limit", data, sizeof data - 1 + more);
-        assert_true(buf_add(&got, "before", 6)); /* what is there already does not count */
+        assert_true(text_add(&got, "before", 6)); /* what is there already does not count */
         assert_int_equal(io_read(path, &limit, &got), more ? EXIT_USAGE : EXIT_OK);
         assert_true(more || got.n == 6 + sizeof data - 1);
-        buf_free(&got);
+        bytes_free(&got);
     }
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "schema/json_rules.h"
-#include "weft/jsonl.h"
+#include "schema/json_text.h"
 
 /* ---------------------------------------------------------------- arrays */
 
@@ -16,11 +16,11 @@ static bool convert_prefix(struct schema *c, const json_t *prefix, size_t i, siz
 }
 
 /* Appends the elements behind the first `at`, all of them with their comma. */
-static bool more_items(struct schema *c, struct buf *b, const json_t *prefix, size_t at,
+static bool more_items(struct schema *c, struct bytes *b, const json_t *prefix, size_t at,
                        const char *item, size_t min, size_t max)
 {
     size_t n = json_array_size(prefix), rule;
-    struct buf tail = { 0 };
+    struct bytes tail = { 0 };
     if (at >= max) {
         return true;
     }
@@ -38,12 +38,12 @@ static bool more_items(struct schema *c, struct buf *b, const json_t *prefix, si
     bool ok = more_items(c, &tail, prefix, at + 1, item, min, max);
     size_t rest = c->n_rules++;
     schema_rule(c, rest, &tail);
-    buf_free(&tail);
+    bytes_free(&tail);
     schema_put(c, b, at < min ? "ws \",\" ws s%zu s%zu" : "(ws \",\" ws s%zu s%zu)?", rule, rest);
     return ok;
 }
 
-bool schema_array(struct schema *c, struct buf *b, const json_t *s)
+bool schema_array(struct schema *c, struct bytes *b, const json_t *s)
 {
     const json_t *items = json_object_get(s, "items"), *prefix = json_object_get(s, "prefixItems");
     size_t min = 0, max = SIZE_MAX, n = json_array_size(prefix), rule;
@@ -153,7 +153,7 @@ static bool other_member(struct schema *c, const json_t *s, struct object *o, si
     bool allowed =
         additional != NULL ? !json_is_false(additional) : json_object_get(s, "properties") == NULL;
     const char **names = NULL;
-    struct buf b = { 0 };
+    struct bytes b = { 0 };
     size_t key;
     o->other = *value = SIZE_MAX;
     if (!allowed) {
@@ -186,16 +186,16 @@ static bool other_member(struct schema *c, const json_t *s, struct object *o, si
     }
     o->other = c->n_rules++;
     schema_rule(c, o->other, &b);
-    buf_free(&b);
+    bytes_free(&b);
     return ok;
 }
 
 /* "name": value */
-static void put_member(struct schema *c, struct buf *b, const struct property *p)
+static void put_member(struct schema *c, struct bytes *b, const struct property *p)
 {
     char *text;
     json_t *name = json_string(p->name);
-    text = name != NULL ? jsonl_text(name, JSON_ENCODE_ANY) : NULL;
+    text = name != NULL ? json_text(name, JSON_ENCODE_ANY) : NULL;
     json_decref(name);
     if (text == NULL) {
         c->no_memory = true;
@@ -210,7 +210,7 @@ static void put_member(struct schema *c, struct buf *b, const struct property *p
  * behind a member. Returns the rule for an empty object so far. */
 static size_t chain(struct schema *c, const struct object *o)
 {
-    struct buf b = { 0 };
+    struct bytes b = { 0 };
     size_t first = c->n_rules++, more = c->n_rules++;
     if (o->other != SIZE_MAX) {
         schema_put(c, &b, "(s%zu ws (\",\" ws s%zu ws)*)?", o->other, o->other);
@@ -241,11 +241,11 @@ static size_t chain(struct schema *c, const struct object *o)
         }
         schema_rule(c, more, &b);
     }
-    buf_free(&b);
+    bytes_free(&b);
     return first;
 }
 
-static bool add_object(struct schema *c, struct buf *b, const json_t *s, struct object *o)
+static bool add_object(struct schema *c, struct bytes *b, const json_t *s, struct object *o)
 {
     size_t other;
     if (!list_properties(c, s, o) || !other_member(c, s, o, &other)) {
@@ -271,7 +271,7 @@ static bool add_object(struct schema *c, struct buf *b, const json_t *s, struct 
     return true;
 }
 
-bool schema_object(struct schema *c, struct buf *b, const json_t *s)
+bool schema_object(struct schema *c, struct bytes *b, const json_t *s)
 {
     struct object o = { 0 };
     bool ok = add_object(c, b, s, &o);

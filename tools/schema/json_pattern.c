@@ -9,7 +9,7 @@ enum { MAX_NESTING = 100 };
 
 struct pattern {
     struct schema *c;
-    struct buf *b;
+    struct bytes *b;
     const char *text, *at;
     int depth;   /* of groups */
     bool choice; /* there is a | outside of all groups */
@@ -205,7 +205,7 @@ static bool choices(struct pattern *p)
     return true;
 }
 
-bool json_pattern(struct schema *c, struct buf *b, const char *pattern)
+bool json_pattern(struct schema *c, struct bytes *b, const char *pattern)
 {
     struct pattern p = { .c = c, .b = b, .text = pattern, .at = pattern };
     bool begin = *p.at == '^';

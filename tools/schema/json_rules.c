@@ -11,13 +11,13 @@
 
 /* ---------------------------------------------------------------- text */
 
-void schema_put(struct schema *c, struct buf *b, const char *fmt, ...)
+void schema_put(struct schema *c, struct bytes *b, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
+    if (n < 0 || !text_reserve(b, (size_t)n + 1)) {
         c->no_memory = true;
         return;
     }
@@ -27,7 +27,7 @@ void schema_put(struct schema *c, struct buf *b, const char *fmt, ...)
     b->n += (size_t)n;
 }
 
-void schema_literal(struct schema *c, struct buf *b, const char *text, size_t n)
+void schema_literal(struct schema *c, struct bytes *b, const char *text, size_t n)
 {
     schema_put(c, b, "\"");
     for (size_t i = 0; i < n; i++) {
@@ -36,24 +36,24 @@ void schema_literal(struct schema *c, struct buf *b, const char *text, size_t n)
             schema_put(c, b, "\\%c", byte);
         } else if (byte < 0x20 || byte == 0x7f) {
             schema_put(c, b, "\\x%02X", byte);
-        } else if (!buf_add(b, text + i, 1)) {
+        } else if (!text_add(b, text + i, 1)) {
             c->no_memory = true;
         }
     }
     schema_put(c, b, "\"");
 }
 
-void schema_rule(struct schema *c, size_t rule, struct buf *b)
+void schema_rule(struct schema *c, size_t rule, struct bytes *b)
 {
     schema_put(c, c->out, "s%zu ::= ", rule);
-    if (!buf_add(c->out, b->n > 0 ? b->data : "\"\"", b->n > 0 ? b->n : 2)) {
+    if (!text_add(c->out, b->n > 0 ? b->data : "\"\"", b->n > 0 ? b->n : 2)) {
         c->no_memory = true;
     }
     schema_put(c, c->out, "\n");
     b->n = 0;
 }
 
-void schema_times(struct schema *c, struct buf *b, size_t min, size_t max)
+void schema_times(struct schema *c, struct bytes *b, size_t min, size_t max)
 {
     if (max == SIZE_MAX) {
         schema_put(c, b, "{%zu,}", min);
@@ -121,7 +121,7 @@ static bool all(const char *digits, size_t n, char digit)
     return true;
 }
 
-static void any_digits(struct schema *c, struct buf *b, char first, char last, size_t n)
+static void any_digits(struct schema *c, struct bytes *b, char first, char last, size_t n)
 {
     schema_put(c, b, "[%c-%c]", first, last);
     if (n > 0) {
@@ -130,7 +130,8 @@ static void any_digits(struct schema *c, struct buf *b, char first, char last, s
 }
 
 /* From min to max, both of n digits: by their first digit. */
-static void same_length(struct schema *c, struct buf *b, const char *min, const char *max, size_t n)
+static void same_length(struct schema *c, struct bytes *b, const char *min, const char *max,
+                        size_t n)
 {
     char least[24], most[24];
     if (n == 0) {
@@ -163,7 +164,7 @@ static void same_length(struct schema *c, struct buf *b, const char *min, const 
 }
 
 /* 0 <= min <= max */
-static void natural_range(struct schema *c, struct buf *b, uint64_t min, uint64_t max)
+static void natural_range(struct schema *c, struct bytes *b, uint64_t min, uint64_t max)
 {
     char low[24], high[24];
     int n_max = snprintf(high, sizeof high, "%" PRIu64, max);
@@ -182,7 +183,7 @@ static void natural_range(struct schema *c, struct buf *b, uint64_t min, uint64_
     }
 }
 
-void json_range(struct schema *c, struct buf *b, int64_t min, int64_t max)
+void json_range(struct schema *c, struct bytes *b, int64_t min, int64_t max)
 {
     if (min < 0) {
         uint64_t least = max < 0 ? (uint64_t)-max : 1;
@@ -208,7 +209,7 @@ static size_t length_at(const char *text)
 }
 
 /* A character inside a class. */
-static void put_member(struct schema *c, struct buf *b, const char *text, size_t n)
+static void put_member(struct schema *c, struct bytes *b, const char *text, size_t n)
 {
     schema_put(c, b, "%s%.*s", strchr("[]-^", *text) != NULL ? "\\" : "", (int)n, text);
 }
@@ -216,7 +217,7 @@ static void put_member(struct schema *c, struct buf *b, const char *text, size_t
 /* Names [n] begin with the same `at` bytes: what may follow these. */
 static bool keys_from(struct schema *c, const char **names, size_t n, size_t at, size_t *rule)
 {
-    struct buf b = { 0 }, others = { 0 };
+    struct bytes b = { 0 }, others = { 0 };
     bool ends = false, ok = true;
     if (c->out->n > SCHEMA_MAX_BYTES) {
         return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
@@ -242,8 +243,8 @@ static bool keys_from(struct schema *c, const char **names, size_t n, size_t at,
     schema_put(c, &b, JSON_PLAIN "%.*s] " JSON_PLAIN "]*%s", (int)others.n,
                others.n > 0 ? others.data : "", ends ? "" : " | \"\"");
     schema_rule(c, *rule, &b);
-    buf_free(&b);
-    buf_free(&others);
+    bytes_free(&b);
+    bytes_free(&others);
     return ok;
 }
 

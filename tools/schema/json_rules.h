@@ -10,9 +10,9 @@
 struct schema {
     json_t *root;
     json_t *owned; /* an array of what was made on the way */
-    struct buf *out;
-    struct buf path; /* JSON pointer of the place that is being converted */
-    json_t *made;    /* the rules of schemas by their address, so that each is converted once */
+    struct bytes *out;
+    struct bytes path; /* JSON pointer of the place that is being converted */
+    json_t *made;      /* the rules of schemas by their address, so that each is converted once */
     size_t n_rules, depth;
     bool no_memory;
     struct schema_error *err;
@@ -23,12 +23,12 @@ struct schema {
 #define JSON_PLAIN "[^\"\\\\\\x00-\\x1F\\x7F"
 
 /* Appends; a failure for memory is remembered in c->no_memory. */
-__attribute__((format(printf, 3, 4))) void schema_put(struct schema *c, struct buf *b,
+__attribute__((format(printf, 3, 4))) void schema_put(struct schema *c, struct bytes *b,
                                                       const char *fmt, ...);
 /* Appends text as a literal of GBNF. */
-void schema_literal(struct schema *c, struct buf *b, const char *text, size_t n);
+void schema_literal(struct schema *c, struct bytes *b, const char *text, size_t n);
 /* Makes a rule of what b holds, and empties b. */
-void schema_rule(struct schema *c, size_t rule, struct buf *b);
+void schema_rule(struct schema *c, size_t rule, struct bytes *b);
 /* False, with a message about the current place. */
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
 
@@ -50,23 +50,23 @@ bool schema_convert_at(struct schema *c, const char *key, const char *sub, const
 /* Reads a count that is not negative; *n stays if it is not there. */
 bool schema_count(struct schema *c, const json_t *s, const char *key, size_t *n);
 /* Appends {min,max}; max SIZE_MAX = none. */
-void schema_times(struct schema *c, struct buf *b, size_t min, size_t max);
+void schema_times(struct schema *c, struct bytes *b, size_t min, size_t max);
 /* Whether the list, which ends with NULL, holds the key. */
 bool schema_listed(const char *const *list, const char *key);
 /* Append what a schema says about one type. */
-bool schema_object(struct schema *c, struct buf *b, const json_t *s);
-bool schema_array(struct schema *c, struct buf *b, const json_t *s);
-bool schema_string(struct schema *c, struct buf *b, const json_t *s);
-bool schema_integer(struct schema *c, struct buf *b, const json_t *s);
-bool schema_number(struct schema *c, struct buf *b, const json_t *s);
+bool schema_object(struct schema *c, struct bytes *b, const json_t *s);
+bool schema_array(struct schema *c, struct bytes *b, const json_t *s);
+bool schema_string(struct schema *c, struct bytes *b, const json_t *s);
+bool schema_integer(struct schema *c, struct bytes *b, const json_t *s);
+bool schema_number(struct schema *c, struct bytes *b, const json_t *s);
 
 /* Appends the digits of the integers from min to max. */
-void json_range(struct schema *c, struct buf *b, int64_t min, int64_t max);
+void json_range(struct schema *c, struct bytes *b, int64_t min, int64_t max);
 /* Appends what a pattern allows between the quotes of a string; the pattern is a regular expression
  * of literals, ., classes, \d \w \s, groups, |, * + ? {m,n}, ^ at the beginning and $ at the end;
  * without these two anything may stand before or behind. Refuses all else. Only characters that
  * need no escape in JSON come out. */
-bool json_pattern(struct schema *c, struct buf *b, const char *pattern);
+bool json_pattern(struct schema *c, struct bytes *b, const char *pattern);
 /* A rule for the keys that are not among `names` (an array of n strings), without escapes. */
 bool json_other_keys(struct schema *c, const char **names, size_t n, size_t *rule);
 /* Appends the rules that all schemas use: value, string, ws, ... */

@@ -22,7 +22,7 @@ static bool bound(struct schema *c, const json_t *s, const char *key, bool up, i
     return true;
 }
 
-bool schema_integer(struct schema *c, struct buf *b, const json_t *s)
+bool schema_integer(struct schema *c, struct bytes *b, const json_t *s)
 {
     const int64_t most = INT64_C(9999999999999999); /* as the rule "integer" */
     int64_t min = INT64_MIN, max = INT64_MAX, above = INT64_MIN, under = INT64_MAX;
@@ -47,7 +47,7 @@ bool schema_integer(struct schema *c, struct buf *b, const json_t *s)
     return true;
 }
 
-bool schema_number(struct schema *c, struct buf *b, const json_t *s)
+bool schema_number(struct schema *c, struct bytes *b, const json_t *s)
 {
     static const char *const others[] = { "maximum", "exclusiveMinimum", "exclusiveMaximum" };
     const json_t *min = json_object_get(s, "minimum");
@@ -81,7 +81,7 @@ bool schema_count(struct schema *c, const json_t *s, const char *key, size_t *n)
 
 /* ---------------------------------------------------------------- strings */
 
-bool schema_string(struct schema *c, struct buf *b, const json_t *s)
+bool schema_string(struct schema *c, struct bytes *b, const json_t *s)
 {
     static const char *const formats[] = { "date", "time", "date-time", "uuid", NULL };
     const json_t *pattern = json_object_get(s, "pattern"), *format = json_object_get(s, "format");

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "schema/json_rules.h"
-#include "weft/jsonl.h"
+#include "schema/json_text.h"
 
 enum { MAX_NESTING = 200 };
 
@@ -82,12 +82,12 @@ bool schema_convert_at(struct schema *c, const char *key, const char *sub, const
 /* ---------------------------------------------------------------- values */
 
 /* A value as it is written. */
-static bool add_constant(struct schema *c, struct buf *b, const json_t *value)
+static bool add_constant(struct schema *c, struct bytes *b, const json_t *value)
 {
     char *text = NULL;
     for (size_t digits = 15; digits <= 17; digits++) {
         free(text);
-        text = jsonl_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
+        text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
         json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
         bool same = again != NULL && json_equal(again, value);
         json_decref(again);
@@ -149,7 +149,7 @@ static bool only(struct schema *c, const json_t *s, const char *key, const char 
     return true;
 }
 
-static bool add_enum(struct schema *c, struct buf *b, const json_t *s)
+static bool add_enum(struct schema *c, struct bytes *b, const json_t *s)
 {
     const json_t *list = json_object_get(s, "enum"), *type = json_object_get(s, "type");
     json_t *constant = json_object_get(s, "const"), *value;
@@ -173,7 +173,7 @@ static bool add_enum(struct schema *c, struct buf *b, const json_t *s)
     return n > 0 ? true : schema_refuse(c, "enum: expected an array with a value of the type");
 }
 
-static bool add_any_of(struct schema *c, struct buf *b, const json_t *s, const char *key)
+static bool add_any_of(struct schema *c, struct bytes *b, const json_t *s, const char *key)
 {
     const json_t *list = json_object_get(s, key);
     size_t i, rule;
@@ -265,7 +265,7 @@ static void remember(struct schema *c, char kind, const json_t *s, size_t rule)
 /* The rule of a schema that is referred to, which may refer to itself. */
 static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
 {
-    struct buf b = { 0 };
+    struct bytes b = { 0 };
     size_t inner;
     if (recall(c, 'r', target, rule)) {
         return true;
@@ -277,7 +277,7 @@ static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
     }
     schema_put(c, &b, "s%zu", inner);
     schema_rule(c, *rule, &b);
-    buf_free(&b);
+    bytes_free(&b);
     return true;
 }
 
@@ -374,7 +374,7 @@ static bool convert_all_of(struct schema *c, const json_t *s, size_t *rule)
 
 /* ---------------------------------------------------------------- all kinds */
 
-static bool add_type(struct schema *c, struct buf *b, const json_t *s, const char *type)
+static bool add_type(struct schema *c, struct bytes *b, const json_t *s, const char *type)
 {
     if (strcmp(type, "object") == 0) {
         return schema_object(c, b, s);
@@ -431,7 +431,7 @@ static const char *type_of(const json_t *s)
     return NULL;
 }
 
-static bool add_types(struct schema *c, struct buf *b, const json_t *s)
+static bool add_types(struct schema *c, struct bytes *b, const json_t *s)
 {
     const json_t *type = json_object_get(s, "type");
     json_t *one;
@@ -485,7 +485,7 @@ static bool check_keys(struct schema *c, const json_t *s)
 }
 
 /* Appends what an object of keywords means, other than those that are rules by themselves. */
-static bool add_schema(struct schema *c, struct buf *b, const json_t *s)
+static bool add_schema(struct schema *c, struct bytes *b, const json_t *s)
 {
     if (json_object_get(s, "const") != NULL || json_object_get(s, "enum") != NULL) {
         return add_enum(c, b, s);
@@ -502,7 +502,7 @@ static bool add_schema(struct schema *c, struct buf *b, const json_t *s)
 static bool convert_object(struct schema *c, const json_t *s, size_t *rule)
 {
     const json_t *target;
-    struct buf b = { 0 };
+    struct bytes b = { 0 };
     if (!check_keys(c, s)) {
         return false;
     }
@@ -515,13 +515,13 @@ static bool convert_object(struct schema *c, const json_t *s, size_t *rule)
     bool ok = add_schema(c, &b, s);
     *rule = c->n_rules++;
     schema_rule(c, *rule, &b);
-    buf_free(&b);
+    bytes_free(&b);
     return ok;
 }
 
 static bool convert(struct schema *c, const json_t *s, size_t *rule)
 {
-    struct buf b = { 0 };
+    struct bytes b = { 0 };
     if (c->depth == MAX_NESTING) {
         return schema_refuse(c, "nested more than %d deep", MAX_NESTING);
     }
@@ -548,11 +548,11 @@ static bool convert(struct schema *c, const json_t *s, size_t *rule)
     *rule = c->n_rules++;
     schema_put(c, &b, "value");
     schema_rule(c, *rule, &b);
-    buf_free(&b);
+    bytes_free(&b);
     return true;
 }
 
-bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct schema_error *err)
+bool json_schema_grammar(const char *text, size_t n, struct bytes *gbnf, struct schema_error *err)
 {
     json_error_t e;
     size_t rule = 0;
@@ -575,7 +575,7 @@ bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct sc
     json_common_rules(&c);
     json_decref(c.root);
     json_decref(c.owned);
-    buf_free(&c.path);
+    bytes_free(&c.path);
     json_decref(c.made);
     if (c.no_memory) {
         err->text[0] = '\0'; /* what was found wrong may be what is missing */

@@ -15,7 +15,7 @@
 #ifndef WEFT_JSON_SCHEMA_H
 #define WEFT_JSON_SCHEMA_H
 
-#include "weft/io.h"
+#include "base/mem.h"
 
 struct schema_error {
     char text[320]; /* "" = memory is out */
@@ -23,6 +23,6 @@ struct schema_error {
 
 /* Appends the grammar of a schema; text NULL: of any JSON value. False: *err says why, with the
  * JSON pointer of the place. */
-bool json_schema_grammar(const char *text, size_t n, struct buf *gbnf, struct schema_error *err);
+bool json_schema_grammar(const char *text, size_t n, struct bytes *gbnf, struct schema_error *err);
 
 #endif

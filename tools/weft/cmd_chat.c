@@ -214,9 +214,9 @@ static enum next line_failed(enum line_result r)
                                  : NEXT_FAILED;
 }
 
-static enum next add(struct buf *text, const char *line, size_t n)
+static enum next add(struct bytes *text, const char *line, size_t n)
 {
-    if (!buf_add(text, line, n)) {
+    if (!text_add(text, line, n)) {
         term_fail(0, "not enough memory for the message");
         return NEXT_NO_MEMORY;
     }
@@ -224,7 +224,7 @@ static enum next add(struct buf *text, const char *line, size_t n)
 }
 
 /* Adds the lines up to one that ends with """. */
-static enum next read_block(struct chat *c, struct buf *text, const char *line, size_t n)
+static enum next read_block(struct chat *c, struct bytes *text, const char *line, size_t n)
 {
     for (;;) {
         bool last = n >= 3 && memcmp(line + n - 3, "\"\"\"", 3) == 0;
@@ -258,7 +258,7 @@ static enum next read_block(struct chat *c, struct buf *text, const char *line, 
 
 /* One message of one or more lines; an empty one if Ctrl-C threw it away. *is_command: it came as
  * one line with a /, from somebody who may give commands. */
-static enum next read_message(struct chat *c, struct buf *text, bool *is_command)
+static enum next read_message(struct chat *c, struct bytes *text, bool *is_command)
 {
     const char *line;
     size_t n;
@@ -298,7 +298,7 @@ static enum next read_message(struct chat *c, struct buf *text, bool *is_command
 }
 
 /* Exit code of one message or command; EXIT_OK to go on. */
-static int serve(struct chat *c, const struct buf *text, bool is_command, bool terminal)
+static int serve(struct chat *c, const struct bytes *text, bool is_command, bool terminal)
 {
     if (text->n == 0) {
         return EXIT_OK;
@@ -317,7 +317,7 @@ static int serve(struct chat *c, const struct buf *text, bool is_command, bool t
 static int loop(struct chat *c)
 {
     bool terminal = isatty(STDIN_FILENO) == 1, is_command;
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     enum next next = NEXT_MESSAGE;
     int code = EXIT_OK;
     c->obeys = terminal || c->o.commands;
@@ -332,7 +332,7 @@ static int loop(struct chat *c)
             code = served;
         }
     }
-    buf_free(&text);
+    bytes_free(&text);
     if (io_failed() || next == NEXT_FAILED) {
         return EXIT_RUNTIME;
     }

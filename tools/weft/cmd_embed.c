@@ -10,7 +10,7 @@
 struct embed {
     const struct options *o;
     struct session session;
-    struct buf text;
+    struct bytes text;
     struct ids ids;
     float *vector; /* [info.dim] */
     struct jsonl out;
@@ -28,7 +28,7 @@ static int read_texts(struct embed *e, int n_args, char **args)
         return io_read_text(dash ? "-" : o->file, &io_text, &e->text);
     }
     bool ok = o->escape ? io_unescape(o->prompt, &e->text)
-                        : buf_add(&e->text, o->prompt, strlen(o->prompt));
+                        : text_add(&e->text, o->prompt, strlen(o->prompt));
     return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the text");
 }
 
@@ -122,7 +122,7 @@ int cmd_embed(const struct options *o, int n_args, char **args)
     }
     free(e.vector);
     free(e.ids.at);
-    buf_free(&e.text);
+    bytes_free(&e.text);
     session_close(&e.session);
     return code;
 }

@@ -9,14 +9,14 @@
 #include "weft/inspect.h"
 #include "weft/io.h"
 
-int inspect_value(const struct inspection *in, size_t i, size_t j, struct buf *value)
+int inspect_value(const struct inspection *in, size_t i, size_t j, struct bytes *value)
 {
     weft_error err = { 0 };
     size_t n = 0;
     value->n = 0;
     weft_status status = weft_file_value(in->file, i, j, NULL, 0, &n, &err);
     if (status == WEFT_E_BUFFER || status == WEFT_OK) {
-        if (!buf_reserve(value, n)) {
+        if (!text_reserve(value, n)) {
             return term_fail(EXIT_MEMORY, "not enough memory for a value of %zu bytes", n);
         }
         status = weft_file_value(in->file, i, j, value->data, n, &n, &err);
@@ -37,7 +37,7 @@ uint64_t inspect_elements(const weft_tensor_info *t)
 /* A value on one line, cut at SHORT_TEXT bytes unless --full. */
 static int print_value(const struct inspection *in, size_t i, size_t j, bool quoted)
 {
-    struct buf value = { 0 }, line = { 0 };
+    struct bytes value = { 0 }, line = { 0 };
     int code = inspect_value(in, i, j, &value);
     size_t shown = in->o->full || value.n <= SHORT_TEXT ? value.n : SHORT_TEXT;
     /* not in the middle of a character */
@@ -53,8 +53,8 @@ static int print_value(const struct inspection *in, size_t i, size_t j, bool quo
             printf("... (%zu bytes)", value.n);
         }
     }
-    buf_free(&value);
-    buf_free(&line);
+    bytes_free(&value);
+    bytes_free(&line);
     return code;
 }
 
@@ -62,7 +62,7 @@ static int print_key(const struct inspection *in, size_t i)
 {
     weft_error err = { 0 };
     weft_key_info k;
-    struct buf name = { 0 };
+    struct bytes name = { 0 };
     int code = EXIT_OK;
     weft_status status = weft_file_key(in->file, i, &k, &err);
     if (status != WEFT_OK) {
@@ -82,7 +82,7 @@ static int print_key(const struct inspection *in, size_t i)
         code = print_value(in, i, j, quoted);
     }
     puts(shown < k.n ? ", ..." : "");
-    buf_free(&name);
+    bytes_free(&name);
     return code;
 }
 
@@ -108,7 +108,7 @@ static int print_unknown(const struct inspection *in)
 
 static int print_tensor(const weft_tensor_info *t)
 {
-    struct buf name = { 0 };
+    struct bytes name = { 0 };
     char shape[96] = "";
     size_t n = 0;
     if (!io_escape(t->name, strlen(t->name), 0, &name)) {
@@ -120,7 +120,7 @@ static int print_tensor(const weft_tensor_info *t)
     }
     printf("  %-42s %-7s %-22s %12" PRIu64 "\n", name.n > 0 ? name.data : "", t->type, shape,
            t->n_bytes);
-    buf_free(&name);
+    bytes_free(&name);
     return EXIT_OK;
 }
 
@@ -193,7 +193,7 @@ static int print_sections(const struct inspection *in)
 static void on_log(void *user, weft_log_level level, const char *text)
 {
     struct inspection *in = user;
-    if (level == WEFT_LOG_WARN && !buf_add(&in->warnings, text, strlen(text) + 1)) {
+    if (level == WEFT_LOG_WARN && !text_add(&in->warnings, text, strlen(text) + 1)) {
         term_note("weft: %s", text);
     }
 }
@@ -286,6 +286,6 @@ int cmd_inspect(const struct options *o, int n_args, char **args)
         code = term_status(status, &err);
         code = status == WEFT_E_IO ? EXIT_MODEL : code;
     }
-    buf_free(&in.warnings);
+    bytes_free(&in.warnings);
     return code;
 }

@@ -208,7 +208,7 @@ static int print_all(const struct perplexity *p)
 /* Of the texts of all tokens, so that another tokenizer of the same size is noticed. */
 static int vocab_hash(const struct session *s, uint32_t *hash)
 {
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     int code = EXIT_OK;
     *hash = 0x811c9dc5u; /* FNV-1a */
     for (int32_t id = 0; (size_t)id < s->info.n_vocab && code == EXIT_OK; id++) {
@@ -218,7 +218,7 @@ static int vocab_hash(const struct session *s, uint32_t *hash)
             *hash = (*hash ^ (uint8_t)text.data[i]) * 0x01000193u;
         }
     }
-    buf_free(&text);
+    bytes_free(&text);
     return code;
 }
 

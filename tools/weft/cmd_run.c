@@ -14,7 +14,7 @@
 struct run {
     const struct options *o;
     struct session session;
-    struct buf prompt;
+    struct bytes prompt;
     struct ids ids;  /* the prompt's */
     size_t n_loaded; /* tokens of the loaded state, which it continues */
     int32_t last;    /* of these */
@@ -48,7 +48,7 @@ static int read_prompt(struct run *r, int n_args, char **args)
         return io_read(dash ? "-" : o->file, &io_text, &r->prompt);
     }
     bool ok = o->escape ? io_unescape(o->prompt, &r->prompt)
-                        : buf_add(&r->prompt, o->prompt, strlen(o->prompt));
+                        : text_add(&r->prompt, o->prompt, strlen(o->prompt));
     return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the prompt");
 }
 
@@ -136,7 +136,7 @@ static int fork_texts(struct run *r, const struct generate_params *p)
 
 static int show_prompt(const struct run *r)
 {
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     if (!r->o->display_prompt) {
         return EXIT_OK;
     }
@@ -147,7 +147,7 @@ static int show_prompt(const struct run *r)
     int code =
         session_detokenize(r->session.model, r->ids.at, r->ids.n, WEFT_DETOKENIZE_SPECIAL, &text);
     code = code != EXIT_OK ? code : io_write(text.data, text.n);
-    buf_free(&text);
+    bytes_free(&text);
     return code;
 }
 
@@ -222,7 +222,7 @@ static int show_texts(const struct run *r, bool streamed)
     if (code != EXIT_OK || r->n_texts > 1) {
         return code;
     }
-    const struct buf *last = &r->texts[0].text;
+    const struct bytes *last = &r->texts[0].text;
     bool open_line = last->n == 0 || last->data[last->n - 1] != '\n';
     if (r->o->null) {
         return io_write("", 1);
@@ -245,7 +245,7 @@ static int outcome(const struct run *r)
 static void print_logprobs(const struct run *r)
 {
     for (size_t i = 0; i < r->n_texts; i++) {
-        const struct buf *lines = &r->texts[i].logprobs;
+        const struct bytes *lines = &r->texts[i].logprobs;
         if (lines->n > 0) {
             fwrite(lines->data, 1, lines->n, stderr);
         }
@@ -262,7 +262,7 @@ static void close_line(const struct run *r)
             end = "mixed ends";
         }
     }
-    const struct buf *last = &r->texts[r->n_texts - 1].text;
+    const struct bytes *last = &r->texts[r->n_texts - 1].text;
     bool prints = !r->o->quiet || r->o->logprobs >= 0;
     if (prints && last->n > 0 && last->data[last->n - 1] != '\n') {
         term_new_line();
@@ -337,7 +337,7 @@ int cmd_run(const struct options *given, int n_args, char **args)
     }
     free(r.texts);
     free(r.ids.at);
-    buf_free(&r.prompt);
+    bytes_free(&r.prompt);
     session_close(&r.session);
     return code;
 }

@@ -7,7 +7,7 @@
 #include "weft/io.h"
 #include "weft/session.h"
 
-static int read_text(const struct options *o, int n_args, char **args, struct buf *text)
+static int read_text(const struct options *o, int n_args, char **args, struct bytes *text)
 {
     bool dash = n_args == 1 && strcmp(args[0], "-") == 0;
     if ((n_args > 0 && !dash) || (o->prompt != NULL) + (o->file != NULL) + dash != 1) {
@@ -18,17 +18,17 @@ static int read_text(const struct options *o, int n_args, char **args, struct bu
         return io_read(dash ? "-" : o->file, &io_text, text);
     }
     bool ok =
-        o->escape ? io_unescape(o->prompt, text) : buf_add(text, o->prompt, strlen(o->prompt));
+        o->escape ? io_unescape(o->prompt, text) : text_add(text, o->prompt, strlen(o->prompt));
     return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the text");
 }
 
 static int print_token(const struct session *s, int32_t id)
 {
     weft_error err = { 0 };
-    struct buf text = { 0 }, line = { 0 };
+    struct bytes text = { 0 }, line = { 0 };
     size_t n = 0;
     weft_status status = weft_token_text(s->model, id, NULL, 0, &n, &err);
-    if (status == WEFT_E_BUFFER && buf_reserve(&text, n)) {
+    if (status == WEFT_E_BUFFER && text_reserve(&text, n)) {
         status = weft_token_text(s->model, id, text.data, n, &n, &err);
     }
     int code = status == WEFT_OK         ? EXIT_OK
@@ -42,8 +42,8 @@ static int print_token(const struct session *s, int32_t id)
         fwrite(line.data, 1, line.n, stdout);
         putchar('\n');
     }
-    buf_free(&text);
-    buf_free(&line);
+    bytes_free(&text);
+    bytes_free(&line);
     return code;
 }
 
@@ -69,7 +69,7 @@ static int print_tokens(const struct options *o, const struct session *s, const 
 int cmd_tokenize(const struct options *o, int n_args, char **args)
 {
     struct session s = { 0 };
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     struct ids ids = { 0 };
     unsigned flags = (o->bos ? WEFT_TOKENIZE_BOS : 0) | (o->special ? WEFT_TOKENIZE_SPECIAL : 0);
     int code = read_text(o, n_args, args, &text);
@@ -78,7 +78,7 @@ int cmd_tokenize(const struct options *o, int n_args, char **args)
                            : session_tokenize(&s, text.n > 0 ? text.data : "", text.n, flags, &ids);
     code = code != EXIT_OK ? code : print_tokens(o, &s, &ids);
     free(ids.at);
-    buf_free(&text);
+    bytes_free(&text);
     session_close(&s);
     int flushed = io_flush();
     return code != EXIT_OK ? code : flushed;
@@ -87,7 +87,7 @@ int cmd_tokenize(const struct options *o, int n_args, char **args)
 int cmd_detokenize(const struct options *o, int n_args, char **args)
 {
     struct session s = { 0 };
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     struct ids ids = { 0 };
     bool dash = n_args == 1 && strcmp(args[0], "-") == 0;
     int code = EXIT_OK;
@@ -108,7 +108,7 @@ int cmd_detokenize(const struct options *o, int n_args, char **args)
     }
     code = code != EXIT_OK ? code : io_write(text.data, text.n);
     free(ids.at);
-    buf_free(&text);
+    bytes_free(&text);
     session_close(&s);
     return code;
 }

@@ -8,7 +8,7 @@
 #include "weft/term.h"
 
 /* The schema's grammar; text NULL: that of any JSON. */
-static int from_schema(const char *text, size_t n, struct buf *gbnf)
+static int from_schema(const char *text, size_t n, struct bytes *gbnf)
 {
     struct schema_error err;
     if (json_schema_grammar(text, n, gbnf, &err)) {
@@ -31,9 +31,9 @@ static bool is_file(const struct options *o, const char *option, const char *val
     return found;
 }
 
-static int read_schema(const struct options *o, struct buf *gbnf)
+static int read_schema(const struct options *o, struct bytes *gbnf)
 {
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     const char *file = o->schema_file;
     if (file == NULL && is_file(o, "--json-schema", o->schema)) {
         file = o->schema;
@@ -43,11 +43,11 @@ static int read_schema(const struct options *o, struct buf *gbnf)
     }
     int code = io_read_text(file, &io_schema, &text);
     code = code != EXIT_OK ? code : from_schema(text.n > 0 ? text.data : "", text.n, gbnf);
-    buf_free(&text);
+    bytes_free(&text);
     return code;
 }
 
-static int read_gbnf(const struct options *o, struct buf *gbnf)
+static int read_gbnf(const struct options *o, struct bytes *gbnf)
 {
     if (o->any_json) {
         return from_schema(NULL, 0, gbnf);
@@ -62,7 +62,7 @@ static int read_gbnf(const struct options *o, struct buf *gbnf)
     if (file != NULL) {
         return io_read_text(file, &io_grammar, gbnf);
     }
-    return buf_add(gbnf, o->grammar, strlen(o->grammar))
+    return text_add(gbnf, o->grammar, strlen(o->grammar))
                ? EXIT_OK
                : term_fail(EXIT_MEMORY, "not enough memory for the grammar");
 }
@@ -84,7 +84,7 @@ static int refused(const struct options *o, const weft_error *err)
 int constrain(weft_seq *seq, const struct options *o)
 {
     weft_error err = { 0 };
-    struct buf gbnf = { 0 };
+    struct bytes gbnf = { 0 };
     bool grammar = o->grammar != NULL || o->grammar_file != NULL;
     if (!grammar && o->schema == NULL && o->schema_file == NULL && !o->any_json) {
         return EXIT_OK;
@@ -104,6 +104,6 @@ int constrain(weft_seq *seq, const struct options *o)
             code = term_status(status, &err);
         }
     }
-    buf_free(&gbnf);
+    bytes_free(&gbnf);
     return code;
 }

@@ -207,7 +207,7 @@ void editor_close(struct editor *r)
     free(r);
 }
 
-enum line_result editor_read(struct editor *r, const char *prompt, struct buf *line)
+enum line_result editor_read(struct editor *r, const char *prompt, struct bytes *line)
 {
     HistEvent event;
     int n = 0;
@@ -230,7 +230,7 @@ enum line_result editor_read(struct editor *r, const char *prompt, struct buf *l
         puts("");
         return LINE_END;
     }
-    if (!buf_add(line, typed, (size_t)n)) {
+    if (!text_add(line, typed, (size_t)n)) {
         term_fail(0, "not enough memory for the line");
         return LINE_NO_MEMORY;
     }
@@ -248,7 +248,7 @@ struct editor *editor_open(bool history)
 
 void editor_close(struct editor *r) { (void)r; }
 
-enum line_result editor_read(struct editor *r, const char *prompt, struct buf *line)
+enum line_result editor_read(struct editor *r, const char *prompt, struct bytes *line)
 {
     (void)r;
     (void)prompt;

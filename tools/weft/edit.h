@@ -11,6 +11,6 @@ struct editor;
 struct editor *editor_open(bool history);
 void editor_close(struct editor *r);
 /* Appends a line with its newline. */
-enum line_result editor_read(struct editor *r, const char *prompt, struct buf *line);
+enum line_result editor_read(struct editor *r, const char *prompt, struct bytes *line);
 
 #endif

@@ -33,8 +33,8 @@ int generated_open(struct generated *g, weft_engine *engine, const struct option
 void generated_free(struct generated *g)
 {
     weft_seq_release(&g->seq);
-    buf_free(&g->text);
-    buf_free(&g->logprobs);
+    bytes_free(&g->text);
+    bytes_free(&g->logprobs);
     free(g->ids.at);
     *g = (struct generated){ 0 };
 }
@@ -58,7 +58,7 @@ static int take_text(struct generated *g)
     if (status == WEFT_OK || n == 0) {
         return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
     }
-    if (!buf_reserve(&g->text, n)) {
+    if (!text_reserve(&g->text, n)) {
         return no_memory();
     }
     status = weft_seq_text(g->seq, g->text.data + g->text.n, n, &n, &err);

@@ -20,9 +20,9 @@ extern const char *const text_end_name[];
 
 struct generated {
     weft_seq *seq;
-    struct buf text;     /* all text so far, as it is to be shown */
-    struct buf logprobs; /* a line of JSON for every token drawn, if they are wanted */
-    struct ids ids;      /* every token drawn, the one that ended the text included */
+    struct bytes text;     /* all text so far, as it is to be shown */
+    struct bytes logprobs; /* a line of JSON for every token drawn, if they are wanted */
+    struct ids ids;        /* every token drawn, the one that ended the text included */
     enum text_end end;
     size_t number; /* among the texts of a run */
 };

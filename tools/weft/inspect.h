@@ -23,11 +23,11 @@ struct inspection {
     bool checked;
     int check_code;
     char check_text[640];
-    struct buf warnings; /* of opening it, each ends with a NUL */
+    struct bytes warnings; /* of opening it, each ends with a NUL */
 };
 
 /* Element j of key i, in value->data[0..n). Prints what fails and returns the exit code. */
-int inspect_value(const struct inspection *in, size_t i, size_t j, struct buf *value);
+int inspect_value(const struct inspection *in, size_t i, size_t j, struct bytes *value);
 /* Whether key i is none that Weft knows. */
 bool inspect_unknown(const struct inspection *in, size_t i);
 uint64_t inspect_elements(const weft_tensor_info *t);

@@ -19,12 +19,12 @@ struct json_state {
 /* jansson accepts NULL values and then fails, so that only the root has to be checked */
 static json_t *text(struct json_state *s, const char *data, size_t n)
 {
-    struct buf clean = { 0 };
+    struct bytes clean = { 0 };
     size_t bad = 0;
     json_t *j =
         io_utf8(data, n, &clean, &bad) ? json_stringn(n > 0 ? clean.data : "", clean.n) : NULL;
     s->replaced += bad;
-    buf_free(&clean);
+    bytes_free(&clean);
     return j;
 }
 
@@ -42,7 +42,7 @@ static json_t *number(uint64_t n)
 }
 
 static json_t *element(struct json_state *s, size_t i, size_t j, const char *type,
-                       struct buf *value)
+                       struct bytes *value)
 {
     int64_t whole;
     value->n = 0;
@@ -66,19 +66,19 @@ static json_t *element(struct json_state *s, size_t i, size_t j, const char *typ
 
 static json_t *array(struct json_state *s, size_t i, const weft_key_info *k)
 {
-    struct buf value = { 0 };
+    struct bytes value = { 0 };
     size_t shown = s->in->o->full || k->n < SHORT_ARRAY ? k->n : SHORT_ARRAY;
     json_t *list = json_array();
     for (size_t j = 0; j < shown && list != NULL; j++) {
         jsonl_append(&list, element(s, i, j, k->element, &value));
     }
-    buf_free(&value);
+    bytes_free(&value);
     return s->in->o->full ? list : json_pack("{s:o, s:o}", "n", number(k->n), "first", list);
 }
 
 static json_t *key(struct json_state *s, size_t i, const weft_key_info *k)
 {
-    struct buf value = { 0 };
+    struct bytes value = { 0 };
     json_t *j = NULL;
     if (strcmp(k->type, "arr") == 0) {
         j = json_pack("{s:s, s:s, s:o}", "type", "arr", "element", k->element, "value",
@@ -86,7 +86,7 @@ static json_t *key(struct json_state *s, size_t i, const weft_key_info *k)
     } else {
         j = json_pack("{s:s, s:o}", "type", k->type, "value", element(s, i, 0, k->type, &value));
     }
-    buf_free(&value);
+    bytes_free(&value);
     return j;
 }
 
@@ -95,13 +95,13 @@ static json_t *metadata(struct json_state *s)
     json_t *all = json_object();
     for (size_t i = 0; i < weft_file_n_keys(s->in->file) && all != NULL; i++) {
         weft_key_info k;
-        struct buf name = { 0 };
+        struct bytes name = { 0 };
         size_t bad = 0;
         bool ok = weft_file_key(s->in->file, i, &k, NULL) == WEFT_OK &&
                   io_utf8(k.name, strlen(k.name), &name, &bad);
         jsonl_set(&all, name.n > 0 ? name.data : "", ok ? key(s, i, &k) : NULL);
         s->replaced += bad;
-        buf_free(&name);
+        bytes_free(&name);
     }
     return all;
 }
@@ -120,7 +120,7 @@ static json_t *unknown_keys(struct json_state *s)
 
 static json_t *warnings(struct json_state *s)
 {
-    const struct buf *b = &s->in->warnings;
+    const struct bytes *b = &s->in->warnings;
     json_t *all = json_array();
     for (size_t at = 0; at < b->n && all != NULL; at += strlen(b->data + at) + 1) {
         jsonl_append(&all, c_text(s, b->data + at));

@@ -13,44 +13,6 @@
 #include "base/utf8.h"
 #include "weft/term.h"
 
-bool buf_reserve(struct buf *b, size_t extra)
-{
-    size_t need, cap;
-    if (__builtin_add_overflow(b->n, extra, &need) || __builtin_add_overflow(need, 1u, &need)) {
-        return false;
-    }
-    if (need <= b->cap) {
-        return true;
-    }
-    cap = b->cap > SIZE_MAX / 2 || b->cap * 2 < need ? need : b->cap * 2;
-    char *data = realloc(b->data, cap < 256 ? 256 : cap);
-    if (data == NULL) {
-        return false;
-    }
-    b->data = data;
-    b->cap = cap < 256 ? 256 : cap;
-    return true;
-}
-
-bool buf_add(struct buf *b, const char *data, size_t n)
-{
-    if (!buf_reserve(b, n)) {
-        return false;
-    }
-    if (n > 0) {
-        memcpy(b->data + b->n, data, n);
-    }
-    b->n += n;
-    b->data[b->n] = '\0';
-    return true;
-}
-
-void buf_free(struct buf *b)
-{
-    free(b->data);
-    *b = (struct buf){ 0 };
-}
-
 /* that of a text and that of a grammar are the library's */
 const struct io_limit io_text = { "a text", 256u << 20, "divide it" },
                       io_ids = { "a list of ids", 256u << 20, "divide it" },
@@ -65,7 +27,7 @@ int io_check(const char *name, size_t n, const struct io_limit *limit)
                            name, limit->max >> 20, limit->what, limit->remedy);
 }
 
-int io_read(const char *path, const struct io_limit *limit, struct buf *out)
+int io_read(const char *path, const struct io_limit *limit, struct bytes *out)
 {
     size_t before = out->n;
     bool is_stdin = strcmp(path, "-") == 0;
@@ -76,7 +38,7 @@ int io_read(const char *path, const struct io_limit *limit, struct buf *out)
     }
     int code = EXIT_OK;
     while (code == EXIT_OK) {
-        if (!buf_reserve(out, 65536)) {
+        if (!text_reserve(out, 65536)) {
             code = term_fail(EXIT_MEMORY, "not enough memory for %s: %zu bytes read so far", name,
                              out->n);
             break;
@@ -101,7 +63,7 @@ int io_read(const char *path, const struct io_limit *limit, struct buf *out)
     return code;
 }
 
-int io_read_text(const char *path, const struct io_limit *limit, struct buf *out)
+int io_read_text(const char *path, const struct io_limit *limit, struct bytes *out)
 {
     static const char mark[] = "\xef\xbb\xbf";
     size_t before = out->n, n = sizeof mark - 1;
@@ -179,12 +141,12 @@ static size_t escape_at(const char *text, char *byte)
     return 0;
 }
 
-bool io_unescape(const char *text, struct buf *out)
+bool io_unescape(const char *text, struct bytes *out)
 {
     while (*text != '\0') {
         char byte = *text;
         size_t used = byte == '\\' ? escape_at(text, &byte) : 0;
-        if (!buf_add(out, &byte, 1)) {
+        if (!text_add(out, &byte, 1)) {
             return false;
         }
         text += used > 0 ? used : 1;
@@ -194,13 +156,13 @@ bool io_unescape(const char *text, struct buf *out)
 
 size_t io_whole(const char *text, size_t n) { return n - utf8_partial(text, n); }
 
-bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad)
+bool io_utf8(const char *text, size_t n, struct bytes *out, size_t *bad)
 {
     *bad = 0;
     for (size_t i = 0; i < n;) {
         size_t len;
         bool valid = utf8_next(text + i, n - i, &len) == UTF8_CHAR;
-        bool ok = valid ? buf_add(out, text + i, len) : buf_add(out, "\xef\xbf\xbd", 3);
+        bool ok = valid ? text_add(out, text + i, len) : text_add(out, "\xef\xbf\xbd", 3);
         if (!ok) {
             return false;
         }
@@ -210,7 +172,7 @@ bool io_utf8(const char *text, size_t n, struct buf *out, size_t *bad)
     return true;
 }
 
-bool io_escape(const char *text, size_t n, char quote, struct buf *out)
+bool io_escape(const char *text, size_t n, char quote, struct bytes *out)
 {
     static const char named[] = "\n\t\r\\", names[] = "ntr\\";
     for (size_t i = 0; i < n;) {
@@ -226,13 +188,13 @@ bool io_escape(const char *text, size_t n, char quote, struct buf *out)
         if (name != NULL || (quote != 0 && text[i] == quote)) {
             quoted[0] = '\\';
             quoted[1] = name != NULL ? names[name - named] : quote;
-            ok = buf_add(out, quoted, 2);
+            ok = text_add(out, quoted, 2);
         } else if (hidden) {
             len = 1;
-            ok = buf_add(out, quoted,
-                         (size_t)snprintf(quoted, sizeof quoted, "\\x%02x", (unsigned)*s));
+            ok = text_add(out, quoted,
+                          (size_t)snprintf(quoted, sizeof quoted, "\\x%02x", (unsigned)*s));
         } else {
-            ok = buf_add(out, text + i, len);
+            ok = text_add(out, text + i, len);
         }
         if (!ok) {
             return false;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/json_text.h"
 #include "weft/io.h"
 #include "weft/term.h"
 
@@ -41,21 +42,9 @@ void jsonl_add(struct jsonl *j, json_t *line)
     json_decref(line);
 }
 
-char *jsonl_text(const json_t *value, size_t flags)
-{
-    size_t n = json_dumpb(value, NULL, 0, flags);
-    char *text = n > 0 ? malloc(n + 1) : NULL;
-    if (text == NULL || json_dumpb(value, text, n, flags) != n) {
-        free(text);
-        return NULL;
-    }
-    text[n] = '\0';
-    return text;
-}
-
 int jsonl_dump(const char *path, FILE *out, const json_t *value, size_t flags)
 {
-    char *text = jsonl_text(value, flags);
+    char *text = json_text(value, flags);
     if (text == NULL) {
         return term_fail(EXIT_MEMORY, "not enough memory for a line of JSON");
     }
@@ -98,12 +87,12 @@ json_t *jsonl_number(double x) { return isfinite(x) ? json_real(x) : json_null()
 
 json_t *jsonl_string(const char *text)
 {
-    struct buf clean = { 0 };
+    struct bytes clean = { 0 };
     size_t bad = 0;
     json_t *j = io_utf8(text, strlen(text), &clean, &bad)
                     ? json_stringn(clean.n > 0 ? clean.data : "", clean.n)
                     : NULL;
-    buf_free(&clean);
+    bytes_free(&clean);
     return j;
 }
 

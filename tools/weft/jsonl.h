@@ -27,9 +27,6 @@ json_t *jsonl_string(const char *text);
  * so does what json_pack() makes of it: none is written that lacks something. */
 void jsonl_append(json_t **list, json_t *one);
 void jsonl_set(json_t **object, const char *key, json_t *one);
-/* The text of a value, for free(); NULL: no memory. json_dumps() would leave out what it has no
- * memory for. */
-char *jsonl_text(const json_t *value, size_t flags);
 /* Writes it in one piece, and nothing if there is no memory for that. `path` is what `out` is
  * called, NULL: standard output. Returns EXIT_ codes. */
 int jsonl_dump(const char *path, FILE *out, const json_t *value, size_t flags);

@@ -12,7 +12,7 @@
 #include "weft/term.h"
 
 struct line_reader {
-    struct buf line;
+    struct bytes line;
     struct editor *editor; /* NULL: plain reading */
     bool ended;
     char input[4096]; /* plain reading: bytes read and not yet given out */
@@ -32,7 +32,7 @@ void line_close(struct line_reader *r)
 {
     if (r != NULL) {
         editor_close(r->editor);
-        buf_free(&r->line);
+        bytes_free(&r->line);
         free(r);
     }
 }
@@ -77,7 +77,7 @@ static enum line_result plain_read(struct line_reader *r, const char *prompt)
         const char *start = r->input + r->at;
         const char *newline = memchr(start, '\n', r->n_input - r->at);
         size_t n = newline != NULL ? (size_t)(newline - start) + 1 : r->n_input - r->at;
-        if (!buf_add(&r->line, start, n)) {
+        if (!text_add(&r->line, start, n)) {
             term_fail(0, "not enough memory for the line");
             return LINE_NO_MEMORY;
         }

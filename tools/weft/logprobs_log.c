@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/json_text.h"
 #include "weft/jsonl.h"
 #include "weft/session.h"
 #include "weft/term.h"
@@ -13,13 +14,13 @@ enum { MOST = 65 };
 /* The token's text; bytes that are no whole character become U+FFFD. */
 static json_t *piece_of(const weft_model *model, int32_t token)
 {
-    struct buf bytes = { 0 }, text = { 0 };
+    struct bytes bytes = { 0 }, text = { 0 };
     size_t bad;
     bool ok = session_detokenize(model, &token, 1, WEFT_DETOKENIZE_SPECIAL, &bytes) == EXIT_OK &&
               io_utf8(bytes.n > 0 ? bytes.data : "", bytes.n, &text, &bad);
     json_t *piece = ok ? json_stringn(text.n > 0 ? text.data : "", text.n) : NULL;
-    buf_free(&bytes);
-    buf_free(&text);
+    bytes_free(&bytes);
+    bytes_free(&text);
     return piece;
 }
 
@@ -43,7 +44,7 @@ static json_t *line_of(const weft_model *model, const weft_logprob *l, size_t n,
 }
 
 int logprobs_line(const weft_model *model, weft_seq *seq, size_t text, size_t token,
-                  struct buf *out)
+                  struct bytes *out)
 {
     weft_logprob l[MOST];
     weft_error err = { 0 };
@@ -53,9 +54,9 @@ int logprobs_line(const weft_model *model, weft_seq *seq, size_t text, size_t to
         return term_status(status, &err);
     }
     json_t *line = line_of(model, l, n, text, token);
-    char *dump = line != NULL ? jsonl_text(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *dump = line != NULL ? json_text(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(line);
-    bool ok = dump != NULL && buf_add(out, dump, strlen(dump)) && buf_add(out, "\n", 1);
+    bool ok = dump != NULL && text_add(out, dump, strlen(dump)) && text_add(out, "\n", 1);
     free(dump);
     return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the log-probabilities");
 }

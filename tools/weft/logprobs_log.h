@@ -8,6 +8,6 @@
 /* Appends the line of the token that weft_seq_next() gave last, which is number `token` of text
  * number `text`. Returns an EXIT_ code, having said what is wrong. */
 int logprobs_line(const weft_model *model, weft_seq *seq, size_t text, size_t token,
-                  struct buf *out);
+                  struct bytes *out);
 
 #endif

@@ -10,19 +10,19 @@
 static int read_text(const struct session *s, const struct options *o, const char *path,
                      struct ids *out)
 {
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     unsigned flags = (o->no_bos ? 0 : WEFT_TOKENIZE_BOS) | (o->special ? WEFT_TOKENIZE_SPECIAL : 0);
     int code = EXIT_OK;
     if (o->prompt == NULL) {
         code = io_read(path, &io_text, &text);
     } else if (!(o->escape ? io_unescape(o->prompt, &text)
-                           : buf_add(&text, o->prompt, strlen(o->prompt)))) {
+                           : text_add(&text, o->prompt, strlen(o->prompt)))) {
         code = term_fail(EXIT_MEMORY, "not enough memory for the text");
     }
     if (code == EXIT_OK) {
         code = session_tokenize(s, text.n > 0 ? text.data : "", text.n, flags, out);
     }
-    buf_free(&text);
+    bytes_free(&text);
     return code;
 }
 

@@ -202,7 +202,7 @@ int ids_parse(const char *word, struct ids *ids)
 int ids_read(const char *path, struct ids *ids)
 {
     static const char spaces[] = " \t\r\n";
-    struct buf text = { 0 };
+    struct bytes text = { 0 };
     int code = io_read(path, &io_ids, &text);
     if (code == EXIT_OK && text.n != 0 && memchr(text.data, '\0', text.n) != NULL) {
         code = term_fail(EXIT_USAGE, "the ids hold a NUL byte");
@@ -211,7 +211,7 @@ int ids_read(const char *path, struct ids *ids)
     for (; code == EXIT_OK && word != NULL; word = strtok_r(NULL, spaces, &rest)) {
         code = ids_parse(word, ids);
     }
-    buf_free(&text);
+    bytes_free(&text);
     return code;
 }
 
@@ -277,13 +277,13 @@ int session_chat_tokens(const struct session *s, const weft_message *messages, s
 }
 
 int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
-                       struct buf *out)
+                       struct bytes *out)
 {
     weft_error err = { 0 };
     size_t needed = 0;
     weft_status status = weft_detokenize(model, ids, n, flags, NULL, 0, &needed, &err);
     if (status == WEFT_E_BUFFER) {
-        if (!buf_reserve(out, needed)) {
+        if (!text_reserve(out, needed)) {
             return no_memory("the text of the tokens");
         }
         status = weft_detokenize(model, ids, n, flags, out->data + out->n, needed, &needed, &err);

@@ -52,6 +52,6 @@ int session_save_state(weft_seq *seq, const char *path);
 int session_last(weft_seq *seq, int32_t *last);
 /* Appends the bytes of the ids. */
 int session_detokenize(const weft_model *model, const int32_t *ids, size_t n, unsigned flags,
-                       struct buf *out);
+                       struct bytes *out);
 
 #endif

@@ -174,7 +174,7 @@ int talk_say(struct talk *t, const char *text)
     code = hand_in(t);
     if (code == EXIT_OK) {
         code = answer(t);
-        const struct buf *b = &t->answer.text;
+        const struct bytes *b = &t->answer.text;
         code = code != EXIT_OK ? code : push(t, "assistant", b->n > 0 ? b->data : "", b->n);
         /* with no answer kept, the next turn compares the sequence with the messages */
         t->rebuild = t->rebuild || code != EXIT_OK;

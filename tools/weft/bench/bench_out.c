@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "schema/json_text.h"
 #include "weft/jsonl.h"
 #include "weft/term.h"
 
@@ -260,7 +261,7 @@ static int write_object(const struct bench *b, json_t *object)
         csv_line(object, false);
         return EXIT_OK;
     }
-    char *text = jsonl_text(object, JSON_REAL_PRECISION(9));
+    char *text = json_text(object, JSON_REAL_PRECISION(9));
     if (text == NULL) {
         return term_fail(EXIT_MEMORY, "not enough memory for the output");
     }
