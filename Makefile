@@ -387,7 +387,7 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 	    $(foreach x,F BW VL DQ VNNI VBMI,-D__AVX512$(x)__) -MMD -MP -c $< -o $@
 
 # Allocation failures are injected by wrapping the allocator at link time.
-$(BUILD)/tests/api/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
+$(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 # The same for the whole program, whose main() the test calls.

@@ -31,6 +31,7 @@ jobs() { # name, command; the long ones first
         echo "$(basename "$t") $t"
     done
     echo "soak $build/soak 2 300 20"
+    echo "house sh tests/house.sh"
     echo "cxx sh tests/api/cxx.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"

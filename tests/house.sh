@@ -1,0 +1,13 @@
+#!/bin/sh
+# That the source keeps to its order, and its functions short: tests/order.py, tests/lengths.py, and the tests of these two.
+# usage: tests/house.sh
+if ! command -v python3 >/dev/null 2>&1; then
+    echo 'skip house: no python3'
+    exit 0
+fi
+cd "$(dirname "$0")/.." || exit 1
+python3 tests/order.py
+order=$?
+python3 tests/lengths.py
+lengths=$?
+python3 -m unittest -q tests/test_house.py && [ $order = 0 ] && [ $lengths = 0 ] && echo 'ok the tests of both'

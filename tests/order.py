@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Who may include whom. Reads the #include "..." lines of the tree and refuses an arrow that runs up, a circle of headers, and
+a file that stands in no room. usage: tests/order.py [ROOT]
+
+The rooms stand here lowest first; a room is a folder with all below it, but `src` is only the files directly in it. A room sees
+itself and what is named beside it: rooms that stand before it, or single files."""
+import os
+import re
+import sys
+
+LIBRARY = 'include src/base src/format src/text'
+INSIDE = LIBRARY + ' src/draw src src/arch src/cpu src/run'
+# the tests that know a program from outside only
+BLACK_BOX = 'include src/base tools/schema tools/weft tools/synth tests/support'
+WHITE_BOX = INSIDE + ' tools/schema tools/synth tests/support'
+ROOMS = {
+    'include': '',
+    'src/base': 'include',
+    'src/format': 'include src/base',
+    'src/text': 'include src/base src/format',
+    'src/draw': LIBRARY,
+    'src': LIBRARY,
+    # these three stand side by side
+    'src/arch': LIBRARY + ' src',
+    'src/cpu': LIBRARY + ' src',
+    'kernels': 'include src/format/quant.h src/format/quant_types.h',
+    'cuda': LIBRARY + ' src kernels/kernels.h',
+    'src/run': LIBRARY + ' src/draw src src/arch src/cpu cuda',
+    # tools: the library by weft.h, and base; synth, gpu-bench and gpu-model look inside
+    'tools/schema': 'include src/base',
+    'tools/weft': 'include src/base tools/schema',
+    'tools/examples': 'include',
+    'tools/synth': LIBRARY,
+    'tests/cudasim': 'include kernels src/format/quant.h src/format/quant_types.h',
+    'tools/gpu-bench': LIBRARY + ' kernels tools/synth',
+    'tools/gpu-model': LIBRARY + ' kernels tools/synth tests/cudasim/testing.h',
+    'tests/simde': '',
+    'tests/support': INSIDE + ' tools/synth',
+    'tests/base': WHITE_BOX,
+    'tests/format': WHITE_BOX,
+    'tests/text': WHITE_BOX,
+    'tests/draw': WHITE_BOX,
+    'tests/model': WHITE_BOX,
+    'tests/cpu': WHITE_BOX,
+    'tests/run': WHITE_BOX,
+    'tests/schema': WHITE_BOX,
+    'tests/fuzz': WHITE_BOX + ' tools/weft',
+    'tests/cuda': WHITE_BOX + ' cuda kernels tools/gpu-bench tests/cudasim',
+    'tests/api': BLACK_BOX,
+    'tests/weft': BLACK_BOX,
+    'tests/reports': BLACK_BOX,
+    'tests/soak': BLACK_BOX,
+}
+# The one way up: what the simulator must know of a kernel, which no other build includes.
+EXCEPTIONS = {('kernels/cu.cuh', 'tests/cudasim/launch.h'), ('kernels/ptx.cuh', 'tests/cudasim/ptx.h')}
+MOST_IN_SRC = 14
+FOLDERS = ('include', 'src', 'cuda', 'kernels', 'tools', 'tests')
+# as the compilers are told: behind the folder of the file itself
+PATHS = ('include', 'src', 'tools', '', 'tests', 'tests/cudasim/include')
+INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
+
+
+def room_of(path):
+    """The name of the room that a file stands in, or None."""
+    folder = os.path.dirname(path)
+    if folder in ROOMS:
+        return folder
+    while '/' in folder:
+        folder = os.path.dirname(folder)
+        if folder in ROOMS and folder != 'src':
+            return folder
+    return None
+
+
+def sources(root):
+    for top in FOLDERS:
+        for folder, folders, files in os.walk(os.path.join(root, top)):
+            folders.sort()
+            for name in sorted(files):
+                if name.endswith(('.c', '.h', '.cu', '.cuh', '.cpp', '.inc')):
+                    yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def find(name, path, files):
+    """The file that an #include of `path` means, or None."""
+    for start in (os.path.dirname(path), *PATHS):
+        found = os.path.normpath(os.path.join(start, name))
+        if found in files:
+            return found
+    return None
+
+
+def includes(root, path):
+    with open(os.path.join(root, path), encoding='utf-8') as f:
+        for number, line in enumerate(f, 1):
+            m = INCLUDE.match(line)
+            if m:
+                yield number, m[1]
+
+
+def complaint(path, found):
+    """Why the file must not include what was found; None if it may."""
+    here, there = room_of(path), room_of(found)
+    sees = ROOMS[here].split()
+    if here == there or there in sees or found in sees or (path, found) in EXCEPTIONS:
+        return None
+    names = list(ROOMS)
+    if names.index(there) > names.index(here):
+        return f'room {here} is below room {there}'
+    only = [s for s in sees if room_of(s) == there and s not in ROOMS]
+    return f'room {here} sees of room {there} only {", ".join(only)}' if only else f'room {here} does not see room {there}'
+
+
+def circles(graph):
+    """Each circle of a graph {node: [nodes]} once, as the list of its nodes from the least back to it."""
+    state, stack, found = {}, [], []
+
+    def visit(node):
+        state[node] = 'open'
+        stack.append(node)
+        for other in graph[node]:
+            if state.get(other) == 'open':
+                circle = stack[stack.index(other):]
+                first = circle.index(min(circle))
+                found.append(circle[first:] + circle[:first + 1])
+            elif other in graph and other not in state:
+                visit(other)
+        stack.pop()
+        state[node] = 'done'
+
+    for node in graph:
+        if node not in state:
+            visit(node)
+    return found
+
+
+def check(root):
+    """What is wrong, a line each; and the numbers of files, rooms, and arrows between rooms."""
+    files = set(sources(root))
+    wrong, arrows, headers = [], set(), {}
+    for path in sorted(files):
+        if room_of(path) is None:
+            wrong.append(f'{path}: stands in no room: name its folder in tests/order.py')
+            continue
+        for number, name in includes(root, path):
+            found = find(name, path, files)
+            if found is None:
+                wrong.append(f'{path}:{number} includes {name}: there is no such file')
+            elif room_of(found) is not None:
+                why = complaint(path, found)
+                if why is not None:
+                    wrong.append(f'{path}:{number} includes {name}: {why}')
+                if room_of(path) != room_of(found):
+                    arrows.add((room_of(path), room_of(found)))
+                if not path.endswith(('.c', '.cu', '.cpp')):
+                    headers.setdefault(path, []).append(found)
+    wrong += ['circle of headers: ' + ' includes '.join(c) for c in circles(headers)]
+    n_src = sum(os.path.dirname(f) == 'src' for f in files)
+    if n_src > MOST_IN_SRC:
+        wrong.append(f'src: {n_src} files stand directly in it, {MOST_IN_SRC} are the most: give them a room')
+    return wrong, (len(files), len({room_of(f) for f in files}), len(arrows))
+
+
+def main(root):
+    wrong, (n_files, n_rooms, n_arrows) = check(root)
+    if wrong:
+        print('\n'.join(wrong))
+        print(f'FAIL order: {len(wrong)} to mend')
+        return 1
+    print(f'ok order: {n_files} files, {n_rooms} rooms, {n_arrows} arrows, 0 up')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')))
