@@ -4,7 +4,7 @@
 #ifndef WEFT_AHEAD_H
 #define WEFT_AHEAD_H
 
-#include "run/handles.h"
+#include "run/seq.h"
 
 /* How many steps the backend may take with the packed step, 1 if only that one. If more: the pages
  * are reserved. */

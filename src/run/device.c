@@ -5,7 +5,7 @@
 
 #include "format/preread.h"
 #include "platform.h"
-#include "run/handles.h"
+#include "run/api.h"
 
 /* ---------------------------------------------------------------- choosing */
 

@@ -157,6 +157,11 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     return WEFT_OK;
 }
 
+weft_status engine_check(const weft_engine *e, weft_error *err)
+{
+    return handle_check(e, e ? &e->magic : NULL, ENGINE_MAGIC, "engine", err);
+}
+
 void engine_retain(struct weft_engine *e) { atomic_fetch_add(&e->refs, 1); }
 
 void weft_engine_release(weft_engine **engine)

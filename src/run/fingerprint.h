@@ -2,7 +2,7 @@
 #ifndef WEFT_FINGERPRINT_H
 #define WEFT_FINGERPRINT_H
 
-#include "run/handles.h"
+#include "run/model_api.h"
 
 /* A hash of all that a token's K and V depend on, never 0: hyper-parameters, the texts of all
  * tokens, and of every tensor name, type, shape, and the first and last 4 KiB. Files of equal

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "forward.h"
-#include "run/handles.h"
+#include "run/seq.h"
 
 _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, backends give");
 

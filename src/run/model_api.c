@@ -1,9 +1,10 @@
 /* The public functions on a model: open, release, information, tokens, chat. */
+#include "run/model_api.h"
+
 #include <string.h>
 
 #include "draw/recommended.h"
 #include "format/keys.h"
-#include "run/handles.h"
 #include "run/remarks.h"
 
 weft_status weft_model_open(const char *path, const weft_model_params *params, weft_model **out,
@@ -35,6 +36,11 @@ weft_status weft_model_open(const char *path, const weft_model_params *params, w
     remarks_log(m, &h->log);
     *out = h;
     return WEFT_OK;
+}
+
+weft_status model_check(const weft_model *m, weft_error *err)
+{
+    return handle_check(m, m ? &m->magic : NULL, MODEL_MAGIC, "model", err);
 }
 
 void model_retain(struct weft_model *m) { atomic_fetch_add(&m->refs, 1); }

@@ -1,5 +1,5 @@
 /* What an engine holds and has done, counted when it is asked for. */
-#include "run/handles.h"
+#include "run/seq.h"
 
 static size_t seq_bytes(const struct weft_seq *seq)
 {

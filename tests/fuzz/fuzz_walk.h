@@ -2,9 +2,9 @@
 #ifndef FUZZ_WALK_H
 #define FUZZ_WALK_H
 
-#include "fuzz.h"
-#include "run/handles.h"
 #include "draw/matcher.h"
+#include "fuzz.h"
+#include "run/seq.h"
 
 /* However ambiguous the grammar, a mask takes at most a second; with sanitizers ten times that. */
 enum { FUZZ_MASK_SECONDS = 8, FUZZ_MASK_BYTES = 128 << 20 };

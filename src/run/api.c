@@ -1,4 +1,4 @@
-#include "run/handles.h"
+#include "run/api.h"
 
 #include <string.h>
 
@@ -13,16 +13,6 @@ weft_status handle_check(const void *handle, const uint32_t *magic, uint32_t exp
                          "this is no live %s handle; it was released or is of another type", what);
     }
     return WEFT_OK;
-}
-
-weft_status model_check(const weft_model *m, weft_error *err)
-{
-    return handle_check(m, m ? &m->magic : NULL, MODEL_MAGIC, "model", err);
-}
-
-weft_status engine_check(const weft_engine *e, weft_error *err)
-{
-    return handle_check(e, e ? &e->magic : NULL, ENGINE_MAGIC, "engine", err);
 }
 
 weft_status params_copy(void *dst, size_t dst_size, const void *src, const char *what,
