@@ -1,7 +1,5 @@
 #include "run/ahead.h"
 
-#include <string.h>
-
 /* ---------------------------------------------------------------- computing */
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -11,10 +9,10 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
 {
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
     if (q->in_step) {
-        bool greedy = !q->observed && outcome_greedy(seq);
+        bool greedy = !q->observed && seq_greedy(seq);
         return greedy ? least(k, e->n_ctx - q->tokens.n) : 1;
     }
-    if (q->idle || atomic_load_explicit(&q->cancelled, memory_order_relaxed)) {
+    if (!sched_runs(q)) {
         return k;
     }
     if (q->n_done < q->tokens.n) {
@@ -34,7 +32,7 @@ static void trim_packed(struct weft_engine *e)
 
 /* Pages for k - 1 positions behind the packed sequences; false, and none, if the pool lacks them.
  */
-static bool reserve(struct weft_engine *e, size_t k)
+static bool ahead_reserve(struct weft_engine *e, size_t k)
 {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < e->sched.step.n_seqs && status == WEFT_OK; i++) {
@@ -59,49 +57,28 @@ size_t ahead_plan(struct weft_engine *e)
     for (size_t i = 0; i < e->sched.n_seqs && k > 1; i++) {
         k = steps_for(e, e->sched.seqs[i], k);
     }
-    while (k > 1 && !reserve(e, k)) {
+    while (k > 1 && !ahead_reserve(e, k)) {
         k /= 2;
     }
     return k > 1 ? k : 1;
 }
 
-weft_status ahead_run(struct weft_engine *e, size_t k, weft_error *err)
+void ahead_take(struct weft_engine *e, size_t k)
 {
     const struct step *step = &e->sched.step;
-    weft_status status = e->backend->ops->ahead(e->backend, step, k, e->ids, err);
-    if (status != WEFT_OK) {
+    if (k == 0) {
         trim_packed(e);
-        return status;
     }
-    for (size_t i = 0; i < step->n_seqs; i++) {
-        struct outcome *o = &seq_of(e->sched.packed[i])->outcome;
-        o->place = LOGITS_NONE;
-        o->ahead = true;
-        o->n = k;
-        o->values[0] = 0; /* not known, and a single candidate's is of no importance */
-        for (size_t j = 0; j < k; j++) {
-            o->ids[j] = e->ids[j * step->n_rows + i];
-        }
+    for (size_t i = 0; i < step->n_seqs && k > 0; i++) {
+        logits_set_ahead(&seq_of(e->sched.packed[i])->logits, k, e->ids + i, step->n_rows);
     }
-    return WEFT_OK;
 }
 
 /* ---------------------------------------------------------------- what waits in a sequence */
 
 size_t ahead_beyond(const struct weft_seq *seq)
 {
-    return seq->fresh && seq->outcome.ahead ? seq->outcome.n - 1 : 0;
-}
-
-bool ahead_advance(struct weft_seq *seq)
-{
-    struct outcome *o = &seq->outcome;
-    if (ahead_beyond(seq) == 0) {
-        return false;
-    }
-    memmove(o->ids, o->ids + 1, --o->n * sizeof *o->ids);
-    seq->sched.n_done++;
-    return true;
+    return seq_fresh(seq) && seq->logits.place == LOGITS_AHEAD ? seq->logits.n - 1 : 0;
 }
 
 void ahead_trim(struct weft_seq *seq)
@@ -112,7 +89,7 @@ void ahead_trim(struct weft_seq *seq)
 void ahead_drop(struct weft_seq *seq)
 {
     if (ahead_beyond(seq) > 0) {
-        seq->outcome.n = 1;
+        seq->logits.n = 1;
         ahead_trim(seq);
     }
 }

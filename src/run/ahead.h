@@ -1,6 +1,6 @@
 /* Greedy tokens computed ahead of weft_seq_next(), in one call of the backend. They wait in the
- * sequence's outcome; nothing ever fails because of them: the pages that they take are given back
- * when somebody else needs them. */
+ * sequence's logits; nothing ever fails because of them: the pages that they take are given back
+ * when somebody else needs them (room.h). */
 #ifndef WEFT_AHEAD_H
 #define WEFT_AHEAD_H
 
@@ -9,14 +9,12 @@
 /* How many steps the backend may take with the packed step, 1 if only that one. If more: the pages
  * are reserved. */
 size_t ahead_plan(struct weft_engine *e);
-/* Takes these k > 1 steps. */
-weft_status ahead_run(struct weft_engine *e, size_t k, weft_error *err);
+/* The packed sequences take what these k > 1 steps left in e->ids; k = 0: they failed. */
+void ahead_take(struct weft_engine *e, size_t k);
 
 /* Tokens known beyond the next one, whose K and V are computed too: those of the next one, and so
  * on. */
 size_t ahead_beyond(const struct weft_seq *seq);
-/* The sequence has taken its next token. True if the one after that is known. */
-bool ahead_advance(struct weft_seq *seq);
 /* Gives back the pages behind the tokens that nothing was computed into. */
 void ahead_trim(struct weft_seq *seq);
 /* Forgets all but the next token. */

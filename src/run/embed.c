@@ -3,8 +3,8 @@
 #include <math.h>
 
 #include "arch.h"
-#include "forward.h"
-#include "run/ahead.h"
+#include "run/room.h"
+#include "run/step.h"
 
 struct embed {
     struct weft_engine *engine;
@@ -86,40 +86,25 @@ static void add_state(struct embed *m, const float *x)
 }
 
 /* Rows [first, first + n) of the text in one step. */
-static weft_status step(struct embed *m, size_t first, size_t n, weft_error *err)
+static weft_status embed_step(struct embed *m, size_t first, size_t n, weft_error *err)
 {
-    struct weft_engine *e = m->engine;
     const struct step_seq seq = { .pages = { m->kv.pages }, .pos = first, .n_rows = n };
     const struct step s = { .n_rows = n, .tokens = m->tokens + first, .n_seqs = 1, .seqs = &seq };
-    TRY(engine_usable(e, err));
-    TRY(outcome_keep_all(e, err));
-    TRY(forward(e->backend, &s, err));
-    TRY(e->backend->ops->read_values(e->backend, &s, VALUE_X, 0, m->x, err));
-    e->n_steps++;
-    e->n_rows += n;
-    return WEFT_OK;
-}
-
-static weft_status reserve(struct embed *m, weft_error *err)
-{
-    struct kv_pool *pool = &m->engine->pool;
-    weft_status status = kv_reserve(pool, &m->kv, 0, m->n, err);
-    bool retry = status == WEFT_E_KV_FULL && ahead_yield(m->engine);
-    return retry ? kv_reserve(pool, &m->kv, 0, m->n, err) : status;
+    return step_run(m->engine, &s, m->x, err);
 }
 
 /* The lock is given back between steps, so that other threads wait no longer than for one. */
-static weft_status compute(struct embed *m, weft_error *err)
+static weft_status embed_compute(struct embed *m, weft_error *err)
 {
     struct weft_engine *e = m->engine;
     size_t dim = e->model->config.dim;
     lock_take(&e->lock);
-    weft_status status = engine_note(e, reserve(m, err));
+    weft_status status = engine_note(e, room_reserve(e, &m->kv, 0, m->n, err));
     lock_give(&e->lock);
     for (size_t done = 0; done < m->n && status == WEFT_OK;) {
         size_t n = m->n - done < e->n_batch ? m->n - done : e->n_batch;
         lock_take(&e->lock);
-        status = engine_note(e, step(m, done, n, err));
+        status = engine_note(e, embed_step(m, done, n, err));
         lock_give(&e->lock);
         done += n;
         for (size_t i = 0; i < n && status == WEFT_OK; i++) {
@@ -178,7 +163,7 @@ weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
     m.sum = mem_array(dim, sizeof *m.sum);
     weft_status status = m.x == NULL || m.sum == NULL
                              ? error_nomem(err, "an embedding", n_rows * dim * sizeof *m.x)
-                             : compute(&m, err);
+                             : embed_compute(&m, err);
     if (status == WEFT_OK) {
         status = finish(&m, p.raw, dst, err);
     }

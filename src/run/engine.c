@@ -1,7 +1,9 @@
-/* The engine handle: opening a backend on a model, and the one call that computes. */
+/* The engine handle: opening a backend on a model, what is told of it, measuring, closing. */
+#include "run/engine.h"
+
 #include "cost.h"
+#include "draw/token_trie.h"
 #include "format/kv_type.h"
-#include "run/ahead.h"
 #include "run/device.h"
 #include "run/watch.h"
 
@@ -244,68 +246,5 @@ weft_status engine_note(struct weft_engine *e, weft_status status)
     e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
     e->n_kv_full += status == WEFT_E_KV_FULL;
     e->n_cancelled += status == WEFT_E_CANCELLED;
-    return status;
-}
-
-/* Has the packed step computed, or *k steps in one go, and its results taken into the sequences. */
-static weft_status take_steps(struct weft_engine *e, size_t *k, weft_error *err)
-{
-    TRY(outcome_keep_all(e, err));
-    *k = ahead_plan(e);
-    if (*k > 1) {
-        return ahead_run(e, *k, err);
-    }
-    TRY(forward(e->backend, &e->sched.step, err));
-    return outcome_take_all(e, err);
-}
-
-/* Runs the packed step. Nothing changes when it fails. */
-static weft_status compute(struct weft_engine *e, weft_error *err)
-{
-    const struct step *step = &e->sched.step;
-    size_t k;
-    weft_status status = take_steps(e, &k, err);
-    e->lost = e->lost || status == WEFT_E_DEVICE_LOST;
-    if (status != WEFT_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < step->n_seqs; i++) {
-        struct sched_seq *q = e->sched.packed[i];
-        struct weft_seq *seq = seq_of(q);
-        size_t before = q->n_done;
-        q->n_done += step->seqs[i].n_rows;
-        if (q->n_done / KV_PAGE != before / KV_PAGE) {
-            kv_learn(&e->pool, &q->kv, q->tokens.data, q->n_done);
-        }
-        seq->fresh = q->n_done == q->tokens.n;
-        e->n_decode_rows += seq->drawn >= before && seq->drawn < q->n_done;
-    }
-    e->n_steps += k;
-    e->n_rows += k * step->n_rows;
-    e->n_decode_rows += (k - 1) * step->n_rows;
-    return WEFT_OK;
-}
-
-static weft_status step_locked(struct weft_engine *e, weft_error *err)
-{
-    TRY(engine_usable(e, err));
-    sched_pack(&e->sched);
-    weft_status status = e->sched.step.n_rows > 0 ? compute(e, err) : WEFT_OK;
-    /* cancelled sequences keep their waiting tokens; each learns of it by its own next call */
-    return status == WEFT_E_CANCELLED ? WEFT_OK : status;
-}
-
-weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err)
-{
-    TRY(engine_check(engine, err));
-    lock_take(&engine->lock);
-    weft_status status = step_locked(engine, err);
-    if (status == WEFT_OK && ready != NULL) {
-        *ready = 0;
-        for (size_t i = 0; i < engine->sched.n_seqs; i++) {
-            *ready += seq_of(engine->sched.seqs[i])->fresh && !engine->sched.seqs[i]->idle;
-        }
-    }
-    lock_give(&engine->lock);
     return status;
 }

@@ -49,8 +49,7 @@ void sched_remove(struct scheduler *s, const struct sched_seq *seq)
 
 static size_t waiting(const struct sched_seq *q)
 {
-    bool out = q->idle || atomic_load_explicit(&q->cancelled, memory_order_relaxed);
-    return out ? 0 : q->tokens.n - q->n_done;
+    return sched_runs(q) ? q->tokens.n - q->n_done : 0;
 }
 
 /* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token yields logits, or

@@ -13,11 +13,19 @@ struct sched_seq {
     struct tokens tokens;
     size_t n_done;
     struct kv_table kv;
-    bool observed; /* all its rows give logits, not only that of its last token */
-    bool idle;     /* finished: its waiting token is computed only when more is appended */
-    bool in_step;  /* has rows in the step under construction */
+    atomic_int finish; /* weft_finish */
+    bool observed;     /* all its rows give logits, not only that of its last token */
+    bool in_step;      /* has rows in the step under construction */
     atomic_bool cancelled;
 };
+
+/* False for one that has finished or is cancelled: what waits of it is computed only when more is
+ * appended, or when somebody has learnt of the cancel. */
+static inline bool sched_runs(const struct sched_seq *q)
+{
+    return atomic_load_explicit(&q->finish, memory_order_relaxed) == WEFT_RUNNING &&
+           !atomic_load_explicit(&q->cancelled, memory_order_relaxed);
+}
 
 struct scheduler {
     size_t n_batch, n_out;

@@ -1,5 +1,5 @@
 /* The struct behind the public handle of a sequence, and what the files behind the public functions
- * on one share. */
+ * on one share: seq_open.c, seq_set.c, seq_tokens.c, seq_next.c, seq_read.c, seq_file.c. */
 #ifndef WEFT_SEQ_H
 #define WEFT_SEQ_H
 
@@ -16,19 +16,16 @@ struct weft_seq {
     struct sched_seq sched;     /* what the scheduler hands back, see seq_of() */
     struct weft_engine *engine; /* holds a reference */
     atomic_flag busy;           /* a thread is inside */
-    atomic_int finish;          /* weft_finish */
     size_t n_cached;            /* positions that were found computed */
-    size_t drawn;               /* the last token drawn; SIZE_MAX = none since a rewind */
-    bool fresh;                 /* the outcome is that of the last token */
-    struct outcome outcome;
+    size_t drawn;            /* tokens up to the last one that was drawn; 0 = none since a rewind */
+    int32_t picked;          /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
+    struct logits logits;    /* of the last token, see seq_fresh() */
     weft_logits_fn observer; /* sched.observed: gets the logits of every position */
     void *observer_user;
     struct logprobs logprobs;
     struct sampler *sampler;
     struct constraint *constraint; /* NULL = no grammar */
     struct stream stream;
-    bool text_begun; /* tokens were drawn since others were appended, kept or loaded */
-    int32_t picked;  /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
 };
 
 static inline struct weft_seq *seq_of(struct sched_seq *q)
@@ -36,6 +33,37 @@ static inline struct weft_seq *seq_of(struct sched_seq *q)
     return (struct weft_seq *)(void *)((char *)q - offsetof(struct weft_seq, sched));
 }
 
+/* ---------------------------------------------------------------- where it stands */
+
+/* All tokens are computed, and there is something to draw from. */
+static inline bool seq_fresh(const struct weft_seq *seq)
+{
+    return seq->sched.n_done == seq->sched.tokens.n && seq->logits.place != LOGITS_NONE;
+}
+
+static inline bool seq_running(const struct weft_seq *seq)
+{
+    return atomic_load(&seq->sched.finish) == WEFT_RUNNING;
+}
+
+static inline void seq_finish(struct weft_seq *seq, weft_finish finish)
+{
+    atomic_store(&seq->sched.finish, (int)finish);
+}
+
+/* The sequence, whose tokens and pages are in place, now holds n tokens, n_done of them computed.
+ * It has no logits, drops the text not yet taken, and runs. */
+void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
+
+/* True if the next draw looks at no more than the *k best logits. */
+bool seq_top(const struct weft_seq *seq, size_t *k);
+/* True if the next draw takes the best token, whatever it is, and so does the one after it: greedy,
+ * no grammar, no log-probabilities, and no end token that was banned just now. */
+bool seq_greedy(const struct weft_seq *seq);
+
+/* ---------------------------------------------------------------- on entry, and on the way out */
+
+weft_status seq_check(const weft_seq *seq, weft_error *err);
 /* Claims the sequence for this thread. Enough for what only this sequence's own calls touch: its
  * text. */
 weft_status seq_claim(struct weft_seq *seq, weft_error *err);
@@ -44,12 +72,11 @@ weft_status seq_enter(struct weft_seq *seq, weft_error *err);
 /* Gives both back; returns status, and remembers a lost device. */
 weft_status seq_leave(struct weft_seq *seq, weft_status status);
 
-/* Adds the bytes of a token, which the sequence does not hold yet, to the text. A call that fails
- * changes nothing. */
-weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_error *err);
-
-/* The sequence, whose tokens and pages are in place, now holds n tokens, n_done of them computed.
- * It has no logits, drops the text not yet taken, and runs. */
-void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
+/* WEFT_E_CANCELLED if the sequence was cancelled, which is over then. */
+weft_status seq_take_cancel(struct weft_seq *seq, weft_error *err);
+/* WEFT_E_CTX_FULL unless n more tokens fit into the context. */
+weft_status seq_fits(const struct weft_seq *seq, size_t n, weft_error *err);
+/* Room for n tokens in the list. */
+weft_status seq_list(struct weft_seq *seq, size_t n, weft_error *err);
 
 #endif

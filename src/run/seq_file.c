@@ -3,10 +3,9 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "run/ahead.h"
 #include "run/fingerprint.h"
+#include "run/room.h"
 #include "run/saved.h"
-#include "run/seq.h"
 
 /* An empty state of the engine's model; makes sure that there is a device to copy from or to. */
 static weft_status empty_state(const struct weft_engine *e, struct saved *out, weft_error *err)
@@ -150,7 +149,6 @@ static weft_status judge_file(void *judge, const uint8_t *head, size_t n, weft_e
 static weft_status prepare(struct weft_seq *seq, const struct saved *s, const uint8_t *tokens,
                            weft_error *err)
 {
-    struct tokens *t = &seq->sched.tokens;
     TRY(engine_usable(seq->engine, err));
     for (size_t i = 0; i < s->n_tokens; i++) {
         int32_t token;
@@ -162,10 +160,7 @@ static weft_status prepare(struct weft_seq *seq, const struct saved *s, const ui
                              i, token, s->fields[SAVED_VOCAB] - 1);
         }
     }
-    if (!mem_reserve(&t->data, &t->cap, s->n_tokens, sizeof *t->data)) {
-        return error_nomem(err, "the tokens of a sequence", s->n_tokens * sizeof *t->data);
-    }
-    return WEFT_OK;
+    return seq_list(seq, s->n_tokens, err);
 }
 
 static weft_status write_pages(struct weft_seq *seq, const struct saved *s,
@@ -183,17 +178,12 @@ static weft_status write_pages(struct weft_seq *seq, const struct saved *s,
 static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
                                const struct saved_layout *l, const uint8_t *data, weft_error *err)
 {
-    struct kv_pool *pool = &seq->engine->pool;
     struct sched_seq *q = &seq->sched;
     TRY(prepare(seq, s, data + l->tokens, err));
-    weft_status status = kv_replace(pool, &q->kv, s->n_tokens, err);
-    if (status == WEFT_E_KV_FULL && ahead_yield(seq->engine)) {
-        status = kv_replace(pool, &q->kv, s->n_tokens, err);
-    }
-    TRY(status);
-    status = write_pages(seq, s, l, data + l->kv, err);
+    TRY(room_replace(seq->engine, &q->kv, s->n_tokens, err));
+    weft_status status = write_pages(seq, s, l, data + l->kv, err);
     if (status != WEFT_OK) {
-        kv_trim(pool, &q->kv, 0);
+        kv_trim(&seq->engine->pool, &q->kv, 0);
         seq_restart(seq, 0, 0);
         constraint_replace(seq->constraint, 0);
         return status;
@@ -221,7 +211,7 @@ static weft_status load(struct weft_seq *seq, const struct judge *j, const uint8
 weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err)
 {
     struct judge j;
-    TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
+    TRY(seq_check(seq, err));
     if (data == NULL) {
         return error_set(err, WEFT_E_ARG, "data is NULL");
     }
@@ -234,7 +224,7 @@ weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err)
 {
     struct judge j = { .path = path };
     struct file f;
-    TRY(handle_check(seq, seq ? &seq->magic : NULL, SEQ_MAGIC, "sequence", err));
+    TRY(seq_check(seq, err));
     if (path == NULL) {
         return error_set(err, WEFT_E_ARG, "path is NULL");
     }

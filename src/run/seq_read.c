@@ -1,5 +1,4 @@
 /* What a caller reads of a sequence: text, tokens, logits and what follows from them. */
-#include "run/ahead.h"
 #include "run/seq.h"
 
 weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
@@ -18,32 +17,18 @@ weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, 
 weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
 {
     TRY(seq_enter(seq, err));
-    if (!seq->fresh) {
+    if (!seq_fresh(seq)) {
         return seq_leave(seq,
                          error_set(err, WEFT_E_STATE,
                                    "no fresh logits; call weft_engine_step() until the sequence "
                                    "is ready"));
     }
-    weft_status status = outcome_logits(seq, err);
+    weft_status status = logits_read(&seq->logits, seq->engine->backend, err);
     if (status == WEFT_OK) {
-        status = copy_out(seq->outcome.logits, seq->engine->model->config.n_vocab, sizeof *dst, dst,
+        status = copy_out(seq->logits.all, seq->engine->model->config.n_vocab, sizeof *dst, dst,
                           cap, needed, err);
     }
     return seq_leave(seq, status);
-}
-
-weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err)
-{
-    TRY(seq_enter(seq, err));
-    if (n_top < -1 || n_top > (int)BACKEND_TOP) {
-        return seq_leave(
-            seq, error_set(err, WEFT_E_ARG, "n_top is %d, expected -1 to %d", n_top, BACKEND_TOP));
-    }
-    seq->logprobs.on = n_top >= 0;
-    seq->logprobs.n_top = n_top > 0 ? (size_t)n_top : 0;
-    seq->logprobs.n = 0;
-    ahead_drop(seq); /* the logits of these were not kept */
-    return seq_leave(seq, WEFT_OK);
 }
 
 weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t cap, size_t *needed,
@@ -57,18 +42,6 @@ weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t cap, size
                                         "weft_seq_set_logprobs() before weft_seq_next()"));
     }
     return seq_leave(seq, copy_out(l->list, l->n, sizeof *dst, dst, cap, needed, err));
-}
-
-weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_error *err)
-{
-    TRY(seq_enter(seq, err));
-    seq->observer = fn;
-    seq->observer_user = user;
-    seq->sched.observed = fn != NULL;
-    if (fn != NULL) {
-        ahead_drop(seq); /* what was computed ahead, nobody has observed */
-    }
-    return seq_leave(seq, WEFT_OK);
 }
 
 weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
@@ -112,6 +85,6 @@ size_t weft_seq_pending(weft_seq *seq)
 weft_finish weft_seq_finish(const weft_seq *seq)
 {
     bool live = seq != NULL && seq->magic == SEQ_MAGIC;
-    return live ? (weft_finish)atomic_load(&((struct weft_seq *)(uintptr_t)seq)->finish)
+    return live ? (weft_finish)atomic_load(&((struct weft_seq *)(uintptr_t)seq)->sched.finish)
                 : WEFT_FINISH_END;
 }

@@ -1,7 +1,59 @@
-/* The public function that gives a sequence a grammar. */
+/* The settings of a sequence: how it draws, what ends its text, what else is wanted of it. */
 #include "draw/grammar.h"
 #include "run/ahead.h"
 #include "run/seq.h"
+
+weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *sampling, weft_error *err)
+{
+    weft_sampling p = WEFT_SAMPLING_INIT;
+    struct sampler *fresh;
+    TRY(params_copy(&p, sizeof p, sampling, "weft_sampling", err));
+    TRY(seq_enter(seq, err));
+    weft_status status = sampler_open(&p, seq->engine->model->config.n_vocab, &fresh, err);
+    if (status == WEFT_OK) {
+        sampler_close(seq->sampler);
+        seq->sampler = fresh;
+        seq->picked = -1;
+    }
+    return seq_leave(seq, status);
+}
+
+weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n, weft_error *err)
+{
+    if (stops == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "stops is NULL, but n is %zu", n);
+    }
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, stream_set_stops(&seq->stream, stops, n, err));
+}
+
+weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    if (n_top < -1 || n_top > (int)BACKEND_TOP) {
+        return seq_leave(
+            seq, error_set(err, WEFT_E_ARG, "n_top is %d, expected -1 to %d", n_top, BACKEND_TOP));
+    }
+    seq->logprobs.on = n_top >= 0;
+    seq->logprobs.n_top = n_top > 0 ? (size_t)n_top : 0;
+    seq->logprobs.n = 0;
+    ahead_drop(seq); /* the logits of these were not kept */
+    return seq_leave(seq, WEFT_OK);
+}
+
+weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    seq->observer = fn;
+    seq->observer_user = user;
+    seq->sched.observed = fn != NULL;
+    if (fn != NULL) {
+        ahead_drop(seq); /* what was computed ahead, nobody has observed */
+    }
+    return seq_leave(seq, WEFT_OK);
+}
+
+/* ---------------------------------------------------------------- grammar */
 
 /* Takes the matcher (NULL: no grammar), if it succeeds. */
 static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, weft_error *err)

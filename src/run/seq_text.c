@@ -1,10 +1,11 @@
 /* Text of a sequence. It begins behind the tokens that were appended, kept by a rewind or loaded,
  * and these may end inside a character: then it begins with that character's first bytes, which the
  * text before left out. So texts that are cut anywhere and go on are together the same text. */
+#include "run/seq_text.h"
+
 #include <string.h>
 
 #include "base/utf8.h"
-#include "run/seq.h"
 
 /* The bytes before the text that belong to its first character: at most UTF8_MAX - 1 in dst; *n =
  * their number. */
@@ -41,7 +42,7 @@ weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_error *err)
     char first[UTF8_MAX];
     size_t n = 0;
     struct bytes bytes = { 0 };
-    if (!seq->text_begun) {
+    if (seq->drawn != seq->sched.tokens.n) { /* the text begins here */
         TRY(first_bytes(seq, first, &n, err));
     }
     weft_status status = bytes_add(&bytes, first, n) ? WEFT_OK : error_nomem(err, "a text", n);
@@ -52,6 +53,5 @@ weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_error *err)
         status = stream_push(&seq->stream, bytes.data, bytes.n, err);
     }
     free(bytes.data);
-    seq->text_begun = seq->text_begun || status == WEFT_OK;
     return status;
 }

@@ -4,7 +4,7 @@
 static size_t seq_bytes(const struct weft_seq *seq)
 {
     const struct sched_seq *q = &seq->sched;
-    return sizeof *seq + seq->engine->model->config.n_vocab * sizeof *seq->outcome.logits +
+    return sizeof *seq + seq->engine->model->config.n_vocab * sizeof *seq->logits.all +
            q->tokens.cap * sizeof *q->tokens.data + q->kv.cap * sizeof *q->kv.pages +
            sampler_bytes(seq->sampler) + constraint_bytes(seq->constraint) +
            stream_bytes(&seq->stream);

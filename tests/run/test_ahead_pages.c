@@ -139,13 +139,13 @@ static void test_failure_keeps_pages(void **state)
     int32_t token, known;
     step_next(&r, seq);
     step(&r);
-    known = seq->outcome.ids[0];
-    seq->outcome.ids[0] = -1;
+    known = seq->logits.ids[0];
+    seq->logits.ids[0] = -1;
     assert_int_equal(rig_free(&r), 2 * PAGE);
     FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
     rig_message((const char *const[]){ "NaN", NULL });
     assert_int_equal(rig_free(&r), 2 * PAGE);
-    seq->outcome.ids[0] = known;
+    seq->logits.ids[0] = known;
     assert_int_equal(next(seq), known);
     weft_seq_release(&seq);
     rig_close(&r);

@@ -57,7 +57,7 @@ static void bench_close(struct bench *b)
 
 static size_t waiting(const struct sched_seq *q)
 {
-    return q->idle || atomic_load(&q->cancelled) ? 0 : q->tokens.n - q->n_done;
+    return sched_runs(q) ? q->tokens.n - q->n_done : 0;
 }
 
 /* The step is well-formed: rows in order, tokens those that wait, logits exactly for last tokens.
@@ -113,9 +113,9 @@ static void test_nothing(void **state)
     assert_int_equal(bench_step(b), 0);
     bench_add(b, 0);
     bench_add(b, 5);
-    b->seqs[1].idle = true;
+    atomic_store(&b->seqs[1].finish, WEFT_FINISH_END);
     assert_int_equal(bench_step(b), 0);
-    b->seqs[1].idle = false;
+    atomic_store(&b->seqs[1].finish, WEFT_RUNNING);
     atomic_store(&b->seqs[1].cancelled, true);
     assert_int_equal(bench_step(b), 0);
     atomic_store(&b->seqs[1].cancelled, false);

@@ -127,7 +127,7 @@ static void do_step(struct schedule *s)
 
 static bool is_fresh(const struct guest *g)
 {
-    return g->seq[PLAIN]->fresh && weft_seq_finish(g->seq[PLAIN]) == WEFT_RUNNING;
+    return seq_fresh(g->seq[PLAIN]) && weft_seq_finish(g->seq[PLAIN]) == WEFT_RUNNING;
 }
 
 static void do_next(struct schedule *s, struct guest *g)
@@ -198,7 +198,7 @@ static void do_logits(struct schedule *s, struct guest *g)
     static float logits[N_ENGINES][4096];
     size_t n = s->rig[0].n_vocab;
     weft_status plain = weft_seq_logits(g->seq[0], logits[0], 4096, NULL, NULL);
-    bool lost = g->seq[1]->fresh && g->seq[1]->outcome.place == LOGITS_NONE;
+    bool lost = seq_fresh(g->seq[1]) && g->seq[1]->logits.place == LOGITS_AHEAD;
     weft_status topped = weft_seq_logits(g->seq[1], logits[1], 4096, NULL, NULL);
     assert_true(n <= 4096);
     if (lost) {

@@ -1,0 +1,147 @@
+/* A sequence's life: open, fork, release. */
+#include <string.h>
+
+#include "run/room.h"
+#include "run/seq.h"
+
+static void seq_free(struct weft_seq *seq)
+{
+    sampler_close(seq->sampler);
+    constraint_close(seq->constraint);
+    stream_free(&seq->stream);
+    free(seq->logits.all);
+    free(seq->sched.tokens.data);
+    free(seq->sched.kv.pages);
+    free(seq);
+}
+
+/* A sequence with its own memory, not yet known to the engine. */
+static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, weft_error *err)
+{
+    struct weft_seq *seq = calloc(1, sizeof *seq);
+    size_t n_vocab = engine->model->config.n_vocab;
+    if (seq == NULL) {
+        return error_nomem(err, "a sequence", sizeof *seq);
+    }
+    atomic_flag_clear(&seq->busy);
+    stream_init(&seq->stream);
+    seq->magic = SEQ_MAGIC;
+    seq->engine = engine;
+    seq->picked = -1;
+    seq->logits.all = mem_array(n_vocab, sizeof *seq->logits.all);
+    if (seq->logits.all == NULL) {
+        seq_free(seq);
+        return error_nomem(err, "the logits of a sequence", n_vocab * sizeof *seq->logits.all);
+    }
+    *out = seq;
+    return WEFT_OK;
+}
+
+weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, weft_seq **out,
+                          weft_error *err)
+{
+    weft_sampling p = WEFT_SAMPLING_INIT;
+    struct weft_seq *seq;
+    TRY(engine_check(engine, err));
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(params_copy(&p, sizeof p, sampling, "weft_sampling", err));
+    TRY(seq_new(engine, &seq, err));
+    weft_status status = sampler_open(&p, engine->model->config.n_vocab, &seq->sampler, err);
+    if (status == WEFT_OK) {
+        lock_take(&engine->lock);
+        status = sched_add(&engine->sched, &seq->sched, err);
+        engine->n_opened += status == WEFT_OK;
+        lock_give(&engine->lock);
+    }
+    if (status != WEFT_OK) {
+        seq_free(seq);
+        return status;
+    }
+    engine_retain(engine);
+    *out = seq;
+    return WEFT_OK;
+}
+
+/* Everything of src but its pages. */
+static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, weft_error *err)
+{
+    const struct tokens *t = &src->sched.tokens;
+    TRY(seq_list(dst, t->n, err));
+    if (t->n > 0) {
+        memcpy(dst->sched.tokens.data, t->data, t->n * sizeof *t->data);
+    }
+    dst->sched.tokens.n = t->n;
+    dst->sched.n_done = src->sched.n_done;
+    dst->picked = src->picked;
+    dst->drawn = src->drawn;
+    seq_finish(dst, (weft_finish)atomic_load(&src->sched.finish));
+    dst->logprobs = src->logprobs;
+    logits_copy(&dst->logits, &src->logits, src->engine->model->config.n_vocab);
+    stream_free(&dst->stream);
+    TRY(stream_copy(&dst->stream, &src->stream, err));
+    if (src->constraint != NULL) {
+        TRY(constraint_copy(src->constraint, &dst->constraint, err));
+    }
+    return sampler_copy(src->sampler, &dst->sampler, err);
+}
+
+static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft_error *err)
+{
+    struct weft_engine *e = seq->engine;
+    TRY(copy_state(copy, seq, err));
+    TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
+    /* the waiting tokens will be computed by both: each into pages of its own */
+    weft_status status = WEFT_OK;
+    if (seq->sched.n_done < seq->sched.tokens.n) {
+        status = room_reserve(e, &copy->sched.kv, seq->sched.n_done, seq->sched.tokens.n, err);
+    }
+    if (status == WEFT_OK) {
+        status = sched_add(&e->sched, &copy->sched, err);
+    }
+    if (status != WEFT_OK) {
+        kv_release(&e->pool, &copy->sched.kv);
+    }
+    return status;
+}
+
+weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
+{
+    struct weft_seq *copy;
+    if (out == NULL) {
+        return error_set(err, WEFT_E_ARG, "out is NULL");
+    }
+    TRY(seq_enter(seq, err));
+    weft_status status = seq_new(seq->engine, &copy, err);
+    if (status == WEFT_OK) {
+        status = fork_locked(seq, copy, err);
+        if (status == WEFT_OK) {
+            engine_retain(seq->engine);
+            seq->engine->n_opened++;
+            *out = copy;
+        } else {
+            seq_free(copy);
+        }
+    }
+    return seq_leave(seq, status);
+}
+
+void weft_seq_release(weft_seq **seq)
+{
+    if (seq == NULL || *seq == NULL || (*seq)->magic != SEQ_MAGIC) {
+        return;
+    }
+    struct weft_seq *s = *seq;
+    struct weft_engine *engine = s->engine;
+    *seq = NULL;
+    lock_take(&engine->lock);
+    s->magic = 0;
+    sched_remove(&engine->sched, &s->sched);
+    kv_learn(&engine->pool, &s->sched.kv, s->sched.tokens.data, s->sched.n_done);
+    kv_release(&engine->pool, &s->sched.kv);
+    engine->n_released++;
+    lock_give(&engine->lock);
+    seq_free(s);
+    weft_engine_release(&engine);
+}

@@ -1,0 +1,106 @@
+/* The tokens of a sequence, as its caller gives and takes them: append, end, rewind, cancel. */
+#include <string.h>
+
+#include "base/utf8.h"
+#include "run/ahead.h"
+#include "run/room.h"
+
+/* Pages that are known to hold what tokens[n] begin with, all but the last token, whose logits are
+ * wanted. Returns the number of positions. */
+static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
+{
+    struct sched_seq *q = &seq->sched;
+    bool at_page = q->n_done == q->tokens.n && q->kv.n * KV_PAGE == q->tokens.n;
+    return at_page && !q->observed ? kv_adopt(&seq->engine->pool, &q->kv, tokens, n - 1) : 0;
+}
+
+static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
+                                 weft_error *err)
+{
+    size_t n_vocab = seq->engine->model->config.n_vocab;
+    TRY(seq_take_cancel(seq, err));
+    TRY(seq_fits(seq, n, err)); /* before the tokens are looked at: n may be beyond them */
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
+            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
+                             i, tokens[i], n_vocab - 1);
+        }
+    }
+    if (n == 0) {
+        return WEFT_OK;
+    }
+    struct tokens *t = &seq->sched.tokens;
+    size_t n_cached = adopt(seq, tokens, n);
+    weft_status status = room_tokens(seq, n, n_cached, err);
+    if (status != WEFT_OK) {
+        ahead_trim(seq);
+        return status;
+    }
+    seq->sched.n_done += n_cached;
+    seq->n_cached += n_cached;
+    seq->engine->n_cached += n_cached;
+    memcpy(t->data + t->n, tokens, n * sizeof *tokens);
+    t->n += n;
+    constraint_add(seq->constraint, n, false);
+    if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
+        /* what follows may begin with this character; stream_push() has reserved what this needs */
+        TRY(stream_cut(&seq->stream, err));
+    }
+    seq->picked = -1;
+    ahead_trim(seq);
+    if (!seq_running(seq)) {
+        seq_finish(seq, WEFT_RUNNING);
+        seq->stream.stopped = false;
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft_error *err)
+{
+    if (tokens == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
+    }
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, append_locked(seq, tokens, n, err));
+}
+
+weft_status weft_seq_end(weft_seq *seq, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    weft_status status = WEFT_OK;
+    if (seq_running(seq)) {
+        status = stream_cut(&seq->stream, err);
+        if (status == WEFT_OK) {
+            seq_finish(seq, WEFT_FINISH_LENGTH);
+            ahead_drop(seq);
+        }
+    }
+    return seq_leave(seq, status);
+}
+
+static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err)
+{
+    struct sched_seq *q = &seq->sched;
+    if (n > q->tokens.n) {
+        return error_set(err, WEFT_E_ARG, "cannot rewind to %zu tokens, the sequence holds %zu", n,
+                         q->tokens.n);
+    }
+    size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
+    /* the last page kept may be shared, and is written next */
+    TRY(room_rewind(seq->engine, &q->kv, done, n, err));
+    seq_restart(seq, n, done);
+    return WEFT_OK;
+}
+
+weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, rewind_locked(seq, n, err));
+}
+
+void weft_seq_cancel(weft_seq *seq)
+{
+    if (seq != NULL && seq->magic == SEQ_MAGIC) {
+        atomic_store(&seq->sched.cancelled, true);
+    }
+}
