@@ -47,8 +47,8 @@ static weft_status choose_pooling(const struct model *m, weft_pooling asked, wef
     return WEFT_OK;
 }
 
-static weft_status check_tokens(const struct weft_engine *e, const int32_t *tokens, size_t n,
-                                weft_error *err)
+static weft_status embed_check(const struct weft_engine *e, const int32_t *tokens, size_t n,
+                               weft_error *err)
 {
     size_t n_vocab = e->model->config.n_vocab;
     if (tokens == NULL || n == 0) {
@@ -147,7 +147,7 @@ weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
     TRY(engine_check(engine, err));
     TRY(params_copy(&p, sizeof p, params, "weft_embed_params", err));
     TRY(choose_pooling(engine->model, p.pooling, &m.pooling, err));
-    TRY(check_tokens(engine, tokens, n, err));
+    TRY(embed_check(engine, tokens, n, err));
     size_t dim = engine->model->config.dim, n_rows = n < engine->n_batch ? n : engine->n_batch;
     if (needed != NULL) {
         *needed = dim;

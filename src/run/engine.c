@@ -26,8 +26,8 @@ static weft_status check_kv_type(const struct model *m, const char *param, weft_
 }
 
 /* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
-static weft_status plan(const struct model *m, const weft_engine_params *p,
-                        struct backend_params *out, weft_error *err)
+static weft_status engine_plan(const struct model *m, const weft_engine_params *p,
+                               struct backend_params *out, weft_error *err)
 {
     size_t trained = m->config.n_ctx_train;
     size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? trained : p->n_ctx;
@@ -123,7 +123,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     }
     /* a backend reads the weights, and mapped ones that were cut off cannot be touched */
     TRY(gguf_check(model->model->file, err));
-    TRY(plan(model->model, &p, &bp, err));
+    TRY(engine_plan(model->model, &p, &bp, err));
     bp.log = &model->log;
     struct weft_engine *e = calloc(1, sizeof *e);
     if (e == NULL) {

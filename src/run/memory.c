@@ -26,7 +26,7 @@ static void unlink_page(struct kv_pool *pool, uint32_t page)
     pool->n_free--;
 }
 
-static uint32_t take(struct kv_pool *pool)
+static uint32_t kv_take(struct kv_pool *pool)
 {
     uint32_t page = pool->links[pool->n_pages].after;
     unlink_page(pool, page);
@@ -35,7 +35,7 @@ static uint32_t take(struct kv_pool *pool)
     return page;
 }
 
-static void drop(struct kv_pool *pool, uint32_t page)
+static void kv_drop(struct kv_pool *pool, uint32_t page)
 {
     uint32_t ring = (uint32_t)pool->n_pages;
     if (--pool->refs[page] == 0) {
@@ -115,19 +115,19 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
         if (pool->refs[old] == 1) {
             prefix_forget(&pool->prefix, old); /* written in place */
         } else {
-            uint32_t page = take(pool);
+            uint32_t page = kv_take(pool);
             weft_status status = pool->backend->ops->copy_page(pool->backend, page, old, err);
             if (status != WEFT_OK) {
-                drop(pool, page);
+                kv_drop(pool, page);
                 return status;
             }
             t->pages[i] = page;
-            drop(pool, old);
+            kv_drop(pool, old);
             pool->n_copies++;
         }
     }
     while (t->n < n) {
-        t->pages[t->n++] = take(pool);
+        t->pages[t->n++] = kv_take(pool);
     }
     return WEFT_OK;
 }
@@ -173,7 +173,7 @@ void kv_trim(struct kv_pool *pool, struct kv_table *t, size_t n)
 {
     size_t keep = pages_for(n);
     while (t->n > keep) {
-        drop(pool, t->pages[--t->n]);
+        kv_drop(pool, t->pages[--t->n]);
     }
     t->given = t->given && t->n > 0;
 }

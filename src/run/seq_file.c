@@ -19,8 +19,8 @@ static size_t in_page(size_t n, size_t pos) { return n - pos < KV_PAGE ? n - pos
 
 /* ---------------------------------------------------------------- save */
 
-static weft_status plan(const struct weft_seq *seq, struct saved *s, struct saved_layout *l,
-                        weft_error *err)
+static weft_status state_plan(const struct weft_seq *seq, struct saved *s, struct saved_layout *l,
+                              weft_error *err)
 {
     TRY(empty_state(seq->engine, s, err));
     s->n_tokens = seq->sched.tokens.n;
@@ -53,7 +53,7 @@ static weft_status save_locked(const struct weft_seq *seq, uint8_t *dst, size_t 
                                struct saved_layout *l, size_t *needed, weft_error *err)
 {
     struct saved s;
-    TRY(plan(seq, &s, l, err));
+    TRY(state_plan(seq, &s, l, err));
     if (needed != NULL) {
         *needed = l->n;
     }
@@ -83,7 +83,7 @@ static weft_status save_new(const struct weft_seq *seq, uint8_t **out, struct sa
                             weft_error *err)
 {
     struct saved s;
-    TRY(plan(seq, &s, l, err));
+    TRY(state_plan(seq, &s, l, err));
     *out = malloc(l->n);
     return *out == NULL ? error_nomem(err, "a saved state", l->n)
                         : write_state(seq, &s, l, *out, err);
@@ -200,8 +200,8 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
 }
 
 /* data[j->l.n], whose head was found good. */
-static weft_status load(struct weft_seq *seq, const struct judge *j, const uint8_t *data,
-                        weft_error *err)
+static weft_status state_load(struct weft_seq *seq, const struct judge *j, const uint8_t *data,
+                              weft_error *err)
 {
     TRY(saved_intact(data, &j->l, err));
     TRY(seq_enter(seq, err));
@@ -217,7 +217,7 @@ weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error 
     }
     TRY(judge_open(seq, &j, err));
     TRY(judge_head(&j, data, n, err));
-    return load(seq, &j, data, err);
+    return state_load(seq, &j, data, err);
 }
 
 weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err)
@@ -231,7 +231,7 @@ weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err)
     TRY(judge_open(seq, &j, err));
     /* read, not mapped: somebody may write this file while it is looked at */
     TRY(file_open(path, &(struct file_how){ .judge = judge_file, .user = &j }, &f, err));
-    weft_status status = load(seq, &j, f.data, err);
+    weft_status status = state_load(seq, &j, f.data, err);
     file_close(&f);
     return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, path);
 }

@@ -71,31 +71,6 @@ static weft_status check_ready(struct weft_seq *seq, weft_error *err)
     return seq_fits(seq, 1, err);
 }
 
-/* The text with seq->picked, or with none if no token may follow, and how the sequence stands then.
- * A call that fails changes nothing. */
-static weft_status add_text(struct weft_seq *seq, weft_finish *finish, weft_error *err)
-{
-    const struct weft_engine *e = seq->engine;
-    if (seq->picked < 0) {
-        *finish = WEFT_FINISH_GRAMMAR;
-        return stream_cut(&seq->stream, err);
-    }
-    if (tokenizer_is_end(e->model->tokenizer, seq->picked)) {
-        *finish = WEFT_FINISH_END;
-        return stream_finish(&seq->stream, err);
-    }
-    TRY(seq_text_add(seq, seq->picked, err));
-    *finish = WEFT_RUNNING;
-    if (seq->stream.stopped) {
-        *finish = WEFT_FINISH_STOP;
-    } else if (seq->sched.tokens.n + 1 == e->n_ctx) {
-        *finish = WEFT_FINISH_LENGTH;
-        /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
-        TRY(stream_cut(&seq->stream, err));
-    }
-    return WEFT_OK;
-}
-
 /* The sequence holds seq->picked. If the token after it is known too, there is something to draw
  * from again; not for one that has finished. */
 static void add_token(struct weft_seq *seq, weft_finish finish)
@@ -122,7 +97,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
     TRY(room_tokens(seq, 1, 0, err));
     weft_status status = seq->picked < 0 ? seq_draw(seq, &seq->picked, err) : WEFT_OK;
     if (status == WEFT_OK) {
-        status = add_text(seq, &finish, err);
+        status = seq_text_add(seq, seq->picked, &finish, err);
     }
     if (status == WEFT_OK) {
         *token = seq->picked;

@@ -1,18 +1,5 @@
-/* What a caller reads of a sequence: text, tokens, logits and what follows from them. */
+/* What a caller reads of a sequence: tokens, logits and what follows from them. */
 #include "run/seq.h"
-
-weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
-{
-    /* no engine lock: text can be taken while a step computes */
-    TRY(seq_claim(seq, err));
-    struct bytes *out = &seq->stream.out;
-    weft_status status = copy_out(out->data, out->n, 1, dst, cap, needed, err);
-    if (status == WEFT_OK) {
-        out->n = 0;
-    }
-    atomic_flag_clear(&seq->busy);
-    return status;
-}
 
 weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
 {

@@ -74,7 +74,7 @@ static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, wef
     return WEFT_OK;
 }
 
-static weft_status parse(const char *gbnf, size_t n, struct matcher **out, weft_error *err)
+static weft_status matcher_of(const char *gbnf, size_t n, struct matcher **out, weft_error *err)
 {
     struct grammar *g = NULL;
     TRY(grammar_parse(gbnf, n, &g, err));
@@ -91,7 +91,7 @@ weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n, weft
     /* a large grammar takes a while: other sequences do not wait for it */
     struct matcher *matcher = NULL;
     TRY(seq_claim(seq, err));
-    weft_status status = n > 0 ? parse(gbnf, n, &matcher, err) : WEFT_OK;
+    weft_status status = n > 0 ? matcher_of(gbnf, n, &matcher, err) : WEFT_OK;
     lock_take(&seq->engine->lock);
     status = status == WEFT_OK ? set_locked(seq, matcher, err) : status;
     if (status != WEFT_OK) {

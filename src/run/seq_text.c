@@ -37,12 +37,14 @@ static weft_status first_bytes(const struct weft_seq *seq, char *dst, size_t *n,
     return WEFT_OK;
 }
 
-weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_error *err)
+/* The bytes of a token, which does not end the text. */
+static weft_status push(struct weft_seq *seq, int32_t token, weft_error *err)
 {
     char first[UTF8_MAX];
     size_t n = 0;
     struct bytes bytes = { 0 };
-    if (seq->drawn != seq->sched.tokens.n) { /* the text begins here */
+    bool begins = seq->drawn != seq->sched.tokens.n;
+    if (begins) {
         TRY(first_bytes(seq, first, &n, err));
     }
     weft_status status = bytes_add(&bytes, first, n) ? WEFT_OK : error_nomem(err, "a text", n);
@@ -53,5 +55,46 @@ weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_error *err)
         status = stream_push(&seq->stream, bytes.data, bytes.n, err);
     }
     free(bytes.data);
+    return status;
+}
+
+weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_finish *finish, weft_error *err)
+{
+    const struct weft_engine *e = seq->engine;
+    if (token < 0) {
+        *finish = WEFT_FINISH_GRAMMAR;
+        return stream_cut(&seq->stream, err);
+    }
+    if (tokenizer_is_end(e->model->tokenizer, token)) {
+        *finish = WEFT_FINISH_END;
+        return stream_finish(&seq->stream, err);
+    }
+    TRY(push(seq, token, err));
+    bool full = seq->sched.tokens.n + 1 == e->n_ctx;
+    *finish = seq->stream.stopped ? WEFT_FINISH_STOP : full ? WEFT_FINISH_LENGTH : WEFT_RUNNING;
+    /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
+    return *finish == WEFT_FINISH_LENGTH ? stream_cut(&seq->stream, err) : WEFT_OK;
+}
+
+weft_status seq_text_part(struct weft_seq *seq, weft_error *err)
+{
+    if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
+        /* what follows may begin with this character; stream_push() has reserved what this needs */
+        TRY(stream_cut(&seq->stream, err));
+    }
+    seq->stream.stopped = false;
+    return WEFT_OK;
+}
+
+weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
+{
+    /* no engine lock: text can be taken while a step computes */
+    TRY(seq_claim(seq, err));
+    struct bytes *out = &seq->stream.out;
+    weft_status status = copy_out(out->data, out->n, 1, dst, cap, needed, err);
+    if (status == WEFT_OK) {
+        out->n = 0;
+    }
+    atomic_flag_clear(&seq->busy);
     return status;
 }

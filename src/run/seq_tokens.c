@@ -1,9 +1,9 @@
 /* The tokens of a sequence, as its caller gives and takes them: append, end, rewind, cancel. */
 #include <string.h>
 
-#include "base/utf8.h"
 #include "run/ahead.h"
 #include "run/room.h"
+#include "run/seq_text.h"
 
 /* Pages that are known to hold what tokens[n] begin with, all but the last token, whose logits are
  * wanted. Returns the number of positions. */
@@ -42,16 +42,10 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     memcpy(t->data + t->n, tokens, n * sizeof *tokens);
     t->n += n;
     constraint_add(seq->constraint, n, false);
-    if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
-        /* what follows may begin with this character; stream_push() has reserved what this needs */
-        TRY(stream_cut(&seq->stream, err));
-    }
+    TRY(seq_text_part(seq, err));
     seq->picked = -1;
     ahead_trim(seq);
-    if (!seq_running(seq)) {
-        seq_finish(seq, WEFT_RUNNING);
-        seq->stream.stopped = false;
-    }
+    seq_finish(seq, WEFT_RUNNING);
     return WEFT_OK;
 }
 

@@ -125,7 +125,7 @@ static weft_status take_logits(struct weft_engine *e, weft_error *err)
 /* ---------------------------------------------------------------- the public function */
 
 /* The packed step was computed, and k - 1 more: the sequences and the counts say so. */
-static void commit(struct weft_engine *e, size_t k)
+static void step_commit(struct weft_engine *e, size_t k)
 {
     const struct step *step = &e->sched.step;
     for (size_t i = 0; i < step->n_seqs; i++) {
@@ -160,7 +160,7 @@ static weft_status step_locked(struct weft_engine *e, weft_error *err)
         status = take_logits(e, err);
     }
     TRY(status);
-    commit(e, k);
+    step_commit(e, k);
     return WEFT_OK;
 }
 
