@@ -312,6 +312,13 @@ bench: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all
 	@sh tools/compare/bench.sh $(BUILD) $(VENV)/bin/python
 
+# While the insides change: what the tree gives, bit for bit as the commit PARENT gave it.
+PARENT ?= HEAD
+
+.PHONY: manifest
+manifest: deps
+	@python3 tests/manifest/manifest.py check $(PARENT)
+
 include tools/gpu-model/gpu-model.mk
 
 # libFuzzer targets, FUZZ_SECONDS each, two at a time; seeds are in tests/fuzz/corpus.
@@ -370,6 +377,7 @@ help:
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
 	@echo "make fuzz       FUZZ_SECONDS=300 for each target (needs clang); fuzz-all: 600, and a table of what was reached"
+	@echo "make manifest   PARENT=HEAD: hashes of ids, logits, embeddings, states; the working tree must give what that commit gave"
 	@echo "make coverage   which lines and branches of src/ and tools/ the tests reach, with least numbers (needs gcovr)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"

@@ -113,7 +113,7 @@ static void *must_alloc(size_t n, size_t size)
  * no text has. The first is the longest, so that it fills more than a page. */
 static size_t make_prompt(const struct rig *rig, size_t i, int32_t *dst)
 {
-    size_t n = i == 0 ? rig->setup->n_prompt : 1 + i * 29 % (1 + rig->setup->n_prompt / 3);
+    size_t n = i == 0 ? rig->setup->n_prompt : 1 + i * 29 % (1 + rig->setup->n_prompt / 5);
     uint64_t random = 12345 + i;
     for (size_t k = 0; k < n; k++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
