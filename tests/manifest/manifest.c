@@ -134,7 +134,7 @@ static weft_sampling greedy(void)
 static weft_sampling drawn(size_t i)
 {
     weft_sampling s = WEFT_SAMPLING_INIT;
-    s.temperature = 0.9f;
+    s.temperature = 1.5f;
     s.repeat_penalty = 1.1f;
     s.seed = 7 + i;
     s.ignore_end = true;
