@@ -1,14 +1,17 @@
 # Read behind the Makefile of a tree, its own or an older one, to link manifest.c with that tree's library:
 #
-#     make -f Makefile -f .../manifest.mk BUILD=... MANIFEST=.../manifest.c NVCC= BUILD/manifest BUILD/manifest-emulated
-#     make -f Makefile -f .../manifest.mk BUILD=... MANIFEST=.../manifest.c BUILD/manifest-sim
+#     make -f Makefile -f manifest.mk BUILD=... NVCC= BUILD/manifest BUILD/manifest-emulated
+#     make -f Makefile -f manifest.mk BUILD=... BUILD/manifest-sim
 #
-# It asks the Makefile for nothing but these variables; a tree that names them anew gives the new name here, too.
+# It asks the Makefile for these variables; where a tree names one anew, it stands here under both names.
 #   HOST_OBJ            objects of the library, without those of nvcc
 #   LIB_LIBS            what they are linked with
-#   SIMDE_OBJ           the one object of AVX-512 as SIMDe emulates it, in a file of the same name, whose function ends in _simde
+#   SIMDE_OBJ           AVX-512 as SIMDe emulates it: an object of the same name as the library's, whose function has
+#                       _simde behind its name
 #   SIM_OBJ, SIM_LIBS   the kernels and the device for the simulator, and what they are linked with
-MANIFEST_LINK = $(CC) -std=c11 -O2 -Wall -Wextra -Iinclude -o $@ $(MANIFEST) $(filter %.o %.a,$^) $(LDFLAGS)
+MANIFEST := $(wildcard $(dir $(lastword $(MAKEFILE_LIST)))manifest*.[ch])
+MANIFEST_LINK = $(CC) -std=c11 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror \
+    -Iinclude -o $@ $(filter %.c %.o %.a,$^) $(LDFLAGS)
 MANIFEST_NATIVE := $(filter %/$(notdir $(SIMDE_OBJ)),$(HOST_OBJ))
 
 $(foreach v,HOST_OBJ SIMDE_OBJ SIM_OBJ SIM_LIBS LIB_LIBS,$(if $($v),,$(error manifest.mk: this Makefile has no $v)))
