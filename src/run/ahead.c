@@ -22,7 +22,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     return ahead_beyond(seq) > 0 ? least(k, ahead_beyond(seq) + 1) : k;
 }
 
-static void trim_packed(struct weft_engine *e)
+void ahead_undo(struct weft_engine *e)
 {
     for (size_t i = 0; i < e->sched.step.n_seqs; i++) {
         struct sched_seq *q = e->sched.packed[i];
@@ -41,7 +41,7 @@ static bool ahead_reserve(struct weft_engine *e, size_t k)
         e->sched.step_seqs[i].pages[0] = q->kv.pages;
     }
     if (status != WEFT_OK) {
-        trim_packed(e);
+        ahead_undo(e);
     }
     return status == WEFT_OK;
 }
@@ -66,10 +66,7 @@ size_t ahead_plan(struct weft_engine *e)
 void ahead_take(struct weft_engine *e, size_t k)
 {
     const struct step *step = &e->sched.step;
-    if (k == 0) {
-        trim_packed(e);
-    }
-    for (size_t i = 0; i < step->n_seqs && k > 0; i++) {
+    for (size_t i = 0; i < step->n_seqs; i++) {
         logits_set_ahead(&seq_of(e->sched.packed[i])->logits, k, e->ids + i, step->n_rows);
     }
 }

@@ -9,8 +9,10 @@
 /* How many steps the backend may take with the packed step, 1 if only that one. If more: the pages
  * are reserved. */
 size_t ahead_plan(struct weft_engine *e);
-/* The packed sequences take what these k > 1 steps left in e->ids; k = 0: they failed. */
+/* The packed sequences take what these k > 1 steps left in e->ids. */
 void ahead_take(struct weft_engine *e, size_t k);
+/* These steps failed: the pages are given back. */
+void ahead_undo(struct weft_engine *e);
 
 /* Tokens known beyond the next one, whose K and V are computed too: those of the next one, and so
  * on. */

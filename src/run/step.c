@@ -1,5 +1,4 @@
-/* One step: what waits is packed, computed, and what the backend has of it goes to the sequences.
- */
+/* A step: what waits is packed and computed, and each sequence gets what it left for it. */
 #include "run/step.h"
 
 #include "forward.h"
@@ -154,12 +153,15 @@ static weft_status step_locked(struct weft_engine *e, weft_error *err)
     TRY(keep_logits(e, err));
     size_t k = ahead_plan(e);
     weft_status status = step_compute(e, &e->sched.step, k, err);
-    if (k > 1) {
-        ahead_take(e, status == WEFT_OK ? k : 0);
-    } else if (status == WEFT_OK) {
-        status = take_logits(e, err);
+    if (k > 1 && status != WEFT_OK) {
+        ahead_undo(e);
     }
     TRY(status);
+    if (k > 1) {
+        ahead_take(e, k);
+    } else {
+        TRY(take_logits(e, err));
+    }
     step_commit(e, k);
     return WEFT_OK;
 }

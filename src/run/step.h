@@ -1,6 +1,6 @@
-/* Computing: weft_engine_step(), and the one way to the backend for those who need a step besides.
- * What it left of the last step for the sequences is brought to safety first. All of this is
- * guarded by the engine's lock. */
+/* All that computes: weft_engine_step(), and a step for those who need one besides. A step
+ * overwrites the logits that the backend holds, so those that sequences still need are copied to
+ * the host before. The caller holds the engine's lock. */
 #ifndef WEFT_STEP_H
 #define WEFT_STEP_H
 

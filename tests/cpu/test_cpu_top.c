@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "cpu/state.h"
-#include "run/seq.h"
+#include "run/engine.h"
 #include "support/models.h"
 #include "support/rig.h"
 

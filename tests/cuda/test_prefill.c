@@ -19,7 +19,7 @@
 
 #include "cuda/cuda.h"
 #include "format/gguf.h"
-#include "run/seq.h"
+#include "run/engine.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"

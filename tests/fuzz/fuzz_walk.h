@@ -4,7 +4,7 @@
 
 #include "draw/matcher.h"
 #include "fuzz.h"
-#include "run/seq.h"
+#include "run/model_api.h"
 
 /* However ambiguous the grammar, a mask takes at most a second; with sanitizers ten times that. */
 enum { FUZZ_MASK_SECONDS = 8, FUZZ_MASK_BYTES = 128 << 20 };

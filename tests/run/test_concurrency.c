@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "run/seq.h"
+#include "run/engine.h"
 #include "support/models.h"
 #include "support/rig.h"
 

@@ -3,7 +3,7 @@
 #ifndef TESTS_TOP_BACKEND_H
 #define TESTS_TOP_BACKEND_H
 
-#include "run/seq.h"
+#include "run/engine.h"
 
 enum top_backend_what {
     TOP_BEST = 1,  /* has top */
