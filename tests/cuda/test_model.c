@@ -32,6 +32,7 @@
 #include "backend.h"
 #include "format/quant.h"
 #include "forward.h"
+#include "support/layers.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"
@@ -48,7 +49,8 @@ enum { BATCH = 150, N_TEXTS = 2 };
 struct text {
     weft_kv_type types[2]; /* of K and V */
     size_t n, n_ctx, n_vocab;
-    int32_t *tokens; /* [N_TEXTS, n] */
+    int32_t *tokens;                      /* [N_TEXTS, n] */
+    const struct reference_layer *layers; /* NULL = as the keys say */
 };
 
 typedef weft_status opener(const struct model *, const struct backend_params *, struct backend **,
@@ -62,8 +64,7 @@ static void check(weft_status status, const weft_error *err)
 }
 
 /* Rows [first, first + n) of each text as one step, all with logits. */
-static void run_step(struct backend *b, size_t n_layers, const struct text *t, size_t first,
-                     size_t n, float *logits)
+static void run_step(struct backend *b, const struct text *t, size_t first, size_t n, float *logits)
 {
     weft_error err;
     size_t n_pages = (t->n_ctx + KV_PAGE - 1) / KV_PAGE;
@@ -118,7 +119,7 @@ static float *run(opener *open, const struct model *m, const struct text *t, siz
     check(open(m, &bp, &b, &err), &err);
     for (size_t done = 0, n; done < t->n; done += n) {
         n = t->n - done < chunk ? t->n - done : chunk;
-        run_step(b, m->config.n_layers, t, done, n, logits);
+        run_step(b, t, done, n, logits);
     }
     b->ops->close(b);
     return logits;
@@ -160,9 +161,10 @@ static void compare_bits(const struct text *t, const float *got, const float *wa
 static void compare_exactly(const struct text *t, const float *got, const char *path, double bound,
                             const char *what)
 {
-    const struct reference_options options = {
-        .n_ctx = t->n_ctx, .kv_q8_0 = { t->types[0] == WEFT_KV_Q8_0, t->types[1] == WEFT_KV_Q8_0 }
-    };
+    const struct reference_options options = { .n_ctx = t->n_ctx,
+                                               .layers = t->layers,
+                                               .kv_q8_0 = { t->types[0] == WEFT_KV_Q8_0,
+                                                            t->types[1] == WEFT_KV_Q8_0 } };
     for (size_t i = 0; i < N_TEXTS; i++) {
         size_t n_vocab;
         double *want = reference_logits(path, &options, t->tokens + i * t->n, t->n, &n_vocab);
@@ -307,6 +309,34 @@ static void test_context(void **state)
     }
 }
 
+/* What a layer is stands in the layer, not in the keys. */
+static void test_layers_differ(void **state)
+{
+    (void)state;
+    weft_error err;
+    struct model *m;
+    struct reference_layer layers[LAYERS_MAX];
+    const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    struct synth_spec s = spec_of("tiny-qwen2");
+    s.type_mix = "f32";
+    const char *path = model_file_of(&s);
+    check(model_open(path, &params, &m, &err), &err);
+    layers_differ(m, layers);
+    struct text t = text_of(m, 24, 24);
+    t.layers = layers;
+    float *whole = run(cuda_backend_open, m, &t, 24, false);
+    compare_exactly(&t, whole, path, HALF_BOUND, "layers that differ");
+    float *one = run(cuda_backend_open, m, &t, 1, true);
+    float *cpu = run(cpu_backend_open, m, &t, 24, false);
+    compare(&t, one, cpu, FLOAT_BOUND, "layers that differ", "token by token");
+    free(whole);
+    free(one);
+    free(cpu);
+    free(t.tokens);
+    model_close(m);
+    remove(path);
+}
+
 static void test_variants(void **state)
 {
     (void)state;
@@ -448,7 +478,7 @@ int main(void)
         cmocka_unit_test(test_types),   cmocka_unit_test(test_rare_types),
         cmocka_unit_test(test_context), cmocka_unit_test(test_variants),
         cmocka_unit_test(test_q8),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_biases),
+        cmocka_unit_test(test_biases),  cmocka_unit_test(test_layers_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

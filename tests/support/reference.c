@@ -391,6 +391,14 @@ static void ffn_layer(struct reference *r, size_t l)
 
 /* ---------------------------------------------------------------- the whole */
 
+static void set_angles(struct reference *r, double base, double factor, const struct matrix *freqs)
+{
+    for (size_t i = 0; i < r->n_rot / 2; i++) {
+        r->freq[i] = 1.0 / pow(base, 2.0 * (double)i / (double)r->n_rot);
+        r->freq[i] /= factor * (freqs != NULL && freqs->w != NULL ? (double)freqs->w[i] : 1.0);
+    }
+}
+
 static void read_rope(struct reference *r)
 {
     double base = key_float(r, "rope.freq_base", 10000.0);
@@ -405,10 +413,7 @@ static void read_rope(struct reference *r)
     }
     r->attn_factor = key_float(r, "rope.scaling.attn_factor", 1.0);
     r->freq = doubles(r->n_rot / 2);
-    for (size_t i = 0; i < r->n_rot / 2; i++) {
-        r->freq[i] = 1.0 / pow(base, 2.0 * (double)i / (double)r->n_rot);
-        r->freq[i] /= (linear ? factor : 1.0) * (freqs.w != NULL ? (double)freqs.w[i] : 1.0);
-    }
+    set_angles(r, base, linear ? factor : 1.0, &freqs);
     free(freqs.w);
 }
 
@@ -460,6 +465,12 @@ static double *run(struct reference *r, const int32_t *tokens, size_t *n_vocab)
         }
     }
     for (size_t l = 0; l < r->n_layers; l++) {
+        const struct reference_layer *what = r->options->layers;
+        if (what != NULL) {
+            r->window = what[l].window;
+            r->n_rot = what[l].n_rot;
+            set_angles(r, what[l].rope_base, 1.0, NULL);
+        }
         attention_layer(r, l);
         ffn_layer(r, l);
     }

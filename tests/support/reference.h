@@ -8,12 +8,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a layer is, in the place of what the keys say. */
+struct reference_layer {
+    size_t window, n_rot;
+    double rope_base;
+};
+
 struct reference_options {
     size_t n_ctx;   /* the engine's context: decides between long and short RoPE factors */
     bool acts_8bit; /* before a product with a quantised matrix, round its input to 8 bits in blocks
                        of 32 */
     bool kv_half;   /* round K and V to half precision, as a KV cache does */
-    bool kv_q8_0[2]; /* K, V: round them to q8_0 instead, K rotated */
+    bool kv_q8_0[2];                      /* K, V: round them to q8_0 instead, K rotated */
+    const struct reference_layer *layers; /* [n_layers]; NULL = all are what the keys say */
 };
 
 /* Logits [n, *n_vocab] of every position of the text, to be freed; NULL when the file cannot be
