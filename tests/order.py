@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Who may include whom. Reads the #include "..." lines of the tree and refuses an arrow that runs up, a circle of headers, and
-a file that stands in no room. usage: tests/order.py [ROOT]
+a file that stands in no room; and a backend that asks the config what only a layer says. usage: tests/order.py [ROOT]
 
 The rooms stand here lowest first; a room is a folder with all below it, but `src` is only the files directly in it. A room sees
 itself and what is named beside it: rooms that stand before it, or single files."""
@@ -55,6 +55,10 @@ ROOMS = {
 # The one way up: what the simulator must know of a kernel, which no other build includes.
 EXCEPTIONS = {('kernels/cu.cuh', 'tests/cudasim/launch.h'), ('kernels/ptx.cuh', 'tests/cudasim/ptx.h')}
 MOST_IN_SRC = 14
+# What a layer is stands in struct layer: backends ask the config only about the model as a whole.
+BACKENDS = ('src/cpu', 'cuda')
+OF_THE_MODEL = {'n_vocab', 'dim', 'n_layers', 'n_ctx_train', 'norm_eps'}
+ASKED = re.compile(r'\bconfig(?:\.|->)(\w+)|\b(struct (?:config|arch))\b')
 FOLDERS = ('include', 'src', 'cuda', 'kernels', 'tools', 'tests')
 # as the compilers are told: behind the folder of the file itself
 PATHS = ('include', 'src', 'tools', '', 'tests', 'tests/cudasim/include')
@@ -112,6 +116,17 @@ def complaint(path, found):
     return f'room {here} sees of room {there} only {", ".join(only)}' if only else f'room {here} does not see room {there}'
 
 
+def questions(root, path):
+    """Where a backend asks the config what only a layer says."""
+    if room_of(path) not in BACKENDS:
+        return
+    with open(os.path.join(root, path), encoding='utf-8') as f:
+        for number, line in enumerate(f, 1):
+            for m in ASKED.finditer(line):
+                if m[1] not in OF_THE_MODEL:
+                    yield f'{path}:{number} asks for {m[0]}: what a layer is stands in struct layer'
+
+
 def circles(graph):
     """Each circle of a graph {node: [nodes]} once, as the list of its nodes from the least back to it."""
     state, stack, found = {}, [], []
@@ -143,6 +158,7 @@ def check(root):
         if room_of(path) is None:
             wrong.append(f'{path}: stands in no room: name its folder in tests/order.py')
             continue
+        wrong += questions(root, path)
         for number, name in includes(root, path):
             found = find(name, path, files)
             if found is None:

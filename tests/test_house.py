@@ -102,6 +102,12 @@ class House(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn('circle of headers: src/config.h includes src/model.h includes src/config.h\n', out)
 
+    def test_backend_asks_the_config(self):
+        self.refused('src/cpu/attend.c', 'size_t n = m->config.dim + m->config.n_heads;\n',
+                     'src/cpu/attend.c:1 asks for config.n_heads: what a layer is stands in struct layer')
+        self.refused('cuda/stages.c', '\nconst struct config *c;\n',
+                     'cuda/stages.c:2 asks for struct config: what a layer is stands in struct layer')
+
     def test_no_room(self):
         self.refused('src/attic/old.c', '', 'src/attic/old.c: stands in no room: name its folder in tests/order.py')
 

@@ -2,7 +2,6 @@
  * its own, but nobody asks for logits: the residual stream is read and pooled here. */
 #include <math.h>
 
-#include "arch.h"
 #include "run/room.h"
 #include "run/step.h"
 
@@ -37,7 +36,7 @@ static weft_status choose_pooling(const struct model *m, weft_pooling asked, wef
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "cls pooling takes the first token, which has seen no other in a model "
                          "of architecture %s; use mean or last",
-                         m->arch->name);
+                         m->arch_name);
     }
     if (asked != WEFT_POOL_MEAN && asked != WEFT_POOL_LAST) {
         return error_set(err, WEFT_E_ARG, "pooling is %d, expected a WEFT_POOL_* value",

@@ -9,18 +9,23 @@
 
 enum { DEFAULT_CTX = 4096, MAX_BATCH = 65536 };
 
-static weft_status check_kv_type(const struct model *m, const char *param, weft_kv_type type,
+/* Heads must be whole blocks of the type in every store. */
+static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type type,
                                  weft_error *err)
 {
+    const char *param = of_k ? "type_k" : "type_v";
     if (kv_type_name(type) == NULL) {
         return error_set(err, WEFT_E_ARG, "%s is %d, expected a WEFT_KV_* value", param, (int)type);
     }
-    if (m->config.head_dim % kv_type_block(type) != 0) {
-        return error_set(
-            err, WEFT_E_UNSUPPORTED,
-            "%s %s shares a scale between %zu values, but the heads of this model have "
-            "%zu; take f16",
-            param, kv_type_name(type), kv_type_block(type), m->config.head_dim);
+    for (size_t i = 0; i < m->n_kv; i++) {
+        const size_t dim = of_k ? m->kv[i].k_dim : m->kv[i].v_dim;
+        if (dim % kv_type_block(type) != 0) {
+            return error_set(
+                err, WEFT_E_UNSUPPORTED,
+                "%s %s shares a scale between %zu values, but the heads of this model have "
+                "%zu; take f16",
+                param, kv_type_name(type), kv_type_block(type), dim);
+        }
     }
     return WEFT_OK;
 }
@@ -56,8 +61,8 @@ static weft_status engine_plan(const struct model *m, const weft_engine_params *
         return error_set(err, WEFT_E_ARG, "n_ahead is %zu, expected at most %d", p->n_ahead,
                          BACKEND_TOP);
     }
-    TRY(check_kv_type(m, "type_k", p->type_k, err));
-    TRY(check_kv_type(m, "type_v", p->type_v, err));
+    TRY(check_kv_type(m, true, p->type_k, err));
+    TRY(check_kv_type(m, false, p->type_v, err));
     *out = (struct backend_params){
         .n_ctx = n_ctx,
         .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
