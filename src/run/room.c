@@ -32,7 +32,7 @@ weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_er
 {
     struct sched_seq *q = &seq->sched;
     size_t n_tokens = q->tokens.n;
-    TRY(seq_list(seq, n_tokens + n, err));
+    TRY(seq_grow(seq, n_tokens + n, err));
     TRY(constraint_reserve(seq->constraint, n, err));
     return room_reserve(seq->engine, &q->kv, n_tokens + n_cached, n_tokens + n, err);
 }

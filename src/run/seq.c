@@ -11,7 +11,7 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     seq->picked = -1;
     seq->drawn = 0;
     stream_reset(&seq->stream);
-    seq_finish(seq, WEFT_RUNNING);
+    seq_set_finish(seq, WEFT_RUNNING);
 }
 
 /* Whether the next draw wants none but the best logits. */
@@ -83,7 +83,7 @@ weft_status seq_fits(const struct weft_seq *seq, size_t n, weft_error *err)
     return WEFT_OK;
 }
 
-weft_status seq_list(struct weft_seq *seq, size_t n, weft_error *err)
+weft_status seq_grow(struct weft_seq *seq, size_t n, weft_error *err)
 {
     struct tokens *t = &seq->sched.tokens;
     if (!mem_reserve(&t->data, &t->cap, n, sizeof *t->data)) {

@@ -10,6 +10,9 @@
 #include "run/logits.h"
 #include "text/stream.h"
 
+/* Where a sequence stands: how many tokens it has and how many of them are computed (sched),
+ * whether and how it has finished (sched.finish), what there is to draw from (logits), and which of
+ * its tokens was the last one drawn. All else follows. */
 struct weft_seq {
     uint32_t magic; /* first, as in every handle: a handle of another type may be shorter than this
                        one */
@@ -46,7 +49,7 @@ static inline bool seq_running(const struct weft_seq *seq)
     return atomic_load(&seq->sched.finish) == WEFT_RUNNING;
 }
 
-static inline void seq_finish(struct weft_seq *seq, weft_finish finish)
+static inline void seq_set_finish(struct weft_seq *seq, weft_finish finish)
 {
     atomic_store(&seq->sched.finish, (int)finish);
 }
@@ -76,7 +79,7 @@ weft_status seq_leave(struct weft_seq *seq, weft_status status);
 weft_status seq_take_cancel(struct weft_seq *seq, weft_error *err);
 /* WEFT_E_CTX_FULL unless n more tokens fit into the context. */
 weft_status seq_fits(const struct weft_seq *seq, size_t n, weft_error *err);
-/* Room for n tokens in the list. */
-weft_status seq_list(struct weft_seq *seq, size_t n, weft_error *err);
+/* Makes the list of tokens long enough for n. */
+weft_status seq_grow(struct weft_seq *seq, size_t n, weft_error *err);
 
 #endif

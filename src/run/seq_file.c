@@ -160,7 +160,7 @@ static weft_status prepare(struct weft_seq *seq, const struct saved *s, const ui
                              i, token, s->fields[SAVED_VOCAB] - 1);
         }
     }
-    return seq_list(seq, s->n_tokens, err);
+    return seq_grow(seq, s->n_tokens, err);
 }
 
 static weft_status write_pages(struct weft_seq *seq, const struct saved *s,

@@ -104,7 +104,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
         if (seq->picked >= 0) {
             add_token(seq, finish);
         }
-        seq_finish(seq, finish);
+        seq_set_finish(seq, finish);
     }
     ahead_trim(seq);
     return status;

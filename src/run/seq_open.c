@@ -68,7 +68,7 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
 static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, weft_error *err)
 {
     const struct tokens *t = &src->sched.tokens;
-    TRY(seq_list(dst, t->n, err));
+    TRY(seq_grow(dst, t->n, err));
     if (t->n > 0) {
         memcpy(dst->sched.tokens.data, t->data, t->n * sizeof *t->data);
     }
@@ -76,7 +76,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     dst->sched.n_done = src->sched.n_done;
     dst->picked = src->picked;
     dst->drawn = src->drawn;
-    seq_finish(dst, (weft_finish)atomic_load(&src->sched.finish));
+    seq_set_finish(dst, (weft_finish)atomic_load(&src->sched.finish));
     dst->logprobs = src->logprobs;
     logits_copy(&dst->logits, &src->logits, src->engine->model->config.n_vocab);
     stream_free(&dst->stream);

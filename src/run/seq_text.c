@@ -76,7 +76,7 @@ weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_finish *finis
     return *finish == WEFT_FINISH_LENGTH ? stream_cut(&seq->stream, err) : WEFT_OK;
 }
 
-weft_status seq_text_part(struct weft_seq *seq, weft_error *err)
+weft_status seq_text_resume(struct weft_seq *seq, weft_error *err)
 {
     if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
         /* what follows may begin with this character; stream_push() has reserved what this needs */

@@ -9,6 +9,6 @@
 weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_finish *finish, weft_error *err);
 /* Tokens follow that were not drawn: the text goes on behind them, also of one that has finished.
  * Needs no memory. */
-weft_status seq_text_part(struct weft_seq *seq, weft_error *err);
+weft_status seq_text_resume(struct weft_seq *seq, weft_error *err);
 
 #endif

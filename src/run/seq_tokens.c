@@ -42,10 +42,10 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     memcpy(t->data + t->n, tokens, n * sizeof *tokens);
     t->n += n;
     constraint_add(seq->constraint, n, false);
-    TRY(seq_text_part(seq, err));
+    TRY(seq_text_resume(seq, err));
     seq->picked = -1;
     ahead_trim(seq);
-    seq_finish(seq, WEFT_RUNNING);
+    seq_set_finish(seq, WEFT_RUNNING);
     return WEFT_OK;
 }
 
@@ -65,7 +65,7 @@ weft_status weft_seq_end(weft_seq *seq, weft_error *err)
     if (seq_running(seq)) {
         status = stream_cut(&seq->stream, err);
         if (status == WEFT_OK) {
-            seq_finish(seq, WEFT_FINISH_LENGTH);
+            seq_set_finish(seq, WEFT_FINISH_LENGTH);
             ahead_drop(seq);
         }
     }
