@@ -287,11 +287,11 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     const auto copy_v = [&](uint32_t i) {
         copy_block(v_page, kv_block(job.kv, KV_V, v_q8, dim, number, t.kv_head), v_q8, dim,
                    { i, t.seen });
+        cp_async_commit();
     };
     copy_k(page);
     cp_async_commit();
     copy_v(page);
-    cp_async_commit();
     float q[G][8];
     load_q<G, TEAM>(q, ptr<const float>(job.q) + ((size_t)t.row * job.kv.n_heads + t.head) * dim,
                     t.n_heads, dim, job.scale * 1.44269504f); // log2(e)
@@ -326,7 +326,6 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
         cp_async_wait<0>(); // K of the next page
         __syncthreads();
         copy_v(page);
-        cp_async_commit();
     }
 }
 

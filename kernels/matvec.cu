@@ -221,9 +221,8 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int value = lane * (ROWS * DOT_UNITS) / WARP;
     const bool speaks = lane % (WARP / (ROWS * DOT_UNITS)) == 0;
-    const int u = value % DOT_UNITS, r = value / DOT_UNITS;
+    const int u = value % DOT_UNITS, r = value / DOT_UNITS, split = 1 << plan.log2_split;
     const bool swiglu = job.mode == MATVEC_SWIGLU;
-    const int split = 1 << plan.log2_split;
     int now = 0;
     for (uint32_t i = blockIdx.x; i < plan.n_tiles; i += gridDim.x, now ^= 1) {
         if (i + gridDim.x < plan.n_tiles) {

@@ -26,9 +26,4 @@ struct config {
 weft_status config_read(const struct gguf *file, const char *arch, struct config *c,
                         weft_error *err);
 
-/* WEFT_E_UNSUPPORTED names a key whose value changes what is computed and is not obeyed,
- * WEFT_E_FORMAT one of another type. `config` NULL: the vocabulary alone is opened, and only the
- * keys of its tokenizer count. */
-weft_status config_check_keys(const struct gguf *g, const struct config *config, weft_error *err);
-
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "format/keys.h"
 
 static weft_status copy_str(struct gguf_str s, char **out, weft_error *err)
 {
@@ -117,7 +118,13 @@ static void find_maxima(struct model *m)
 static weft_status load_weights(struct model *m, weft_error *err)
 {
     TRY(config_read(m->file, m->arch->name, &m->config, err));
-    TRY(config_check_keys(m->file, &m->config, err));
+    const struct config *c = &m->config;
+    const struct key_facts facts = { .dim = c->dim,
+                                     .head_dim = c->head_dim,
+                                     .n_rot = c->n_rot,
+                                     .window = c->sliding_window,
+                                     .rope_base = c->rope_base };
+    TRY(keys_check(m->file, &facts, err));
     m->config.n_vocab = tokenizer_n_vocab(m->tokenizer);
     TRY(alloc_layers(m, err));
     TRY(arch_fill(m->arch, m, err));
@@ -137,7 +144,7 @@ static weft_status load(struct model *m, weft_error *err)
         m->n_params += m->file->tensors[i].n_elements;
         m->n_bytes += m->file->tensors[i].n_bytes;
     }
-    return m->vocab_only ? config_check_keys(m->file, NULL, err) : load_weights(m, err);
+    return m->vocab_only ? keys_check(m->file, NULL, err) : load_weights(m, err);
 }
 
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,

@@ -39,6 +39,17 @@ const struct key_rule *keys_at(size_t i); /* NULL past the last */
 const struct key_rule *keys_find(const struct gguf *g, const char *key);
 weft_key_use keys_use(const struct gguf *g, const char *key);
 
+/* What a model has anyway, and some refused keys may say again. */
+struct key_facts {
+    size_t dim, head_dim, n_rot;
+    size_t window; /* sliding; 0 = none */
+    float rope_base;
+};
+
+/* WEFT_E_UNSUPPORTED names a key whose value changes what is computed and is not obeyed,
+ * WEFT_E_FORMAT one of another type. `facts` NULL: the vocabulary alone is opened, and only the
+ * keys of its tokenizer count. */
+weft_status keys_check(const struct gguf *g, const struct key_facts *facts, weft_error *err);
 /* Warns in one line of the architecture's keys that are not in the table: they may be
  * hyper-parameters. */
 void keys_log(const struct gguf *g, const struct log *log);

@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config.h"
 #include "format/keys.h"
 
 /* What a value is compared with. */
 struct check {
     const struct gguf_kv *kv;
     const struct key_rule *rule;
-    const struct config *config;
+    const struct key_facts *facts;
     weft_error *err;
 };
 
@@ -74,7 +73,7 @@ static weft_status check_numbers(const struct check *c, double low, double high)
 /* Writers round the root in float or in double: one step of a float on either side. */
 static weft_status check_scale(const struct check *c)
 {
-    double v = 0, want = 1 / sqrt((double)c->config->head_dim);
+    double v = 0, want = 1 / sqrt((double)c->facts->head_dim);
     if (c->kv->type == GGUF_ARR || !gguf_number_at(c->kv, 0, &v)) {
         return wrong_type(c, "a number");
     }
@@ -114,29 +113,29 @@ static weft_status check_pattern(const struct check *c)
 
 static weft_status check_value(const struct check *c)
 {
-    const struct config *config = c->config;
+    const struct key_facts *facts = c->facts;
     switch (c->rule->test) {
     case KEY_NUMBER: return check_numbers(c, c->rule->low, c->rule->high);
     case KEY_EMPTY: return check_empty(c);
     case KEY_SILU: return check_silu(c);
-    case KEY_DIM: return check_numbers(c, 0, (double)config->dim);
-    case KEY_HEAD_DIM: return check_numbers(c, 0, (double)config->head_dim);
-    case KEY_N_ROT: return check_numbers(c, 0, (double)config->n_rot);
-    case KEY_ROPE_BASE: return check_numbers(c, 0, (double)config->rope_base);
+    case KEY_DIM: return check_numbers(c, 0, (double)facts->dim);
+    case KEY_HEAD_DIM: return check_numbers(c, 0, (double)facts->head_dim);
+    case KEY_N_ROT: return check_numbers(c, 0, (double)facts->n_rot);
+    case KEY_ROPE_BASE: return check_numbers(c, 0, (double)facts->rope_base);
     case KEY_SCALE: return check_scale(c);
     case KEY_PATTERN: return check_pattern(c);
     }
     return WEFT_OK;
 }
 
-weft_status config_check_keys(const struct gguf *g, const struct config *config, weft_error *err)
+weft_status keys_check(const struct gguf *g, const struct key_facts *facts, weft_error *err)
 {
     for (size_t i = 0; i < g->n_kv; i++) {
         const struct key_rule *rule = keys_find(g, g->kv[i].key);
         bool asked = rule != NULL && rule->use == WEFT_KEY_REFUSED &&
-                     (config != NULL || (rule->name[0] != '.' && !rule->drawn));
-        if (asked && !(rule->windowed && config->sliding_window == 0)) {
-            const struct check c = { &g->kv[i], rule, config, err };
+                     (facts != NULL || (rule->name[0] != '.' && !rule->drawn));
+        if (asked && !(rule->windowed && facts->window == 0)) {
+            const struct check c = { &g->kv[i], rule, facts, err };
             TRY(check_value(&c));
         }
     }

@@ -1,0 +1,46 @@
+#include "forward.h"
+
+const char *const stage_names[N_STAGES] = {
+#define STAGE(id, name) [STAGE_##id] = name,
+    STAGES(STAGE)
+#undef STAGE
+};
+
+const enum stage tensor_stages[N_LAYER_TENSORS] = {
+#define LAYER_TENSOR(id, name, rows, cols, stage) [id] = STAGE_##stage,
+    LAYER_TENSORS(LAYER_TENSOR)
+#undef LAYER_TENSOR
+};
+
+size_t backend_value_cols(const struct model *m, enum backend_value value, size_t layer)
+{
+    static const enum layer_size sizes[] = {
+        [VALUE_X] = SIZE_DIM,    [VALUE_Q] = SIZE_Q,         [VALUE_K] = SIZE_K,
+        [VALUE_V] = SIZE_V,      [VALUE_ATTENTION] = SIZE_O, [VALUE_FFN_ACT] = SIZE_FF,
+        [VALUE_NORM] = SIZE_DIM,
+    };
+    const enum layer_size size = sizes[value];
+    return size == SIZE_DIM ? m->config.dim : layer_size(m, &m->layers[layer], size);
+}
+
+static weft_status check_list(const struct backend_ops *ops, const struct stage_list *list,
+                              const char *what, weft_error *err)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if ((ops->stages >> list->stages[i] & 1) == 0) {
+            return error_set(err, WEFT_E_UNSUPPORTED,
+                             "the model needs the stage %s for its %s, and backend %s lacks it",
+                             stage_names[list->stages[i]], what, ops->name);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err)
+{
+    for (size_t l = 0; l < m->config.n_layers; l++) {
+        TRY(check_list(ops, &mixer_stages[m->layers[l].mixer], "mixers", err));
+        TRY(check_list(ops, &ffn_stages[m->layers[l].ffn], "feed-forward networks", err));
+    }
+    return check_list(ops, &head_stages, "head", err);
+}
