@@ -1,0 +1,174 @@
+/* What forward() asks of a backend: the stages in their order, told to whoever watches; a backend
+ * that lacks one refuses the model by its name. And the list of a layer's tensors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "forward.h"
+
+enum { N_LAYERS = 2, ALL = (1u << N_STAGES) - 1, MAX_SEEN = 40 };
+
+/* A backend that computes nothing, and who watches it. */
+struct bench {
+    struct backend base;
+    struct watcher watcher;
+    size_t n_begun, n_ended, n_stages, n_whole;
+    bool fails; /* at the last stage of a layer */
+    struct {
+        enum stage stage;
+        size_t layer;
+    } seen[MAX_SEEN];
+};
+
+static struct layer layers[N_LAYERS];
+static const struct model model = { .config.n_layers = N_LAYERS, .layers = layers };
+
+static weft_status stage(struct backend *b, enum stage what, const struct step *s, size_t layer,
+                         weft_error *err)
+{
+    struct bench *x = (struct bench *)b;
+    (void)s;
+    assert_in_range(x->n_stages, 0, MAX_SEEN - 1);
+    x->seen[x->n_stages].stage = what;
+    x->seen[x->n_stages++].layer = layer;
+    return x->fails && what == STAGE_FFN_OUT ? error_set(err, WEFT_E_INTERNAL, "it fails")
+                                             : WEFT_OK;
+}
+
+static weft_status whole(struct backend *b, const struct step *s, bool *done, weft_error *err)
+{
+    (void)s, (void)err;
+    ((struct bench *)b)->n_whole++;
+    *done = true;
+    return WEFT_OK;
+}
+
+static struct bench *bench_of(struct watcher *w)
+{
+    return (struct bench *)(void *)((char *)w - offsetof(struct bench, watcher));
+}
+
+static void begin(struct watcher *w) { bench_of(w)->n_begun++; }
+
+static weft_status end(struct watcher *w, struct backend *b, enum stage what, const struct step *s,
+                       size_t layer, weft_error *err)
+{
+    struct bench *x = bench_of(w);
+    (void)b, (void)s, (void)err;
+    assert_int_equal(what, x->seen[x->n_ended].stage);
+    assert_int_equal(layer, x->seen[x->n_ended].layer);
+    x->n_ended++;
+    return WEFT_OK;
+}
+
+static const struct backend_ops ops = {
+    .name = "bench", .stages = ALL, .stage = stage, .step = whole
+};
+
+static weft_status run(struct bench *x, bool watched, size_t n_out, weft_error *err)
+{
+    const struct step_seq seq = { .n_rows = 1 };
+    const struct step s = { .n_rows = 1, .n_seqs = 1, .seqs = &seq, .n_out = n_out };
+    x->base = (struct backend){ .ops = &ops, .model = &model };
+    x->watcher = (struct watcher){ begin, end };
+    x->base.watcher = watched ? &x->watcher : NULL;
+    return forward(&x->base, &s, err);
+}
+
+static void test_order(void **state)
+{
+    (void)state;
+    static const enum stage of_layer[] = { STAGE_ATTN_IN, STAGE_ATTEND, STAGE_ATTN_OUT,
+                                           STAGE_FFN_IN, STAGE_FFN_OUT };
+    const size_t n = sizeof of_layer / sizeof *of_layer;
+    struct bench x = { .fails = false };
+    assert_int_equal(run(&x, true, 1, NULL), WEFT_OK);
+    assert_int_equal(x.n_stages, 1 + N_LAYERS * n + 2);
+    assert_int_equal(x.n_begun, x.n_stages);
+    assert_int_equal(x.n_ended, x.n_stages);
+    assert_int_equal(x.seen[0].stage, STAGE_EMBED);
+    assert_int_equal(x.seen[0].layer, 0);
+    for (size_t i = 0; i < N_LAYERS * n; i++) {
+        assert_int_equal(x.seen[1 + i].stage, of_layer[i % n]);
+        assert_int_equal(x.seen[1 + i].layer, i / n);
+    }
+    assert_int_equal(x.seen[x.n_stages - 2].stage, STAGE_HEAD_NORM);
+    assert_int_equal(x.seen[x.n_stages - 1].stage, STAGE_HEAD);
+    assert_int_equal(x.seen[x.n_stages - 1].layer, N_LAYERS);
+    /* nobody wants logits */
+    struct bench y = { .fails = false };
+    assert_int_equal(run(&y, true, 0, NULL), WEFT_OK);
+    assert_int_equal(y.n_stages, 1 + N_LAYERS * n);
+}
+
+/* A shorter way shows no stage, so it is not taken while somebody watches. */
+static void test_shorter_way(void **state)
+{
+    (void)state;
+    struct bench x = { .fails = false }, y = { .fails = false };
+    assert_int_equal(run(&x, false, 1, NULL), WEFT_OK);
+    assert_int_equal(x.n_whole, 1);
+    assert_int_equal(x.n_stages, 0);
+    assert_int_equal(run(&y, true, 1, NULL), WEFT_OK);
+    assert_int_equal(y.n_whole, 0);
+}
+
+/* A stage that failed is not told, and is the last one. */
+static void test_failure(void **state)
+{
+    (void)state;
+    weft_error err;
+    struct bench x = { .fails = true };
+    assert_int_equal(run(&x, true, 1, &err), WEFT_E_INTERNAL);
+    assert_int_equal(x.n_stages, 6);
+    assert_int_equal(x.n_begun, 6);
+    assert_int_equal(x.n_ended, 5);
+}
+
+static void test_lacking(void **state)
+{
+    (void)state;
+    assert_int_equal(backend_check(&ops, &model, NULL), WEFT_OK);
+    for (enum stage s = STAGE_ATTN_IN; s < N_STAGES; s++) {
+        weft_error err;
+        char want[64];
+        struct backend_ops less = ops;
+        less.stages &= ~(1u << s);
+        assert_int_equal(backend_check(&less, &model, &err), WEFT_E_UNSUPPORTED);
+        snprintf(want, sizeof want, "needs the stage %s for its ", stage_names[s]);
+        assert_non_null(strstr(err.message, want));
+        assert_non_null(strstr(err.message, "backend bench lacks it"));
+    }
+}
+
+/* Every name once; a stage that reads vectors or matrices is one of a layer. */
+static void test_tensors(void **state)
+{
+    (void)state;
+    size_t n_matrices = 0;
+    for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+        const char *name = layer_tensors[t].name;
+        for (enum layer_tensor u = 0; u < t; u++) {
+            assert_string_not_equal(name, layer_tensors[u].name);
+        }
+        assert_in_range(tensor_stages[t], STAGE_ATTN_IN, STAGE_FFN_OUT);
+        assert_true(layer_tensors[t].cols != SIZE_ONE);
+        n_matrices += layer_tensor_is_matrix(t);
+    }
+    assert_int_equal(n_matrices, 7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order),   cmocka_unit_test(test_shorter_way),
+        cmocka_unit_test(test_failure), cmocka_unit_test(test_lacking),
+        cmocka_unit_test(test_tensors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
