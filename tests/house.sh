@@ -1,5 +1,6 @@
 #!/bin/sh
 # That the source keeps to its order, and its functions short: tests/order.py, tests/lengths.py, and the tests of these two.
+# And that the manifest, which is run only when it is wanted, still fits weft.h.
 # usage: tests/house.sh
 if ! command -v python3 >/dev/null 2>&1; then
     echo 'skip house: no python3'
@@ -10,4 +11,7 @@ python3 tests/order.py
 order=$?
 python3 tests/lengths.py
 lengths=$?
-python3 -m unittest -q tests/test_house.py && [ $order = 0 ] && [ $lengths = 0 ] && echo 'ok the tests of both'
+"${CC:-cc}" -std=c11 -Wall -Wextra -Wshadow -Wconversion -Werror -fsyntax-only -Iinclude tests/manifest/manifest.c
+manifest=$?
+python3 -m unittest -q tests/test_house.py && [ $order = 0 ] && [ $lengths = 0 ] && [ $manifest = 0 ] &&
+    echo 'ok the tests of both, and manifest.c'
