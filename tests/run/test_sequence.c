@@ -209,9 +209,14 @@ static void test_rewind(void **state)
         rig_check(&r, seq, b, n + 3, "rewound and continued");
         OK(weft_seq_rewind(seq, n, E));
     }
+    rig_compute(&r, seq);
     OK(weft_seq_rewind(seq, 0, E));
     assert_int_equal(weft_seq_len(seq), 0);
     assert_int_equal(weft_seq_pending(seq), 0);
+    /* nothing waits, and yet the logits from before are of no text any more */
+    int32_t token;
+    FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
+    FAILS(WEFT_E_STATE, weft_seq_logits(seq, NULL, 0, NULL, E));
     assert_int_equal(rig_free(&r), 4096);
     OK(weft_seq_append(seq, b, 5, E));
     rig_compute(&r, seq);
