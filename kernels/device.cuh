@@ -3,9 +3,9 @@
 // (__fmaf_rn), so that the bits do not depend on how the compiler treats one template instance.
 #pragma once
 #include "cu.cuh"
+#include "format/quant.h"
 #include "kernels.h"
 #include "ptx.cuh"
-#include "format/quant.h"
 
 enum { WARP = 32 };
 #define ALL_LANES 0xffffffffu

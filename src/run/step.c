@@ -24,8 +24,7 @@ static weft_status step_compute(struct weft_engine *e, const struct step *s, siz
                                 weft_error *err)
 {
     struct backend *b = e->backend;
-    return k > 1 ? b->ops->ahead(b, s, k, e->ids, err)
-                 : forward(b, s, err);
+    return k > 1 ? b->ops->ahead(b, s, k, e->ids, err) : forward(b, s, err);
 }
 
 weft_status step_run(struct weft_engine *e, const struct step *s, float *x, weft_error *err)

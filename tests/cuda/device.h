@@ -3,8 +3,8 @@
 #ifndef TESTS_CUDA_DEVICE_H
 #define TESTS_CUDA_DEVICE_H
 
-#include "kernels/kernels.h"
 #include "format/quant.h"
+#include "kernels/kernels.h"
 
 /* Fails the test unless the call succeeded. */
 #define CU(call) device_expect(call, #call, __FILE__, __LINE__)

@@ -2,8 +2,8 @@
 #ifndef FUZZ_ENGINE_H
 #define FUZZ_ENGINE_H
 
-#include "fuzz.h"
 #include "base/mem.h"
+#include "fuzz.h"
 #include "synth/synth.h"
 #include "weft.h"
 

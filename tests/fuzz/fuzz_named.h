@@ -3,8 +3,8 @@
 #define FUZZ_NAMED_H
 
 #include "fuzz.h"
-#include "text/pretokenizers.h"
 #include "synth/writer.h"
+#include "text/pretokenizers.h"
 #include "text/tokenizer.h"
 
 /* How a byte is written: in GPT-2's alphabet, or as the token of a byte. */

@@ -1,7 +1,7 @@
 /* Any bytes as a saved state whose checksum fits: refused, or loaded and used; and whatever it
  * said, no other sequence of the engine says anything else than it would alone. */
-#include "fuzz_engine.h"
 #include "base/hash.h"
+#include "fuzz_engine.h"
 
 enum { N_ENGINES = 2, N_STATES = 5, MAX_TOKENS = 256, POOL = 1024, N_SEQS = 4 };
 enum { AT_TOKENS = 64, AT_COMPUTED = 72, HEADER = 80, CHECKSUM = 8 }; /* src/run/saved.h */

@@ -9,8 +9,8 @@
 #define device_open_backend choose_backend
 #define weft_platform_get choose_platform_get
 #define weft_device_get choose_device_get
-#include "src/run/device.c"
 #include "platform.h"
+#include "src/run/device.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

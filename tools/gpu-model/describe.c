@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "kernels/matvec_plan.h"
 #include "format/quant.h"
+#include "kernels/matvec_plan.h"
 #include "weft.h"
 
 /* The i-th parameter if it has the size that is expected: a kernel whose parameters have changed

@@ -5,8 +5,8 @@
 #define SYNTH_WRITER_H
 
 #include "base/error.h"
-#include "format/gguf.h"
 #include "base/mem.h"
+#include "format/gguf.h"
 
 struct gguf_writer {
     uint32_t version;   /* 3 */
