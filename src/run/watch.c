@@ -14,7 +14,7 @@ struct point {
 static const struct {
     size_t n;
     struct point points[3];
-} left[N_STAGES] = {
+} stage_points[N_STAGES] = {
     [STAGE_EMBED] = { 1, { { "embed", VALUE_X } } },
     [STAGE_ATTN_IN] = { 3, { { "q", VALUE_Q }, { "k", VALUE_K }, { "v", VALUE_V } } },
     [STAGE_ATTEND] = { 1, { { "attention", VALUE_ATTENTION } } },
@@ -75,8 +75,8 @@ static weft_status watch_reserve(struct watch *w, weft_checkpoint *c, weft_error
 static weft_status tell_values(struct watch *w, struct backend *b, enum stage stage, size_t layer,
                                const struct step *s, weft_error *err)
 {
-    for (size_t i = 0; i < left[stage].n; i++) {
-        const struct point *point = &left[stage].points[i];
+    for (size_t i = 0; i < stage_points[stage].n; i++) {
+        const struct point *point = &stage_points[stage].points[i];
         weft_checkpoint c = { .name = point->name,
                               .layer = shown_layer(stage, layer),
                               .n_rows = n_rows_of(stage, s),
