@@ -35,7 +35,7 @@ void cuda_close(struct backend *b)
 static weft_status check_shape(const struct cuda *c, weft_error *err)
 {
     const size_t dim = c->model->config.dim;
-    for (size_t i = 0; i < c->model->n_kv; i++) {
+    for (size_t i = 0; i < c->model->n_stores; i++) {
         const size_t head = c->model->kv[i].k_dim;
         if (head % 8 != 0 || head > 256) {
             return error_set(err, WEFT_E_UNSUPPORTED,

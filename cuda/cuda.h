@@ -89,7 +89,7 @@ struct cuda {
     struct dptr counters;
     size_t counters_bytes;
     struct dptr kv[2];   /* K, V: of each store blocks [n_pages, KV heads], see struct dkv */
-    size_t *store_at[2]; /* [n_kv] where in them a store begins */
+    size_t *store_at[2]; /* [n_stores] where in them a store begins */
     uint8_t *host_page;  /* pinned, a page of K or V of a layer; NULL if both are f16 */
     struct dptr logits;  /* float [n_out, n_vocab] */
     float *host_logits;  /* pinned [n_vocab] */

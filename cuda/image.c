@@ -5,6 +5,9 @@
 #include "cuda.h"
 
 _Static_assert(MAX_POOLS == 1, "a step's image has one table of pages");
+_Static_assert((int)KV_PAGE == (int)ATTEND_PAGE, "a page is as long for kernels as for sequences");
+_Static_assert((int)BACKEND_TOP == (int)TOP_MAX,
+               "kernels give as many candidates as are asked for");
 
 /* Rows of sequences with many of them attend in tiles. */
 static bool tiles_rows(const struct cuda *c, const struct step *s)

@@ -19,7 +19,7 @@ struct dptr cuda_page(const struct cuda *c, size_t which, size_t store, uint32_t
 weft_status cuda_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_error *err)
 {
     struct cuda *c = (struct cuda *)b;
-    for (size_t k = 0; k < c->model->n_kv; k++) {
+    for (size_t k = 0; k < c->model->n_stores; k++) {
         TRY(cuda_enter(c, "copy_page", k, err));
         for (size_t i = 0; i < 2; i++) {
             CU(c, cudaMemcpyAsync, (void *)cuda_page(c, i, k, dst).at,
@@ -112,7 +112,7 @@ static weft_status copy_blocks(struct cuda *c, const struct part *p, size_t n, u
 static weft_status copy_kv(struct cuda *c, const char *stage, uint32_t page, size_t n,
                            uint8_t *host, enum cudaMemcpyKind kind, weft_error *err)
 {
-    for (size_t k = 0; k < c->model->n_kv; k++) {
+    for (size_t k = 0; k < c->model->n_stores; k++) {
         TRY(cuda_enter(c, stage, k, err));
         for (size_t i = 0; i < 2; i++) {
             const struct part p = { .which = i, .store = k, .page = page };

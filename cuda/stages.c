@@ -3,6 +3,8 @@
  * halves and multiply on tensor cores. */
 #include "cuda.h"
 
+_Static_assert(N_LAYER_TENSORS == 18, "a tensor was added: which stage below reads it?");
+
 /* The form that a product with this matrix reads. */
 static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
 {
@@ -315,7 +317,9 @@ static weft_status cuda_stage(struct backend *b, enum stage stage, const struct 
 
 const struct backend_ops cuda_backend = {
     .name = "cuda",
-    .stages = (1u << N_STAGES) - 1,
+    .stages = 1u << STAGE_EMBED | 1u << STAGE_ATTN_IN | 1u << STAGE_ATTEND | 1u << STAGE_ATTN_OUT |
+              1u << STAGE_FFN_IN | 1u << STAGE_FFN_OUT | 1u << STAGE_HEAD_NORM | 1u << STAGE_HEAD,
+    .acts = 1u << ACT_SILU,
     .stage = cuda_stage,
     .top = cuda_top,
     .step = graph_step,

@@ -218,7 +218,7 @@ static void want_kv(struct cuda *c)
 {
     for (size_t i = 0; i < 2; i++) {
         size_t bytes = 0; /* of a page in all stores */
-        for (size_t k = 0; k < c->model->n_kv; k++) {
+        for (size_t k = 0; k < c->model->n_stores; k++) {
             c->store_at[i][k] = bytes * c->params.n_pages;
             bytes += cuda_page_bytes(c, i, k);
         }
@@ -314,7 +314,7 @@ static weft_status alloc_pinned(struct cuda *c, weft_error *err)
     CU(c, cudaMallocHost, (void **)&c->host_values, n * sizeof *c->host_values);
     if (c->params.kv_type[0] == WEFT_KV_Q8_0 || c->params.kv_type[1] == WEFT_KV_Q8_0) {
         size_t most = 0;
-        for (size_t i = 0; i < 2 * c->model->n_kv; i++) {
+        for (size_t i = 0; i < 2 * c->model->n_stores; i++) {
             const size_t bytes = cuda_page_bytes(c, i % 2, i / 2);
             most = most > bytes ? most : bytes;
         }
@@ -360,14 +360,14 @@ static void place_kv(struct cuda *c)
 
 static weft_status alloc_lists(struct cuda *c, weft_error *err)
 {
-    const size_t n_layers = c->model->config.n_layers, n_kv = c->model->n_kv;
+    const size_t n_layers = c->model->config.n_layers, n_stores = c->model->n_stores;
     c->weights.layers = mem_array(n_layers, sizeof *c->weights.layers);
     for (size_t i = 0; i < 2; i++) {
-        c->store_at[i] = mem_array(n_kv, sizeof *c->store_at[i]);
+        c->store_at[i] = mem_array(n_stores, sizeof *c->store_at[i]);
     }
     if (c->weights.layers == NULL || c->store_at[0] == NULL || c->store_at[1] == NULL) {
         return error_nomem(err, "the layers",
-                           n_layers * sizeof *c->weights.layers + 2 * n_kv * sizeof(size_t));
+                           n_layers * sizeof *c->weights.layers + 2 * n_stores * sizeof(size_t));
     }
     return WEFT_OK;
 }

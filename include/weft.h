@@ -335,8 +335,8 @@ typedef struct weft_checkpoint {
     /* What they are, in the order in which they come: "embed", then in every layer "q", "k", "v"
      * (after bias, norm and RoPE; a GPU gives k and v as its KV cache has rounded them),
      * "attention" (before its output matrix), "attn_out" (the residual stream behind it), "ffn_act"
-     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end, for the tokens that want logits,
-     * "head_norm" (what the last norm leaves) and "logits". */
+     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end, for the tokens that
+     * want logits, "head_norm" (what the last norm leaves) and "logits". */
     const char *name;
     size_t layer;          /* SIZE_MAX where there is none: embed, head_norm, logits */
     size_t n_rows, n_cols; /* one row for each token of the step; of "head_norm" and "logits", for
@@ -351,11 +351,11 @@ typedef void (*weft_trace_fn)(void *user, const weft_checkpoint *checkpoint);
 typedef struct weft_stage {
     /* "embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head_norm", "head" */
     const char *name;
-    size_t layer;     /* SIZE_MAX where there is none: embed, head_norm, head */
-    size_t n_rows;    /* rows it was computed for */
-    double seconds;   /* from its beginning until its results were there */
-    uint64_t bytes;   /* of weights and of K and V, each counted once, that it has to read */
-    uint64_t n_macs;  /* multiply-adds of its matrix products and dot products */
+    size_t layer;    /* SIZE_MAX where there is none: embed, head_norm, head */
+    size_t n_rows;   /* rows it was computed for */
+    double seconds;  /* from its beginning until its results were there */
+    uint64_t bytes;  /* of weights and of K and V, each counted once, that it has to read */
+    uint64_t n_macs; /* multiply-adds of its matrix products and dot products */
 } weft_stage;
 /* Called as a weft_trace_fn is. */
 typedef void (*weft_profile_fn)(void *user, const weft_stage *stage);
@@ -617,10 +617,12 @@ WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_
  * runs again after this. */
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
-/* Samples the next token and accepts it: it is part of the sequence and waits for the next step,
- * exactly once; -1 if a grammar allows none. WEFT_E_STATE if there are no fresh logits or the
- * sequence has finished; WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there is no room for another token;
- * WEFT_E_CANCELLED once after a cancel. */
+/* Samples the next token and accepts it, exactly once: it is part of the sequence and waits for the
+ * next step, unless the engine has computed ahead; -1 if a grammar allows none. WEFT_E_STATE if
+ * there are no fresh logits or the sequence has finished; WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there
+ * is no room for another token; WEFT_E_CANCELLED once after a cancel; WEFT_E_NOMEM. Logits are read
+ * from the device when the draw needs them, and computed once more if they were not kept, so
+ * WEFT_E_DEVICE_LOST and WEFT_E_IO may come of it, as from weft_engine_step(). */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
  * become a stop string. When the sequence has finished, all that is left comes out (a broken

@@ -1,6 +1,6 @@
 /* What tells one architecture from another: which tensors its layers have, and what the layers are.
- * A new architecture is one file in src/arch/ with such a descriptor, and its line in
- * arch/arch.c. */
+ * A new architecture is one file in src/arch/ with such a descriptor, and its line in describe.h
+ * and arch.c there. */
 #ifndef WEFT_ARCH_H
 #define WEFT_ARCH_H
 
@@ -8,8 +8,8 @@
 
 enum presence { ABSENT, OPTIONAL, REQUIRED };
 
-/* A tensor of the file whose rows are those of several: NAME.weight, and NAME.bias where the parts
- * may have biases. */
+/* A tensor of the file whose rows are those of several: NAME.weight, and, if the parts may have
+ * biases, NAME.bias. */
 struct fused {
     const char *name; /* NULL ends a list */
     enum {
@@ -18,13 +18,15 @@ struct fused {
         FUSED_ALWAYS
     } when;
     size_t n;
-    enum layer_tensor parts[3], biases[3];
+    enum layer_tensor parts[3];
+    bool has_bias;
+    enum layer_tensor biases[3]; /* of the parts */
 };
 
 struct arch {
     const char *name; /* general.architecture, and the prefix of the keys */
     enum presence tensors[N_LAYER_TENSORS];
-    const struct fused *fused;
+    const struct fused *fused;     /* up to one without a name; NULL = none */
     enum presence output_bias;     /* output.bias [n_vocab] */
     enum presence rope_freqs;      /* rope_freqs.weight [n_rot / 2], divides the angles */
     enum presence rope_long_short; /* rope_factors_{long,short}.weight [n_rot / 2] */
@@ -32,16 +34,6 @@ struct arch {
      * tensors that belong to no layer are there. */
     void (*describe)(struct model *m);
 };
-
-/* What most layers have: attention and a gated feed-forward network, each behind a norm. */
-#define ARCH_DENSE                                                                                 \
-    [ATTN_NORM] = REQUIRED, [ATTN_Q] = REQUIRED, [ATTN_K] = REQUIRED, [ATTN_V] = REQUIRED,         \
-    [ATTN_OUTPUT] = REQUIRED, [FFN_NORM] = REQUIRED, [FFN_GATE] = REQUIRED, [FFN_UP] = REQUIRED,   \
-    [FFN_DOWN] = REQUIRED
-#define ARCH_QKV_BIAS(presence)                                                                    \
-    [ATTN_Q_BIAS] = presence, [ATTN_K_BIAS] = presence, [ATTN_V_BIAS] = presence
-#define ARCH_FFN_BIAS(presence)                                                                    \
-    [FFN_GATE_BIAS] = presence, [FFN_UP_BIAS] = presence, [FFN_DOWN_BIAS] = presence
 
 const struct arch *arch_find(const char *name, size_t n); /* NULL if unknown */
 const struct arch *arch_at(size_t i);                     /* NULL past the last */

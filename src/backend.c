@@ -1,4 +1,4 @@
-#include "forward.h"
+#include "backend.h"
 
 const char *const stage_names[N_STAGES] = {
 #define STAGE(id, name) [STAGE_##id] = name,
@@ -20,6 +20,7 @@ size_t backend_value_cols(const struct model *m, enum backend_value value, size_
         [VALUE_NORM] = SIZE_DIM,
     };
     const enum layer_size size = sizes[value];
+    /* what is of that size may belong to no layer */
     return size == SIZE_DIM ? m->config.dim : layer_size(m, &m->layers[layer], size);
 }
 
@@ -36,9 +37,22 @@ static weft_status check_list(const struct backend_ops *ops, const struct stage_
     return WEFT_OK;
 }
 
+static weft_status check_act(const struct backend_ops *ops, enum act act, weft_error *err)
+{
+    static const char *const names[] = { [ACT_SILU] = "silu" };
+    if ((ops->acts >> act & 1) == 0) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the model needs the activation %s, and backend %s lacks it", names[act],
+                         ops->name);
+    }
+    return WEFT_OK;
+}
+
 weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err)
 {
+    TRY(check_list(ops, &embed_stages, "embedding", err));
     for (size_t l = 0; l < m->config.n_layers; l++) {
+        TRY(check_act(ops, m->layers[l].act, err));
         TRY(check_list(ops, &mixer_stages[m->layers[l].mixer], "mixers", err));
         TRY(check_list(ops, &ffn_stages[m->layers[l].ffn], "feed-forward networks", err));
     }

@@ -1,6 +1,6 @@
 /* What a backend must do: the stages of a step of rows, and the plumbing around them. forward.c
- * calls the stages in order; a backend sees nothing of files, vocabularies or sequences. src/cpu
- * and cuda implement this. */
+ * calls the stages in order; a backend sees nothing of text, sampling or handles. src/cpu and cuda
+ * implement this. */
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H
 
@@ -26,8 +26,8 @@ struct step_seq {
 };
 
 /* One pass of the transformer over the packed tokens of any number of sequences. A row attends to
- * all positions of its own sequence up to itself: earlier steps' (in the pages) and those of its
- * own step. */
+ * the positions of its own sequence up to itself, as far as the layer's window reaches: earlier
+ * steps' (in the pages) and those of its own step. */
 struct step {
     size_t n_rows;         /* at most n_batch */
     const int32_t *tokens; /* [n_rows] */
@@ -98,6 +98,13 @@ extern const char *const stage_names[N_STAGES];
  */
 extern const enum stage tensor_stages[N_LAYER_TENSORS];
 
+/* Stages that follow one another; forward.c says which the kinds of layers run through. */
+struct stage_list {
+    size_t n;
+    enum stage stages[N_STAGES];
+};
+extern const struct stage_list embed_stages, mixer_stages[], ffn_stages[], head_stages;
+
 /* What stages leave behind for the next one, a row of floats for each row of the step. */
 enum backend_value {
     VALUE_X,         /* [dim] the residual stream, after EMBED, ATTN_OUT and FFN_OUT */
@@ -122,7 +129,8 @@ struct backend; /* each backend's own struct begins with it */
 struct backend_ops {
     const char *name;
 
-    uint32_t stages; /* bit 1 << stage of those it has; see backend_check() */
+    /* what it has bodies for, see backend_check(): bits 1 << enum stage, and 1 << enum act */
+    uint32_t stages, acts;
     /* layer: of the stages of a layer; 0 of EMBED, n_layers of HEAD_NORM and HEAD */
     weft_status (*stage)(struct backend *, enum stage, const struct step *, size_t layer,
                          weft_error *);
@@ -144,8 +152,9 @@ struct backend_ops {
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
-    /* Copies what the last stage, one of this layer, left of all rows of its step to dst
-     * [n_rows, cols]. */
+    /* Copies what the last stage left of the rows of its step to dst [rows, cols]; all values but
+     * VALUE_X need `values` of the parameters. layer: the one that the stage belonged to; VALUE_X
+     * and VALUE_NORM belong to none. */
     weft_status (*read_values)(struct backend *, const struct step *, enum backend_value,
                                size_t layer, float *dst, weft_error *);
     /* (optional) Waits until what was asked for is computed. */
@@ -155,7 +164,7 @@ struct backend_ops {
     /* Copies a page of the KV pool, in every store. Fails only with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
     /* Copy the first n positions of a page, in every store, to and from host memory of any
-     * alignment: [n_kv of the model, 2 (K, V), n_heads, n, kv_type_bytes() of a head], whatever
+     * alignment: [n_stores of the model, 2 (K, V), n_heads, n, kv_type_bytes() of a head], whatever
      * the pages look like; K of q8_0 is rotated by kv_rotate(). As copy_page, they fail only with
      * WEFT_E_DEVICE_LOST. */
     weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
@@ -173,7 +182,7 @@ struct backend {
     struct watcher *watcher; /* told of every stage, see forward.h; NULL = nobody */
 };
 
-/* WEFT_E_UNSUPPORTED names a stage that the model needs and the backend lacks. */
+/* WEFT_E_UNSUPPORTED names what the model needs and the backend lacks: a stage, an activation. */
 weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err);
 
 /* The model outlives the backend. */

@@ -81,7 +81,7 @@ struct cost cost_of_row(const struct model *m)
 uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2])
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < m->n_kv; i++) {
+    for (size_t i = 0; i < m->n_stores; i++) {
         bytes += store_bytes(&m->kv[i], kv);
     }
     return bytes;

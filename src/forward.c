@@ -1,5 +1,6 @@
-/* The transformer, on one screen. Decode and prefill, one sequence or many, every architecture and
- * every backend go through here. What differs between models stands in their layers (layer.h). */
+/* The transformer, on one screen: decode and prefill, one sequence or many, every architecture,
+ * every backend. What differs between models stands in their layers (layer.h). A backend may have
+ * shorter ways for a step; it makes them of these stages (cuda/graph.c). */
 #include "forward.h"
 
 /* A layer is a mixer, which brings positions together, and behind it a feed-forward network. */
@@ -9,6 +10,7 @@ const struct stage_list mixer_stages[] = {
 const struct stage_list ffn_stages[] = {
     [FFN_DENSE] = { 2, { STAGE_FFN_IN, STAGE_FFN_OUT } },
 };
+const struct stage_list embed_stages = { 1, { STAGE_EMBED } };
 const struct stage_list head_stages = { 2, { STAGE_HEAD_NORM, STAGE_HEAD } };
 
 /* Nobody wants the result any more. Looked at between layers: a step of a long prompt takes
@@ -41,9 +43,8 @@ static weft_status run(struct backend *b, const struct stage_list *list, const s
 
 weft_status forward_stages(struct backend *b, const struct step *s, weft_error *err)
 {
-    static const struct stage_list embed = { 1, { STAGE_EMBED } };
     const size_t n_layers = b->model->config.n_layers;
-    TRY(run(b, &embed, s, 0, err));
+    TRY(run(b, &embed_stages, s, 0, err));
     for (size_t l = 0; l < n_layers; l++) {
         const struct layer *layer = &b->model->layers[l];
         if (abandoned(s)) {

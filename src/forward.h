@@ -4,13 +4,6 @@
 
 #include "backend.h"
 
-/* Stages that follow one another: what a mixer does, a feed-forward network, the head. */
-struct stage_list {
-    size_t n;
-    enum stage stages[4];
-};
-extern const struct stage_list mixer_stages[], ffn_stages[], head_stages;
-
 /* Who wants to know of every stage: called before it, and after it has succeeded. */
 struct watcher {
     void (*begin)(struct watcher *);

@@ -1,6 +1,7 @@
 /* What a layer of the transformer is: what it computes, its sizes and its tensors. The architecture
  * of the file (src/arch/) says so once, when a model is opened; forward.c and the backends read it
- * here and ask nobody else. */
+ * here. Only what concerns the model as a whole (n_vocab, dim, n_layers, norm_eps) is in config.h.
+ */
 #ifndef WEFT_LAYER_H
 #define WEFT_LAYER_H
 
@@ -21,7 +22,7 @@ struct tensor {
     size_t n_bytes;
 };
 
-/* What the shapes of a layer's tensors are made of, see layer_size(). */
+/* What the shapes of a layer's tensors are made of; layer_size() of model.h gives the numbers. */
 enum layer_size {
     SIZE_ONE,  /* the rows of a vector */
     SIZE_DIM,  /* of the residual stream */
@@ -63,7 +64,7 @@ enum layer_tensor {
         N_LAYER_TENSORS
 };
 
-/* A row of the list. */
+/* Name and shape of each; tensor_stages of backend.h has the stages. */
 struct layer_tensor_info {
     const char *name;
     enum layer_size rows, cols;
@@ -75,10 +76,11 @@ static inline bool layer_tensor_is_matrix(enum layer_tensor t)
     return layer_tensors[t].rows != SIZE_ONE;
 }
 
-/* What K and V of a position are in one store. A layer that writes none may read another's. */
+/* What K and V of a position are in one store; so far every layer has one of its own, and k_dim is
+ * v_dim (config.c). */
 struct kv {
     size_t n_heads, k_dim, v_dim; /* k_dim, v_dim: values of a head */
-    uint8_t pool;                 /* whose page numbers address it, below n_pools of the model */
+    uint8_t pool;                 /* whose page numbers address it, below MAX_POOLS */
 };
 
 /* A kind of rotary position embedding: pair i of a head is turned by position * angle i. */
@@ -88,8 +90,8 @@ struct rope {
     float base;
     float scale;  /* positions are multiplied by it; 1 = none */
     float factor; /* multiplies sine and cosine */
-    /* [n_rot / 2] each, divide the angles: of engines whose sequences hold at most n_ctx_orig
-     * tokens, and of others; may be absent, and may be the same */
+    /* [n_rot / 2], divide the angles: factors[0] in engines whose sequences hold at most n_ctx_orig
+     * tokens, factors[1] in others; both may be absent, or the same */
     struct tensor factors[2];
     size_t n_ctx_orig;
     size_t at; /* this is ropes[at] of the model: which table of angles a backend takes */
@@ -102,10 +104,10 @@ enum act { ACT_SILU };
 /* What a layer's attention is: n_heads query heads over the store kv. */
 struct attn {
     size_t n_heads;
-    size_t kv;     /* index into kv of the model */
-    size_t window; /* a position sees this many, itself included; 0 = all before it */
-    float scale;   /* of q * k */
-    const struct rope *rope;
+    size_t kv;               /* index into kv of the model */
+    size_t window;           /* a position sees this many, itself included; 0 = all before it */
+    float scale;             /* of q * k */
+    const struct rope *rope; /* not NULL */
 };
 
 struct layer {

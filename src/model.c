@@ -62,10 +62,9 @@ static void list_archs(char *buf, size_t cap)
 }
 
 /* What cannot be run is said before anything is read for it. */
-static weft_status check_runnable(struct model *m, weft_error *err)
+static weft_status check_runnable(const struct model *m, const struct arch *arch, weft_error *err)
 {
-    m->arch = arch_find(m->arch_name, strlen(m->arch_name));
-    if (m->arch == NULL) {
+    if (arch == NULL) {
         char names[128];
         list_archs(names, sizeof names);
         return error_set(err, WEFT_E_UNSUPPORTED, "architecture '%.64s' is not known; Weft runs %s",
@@ -111,13 +110,12 @@ static void find_maxima(struct model *m)
         max->head = most(max->head, most(kv->k_dim, kv->v_dim));
         max->group = most(max->group, layer->attn.n_heads / kv->n_heads);
         max->n_ff = most(max->n_ff, layer->n_ff);
-        max->n_rot = most(max->n_rot, layer->attn.rope->n_rot);
     }
 }
 
-static weft_status load_weights(struct model *m, weft_error *err)
+static weft_status load_weights(struct model *m, const struct arch *arch, weft_error *err)
 {
-    TRY(config_read(m->file, m->arch->name, &m->config, err));
+    TRY(config_read(m->file, arch->name, &m->config, err));
     const struct config *c = &m->config;
     const struct key_facts facts = { .dim = c->dim,
                                      .head_dim = c->head_dim,
@@ -127,7 +125,7 @@ static weft_status load_weights(struct model *m, weft_error *err)
     TRY(keys_check(m->file, &facts, err));
     m->config.n_vocab = tokenizer_n_vocab(m->tokenizer);
     TRY(alloc_layers(m, err));
-    TRY(arch_fill(m->arch, m, err));
+    TRY(arch_fill(arch, m, err));
     find_maxima(m);
     return WEFT_OK;
 }
@@ -135,8 +133,9 @@ static weft_status load_weights(struct model *m, weft_error *err)
 static weft_status load(struct model *m, weft_error *err)
 {
     TRY(read_names(m, err));
+    const struct arch *arch = arch_find(m->arch_name, strlen(m->arch_name));
     if (!m->vocab_only) {
-        TRY(check_runnable(m, err));
+        TRY(check_runnable(m, arch, err));
     }
     TRY(tokenizer_open(m->file, &m->tokenizer, err));
     TRY(collect_ends(m, err));
@@ -144,7 +143,7 @@ static weft_status load(struct model *m, weft_error *err)
         m->n_params += m->file->tensors[i].n_elements;
         m->n_bytes += m->file->tensors[i].n_bytes;
     }
-    return m->vocab_only ? keys_check(m->file, NULL, err) : load_weights(m, err);
+    return m->vocab_only ? keys_check(m->file, NULL, err) : load_weights(m, arch, err);
 }
 
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,

@@ -4,7 +4,6 @@
 #define WEFT_MODEL_H
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/once.h"
 #include "config.h"
 #include "format/gguf.h"
@@ -27,7 +26,7 @@ struct maxima {
     size_t q_dim, k_dim, v_dim, o_dim; /* of all heads */
     size_t head;                       /* one head of K or V */
     size_t group;                      /* query heads that share a KV head */
-    size_t n_ff, n_rot;
+    size_t n_ff;
 };
 
 enum {
@@ -42,10 +41,9 @@ struct model {
     bool has_chat_source, chat_exact; /* the file has a template; `chat` is just what it says */
     struct config config;             /* zero when opened as vocabulary only */
     struct weights weights;
-    const struct arch *arch;
     struct layer *layers; /* [config.n_layers] */
-    struct kv *kv;        /* [n_kv] stores of K and V */
-    size_t n_kv, n_pools;
+    struct kv *kv;        /* [n_stores] K and V */
+    size_t n_stores;
     struct rope ropes[MAX_ROPES];
     size_t n_ropes;
     struct maxima max;

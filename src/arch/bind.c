@@ -158,6 +158,8 @@ static weft_status bind_parts(struct binder *b, struct place *p, const char *nam
 {
     const bool matrix = layer_tensor_is_matrix(parts[0]);
     char full[64], why[256], buf[64];
+    const size_t cols =
+        layer_size(b->model, p->layer, layer_tensors[parts[0]].cols); /* of a matrix */
     size_t sizes[3], all = 0, at = 0;
     struct tensor fused = { 0 };
     for (size_t i = 0; i < n; i++) {
@@ -168,7 +170,7 @@ static weft_status bind_parts(struct binder *b, struct place *p, const char *nam
                                size_why(b, p->layer, size, buf, sizeof buf));
     }
     layer_name(full, sizeof full, p->index, name);
-    TRY(matrix ? find(b, full, presence, all, b->model->config.dim, why, &fused)
+    TRY(matrix ? find(b, full, presence, all, cols, why, &fused)
                : find_vector(b, full, presence, all, why, &fused));
     for (size_t i = 0, first = 0; fused.name != NULL && i < n; first += sizes[i++]) {
         p->layer->t[parts[i]] =
@@ -189,9 +191,9 @@ static weft_status bind_fused(struct binder *b, struct place *p, const struct fu
         return WEFT_OK;
     }
     TRY(bind_parts(b, p, weight, f->parts, f->n, REQUIRED));
-    return b->arch->tensors[f->biases[0]] == ABSENT
-               ? WEFT_OK
-               : bind_parts(b, p, bias, f->biases, f->n, OPTIONAL);
+    return f->has_bias && b->arch->tensors[f->biases[0]] != ABSENT
+               ? bind_parts(b, p, bias, f->biases, f->n, OPTIONAL)
+               : WEFT_OK;
 }
 
 /* Biases come together: a file that has one of them has lost the others if it lacks them. */
@@ -216,7 +218,7 @@ static enum presence presence_of(const struct binder *b, const struct place *p, 
 static weft_status bind_layer(struct binder *b, size_t index)
 {
     struct place p = { .index = index, .layer = &b->model->layers[index] };
-    for (const struct fused *f = b->arch->fused; f->name != NULL; f++) {
+    for (const struct fused *f = b->arch->fused; f != NULL && f->name != NULL; f++) {
         TRY(bind_fused(b, &p, f));
     }
     for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {

@@ -25,8 +25,7 @@ const struct rope *arch_add_rope(struct model *m, bool neox)
 void arch_describe_dense(struct model *m, const struct rope *rope)
 {
     const struct config *c = &m->config;
-    m->n_kv = c->n_layers;
-    m->n_pools = 1;
+    m->n_stores = c->n_layers;
     for (size_t l = 0; l < c->n_layers; l++) {
         m->kv[l] = (struct kv){ c->n_kv_heads, c->head_dim, c->head_dim, 0 };
         m->layers[l] = (struct layer){ .mixer = MIX_ATTENTION,

@@ -9,7 +9,7 @@
 
 static const struct fused fused[] = {
     ARCH_FUSED_QKV(FUSED_UNLESS_APART),
-    { "ffn_up", FUSED_ALWAYS, 2, { FFN_GATE, FFN_UP }, { FFN_GATE_BIAS, FFN_UP_BIAS } },
+    { "ffn_up", FUSED_ALWAYS, 2, { FFN_GATE, FFN_UP }, false, { 0 } },
     { 0 },
 };
 

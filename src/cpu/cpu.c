@@ -6,6 +6,8 @@
 
 #include "cpu/job.h"
 
+_Static_assert(N_LAYER_TENSORS == 18, "a tensor was added: which stage below reads it?");
+
 enum { DEFAULT_BATCH = 512 }; /* rows of a step, if the caller leaves them to the backend */
 
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
@@ -310,7 +312,9 @@ weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_er
 
 static const struct backend_ops cpu_backend = {
     .name = "cpu",
-    .stages = (1u << N_STAGES) - 1,
+    .stages = 1u << STAGE_EMBED | 1u << STAGE_ATTN_IN | 1u << STAGE_ATTEND | 1u << STAGE_ATTN_OUT |
+              1u << STAGE_FFN_IN | 1u << STAGE_FFN_OUT | 1u << STAGE_HEAD_NORM | 1u << STAGE_HEAD,
+    .acts = 1u << ACT_SILU,
     .stage = cpu_stage,
     .top = cpu_top,
     .read_logits = cpu_read_logits,

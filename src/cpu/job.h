@@ -11,7 +11,6 @@ enum { N_COUNTERS = 3 };
 struct job {
     struct cpu *c;
     const struct step *step;
-    size_t layer;
     const struct layer *what; /* of a stage of a layer */
     const struct cpu_layer *w;
     atomic_size_t next[N_COUNTERS]; /* tasks claimed, one counter for each part of the stage */

@@ -37,7 +37,7 @@ static const uint8_t *write_block(const struct kv_shape *shape, uint8_t *block, 
 static void copy_blocks(const struct cpu *c, uint32_t page, size_t n, uint8_t *dst,
                         const uint8_t *src)
 {
-    for (size_t store = 0; store < c->model->n_kv; store++) {
+    for (size_t store = 0; store < c->model->n_stores; store++) {
         for (size_t which = 0; which < 2; which++) {
             const struct kv_shape shape = cpu_kv_shape(c, which, store);
             for (size_t head = 0; head < c->model->kv[store].n_heads; head++) {

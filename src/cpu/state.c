@@ -142,7 +142,7 @@ static bool place_stores(struct cpu *c, size_t which)
 {
     size_t *page = &c->page_bytes[which];
     bool ok = true;
-    for (size_t i = 0; i < c->model->n_kv; i++) {
+    for (size_t i = 0; i < c->model->n_stores; i++) {
         const size_t block = kv_block_bytes(c->params.kv_type[which], cpu_kv_dim(c, which, i));
         size_t bytes;
         c->store_at[which][i] = *page;
@@ -153,13 +153,13 @@ static bool place_stores(struct cpu *c, size_t which)
 
 weft_status state_alloc_kv(struct cpu *c, weft_error *err)
 {
-    const size_t n_kv = c->model->n_kv;
+    const size_t n_stores = c->model->n_stores;
     size_t bytes[2];
     bool ok = true;
     for (size_t i = 0; i < 2; i++) {
-        c->store_at[i] = mem_array(n_kv, sizeof *c->store_at[i]);
+        c->store_at[i] = mem_array(n_stores, sizeof *c->store_at[i]);
         if (c->store_at[i] == NULL) {
-            return error_nomem(err, "the list of KV stores", n_kv * sizeof *c->store_at[i]);
+            return error_nomem(err, "the list of KV stores", n_stores * sizeof *c->store_at[i]);
         }
         ok = ok && place_stores(c, i) && mul_ok(c->page_bytes[i], c->params.n_pages, &bytes[i]);
     }

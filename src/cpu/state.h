@@ -53,7 +53,7 @@ struct cpu {
     size_t arena_bytes;
     /* K and V: n_pages pages, each the blocks (kv_block.h) of all KV heads of all stores */
     uint8_t *kv[2];
-    size_t *store_at[2]; /* [n_kv] where in a page the blocks of a store begin */
+    size_t *store_at[2]; /* [n_stores] where in a page the blocks of a store begin */
     size_t page_bytes[2];
     size_t kv_bytes; /* of both */
 };

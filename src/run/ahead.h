@@ -14,10 +14,10 @@ void ahead_take(struct weft_engine *e, size_t k);
 /* These steps failed: the pages are given back. */
 void ahead_undo(struct weft_engine *e);
 
-/* Tokens known beyond the next one, whose K and V are computed too: those of the next one, and so
- * on. */
+/* How many tokens are known beyond the next one. K and V of all known ones but the last are in
+ * pages. */
 size_t ahead_beyond(const struct weft_seq *seq);
-/* Gives back the pages behind the tokens that nothing was computed into. */
+/* Gives back the pages behind the tokens and those known ahead. */
 void ahead_trim(struct weft_seq *seq);
 /* Forgets all but the next token. */
 void ahead_drop(struct weft_seq *seq);

@@ -168,6 +168,5 @@ weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
     }
     free(m.x);
     free(m.sum);
-    free(m.kv.pages);
     return status;
 }

@@ -17,7 +17,7 @@ static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type 
     if (kv_type_name(type) == NULL) {
         return error_set(err, WEFT_E_ARG, "%s is %d, expected a WEFT_KV_* value", param, (int)type);
     }
-    for (size_t i = 0; i < m->n_kv; i++) {
+    for (size_t i = 0; i < m->n_stores; i++) {
         const size_t dim = of_k ? m->kv[i].k_dim : m->kv[i].v_dim;
         if (dim % kv_type_block(type) != 0) {
             return error_set(

@@ -16,7 +16,7 @@ struct weft_engine {
     atomic_size_t refs;
     struct weft_model *owner; /* holds a reference */
     const struct model *model;
-    struct lock lock; /* guards all below, and the sequences' scheduler part */
+    struct lock lock; /* guards all below, and of its sequences all but their text */
     struct backend *backend;
     struct watch *watch; /* of the backend, see watch.h; NULL = none */
     struct kv_pool pool;

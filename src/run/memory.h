@@ -1,5 +1,5 @@
 /* The page pool of the KV cache. A page holds KV_PAGE consecutive positions of one sequence in
- * every layer; sequences share pages by reference count and get a private copy before they write
+ * every store; sequences share pages by reference count and get a private copy before they write
  * (fork, rewind). Free pages whose text is known are taken last, the one that was given back first
  * before the others. */
 #ifndef WEFT_MEMORY_H
@@ -26,8 +26,8 @@ struct kv_pool {
 struct kv_table {
     uint32_t *pages;
     size_t n, cap;
-    /* Some pages were not computed here but given: they may hold anything, so this text alone may
-     * use them. Holds until all pages are given back. */
+    /* Some K and V were not computed here but came from a saved state, which may hold anything, so
+     * this text alone may use its pages. Holds until all pages are given back. */
     bool given;
 };
 

@@ -1,5 +1,5 @@
 /* Room for those who need it now: pages of the pool, taken from what was computed ahead if there is
- * no other way. The functions are those of memory.h, on the engine's pool. */
+ * no other way. The first three are those of memory.h, on the engine's pool. */
 #ifndef WEFT_ROOM_H
 #define WEFT_ROOM_H
 
@@ -11,8 +11,8 @@ weft_status room_rewind(struct weft_engine *e, struct kv_table *t, size_t from, 
                         weft_error *err);
 weft_status room_replace(struct weft_engine *e, struct kv_table *t, size_t n, weft_error *err);
 
-/* All that n more tokens of a sequence need, so that adding them cannot fail; pages for the K and V
- * of all but the first n_cached. */
+/* All that n more tokens of a sequence need, so that adding them cannot fail; the first n_cached of
+ * them have their K and V already. */
 weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_error *err);
 
 #endif

@@ -1,5 +1,7 @@
 #include "run/scheduler.h"
 
+_Static_assert(MAX_POOLS == 1, "a sequence has one table of pages");
+
 #include <string.h>
 
 weft_status sched_open(struct scheduler *s, size_t n_batch, size_t n_out, weft_error *err)
@@ -52,8 +54,8 @@ static size_t waiting(const struct sched_seq *q)
     return sched_runs(q) ? q->tokens.n - q->n_done : 0;
 }
 
-/* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token yields logits, or
- * all of them do; rows for whose logits no place is left have to wait. */
+/* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token wants logits, of an
+ * observed sequence every row; rows beyond the places that are left for logits stay behind. */
 static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, size_t n)
 {
     struct step *step = &s->step;

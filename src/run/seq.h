@@ -1,5 +1,6 @@
 /* The struct behind the public handle of a sequence, and what the files behind the public functions
- * on one share: seq_open.c, seq_set.c, seq_tokens.c, seq_next.c, seq_read.c, seq_file.c. */
+ * on one share: seq_open.c, seq_set.c, seq_tokens.c, seq_next.c, seq_read.c, seq_file.c; seq_text.c
+ * keeps the text. */
 #ifndef WEFT_SEQ_H
 #define WEFT_SEQ_H
 
@@ -12,7 +13,7 @@
 
 /* Where a sequence stands: how many tokens it has and how many of them are computed (sched),
  * whether and how it has finished (sched.finish), what there is to draw from (logits), and which of
- * its tokens was the last one drawn. All else follows. */
+ * its tokens was the last one drawn. All else that can be asked of it follows from these. */
 struct weft_seq {
     uint32_t magic; /* first, as in every handle: a handle of another type may be shorter than this
                        one */
@@ -54,14 +55,15 @@ static inline void seq_set_finish(struct weft_seq *seq, weft_finish finish)
     atomic_store(&seq->sched.finish, (int)finish);
 }
 
-/* The sequence, whose tokens and pages are in place, now holds n tokens, n_done of them computed.
- * It has no logits, drops the text not yet taken, and runs. */
+/* The sequence, whose tokens and pages are in place, now holds n tokens, n_done of them computed,
+ * none of them drawn, and it runs. Logits, the text not yet taken, and what a grammar has seen
+ * beyond these tokens are dropped. */
 void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
 
 /* True if the next draw looks at no more than the *k best logits. */
 bool seq_top(const struct weft_seq *seq, size_t *k);
-/* True if the next draw takes the best token, whatever it is, and so does the one after it: greedy,
- * no grammar, no log-probabilities, and no end token that was banned just now. */
+/* True if the next draws take the best token each, so that they can be computed ahead: greedy, no
+ * grammar, no log-probabilities, and no end token that was banned just now. */
 bool seq_greedy(const struct weft_seq *seq);
 
 /* ---------------------------------------------------------------- on entry, and on the way out */

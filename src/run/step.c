@@ -141,7 +141,7 @@ static void step_commit(struct weft_engine *e, size_t k)
     e->n_decode_rows += (k - 1) * step->n_rows;
 }
 
-/* Nothing changes when it fails. */
+/* When it fails, no sequence has moved on; logits may have come to the host. */
 static weft_status step_locked(struct weft_engine *e, weft_error *err)
 {
     TRY(engine_usable(e, err));

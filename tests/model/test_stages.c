@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch.h"
 #include "forward.h"
+#include "support/models.h"
+#include "support/scratch.h"
 
 enum { N_LAYERS = 2, ALL = (1u << N_STAGES) - 1, MAX_SEEN = 40 };
 
@@ -67,7 +70,7 @@ static weft_status end(struct watcher *w, struct backend *b, enum stage what, co
 }
 
 static const struct backend_ops ops = {
-    .name = "bench", .stages = ALL, .stage = stage, .step = whole
+    .name = "bench", .stages = ALL, .acts = 1u << ACT_SILU, .stage = stage, .step = whole
 };
 
 static weft_status run(struct bench *x, bool watched, size_t n_out, weft_error *err)
@@ -134,7 +137,7 @@ static void test_lacking(void **state)
 {
     (void)state;
     assert_int_equal(backend_check(&ops, &model, NULL), WEFT_OK);
-    for (enum stage s = STAGE_ATTN_IN; s < N_STAGES; s++) {
+    for (enum stage s = STAGE_EMBED; s < N_STAGES; s++) {
         weft_error err;
         char want[64];
         struct backend_ops less = ops;
@@ -144,13 +147,18 @@ static void test_lacking(void **state)
         assert_non_null(strstr(err.message, want));
         assert_non_null(strstr(err.message, "backend bench lacks it"));
     }
+    weft_error err;
+    struct backend_ops less = ops;
+    less.acts = 0;
+    assert_int_equal(backend_check(&less, &model, &err), WEFT_E_UNSUPPORTED);
+    assert_string_equal(err.message,
+                        "the model needs the activation silu, and backend bench lacks it");
 }
 
 /* Every name once; a stage that reads vectors or matrices is one of a layer. */
 static void test_tensors(void **state)
 {
     (void)state;
-    size_t n_matrices = 0;
     for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
         const char *name = layer_tensors[t].name;
         for (enum layer_tensor u = 0; u < t; u++) {
@@ -158,9 +166,38 @@ static void test_tensors(void **state)
         }
         assert_in_range(tensor_stages[t], STAGE_ATTN_IN, STAGE_FFN_OUT);
         assert_true(layer_tensors[t].cols != SIZE_ONE);
-        n_matrices += layer_tensor_is_matrix(t);
     }
-    assert_int_equal(n_matrices, 7);
+}
+
+/* Each architecture has a preset for tests, whose layers are whole: every rope is one of the
+ * model's, every store one of its stores, and nothing is larger than the most of any layer. */
+static void test_every_architecture(void **state)
+{
+    (void)state;
+    for (size_t i = 0; arch_at(i) != NULL; i++) {
+        weft_error err;
+        char preset[64];
+        struct model *m;
+        const weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+        snprintf(preset, sizeof preset, "tiny-%s", arch_at(i)->name);
+        assert_int_equal(model_open(model_file(preset), &params, &m, &err), WEFT_OK);
+        assert_string_equal(m->arch_name, arch_at(i)->name);
+        assert_in_range(m->n_ropes, 1, MAX_ROPES);
+        for (size_t l = 0; l < m->config.n_layers; l++) {
+            const struct layer *layer = &m->layers[l];
+            assert_in_range(layer->attn.kv, 0, m->n_stores - 1);
+            assert_in_range(layer_kv(m, layer)->pool, 0, MAX_POOLS - 1);
+            assert_in_range(layer->attn.rope->at, 0, m->n_ropes - 1);
+            assert_ptr_equal(layer->attn.rope, &m->ropes[layer->attn.rope->at]);
+            assert_int_equal(layer->attn.n_heads % layer_kv(m, layer)->n_heads, 0);
+            assert_in_range(layer_size(m, layer, SIZE_Q), 1, m->max.q_dim);
+            assert_in_range(layer_size(m, layer, SIZE_K), 1, m->max.k_dim);
+            assert_in_range(layer_size(m, layer, SIZE_V), 1, m->max.v_dim);
+            assert_in_range(layer_size(m, layer, SIZE_O), 1, m->max.o_dim);
+            assert_in_range(layer->n_ff, 1, m->max.n_ff);
+        }
+        model_close(m);
+    }
 }
 
 int main(void)
@@ -168,7 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),   cmocka_unit_test(test_shorter_way),
         cmocka_unit_test(test_failure), cmocka_unit_test(test_lacking),
-        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_tensors), cmocka_unit_test(test_every_architecture),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
