@@ -30,9 +30,9 @@ struct arch {
     enum presence output_bias;     /* output.bias [n_vocab] */
     enum presence rope_freqs;      /* rope_freqs.weight [n_rot / 2], divides the angles */
     enum presence rope_long_short; /* rope_factors_{long,short}.weight [n_rot / 2] */
-    /* Says what each layer is, all but its tensors, which are bound afterwards. Config and the
-     * tensors that belong to no layer are there. */
-    void (*describe)(struct model *m);
+    /* Says what each layer is, all but its tensors, which are bound afterwards. Config, the file's
+     * keys, and the tensors that belong to no layer are there. */
+    weft_status (*describe)(struct model *m, weft_error *err);
 };
 
 const struct arch *arch_find(const char *name, size_t n); /* NULL if unknown */

@@ -298,7 +298,7 @@ static weft_status bind_weights(struct binder *b, struct model *m)
 static weft_status fill(struct binder *b, struct model *m)
 {
     TRY(bind_weights(b, m));
-    b->arch->describe(m);
+    TRY(b->arch->describe(m, b->err));
     for (size_t l = 0; l < m->config.n_layers; l++) {
         TRY(bind_layer(b, l));
     }

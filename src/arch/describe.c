@@ -4,22 +4,27 @@
 
 const struct fused arch_fused_qkv[] = { ARCH_FUSED_QKV(FUSED_IF_THERE), { 0 } };
 
-const struct rope *arch_add_rope(struct model *m, bool neox)
+weft_status arch_add_rope(struct model *m, bool neox, float base, struct rope **out,
+                          weft_error *err)
 {
     const struct config *c = &m->config;
     const struct weights *w = &m->weights;
     const bool two = w->rope_long.name != NULL;
-    struct rope *r = &m->ropes[m->n_ropes];
-    *r = (struct rope){ .n_rot = c->n_rot,
-                        .neox = neox,
-                        .base = c->rope_base,
-                        .scale = c->rope_scale,
-                        .factor = c->rope_attn_factor,
-                        .factors = { two ? w->rope_short : w->rope_freqs,
-                                     two ? w->rope_long : w->rope_freqs },
-                        .n_ctx_orig = c->n_ctx_orig,
-                        .at = m->n_ropes++ };
-    return r;
+    if (m->n_ropes == MAX_ROPES) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the layers have more than %d kinds of rotary embedding", MAX_ROPES);
+    }
+    *out = &m->ropes[m->n_ropes];
+    **out = (struct rope){ .n_rot = c->n_rot,
+                           .neox = neox,
+                           .base = base,
+                           .scale = c->rope_scale,
+                           .factor = c->rope_attn_factor,
+                           .factors = { two ? w->rope_short : w->rope_freqs,
+                                        two ? w->rope_long : w->rope_freqs },
+                           .n_ctx_orig = c->n_ctx_orig,
+                           .at = m->n_ropes++ };
+    return WEFT_OK;
 }
 
 void arch_describe_dense(struct model *m, const struct rope *rope)
@@ -40,6 +45,20 @@ void arch_describe_dense(struct model *m, const struct rope *rope)
     }
 }
 
-void arch_describe_neox(struct model *m) { arch_describe_dense(m, arch_add_rope(m, true)); }
+static weft_status describe_alike(struct model *m, bool neox, weft_error *err)
+{
+    struct rope *rope;
+    TRY(arch_add_rope(m, neox, m->config.rope_base, &rope, err));
+    arch_describe_dense(m, rope);
+    return WEFT_OK;
+}
 
-void arch_describe_neighbours(struct model *m) { arch_describe_dense(m, arch_add_rope(m, false)); }
+weft_status arch_describe_neox(struct model *m, weft_error *err)
+{
+    return describe_alike(m, true, err);
+}
+
+weft_status arch_describe_neighbours(struct model *m, weft_error *err)
+{
+    return describe_alike(m, false, err);
+}

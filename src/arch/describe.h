@@ -27,14 +27,16 @@ extern const struct arch arch_llama, arch_phi3, arch_qwen2, arch_qwen3;
     }
 extern const struct fused arch_fused_qkv[];
 
-/* Adds a kind of rotary embedding to the model, as the keys and the tensors of factors say; a model
- * has at most MAX_ROPES. */
-const struct rope *arch_add_rope(struct model *m, bool neox);
-/* Every layer is what the keys say: attention with the rope, a store of K and V of its own, and a
- * feed-forward network gated by silu. A file of this folder changes what differs afterwards. */
+/* Adds a kind of rotary embedding to the model: of this base, and for the rest as the keys and the
+ * tensors of factors say. WEFT_E_UNSUPPORTED beyond MAX_ROPES of them. */
+weft_status arch_add_rope(struct model *m, bool neox, float base, struct rope **out,
+                          weft_error *err);
+/* Every layer is what the keys say: attention with the rope and the window, a store of K and V of
+ * its own, and a feed-forward network gated by silu. A file of this folder changes what differs
+ * afterwards. */
 void arch_describe_dense(struct model *m, const struct rope *rope);
 /* That, with one rope whose pairs are halves of a head, and with one whose pairs are neighbours. */
-void arch_describe_neox(struct model *m);
-void arch_describe_neighbours(struct model *m);
+weft_status arch_describe_neox(struct model *m, weft_error *err);
+weft_status arch_describe_neighbours(struct model *m, weft_error *err);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "arch.h"
+#include "arch/describe.h"
 #include "forward.h"
 #include "support/models.h"
 #include "support/scratch.h"
@@ -169,6 +169,22 @@ static void test_tensors(void **state)
     }
 }
 
+static void test_ropes(void **state)
+{
+    (void)state;
+    weft_error err;
+    struct model m = { .config.rope_base = 5 };
+    struct rope *rope;
+    for (size_t i = 0; i < MAX_ROPES; i++) {
+        assert_int_equal(arch_add_rope(&m, true, 7, &rope, &err), WEFT_OK);
+        assert_ptr_equal(rope, &m.ropes[i]);
+        assert_int_equal(rope->at, i);
+        assert_true(rope->base == 7);
+    }
+    assert_int_equal(arch_add_rope(&m, true, 7, &rope, &err), WEFT_E_UNSUPPORTED);
+    assert_int_equal(m.n_ropes, MAX_ROPES);
+}
+
 /* Each architecture has a preset for tests, whose layers are whole: every rope is one of the
  * model's, every store one of its stores, and nothing is larger than the most of any layer. */
 static void test_every_architecture(void **state)
@@ -206,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_order),   cmocka_unit_test(test_shorter_way),
         cmocka_unit_test(test_failure), cmocka_unit_test(test_lacking),
         cmocka_unit_test(test_tensors), cmocka_unit_test(test_every_architecture),
+        cmocka_unit_test(test_ropes),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

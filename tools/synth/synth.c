@@ -39,7 +39,7 @@ enum role {
 };
 
 struct tensor {
-    char name[48];
+    char name[64];
     enum role role;
     const struct quant_type *type;
     size_t n_rows, n_cols; /* vectors have one row */
@@ -124,7 +124,7 @@ static weft_status add(struct plan *p, enum role role, size_t layer, size_t n_ro
 static weft_status add_in_layer(struct plan *p, enum role role, size_t layer, size_t n_rows,
                                 size_t n_cols, const char *suffix)
 {
-    char name[48];
+    char name[64];
     snprintf(name, sizeof name, "blk.%zu.%s", layer, suffix);
     return add(p, role, layer, n_rows, n_cols, name);
 }
