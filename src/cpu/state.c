@@ -89,7 +89,6 @@ static void carve_state(struct carver *v, struct cpu *c)
         c->turns[i].cos = carve(v, n, half * sizeof(float));
         c->turns[i].sin = carve(v, n, half * sizeof(float));
     }
-    c->norm = carve(v, n_out, dim * sizeof(float));
     c->logits = carve(v, n_out, c->model->config.n_vocab * sizeof(float));
     c->best = carve(v, 1, cpu_top_bytes(n_out, c->n_threads));
     c->row_pos = carve(v, n, sizeof *c->row_pos);
@@ -107,6 +106,7 @@ static void carve_state(struct carver *v, struct cpu *c)
             c->scratch[i] = s;
         }
     }
+    c->norm = carve(v, n_out, dim * sizeof(float));
 }
 
 weft_status state_alloc(struct cpu *c, weft_error *err)
