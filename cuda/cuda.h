@@ -90,7 +90,7 @@ struct cuda {
     size_t counters_bytes;
     struct dptr kv[2];   /* K, V: of each store blocks [n_pages, KV heads], see struct dkv */
     size_t *store_at[2]; /* [n_stores] where in them a store begins */
-    uint8_t *host_page;  /* pinned, a page of K or V of a layer; NULL if both are f16 */
+    uint8_t *host_page;  /* pinned, a page of K or V of the largest store; NULL if both are f16 */
     struct dptr logits;  /* float [n_out, n_vocab] */
     float *host_logits;  /* pinned [n_vocab] */
     /* upload: raw rows, slab_bytes; products: weights as halves, halves_bytes */
@@ -109,6 +109,12 @@ struct cuda {
     bool decoding;           /* the image of the step under way has been sent */
     bool capturing;          /* a graph is being made; what fails costs no more than the graph */
 };
+
+/* From a row of activations to the next, in values. */
+static inline uint32_t cuda_acts_stride(size_t n_cols)
+{
+    return (uint32_t)((n_cols + 31) / 32 * 32);
+}
 
 /* A step of n rows goes through tensor cores. */
 static inline bool cuda_many(const struct cuda *c, size_t n)

@@ -9,10 +9,14 @@ _Static_assert((int)KV_PAGE == (int)ATTEND_PAGE, "a page is as long for kernels 
 _Static_assert((int)BACKEND_TOP == (int)TOP_MAX,
                "kernels give as many candidates as are asked for");
 
-/* Rows of sequences with many of them attend in tiles. */
+/* Rows of sequences with many of them attend in tiles, if those of every layer can. */
 static bool tiles_rows(const struct cuda *c, const struct step *s)
 {
-    return cuda_many(c, s->n_rows) && attend_tiled_supports((uint32_t)c->model->max.head);
+    bool able = cuda_many(c, s->n_rows);
+    for (size_t i = 0; able && i < c->model->n_stores; i++) {
+        able = attend_tiled_supports((uint32_t)c->model->kv[i].k_dim);
+    }
+    return able;
 }
 
 /* The larger of two neighbours costs a short step some blocks that find nothing to do. */

@@ -139,10 +139,11 @@ weft_status cuda_read_values(struct backend *b, const struct step *s, enum backe
         rotate_back(c, dst, n * layer_kv(c->model, l)->n_heads, layer_kv(c->model, l)->k_dim);
         return WEFT_OK;
     case VALUE_V: return read_pages(c, 1, l->attn.kv, s, dst, err);
-    case VALUE_ATTENTION: return read_rows(c, c->mid.x, n, n_cols, c->mid.stride, dst, err);
-    case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, n_cols, c->ff.stride, dst, err);
+    case VALUE_ATTENTION:
+        return read_rows(c, c->mid.x, n, n_cols, cuda_acts_stride(n_cols), dst, err);
+    case VALUE_FFN_ACT: return read_rows(c, c->ff.x, n, n_cols, cuda_acts_stride(n_cols), dst, err);
     case VALUE_NORM:
-        return read_rows(c, c->head_norm.x, s->n_out, n_cols, c->head_norm.stride, dst, err);
+        return read_rows(c, c->head_norm.x, s->n_out, n_cols, cuda_acts_stride(n_cols), dst, err);
     case VALUE_X: break;
     }
     return read_rows(c, c->x, n, n_cols, n_cols, dst, err);

@@ -20,9 +20,13 @@ static uint32_t left_forms(const struct cuda *c, const struct dmatrix *m, size_t
     return form(c, m, n) | (c->params.values ? ACT_F32 : 0u);
 }
 
-static struct dacts with_forms(const struct dacts *a, uint32_t forms)
+/* Activations in these forms, as long as the matrix that reads them wants them; a is for the layer
+ * that wants the most. */
+static struct dacts with_forms(const struct dacts *a, const struct dmatrix *reader, uint32_t forms)
 {
     struct dacts b = *a;
+    b.n_cols = reader->n_cols;
+    b.stride = cuda_acts_stride(reader->n_cols);
     b.forms = forms;
     return b;
 }
@@ -92,7 +96,7 @@ static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, struct 
         forms |= form(c, j.w[i], n);
         heads->scale[i] = scale_of(j.w[i], &c->in);
     }
-    struct dacts in = with_forms(&c->in, forms);
+    struct dacts in = with_forms(&c->in, q, forms);
     heads->q = c->qkv;
     heads->k = dptr_at(c->qkv, q->n_rows * sizeof(float));
     heads->v = dptr_at(heads->k, k->n_rows * sizeof(float));
@@ -126,12 +130,13 @@ static weft_status attn_in(struct cuda *c, const struct step *s, size_t layer, w
 static weft_status attend(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
     const struct attn *what = &c->model->layers[layer].attn;
-    uint32_t forms = left_forms(c, &c->weights.layers[layer].matrix[ATTN_OUTPUT], s->n_rows);
+    const struct dmatrix *reader = &c->weights.layers[layer].matrix[ATTN_OUTPUT];
+    uint32_t forms = left_forms(c, reader, s->n_rows);
     const struct attend job = { .q = c->q,
                                 .kv = cuda_attn_kv(c, what),
                                 .scale = what->scale,
                                 .window = (uint32_t)what->window,
-                                .o = with_forms(&c->mid, forms),
+                                .o = with_forms(&c->mid, reader, forms),
                                 .partial = c->partial,
                                 .counters = c->counters };
     struct dstep step = image_step(c);
@@ -165,7 +170,8 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
     if (cuda_many(c, s->n_rows)) {
         /* attention cannot exceed what V holds, so its halves are not scaled */
         const struct joint j = { .w = { w }, .n_w = 1, .out = c->x, .add = true };
-        TRY(cuda_multiply(c, &j, &c->mid, s->n_rows, err));
+        const struct dacts mid = with_forms(&c->mid, w, form(c, w, s->n_rows));
+        TRY(cuda_multiply(c, &j, &mid, s->n_rows, err));
         return add_bias(c, bias, s->n_rows, err);
     }
     const struct matvec job = {
@@ -173,7 +179,7 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
         .n_w = 1,
         .w = { *w },
         .out = { c->x },
-        .in = with_forms(&c->mid, form(c, w, s->n_rows)),
+        .in = with_forms(&c->mid, w, form(c, w, s->n_rows)),
     };
     CU(c, kernel_matvec, &job, s->n_rows, &c->queue);
     return add_bias(c, bias, s->n_rows, err);
@@ -190,7 +196,7 @@ static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct 
     bool halves = cuda_halves_out(&c->model->layers[layer]);
     size_t n_ff = gate->n_rows;
     struct norm norm = norm_of(c, l->vector[FFN_NORM], (struct dptr){ 0 });
-    struct dacts in = with_forms(&c->in, form(c, gate, n) | form(c, up, n));
+    struct dacts in = with_forms(&c->in, gate, form(c, gate, n) | form(c, up, n));
     in.reach = halves ? reach : (struct dptr){ 0 };
     const struct joint j = { .w = { gate, up }, .n_w = 2, .out = c->gate_up, .halves = halves };
     const struct swiglu job = { .gate = c->gate_up,
@@ -231,7 +237,8 @@ static weft_status ffn_in(struct cuda *c, const struct step *s, size_t layer, we
 {
     const struct dlayer *l = &c->weights.layers[layer];
     size_t n = s->n_rows;
-    struct dacts out = with_forms(&c->ff, left_forms(c, &l->matrix[FFN_DOWN], n));
+    const struct dmatrix *reader = &l->matrix[FFN_DOWN];
+    struct dacts out = with_forms(&c->ff, reader, left_forms(c, reader, n));
     if (cuda_many(c, n)) {
         return gate_up(c, layer, n, &out, err);
     }
@@ -253,17 +260,16 @@ static weft_status ffn_out(struct cuda *c, const struct step *s, size_t layer, w
     const struct dmatrix *down = &l->matrix[FFN_DOWN];
     const struct dptr bias = l->vector[FFN_DOWN_BIAS];
     size_t n = s->n_rows;
+    const struct dacts ff = with_forms(&c->ff, down, form(c, down, n));
     if (cuda_many(c, n)) {
         const struct joint j = { .w = { down }, .n_w = 1, .out = c->y };
-        TRY(cuda_multiply(c, &j, &c->ff, n, err));
-        CU(c, kernel_add, c->x, c->y, scale_of(down, &c->ff), n, c->model->config.dim, &c->queue);
+        TRY(cuda_multiply(c, &j, &ff, n, err));
+        CU(c, kernel_add, c->x, c->y, scale_of(down, &ff), n, c->model->config.dim, &c->queue);
         return add_bias(c, bias, n, err);
     }
-    const struct matvec job = { .mode = MATVEC_ADD,
-                                .n_w = 1,
-                                .w = { *down },
-                                .out = { c->x },
-                                .in = with_forms(&c->ff, form(c, down, n)) };
+    const struct matvec job = {
+        .mode = MATVEC_ADD, .n_w = 1, .w = { *down }, .out = { c->x }, .in = ff
+    };
     CU(c, kernel_matvec, &job, n, &c->queue);
     return add_bias(c, bias, n, err);
 }
@@ -281,7 +287,7 @@ static weft_status head_norm(struct cuda *c, const struct step *s, size_t layer,
     (void)layer;
     if (c->params.values) {
         const struct norm norm = last_norm(c);
-        const struct dacts out = with_forms(&c->head_norm, ACT_F32);
+        const struct dacts out = with_forms(&c->head_norm, &c->weights.output, ACT_F32);
         CU(c, kernel_norm, &norm, s->n_out, &out, &c->queue);
     }
     return WEFT_OK;
@@ -307,6 +313,8 @@ static weft_status (*const stages[N_STAGES])(struct cuda *, const struct step *,
     [STAGE_HEAD_NORM] = head_norm, [STAGE_HEAD] = head,
 };
 
+static bool cuda_has(enum stage stage) { return stages[stage] != NULL; }
+
 static weft_status cuda_stage(struct backend *b, enum stage stage, const struct step *s,
                               size_t layer, weft_error *err)
 {
@@ -317,8 +325,7 @@ static weft_status cuda_stage(struct backend *b, enum stage stage, const struct 
 
 const struct backend_ops cuda_backend = {
     .name = "cuda",
-    .stages = 1u << STAGE_EMBED | 1u << STAGE_ATTN_IN | 1u << STAGE_ATTEND | 1u << STAGE_ATTN_OUT |
-              1u << STAGE_FFN_IN | 1u << STAGE_FFN_OUT | 1u << STAGE_HEAD_NORM | 1u << STAGE_HEAD,
+    .has = cuda_has,
     .acts = 1u << ACT_SILU,
     .stage = cuda_stage,
     .top = cuda_top,

@@ -80,7 +80,7 @@ static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
 
 static void want_acts(struct cuda *c, struct dacts *a, size_t n, size_t n_cols, uint32_t forms)
 {
-    size_t stride = (n_cols + 31) / 32 * 32;
+    size_t stride = cuda_acts_stride(n_cols);
     *a = (struct dacts){ .n_cols = (uint32_t)n_cols, .stride = (uint32_t)stride };
     if (forms & ACT_Q8) {
         scratch(c, &a->q, n, stride);

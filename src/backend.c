@@ -28,7 +28,7 @@ static weft_status check_list(const struct backend_ops *ops, const struct stage_
                               const char *what, weft_error *err)
 {
     for (size_t i = 0; i < list->n; i++) {
-        if ((ops->stages >> list->stages[i] & 1) == 0) {
+        if (!ops->has(list->stages[i])) {
             return error_set(err, WEFT_E_UNSUPPORTED,
                              "the model needs the stage %s for its %s, and backend %s lacks it",
                              stage_names[list->stages[i]], what, ops->name);
@@ -48,8 +48,23 @@ static weft_status check_act(const struct backend_ops *ops, enum act act, weft_e
     return WEFT_OK;
 }
 
+static weft_status check_stores(const struct backend_ops *ops, const struct model *m,
+                                weft_error *err)
+{
+    for (size_t i = 0; i < m->n_stores; i++) {
+        if (m->kv[i].k_dim != m->kv[i].v_dim) {
+            return error_set(err, WEFT_E_UNSUPPORTED,
+                             "the model has heads of %zu values in K and %zu in V, and backend %s "
+                             "needs them alike",
+                             m->kv[i].k_dim, m->kv[i].v_dim, ops->name);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err)
 {
+    TRY(check_stores(ops, m, err));
     TRY(check_list(ops, &embed_stages, "embedding", err));
     for (size_t l = 0; l < m->config.n_layers; l++) {
         TRY(check_act(ops, m->layers[l].act, err));

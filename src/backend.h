@@ -103,7 +103,8 @@ struct stage_list {
     size_t n;
     enum stage stages[N_STAGES];
 };
-extern const struct stage_list embed_stages, mixer_stages[], ffn_stages[], head_stages;
+extern const struct stage_list embed_stages, mixer_stages[N_MIXERS], ffn_stages[N_FFNS],
+    head_stages;
 
 /* What stages leave behind for the next one, a row of floats for each row of the step. */
 enum backend_value {
@@ -129,8 +130,9 @@ struct backend; /* each backend's own struct begins with it */
 struct backend_ops {
     const char *name;
 
-    /* what it has bodies for, see backend_check(): bits 1 << enum stage, and 1 << enum act */
-    uint32_t stages, acts;
+    /* what there are bodies for, see backend_check(); acts: bits 1 << enum act */
+    bool (*has)(enum stage);
+    uint32_t acts;
     /* layer: of the stages of a layer; 0 of EMBED, n_layers of HEAD_NORM and HEAD */
     weft_status (*stage)(struct backend *, enum stage, const struct step *, size_t layer,
                          weft_error *);
@@ -182,7 +184,8 @@ struct backend {
     struct watcher *watcher; /* told of every stage, see forward.h; NULL = nobody */
 };
 
-/* WEFT_E_UNSUPPORTED names what the model needs and the backend lacks: a stage, an activation. */
+/* WEFT_E_UNSUPPORTED names what the model needs and the backend lacks: a stage, an activation,
+ * heads of V that are not as long as those of K. */
 weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err);
 
 /* The model outlives the backend. */

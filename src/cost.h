@@ -17,7 +17,7 @@ struct cost cost_of_stage(const struct model *m, const weft_kv_type kv[2], enum 
 /* A step of one row with logits, but for its embedding and its attention: the bytes are those of a
  * step of any size. */
 struct cost cost_of_row(const struct model *m);
-/* Bytes of K and V of one position, in all layers. */
+/* Bytes of K and V of one position, in all stores. */
 uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2]);
 
 #endif

@@ -4,10 +4,10 @@
 #include "forward.h"
 
 /* A layer is a mixer, which brings positions together, and behind it a feed-forward network. */
-const struct stage_list mixer_stages[] = {
+const struct stage_list mixer_stages[N_MIXERS] = {
     [MIX_ATTENTION] = { 3, { STAGE_ATTN_IN, STAGE_ATTEND, STAGE_ATTN_OUT } },
 };
-const struct stage_list ffn_stages[] = {
+const struct stage_list ffn_stages[N_FFNS] = {
     [FFN_DENSE] = { 2, { STAGE_FFN_IN, STAGE_FFN_OUT } },
 };
 const struct stage_list embed_stages = { 1, { STAGE_EMBED } };
@@ -26,8 +26,8 @@ static bool abandoned(const struct step *s)
     return true;
 }
 
-static weft_status run(struct backend *b, const struct stage_list *list, const struct step *s,
-                       size_t layer, weft_error *err)
+static weft_status run_list(struct backend *b, const struct stage_list *list, const struct step *s,
+                            size_t layer, weft_error *err)
 {
     for (size_t i = 0; i < list->n; i++) {
         if (b->watcher != NULL) {
@@ -44,16 +44,16 @@ static weft_status run(struct backend *b, const struct stage_list *list, const s
 weft_status forward_stages(struct backend *b, const struct step *s, weft_error *err)
 {
     const size_t n_layers = b->model->config.n_layers;
-    TRY(run(b, &embed_stages, s, 0, err));
+    TRY(run_list(b, &embed_stages, s, 0, err));
     for (size_t l = 0; l < n_layers; l++) {
         const struct layer *layer = &b->model->layers[l];
         if (abandoned(s)) {
             return WEFT_E_CANCELLED;
         }
-        TRY(run(b, &mixer_stages[layer->mixer], s, l, err));
-        TRY(run(b, &ffn_stages[layer->ffn], s, l, err));
+        TRY(run_list(b, &mixer_stages[layer->mixer], s, l, err));
+        TRY(run_list(b, &ffn_stages[layer->ffn], s, l, err));
     }
-    return s->n_out > 0 ? run(b, &head_stages, s, n_layers, err) : WEFT_OK;
+    return s->n_out > 0 ? run_list(b, &head_stages, s, n_layers, err) : WEFT_OK;
 }
 
 weft_status forward(struct backend *b, const struct step *s, weft_error *err)

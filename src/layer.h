@@ -1,7 +1,7 @@
 /* What a layer of the transformer is: what it computes, its sizes and its tensors. The architecture
  * of the file (src/arch/) says so once, when a model is opened; forward.c and the backends read it
- * here. Only what concerns the model as a whole (n_vocab, dim, n_layers, norm_eps) is in config.h.
- */
+ * here. What concerns the model as a whole (n_vocab, dim, n_layers, norm_eps) backends take from
+ * config.h. */
 #ifndef WEFT_LAYER_H
 #define WEFT_LAYER_H
 
@@ -76,8 +76,8 @@ static inline bool layer_tensor_is_matrix(enum layer_tensor t)
     return layer_tensors[t].rows != SIZE_ONE;
 }
 
-/* What K and V of a position are in one store; so far every layer has one of its own, and k_dim is
- * v_dim (config.c). */
+/* What K and V of a position are in one store; so far every layer has one of its own, and backends
+ * want k_dim and v_dim to be the same. */
 struct kv {
     size_t n_heads, k_dim, v_dim; /* k_dim, v_dim: values of a head */
     uint8_t pool;                 /* whose page numbers address it, below MAX_POOLS */
@@ -97,8 +97,8 @@ struct rope {
     size_t at; /* this is ropes[at] of the model: which table of angles a backend takes */
 };
 
-enum mixer { MIX_ATTENTION };
-enum ffn { FFN_DENSE };
+enum mixer { MIX_ATTENTION, N_MIXERS };
+enum ffn { FFN_DENSE, N_FFNS };
 enum act { ACT_SILU };
 
 /* What a layer's attention is: n_heads query heads over the store kv. */

@@ -21,7 +21,7 @@ void u64map_clear(struct u64map *m)
 
 static void place(struct u64map *m, uint64_t key, uint32_t value)
 {
-    size_t i = map_home(m, key);
+    size_t i = u64map_home(m, key);
     while (m->slots[i].stamp == m->stamp) {
         i = (i + 1) & (m->cap - 1);
     }

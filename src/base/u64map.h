@@ -24,7 +24,7 @@ void u64map_clear(struct u64map *m);
 /* The key is not there yet. False when memory is out: nothing has changed. */
 bool u64map_add(struct u64map *m, uint64_t key, uint32_t value);
 
-static inline size_t map_home(const struct u64map *m, uint64_t key)
+static inline size_t u64map_home(const struct u64map *m, uint64_t key)
 {
     /* the multiplier of Fibonacci hashing, 2^64 / phi */
     return (size_t)((key ^ key >> 32) * 0x9e3779b97f4a7c15u >> 32) & (m->cap - 1);
@@ -36,7 +36,7 @@ static inline const uint32_t *u64map_find(const struct u64map *m, uint64_t key)
     if (m->n == 0) {
         return NULL;
     }
-    size_t i = map_home(m, key);
+    size_t i = u64map_home(m, key);
     while (m->slots[i].stamp == m->stamp) {
         if (m->slots[i].key == key) {
             return &m->slots[i].value;

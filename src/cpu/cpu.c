@@ -140,19 +140,29 @@ static void attn_in_part(void *arg, size_t thread)
     }
 }
 
+/* Activations as long as the matrix that reads them wants them; rows stand as far apart as in a,
+ * which is for the layer that wants the most. */
+static struct acts acts_of(const struct acts *a, const struct packed *reader)
+{
+    struct acts b = *a;
+    b.n_cols = reader->n_cols;
+    return b;
+}
+
 static void attn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
+    struct acts mid = acts_of(&c->mid, &j->w->matrix[ATTN_OUTPUT]);
     const struct product out = { .w = &j->w->matrix[ATTN_OUTPUT],
                                  .bias = j->w->vector[ATTN_OUTPUT_BIAS],
                                  .add = true,
                                  .out = c->x };
     for (size_t r; claim(&j->next[0], j->step->n_rows, &r);) {
-        c->ops->quantize(c->o + r * out.w->n_cols, &c->mid, r);
+        c->ops->quantize(c->o + r * mid.n_cols, &mid, r);
     }
     threads_barrier(c->threads);
-    cpu_multiply(j, 1, thread, &out, 1, &c->mid, j->step->n_rows);
+    cpu_multiply(j, 1, thread, &out, 1, &mid, j->step->n_rows);
 }
 
 /* ---------------------------------------------------------------- feed-forward */
@@ -161,6 +171,7 @@ static void ffn_in_part(void *arg, size_t thread)
 {
     struct job *j = arg;
     struct cpu *c = j->c;
+    struct acts ff = acts_of(&c->ff, &j->w->matrix[FFN_DOWN]);
     norm_rows(j, 0, thread, j->w->vector[FFN_NORM], &c->in);
     threads_barrier(c->threads);
     const struct product h = { .w = &j->w->matrix[FFN_UP],
@@ -168,18 +179,19 @@ static void ffn_in_part(void *arg, size_t thread)
                                .gate = &j->w->matrix[FFN_GATE],
                                .gate_bias = j->w->vector[FFN_GATE_BIAS],
                                .act = j->what->act,
-                               .gated = &c->ff };
+                               .gated = &ff };
     cpu_multiply(j, 1, thread, &h, 1, &c->in, j->step->n_rows);
 }
 
 static void ffn_out_part(void *arg, size_t thread)
 {
     struct job *j = arg;
+    const struct acts ff = acts_of(&j->c->ff, &j->w->matrix[FFN_DOWN]);
     const struct product down = { .w = &j->w->matrix[FFN_DOWN],
                                   .bias = j->w->vector[FFN_DOWN_BIAS],
                                   .add = true,
                                   .out = j->c->x };
-    cpu_multiply(j, 0, thread, &down, 1, &j->c->ff, j->step->n_rows);
+    cpu_multiply(j, 0, thread, &down, 1, &ff, j->step->n_rows);
 }
 
 /* ---------------------------------------------------------------- head */
@@ -218,6 +230,8 @@ static void (*const parts[N_STAGES])(void *job, size_t thread) = {
     [STAGE_FFN_IN] = ffn_in_part,       [STAGE_FFN_OUT] = ffn_out_part,
     [STAGE_HEAD_NORM] = head_norm_part, [STAGE_HEAD] = head_part,
 };
+
+static bool cpu_has(enum stage stage) { return parts[stage] != NULL; }
 
 static weft_status cpu_stage(struct backend *b, enum stage stage, const struct step *s,
                              size_t layer, weft_error *err)
@@ -312,8 +326,7 @@ weft_status cpu_ops_choose(weft_cpu_isa isa, const struct cpu_ops **out, weft_er
 
 static const struct backend_ops cpu_backend = {
     .name = "cpu",
-    .stages = 1u << STAGE_EMBED | 1u << STAGE_ATTN_IN | 1u << STAGE_ATTEND | 1u << STAGE_ATTN_OUT |
-              1u << STAGE_FFN_IN | 1u << STAGE_FFN_OUT | 1u << STAGE_HEAD_NORM | 1u << STAGE_HEAD,
+    .has = cpu_has,
     .acts = 1u << ACT_SILU,
     .stage = cpu_stage,
     .top = cpu_top,

@@ -194,7 +194,7 @@ static uint8_t *place_matrices(struct packed *all, uint8_t *at)
             gate->tiles = at;
             up->tiles = at + gate->layout.n;
             at += pack_n_tiles(gate) * gate->stride;
-        } else if (t != FFN_UP && all[t].n_rows > 0) {
+        } else if ((t != FFN_UP || gate->n_rows == 0) && all[t].n_rows > 0) {
             at = place(&all[t], at);
         }
     }

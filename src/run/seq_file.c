@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cost.h"
 #include "run/fingerprint.h"
 #include "run/room.h"
 #include "run/saved.h"
@@ -12,6 +13,12 @@ static weft_status empty_state(const struct weft_engine *e, struct saved *out, w
 {
     TRY(engine_usable(e, err));
     *out = saved_of(e->model, fingerprint_of(e->owner), e->n_ctx, e->kv_type);
+    struct saved_layout l;
+    if (!saved_layout(out, &l) || l.position_bytes != cost_kv_bytes(e->model, e->kv_type)) {
+        return error_set(err, WEFT_E_UNSUPPORTED,
+                         "the layers of this model keep K and V of different sizes, which the "
+                         "format of saved states does not know");
+    }
     return WEFT_OK;
 }
 

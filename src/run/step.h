@@ -1,7 +1,6 @@
 /* All that computes: weft_engine_step(), and a step for those who need one besides (embed.c,
- * seq_next.c). A step
- * overwrites the logits that the backend holds, so those that sequences still need are copied to
- * the host before. The caller holds the engine's lock. */
+ * seq_next.c). A step overwrites the logits that the backend holds, so those that sequences still
+ * need are copied to the host before. The caller holds the engine's lock. */
 #ifndef WEFT_STEP_H
 #define WEFT_STEP_H
 

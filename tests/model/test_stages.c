@@ -14,14 +14,15 @@
 #include "support/models.h"
 #include "support/scratch.h"
 
-enum { N_LAYERS = 2, ALL = (1u << N_STAGES) - 1, MAX_SEEN = 40 };
+enum { N_LAYERS = 2, MAX_SEEN = 40 };
 
 /* A backend that computes nothing, and who watches it. */
 struct bench {
     struct backend base;
     struct watcher watcher;
     size_t n_begun, n_ended, n_stages, n_whole;
-    bool fails; /* at the last stage of a layer */
+    bool fails;       /* at the last stage of a layer */
+    bool told_enough; /* the watcher fails at the first stage of a layer */
     struct {
         enum stage stage;
         size_t layer;
@@ -62,15 +63,22 @@ static weft_status end(struct watcher *w, struct backend *b, enum stage what, co
                        size_t layer, weft_error *err)
 {
     struct bench *x = bench_of(w);
-    (void)b, (void)s, (void)err;
+    (void)b, (void)s;
     assert_int_equal(what, x->seen[x->n_ended].stage);
     assert_int_equal(layer, x->seen[x->n_ended].layer);
+    if (x->told_enough && what == STAGE_ATTN_IN) {
+        return error_set(err, WEFT_E_NOMEM, "it has heard enough");
+    }
     x->n_ended++;
     return WEFT_OK;
 }
 
+static enum stage lacking = N_STAGES;
+
+static bool has(enum stage s) { return s != lacking; }
+
 static const struct backend_ops ops = {
-    .name = "bench", .stages = ALL, .acts = 1u << ACT_SILU, .stage = stage, .step = whole
+    .name = "bench", .has = has, .acts = 1u << ACT_SILU, .stage = stage, .step = whole
 };
 
 static weft_status run(struct bench *x, bool watched, size_t n_out, weft_error *err)
@@ -121,7 +129,7 @@ static void test_shorter_way(void **state)
     assert_int_equal(y.n_whole, 0);
 }
 
-/* A stage that failed is not told, and is the last one. */
+/* A stage that failed is not told, and is the last one; so is one whose watcher fails. */
 static void test_failure(void **state)
 {
     (void)state;
@@ -131,6 +139,10 @@ static void test_failure(void **state)
     assert_int_equal(x.n_stages, 6);
     assert_int_equal(x.n_begun, 6);
     assert_int_equal(x.n_ended, 5);
+    struct bench y = { .told_enough = true };
+    assert_int_equal(run(&y, true, 1, &err), WEFT_E_NOMEM);
+    assert_int_equal(y.n_stages, 2);
+    assert_int_equal(y.n_ended, 1);
 }
 
 static void test_lacking(void **state)
@@ -140,9 +152,9 @@ static void test_lacking(void **state)
     for (enum stage s = STAGE_EMBED; s < N_STAGES; s++) {
         weft_error err;
         char want[64];
-        struct backend_ops less = ops;
-        less.stages &= ~(1u << s);
-        assert_int_equal(backend_check(&less, &model, &err), WEFT_E_UNSUPPORTED);
+        lacking = s;
+        assert_int_equal(backend_check(&ops, &model, &err), WEFT_E_UNSUPPORTED);
+        lacking = N_STAGES;
         snprintf(want, sizeof want, "needs the stage %s for its ", stage_names[s]);
         assert_non_null(strstr(err.message, want));
         assert_non_null(strstr(err.message, "backend bench lacks it"));
@@ -153,6 +165,12 @@ static void test_lacking(void **state)
     assert_int_equal(backend_check(&less, &model, &err), WEFT_E_UNSUPPORTED);
     assert_string_equal(err.message,
                         "the model needs the activation silu, and backend bench lacks it");
+    struct kv store = { .n_heads = 1, .k_dim = 8, .v_dim = 16 };
+    struct model uneven = model;
+    uneven.kv = &store;
+    uneven.n_stores = 1;
+    assert_int_equal(backend_check(&ops, &uneven, &err), WEFT_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "8 values in K and 16 in V"));
 }
 
 /* Every name once; a stage that reads vectors or matrices is one of a layer. */

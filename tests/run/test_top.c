@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "forward.h"
 #include "support/top_rig.h"
 
 /* ---------------------------------------------------------------- top */
@@ -177,6 +178,33 @@ static void test_when(void **state)
     for (size_t i = 0; i < 5; i++) {
         weft_seq_release(&seqs[i]);
     }
+    rig_close(&r);
+}
+
+static void count_begin(struct watcher *w) { (void)w; }
+
+static weft_status count_end(struct watcher *w, struct backend *b, enum stage stage,
+                             const struct step *s, size_t layer, weft_error *err)
+{
+    (void)w, (void)b, (void)stage, (void)s, (void)layer, (void)err;
+    return WEFT_OK;
+}
+
+/* Who watches sees every stage, so nothing is computed ahead. */
+static void test_watched(void **state)
+{
+    (void)state;
+    struct watcher watcher = { count_begin, count_end };
+    struct rig r = open_ahead(8, 0, 0);
+    weft_seq *seq = waiting(&r, 1, 10);
+    r.engine->backend->watcher = &watcher;
+    assert_int_equal(steps_of(&r), 1);
+    next(seq);
+    assert_int_equal(steps_of(&r), 1);
+    r.engine->backend->watcher = NULL;
+    next(seq);
+    assert_int_equal(steps_of(&r), 8);
+    weft_seq_release(&seq);
     rig_close(&r);
 }
 
@@ -448,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_tokens_wait),
         cmocka_unit_test(test_when),
+        cmocka_unit_test(test_watched),
         cmocka_unit_test(test_small_batch),
         cmocka_unit_test(test_meets_again),
         cmocka_unit_test(test_end_of_context),

@@ -7,8 +7,8 @@
 
 enum { LAYERS_MAX = 16 };
 
-/* Gives every other layer a window and a rotary embedding of its own, of other angles and fewer
- * values; as[LAYERS_MAX] says for the reference what each layer is then. */
+/* Gives every other layer a window, a rotary embedding of other angles and fewer values, and a
+ * narrower feed-forward network; as[LAYERS_MAX] says for the reference what each layer is then. */
 void layers_differ(struct model *m, struct reference_layer *as);
 
 #endif

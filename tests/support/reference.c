@@ -356,6 +356,8 @@ static void ffn_layer(struct reference *r, size_t l)
     struct matrix up_bias = read_layer(r, l, "ffn_up.bias");
     struct matrix down_bias = read_layer(r, l, "ffn_down.bias");
     bool fused = gate.w == NULL;
+    const size_t n_ff = r->options->layers != NULL ? r->options->layers[l].n_ff : r->n_ff;
+    down.cols = n_ff;
     double *in = doubles(r->dim);
     double *g = doubles(r->n_ff);
     double *u = doubles(r->n_ff);
@@ -363,11 +365,11 @@ static void ffn_layer(struct reference *r, size_t l)
     for (size_t pos = 0; pos < r->n; pos++) {
         double *x = r->x + pos * r->dim;
         rmsnorm(r, x, &norm, in);
-        product(r, fused ? &up : &gate, 0, r->n_ff, in, g);
-        product(r, &up, fused ? r->n_ff : 0, r->n_ff, in, u);
+        product(r, fused ? &up : &gate, 0, n_ff, in, g);
+        product(r, &up, fused ? r->n_ff : 0, n_ff, in, u);
         add_bias(g, &gate_bias);
         add_bias(u, &up_bias);
-        for (size_t i = 0; i < r->n_ff; i++) {
+        for (size_t i = 0; i < n_ff; i++) {
             g[i] = g[i] / (1.0 + exp(-g[i])) * u[i];
         }
         product(r, &down, 0, r->dim, g, y);

@@ -12,6 +12,7 @@
 struct reference_layer {
     size_t window, n_rot;
     double rope_base;
+    size_t n_ff; /* rows of gate and up; ffn_down is its first values, in rows of so many */
 };
 
 struct reference_options {

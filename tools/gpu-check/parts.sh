@@ -52,7 +52,7 @@ part_tests() {
 # cuBLAS reads what it then ignores, and attention reads the scales of positions that nobody has written yet and gives them
 # no weight: initcheck would report both. These programs come by one of them.
 not_for() { # tool, program
-    case $1,$2 in *,test_model | *,test_platform) ;; initcheck,test_probe | initcheck,test_pages) ;; *) false ;; esac
+    case $1,$2 in *,test_model | *,test_platform) ;; initcheck,test_watch | initcheck,test_pages) ;; *) false ;; esac
 }
 
 # The most telling tool first. A prompt of more than 16 tokens, so that tensor cores take part (initcheck: deterministic, as
