@@ -69,6 +69,7 @@ static int print_key(const struct inspection *in, size_t i)
         return term_status(status, &err);
     }
     if (!io_escape(k.name, strlen(k.name), 0, &name)) {
+        bytes_free(&name);
         return term_fail(EXIT_MEMORY, "not enough memory for a name");
     }
     bool list = strcmp(k.type, "arr") == 0, quoted = strcmp(k.element, "str") == 0 && list;
@@ -112,6 +113,7 @@ static int print_tensor(const weft_tensor_info *t)
     char shape[96] = "";
     size_t n = 0;
     if (!io_escape(t->name, strlen(t->name), 0, &name)) {
+        bytes_free(&name);
         return term_fail(EXIT_MEMORY, "not enough memory for a name");
     }
     for (size_t d = 0; d < t->n_dims && n < sizeof shape; d++) {
