@@ -460,6 +460,9 @@ typedef struct weft_engine_stats {
     uint64_t n_opened, n_released;
     uint64_t n_cancelled; /* calls that returned WEFT_E_CANCELLED */
     uint64_t n_kv_full;   /* calls that returned WEFT_E_KV_FULL */
+    /* Host memory for draws from all logits, as much as threads have made at the same time; it is
+     * kept until the engine is closed. */
+    uint64_t draw_bytes;
 } weft_engine_stats;
 
 /* What the engine's device can do at best, measured now, with the engine's threads; takes about a
@@ -492,6 +495,17 @@ WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limit
  * weft_seq_next() can be called on them. With nothing to do it returns WEFT_OK at once. WEFT_E_IO,
  * WEFT_E_DEVICE_LOST: nothing was computed. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
+
+/* Sleeps until a step would have rows, for a thread that steps an engine which other threads
+ * append to. *ready (may be NULL) = true then, at once if there are some; false after `ms`
+ * milliseconds (-1 = no limit), and when it returns for another reason: a sequence was cancelled or
+ * released, so that memory may be free now, or weft_engine_wake() was called. The engine's lock is
+ * not held while this sleeps, but as other functions it may first wait for a step under way. Any
+ * number of threads. Errors: WEFT_E_ARG, WEFT_E_HANDLE. */
+WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
+/* All threads inside weft_engine_wait() return; if there is none, the next call returns at once.
+ * Any thread, also from a signal handler; NULL is fine. */
+WEFT_API void weft_engine_wake(weft_engine *engine);
 
 /* ---------------------------------------------------------------- embeddings */
 
@@ -617,12 +631,20 @@ WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_
  * runs again after this. */
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
+/* Sets memory aside for n more tokens than the sequence holds: appending and drawing them then
+ * fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other sequences
+ * do. A later call replaces this one, n = 0 gives the memory back, and so do weft_seq_rewind(),
+ * weft_seq_load() and the release. A fork has none set aside, and needs a page of its own if the
+ * sequence has. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_NOMEM. */
+WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
 /* Samples the next token and accepts it, exactly once: it is part of the sequence and waits for the
  * next step, unless the engine has computed ahead; -1 if a grammar allows none. WEFT_E_STATE if
  * there are no fresh logits or the sequence has finished; WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there
  * is no room for another token; WEFT_E_CANCELLED once after a cancel; WEFT_E_NOMEM. Logits are read
  * from the device when the draw needs them, and computed once more if they were not kept, so
- * WEFT_E_DEVICE_LOST and WEFT_E_IO may come of it, as from weft_engine_step(). */
+ * WEFT_E_DEVICE_LOST and WEFT_E_IO may come of it, as from weft_engine_step(). A draw that looks at
+ * all logits (no top_k, or more than 64; a bias, penalties, a grammar, log-probabilities) holds no
+ * lock while it lasts: other threads step the engine and draw from other sequences meanwhile. */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
  * become a stop string. When the sequence has finished, all that is left comes out (a broken
@@ -630,7 +652,12 @@ WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *er
  * stop string ended the text. A text behind tokens that end inside a character (appended ones, kept
  * ones, loaded ones) begins with that whole character, so that the texts of a sequence that was cut
  * and goes on, also from a saved state, are together the text without the cut. Not NUL-terminated.
- */
+ *
+ * Control tokens have no text here. A program that shows them (<think>, <tool_call>) asks for the
+ * text of each token that weft_seq_next() gives: where weft_detokenize() of it alone is empty, but
+ * not with WEFT_DETOKENIZE_SPECIAL, that is a control token, whose text weft_token_text() gives
+ * too. It stands behind the text taken so far; what is held back then, as the possible beginning of
+ * a stop string, comes later. */
 WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed,
                                    weft_error *err);
 /* Ends the text here, for a limit of the caller's own: the sequence finishes with
@@ -660,7 +687,7 @@ typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size
 /* From now on every position of the sequence that is computed gives its logits to fn, in order,
  * inside weft_engine_step(), for scoring a text that is already there. The engine's lock is held:
  * functions of the engine and its sequences must not be called, except weft_seq_cancel(). Such a
- * sequence gets at most 64 rows of a step. fn NULL ends this. A fork is not observed. */
+ * sequence gets at most 256 rows of a step. fn NULL ends this. A fork is not observed. */
 WEFT_API weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user,
                                       weft_error *err);
 /* All tokens of the sequence. */

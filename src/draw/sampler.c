@@ -20,30 +20,30 @@ struct candidate {
 struct sampler {
     weft_sampling p; /* bias points to `bias` */
     size_t n_vocab;
-    uint64_t random;              /* splitmix64 */
-    weft_logit_bias *bias;        /* [p.n_bias] */
-    float *logits;                /* [n_vocab] */
-    uint32_t *count;              /* [n_vocab] all 0 between calls */
-    struct candidate *candidates; /* [n_candidates] */
-    size_t n_candidates;          /* the most that top_k leaves */
+    uint64_t random;       /* splitmix64 */
+    weft_logit_bias *bias; /* [p.n_bias] */
+};
+
+struct sampler_scratch {
+    size_t n_vocab;
+    float *given;                 /* [n_vocab] for the caller, see sampler_scratch_logits() */
+    float *logits;                /* [n_vocab] what a draw makes of them */
+    uint32_t *count;              /* [n_vocab] all 0 between draws */
+    struct candidate *candidates; /* [cap] */
+    size_t cap;
 };
 
 void sampler_close(struct sampler *s)
 {
     if (s != NULL) {
         free(s->bias);
-        free(s->logits);
-        free(s->count);
-        free(s->candidates);
         free(s);
     }
 }
 
 size_t sampler_bytes(const struct sampler *s)
 {
-    return sizeof *s + mem_array_bytes(s->p.n_bias, sizeof *s->bias) +
-           s->n_vocab * (sizeof *s->logits + sizeof *s->count) +
-           s->n_candidates * sizeof *s->candidates;
+    return sizeof *s + mem_array_bytes(s->p.n_bias, sizeof *s->bias);
 }
 
 /* A sampler with all its memory; the bias of `p` is copied, nothing is checked. */
@@ -56,12 +56,8 @@ static struct sampler *make(const weft_sampling *p, size_t n_vocab)
     s->p = *p;
     s->n_vocab = n_vocab;
     s->random = p->seed;
-    s->n_candidates = p->top_k > 0 && (size_t)p->top_k < n_vocab ? (size_t)p->top_k : n_vocab;
     s->bias = mem_array(p->n_bias, sizeof *s->bias);
-    s->logits = mem_array(n_vocab, sizeof *s->logits);
-    s->count = mem_array(n_vocab, sizeof *s->count);
-    s->candidates = mem_array(s->n_candidates, sizeof *s->candidates);
-    if (s->bias == NULL || s->logits == NULL || s->count == NULL || s->candidates == NULL) {
+    if (s->bias == NULL) {
         sampler_close(s);
         return NULL;
     }
@@ -82,14 +78,10 @@ weft_status sampler_open(const weft_sampling *p, size_t n_vocab, struct sampler 
                          n_vocab, INT32_MAX);
     }
     TRY(sampling_check(p, err));
+    TRY(sampling_check_bias(p->bias, p->n_bias, n_vocab, err));
     struct sampler *s = make(p, n_vocab);
     if (s == NULL) {
-        return error_nomem(err, "a sampler", n_vocab * (sizeof(float) + sizeof(uint32_t)));
-    }
-    weft_status status = sampling_check_bias(s->bias, p->n_bias, s->count, n_vocab, err);
-    if (status != WEFT_OK) {
-        sampler_close(s);
-        return status;
+        return error_nomem(err, "a sampler", sizeof *s + p->n_bias * sizeof *p->bias);
     }
     *out = s;
     return WEFT_OK;
@@ -99,8 +91,7 @@ weft_status sampler_copy(const struct sampler *s, struct sampler **out, weft_err
 {
     struct sampler *copy = make(&s->p, s->n_vocab);
     if (copy == NULL) {
-        return error_nomem(err, "the copy of a sampler",
-                           s->n_vocab * (sizeof(float) + sizeof(uint32_t)));
+        return error_nomem(err, "the copy of a sampler", sampler_bytes(s));
     }
     copy->random = s->random;
     *out = copy;
@@ -108,6 +99,46 @@ weft_status sampler_copy(const struct sampler *s, struct sampler **out, weft_err
 }
 
 void sampler_restart(struct sampler *s) { s->random = s->p.seed; }
+
+/* ---------------------------------------------------------------- scratch */
+
+weft_status sampler_scratch_open(size_t n_vocab, struct sampler_scratch **out, weft_error *err)
+{
+    struct sampler_scratch *m = mem_array(1, sizeof *m);
+    if (m != NULL) {
+        m->n_vocab = n_vocab;
+        m->given = mem_array(n_vocab, sizeof *m->given);
+        m->logits = mem_array(n_vocab, sizeof *m->logits);
+        m->count = mem_array(n_vocab, sizeof *m->count);
+    }
+    if (m == NULL || m->given == NULL || m->logits == NULL || m->count == NULL) {
+        sampler_scratch_close(m);
+        return error_nomem(err, "the memory of a draw", 3 * n_vocab * sizeof(float));
+    }
+    *out = m;
+    return WEFT_OK;
+}
+
+void sampler_scratch_close(struct sampler_scratch *m)
+{
+    if (m != NULL) {
+        free(m->given);
+        free(m->logits);
+        free(m->count);
+        free(m->candidates);
+        free(m);
+    }
+}
+
+size_t sampler_scratch_bytes(const struct sampler_scratch *m)
+{
+    return sizeof *m + m->n_vocab * (sizeof *m->given + sizeof *m->logits + sizeof *m->count) +
+           m->cap * sizeof *m->candidates;
+}
+
+float *sampler_scratch_logits(struct sampler_scratch *m) { return m->given; }
+
+/* ---------------------------------------------------------------- arithmetic */
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
 static uint64_t random_next(uint64_t *state)
@@ -161,23 +192,26 @@ static double weight_of(double logit, double highest, double temperature)
     return logit == highest ? 1 : exp_fixed((logit - highest) / temperature);
 }
 
+/* ---------------------------------------------------------------- the steps before top-k */
+
 /* Applies the logit bias and bans the end tokens. A ban is absolute: it also holds against a logit
  * of +inf. */
-static void apply_bias(struct sampler *s, const int32_t *end, size_t n_end)
+static void apply_bias(const struct sampler *s, float *logits, const int32_t *end, size_t n_end)
 {
     for (size_t i = 0; i < s->p.n_bias; i++) {
-        float *logit = &s->logits[s->bias[i].token];
+        float *logit = &logits[s->bias[i].token];
         *logit = s->bias[i].bias == -INFINITY ? -INFINITY : *logit + s->bias[i].bias;
     }
     for (size_t i = 0; s->p.ignore_end && i < n_end; i++) {
         if (end[i] >= 0 && (size_t)end[i] < s->n_vocab) {
-            s->logits[end[i]] = -INFINITY;
+            logits[end[i]] = -INFINITY;
         }
     }
 }
 
 /* Penalises each token of the window once, by how often it is there. */
-static void apply_penalties(struct sampler *s, const int32_t *past, size_t n_past)
+static void apply_penalties(const struct sampler *s, struct sampler_scratch *m, const int32_t *past,
+                            size_t n_past)
 {
     if (!sampling_has_penalties(&s->p)) {
         return;
@@ -189,30 +223,32 @@ static void apply_penalties(struct sampler *s, const int32_t *past, size_t n_pas
     const int32_t *window = past + (n_past - n);
     for (size_t i = 0; i < n; i++) {
         if (window[i] >= 0 && (size_t)window[i] < s->n_vocab) {
-            s->count[window[i]]++;
+            m->count[window[i]]++;
         }
     }
     for (size_t i = 0; i < n; i++) {
         int32_t token = window[i];
-        if (token < 0 || (size_t)token >= s->n_vocab || s->count[token] == 0) {
+        if (token < 0 || (size_t)token >= s->n_vocab || m->count[token] == 0) {
             continue;
         }
-        float logit = s->logits[token];
+        float logit = m->logits[token];
         logit = logit > 0 ? logit / s->p.repeat_penalty : logit * s->p.repeat_penalty;
-        logit -= (float)s->count[token] * s->p.frequency_penalty + s->p.presence_penalty;
-        s->logits[token] = logit;
-        s->count[token] = 0;
+        logit -= (float)m->count[token] * s->p.frequency_penalty + s->p.presence_penalty;
+        m->logits[token] = logit;
+        m->count[token] = 0;
     }
 }
 
-static int32_t highest_logit(const struct sampler *s)
+static int32_t highest_logit(const float *logits, size_t n)
 {
     size_t best = 0;
-    for (size_t i = 1; i < s->n_vocab; i++) {
-        best = s->logits[i] > s->logits[best] ? i : best;
+    for (size_t i = 1; i < n; i++) {
+        best = logits[i] > logits[best] ? i : best;
     }
     return (int32_t)best;
 }
+
+/* ---------------------------------------------------------------- candidates */
 
 /* Heap order: higher key first, of equal keys the lower id. */
 static bool before(const struct candidate *a, const struct candidate *b)
@@ -267,29 +303,34 @@ static void set_candidate(struct candidate *c, int32_t id, float logit)
     *c = (struct candidate){ .key = (double)logit, .logit = logit, .id = id };
 }
 
-/* Fills the candidates with the top_k highest logits (all if that is off), banned tokens left out.
- * Returns their number. Ids rise, so a later token never replaces an equal one. Few candidates come
- * out in the order that a backend's top has too. */
-static size_t take_top(struct sampler *s)
+/* How many candidates top_k leaves at most. */
+static size_t most_candidates(const struct sampler *s)
 {
-    struct candidate *c = s->candidates;
+    return s->p.top_k > 0 && (size_t)s->p.top_k < s->n_vocab ? (size_t)s->p.top_k : s->n_vocab;
+}
+
+/* Fills c[most] with the `most` highest logits, banned tokens left out. Returns their number. Ids
+ * rise, so a later token never replaces an equal one. Few candidates come out in the order that a
+ * backend's top has too. */
+static size_t take_top(struct candidate *c, size_t most, const float *logits, size_t n_vocab)
+{
     size_t n = 0;
     size_t i = 0;
-    for (; i < s->n_vocab && n < s->n_candidates; i++) {
-        if (s->logits[i] != -INFINITY) {
-            set_candidate(&c[n++], (int32_t)i, s->logits[i]);
+    for (; i < n_vocab && n < most; i++) {
+        if (logits[i] != -INFINITY) {
+            set_candidate(&c[n++], (int32_t)i, logits[i]);
         }
     }
-    if (i < s->n_vocab) {
+    if (i < n_vocab) {
         heapify(c, n, true);
     }
-    for (; i < s->n_vocab; i++) {
-        if (s->logits[i] > c[0].logit) {
-            set_candidate(&c[0], (int32_t)i, s->logits[i]);
+    for (; i < n_vocab; i++) {
+        if (logits[i] > c[0].logit) {
+            set_candidate(&c[0], (int32_t)i, logits[i]);
             sift_down(c, n, 0, true);
         }
     }
-    if (s->n_candidates <= SAMPLER_TOP) {
+    if (most <= SAMPLER_TOP) {
         sort_few(c, n);
     }
     return n;
@@ -418,62 +459,86 @@ static weft_status all_banned(const struct sampler *s, weft_error *err)
                      s->n_vocab);
 }
 
-/* The steps behind top-k, over the first n candidates. */
-static weft_status pick_candidate(struct sampler *s, size_t n, int32_t *token, weft_error *err)
+/* The steps behind top-k, over n candidates. */
+static weft_status pick_candidate(struct sampler *s, struct candidate *c, size_t n, int32_t *token,
+                                  weft_error *err)
 {
     if (n == 0) {
         return all_banned(s, err);
     }
-    n = apply_typical(s, s->candidates, n);
-    n = apply_top_p(s, s->candidates, n);
-    n = apply_min_p(s, s->candidates, n);
-    *token = draw(s, s->candidates, n);
+    n = apply_typical(s, c, n);
+    n = apply_top_p(s, c, n);
+    n = apply_min_p(s, c, n);
+    *token = draw(s, c, n);
     return WEFT_OK;
 }
 
+/* ---------------------------------------------------------------- a draw from all logits */
+
 /* Bans what the mask does not hold. False if no token is left. */
-static bool apply_mask(struct sampler *s, const uint64_t *allowed)
+static bool apply_mask(float *logits, size_t n, const uint64_t *allowed)
 {
     bool left = false;
-    for (size_t i = 0; i < s->n_vocab; i++) {
+    for (size_t i = 0; i < n; i++) {
         bool may = allowed[i / 64] >> i % 64 & 1;
-        s->logits[i] = may ? s->logits[i] : -INFINITY;
-        left |= s->logits[i] != -INFINITY;
+        logits[i] = may ? logits[i] : -INFINITY;
+        left |= logits[i] != -INFINITY;
     }
     return left;
 }
 
-weft_status sampler_pick(struct sampler *s, const float *logits, const int32_t *past, size_t n_past,
-                         const int32_t *end, size_t n_end, const uint64_t *allowed, int32_t *token,
-                         weft_error *err)
+/* Copies the logits. WEFT_E_STATE if one is NaN. */
+static weft_status copy_logits(float *dst, const float *logits, size_t n, weft_error *err)
 {
     int nan = 0;
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        s->logits[i] = logits[i];
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = logits[i];
         nan |= logits[i] != logits[i];
     }
-    for (size_t i = 0; nan && i < s->n_vocab; i++) {
+    for (size_t i = 0; nan && i < n; i++) {
         if (isnan(logits[i])) {
             return error_set(err, WEFT_E_STATE,
                              "sampling: the logit of token %zu is NaN, expected a number", i);
         }
     }
-    apply_bias(s, end, n_end);
-    apply_penalties(s, past, n_past);
-    if (allowed != NULL && !apply_mask(s, allowed)) {
-        *token = -1;
-        return WEFT_OK;
-    }
+    return WEFT_OK;
+}
+
+/* Draws from the changed logits. */
+static weft_status pick_from_all(struct sampler *s, struct sampler_scratch *m, int32_t *token,
+                                 weft_error *err)
+{
     if (s->p.temperature > 0) {
-        return pick_candidate(s, take_top(s), token, err);
+        const size_t n = take_top(m->candidates, most_candidates(s), m->logits, s->n_vocab);
+        return pick_candidate(s, m->candidates, n, token, err);
     }
-    int32_t best = highest_logit(s);
-    if (s->logits[best] == -INFINITY) {
+    int32_t best = highest_logit(m->logits, s->n_vocab);
+    if (m->logits[best] == -INFINITY) {
         return all_banned(s, err);
     }
     *token = best;
     return WEFT_OK;
 }
+
+weft_status sampler_pick(struct sampler *s, struct sampler_scratch *m, const float *logits,
+                         const struct draw_context *in, int32_t *token, weft_error *err)
+{
+    if (s->p.temperature > 0 &&
+        !mem_reserve(&m->candidates, &m->cap, most_candidates(s), sizeof *m->candidates)) {
+        return error_nomem(err, "the candidates of a draw",
+                           most_candidates(s) * sizeof *m->candidates);
+    }
+    TRY(copy_logits(m->logits, logits, s->n_vocab, err));
+    apply_bias(s, m->logits, in->end, in->n_end);
+    apply_penalties(s, m, in->past, in->n_past);
+    if (in->allowed != NULL && !apply_mask(m->logits, s->n_vocab, in->allowed)) {
+        *token = -1;
+        return WEFT_OK;
+    }
+    return pick_from_all(s, m, token, err);
+}
+
+/* ---------------------------------------------------------------- a draw from the best logits */
 
 /* Whether the logits themselves are what a draw goes by. */
 static bool takes_logits(const struct sampler *s)
@@ -484,7 +549,7 @@ static bool takes_logits(const struct sampler *s)
 bool sampler_top(const struct sampler *s, size_t n_end, size_t *k)
 {
     bool greedy = s->p.temperature == 0;
-    *k = (greedy ? 1 : s->n_candidates) + (s->p.ignore_end ? n_end : 0);
+    *k = (greedy ? 1 : most_candidates(s)) + (s->p.ignore_end ? n_end : 0);
     *k = *k < s->n_vocab ? *k : s->n_vocab;
     return takes_logits(s) && (greedy || s->p.top_k > 0) && *k <= SAMPLER_TOP;
 }
@@ -503,22 +568,24 @@ bool sampler_bans(const struct sampler *s, const int32_t *end, size_t n_end, int
 weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float *values, size_t n,
                              const int32_t *end, size_t n_end, int32_t *token, weft_error *err)
 {
+    struct candidate c[SAMPLER_TOP];
     if (ids[0] < 0) {
         return error_set(err, WEFT_E_STATE, "sampling: a logit is NaN, expected a number");
     }
-    const size_t most = s->p.temperature == 0 ? 1 : s->n_candidates;
+    /* sampler_top() has said that these are at most SAMPLER_TOP */
+    const size_t most = s->p.temperature == 0 ? 1 : most_candidates(s);
     size_t kept = 0;
-    for (size_t i = 0; i < n && kept < most && values[i] != -INFINITY; i++) {
+    for (size_t i = 0; i < n && kept < most && kept < SAMPLER_TOP && values[i] != -INFINITY; i++) {
         if (!sampler_bans(s, end, n_end, ids[i])) {
-            set_candidate(&s->candidates[kept++], ids[i], values[i]);
+            set_candidate(&c[kept++], ids[i], values[i]);
         }
     }
     if (s->p.temperature > 0) {
-        return pick_candidate(s, kept, token, err);
+        return pick_candidate(s, c, kept, token, err);
     }
     if (kept == 0) {
         return all_banned(s, err);
     }
-    *token = s->candidates[0].id;
+    *token = c[0].id;
     return WEFT_OK;
 }

@@ -73,31 +73,27 @@ weft_status sampling_check(const weft_sampling *p, weft_error *err)
     return WEFT_OK;
 }
 
-weft_status sampling_check_bias(const weft_logit_bias *bias, size_t n, uint32_t *seen,
-                                size_t n_vocab, weft_error *err)
+weft_status sampling_check_bias(const weft_logit_bias *bias, size_t n, size_t n_vocab,
+                                weft_error *err)
 {
-    weft_status status = WEFT_OK;
-    size_t i;
-    for (i = 0; i < n && status == WEFT_OK; i++) {
+    for (size_t i = 0; i < n; i++) {
         int32_t token = bias[i].token;
         if (token < 0 || (size_t)token >= n_vocab) {
-            status = error_set(err, WEFT_E_ARG,
-                               "sampling: bias of token %d, but the vocabulary has tokens 0 to %zu",
-                               (int)token, n_vocab - 1);
-            break;
+            return error_set(err, WEFT_E_ARG,
+                             "sampling: bias of token %d, but the vocabulary has tokens 0 to %zu",
+                             (int)token, n_vocab - 1);
         }
         if (isnan(bias[i].bias) || bias[i].bias == INFINITY) {
-            status = error_set(err, WEFT_E_ARG,
-                               "sampling: bias of token %d is %g, expected a number or -inf",
-                               (int)token, (double)bias[i].bias);
-            break;
+            return error_set(err, WEFT_E_ARG,
+                             "sampling: bias of token %d is %g, expected a number or -inf",
+                             (int)token, (double)bias[i].bias);
         }
-        if (seen[token]++ > 0) {
-            status = error_set(err, WEFT_E_ARG, "sampling: token %d is biased twice", (int)token);
+        /* at most MAX_BIAS times MAX_BIAS comparisons */
+        for (size_t j = 0; j < i; j++) {
+            if (bias[j].token == token) {
+                return error_set(err, WEFT_E_ARG, "sampling: token %d is biased twice", (int)token);
+            }
         }
     }
-    while (i > 0) {
-        seen[bias[--i].token] = 0;
-    }
-    return status;
+    return WEFT_OK;
 }

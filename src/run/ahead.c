@@ -15,7 +15,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     if (!sched_runs(q)) {
         return k;
     }
-    if (q->n_done < q->tokens.n) {
+    if (q->n_done < q->tokens.n || seq->drawing) {
         return 1;
     }
     /* sequences that are read side by side meet again in one step */
@@ -25,8 +25,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
 void ahead_undo(struct weft_engine *e)
 {
     for (size_t i = 0; i < e->sched.step.n_seqs; i++) {
-        struct sched_seq *q = e->sched.packed[i];
-        kv_trim(&e->pool, &q->kv, q->tokens.n);
+        ahead_trim(seq_of(e->sched.packed[i]));
     }
 }
 
@@ -78,10 +77,15 @@ size_t ahead_beyond(const struct weft_seq *seq)
     return seq_fresh(seq) && seq->logits.place == LOGITS_AHEAD ? seq->logits.n - 1 : 0;
 }
 
-void ahead_trim(struct weft_seq *seq)
+/* Positions whose pages a sequence holds on to: those of its tokens, of tokens known ahead, of the
+ * one that is being drawn, and what weft_seq_reserve() has set aside. */
+static size_t held(const struct weft_seq *seq)
 {
-    kv_trim(&seq->engine->pool, &seq->sched.kv, seq->sched.tokens.n + ahead_beyond(seq));
+    size_t n = seq->sched.tokens.n + ahead_beyond(seq) + (seq->drawing ? 1 : 0);
+    return n > seq->n_room ? n : seq->n_room;
 }
+
+void ahead_trim(struct weft_seq *seq) { kv_trim(&seq->engine->pool, &seq->sched.kv, held(seq)); }
 
 void ahead_drop(struct weft_seq *seq)
 {

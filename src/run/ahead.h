@@ -17,7 +17,8 @@ void ahead_undo(struct weft_engine *e);
 /* How many tokens are known beyond the next one. K and V of all known ones but the last are in
  * pages. */
 size_t ahead_beyond(const struct weft_seq *seq);
-/* Gives back the pages behind the tokens and those known ahead. */
+/* Gives back the pages that the sequence has no use for: behind its tokens, those known ahead, and
+ * what was set aside for it. */
 void ahead_trim(struct weft_seq *seq);
 /* Forgets all but the next token. */
 void ahead_drop(struct weft_seq *seq);

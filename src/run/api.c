@@ -69,8 +69,7 @@ weft_status info_copy(void *dst, const void *src, size_t src_size, const char *w
     return WEFT_OK;
 }
 
-weft_status copy_out(const void *src, size_t n, size_t size, void *dst, size_t cap, size_t *needed,
-                     weft_error *err)
+weft_status copy_check(size_t n, const void *dst, size_t cap, size_t *needed, weft_error *err)
 {
     if (needed != NULL) {
         *needed = n;
@@ -82,6 +81,13 @@ weft_status copy_out(const void *src, size_t n, size_t size, void *dst, size_t c
     if (n > 0 && dst == NULL) {
         return error_set(err, WEFT_E_ARG, "dst is NULL, but cap is %zu", cap);
     }
+    return WEFT_OK;
+}
+
+weft_status copy_out(const void *src, size_t n, size_t size, void *dst, size_t cap, size_t *needed,
+                     weft_error *err)
+{
+    TRY(copy_check(n, dst, cap, needed, err));
     if (n > 0) {
         memcpy(dst, src, n * size);
     }

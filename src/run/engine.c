@@ -90,6 +90,12 @@ static void engine_free(struct weft_engine *e)
     sched_close(&e->sched);
     kv_close(&e->pool);
     token_trie_close(e->trie);
+    while (e->n_spare > 0) {
+        sampler_scratch_close(e->spare[--e->n_spare]);
+    }
+    free(e->spare);
+    free(e->ids);
+    free(e->values);
     if (e->backend != NULL) {
         e->backend->ops->close(e->backend);
     }
@@ -109,6 +115,11 @@ static weft_status engine_init(struct weft_engine *e, const weft_engine_params *
     struct backend_info info;
     e->backend->ops->info(e->backend, &info);
     e->n_batch = info.n_batch;
+    e->ids = mem_array(p->n_out, BACKEND_TOP * sizeof *e->ids);
+    e->values = mem_array(p->n_out, BACKEND_TOP * sizeof *e->values);
+    if (e->ids == NULL || e->values == NULL) {
+        return error_nomem(err, "the results of a step", p->n_out * BACKEND_TOP * sizeof *e->ids);
+    }
     return sched_open(&e->sched, e->n_batch, p->n_out, err);
 }
 
@@ -146,6 +157,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
     e->kv_type[1] = p.type_v;
     e->n_ahead = p.n_ahead;
     atomic_init(&e->refs, 1);
+    bell_init(&e->bell);
     weft_status status = engine_init(e, &p, &bp, err);
     if (status != WEFT_OK) {
         engine_free(e);
@@ -252,4 +264,28 @@ weft_status engine_note(struct weft_engine *e, weft_status status)
     e->n_kv_full += status == WEFT_E_KV_FULL;
     e->n_cancelled += status == WEFT_E_CANCELLED;
     return status;
+}
+
+weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **out,
+                                weft_error *err)
+{
+    if (e->n_spare > 0) {
+        *out = e->spare[--e->n_spare];
+    } else {
+        if (!mem_reserve(&e->spare, &e->cap_spare, e->n_scratch + 1, sizeof *e->spare)) {
+            return error_nomem(err, "the memory of a draw", (e->n_scratch + 1) * sizeof *e->spare);
+        }
+        TRY(sampler_scratch_open(e->model->config.n_vocab, out, err));
+        e->n_scratch++;
+        e->draw_bytes += sampler_scratch_bytes(*out);
+    }
+    /* it may grow while it is away */
+    e->draw_bytes -= sampler_scratch_bytes(*out);
+    return WEFT_OK;
+}
+
+void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m)
+{
+    e->draw_bytes += sampler_scratch_bytes(m);
+    e->spare[e->n_spare++] = m;
 }

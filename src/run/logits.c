@@ -25,29 +25,52 @@ void logits_set_ahead(struct logits *l, size_t k, const int32_t *ids, size_t str
 
 void logits_advance(struct logits *l) { memmove(l->ids, l->ids + 1, --l->n * sizeof *l->ids); }
 
-weft_status logits_read(struct logits *l, struct backend *b, weft_error *err)
+weft_status logits_reserve(struct logits *l, size_t n_vocab, weft_error *err)
 {
-    if (l->place == LOGITS_AHEAD) {
-        return error_set(err, WEFT_E_STATE,
-                         "the last token was computed ahead, and its logits were not kept; open "
-                         "the engine with n_ahead 0, or rewind to compute the token again");
+    if (l->all == NULL) {
+        l->all = malloc(n_vocab * sizeof *l->all);
     }
+    return l->all != NULL ? WEFT_OK
+                          : error_nomem(err, "the logits of a sequence", n_vocab * sizeof *l->all);
+}
+
+weft_status logits_keep(struct logits *l, struct backend *b, weft_error *err)
+{
     if (l->place == LOGITS_DEVICE) {
+        TRY(logits_reserve(l, b->model->config.n_vocab, err));
         TRY(b->ops->read_logits(b, l->row, l->all, err));
         l->place = LOGITS_HOST;
     }
     return WEFT_OK;
 }
 
-void logits_copy(struct logits *dst, const struct logits *src, size_t n_vocab)
+weft_status logits_read(const struct logits *l, struct backend *b, float *dst, weft_error *err)
 {
-    float *all = dst->all;
+    if (l->place == LOGITS_DEVICE) {
+        return b->ops->read_logits(b, l->row, dst, err);
+    }
+    memcpy(dst, l->all, b->model->config.n_vocab * sizeof *dst);
+    return WEFT_OK;
+}
+
+void logits_drop(struct logits *l)
+{
+    free(l->all);
+    l->all = NULL;
+    l->place = LOGITS_NONE;
+}
+
+weft_status logits_copy(struct logits *dst, const struct logits *src, size_t n_vocab,
+                        weft_error *err)
+{
     *dst = *src;
-    dst->all = all;
+    dst->all = NULL;
     if (src->place == LOGITS_AHEAD) {
         dst->n = 1;
     }
     if (src->place == LOGITS_HOST) {
-        memcpy(all, src->all, n_vocab * sizeof *all);
+        TRY(logits_reserve(dst, n_vocab, err));
+        memcpy(dst->all, src->all, n_vocab * sizeof *dst->all);
     }
+    return WEFT_OK;
 }

@@ -6,8 +6,11 @@
 #include "backend.h"
 
 enum logits_place {
-    LOGITS_NONE,   /* there are none */
-    LOGITS_AHEAD,  /* they were not kept, but the tokens that they led to */
+    LOGITS_NONE, /* there are none */
+    /* they were not kept, but the tokens that they led to */
+    LOGITS_AHEAD,
+    /* they were overwritten during a draw that then failed; step_again() computes them once more */
+    LOGITS_LOST,
     LOGITS_DEVICE, /* with the backend, until its next step */
     LOGITS_HOST
 };
@@ -17,7 +20,7 @@ enum logits_place {
 struct logits {
     enum logits_place place;
     size_t row; /* LOGITS_DEVICE: which wanted row of the last step they are */
-    float *all; /* [n_vocab] LOGITS_HOST */
+    float *all; /* [n_vocab] LOGITS_HOST; NULL = no memory is needed for them now */
     /* LOGITS_AHEAD: the next n tokens, n > 0; K and V of all but the last are in the pages behind
      * the tokens of the sequence. Otherwise the n best logits, best first, with their values. */
     size_t n;
@@ -32,10 +35,17 @@ void logits_set(struct logits *l, size_t row, size_t n, const int32_t *ids, cons
 void logits_set_ahead(struct logits *l, size_t k, const int32_t *ids, size_t stride);
 /* The first of several tokens computed ahead is taken. */
 void logits_advance(struct logits *l);
-/* Brings them to the host. WEFT_E_STATE if they were not kept. */
-weft_status logits_read(struct logits *l, struct backend *b, weft_error *err);
-/* dst, which has memory of its own, becomes what src is; of tokens computed ahead it gets the next
- * one. */
-void logits_copy(struct logits *dst, const struct logits *src, size_t n_vocab);
+/* Memory for them on the host, so that logits_keep() cannot fail for want of it. */
+weft_status logits_reserve(struct logits *l, size_t n_vocab, weft_error *err);
+/* Brings those that are on the device to the host. */
+weft_status logits_keep(struct logits *l, struct backend *b, weft_error *err);
+/* Copies those that are on the host or the device to dst[n_vocab], and leaves them where they are.
+ */
+weft_status logits_read(const struct logits *l, struct backend *b, float *dst, weft_error *err);
+/* There are none any more, and they take no memory. */
+void logits_drop(struct logits *l);
+/* dst, which is empty, becomes what src is; of tokens computed ahead it gets the next one. */
+weft_status logits_copy(struct logits *dst, const struct logits *src, size_t n_vocab,
+                        weft_error *err);
 
 #endif

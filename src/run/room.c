@@ -28,11 +28,26 @@ weft_status room_replace(struct weft_engine *e, struct kv_table *t, size_t n, we
     return room_again(e, status) ? kv_replace(&e->pool, t, n, err) : status;
 }
 
+weft_status room_lists(struct weft_seq *seq, size_t n, weft_error *err)
+{
+    TRY(seq_grow(seq, seq->sched.tokens.n + n, err));
+    return constraint_reserve(seq->constraint, n, err);
+}
+
 weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_error *err)
 {
     struct sched_seq *q = &seq->sched;
-    size_t n_tokens = q->tokens.n;
-    TRY(seq_grow(seq, n_tokens + n, err));
-    TRY(constraint_reserve(seq->constraint, n, err));
-    return room_reserve(seq->engine, &q->kv, n_tokens + n_cached, n_tokens + n, err);
+    const size_t from = q->tokens.n + n_cached, to = q->tokens.n + n;
+    TRY(room_lists(seq, n, err));
+    return room_reserve(seq->engine, &q->kv, from, to > seq->n_room ? to : seq->n_room, err);
+}
+
+void room_restore(struct weft_seq *seq, size_t n)
+{
+    struct kv_pool *pool = &seq->engine->pool;
+    kv_trim(pool, &seq->sched.kv, n);
+    if (seq->n_room > n) {
+        /* cannot fail: the pages are free, and the table was as long */
+        kv_reserve(pool, &seq->sched.kv, n, seq->n_room, NULL);
+    }
 }

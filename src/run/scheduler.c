@@ -54,6 +54,16 @@ static size_t waiting(const struct sched_seq *q)
     return sched_runs(q) ? q->tokens.n - q->n_done : 0;
 }
 
+bool sched_waits(const struct scheduler *s)
+{
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        if (waiting(s->seqs[i]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token wants logits, of an
  * observed sequence every row; rows beyond the places that are left for logits stay behind. */
 static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, size_t n)

@@ -45,6 +45,8 @@ void sched_close(struct scheduler *s);
 weft_status sched_add(struct scheduler *s, struct sched_seq *seq, weft_error *err);
 void sched_remove(struct scheduler *s, const struct sched_seq *seq);
 
+/* Whether sched_pack() would give a step with rows. */
+bool sched_waits(const struct scheduler *s);
 /* Fills s->step and s->packed. Sequences with one waiting token (decode) are served first, but
  * while a longer prompt waits they get at most three quarters of the rows; prompts share what is
  * left evenly. The next step begins with the first sequence that got nothing in this one, so nobody

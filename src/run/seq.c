@@ -7,7 +7,8 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     seq->sched.tokens.n = n;
     seq->sched.n_done = n_done;
     constraint_rewind(seq->constraint, n);
-    seq->logits.place = LOGITS_NONE;
+    logits_drop(&seq->logits);
+    seq->n_room = 0;
     seq->picked = -1;
     seq->drawn = 0;
     stream_reset(&seq->stream);
@@ -54,11 +55,23 @@ weft_status seq_enter(struct weft_seq *seq, weft_error *err)
     return WEFT_OK;
 }
 
+void seq_measure(struct weft_seq *seq)
+{
+    seq->own_bytes = sampler_bytes(seq->sampler) + constraint_bytes(seq->constraint) +
+                     stream_bytes(&seq->stream);
+}
+
 weft_status seq_leave(struct weft_seq *seq, weft_status status)
 {
-    engine_note(seq->engine, status);
-    lock_give(&seq->engine->lock);
+    struct weft_engine *e = seq->engine;
+    bool rows = sched_runs(&seq->sched) && seq->sched.n_done < seq->sched.tokens.n;
+    seq_measure(seq);
+    engine_note(e, status);
+    lock_give(&e->lock);
     atomic_flag_clear(&seq->busy);
+    if (rows) {
+        bell_ring(&e->bell);
+    }
     return status;
 }
 

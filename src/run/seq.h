@@ -21,9 +21,14 @@ struct weft_seq {
     struct weft_engine *engine; /* holds a reference */
     atomic_flag busy;           /* a thread is inside */
     size_t n_cached;            /* positions that were found computed */
-    size_t drawn;            /* tokens up to the last one that was drawn; 0 = none since a rewind */
-    int32_t picked;          /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
-    struct logits logits;    /* of the last token, see seq_fresh() */
+    size_t drawn;         /* tokens up to the last one that was drawn; 0 = none since a rewind */
+    int32_t picked;       /* drawn by a weft_seq_next() that then failed for memory; -1 = none */
+    struct logits logits; /* of the last token, see seq_fresh() */
+    /* A thread draws from all logits without the engine's lock. Until it is back, the sampler, the
+     * constraint, the log-probabilities and `picked` are that thread's alone. */
+    bool drawing;
+    size_t n_room;           /* positions whose pages weft_seq_reserve() has set aside */
+    uint64_t own_bytes;      /* of sampler, constraint and text, when the last call left */
     weft_logits_fn observer; /* sched.observed: gets the logits of every position */
     void *observer_user;
     struct logprobs logprobs;
@@ -56,8 +61,8 @@ static inline void seq_set_finish(struct weft_seq *seq, weft_finish finish)
 }
 
 /* The sequence, whose tokens and pages are in place, now holds n tokens, n_done of them computed,
- * none of them drawn, and it runs. Logits, the text not yet taken, and what a grammar has seen
- * beyond these tokens are dropped. */
+ * none of them drawn, and it runs. Logits, the text not yet taken, room set aside, and what a
+ * grammar has seen beyond these tokens are dropped. */
 void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
 
 /* True if the next draw looks at no more than the *k best logits. */
@@ -72,10 +77,13 @@ weft_status seq_check(const weft_seq *seq, weft_error *err);
 /* Claims the sequence for this thread. Enough for what only this sequence's own calls touch: its
  * text. */
 weft_status seq_claim(struct weft_seq *seq, weft_error *err);
-/* The same, and takes the engine's lock. */
+/* Claims the sequence and takes the engine's lock. */
 weft_status seq_enter(struct weft_seq *seq, weft_error *err);
-/* Gives both back; returns status, and remembers a lost device. */
+/* Gives both back; returns status, and remembers a lost device. Whoever waits for rows looks again.
+ */
 weft_status seq_leave(struct weft_seq *seq, weft_status status);
+/* Notes what the sequence holds, for the engine's statistics. */
+void seq_measure(struct weft_seq *seq);
 
 /* WEFT_E_CANCELLED if the sequence was cancelled, which is over then. */
 weft_status seq_take_cancel(struct weft_seq *seq, weft_error *err);

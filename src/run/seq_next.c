@@ -16,40 +16,73 @@ static bool enough(const struct weft_seq *seq)
     return l->place == LOGITS_AHEAD ? seq_greedy(seq) : seq_top(seq, &k) && k <= l->n;
 }
 
-/* From all logits, which are on the host. */
-static weft_status draw_from_all(struct weft_seq *seq, int32_t *token, weft_error *err)
+/* From all logits. Nothing that the engine's lock guards is written here. */
+static weft_status draw_from(struct weft_seq *seq, struct sampler_scratch *scratch,
+                             const float *logits, int32_t *token, weft_error *err)
 {
     const struct model *m = seq->engine->model;
     const struct tokens *t = &seq->sched.tokens;
-    const uint64_t *allowed = NULL;
+    struct draw_context in = {
+        .past = t->data, .n_past = t->n, .end = m->ends, .n_end = m->n_ends
+    };
     if (seq->constraint != NULL) {
-        TRY(constraint_mask(seq->constraint, t, &allowed, err));
+        TRY(constraint_mask(seq->constraint, t, &in.allowed, err));
     }
-    TRY(sampler_pick(seq->sampler, seq->logits.all, t->data, t->n, m->ends, m->n_ends, allowed,
-                     token, err));
+    TRY(sampler_pick(seq->sampler, scratch, logits, &in, token, err));
     if (seq->logprobs.on && *token >= 0) {
-        logprobs_take(&seq->logprobs, seq->logits.all, m->config.n_vocab, *token);
+        logprobs_take(&seq->logprobs, logits, m->config.n_vocab, *token);
     }
     return WEFT_OK;
 }
 
-/* Draws the next token of a fresh sequence, from no more than its sampler looks at. Logits that
- * were not kept, and that other sampling values or a grammar now ask for, are computed again.
- * *token = -1: the grammar allows none. */
+/* The logits for a draw: where they are on the host, or a copy in the memory of the draw. Those
+ * that were not kept, and that other sampling values or a grammar now ask for, are computed again.
+ */
+static weft_status take_all(struct weft_seq *seq, struct sampler_scratch *scratch,
+                            const float **logits, weft_error *err)
+{
+    struct logits *l = &seq->logits;
+    if (l->place == LOGITS_AHEAD || l->place == LOGITS_LOST) {
+        TRY(step_again(seq, err));
+    }
+    *logits = l->place == LOGITS_HOST ? l->all : sampler_scratch_logits(scratch);
+    return l->place == LOGITS_HOST
+               ? WEFT_OK
+               : logits_read(l, seq->engine->backend, sampler_scratch_logits(scratch), err);
+}
+
+/* A draw from all logits takes a while, longer with a grammar: others get the engine meanwhile. */
+static weft_status draw_aside(struct weft_seq *seq, int32_t *token, weft_error *err)
+{
+    struct weft_engine *e = seq->engine;
+    struct sampler_scratch *scratch;
+    const float *logits = NULL;
+    TRY(engine_take_scratch(e, &scratch, err));
+    weft_status status = take_all(seq, scratch, &logits, err);
+    if (status == WEFT_OK) {
+        seq->drawing = true;
+        lock_give(&e->lock);
+        status = draw_from(seq, scratch, logits, token, err);
+        lock_take(&e->lock);
+        seq->drawing = false;
+    }
+    engine_give_scratch(e, scratch);
+    return status;
+}
+
+/* Draws the next token of a fresh sequence, from no more than its sampler looks at. A draw from the
+ * best logits takes a few microseconds, so it keeps the lock: who gives it away may wait for a step
+ * to get it again. *token = -1: the grammar allows none. */
 static weft_status seq_draw(struct weft_seq *seq, int32_t *token, weft_error *err)
 {
     struct logits *l = &seq->logits;
     const struct model *m = seq->engine->model;
     l->banned = l->n > 0 && sampler_bans(seq->sampler, m->ends, m->n_ends, l->ids[0]);
-    if (enough(seq)) {
-        size_t n = l->place == LOGITS_AHEAD ? 1 : l->n;
-        return sampler_pick_top(seq->sampler, l->ids, l->values, n, m->ends, m->n_ends, token, err);
+    if (!enough(seq)) {
+        return draw_aside(seq, token, err);
     }
-    if (l->place == LOGITS_AHEAD) {
-        TRY(step_again(seq, err));
-    }
-    TRY(logits_read(l, seq->engine->backend, err));
-    return draw_from_all(seq, token, err);
+    const size_t n = l->place == LOGITS_AHEAD ? 1 : l->n;
+    return sampler_pick_top(seq->sampler, l->ids, l->values, n, m->ends, m->n_ends, token, err);
 }
 
 /* ---------------------------------------------------------------- the public function */
@@ -85,8 +118,8 @@ static void add_token(struct weft_seq *seq, weft_finish finish)
         q->n_done++;
         logits_advance(&seq->logits);
     }
-    if (finish != WEFT_RUNNING) {
-        seq->logits.place = LOGITS_NONE;
+    if (!known || finish != WEFT_RUNNING) {
+        logits_drop(&seq->logits);
     }
 }
 

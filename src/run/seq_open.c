@@ -9,7 +9,7 @@ static void seq_free(struct weft_seq *seq)
     sampler_close(seq->sampler);
     constraint_close(seq->constraint);
     stream_free(&seq->stream);
-    free(seq->logits.all);
+    logits_drop(&seq->logits);
     free(seq->sched.tokens.data);
     free(seq->sched.kv.pages);
     free(seq);
@@ -19,7 +19,6 @@ static void seq_free(struct weft_seq *seq)
 static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, weft_error *err)
 {
     struct weft_seq *seq = calloc(1, sizeof *seq);
-    size_t n_vocab = engine->model->config.n_vocab;
     if (seq == NULL) {
         return error_nomem(err, "a sequence", sizeof *seq);
     }
@@ -28,11 +27,6 @@ static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, we
     seq->magic = SEQ_MAGIC;
     seq->engine = engine;
     seq->picked = -1;
-    seq->logits.all = mem_array(n_vocab, sizeof *seq->logits.all);
-    if (seq->logits.all == NULL) {
-        seq_free(seq);
-        return error_nomem(err, "the logits of a sequence", n_vocab * sizeof *seq->logits.all);
-    }
     *out = seq;
     return WEFT_OK;
 }
@@ -41,7 +35,7 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
                           weft_error *err)
 {
     weft_sampling p = WEFT_SAMPLING_INIT;
-    struct weft_seq *seq;
+    struct weft_seq *seq = NULL;
     TRY(engine_check(engine, err));
     if (out == NULL) {
         return error_set(err, WEFT_E_ARG, "out is NULL");
@@ -50,6 +44,7 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
     TRY(seq_new(engine, &seq, err));
     weft_status status = sampler_open(&p, engine->model->config.n_vocab, &seq->sampler, err);
     if (status == WEFT_OK) {
+        seq_measure(seq);
         lock_take(&engine->lock);
         status = sched_add(&engine->sched, &seq->sched, err);
         engine->n_opened += status == WEFT_OK;
@@ -78,7 +73,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     dst->drawn = src->drawn;
     seq_set_finish(dst, (weft_finish)atomic_load(&src->sched.finish));
     dst->logprobs = src->logprobs;
-    logits_copy(&dst->logits, &src->logits, src->engine->model->config.n_vocab);
+    TRY(logits_copy(&dst->logits, &src->logits, src->engine->model->config.n_vocab, err));
     stream_free(&dst->stream);
     TRY(stream_copy(&dst->stream, &src->stream, err));
     if (src->constraint != NULL) {
@@ -92,10 +87,12 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     struct weft_engine *e = seq->engine;
     TRY(copy_state(copy, seq, err));
     TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
-    /* the waiting tokens will be computed by both: each into pages of its own */
+    /* the waiting tokens will be computed by both: each into pages of its own; nor may the copy
+     * share a page that was set aside for the tokens to come */
+    const size_t n = seq->sched.tokens.n;
     weft_status status = WEFT_OK;
-    if (seq->sched.n_done < seq->sched.tokens.n) {
-        status = room_reserve(e, &copy->sched.kv, seq->sched.n_done, seq->sched.tokens.n, err);
+    if (seq->sched.n_done < n || (seq->n_room > n && n % KV_PAGE != 0)) {
+        status = room_reserve(e, &copy->sched.kv, seq->sched.n_done, n, err);
     }
     if (status == WEFT_OK) {
         status = sched_add(&e->sched, &copy->sched, err);
@@ -108,7 +105,7 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
 
 weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
 {
-    struct weft_seq *copy;
+    struct weft_seq *copy = NULL;
     if (out == NULL) {
         return error_set(err, WEFT_E_ARG, "out is NULL");
     }
@@ -118,6 +115,7 @@ weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
         status = fork_locked(seq, copy, err);
         if (status == WEFT_OK) {
             engine_retain(seq->engine);
+            seq_measure(copy);
             seq->engine->n_opened++;
             *out = copy;
         } else {
@@ -142,6 +140,7 @@ void weft_seq_release(weft_seq **seq)
     kv_release(&engine->pool, &s->sched.kv);
     engine->n_released++;
     lock_give(&engine->lock);
+    engine_wake(engine);
     seq_free(s);
     weft_engine_release(&engine);
 }

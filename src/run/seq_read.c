@@ -1,21 +1,30 @@
 /* What a caller reads of a sequence: tokens, logits and what follows from them. */
-#include "run/seq.h"
+#include "run/step.h"
+
+static weft_status logits_locked(struct weft_seq *seq, float *dst, size_t cap, size_t *needed,
+                                 weft_error *err)
+{
+    const size_t n_vocab = seq->engine->model->config.n_vocab;
+    if (!seq_fresh(seq)) {
+        return error_set(err, WEFT_E_STATE,
+                         "no fresh logits; call weft_engine_step() until the sequence is ready");
+    }
+    if (seq->logits.place == LOGITS_AHEAD) {
+        return error_set(err, WEFT_E_STATE,
+                         "the last token was computed ahead, and its logits were not kept; open "
+                         "the engine with n_ahead 0, or rewind to compute the token again");
+    }
+    TRY(copy_check(n_vocab, dst, cap, needed, err));
+    if (seq->logits.place == LOGITS_LOST) {
+        TRY(step_again(seq, err));
+    }
+    return logits_read(&seq->logits, seq->engine->backend, dst, err);
+}
 
 weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed, weft_error *err)
 {
     TRY(seq_enter(seq, err));
-    if (!seq_fresh(seq)) {
-        return seq_leave(seq,
-                         error_set(err, WEFT_E_STATE,
-                                   "no fresh logits; call weft_engine_step() until the sequence "
-                                   "is ready"));
-    }
-    weft_status status = logits_read(&seq->logits, seq->engine->backend, err);
-    if (status == WEFT_OK) {
-        status = copy_out(seq->logits.all, seq->engine->model->config.n_vocab, sizeof *dst, dst,
-                          cap, needed, err);
-    }
-    return seq_leave(seq, status);
+    return seq_leave(seq, logits_locked(seq, dst, cap, needed, err));
 }
 
 weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t cap, size_t *needed,

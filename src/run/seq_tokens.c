@@ -6,12 +6,16 @@
 #include "run/seq_text.h"
 
 /* Pages that are known to hold what tokens[n] begin with, all but the last token, whose logits are
- * wanted. Returns the number of positions. */
+ * wanted. They take the place of pages that were set aside. Returns the number of positions. */
 static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
 {
     struct sched_seq *q = &seq->sched;
-    bool at_page = q->n_done == q->tokens.n && q->kv.n * KV_PAGE == q->tokens.n;
-    return at_page && !q->observed ? kv_adopt(&seq->engine->pool, &q->kv, tokens, n - 1) : 0;
+    bool at_page = q->n_done == q->tokens.n && q->tokens.n % KV_PAGE == 0;
+    if (!at_page || q->observed || ahead_beyond(seq) > 0) {
+        return 0;
+    }
+    kv_trim(&seq->engine->pool, &q->kv, q->tokens.n);
+    return kv_adopt(&seq->engine->pool, &q->kv, tokens, n - 1);
 }
 
 static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
@@ -30,10 +34,11 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
         return WEFT_OK;
     }
     struct tokens *t = &seq->sched.tokens;
+    TRY(room_lists(seq, n, err)); /* before pages are given back */
     size_t n_cached = adopt(seq, tokens, n);
     weft_status status = room_tokens(seq, n, n_cached, err);
     if (status != WEFT_OK) {
-        ahead_trim(seq);
+        room_restore(seq, t->n + ahead_beyond(seq));
         return status;
     }
     seq->sched.n_done += n_cached;
@@ -44,6 +49,7 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     constraint_add(seq->constraint, n, false);
     TRY(seq_text_resume(seq, err));
     seq->picked = -1;
+    logits_drop(&seq->logits);
     ahead_trim(seq);
     seq_set_finish(seq, WEFT_RUNNING);
     return WEFT_OK;
@@ -56,6 +62,25 @@ weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft
     }
     TRY(seq_enter(seq, err));
     return seq_leave(seq, append_locked(seq, tokens, n, err));
+}
+
+static weft_status reserve_locked(struct weft_seq *seq, size_t n, weft_error *err)
+{
+    TRY(seq_fits(seq, n, err));
+    const size_t before = seq->n_room;
+    seq->n_room = n > 0 ? seq->sched.tokens.n + n : 0;
+    weft_status status = n > 0 ? room_tokens(seq, n, 0, err) : WEFT_OK;
+    if (status != WEFT_OK) {
+        seq->n_room = before;
+    }
+    ahead_trim(seq);
+    return status;
+}
+
+weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err)
+{
+    TRY(seq_enter(seq, err));
+    return seq_leave(seq, reserve_locked(seq, n, err));
 }
 
 weft_status weft_seq_end(weft_seq *seq, weft_error *err)
@@ -96,5 +121,6 @@ void weft_seq_cancel(weft_seq *seq)
 {
     if (seq != NULL && seq->magic == SEQ_MAGIC) {
         atomic_store(&seq->sched.cancelled, true);
+        engine_wake(seq->engine);
     }
 }

@@ -4,10 +4,10 @@
 static size_t seq_bytes(const struct weft_seq *seq)
 {
     const struct sched_seq *q = &seq->sched;
-    return sizeof *seq + seq->engine->model->config.n_vocab * sizeof *seq->logits.all +
+    const size_t n_logits = seq->logits.all != NULL ? seq->engine->model->config.n_vocab : 0;
+    return sizeof *seq + n_logits * sizeof *seq->logits.all +
            q->tokens.cap * sizeof *q->tokens.data + q->kv.cap * sizeof *q->kv.pages +
-           sampler_bytes(seq->sampler) + constraint_bytes(seq->constraint) +
-           stream_bytes(&seq->stream);
+           seq->own_bytes;
 }
 
 static void add_seqs(struct weft_engine *e, weft_engine_stats *s)
@@ -62,6 +62,7 @@ weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *
         .n_released = e->n_released,
         .n_cancelled = e->n_cancelled,
         .n_kv_full = e->n_kv_full,
+        .draw_bytes = e->draw_bytes + e->cap_spare * sizeof *e->spare,
     };
     add_seqs(e, &v);
     add_pages(e, &v);

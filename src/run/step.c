@@ -11,8 +11,25 @@ static weft_status keep_logits(struct weft_engine *e, weft_error *err)
 {
     for (size_t i = 0; i < e->sched.n_seqs; i++) {
         struct weft_seq *seq = seq_of(e->sched.seqs[i]);
-        if (seq_fresh(seq) && seq->logits.place == LOGITS_DEVICE) {
-            TRY(logits_read(&seq->logits, e->backend, err));
+        if (!seq_fresh(seq) || seq->logits.place != LOGITS_DEVICE) {
+            continue;
+        }
+        if (seq->drawing) {
+            seq->logits.place = LOGITS_LOST; /* who draws has taken them already */
+        } else {
+            TRY(logits_keep(&seq->logits, e->backend, err));
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Memory for what observers will see, before anything is computed. */
+static weft_status reserve_shown(struct weft_engine *e, weft_error *err)
+{
+    for (size_t i = 0; i < e->sched.step.n_seqs; i++) {
+        struct weft_seq *seq = seq_of(e->sched.packed[i]);
+        if (seq->sched.observed) {
+            TRY(logits_reserve(&seq->logits, e->model->config.n_vocab, err));
         }
     }
     return WEFT_OK;
@@ -91,11 +108,12 @@ static weft_status show(struct weft_seq *seq, size_t row, size_t n_rows, weft_er
     return WEFT_OK;
 }
 
-/* Takes the results of the packed step from the backend: no more than each sampler looks at. */
+/* Takes the results of the packed step from the backend: the best logits, if a sampler asks for no
+ * more; all of them stay there until a draw does. */
 static weft_status take_logits(struct weft_engine *e, weft_error *err)
 {
     struct backend *b = e->backend;
-    size_t most = most_wanted(e), row = 0, k;
+    size_t most = most_wanted(e), row = 0;
     if (most > 0) {
         TRY(b->ops->top(b, most, e->ids, e->values, err));
     }
@@ -113,8 +131,6 @@ static weft_status take_logits(struct weft_engine *e, weft_error *err)
         logits_set(l, row - 1, most, e->ids + (row - 1) * most, e->values + (row - 1) * most);
         if (seq->sched.observed) {
             l->place = LOGITS_HOST; /* shown a moment ago */
-        } else if (most == 0 || !seq_top(seq, &k)) {
-            TRY(logits_read(l, b, err));
         }
     }
     return WEFT_OK;
@@ -150,6 +166,7 @@ static weft_status step_locked(struct weft_engine *e, weft_error *err)
         return WEFT_OK;
     }
     TRY(keep_logits(e, err));
+    TRY(reserve_shown(e, err));
     size_t k = ahead_plan(e);
     weft_status status = step_compute(e, &e->sched.step, k, err);
     if (k > 1 && status != WEFT_OK) {
@@ -170,7 +187,7 @@ static size_t count_ready(const struct weft_engine *e)
     size_t n = 0;
     for (size_t i = 0; i < e->sched.n_seqs; i++) {
         const struct weft_seq *seq = seq_of(e->sched.seqs[i]);
-        n += seq_fresh(seq) && seq_running(seq);
+        n += seq_fresh(seq) && seq_running(seq) && !seq->drawing;
     }
     return n;
 }

@@ -70,6 +70,7 @@ CALL(engine_get_info, a->handle, a->info, a->err)
 CALL(engine_get_stats, a->handle, a->info, a->err)
 CALL(engine_measure, a->handle, a->info, a->err)
 CALL(engine_step, a->handle, NULL, a->err)
+CALL(engine_wait, a->handle, 0, NULL, a->err)
 CALL(embed, a->handle, a->in, a->n, a->params, a->dst, a->cap, a->needed, a->err)
 CALL(seq_open, a->handle, a->params, a->out, a->err)
 CALL(seq_fork, a->handle, a->out, a->err)
@@ -78,6 +79,7 @@ CALL(seq_set_stops, a->handle, a->in, a->n, a->err)
 CALL(seq_set_grammar, a->handle, a->in, a->n, a->err)
 CALL(seq_set_logprobs, a->handle, 2, a->err)
 CALL(seq_append, a->handle, a->in, a->n, a->err)
+CALL(seq_reserve, a->handle, a->n, a->err)
 CALL(seq_next, a->handle, a->out, a->err)
 CALL(seq_text, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(seq_end, a->handle, a->err)
@@ -142,6 +144,7 @@ static const struct row rows[] = {
     { ROW(engine_get_stats), .kind = ENGINE, .takes = INFO, .size = sizeof(weft_engine_stats) },
     { ROW(engine_measure), .kind = ENGINE, .takes = INFO | SLOW, .size = sizeof(weft_limits) },
     { ROW(engine_step), .kind = ENGINE },
+    { ROW(engine_wait), .kind = ENGINE },
     { ROW(embed), .kind = ENGINE, .takes = IN | VOCAB | NEEDS_IN | PARAMS | DST, INPUT(ids_in, 3),
       .size = 4, STRUCT(embed_params), .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_open), .kind = ENGINE, .takes = PARAMS | OUT, .makes = SEQ, STRUCT(sampling) },
@@ -153,6 +156,7 @@ static const struct row rows[] = {
     { ROW(seq_set_logprobs), .kind = SEQ },
     { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3),
       .beyond = WEFT_E_CTX_FULL },
+    { ROW(seq_reserve), .kind = SEQ, .takes = LENGTH, .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_next), .kind = SEQ, .takes = OUT },
     { ROW(seq_text), .kind = SEQ, .takes = DST, .size = 1 },
     { ROW(seq_end), .kind = SEQ },
@@ -395,7 +399,8 @@ static void abuse_numbers(const struct row *r)
         if (r->takes & (INDEX | LENGTH)) {
             a = good(r, &s);
             a.i = a.n = beyond[i];
-            expect(r, a, &s, WEFT_E_ARG, "an index past the end");
+            expect(r, a, &s, r->beyond != WEFT_OK ? r->beyond : WEFT_E_ARG,
+                   "an index past the end");
         }
     }
 }

@@ -452,7 +452,9 @@ static void test_bias_and_penalties_against_slow(void **state)
         int32_t token = -1;
         /* twice: the counts of the first call must be gone */
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(sampler_pick(s, logits, past, n_past, NULL, 0, NULL, &token, &err),
+            assert_int_equal(pick_in(s, logits,
+                                     &(struct draw_context){ .past = past, .n_past = n_past },
+                                     &token, &err),
                              WEFT_OK);
             assert_int_equal(token, slow_greedy(&p, logits, 24, past, n_past));
         }

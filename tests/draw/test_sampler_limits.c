@@ -17,6 +17,7 @@ static void test_bans(void **state)
     (void)state;
     static const weft_logit_bias bias[] = { { 1, -INFINITY }, { 2, 4 } };
     static const int32_t end[] = { 0, 3 };
+    static const struct draw_context ends = { .end = end, .n_end = 2 };
     static const float logits[] = { 9, INFINITY, 0, 8, 3 };
     weft_sampling p = plain;
     p.bias = bias;
@@ -29,7 +30,7 @@ static void test_bans(void **state)
         for (int i = 0; i < 500; i++) {
             int32_t token = -1;
             weft_error err;
-            assert_int_equal(sampler_pick(s, logits, NULL, 0, end, 2, NULL, &token, &err), WEFT_OK);
+            assert_int_equal(pick_in(s, logits, &ends, &token, &err), WEFT_OK);
             count[token]++;
         }
         assert_int_equal(count[0] + count[1] + count[3], 0);
@@ -43,7 +44,7 @@ static void test_bans(void **state)
     struct sampler *s = open_sampler(&p, 5);
     int32_t token = -1;
     weft_error err;
-    assert_int_equal(sampler_pick(s, logits, NULL, 0, end, 2, NULL, &token, &err), WEFT_OK);
+    assert_int_equal(pick_in(s, logits, &ends, &token, &err), WEFT_OK);
     assert_int_equal(token, 0);
     sampler_close(s);
 }
@@ -72,7 +73,7 @@ static void expect_state_error(struct sampler *s, const float *logits, const cha
 {
     int32_t token = -7;
     weft_error err;
-    assert_int_equal(sampler_pick(s, logits, NULL, 0, NULL, 0, NULL, &token, &err), WEFT_E_STATE);
+    assert_int_equal(pick_in(s, logits, &(struct draw_context){ 0 }, &token, &err), WEFT_E_STATE);
     assert_non_null(strstr(err.message, part));
     assert_int_equal(token, -7);
 }

@@ -112,7 +112,8 @@ static void test_same_draws(void **state)
             weft_error e1 = { 0 }, e2 = { 0 };
             random_row(logits, n_vocab);
             best_of(logits, n_vocab, n, ids, values);
-            weft_status status = sampler_pick(whole, logits, NULL, 0, end, n_end, NULL, &want, &e1);
+            weft_status status = pick_in(
+                whole, logits, &(struct draw_context){ .end = end, .n_end = n_end }, &want, &e1);
             assert_int_equal(sampler_pick_top(few, ids, values, n, end, n_end, &got, &e2), status);
             assert_int_equal(e2.code, e1.code);
             assert_int_equal(got, want);

@@ -147,7 +147,7 @@ static void test_order(void **state)
     pthread_t thread = start(open_one, r.engine);
     for (bool waits = false; !waits;) {
         pthread_mutex_lock(&lock->mutex);
-        waits = lock->next == lock->serving + 2;
+        waits = lock->n_waiting == 1;
         pthread_mutex_unlock(&lock->mutex);
     }
     lock_give(lock);

@@ -167,7 +167,8 @@ static void cancel_at_70(void *user, size_t pos, const float *logits, size_t n_v
 static void test_cancel_from_inside(void **state)
 {
     (void)state;
-    struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
+    const weft_engine_params p = { .size = sizeof p, .n_batch = 64 };
+    struct rig r = rig_open(model_file("tiny-qwen2"), &p);
     int32_t tokens[N];
     rig_tokens(&r, 5, tokens, N);
     weft_seq *seq = rig_seq(&r, NULL);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "run/engine.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/top_backend.h"
@@ -27,6 +28,7 @@ static atomic_bool armed;     /* allocations count, and may fail */
 static atomic_long countdown; /* the allocation at which it reaches 0 fails */
 static atomic_bool for_good;  /* so do all after it */
 static atomic_size_t n_failed, n_live;
+static void (*meanwhile)(void); /* what another thread does just then; NULL = nothing */
 
 /* True when this allocation is to fail. */
 static bool fails(void)
@@ -37,6 +39,10 @@ static bool fails(void)
     long left = atomic_fetch_sub(&countdown, 1) - 1;
     bool fail = left == 0 || (left < 0 && atomic_load(&for_good));
     atomic_fetch_add(&n_failed, fail);
+    if (fail && meanwhile != NULL) {
+        atomic_store(&armed, false);
+        meanwhile();
+    }
     return fail;
 }
 
@@ -194,8 +200,10 @@ static weft_status walk(struct path *p, const char *file)
     RUN(p, weft_seq_append(p->seq, p->tokens, p->n_tokens, E));
     p->n_tokens = 0;
     TRY(generate(p, p->seq, N_NEW));
+    RUN(p, weft_seq_reserve(p->seq, 100, E));
     RUN(p, weft_seq_fork(p->seq, &p->copy, E));
     TRY(generate(p, p->copy, N_NEW));
+    RUN(p, weft_engine_wait(p->engine, 0, NULL, E));
     RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
     return save_and_load(p);
 }
@@ -321,6 +329,76 @@ static void test_ahead(void **state)
     assert_true(k > N_GREEDY);
 }
 
+/* ---------------------------------------------------------------- a draw that fails beside a step
+ */
+
+static weft_engine *idle_engine;
+static size_t n_stepped;
+
+/* What a draw from all logits allocates while it holds no lock: others step then. */
+static void step_meanwhile(void)
+{
+    if (!idle_engine->lock.held) {
+        OK(weft_engine_step(idle_engine, NULL, E));
+        n_stepped++;
+    }
+}
+
+/* A first draw whose k-th allocation fails; where a step came in between, it has overwritten the
+ * logits. Nothing has changed for the sequence. False if there were not so many allocations. */
+static bool draw_without(long k, bool look)
+{
+    struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    int32_t tokens[30], got = -1, want;
+    s.top_k = 0;
+    rig_tokens(&r, 1, tokens, 30);
+    weft_seq *seq = rig_seq(&r, &s), *twin = rig_seq(&r, &s), *other = rig_seq(&r, NULL);
+    OK(weft_seq_append(seq, tokens, 30, E));
+    rig_compute(&r, seq);
+    OK(weft_seq_append(other, tokens, 20, E));
+    idle_engine = r.engine;
+    meanwhile = step_meanwhile;
+    atomic_store(&n_failed, 0);
+    atomic_store(&for_good, false);
+    atomic_store(&countdown, k);
+    atomic_store(&armed, true);
+    weft_status status = weft_seq_next(seq, &got, E);
+    atomic_store(&armed, false);
+    meanwhile = NULL;
+    bool reached = atomic_load(&n_failed) > 0;
+    rig_expect(status, reached ? WEFT_E_NOMEM : WEFT_OK, "a draw", __FILE__, __LINE__);
+    if (reached && look) {
+        rig_check(&r, seq, tokens, 30, "after the draw that failed");
+    }
+    OK(weft_seq_append(twin, tokens, 30, E));
+    rig_compute(&r, twin);
+    OK(weft_seq_next(twin, &want, E));
+    if (reached) {
+        OK(weft_seq_next(seq, &got, E));
+    }
+    assert_int_equal(got, want);
+    weft_seq_release(&seq);
+    weft_seq_release(&twin);
+    weft_seq_release(&other);
+    rig_close(&r);
+    return reached;
+}
+
+static void test_draw_beside_step(void **state)
+{
+    (void)state;
+    n_stepped = 0;
+    for (int look = 0; look < 2; look++) {
+        long k = 1;
+        for (; draw_without(k, look); k++) {
+            ;
+        }
+        assert_true(k > 5);
+    }
+    assert_true(n_stepped >= 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_llama3),
         cmocka_unit_test(test_spm),
         cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_draw_beside_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

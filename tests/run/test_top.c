@@ -41,7 +41,7 @@ static void test_only_whole_samplings_read_logits(void **state)
     OK(weft_seq_set_sampling(seqs[2], &few, E));
     step(&r);
     assert_int_equal(top.n_top, 1);
-    assert_int_equal(top.n_read, 1);
+    assert_int_equal(top.n_read, 0); /* until somebody draws */
     /* 64 candidates came for all: enough for other samplings too, but not for all of them */
     OK(weft_seq_set_sampling(seqs[0], &few, E));
     next(seqs[0]);

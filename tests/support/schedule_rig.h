@@ -64,7 +64,7 @@ static void do_append(struct world *w)
     } else if (l->n + n > N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_append(l->seq, tokens, n, E));
     } else if (worked(w, weft_seq_append(l->seq, tokens, n, E),
-                      pages(l->n + n) - pages(l->n) + 1) &&
+                      l->n + n <= l->room ? 0 : pages(l->n + n) - held(l) + 1) &&
                n > 0) {
         find_known(w, l, n);
         memcpy(l->tokens + l->n, tokens, n * sizeof *tokens);
@@ -139,7 +139,7 @@ static void do_next(struct world *w)
         FAILS(WEFT_E_STATE, weft_seq_next(l->seq, &token, E));
     } else if (l->n == N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_next(l->seq, &token, E));
-    } else if (worked(w, weft_seq_next(l->seq, &token, E), 1)) {
+    } else if (worked(w, weft_seq_next(l->seq, &token, E), l->n < l->room ? 0 : 1)) {
         assert_int_equal(token, draw_alone(w, l));
         l->finish = weft_seq_finish(l->twin);
         if (token < 0) {
@@ -163,13 +163,15 @@ static void do_fork(struct world *w)
         return;
     }
     weft_seq *seq = NULL;
-    size_t need = l->n_done < l->n ? pages(l->n) - l->n_done / PAGE : 0;
+    bool own_page = l->n_done < l->n || (l->n < l->room && l->n % PAGE != 0);
+    size_t need = own_page ? pages(l->n) - l->n_done / PAGE : 0;
     if (worked(w, weft_seq_fork(l->seq, &seq, E), need)) {
         *copy = *l;
         w->want.n_opened++;
         copy->seq = seq;
         copy->twin = twin_of(w, copy);
         copy->cancelled = copy->observed = false;
+        copy->room = 0;
         copy->twin_behind = true;
         memset(copy->seen, 0, sizeof copy->seen);
     }
@@ -192,6 +194,23 @@ static void do_rewind(struct world *w)
         }
         l->finish = WEFT_RUNNING;
         l->twin_behind = true;
+    }
+}
+
+/* What is set aside is there when it is wanted: see do_append() and do_next(). */
+static void do_reserve(struct world *w)
+{
+    struct life *l = some(w, false);
+    if (l == NULL) {
+        return;
+    }
+    size_t n = below(w, 4) == 0 ? 0 : below(w, N_CTX - l->n + 2);
+    bool had = l->n < l->room;
+    size_t need = pages(l->n + n) > held(l) ? pages(l->n + n) - held(l) : 0;
+    if (l->n + n > N_CTX) {
+        FAILS(WEFT_E_CTX_FULL, weft_seq_reserve(l->seq, n, E));
+    } else if (worked(w, weft_seq_reserve(l->seq, n, E), n == 0 ? 0 : need + !had)) {
+        l->room = n > 0 ? l->n + n : 0;
     }
 }
 
@@ -422,6 +441,7 @@ static const struct {
     { "next", do_next, 40 },
     { "fork", do_fork, 4 },
     { "rewind", do_rewind, 4 },
+    { "reserve", do_reserve, 4 },
     { "cancel", do_cancel, 2 },
     { "release", do_release, 3 },
     { "end", do_end, 1 },
@@ -447,7 +467,7 @@ static void check_world(const struct world *w)
         const struct life *l = &w->lives[i];
         if (l->seq != NULL) {
             n_seqs++;
-            n_pages += pages(l->n);
+            n_pages += held(l);
             assert_int_equal(weft_seq_len(l->seq), l->n);
             assert_int_equal(weft_seq_pending(l->seq), l->n - l->n_done);
             assert_int_equal(weft_seq_finish(l->seq), l->finish);

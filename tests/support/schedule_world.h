@@ -20,6 +20,7 @@ struct life {
     bool twin_behind;
     int32_t tokens[N_CTX];
     size_t n, n_done;
+    size_t room; /* positions set aside by weft_seq_reserve() */
     bool cancelled;
     weft_finish finish;
     weft_sampling sampling;
@@ -63,6 +64,7 @@ static struct {
 
 static uint32_t below(struct world *w, size_t n) { return rig_random(&w->random, (uint32_t)n); }
 static size_t pages(size_t n) { return (n + PAGE - 1) / PAGE; }
+static size_t held(const struct life *l) { return pages(l->n > l->room ? l->n : l->room); }
 static bool has_logits(const struct life *l) { return l->n > 0 && l->n_done == l->n; }
 
 static uint64_t hash_of(const float *logits, size_t n)
@@ -126,6 +128,7 @@ static void forget(struct life *l, size_t n)
     memset(l->seen + n, 0, (N_CTX - n) * sizeof *l->seen);
     memset(l->written + n, 0, (N_CTX - n) * sizeof *l->written);
     l->n = n;
+    l->room = 0;
     l->drawn = NONE;
 }
 
@@ -213,7 +216,7 @@ static void check_stats(const struct world *w)
         const struct life *l = &w->lives[i];
         n_tokens += l->seq != NULL ? l->n : 0;
         n_computed += l->seq != NULL ? l->n_done : 0;
-        n_pages += l->seq != NULL ? pages(l->n) : 0;
+        n_pages += l->seq != NULL ? held(l) : 0;
     }
     assert_int_equal(s.n_pages, s.n_pages_used + s.n_pages_free);
     assert_int_equal(s.n_pages * PAGE, info.n_kv);

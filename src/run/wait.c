@@ -1,0 +1,46 @@
+/* Sleeping until an engine has something to compute: for a thread that steps it, and does not want
+ * to ask in a loop. What makes rows rings the bell (seq_leave()), so the engine's lock is held for
+ * looking only, never while a thread sleeps. */
+#include "run/engine.h"
+
+static bool has_rows(struct weft_engine *e)
+{
+    lock_take(&e->lock);
+    bool rows = sched_waits(&e->sched);
+    lock_give(&e->lock);
+    return rows;
+}
+
+weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err)
+{
+    TRY(engine_check(engine, err));
+    const int64_t deadline = ms < 0 ? BELL_NEVER : bell_now() + (int64_t)ms * 1000000;
+    const unsigned n_wakes = atomic_load(&engine->n_wakes);
+    for (;;) {
+        /* asked first: what rings after has_rows() has looked is not slept over */
+        const unsigned seen = bell_count(&engine->bell);
+        const bool rows = has_rows(engine);
+        const bool woken = atomic_exchange(&engine->woken, false);
+        if (rows || woken || atomic_load(&engine->n_wakes) != n_wakes || bell_now() >= deadline) {
+            if (ready != NULL) {
+                *ready = rows;
+            }
+            return WEFT_OK;
+        }
+        bell_wait(&engine->bell, seen, deadline);
+    }
+}
+
+void engine_wake(struct weft_engine *e)
+{
+    atomic_store(&e->woken, true);
+    atomic_fetch_add(&e->n_wakes, 1);
+    bell_ring(&e->bell);
+}
+
+void weft_engine_wake(weft_engine *engine)
+{
+    if (engine_check(engine, NULL) == WEFT_OK) {
+        engine_wake(engine);
+    }
+}
