@@ -226,13 +226,17 @@ typedef struct weft_model_info {
     const char *type; /* the tensor type that holds most weights, "Q4_K"; "" without tensors */
     const char *chat_template; /* name of the recognised template, or NULL */
     size_t n_vocab;
-    size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff; /* 0 if vocab_only */
+    /* 0 if vocab_only. Where layers differ, the most that one of them has; weft_model_get_layer()
+     * tells them apart. */
+    size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
-    size_t n_window;   /* positions that a token sees, itself included; 0 = all before it */
-    bool adds_eos;     /* whether the model wants EOS at the end of a text that is embedded */
+    /* Positions that a token sees, itself included, in the layer that shows most; 0 = all before
+     * it. */
+    size_t n_window;
+    bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
     /* What of the file's own chat template (Jinja source) may be missing in `chat_template`, a
      * sentence; NULL if that renders conversations just as the source does. */
     const char *chat_remark;
@@ -249,6 +253,24 @@ WEFT_API weft_status weft_model_open(const char *path, const weft_model_params *
 WEFT_API void weft_model_release(weft_model **model);
 WEFT_API weft_status weft_model_get_info(const weft_model *model, weft_model_info *info,
                                          weft_error *err);
+
+/* What a layer of the model is. Later kinds of layers leave 0 what they have none of. */
+typedef struct weft_layer_info {
+    size_t size;         /* set by the caller to sizeof(weft_layer_info) */
+    const char *mixer;   /* how positions see one another: "attention" */
+    const char *ffn;     /* the feed-forward part: "dense" */
+    size_t n_heads;      /* of queries */
+    size_t n_kv_heads;   /* of K and of V */
+    size_t k_dim, v_dim; /* values of a head of K and of V */
+    size_t n_window;     /* positions that a token sees, itself included; 0 = all before it */
+    size_t n_ff;         /* columns between the matrices of the feed-forward part */
+    uint64_t n_bytes;    /* of the layer's tensors in the file */
+} weft_layer_info;
+
+/* Layer i, counted from the one that comes behind the embedding. Any thread. Errors: WEFT_E_ARG
+ * (there is no such layer, as in a model that was opened vocab_only). */
+WEFT_API weft_status weft_model_get_layer(const weft_model *model, size_t i, weft_layer_info *info,
+                                          weft_error *err);
 
 enum {
     WEFT_TOKENIZE_BOS = 1u,       /* prepend BOS if the model wants it */
@@ -425,17 +447,20 @@ typedef struct weft_engine_info {
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
     uint64_t n_steps, n_rows; /* computed since the engine was opened */
     uint64_t n_cached;        /* rows that did not have to be, see no_prefix_cache */
-    /* What a step costs at least: bytes of weights that it reads, however many rows it has;
-     * multiply-adds with weights for each row, the output matrix included; bytes of K and V in one
-     * position, which every later row of the sequence reads. */
+    /* What a step costs at least. step_weight_bytes: weights that a step of one row reads; where a
+     * row uses some of a layer's experts, only those. row_macs: multiply-adds of one row with
+     * weights, the output matrix included. kv_position_bytes: what one position takes while every
+     * layer keeps its K and V; what a row reads of them, weft_engine_kv_read() says. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
+    uint64_t most_weight_bytes; /* weights that a step of any number of rows reads at most */
 } weft_engine_info;
 
 /* What an engine holds at this moment and has done since it was opened. Every number is exact, and
  * all are of the same moment; after the last sequence was released nothing is used. */
 typedef struct weft_engine_stats {
     size_t size; /* set by the caller to sizeof(weft_engine_stats) */
-    /* The KV pool, in pages of 64 positions. n_pages = n_pages_used + n_pages_free. */
+    /* K and V, in pages of 64 positions; where layers keep them in several pools, the pages of all.
+     * n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
     size_t n_pages_known;  /* free, but with a text that is remembered; a text that begins like it
                               finds a page as long as those before it are remembered too */
@@ -445,7 +470,8 @@ typedef struct weft_engine_stats {
     /* The open sequences. Tokens of all of them; those that are computed; and the positions whose K
      * and V are stored for these, shared ones counted once. Each is at most the one before. */
     size_t n_seqs, n_tokens, n_computed, n_stored;
-    /* Memory. n_pages * page_bytes = kv_bytes; the first four are on the device. */
+    /* Memory; the first four are on the device. page_bytes: of a page, of the largest where pools
+     * differ. Where there is one pool, n_pages * page_bytes = kv_bytes. */
     uint64_t page_bytes, kv_bytes, weight_bytes, scratch_bytes;
     uint64_t seq_bytes; /* host memory of the open sequences: tokens, text, logits, sampler, stop
                            strings, page tables, and where each stands in its grammar; not the
@@ -486,6 +512,10 @@ WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine
 /* Looks at every page number and every sequence once: cheap enough to be called after each step. */
 WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
                                            weft_error *err);
+
+/* Bytes of K and V that a row at this position of a sequence reads at least: in each layer, those
+ * of the positions that it sees there. 0 for what is no engine. Any thread. */
+WEFT_API uint64_t weft_engine_kv_read(const weft_engine *engine, size_t pos);
 
 /* Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err);

@@ -86,3 +86,15 @@ uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2])
     }
     return bytes;
 }
+
+uint64_t cost_kv_read(const struct model *m, const weft_kv_type kv[2], size_t pos)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < m->config.n_layers; i++) {
+        const struct layer *l = &m->layers[i];
+        if (l->mixer == MIX_ATTENTION) {
+            bytes += n_visible(&l->attn, pos) * store_bytes(layer_kv(m, l), kv);
+        }
+    }
+    return bytes;
+}

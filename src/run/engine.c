@@ -219,11 +219,18 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .n_rows = e->n_rows,
         .n_cached = e->n_cached,
         .step_weight_bytes = row.bytes,
+        .most_weight_bytes = row.bytes, /* no layer has experts */
         .row_macs = row.macs,
         .kv_position_bytes = cost_kv_bytes(e->model, e->kv_type),
     };
     lock_give(&e->lock);
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);
+}
+
+uint64_t weft_engine_kv_read(const weft_engine *engine, size_t pos)
+{
+    return engine_check(engine, NULL) == WEFT_OK ? cost_kv_read(engine->model, engine->kv_type, pos)
+                                                 : 0;
 }
 
 static weft_status measure_locked(struct weft_engine *e, struct backend_limits *out,

@@ -90,6 +90,20 @@ static const char *chat_remark(const struct model *m)
                                 : "the file has no template";
 }
 
+/* The widest window of a layer; 0 if one shows all positions. */
+static size_t widest_window(const struct model *m)
+{
+    size_t widest = 0;
+    for (size_t i = 0; m->layers != NULL && i < m->config.n_layers; i++) {
+        const size_t window = m->layers[i].attn.window;
+        if (window == 0) {
+            return 0;
+        }
+        widest = window > widest ? window : widest;
+    }
+    return widest;
+}
+
 weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, weft_error *err)
 {
     TRY(model_check(model, err));
@@ -113,11 +127,43 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .bos = tokenizer_bos(m->tokenizer),
         .eos = tokenizer_eos(m->tokenizer),
         .adds_bos = tokenizer_adds_bos(m->tokenizer),
-        .n_window = c->sliding_window,
+        .n_window = widest_window(m),
         .adds_eos = tokenizer_adds_eos(m->tokenizer),
         .chat_remark = chat_remark(m),
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
+}
+
+static const char *const mixers[N_MIXERS] = { [MIX_ATTENTION] = "attention" };
+static const char *const ffns[N_FFNS] = { [FFN_DENSE] = "dense" };
+
+weft_status weft_model_get_layer(const weft_model *model, size_t i, weft_layer_info *info,
+                                 weft_error *err)
+{
+    TRY(model_check(model, err));
+    TRY(info_check(info, "weft_layer_info", err));
+    const struct model *m = model->model;
+    const size_t n_layers = m->layers != NULL ? m->config.n_layers : 0;
+    if (i >= n_layers) {
+        return error_set(err, WEFT_E_ARG, "there is no layer %zu; the model has %zu%s", i, n_layers,
+                         m->vocab_only ? ", as it was opened with vocab_only" : "");
+    }
+    const struct layer *l = &m->layers[i];
+    const struct kv *kv = layer_kv(m, l);
+    weft_layer_info v = {
+        .mixer = mixers[l->mixer],
+        .ffn = ffns[l->ffn],
+        .n_heads = l->attn.n_heads,
+        .n_kv_heads = kv->n_heads,
+        .k_dim = kv->k_dim,
+        .v_dim = kv->v_dim,
+        .n_window = l->attn.window,
+        .n_ff = l->n_ff,
+    };
+    for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
+        v.n_bytes += l->t[t].n_bytes;
+    }
+    return info_copy(info, &v, sizeof v, "weft_layer_info", err);
 }
 
 weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,

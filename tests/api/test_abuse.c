@@ -60,6 +60,7 @@ CALL(file_tensor, a->handle, a->i, a->out, a->err)
 CALL(file_value, a->handle, a->i, 0, a->dst, a->cap, a->needed, a->err)
 CALL(model_open, a->path, a->params, a->out, a->err)
 CALL(model_get_info, a->handle, a->info, a->err)
+CALL(model_get_layer, a->handle, a->i, a->info, a->err)
 CALL(model_get_sampling, a->handle, a->info, NULL, a->err)
 CALL(tokenize, a->handle, a->in, a->n, a->flags, a->dst, a->cap, a->needed, a->err)
 CALL(detokenize, a->handle, a->in, a->n, a->flags, a->dst, a->cap, a->needed, a->err)
@@ -131,6 +132,7 @@ static const struct row rows[] = {
     { ROW(file_value), .kind = FILE_HANDLE, .takes = INDEX | DST, .size = 1 },
     { ROW(model_open), .takes = PATH | PARAMS | OUT, .makes = MODEL, STRUCT(model_params) },
     { ROW(model_get_info), .kind = MODEL, .takes = INFO, .size = sizeof(weft_model_info) },
+    { ROW(model_get_layer), .kind = MODEL, .takes = INDEX | INFO, .size = sizeof(weft_layer_info) },
     { ROW(model_get_sampling), .kind = MODEL, .takes = INFO, .size = sizeof(weft_sampling) },
     { ROW(tokenize), .kind = MODEL, .takes = IN | FLAGS | DST, INPUT(text_in, 24), .size = 4 },
     { ROW(detokenize), .kind = MODEL, .takes = IN | VOCAB | FLAGS | DST, INPUT(ids_in, 3),

@@ -337,12 +337,46 @@ static void test_memory(void **state)
     rig_close(&r);
 }
 
+/* What the layers say of themselves adds up to what the model and the engine say. */
+static void test_layers(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+    for (size_t i = 0; i < 4; i++) {
+        struct rig r = rig_open(model_file(presets[i]), NULL);
+        weft_model_info m = { .size = sizeof m };
+        weft_engine_info e = rig_info(&r);
+        uint64_t position = 0, n_bytes = 0, read = 0, at = 40;
+        OK(weft_model_get_info(r.model, &m, E));
+        for (size_t j = 0; j < m.n_layers; j++) {
+            weft_layer_info l = { .size = sizeof l };
+            OK(weft_model_get_layer(r.model, j, &l, E));
+            assert_string_equal(l.mixer, "attention");
+            assert_string_equal(l.ffn, "dense");
+            assert_int_equal(l.n_heads, m.n_heads);
+            assert_int_equal(l.n_ff, m.n_ff);
+            assert_int_equal(l.n_window, m.n_window);
+            position += l.n_kv_heads * (l.k_dim + l.v_dim) * 2; /* f16 */
+            bool all = l.n_window == 0 || l.n_window > at;
+            read += l.n_kv_heads * (l.k_dim + l.v_dim) * 2 * (all ? at + 1 : l.n_window);
+            n_bytes += l.n_bytes;
+        }
+        assert_int_equal(position, e.kv_position_bytes);
+        assert_int_equal(weft_engine_kv_read(r.engine, at), read);
+        assert_int_equal(weft_engine_kv_read(NULL, at), 0);
+        assert_int_equal(e.most_weight_bytes, e.step_weight_bytes);
+        /* the rest is the embedding, the last norm, perhaps an output matrix, and RoPE factors */
+        assert_in_range(n_bytes, m.n_bytes / 10, m.n_bytes);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),  cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_ahead),  cmocka_unit_test(test_seq_bytes),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_layers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

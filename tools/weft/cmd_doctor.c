@@ -75,11 +75,18 @@ static int measure_model(struct diagnosis *d)
     size_t n_ctx = session_n_ctx(&d->session, d->o);
     size_t n_kv = d->o->kv > 0 ? (size_t)d->o->kv : n_ctx > KV_LEAST ? n_ctx : KV_LEAST;
     d->n_kv = (n_kv + KV_PAGE - 1) / KV_PAGE * KV_PAGE;
-    /* K and V of every layer */
-    d->kv_bytes =
-        times(times(m->n_layers, m->n_kv_heads),
-              times(value_bytes(d->o->type_k, m->head_dim) + value_bytes(d->o->type_v, m->head_dim),
-                    d->n_kv));
+    uint64_t position = 0;
+    for (size_t i = 0; i < m->n_layers; i++) {
+        weft_layer_info l = { .size = sizeof l };
+        weft_error err = { 0 };
+        weft_status status = weft_model_get_layer(d->session.model, i, &l, &err);
+        if (status != WEFT_OK) {
+            return term_status(status, &err);
+        }
+        position += l.n_kv_heads *
+                    (value_bytes(d->o->type_k, l.k_dim) + value_bytes(d->o->type_v, l.v_dim));
+    }
+    d->kv_bytes = times(position, d->n_kv);
     if (__builtin_add_overflow(d->kv_bytes, m->n_bytes, &d->need_bytes)) {
         d->need_bytes = UINT64_MAX;
     }

@@ -291,15 +291,36 @@ static bool keep_ids(struct run *r)
     return same;
 }
 
-/* Positions that a row at each of n positions from `pos` sees, in sum. */
-static double visible(const struct run *r, size_t pos, size_t n)
+/* Multiply-adds of a layer's attention, for rows at n positions from `pos` on. */
+static double attention_macs(const weft_layer_info *l, size_t pos, size_t n)
 {
-    double sum = 0;
-    size_t window = r->b->session.info.n_window;
+    double visible = 0;
     for (size_t i = pos + 1; i <= pos + n; i++) {
-        sum += (double)(window > 0 && i > window ? window : i);
+        visible += (double)(l->n_window > 0 && i > l->n_window ? l->n_window : i);
     }
-    return sum;
+    return visible * (double)(l->n_heads * (l->k_dim + l->v_dim));
+}
+
+/* Of all layers. */
+static double all_attention_macs(const struct run *r, size_t pos, size_t n)
+{
+    double macs = 0;
+    for (size_t i = 0; i < r->b->session.info.n_layers; i++) {
+        weft_layer_info l = { .size = sizeof l };
+        if (weft_model_get_layer(r->b->session.model, i, &l, NULL) == WEFT_OK) {
+            macs += attention_macs(&l, pos, n);
+        }
+    }
+    return macs;
+}
+
+static uint64_t kv_read(const struct run *r, size_t pos, size_t n)
+{
+    uint64_t bytes = 0;
+    for (size_t i = pos; i < pos + n; i++) {
+        bytes += weft_engine_kv_read(r->engine, i);
+    }
+    return bytes;
 }
 
 /* What a repetition costs at least. Logits are computed for the last token of a prompt only. */
@@ -309,15 +330,14 @@ static void count_cost(struct run *r, uint64_t n_steps)
     const weft_model_info *m = &r->b->session.info;
     const weft_engine_info *e = &r->out->engine;
     double n_seqs = (double)row->n_parallel, n_gen = (double)row->n_gen;
-    double seen = visible(r, row->n_depth, row->n_prompt + row->n_gen);
+    const size_t n = row->n_prompt + row->n_gen;
     double head = (double)m->dim * (double)m->n_vocab;
-    double attention = 2.0 * (double)m->n_layers * (double)m->n_heads * (double)m->head_dim;
-    double macs = seen * attention + n_gen * (double)e->row_macs;
+    double macs = all_attention_macs(r, row->n_depth, n) + n_gen * (double)e->row_macs;
     if (row->n_prompt > 0) {
         macs += (double)row->n_prompt * ((double)e->row_macs - head) + head;
     } else {
         r->out->bytes = n_steps * e->step_weight_bytes +
-                        (uint64_t)(n_seqs * seen * (double)e->kv_position_bytes);
+                        (uint64_t)row->n_parallel * kv_read(r, row->n_depth, n);
     }
     r->out->macs = n_seqs * macs;
 }
