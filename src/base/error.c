@@ -4,27 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void error_clean(char *text)
 {
     size_t n = strlen(text);
-    size_t tail = 0;
-    while (tail < n && tail < 3 && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80) {
-        tail++;
-    }
-    if (tail < n) {
-        unsigned char lead = (unsigned char)text[n - 1 - tail];
-        size_t want = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-        if (want > tail) {
-            text[n - 1 - tail] = '\0';
-        }
-    }
-    for (char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = '?';
-        } else if ((unsigned char)*c == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
-            c[0] = c[1] = '?'; /* U+0080 to U+009F: terminals obey these as well */
-        }
-    }
+    text[n - utf8_partial(text, n)] = '\0';
+    utf8_printable(text, '\0');
 }
 
 /* Copies text to dst[cap]. What is too long loses its middle: the beginning names the file, whose
@@ -37,10 +23,7 @@ static void fit(char *dst, size_t cap, const char *text)
         memcpy(dst, text, n + 1);
         return;
     }
-    const char *rest = text + n - tail;
-    while (((unsigned char)*rest & 0xc0) == 0x80) {
-        rest++;
-    }
+    const char *rest = utf8_start(text + n - tail);
     memcpy(dst, text, head);
     dst[head] = '\0';
     error_clean(dst);

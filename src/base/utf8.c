@@ -2,8 +2,6 @@
  * second byte has ranges that depend on the first, every further byte is 80..BF. */
 #include "base/utf8.h"
 
-#include <stdbool.h>
-
 enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
 {
     unsigned char lead = (unsigned char)s[0];
@@ -58,10 +56,51 @@ size_t utf8_partial(const char *s, size_t n)
     /* a first byte is never one of the others, so it says where the character begins */
     for (size_t back = 1; back < UTF8_MAX && back <= n; back++) {
         size_t len;
-        if (((unsigned char)s[n - back] & 0xc0) != 0x80) {
+        if (!utf8_inside(s[n - back])) {
             bool partial = utf8_next(s + n - back, back, &len) == UTF8_PARTIAL;
             return partial ? back : 0;
         }
     }
     return 0;
+}
+
+size_t utf8_write(uint32_t code_point, char dst[UTF8_MAX])
+{
+    static const unsigned char mark[UTF8_MAX + 1] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+    const size_t n = code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+    for (size_t i = n; i-- > 1; code_point >>= 6) {
+        dst[i] = (char)(0x80 | (code_point & 0x3f));
+    }
+    dst[0] = (char)(mark[n] | code_point);
+    return n;
+}
+
+size_t utf8_fit(const char *s, size_t n, size_t most)
+{
+    if (n <= most) {
+        return n;
+    }
+    while (most > 0 && utf8_inside(s[most])) {
+        most--;
+    }
+    return most;
+}
+
+const char *utf8_start(const char *s)
+{
+    while (utf8_inside(*s)) {
+        s++;
+    }
+    return s;
+}
+
+void utf8_printable(char *text, char kept)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        if (((unsigned char)*c < 0x20 && *c != kept) || *c == 0x7f) {
+            *c = '?';
+        } else if ((unsigned char)*c == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
+            c[0] = c[1] = '?';
+        }
+    }
 }

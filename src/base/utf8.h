@@ -2,6 +2,7 @@
 #ifndef WEFT_UTF8_H
 #define WEFT_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,5 +24,22 @@ uint32_t utf8_code_point(const char *s, size_t len);
  * last character is whole, or none. No bytes before the last UTF8_MAX - 1 matter. */
 enum { UTF8_MAX = 4 };
 size_t utf8_partial(const char *s, size_t n);
+
+/* Writes the character of a code point, which is at most U+10FFFF; returns its length. */
+size_t utf8_write(uint32_t code_point, char dst[UTF8_MAX]);
+
+/* The byte continues a character; it begins none. */
+static inline bool utf8_inside(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+
+/* How much of s[n] to show if no more than `most` bytes fit: no character is cut. */
+size_t utf8_fit(const char *s, size_t n, size_t most);
+
+/* The first character that begins at s or behind it, in a text that ends with NUL. */
+const char *utf8_start(const char *s);
+
+/* Replaces the control characters of a text that ends with NUL by '?', but for `kept` (NUL: keeps
+ * none): files, models and prompts may hold escape sequences. Terminals obey U+0080 to U+009F as
+ * well. */
+void utf8_printable(char *text, char kept);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 struct grammar *grammar_retain(struct grammar *g)
 {
@@ -35,7 +36,7 @@ weft_status grammar_error(const struct grammar *g, size_t at, weft_error *err, c
             line++;
             column = 1;
         } else {
-            column += ((unsigned char)g->text[i] & 0xc0) != 0x80;
+            column += !utf8_inside(g->text[i]);
         }
     }
     char what[400];

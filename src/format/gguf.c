@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "format/gguf_parse.h"
 
 /* With four slots a name no honest file comes near this; a file made of colliding names stops
@@ -21,11 +22,7 @@ const char *gguf_path(const char *path)
     if (n <= 160) {
         return path;
     }
-    const char *tail = path + n - 160;
-    while (((unsigned char)*tail & 0xc0) == 0x80) {
-        tail++;
-    }
-    return tail;
+    return utf8_start(path + n - 160);
 }
 
 /* FNV-1a with a final mix, so that the low bits depend on every byte. */

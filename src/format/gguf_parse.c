@@ -74,13 +74,7 @@ static void at_thing(struct cursor *c, const char *thing)
 /* Adds the name, once it is known to be printable; long ones are cut on a character border. */
 static void at_name(struct cursor *c, const char *kind, const char *name, size_t n)
 {
-    size_t show = n;
-    if (show > 72) {
-        show = 72;
-        while (show > 0 && ((unsigned char)name[show] & 0xc0) == 0x80) {
-            show--;
-        }
-    }
+    const size_t show = utf8_fit(name, n, 72);
     snprintf(c->thing, sizeof c->thing, "%s '%.*s%s'", kind, (int)show, name,
              show < n ? "..." : "");
 }

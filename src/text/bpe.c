@@ -36,19 +36,6 @@ static int byte_of(uint32_t letter)
     return letter < 0x100 && letter_of((uint8_t)letter) == letter ? (int)letter : -1;
 }
 
-/* Letters are below U+0800: one or two bytes of UTF-8. */
-static size_t write_letter(uint8_t byte, char *text)
-{
-    uint32_t letter = letter_of(byte);
-    if (letter < 0x80) {
-        text[0] = (char)letter;
-        return 1;
-    }
-    text[0] = (char)(0xc0 | letter >> 6);
-    text[1] = (char)(0x80 | (letter & 0x3f));
-    return 2;
-}
-
 /* The slot of this pair, or the empty one where it would go; NULL after too many probes. */
 static struct bpe_merge *find_slot(const struct bpe *b, int32_t left, int32_t right)
 {
@@ -135,8 +122,8 @@ static weft_status read_merges(const struct gguf *g, const struct vocab *v, stru
 static void find_letters(const struct vocab *v, int32_t *byte_id)
 {
     for (int byte = 0; byte < 256; byte++) {
-        char letter[2];
-        int32_t id = vocab_find(v, letter, write_letter((uint8_t)byte, letter));
+        char letter[UTF8_MAX];
+        int32_t id = vocab_find(v, letter, utf8_write(letter_of((uint8_t)byte), letter));
         byte_id[byte] = id >= 0 && vocab_is_text(v, id) ? id : -1;
     }
 }
@@ -211,8 +198,8 @@ static weft_status find_word(const struct bpe *b, const struct vocab *v, const c
     word->n = 0;
     bool ok = !(b->traits & PRE_CHARACTERS) || bytes_add(word, text, n);
     for (size_t i = 0; ok && !(b->traits & PRE_CHARACTERS) && i < n; i++) {
-        char letter[2];
-        ok = bytes_add(word, letter, write_letter((uint8_t)text[i], letter));
+        char letter[UTF8_MAX];
+        ok = bytes_add(word, letter, utf8_write(letter_of((uint8_t)text[i]), letter));
     }
     if (!ok) {
         return error_nomem(err, "a word", n);
@@ -308,12 +295,11 @@ bool bpe_piece(const struct bpe *b, const struct vocab *v, int32_t id, struct by
         return spaces_read(t, out);
     }
     for (size_t at = 0, len; at < t.n; at += len) {
-        const unsigned char *c = (const unsigned char *)t.s + at;
         int byte = -1;
         if (utf8_next(t.s + at, t.n - at, &len) != UTF8_CHAR) {
             len = 1;
         } else if (len <= 2) {
-            byte = byte_of(len == 1 ? c[0] : (uint32_t)(c[0] & 0x1f) << 6 | (c[1] & 0x3f));
+            byte = byte_of(utf8_code_point(t.s + at, len));
         }
         /* what is not in the alphabet was written as it is */
         char raw = (char)byte;

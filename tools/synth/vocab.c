@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "format/gguf.h"
 #include "synth/parts.h"
 #include "text/tokenizer.h"
@@ -165,18 +166,11 @@ static void put_template(const struct synth_spec *spec, struct gguf_writer *w, c
 
 /* The character that stands for a byte in byte-level BPE: printable Latin-1 for itself, the
  * others from U+0100 on. */
-static void byte_symbol(unsigned byte, unsigned *next, char out[4])
+static void byte_symbol(unsigned byte, unsigned *next, char out[UTF8_MAX + 1])
 {
     bool direct = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
     unsigned c = direct ? byte : (*next)++;
-    size_t n = 0;
-    if (c < 0x80) {
-        out[n++] = (char)c;
-    } else {
-        out[n++] = (char)(0xc0 | c >> 6);
-        out[n++] = (char)(0x80 | (c & 0x3f));
-    }
-    out[n] = '\0';
+    out[utf8_write(c, out)] = '\0';
 }
 
 static void put_pieces(struct gguf_writer *w, const struct pieces *p, const char *const *special,
@@ -209,7 +203,7 @@ static weft_status bpe_write(const struct synth_spec *spec, struct gguf_writer *
     size_t n_special = llama3 ? COUNT(llama3_special) : COUNT(chatml_special);
     p->cap = spec->n_vocab - n_special;
     for (unsigned b = 0, next = 0x100; b < 256; b++) {
-        char symbol[4];
+        char symbol[UTF8_MAX + 1];
         byte_symbol(b, &next, symbol);
         pieces_add(p, "", symbol);
     }

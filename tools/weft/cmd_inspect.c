@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "weft/commands.h"
 #include "weft/inspect.h"
 #include "weft/io.h"
@@ -39,11 +40,7 @@ static int print_value(const struct inspection *in, size_t i, size_t j, bool quo
 {
     struct bytes value = { 0 }, line = { 0 };
     int code = inspect_value(in, i, j, &value);
-    size_t shown = in->o->full || value.n <= SHORT_TEXT ? value.n : SHORT_TEXT;
-    /* not in the middle of a character */
-    while (shown > 0 && shown < value.n && ((unsigned char)value.data[shown] & 0xc0) == 0x80) {
-        shown--;
-    }
+    const size_t shown = utf8_fit(value.data, value.n, in->o->full ? value.n : SHORT_TEXT);
     if (code == EXIT_OK && !io_escape(value.data, shown, quoted ? '"' : 0, &line)) {
         code = term_fail(EXIT_MEMORY, "not enough memory for a value of %zu bytes", value.n);
     }

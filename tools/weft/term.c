@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 static volatile sig_atomic_t interrupts;
 static volatile sig_atomic_t mode_now = TERM_KILL;
 static void (*volatile interrupt_hook)(void *);
@@ -89,24 +91,11 @@ void term_interrupt_hook(void (*hook)(void *), void *arg)
 
 bool term_interrupted(void) { return interrupts != 0; }
 
-/* A file name, a model's name or a prompt may hold escape sequences; terminals obey U+0080 to
- * U+009F like those. */
-static void clean(char *line, char kept)
-{
-    for (char *c = line; *c != '\0'; c++) {
-        if (((unsigned char)*c < 0x20 && *c != kept) || *c == 0x7f) {
-            *c = '?';
-        } else if ((unsigned char)*c == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
-            c[0] = c[1] = '?';
-        }
-    }
-}
-
 static void print_line(const char *fmt, va_list ap)
 {
     char line[1024];
     vsnprintf(line, sizeof line, fmt, ap);
-    clean(line, '\n');
+    utf8_printable(line, '\n');
     term_progress_clear();
     fprintf(stderr, "%s\n", line);
 }
@@ -208,7 +197,7 @@ void term_progress(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    clean(line, '\0');
+    utf8_printable(line, '\0');
     /* a line that wraps cannot be overwritten */
     struct winsize size = { 0 };
     int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
