@@ -1,6 +1,6 @@
-/* A 64-bit hash that reads eight bytes at a time: FNV-1a's step over words, with a shift that
- * brings the high bits down. A step can be undone, so two texts of the same length that differ in
- * one word never have the same hash. */
+/* Two hashes. hash64() is the same everywhere and always: for checksums and for what is written to
+ * files. hash_bytes() and hash_number() begin with a seed that is drawn for each table: whoever
+ * writes names into a file cannot know which of them will share a slot. */
 #ifndef WEFT_HASH_H
 #define WEFT_HASH_H
 
@@ -10,6 +10,8 @@
 
 #define HASH64_START UINT64_C(0xcbf29ce484222325)
 
+/* FNV-1a's step over words, with a shift that brings the high bits down. A step can be undone, so
+ * two texts of the same length that differ in one word never have the same hash. */
 static inline uint64_t hash64_word(uint64_t h, uint64_t word)
 {
     h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
@@ -30,6 +32,44 @@ static inline uint64_t hash64(uint64_t h, const void *data, size_t n)
         memcpy(&word, at, n % sizeof word);
     }
     return hash64_word(hash64_word(h, word), n);
+}
+
+struct hash_seed {
+    uint64_t start, factor; /* factor is odd */
+};
+
+/* A new seed, from the system's random numbers; where it gives none, from the time and from where
+ * memory lies. Nothing that comes out of the library may depend on it. */
+struct hash_seed hash_seed_draw(void);
+
+/* All 128 bits of a product, folded. Which pairs of words collide depends on the factor, so without
+ * the seed none is known to. */
+static inline uint64_t hash_step(const struct hash_seed *seed, uint64_t h, uint64_t word)
+{
+    const unsigned __int128 product = (unsigned __int128)(h ^ word) * seed->factor;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* A second step, or keys with a pattern would come to lie in one with some of the factors. */
+static inline uint64_t hash_number(const struct hash_seed *seed, uint64_t number)
+{
+    return hash_step(seed, hash_step(seed, seed->start, number), seed->start);
+}
+
+static inline uint64_t hash_bytes(const struct hash_seed *seed, const void *data, size_t n)
+{
+    const char *at = data;
+    uint64_t word, h = seed->start;
+    for (size_t i = 0; i < n / sizeof word; i++, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        h = hash_step(seed, h, word);
+    }
+    if (n % sizeof word > 0) {
+        word = 0;
+        memcpy(&word, at, n % sizeof word);
+        h = hash_step(seed, h, word);
+    }
+    return hash_step(seed, h, n);
 }
 
 #endif

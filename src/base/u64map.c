@@ -32,7 +32,9 @@ static void place(struct u64map *m, uint64_t key, uint32_t value)
 /* Twice the slots: at most half of them are ever in use. */
 static bool grow(struct u64map *m)
 {
-    struct u64map larger = { .cap = m->cap > 0 ? m->cap * 2 : 64, .stamp = 1 };
+    struct u64map larger = { .cap = m->cap > 0 ? m->cap * 2 : 64,
+                             .stamp = 1,
+                             .seed = m->cap > 0 ? m->seed : hash_seed_draw() };
     larger.slots = mem_array(larger.cap, sizeof *larger.slots);
     if (larger.slots == NULL) {
         return false;

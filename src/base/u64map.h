@@ -4,8 +4,8 @@
 #define WEFT_U64MAP_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+
+#include "base/hash.h"
 
 struct u64map_slot {
     uint64_t key;
@@ -17,6 +17,7 @@ struct u64map {
     struct u64map_slot *slots; /* [cap], cap is 0 or a power of two */
     size_t cap, n;
     uint32_t stamp;
+    struct hash_seed seed; /* drawn with the first slots */
 };
 
 void u64map_free(struct u64map *m);
@@ -26,8 +27,7 @@ bool u64map_add(struct u64map *m, uint64_t key, uint32_t value);
 
 static inline size_t u64map_home(const struct u64map *m, uint64_t key)
 {
-    /* the multiplier of Fibonacci hashing, 2^64 / phi */
-    return (size_t)((key ^ key >> 32) * 0x9e3779b97f4a7c15u >> 32) & (m->cap - 1);
+    return (size_t)hash_number(&m->seed, key) & (m->cap - 1);
 }
 
 /* NULL if it is not there; valid until the next change. */

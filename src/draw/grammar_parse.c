@@ -120,21 +120,12 @@ weft_status parser_add_range(struct grammar_parser *p, uint32_t first, uint32_t 
 
 /* ---------------------------------------------------------------- names */
 
-static uint64_t hash_of(const char *name, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) {
-        h = (h ^ (unsigned char)name[i]) * 0x100000001b3u;
-    }
-    return h;
-}
-
 /* The rule of this name, which stands at the current place; a new one if it is the first time. */
 static weft_status rule_of(struct grammar_parser *p, size_t n, uint32_t *rule)
 {
     struct grammar *g = p->g;
     const char *name = p->text + p->at;
-    uint64_t hash = hash_of(name, n);
+    uint64_t hash = hash_bytes(&p->seed, name, n);
     const uint32_t *known = u64map_find(&g->names, hash);
     uint32_t last = UINT32_MAX;
     for (uint32_t i = known != NULL ? *known : UINT32_MAX; i != UINT32_MAX;
@@ -420,7 +411,9 @@ static weft_status rule(struct grammar_parser *p)
 
 weft_status grammar_read(struct grammar *g, weft_error *err)
 {
-    struct grammar_parser p = { .g = g, .text = g->text, .n = g->n_text, .err = err };
+    struct grammar_parser p = {
+        .g = g, .text = g->text, .n = g->n_text, .err = err, .seed = hash_seed_draw()
+    };
     weft_status status = WEFT_OK;
     skip(&p, true);
     while (status == WEFT_OK && p.at < p.n) {

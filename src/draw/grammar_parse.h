@@ -11,6 +11,7 @@ struct grammar_parser {
     size_t depth;  /* of parentheses */
     size_t copied; /* elements, by all repetitions so far */
     weft_error *err;
+    struct hash_seed seed; /* of the rules' names */
     /* of the character class being read */
     struct char_range *set;
     size_t n_set, cap_set;

@@ -117,6 +117,7 @@ weft_status matcher_open(struct grammar *g, struct matcher **out, weft_error *er
         return error_nomem(err, "the state of a grammar", sizeof *m);
     }
     m->g = grammar_retain(g);
+    m->seed = hash_seed_draw();
     m->fast = mem_array(MATCHER_FAST, sizeof *m->fast);
     weft_status status = m->fast != NULL ? matcher_begin(m, err)
                                          : error_nomem(err, "the state of a grammar",

@@ -75,6 +75,7 @@ struct matcher {
     size_t n_nodes, cap_nodes, n_threads, cap_threads, n_sets, cap_sets, n_moves, cap_moves;
     struct u64map node_of; /* op and below */
     struct u64map set_of;  /* hash of the threads */
+    struct hash_seed seed; /* of that hash */
     struct u64map move_of; /* set and class */
     /* while a character is followed */
     struct u64map seen; /* op and node */

@@ -47,7 +47,7 @@ static int by_thread(const void *a, const void *b)
 weft_status matcher_set(struct matcher *m, size_t from, bool ends, uint32_t *set, weft_error *err)
 {
     size_t n = m->n_threads - from;
-    uint64_t hash = ends ? 0x100000001b3u : 0xcbf29ce484222325u;
+    uint64_t hash = hash_number(&m->seed, ends);
     *set = MATCHER_DEAD;
     if (n == 0 && !ends) {
         return WEFT_OK;
@@ -57,8 +57,7 @@ weft_status matcher_set(struct matcher *m, size_t from, bool ends, uint32_t *set
         qsort(t, n, sizeof *t, by_thread);
     }
     for (size_t i = 0; i < n; i++) {
-        hash = (hash ^ key_of(t[i].op, t[i].node)) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 29;
+        hash = hash_step(&m->seed, hash, key_of(t[i].op, t[i].node));
     }
     const uint32_t *known = u64map_find(&m->set_of, hash);
     uint32_t last = 0;

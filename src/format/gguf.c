@@ -9,9 +9,6 @@
 #include "base/utf8.h"
 #include "format/gguf_parse.h"
 
-/* With four slots a name no honest file comes near this; a file made of colliding names stops
- * here. */
-#define MAX_PROBES 64
 /* "-00001-of-00003.gguf", as gguf-split of llama.cpp writes it. */
 #define SUFFIX_BYTES 20
 
@@ -25,23 +22,11 @@ const char *gguf_path(const char *path)
     return utf8_start(path + n - 160);
 }
 
-/* FNV-1a with a final mix, so that the low bits depend on every byte. */
-static size_t hash_name(const char *s)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *s != '\0'; s++) {
-        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-    }
-    h ^= h >> 32;
-    h *= 0xd6e8feb86659fd93u;
-    return (size_t)(h ^ (h >> 32));
-}
-
-/* Four slots a name, a power of two. */
+/* Two to four slots a name, a power of two. */
 static weft_status index_alloc(size_t n, uint32_t **index, size_t *slots, weft_error *err)
 {
     size_t want = 16;
-    while (want < 4 * n) {
+    while (want < 2 * n) {
         want *= 2;
     }
     *index = mem_array(want, sizeof **index);
@@ -58,6 +43,11 @@ static const char *name_at(const struct gguf *g, bool tensors, size_t i)
     return tensors ? g->tensors[i].name : g->kv[i].key;
 }
 
+static size_t home_of(const struct gguf *g, const char *name, size_t slots)
+{
+    return (size_t)hash_bytes(&g->seed, name, strlen(name)) & (slots - 1);
+}
+
 weft_status gguf_index(struct gguf *g, bool tensors, weft_error *err)
 {
     uint32_t **index = tensors ? &g->tensor_index : &g->kv_index;
@@ -68,20 +58,12 @@ weft_status gguf_index(struct gguf *g, bool tensors, weft_error *err)
     TRY(index_alloc(n, index, slots, err));
     for (size_t i = 0; i < n; i++) {
         const char *name = name_at(g, tensors, i);
-        size_t slot = hash_name(name) & (*slots - 1);
-        size_t probes = 0;
+        size_t slot = home_of(g, name, *slots);
         for (; (*index)[slot] != 0; slot = (slot + 1) & (*slots - 1)) {
             if (strcmp(name_at(g, tensors, (*index)[slot] - 1), name) == 0) {
                 return error_set(err, WEFT_E_FORMAT,
                                  "%s: %s '%.72s' is there twice (number %u and %zu)",
                                  gguf_path(g->parts[0].path), kind, name, (*index)[slot], i + 1);
-            }
-            if (++probes > MAX_PROBES) {
-                return error_set(
-                    err, WEFT_E_FORMAT,
-                    "%s: more than %d names of a %s share one hash, up to '%.72s'; this "
-                    "file was made to be slow to open",
-                    gguf_path(g->parts[0].path), MAX_PROBES, kind, name);
             }
         }
         (*index)[slot] = (uint32_t)(i + 1);
@@ -94,7 +76,7 @@ static uint32_t index_find(const struct gguf *g, bool tensors, const char *name)
 {
     const uint32_t *index = tensors ? g->tensor_index : g->kv_index;
     size_t slots = tensors ? g->tensor_slots : g->kv_slots;
-    size_t slot = hash_name(name) & (slots - 1);
+    size_t slot = home_of(g, name, slots);
     while (index[slot] != 0 && strcmp(name_at(g, tensors, index[slot] - 1), name) != 0) {
         slot = (slot + 1) & (slots - 1);
     }
@@ -168,6 +150,7 @@ static weft_status open_one(const char *path, bool use_mmap, struct gguf **out, 
         return error_nomem(err, "a file", sizeof *g + sizeof *parts);
     }
     g->parts = parts;
+    g->seed = hash_seed_draw();
     const struct file_how how = { .use_mmap = use_mmap,
                                   .judge = gguf_judge,
                                   .user = (char *)(uintptr_t)path };

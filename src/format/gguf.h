@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "format/quant.h"
 
 enum gguf_type {
@@ -63,6 +64,7 @@ struct gguf {
     uint64_t n_bytes;   /* of all parts */
     char *names;        /* arena of the NUL-terminated copies */
     /* open-addressing hash tables over keys and tensor names, [*_slots], 0 = empty */
+    struct hash_seed seed;
     uint32_t *kv_index;
     uint32_t *tensor_index;
     size_t kv_slots, tensor_slots;

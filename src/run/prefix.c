@@ -2,14 +2,15 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 
 enum { NONE = -1 };
 
 weft_status prefix_open(struct prefix_cache *c, size_t n_pages, weft_error *err)
 {
-    *c = (struct prefix_cache){ .n_buckets = 1, .last_serial = PREFIX_START };
+    *c = (struct prefix_cache){ .n_buckets = 1,
+                                .last_serial = PREFIX_START,
+                                .seed = hash_seed_draw() };
     while (c->n_buckets < n_pages) {
         c->n_buckets *= 2;
     }
@@ -37,8 +38,8 @@ uint64_t prefix_serial(const struct prefix_cache *c, uint32_t page)
 
 static uint32_t *bucket_of(const struct prefix_cache *c, uint64_t parent, const int32_t *tokens)
 {
-    uint64_t h = hash64(hash64_word(HASH64_START, parent), tokens, KV_PAGE * sizeof *tokens);
-    return &c->buckets[h & (c->n_buckets - 1)];
+    uint64_t h = hash_bytes(&c->seed, tokens, KV_PAGE * sizeof *tokens);
+    return &c->buckets[hash_step(&c->seed, h, parent) & (c->n_buckets - 1)];
 }
 
 bool prefix_find(const struct prefix_cache *c, uint64_t parent, const int32_t *tokens,

@@ -6,6 +6,7 @@
 #define WEFT_PREFIX_H
 
 #include "backend.h"
+#include "base/hash.h"
 
 /* Nothing stands before the first page of a text. */
 #define PREFIX_START UINT64_C(1)
@@ -23,6 +24,7 @@ struct prefix_cache {
     uint32_t *buckets;         /* [n_buckets] first page of each; a power of two */
     size_t n_buckets;
     uint64_t last_serial;
+    struct hash_seed seed; /* of the buckets */
 };
 
 weft_status prefix_open(struct prefix_cache *c, size_t n_pages, weft_error *err);

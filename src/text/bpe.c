@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-/* As in vocab.c: only pairs made to collide get there. */
-enum { MAX_PROBES = 256 };
-
 static uint32_t letter_of(uint8_t byte)
 {
     if (byte <= 0x20) {
@@ -36,19 +33,17 @@ static int byte_of(uint32_t letter)
     return letter < 0x100 && letter_of((uint8_t)letter) == letter ? (int)letter : -1;
 }
 
-/* The slot of this pair, or the empty one where it would go; NULL after too many probes. */
+/* The slot of this pair, or the empty one where it would go. */
 static struct bpe_merge *find_slot(const struct bpe *b, int32_t left, int32_t right)
 {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9u;
-    size_t mask = b->n_slots - 1;
-    for (size_t probe = 0; probe < MAX_PROBES && probe < b->n_slots; probe++) {
-        struct bpe_merge *m = &b->merges[((size_t)(h >> 32) + probe) & mask];
+    const size_t mask = b->n_slots - 1;
+    size_t i = (size_t)hash_number(&b->seed, (uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+    for (;; i++) {
+        struct bpe_merge *m = &b->merges[i & mask];
         if (m->id < 0 || (m->left == left && m->right == right)) {
             return m;
         }
     }
-    return NULL;
 }
 
 static weft_status bad_merge(size_t i, struct gguf_str t, const char *why, weft_error *err)
@@ -84,9 +79,6 @@ static weft_status add_merge(struct bpe *b, const struct vocab *v, size_t i, str
         return WEFT_OK;
     }
     struct bpe_merge *m = find_slot(b, left, right);
-    if (m == NULL) {
-        return bad_merge(i, t, "it collides with hundreds of others; no real vocabulary does", err);
-    }
     if (m->id < 0) {
         *m = (struct bpe_merge){ left, right, (uint32_t)i, id };
     }
@@ -98,6 +90,7 @@ static weft_status read_merges(const struct gguf *g, const struct vocab *v, stru
 {
     const struct gguf_kv *kv = NULL;
     TRY(gguf_get_array(g, "tokenizer.ggml.merges", GGUF_STR, &kv, err));
+    b->seed = hash_seed_draw();
     b->n_slots = 16;
     while (b->n_slots < 2 * kv->n) {
         b->n_slots *= 2;
@@ -169,7 +162,7 @@ static bool rule(const void *user, const struct symbol *left, const struct symbo
                  uint32_t *order, int32_t *id)
 {
     const struct bpe_merge *m = find_slot(user, left->id, right->id);
-    if (m == NULL || m->id < 0) {
+    if (m->id < 0) {
         return false;
     }
     *order = m->rank;

@@ -17,7 +17,8 @@ struct bpe_merge {
 struct bpe {
     int32_t byte_id[256];     /* -1: the vocabulary has no token for this byte */
     struct bpe_merge *merges; /* [n_slots], open addressing */
-    size_t n_slots;           /* a power of two */
+    size_t n_slots;           /* a power of two, at least twice their number */
+    struct hash_seed seed;    /* of the merges' slots */
     struct pretokenizer *pre;
     unsigned traits; /* of it: enum pretokenizer_traits */
 };

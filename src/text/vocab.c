@@ -6,33 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
-/* At half load, of n lookups about n * 0.83^k need more than k probes: an honest vocabulary never
- * comes here, and one made to collide slows no text down for long. */
-enum { MAX_PROBES = 256 };
-
-static uint32_t hash_text(const char *text, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++) {
-        h = (h ^ (unsigned char)text[i]) * 0x100000001b3u;
-    }
-    h ^= h >> 29;
-    h *= 0xbf58476d1ce4e5b9u;
-    return (uint32_t)(h >> 32);
-}
-
 struct gguf_str vocab_text(const struct vocab *v, int32_t id)
 {
     size_t start = v->start[id];
     return (struct gguf_str){ v->text + start, v->start[id + 1] - start };
 }
 
-/* The slot of this text, or the empty one where it would go; NULL after too many probes. */
-static struct vocab_slot *find_slot(const struct vocab *v, const char *text, size_t n, uint32_t h)
+/* The slot of this text, or the empty one where it would go. */
+static struct vocab_slot *find_slot(const struct vocab *v, const char *text, size_t n,
+                                    uint32_t *hash)
 {
-    size_t mask = v->n_slots - 1;
-    for (size_t probe = 0; probe < MAX_PROBES && probe < v->n_slots; probe++) {
-        struct vocab_slot *slot = &v->index[(h + probe) & mask];
+    const size_t mask = v->n_slots - 1;
+    const uint32_t h = (uint32_t)hash_bytes(&v->seed, text, n);
+    *hash = h;
+    for (size_t i = h & mask;; i = (i + 1) & mask) {
+        struct vocab_slot *slot = &v->index[i];
         if (slot->id_plus_1 == 0) {
             return slot;
         }
@@ -43,7 +31,6 @@ static struct vocab_slot *find_slot(const struct vocab *v, const char *text, siz
             }
         }
     }
-    return NULL;
 }
 
 int32_t vocab_find(const struct vocab *v, const char *text, size_t n)
@@ -51,8 +38,8 @@ int32_t vocab_find(const struct vocab *v, const char *text, size_t n)
     if (n == 0 || n > v->longest) {
         return -1;
     }
-    const struct vocab_slot *slot = find_slot(v, text, n, hash_text(text, n));
-    return slot == NULL ? -1 : (int32_t)slot->id_plus_1 - 1;
+    uint32_t hash;
+    return (int32_t)find_slot(v, text, n, &hash)->id_plus_1 - 1;
 }
 
 bool vocab_is_text(const struct vocab *v, int32_t id)
@@ -132,6 +119,7 @@ static weft_status copy_texts(const struct gguf_kv *tokens, struct vocab *v, wef
 
 static weft_status build_index(struct vocab *v, weft_error *err)
 {
+    v->seed = hash_seed_draw();
     v->n_slots = 16;
     while (v->n_slots < 2 * v->n) {
         v->n_slots *= 2;
@@ -145,16 +133,10 @@ static weft_status build_index(struct vocab *v, weft_error *err)
         if (t.n == 0) {
             continue;
         }
-        uint32_t h = hash_text(t.s, t.n);
-        struct vocab_slot *slot = find_slot(v, t.s, t.n, h);
-        if (slot == NULL) {
-            return error_set(err, WEFT_E_FORMAT,
-                             "tokenizer.ggml.tokens: token %zu collides with more than %d others; "
-                             "no real vocabulary does",
-                             i, MAX_PROBES);
-        }
+        uint32_t hash;
+        struct vocab_slot *slot = find_slot(v, t.s, t.n, &hash);
         if (slot->id_plus_1 == 0) {
-            *slot = (struct vocab_slot){ h, (uint32_t)i + 1 };
+            *slot = (struct vocab_slot){ hash, (uint32_t)i + 1 };
         }
     }
     return WEFT_OK;

@@ -2,6 +2,7 @@
 #ifndef WEFT_VOCAB_H
 #define WEFT_VOCAB_H
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "format/gguf.h"
 #include "text/tokenizer.h"
@@ -21,7 +22,8 @@ struct vocab {
     uint8_t *type;            /* [n] enum token_type */
     float *score;             /* [n], NULL if the file has none */
     struct vocab_slot *index; /* [n_slots], open addressing; the first of equal texts is found */
-    size_t n_slots;           /* a power of two */
+    size_t n_slots;           /* a power of two, at least twice n */
+    struct hash_seed seed;    /* of the index */
     size_t longest;           /* bytes of the longest text */
 };
 

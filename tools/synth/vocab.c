@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "format/gguf.h"
 #include "synth/parts.h"
@@ -27,11 +28,12 @@ struct pieces {
     size_t n, cap;
     uint32_t *set; /* [slots], index + 1 */
     size_t slots;
+    struct hash_seed seed;
 };
 
 static bool pieces_init(struct pieces *p, size_t cap)
 {
-    *p = (struct pieces){ .cap = cap, .slots = 16 };
+    *p = (struct pieces){ .cap = cap, .slots = 16, .seed = hash_seed_draw() };
     while (p->slots < 4 * cap) {
         p->slots *= 2;
     }
@@ -51,11 +53,7 @@ static void pieces_free(struct pieces *p)
 /* Slot of the text, or the free one where it belongs. */
 static size_t pieces_slot(const struct pieces *p, const char *text)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (const char *c = text; *c != '\0'; c++) {
-        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
-    }
-    size_t slot = (size_t)(h ^ (h >> 29)) & (p->slots - 1);
+    size_t slot = (size_t)hash_bytes(&p->seed, text, strlen(text)) & (p->slots - 1);
     while (p->set[slot] != 0 && strcmp(p->text[p->set[slot] - 1], text) != 0) {
         slot = (slot + 1) & (p->slots - 1);
     }
