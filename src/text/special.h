@@ -18,20 +18,11 @@ struct special_token {
     uint8_t strips;  /* enum special_strips */
 };
 
-/* The bytes on the way here from the root are the end of some token, read backwards. */
-struct special_node {
-    uint32_t child; /* the first of its children, sorted by byte; the last is before the first of
-                       the next node's */
-    uint32_t fail;  /* node of the longest proper suffix of those bytes */
-    int32_t token;  /* the longest one among those bytes and their suffixes, -1 if none */
-    uint8_t byte;   /* the last one on the way here */
-};
-
 struct specials {
     struct special_token *tokens; /* [n], sorted by text */
     size_t n;
     bool any_always;
-    struct special_node *nodes; /* [0] is the root */
+    uint32_t first[257]; /* the tokens that begin with byte b: from first[b] to first[b + 1] */
 };
 
 /* A stretch of text, or (id >= 0) a special token. */
