@@ -45,7 +45,7 @@ static weft_status check_shape(const struct cuda *c, weft_error *err)
         }
     }
     /* a block holds one normalised row, as floats and as codes with their scales */
-    size_t row = (dim + 31) / 32 * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
+    size_t row = ceil_div(dim, 32) * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
     if (row + SHARED_SPARE > c->queue.shared_bytes) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "cuda: an embedding of %zu values needs %zu bytes of shared memory, the "

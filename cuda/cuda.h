@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/mem.h"
 #include "blas.h"
 #include "forward.h"
 #include "kernels/kernels.h"
@@ -111,10 +112,7 @@ struct cuda {
 };
 
 /* From a row of activations to the next, in values. */
-static inline uint32_t cuda_acts_stride(size_t n_cols)
-{
-    return (uint32_t)((n_cols + 31) / 32 * 32);
-}
+static inline uint32_t cuda_acts_stride(size_t n_cols) { return (uint32_t)round_up(n_cols, 32); }
 
 /* A step of n rows goes through tensor cores. */
 static inline bool cuda_many(const struct cuda *c, size_t n)

@@ -34,7 +34,7 @@ static size_t bucket_of(size_t n_positions)
 size_t image_bound(const struct cuda *c)
 {
     size_t i = c->image.bucket, n_ctx = c->params.n_ctx;
-    return i < IMAGE_BUCKETS - 1 && bounds[i] < n_ctx ? bounds[i] : n_ctx;
+    return i < IMAGE_BUCKETS - 1 ? size_min(bounds[i], n_ctx) : n_ctx;
 }
 
 static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
@@ -48,8 +48,8 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
     m->n_list = m->n_tiles = m->bucket = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &s->seqs[i];
-        size_t end = q->pos + q->n_rows + n_steps - 1, n_pages = (end + KV_PAGE - 1) / KV_PAGE;
-        m->bucket = bucket_of(end) > m->bucket ? bucket_of(end) : m->bucket;
+        size_t end = q->pos + q->n_rows + n_steps - 1, n_pages = ceil_div(end, KV_PAGE);
+        m->bucket = size_max(bucket_of(end), m->bucket);
         memcpy(pages + i * m->page_stride, q->pages[0], n_pages * sizeof *pages);
         for (size_t r = 0; r < q->n_rows; r++) {
             rows[q->row + r] = (struct drow){ .token = s->tokens[q->row + r],
@@ -62,8 +62,7 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
             if (in_tiles) {
                 tiles[m->n_tiles++] =
                     (struct attend_tile){ .row = (uint32_t)(q->row + r),
-                                          .n_rows =
-                                              (uint32_t)(left < ATTEND_TILE ? left : ATTEND_TILE) };
+                                          .n_rows = (uint32_t)size_min(left, ATTEND_TILE) };
             } else {
                 list[m->n_list++] = (uint32_t)(q->row + r);
             }

@@ -100,11 +100,11 @@ static weft_status spread(struct cuda *c, const struct limits_job *j, const f16_
                           weft_error *err)
 {
     size_t done = RANDOM_HALVES * sizeof *halves;
-    done = done < j->bytes ? done : j->bytes;
+    done = size_min(done, j->bytes);
     CU(c, cudaMemcpyAsync, (void *)j->memory.at, halves, done, cudaMemcpyHostToDevice,
        c->queue.stream);
     for (size_t n; done < j->bytes; done += n) {
-        n = done < j->bytes - done ? done : j->bytes - done;
+        n = size_min(done, j->bytes - done);
         CU(c, cudaMemcpyAsync, (void *)dptr_at(j->memory, done).at, (void *)j->memory.at, n,
            cudaMemcpyDeviceToDevice, c->queue.stream);
     }
@@ -172,7 +172,7 @@ weft_status cuda_limits(struct backend *b, struct backend_limits *out, weft_erro
         j.n += TILE;
     }
     size_t matrices = j.n * j.n * (2 * sizeof(f16_bits) + sizeof(float));
-    j.bytes = (size_t)l2 * 16 > matrices ? (size_t)l2 * 16 : matrices;
+    j.bytes = size_max((size_t)l2 * 16, matrices);
     weft_status status = measure(c, &j, out, err);
     if (j.memory.at != 0) {
         (void)cudaFree((void *)j.memory.at);

@@ -28,8 +28,6 @@ uint64_t memory_total(const struct memory *m)
     return m->bytes[MEMORY_WEIGHTS] + m->bytes[MEMORY_KV] + m->bytes[MEMORY_SCRATCH];
 }
 
-static uint64_t round_up(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
-
 static uint64_t pages_of(uint64_t bytes) { return round_up(bytes, bytes > SMALL ? PAGE : 512); }
 
 static uint64_t arena_bytes(const struct memory *m)

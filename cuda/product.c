@@ -19,8 +19,8 @@ static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, si
 {
     struct dptr to = c->slab;
     for (; n > 0; w++) {
-        size_t n_rows = (*w)->n_rows, from = first < n_rows ? first : n_rows;
-        size_t some = n < n_rows - from ? n : n_rows - from;
+        size_t n_rows = (*w)->n_rows, from = size_min(first, n_rows);
+        size_t some = size_min(n, n_rows - from);
         CU(c, kernel_dequant, *w, from, some, to, &c->queue);
         to = dptr_at(to, some * row_bytes);
         n -= some;
@@ -41,7 +41,7 @@ static weft_status multiply_halves(struct cuda *c, const struct dmatrix *const *
     p.a = a->half;
     p.n_cols = p.ld_w = row / sizeof(f16_bits);
     for (size_t first = 0; first < n_rows; first += most) {
-        p.n_w = n_rows - first < most ? n_rows - first : most;
+        p.n_w = size_min(n_rows - first, most);
         TRY(dequantise(c, w, first, p.n_w, row, err));
         TRY(cuda_check_blas(c, blas_multiply(&c->blas, &p), "cublasGemmEx", err));
         p.out = dptr_at(p.out, p.n_w * element);

@@ -142,7 +142,7 @@ static weft_status attend(struct cuda *c, const struct step *s, size_t layer, we
     struct dstep step = image_step(c);
     const struct image *m = &c->image;
     for (size_t i = 0; i < m->n_list; i += ATTEND_ROWS) {
-        size_t n = m->n_list - i < ATTEND_ROWS ? m->n_list - i : ATTEND_ROWS;
+        size_t n = size_min(m->n_list - i, ATTEND_ROWS);
         struct dptr list = dptr_at(m->device, m->list + i * sizeof(uint32_t));
         CU(c, kernel_attend, &job, &step, list, n, image_bound(c), &c->queue);
     }

@@ -23,14 +23,14 @@ static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *
                     plane_row_bytes(m->type, p, t->n_cols));
     }
     /* Rows pass through UPLOAD_PARTS parts of the slab at a time, each row whole. */
-    size_t row = t->n_bytes / t->n_rows, halves = (t->n_cols + 7) / 8 * 8 * 2, bytes;
+    size_t row = t->n_bytes / t->n_rows, halves = round_up(t->n_cols, 8) * 2, bytes;
     if (!mul_ok(t->n_rows, halves, &bytes) || bytes > SLAB_BYTES) {
         bytes = SLAB_BYTES;
     }
     const size_t rows = UPLOAD_PARTS * row, unit = UPLOAD_PARTS * MEMORY_ALIGN;
-    bytes = ((bytes > rows ? bytes : rows) + unit - 1) / unit * unit;
-    c->slab_bytes = c->slab_bytes > bytes ? c->slab_bytes : bytes;
-    c->row_bytes = c->row_bytes > row ? c->row_bytes : row;
+    bytes = round_up(size_max(bytes, rows), unit);
+    c->slab_bytes = size_max(c->slab_bytes, bytes);
+    c->row_bytes = size_max(c->row_bytes, row);
 }
 
 static void want_vector(struct cuda *c, const struct tensor *t, struct dptr *v)
@@ -104,14 +104,14 @@ static void want_halves(struct cuda *c, const struct layer *l, enum stage stage,
         const struct tensor *w = &l->t[t];
         if (tensor_stages[t] == stage && layer_tensor_is_matrix(t) && w->name != NULL) {
             n_rows += w->type->id == QUANT_F32 ? 0 : w->n_rows;
-            row = (w->n_cols + 7) / 8 * 8 * sizeof(f16_bits);
+            row = round_up(w->n_cols, 8) * sizeof(f16_bits);
         }
     }
     if (!mul_ok(n_rows, row, &bytes)) {
         bytes = SIZE_MAX;
     }
     *piece = *piece > row ? *piece : row;
-    c->halves_bytes = c->halves_bytes > bytes ? c->halves_bytes : bytes;
+    c->halves_bytes = size_max(c->halves_bytes, bytes);
 }
 
 /* What products of many rows need beside the activations. whole: halves of all that is one product,
@@ -127,7 +127,7 @@ static void want_products(struct cuda *c, bool whole)
             want_halves(c, &c->model->layers[i], s, &piece);
         }
     }
-    c->halves_bytes = whole || c->halves_bytes < piece ? c->halves_bytes : piece;
+    c->halves_bytes = whole ? c->halves_bytes : size_min(c->halves_bytes, piece);
     scratch(c, &c->qkv, n, (max->q_dim + max->k_dim + max->v_dim) * sizeof(float));
     scratch(c, &c->y, n, c->model->config.dim * sizeof(float));
     scratch(c, &c->reach, n_layers, sizeof(float));
@@ -187,7 +187,7 @@ static void want_image(struct cuda *c)
 {
     struct image *m = &c->image;
     size_t n = c->params.n_batch;
-    m->page_stride = (c->params.n_ctx + KV_PAGE - 1) / KV_PAGE;
+    m->page_stride = ceil_div(c->params.n_ctx, KV_PAGE);
     m->rows = 0;
     m->out_rows = m->rows + n * sizeof(struct drow);
     m->list = m->out_rows + c->params.n_out * sizeof(uint32_t);
@@ -205,8 +205,8 @@ static void want_attention(struct cuda *c)
         const struct dkv kv = cuda_attn_kv(c, &c->model->layers[i].attn);
         const size_t n_floats = attend_partial_floats(&kv, ATTEND_ROWS, c->params.n_ctx, &c->queue),
                      n_counters = attend_counters(&kv, ATTEND_ROWS);
-        floats = floats > n_floats ? floats : n_floats;
-        counters = counters > n_counters ? counters : n_counters;
+        floats = size_max(floats, n_floats);
+        counters = size_max(counters, n_counters);
     }
     scratch(c, &c->partial, floats, sizeof(float));
     c->counters_bytes = counters * sizeof(uint32_t);
@@ -240,7 +240,7 @@ static void want_state(struct cuda *c, bool whole)
     }
     want_attention(c);
     scratch(c, &c->logits, n_out, n_vocab * sizeof(float));
-    scratch(c, &c->slab, 1, c->slab_bytes > c->halves_bytes ? c->slab_bytes : c->halves_bytes);
+    scratch(c, &c->slab, 1, size_max(c->slab_bytes, c->halves_bytes));
     scratch(c, &c->top_ids, n_out * BACKEND_TOP, sizeof(int32_t));
     scratch(c, &c->top_values, n_out * BACKEND_TOP, sizeof(float));
     scratch(c, &c->top_scratch, 1, top_scratch_bytes(n_out, n_vocab, BACKEND_TOP));
@@ -280,7 +280,7 @@ static weft_status choose_plan(struct cuda *c, weft_error *err)
     const struct memory *m = &c->memory;
     size_t asked = c->params.n_batch, n = asked != 0 ? 1 : N_DEFAULTS, available, total;
     CU(c, cudaMemGetInfo, &available, &total);
-    uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
+    uint64_t reserve = size_min(total / 16, RESERVE_BYTES);
     for (size_t i = 0; i < 2 * n; i++) {
         TRY(make_plan(c, asked != 0 ? asked : default_batches[i / 2], i % 2 == 0, err));
         if (memory_taken(m) + reserve <= available) {
@@ -316,7 +316,7 @@ static weft_status alloc_pinned(struct cuda *c, weft_error *err)
         size_t most = 0;
         for (size_t i = 0; i < 2 * c->model->n_stores; i++) {
             const size_t bytes = cuda_page_bytes(c, i % 2, i / 2);
-            most = most > bytes ? most : bytes;
+            most = size_max(most, bytes);
         }
         CU(c, cudaMallocHost, (void **)&c->host_page, most);
     }

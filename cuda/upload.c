@@ -43,7 +43,7 @@ static weft_status add_matrix(struct upload *u, const struct tensor *t, const st
 {
     size_t row = t->n_bytes / t->n_rows, most = u->part_bytes / row;
     for (size_t first = 0; first < t->n_rows; first += most) {
-        size_t n = t->n_rows - first < most ? t->n_rows - first : most;
+        size_t n = size_min(t->n_rows - first, most);
         const struct piece p = { .from = t->data + first * row,
                                  .bytes = n * row,
                                  .matrix = m,
@@ -59,7 +59,7 @@ static weft_status add_vector(struct upload *u, const struct tensor *t, struct d
                               weft_error *err)
 {
     for (size_t at = 0; t->name != NULL && at < t->n_bytes; at += u->part_bytes) {
-        size_t n = t->n_bytes - at < u->part_bytes ? t->n_bytes - at : u->part_bytes;
+        size_t n = size_min(t->n_bytes - at, u->part_bytes);
         const struct piece p = {
             .from = t->data + at, .bytes = n, .to = dptr_at(v, at), .layer = layer
         };
@@ -165,16 +165,16 @@ static weft_status send_pieces(struct upload *u, weft_error *err)
 static size_t wanted_readers(const struct cuda *c)
 {
     size_t n = c->params.n_threads > 0 ? c->params.n_threads : cpu_default_threads();
-    return n < READERS_MAX ? n : READERS_MAX;
+    return size_min(n, READERS_MAX);
 }
 
 static weft_status open_upload(struct upload *u, size_t n_readers, weft_error *err)
 {
     struct cuda *c = u->c;
     size_t part = c->slab_bytes / UPLOAD_PARTS, most = PIECE_BYTES;
-    most = most > c->row_bytes ? most : c->row_bytes;
-    most = (most + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN; /* as the slab's parts are */
-    u->part_bytes = part < most ? part : most;
+    most = size_max(most, c->row_bytes);
+    most = round_up(most, MEMORY_ALIGN); /* as the slab's parts are */
+    u->part_bytes = size_min(part, most);
     TRY(add_matrices(u, err));
     TRY(add_vectors(u, err));
     u->readers = (struct readers){ .file = c->model->file,

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/mem.h"
+
 /* Everything the functions below share. */
 struct reader {
     const struct gguf *file;
@@ -131,7 +133,7 @@ static weft_status read_rope(const struct reader *r, struct config *c)
     } else if (!gguf_str_is(type, "none") && !gguf_str_is(type, "linear") && !c->longrope) {
         return error_set(r->err, WEFT_E_UNSUPPORTED,
                          "rope.scaling.type is '%.*s'; Weft knows none, linear and longrope",
-                         (int)(type.n > 64 ? 64 : type.n), type.s);
+                         (int)size_min(type.n, 64), type.s);
     }
     return WEFT_OK;
 }

@@ -17,7 +17,7 @@ static uint64_t store_bytes(const struct kv *s, const weft_kv_type kv[2])
 static size_t n_visible(const struct attn *a, size_t pos)
 {
     size_t n = pos + 1;
-    return a->window > 0 && n > a->window ? a->window : n;
+    return a->window > 0 ? size_min(n, a->window) : n;
 }
 
 static struct cost of_attention(const struct model *m, const struct layer *l,

@@ -95,21 +95,19 @@ static weft_status alloc_layers(struct model *m, weft_error *err)
     return WEFT_OK;
 }
 
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
 static void find_maxima(struct model *m)
 {
     struct maxima *max = &m->max;
     for (size_t l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const struct kv *kv = layer_kv(m, layer);
-        max->q_dim = most(max->q_dim, layer_size(m, layer, SIZE_Q));
-        max->k_dim = most(max->k_dim, layer_size(m, layer, SIZE_K));
-        max->v_dim = most(max->v_dim, layer_size(m, layer, SIZE_V));
-        max->o_dim = most(max->o_dim, layer_size(m, layer, SIZE_O));
-        max->head = most(max->head, most(kv->k_dim, kv->v_dim));
-        max->group = most(max->group, layer->attn.n_heads / kv->n_heads);
-        max->n_ff = most(max->n_ff, layer->n_ff);
+        max->q_dim = size_max(max->q_dim, layer_size(m, layer, SIZE_Q));
+        max->k_dim = size_max(max->k_dim, layer_size(m, layer, SIZE_K));
+        max->v_dim = size_max(max->v_dim, layer_size(m, layer, SIZE_V));
+        max->o_dim = size_max(max->o_dim, layer_size(m, layer, SIZE_O));
+        max->head = size_max(max->head, size_max(kv->k_dim, kv->v_dim));
+        max->group = size_max(max->group, layer->attn.n_heads / kv->n_heads);
+        max->n_ff = size_max(max->n_ff, layer->n_ff);
     }
 }
 

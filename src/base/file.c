@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 /* Tensor data in a read file is as well aligned as in a mapped one. */
 #define READ_ALIGN 4096
 
@@ -131,7 +133,7 @@ static weft_status map_file(int fd, struct file *f, weft_error *err)
 static weft_status read_file(int fd, const struct file_how *how, struct file *f, weft_error *err)
 {
     uint8_t head[FILE_HEAD];
-    size_t n_head = f->n < FILE_HEAD ? f->n : FILE_HEAD;
+    size_t n_head = size_min(f->n, FILE_HEAD);
     TRY(read_range(fd, f, head, 0, n_head, err));
     if (how->judge != NULL) {
         TRY(how->judge(how->user, head, f->n, err));
@@ -196,7 +198,7 @@ void file_forget(const struct file *f, const uint8_t *p, size_t n)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (f->mapped && p >= f->data && p + n <= f->data + f->n) {
-        size_t first = ((size_t)(p - f->data) + page - 1) / page * page;
+        size_t first = round_up((size_t)(p - f->data), page);
         size_t end = (size_t)(p + n - f->data) / page * page;
         if (first < end) {
             (void)madvise((void *)(uintptr_t)(f->data + first), end - first, MADV_DONTNEED);

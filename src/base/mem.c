@@ -11,7 +11,7 @@ void *mem_large(size_t n)
     if (n > SIZE_MAX - align) {
         return NULL;
     }
-    void *p = aligned_alloc(align, (n + align - 1) / align * align);
+    void *p = aligned_alloc(align, round_up(n, align));
     if (p != NULL && align == LARGE_PAGE) {
         (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
     }

@@ -17,6 +17,15 @@ static inline bool add_ok(size_t a, size_t b, size_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
+static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
+
+/* n / unit, and one more if something is left over. unit > 0. */
+static inline size_t ceil_div(size_t n, size_t unit) { return n / unit + (n % unit != 0); }
+
+/* The smallest multiple of the unit that is at least n; the caller knows that there is one. */
+static inline size_t round_up(size_t n, size_t unit) { return ceil_div(n, unit) * unit; }
+
 /* n elements of `size` bytes, zeroed; NULL when the product wraps or memory is out. n == 0 gives
  * one element. */
 static inline void *mem_array(size_t n, size_t size) { return calloc(n ? n : 1, size); }

@@ -36,7 +36,7 @@ static const struct step_seq *find_block(const struct step *s, size_t n_rows, si
 {
     const struct step_seq *q = &s->seqs[at->seq - 1];
     size_t blocks;
-    while (i - at->block >= (blocks = (q->n_rows + n_rows - 1) / n_rows)) {
+    while (i - at->block >= (blocks = ceil_div(q->n_rows, n_rows))) {
         at->block += blocks;
         at->seq--;
         q--;
@@ -79,9 +79,9 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
  * are read once, unless there are threads for more than that. */
 static size_t heads_of_task(size_t group, size_t n_groups, size_t n_threads)
 {
-    size_t parts = (n_threads + n_groups - 1) / n_groups;
-    parts = parts < group ? parts : group;
-    return (group + parts - 1) / parts;
+    size_t parts = ceil_div(n_threads, n_groups);
+    parts = size_min(parts, group);
+    return ceil_div(group, parts);
 }
 
 void cpu_attend_part(void *arg, size_t thread)
@@ -91,15 +91,15 @@ void cpu_attend_part(void *arg, size_t thread)
     const size_t n_kv_heads = layer_kv(j->c->model, j->what)->n_heads;
     size_t group = j->what->attn.n_heads / n_kv_heads, n_rows = rows_of_task(group), n_blocks = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
-        n_blocks += (s->seqs[i].n_rows + n_rows - 1) / n_rows;
+        n_blocks += ceil_div(s->seqs[i].n_rows, n_rows);
     }
     size_t n_heads = heads_of_task(group, n_blocks * n_kv_heads, j->c->n_threads);
-    size_t parts = (group + n_heads - 1) / n_heads, of_block = n_kv_heads * parts;
+    size_t parts = ceil_div(group, n_heads), of_block = n_kv_heads * parts;
     struct place at = { .seq = s->n_seqs };
     for (size_t task; claim(&j->next[0], n_blocks * of_block, &task);) {
         size_t first, n, in_group = task % parts * n_heads, left = group - in_group;
         const struct step_seq *seq = find_block(s, n_rows, task / of_block, &at, &first, &n);
         attend_block(j, seq, first, n, task % of_block / parts * group + in_group,
-                     left < n_heads ? left : n_heads, j->c->scratch[thread].attend);
+                     size_min(left, n_heads), j->c->scratch[thread].attend);
     }
 }

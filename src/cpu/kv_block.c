@@ -103,7 +103,7 @@ void kv_block_store(const struct cpu_ops *ops, const struct kv_shape *s, uint8_t
     _Alignas(f16_bits) uint8_t row[KV_ROTATE_MOST * sizeof(f16_bits)];
     float rotated[KV_ROTATE_MOST];
     for (size_t i = 0; i < s->head_dim; i += part) {
-        size_t n = s->head_dim - i < part ? s->head_dim - i : part;
+        size_t n = size_min(s->head_dim - i, part);
         if (rotate) {
             memcpy(rotated, x + i, n * sizeof *x);
             kv_rotate(rotated, n);

@@ -38,7 +38,7 @@ static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols
                        const struct forms *f)
 {
     a->n_cols = n_cols;
-    a->stride = (n_cols + 63) / 64 * 64;
+    a->stride = round_up(n_cols, 64);
     a->q = f->codes ? carve(v, n, a->stride) : NULL;
     a->scales = f->codes ? carve(v, n, a->stride / 32 * sizeof *a->scales) : NULL;
     a->q16 = f->wide ? carve(v, n, a->stride * sizeof *a->q16) : NULL;
@@ -78,7 +78,7 @@ static void carve_state(struct carver *v, struct cpu *c)
     const struct maxima *max = &c->model->max;
     const size_t n = c->params.n_batch, n_out = c->params.n_out, dim = c->model->config.dim;
     const size_t tile = c->weights->memory != NULL ? 0 : cpu_weights_largest(c->weights);
-    const size_t queries = max->group > ATTEND_QUERIES ? max->group : ATTEND_QUERIES;
+    const size_t queries = size_max(max->group, ATTEND_QUERIES);
     c->x = carve(v, n, dim * sizeof(float));
     c->q = carve(v, n, max->q_dim * sizeof(float));
     c->o = carve(v, n, max->o_dim * sizeof(float));

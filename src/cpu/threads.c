@@ -169,7 +169,7 @@ size_t cpu_default_threads(void)
     struct places p;
     places_find(&p);
     size_t quota = quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
-    return quota > 0 && quota < p.n_cores ? quota : p.n_cores;
+    return quota > 0 ? size_min(quota, p.n_cores) : p.n_cores;
 }
 
 weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err)

@@ -56,7 +56,7 @@ static bool any_above(const float *x, size_t n, float least)
 static void search_range(struct best *b, size_t k, const float *logits, size_t first, size_t end)
 {
     for (size_t at = first; at < end; at += BLOCK) {
-        const size_t n = end - at < BLOCK ? end - at : BLOCK;
+        const size_t n = size_min(end - at, BLOCK);
         if (b->n == k && !any_above(logits + at, n, b->values[k - 1])) {
             continue;
         }
@@ -71,14 +71,14 @@ static void search_part(void *arg, size_t thread)
 {
     struct search *s = arg;
     const size_t n_vocab = s->c->model->config.n_vocab;
-    const size_t size = (n_vocab + s->n_parts - 1) / s->n_parts;
+    const size_t size = ceil_div(n_vocab, s->n_parts);
     (void)thread;
     for (size_t task; claim(&s->next, s->n_rows * s->n_parts, &task);) {
         const size_t first = task % s->n_parts * size, end = first + size;
         s->best[task].n = 0;
         s->best[task].nan = false;
         search_range(&s->best[task], s->k, s->c->logits + task / s->n_parts * n_vocab, first,
-                     end < n_vocab ? end : n_vocab);
+                     size_min(end, n_vocab));
     }
 }
 
@@ -87,7 +87,7 @@ weft_status cpu_top(struct backend *b, size_t k, int32_t *ids, float *values, we
     const struct cpu *c = (const struct cpu *)b;
     struct search s = { .c = c, .k = k, .n_rows = c->n_logits, .best = c->best };
     (void)err;
-    s.n_parts = (c->n_threads + s.n_rows - 1) / s.n_rows;
+    s.n_parts = ceil_div(c->n_threads, s.n_rows);
     threads_run(c->threads, search_part, &s);
     for (size_t row = 0; row < s.n_rows; row++) {
         struct best all = { 0 };

@@ -72,7 +72,7 @@ size_t cpu_weights_largest(const struct cpu_weights *w)
     for (size_t l = 0; l < w->n_layers; l++) {
         for (enum layer_tensor t = 0; t < N_LAYER_TENSORS; t++) {
             const size_t n = w->layers[l].matrix[t].layout.n;
-            most = n > most ? n : most;
+            most = size_max(n, most);
         }
     }
     return most;
@@ -91,21 +91,18 @@ struct packing {
     atomic_bool cancelled;
 };
 
-static size_t n_tasks(const struct packed *w)
-{
-    return (pack_n_tiles(w) + TASK_TILES - 1) / TASK_TILES;
-}
+static size_t n_tasks(const struct packed *w) { return ceil_div(pack_n_tiles(w), TASK_TILES); }
 
 /* Tiles [first, first + TASK_TILES) of w. What they were made from is not needed any more: the
  * weights are not to be in memory twice. */
 static size_t pack_some(const struct model *m, const struct packed *w, size_t first)
 {
-    size_t n = pack_n_tiles(w), end = first + TASK_TILES < n ? first + TASK_TILES : n;
+    size_t n = pack_n_tiles(w), end = size_min(first + TASK_TILES, n);
     for (size_t i = first; i < end; i++) {
         pack_tile(w, i, pack_tile_at(w, i));
     }
     size_t row_bytes = w->n_cols / w->type->block * w->type->bytes;
-    size_t last = end * TILE_ROWS < w->n_rows ? end * TILE_ROWS : w->n_rows;
+    size_t last = size_min(end * TILE_ROWS, w->n_rows);
     size_t bytes = (last - first * TILE_ROWS) * row_bytes;
     gguf_forget(m->file, w->rows + first * TILE_ROWS * row_bytes, bytes);
     return bytes;
@@ -153,7 +150,7 @@ static void pack_part(void *arg, size_t thread)
 
 static size_t vector_bytes(const struct tensor *t)
 {
-    return t->name != NULL ? (t->n_bytes + VECTOR - 1) / VECTOR * VECTOR : 0;
+    return t->name != NULL ? round_up(t->n_bytes, VECTOR) : 0;
 }
 
 /* Bytes of all tiles and vectors; false when they wrap. */

@@ -30,7 +30,7 @@ void token_trie_close(struct token_trie *trie)
 static int by_bytes(const void *a, const void *b)
 {
     const struct piece *x = a, *y = b;
-    int order = memcmp(x->data, y->data, x->n < y->n ? x->n : y->n);
+    int order = memcmp(x->data, y->data, size_min(x->n, y->n));
     if (order != 0) {
         return order;
     }
@@ -85,7 +85,7 @@ static weft_status collect(struct builder *b, struct token_trie *trie, weft_erro
 
 static size_t common(const struct piece *a, const struct piece *b)
 {
-    size_t n = a->n < b->n ? a->n : b->n, i = 0;
+    size_t n = size_min(a->n, b->n), i = 0;
     while (i < n && a->data[i] == b->data[i]) {
         i++;
     }
@@ -137,7 +137,7 @@ static weft_status build(const struct builder *b, struct token_trie *trie, weft_
     for (size_t i = 0; i < b->n; i++) {
         size_t n = b->pieces[i].n;
         n_nodes += n - (i > 0 ? common(&b->pieces[i - 1], &b->pieces[i]) : 0);
-        trie->depth = n > trie->depth ? n : trie->depth;
+        trie->depth = size_max(n, trie->depth);
     }
     if (n_nodes > UINT32_MAX) {
         return error_set(err, WEFT_E_UNSUPPORTED,

@@ -379,7 +379,7 @@ static weft_status place_tensors(struct parse *p)
     uint64_t align;
     TRY(find_alignment(p, &align));
     /* pos <= file size <= PTRDIFF_MAX, so the sum cannot wrap */
-    uint64_t start = (c->pos + align - 1) / align * align;
+    uint64_t start = round_up(c->pos, align);
     uint64_t size = start < c->file->n ? c->file->n - start : 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         struct gguf_tensor *t = &g->tensors[i];

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "format/keys.h"
 
 /* What a value is compared with. */
@@ -99,7 +100,7 @@ static weft_status check_silu(const struct check *c)
         return wrong_type(c, "a str");
     }
     struct gguf_str s = c->kv->strs[0];
-    snprintf(found, sizeof found, "'%.*s'", (int)(s.n < 32 ? s.n : 32), s.s);
+    snprintf(found, sizeof found, "'%.*s'", (int)size_min(s.n, 32), s.s);
     bool same = gguf_str_is(s, "silu") || gguf_str_is(s, "swish");
     return same ? WEFT_OK : refuse(c, found, "silu");
 }

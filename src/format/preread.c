@@ -11,7 +11,7 @@ enum { PIECE = 1 << 20 };
 static bool read_part(struct preread *r, const struct file *f, uint8_t *buffer)
 {
     for (size_t at = 0; f->mapped && at < f->n; at += PIECE) {
-        size_t n = f->n - at < PIECE ? f->n - at : PIECE;
+        size_t n = size_min(f->n - at, PIECE);
         if (atomic_load(&r->stop) || file_read(f, f->data + at, n, buffer, NULL) != WEFT_OK) {
             return false;
         }

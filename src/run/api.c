@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 weft_status handle_check(const void *handle, const uint32_t *magic, uint32_t expected,
                          const char *what, weft_error *err)
 {
@@ -39,7 +41,7 @@ weft_status params_copy(void *dst, size_t dst_size, const void *src, const char 
                              what, size, WEFT_VERSION, dst_size);
         }
     }
-    memcpy(dst, src, size < dst_size ? size : dst_size);
+    memcpy(dst, src, size_min(size, dst_size));
     memcpy(dst, &dst_size, sizeof dst_size);
     return WEFT_OK;
 }
@@ -65,7 +67,7 @@ weft_status info_copy(void *dst, const void *src, size_t src_size, const char *w
     TRY(info_check(dst, what, err));
     memcpy(&size, dst, sizeof size);
     memcpy((char *)dst + sizeof size, (const char *)src + sizeof size,
-           (size < src_size ? size : src_size) - sizeof size);
+           size_min(size, src_size) - sizeof size);
     return WEFT_OK;
 }
 

@@ -101,7 +101,7 @@ static weft_status embed_compute(struct embed *m, weft_error *err)
     weft_status status = engine_note(e, room_reserve(e, &m->kv, 0, m->n, err));
     lock_give(&e->lock);
     for (size_t done = 0; done < m->n && status == WEFT_OK;) {
-        size_t n = m->n - done < e->n_batch ? m->n - done : e->n_batch;
+        size_t n = size_min(m->n - done, e->n_batch);
         lock_take(&e->lock);
         status = engine_note(e, embed_step(m, done, n, err));
         lock_give(&e->lock);
@@ -147,7 +147,7 @@ weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
     TRY(params_copy(&p, sizeof p, params, "weft_embed_params", err));
     TRY(choose_pooling(engine->model, p.pooling, &m.pooling, err));
     TRY(embed_check(engine, tokens, n, err));
-    size_t dim = engine->model->config.dim, n_rows = n < engine->n_batch ? n : engine->n_batch;
+    size_t dim = engine->model->config.dim, n_rows = size_min(n, engine->n_batch);
     if (needed != NULL) {
         *needed = dim;
     }

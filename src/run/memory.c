@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-static size_t pages_for(size_t n_positions)
-{
-    return n_positions / KV_PAGE + (n_positions % KV_PAGE != 0);
-}
+static size_t pages_for(size_t n_positions) { return ceil_div(n_positions, KV_PAGE); }
 
 /* ---------------------------------------------------------------- free pages */
 
@@ -206,7 +203,7 @@ void kv_release(struct kv_pool *pool, struct kv_table *t)
 void kv_mark(struct kv_pool *pool, const struct kv_table *t, size_t n)
 {
     for (size_t i = 0; i < pages_for(n); i++) {
-        size_t here = n - i * KV_PAGE < KV_PAGE ? n - i * KV_PAGE : KV_PAGE;
+        size_t here = size_min(n - i * KV_PAGE, KV_PAGE);
         uint8_t *mark = &pool->marks[t->pages[i]];
         *mark = here > *mark ? (uint8_t)here : *mark;
     }

@@ -49,7 +49,7 @@ static struct bpe_merge *find_slot(const struct bpe *b, int32_t left, int32_t ri
 static weft_status bad_merge(size_t i, struct gguf_str t, const char *why, weft_error *err)
 {
     return error_set(err, WEFT_E_FORMAT, "tokenizer.ggml.merges[%zu] is '%.*s': %s", i,
-                     (int)(t.n < 64 ? t.n : 64), t.s, why);
+                     (int)size_min(t.n, 64), t.s, why);
 }
 
 /* Adds merge i, "left right". */

@@ -32,7 +32,7 @@ static void sift_down(struct candidate *heap, size_t n, size_t i)
 {
     struct candidate moving = heap[i];
     for (size_t first = CHILDREN * i + 1; first < n; first = CHILDREN * i + 1) {
-        size_t end = first + CHILDREN < n ? first + CHILDREN : n;
+        size_t end = size_min(first + CHILDREN, n);
         size_t least = first;
         for (size_t child = first + 1; child < end; child++) {
             least = heap[child].key < heap[least].key ? child : least;

@@ -25,6 +25,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 #define SPACE_IN_LINE                                                                              \
     "\\x09\\x0B\\x0C\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"    \
     "\\x{205F}\\x{3000}"
@@ -321,5 +323,5 @@ weft_status pretokenizers_find(struct gguf_str name, const struct pretokenizer_n
         err, WEFT_E_UNSUPPORTED,
         "tokenizer.ggml.pre is '%.*s', none of the %zu names known (README.md has them "
         "all); one for each pattern:%s",
-        (int)(name.n < 64 ? name.n : 64), name.s, n_pretokenizer_names, known);
+        (int)size_min(name.n, 64), name.s, n_pretokenizer_names, known);
 }

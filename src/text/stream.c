@@ -191,7 +191,7 @@ weft_status stream_push(struct stream *s, const char *data, size_t n, weft_error
     }
     size_t held = 0;
     for (size_t i = 0; i < s->n_stops; i++) {
-        held = s->stops[i].matched > held ? s->stops[i].matched : held;
+        held = size_max(s->stops[i].matched, held);
     }
     release(s, held, false);
     return WEFT_OK;

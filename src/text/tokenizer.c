@@ -335,7 +335,7 @@ static weft_status read_kind(const struct gguf *g, const struct kind **out, weft
     }
     return error_set(err, WEFT_E_UNSUPPORTED,
                      "tokenizer.ggml.model is '%.*s'; expected gpt2, llama or gemma4",
-                     (int)(model.n < 64 ? model.n : 64), model.s);
+                     (int)size_min(model.n, 64), model.s);
 }
 
 static weft_status read_all(const struct gguf *g, struct tokenizer *t, weft_error *err)

@@ -107,7 +107,7 @@ static weft_status copy_texts(const struct gguf_kv *tokens, struct vocab *v, wef
         }
         at += n;
         v->start[i + 1] = at;
-        v->longest = n > v->longest ? n : v->longest;
+        v->longest = size_max(n, v->longest);
         if (n > VOCAB_MAX_TEXT) {
             return error_set(err, WEFT_E_FORMAT,
                              "tokenizer.ggml.tokens: token %zu has %zu bytes, expected at most %d",
@@ -174,7 +174,7 @@ static weft_status read_types(const struct gguf *g, struct vocab *v, weft_error 
         if (type == TOKEN_BYTE && byte_value(t) < 0) {
             return error_set(err, WEFT_E_FORMAT,
                              "byte token %zu is written '%.*s', expected <0x00> to <0xFF>", i,
-                             (int)(t.n < 32 ? t.n : 32), t.s);
+                             (int)size_min(t.n, 32), t.s);
         }
     }
     return WEFT_OK;

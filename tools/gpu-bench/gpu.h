@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "format/quant.h"
 #include "kernels/kernels.h"
 #include "weft.h"

@@ -83,9 +83,9 @@ static struct attend_job make_job(struct bench *b, const struct shape *s, size_t
                                   uint32_t form)
 {
     struct attend_job job = { .n_rows = n, .n_ctx = n_ctx };
-    size_t n_pages = (n_ctx + ATTEND_PAGE - 1) / ATTEND_PAGE, dim = s->n_heads * s->head_dim;
+    size_t n_pages = ceil_div(n_ctx, ATTEND_PAGE), dim = s->n_heads * s->head_dim;
     size_t pool = n_pages * ATTEND_PAGE * s->n_kv_heads * s->head_dim; /* of K, of one layer */
-    size_t stride = (dim + 31) / 32 * 32;
+    size_t stride = round_up(dim, 32);
     job.n_layers = bench_copies(b, layer_bytes(s, n_ctx));
     job.n_launches = bench_launches(b, job.n_layers);
     job.step = make_step(b, n_ctx - n, n, n_pages);
@@ -148,7 +148,7 @@ static struct dptr make_tiles(struct bench *b, size_t n_rows, size_t *n_tiles)
     }
     *n_tiles = 0;
     for (size_t row = 0; row < n_rows; row += ATTEND_TILE) {
-        size_t n = n_rows - row < ATTEND_TILE ? n_rows - row : ATTEND_TILE;
+        size_t n = size_min(n_rows - row, ATTEND_TILE);
         tiles[(*n_tiles)++] = (struct attend_tile){ (uint32_t)row, (uint32_t)n };
     }
     struct dptr d = bench_put(b, tiles, *n_tiles * sizeof *tiles);
@@ -167,7 +167,7 @@ void bench_tiled(struct bench *b)
         double flop =
             4.0 * shapes[i].n_heads * shapes[i].head_dim * (double)n * ((double)n + 1) / 2;
         job.tiles = make_tiles(b, n, &job.n_tiles);
-        job.n_launches = job.n_launches < 16 ? job.n_launches : 16;
+        job.n_launches = size_min(job.n_launches, 16);
         struct spread s =
             spread_scale(bench_time(b, record_tiles, &job), 1.0 / (double)job.n_launches);
         table_row(&t, shapes[i].name);

@@ -82,7 +82,7 @@ static struct dmatrix make_matrix(struct store *s, uint32_t type, size_t n_rows,
         bench_die("a row of %zu weights is longer than the pool of %zu", n_cols, n_elements);
     }
     for (size_t row = 0; row < n_rows; row += most) {
-        size_t n = n_rows - row < most ? n_rows - row : most;
+        size_t n = size_min(n_rows - row, most);
         CU(kernel_repack(&m, row, n, file, &b->queue));
     }
     /* kernels read weights before they wait for the launch before them (kernels.h) */
@@ -93,7 +93,7 @@ static struct dmatrix make_matrix(struct store *s, uint32_t type, size_t n_rows,
 /* Activations for n rows in these forms, of random values if `filled`. */
 static struct dacts make_acts(struct bench *b, size_t n, size_t n_cols, uint32_t forms, bool filled)
 {
-    size_t stride = (n_cols + 31) / 32 * 32;
+    size_t stride = round_up(n_cols, 32);
     struct dacts a = { .n_cols = (uint32_t)n_cols, .stride = (uint32_t)stride, .forms = forms };
     a.q = bench_alloc(b, n * stride);
     a.block = bench_alloc(b, n * stride / 32 * sizeof(struct act_block));

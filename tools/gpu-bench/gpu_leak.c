@@ -123,7 +123,7 @@ bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size
     struct run run = { .seed = 1, .n_prompt = b->smoke ? 18 : 40, .no_arena = b->no_arena };
     const size_t n_engines = n_paths * N_KINDS, most = MOST_TOKENS * N_SEQS;
     size_t n_rounds = (n_tokens + n_engines * most - 1) / (n_engines * most), done = 0;
-    n_rounds = (n_rounds + BENCH_QUARTERS - 1) / BENCH_QUARTERS * BENCH_QUARTERS;
+    n_rounds = round_up(n_rounds, BENCH_QUARTERS);
     size_t each = n_tokens / (n_rounds * n_engines * N_SEQS) + 1; /* of a sequence */
     size_t *free_after = calloc(n_rounds, sizeof *free_after);
     if (free_after == NULL) {

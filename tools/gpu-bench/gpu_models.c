@@ -43,7 +43,7 @@ static void open_load(struct load *l, const struct sizes *s, size_t n_ahead, boo
     weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
     params.device = "cuda:0";
     params.n_ctx = s->n_ctx;
-    params.n_kv = s->n_ctx > all ? s->n_ctx : all;
+    params.n_kv = size_max(s->n_ctx, all);
     params.n_batch = s->n_batch;
     params.n_ahead = n_ahead;
     params.deterministic = deterministic;
@@ -265,11 +265,11 @@ static struct sizes sizes_for(const struct bench *b, size_t n_ctx)
     }
     for (size_t i = 0; i < 3; i++) {
         size_t most = n_ctx - 2 * s.n_tokens;
-        s.depths[i] = s.depths[i] < most ? s.depths[i] : most;
+        s.depths[i] = size_min(s.depths[i], most);
     }
     s.n_ctx = s.depths[2] + 2 * s.n_tokens;
-    s.n_ctx = s.n_ctx > s.prompts[1] ? s.n_ctx : s.prompts[1];
-    s.n_ctx = s.n_ctx < n_ctx ? s.n_ctx : n_ctx;
+    s.n_ctx = size_max(s.n_ctx, s.prompts[1]);
+    s.n_ctx = size_min(s.n_ctx, n_ctx);
     s.n_batch = s.prompts[1];
     return s;
 }

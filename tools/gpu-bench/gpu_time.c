@@ -119,7 +119,7 @@ struct spread bench_time(struct bench *b, bench_record *record, const void *job)
     enum { MOST_REPEATS = 101, MOST_REPLAYS = 500 };
     const double window = 5e-3; /* seconds: events tick in half microseconds */
     double seconds[MOST_REPEATS];
-    size_t n_repeats = b->n_repeats < MOST_REPEATS ? b->n_repeats : MOST_REPEATS, n_replays = 1;
+    size_t n_repeats = size_min(b->n_repeats, MOST_REPEATS), n_replays = 1;
     cudaGraphExec_t exec = capture(b, record, job);
     double once = replay(b, exec, 1);
     if (!b->smoke) {
@@ -198,7 +198,7 @@ struct dptr bench_halves(struct bench *b, size_t n)
 {
     enum { PIECE = 1 << 20 };
     uint64_t state = 4;
-    size_t first = n < PIECE ? n : PIECE;
+    size_t first = size_min(n, PIECE);
     f16_bits *h = malloc(first * sizeof *h);
     if (h == NULL) {
         bench_die("no memory for %zu halves", first);
@@ -210,7 +210,7 @@ struct dptr bench_halves(struct bench *b, size_t n)
     CU(cudaMemcpyAsync((void *)d.at, h, first * sizeof *h, cudaMemcpyHostToDevice,
                        b->queue.stream));
     for (size_t done = first, piece; done < n; done += piece) {
-        piece = n - done < done ? n - done : done;
+        piece = size_min(n - done, done);
         CU(cudaMemcpyAsync((void *)(d.at + done * sizeof *h), (void *)d.at, piece * sizeof *h,
                            cudaMemcpyDeviceToDevice, b->queue.stream));
     }
@@ -223,7 +223,7 @@ size_t bench_copies(const struct bench *b, size_t bytes)
 {
     enum { MOST = 512 };
     size_t n = 4 * b->l2_bytes / bytes + 1;
-    return b->smoke ? 2 : n < MOST ? n : MOST;
+    return b->smoke ? 2 : size_min(n, MOST);
 }
 
 size_t bench_launches(const struct bench *b, size_t n_copies)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "describe.h"
 #include "synth/synth.h"
 #include "weft.h"
@@ -252,7 +253,7 @@ static void run_model(struct run *r, const char *directory)
         exit(2);
     }
     spec.sparse = true;
-    spec.n_ctx = spec.n_ctx < N_CTX ? N_CTX : spec.n_ctx;
+    spec.n_ctx = size_max(spec.n_ctx, N_CTX);
     r->at.type = spec.type_mix;
     r->at.mode = "open";
     snprintf(path, sizeof path, "%s/%s.gguf", directory, r->at.model);

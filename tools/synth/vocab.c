@@ -214,7 +214,7 @@ static weft_status bpe_write(const struct synth_spec *spec, struct gguf_writer *
         types[i] = TOKEN_CONTROL;
     }
     size_t n_merges = p->n - 256;
-    n_merges = spec->n_merges > 0 && spec->n_merges < n_merges ? spec->n_merges : n_merges;
+    n_merges = spec->n_merges > 0 ? size_min(spec->n_merges, n_merges) : n_merges;
     writer_str(w, "tokenizer.ggml.model", "gpt2");
     writer_str(w, "tokenizer.ggml.pre", spec->pre);
     writer_strs(w, "tokenizer.ggml.tokens", spec->n_vocab);

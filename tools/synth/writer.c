@@ -161,7 +161,7 @@ void writer_tensor(struct gguf_writer *w, const char *name, uint32_t n_dims, con
                    uint32_t type, const void *data, uint64_t n_bytes)
 {
     writer_info(w, name, n_dims, ne, type, w->next_offset);
-    w->next_offset += (n_bytes + w->alignment - 1) / w->alignment * w->alignment;
+    w->next_offset += round_up(n_bytes, w->alignment);
     if (data != NULL) {
         put(w, &w->data, data, (size_t)n_bytes);
         pad(w, &w->data);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 enum { MAX_WORD = 40 };
 
 __attribute__((format(printf, 2, 3))) static bool refuse(struct arg_error *err, const char *fmt,
@@ -51,8 +53,6 @@ bool args_float(const char *text, double *out)
     return true;
 }
 
-static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Levenshtein distance, where swapping two neighbours counts as one edit */
 static size_t distance(const char *a, const char *b)
 {
@@ -69,10 +69,10 @@ static size_t distance(const char *a, const char *b)
         const size_t *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            size_t best = min_size(up[j], row[j - 1]) + 1;
-            best = min_size(best, up[j - 1] + (a[i - 1] != b[j - 1]));
+            size_t best = size_min(up[j], row[j - 1]) + 1;
+            best = size_min(best, up[j - 1] + (a[i - 1] != b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-                best = min_size(best, up2[j - 2] + 1);
+                best = size_min(best, up2[j - 2] + 1);
             }
             row[j] = best;
         }

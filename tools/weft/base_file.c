@@ -50,7 +50,7 @@ static int read_tokens(struct base_file *b, uint64_t n)
     b->tokens = (struct ids){ 0 };
     while (b->tokens.n < n) {
         size_t left = (size_t)n - b->tokens.n, max = sizeof part / sizeof *part;
-        size_t n_part = left < max ? left : max;
+        size_t n_part = size_min(left, max);
         if (fread(part, sizeof *part, n_part, b->file) != n_part) {
             return read_failed(b);
         }

@@ -61,7 +61,7 @@ static int find_devices(struct diagnosis *d)
 /* Of n values of K or V: halves, or 34 bytes for each 32. */
 static uint64_t value_bytes(size_t type, uint64_t n)
 {
-    return type == WEFT_KV_Q8_0 ? (n + 31) / 32 * 34 : times(2, n);
+    return type == WEFT_KV_Q8_0 ? ceil_div(n, 32) * 34 : times(2, n);
 }
 
 static int measure_model(struct diagnosis *d)
@@ -74,7 +74,7 @@ static int measure_model(struct diagnosis *d)
     const weft_model_info *m = &d->session.info;
     size_t n_ctx = session_n_ctx(&d->session, d->o);
     size_t n_kv = d->o->kv > 0 ? (size_t)d->o->kv : n_ctx > KV_LEAST ? n_ctx : KV_LEAST;
-    d->n_kv = (n_kv + KV_PAGE - 1) / KV_PAGE * KV_PAGE;
+    d->n_kv = round_up(n_kv, KV_PAGE);
     uint64_t position = 0;
     for (size_t i = 0; i < m->n_layers; i++) {
         weft_layer_info l = { .size = sizeof l };

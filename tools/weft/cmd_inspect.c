@@ -70,7 +70,7 @@ static int print_key(const struct inspection *in, size_t i)
         return term_fail(EXIT_MEMORY, "not enough memory for a name");
     }
     bool list = strcmp(k.type, "arr") == 0, quoted = strcmp(k.element, "str") == 0 && list;
-    size_t shown = in->o->full || k.n < SHORT_ARRAY ? k.n : SHORT_ARRAY;
+    size_t shown = in->o->full ? k.n : size_min(k.n, SHORT_ARRAY);
     printf("  %-42s %-5s ", name.n > 0 ? name.data : "", list ? k.element : k.type);
     if (list) {
         printf("[%zu] ", k.n);

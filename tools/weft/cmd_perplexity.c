@@ -294,7 +294,7 @@ static int start(struct perplexity *p)
                          n_scored(p));
     }
     o.ctx = (int64_t)p->window;
-    return session_engine(&p->session, &o, p->window < MIN_KV ? MIN_KV : p->window);
+    return session_engine(&p->session, &o, size_max(p->window, MIN_KV));
 }
 
 static int create_base(struct perplexity *p)

@@ -104,7 +104,7 @@ static size_t kv_wanted(const struct run *r)
     if (__builtin_mul_overflow(r->n_texts, own + 128, &total)) {
         return SIZE_MAX;
     }
-    return total > n_ctx ? total : n_ctx;
+    return size_max(total, n_ctx);
 }
 
 /* Text 0 computes the prompt; the others are forks of it with seeds of their own. */

@@ -269,7 +269,7 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
     f->n_generated += drawn;
     f->prefill_s += (prefilled > 0 ? prefilled : now) - start;
     if (first > 0) {
-        f->n_first += drawn < n ? drawn : n;
+        f->n_first += size_min(drawn, n);
         f->first_s = f->first_s > 0 ? f->first_s : first - f->started;
         f->decode_s += now - first;
     }

@@ -67,7 +67,7 @@ static json_t *element(struct json_state *s, size_t i, size_t j, const char *typ
 static json_t *array(struct json_state *s, size_t i, const weft_key_info *k)
 {
     struct bytes value = { 0 };
-    size_t shown = s->in->o->full || k->n < SHORT_ARRAY ? k->n : SHORT_ARRAY;
+    size_t shown = s->in->o->full ? k->n : size_min(k->n, SHORT_ARRAY);
     json_t *list = json_array();
     for (size_t j = 0; j < shown && list != NULL; j++) {
         jsonl_append(&list, element(s, i, j, k->element, &value));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "weft/jsonl.h"
 #include "weft/term.h"
 
@@ -54,7 +55,7 @@ static json_t *some(const float *values, size_t n)
 void trace_log_add(void *user, const weft_checkpoint *c)
 {
     struct trace_log *log = user;
-    size_t n = c->n_rows * c->n_cols, ends = n < N_ENDS ? n : N_ENDS;
+    size_t n = c->n_rows * c->n_cols, ends = size_min(n, N_ENDS);
     double sum = 0, squares = 0;
     if (strcmp(c->name, "embed") == 0) { /* the first of a step */
         log->pos += log->n_rows;

@@ -190,7 +190,7 @@ static int open_engine(struct run *r, bool profile)
 {
     weft_error err = { 0 };
     weft_engine_params p = options_engine(r->b->o);
-    size_t n = needed(r), pages = (n + KV_PAGE - 1) / KV_PAGE;
+    size_t n = needed(r), pages = ceil_div(n, KV_PAGE);
     p.n_threads = r->row->n_threads;
     p.n_ahead = r->b->o->ahead > 0 ? (size_t)r->b->o->ahead : 8;
     p.n_ctx = n;
@@ -252,7 +252,7 @@ static int warm_up(struct run *r)
     weft_error err = { 0 };
     double seconds;
     uint64_t n_steps;
-    size_t n = r->row->n_gen < WARM_UP_TOKENS ? r->row->n_gen : WARM_UP_TOKENS;
+    size_t n = size_min(r->row->n_gen, WARM_UP_TOKENS);
     term_progress("%s: warming up", r->what);
     weft_status status = place(r, 0, r->row->n_depth, &err);
     status = status == WEFT_OK ? settle(r, &err) : status;
@@ -296,7 +296,7 @@ static double attention_macs(const weft_layer_info *l, size_t pos, size_t n)
 {
     double visible = 0;
     for (size_t i = pos + 1; i <= pos + n; i++) {
-        visible += (double)(l->n_window > 0 && i > l->n_window ? l->n_window : i);
+        visible += (double)(l->n_window > 0 ? size_min(i, l->n_window) : i);
     }
     return visible * (double)(l->n_heads * (l->k_dim + l->v_dim));
 }
