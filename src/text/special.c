@@ -11,7 +11,7 @@
 
 static int compare(struct gguf_str x, struct gguf_str y)
 {
-    int order = memcmp(x.s, y.s, x.n < y.n ? x.n : y.n);
+    int order = memcmp(x.s, y.s, size_min(x.n, y.n));
     return order != 0 ? order : (x.n > y.n) - (x.n < y.n);
 }
 
