@@ -346,6 +346,9 @@ typedef enum weft_kv_type {
 } weft_kv_type;
 
 #define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
+#define WEFT_CTX_DEFAULT 4096   /* what n_ctx and n_kv are if they are 0, see there */
+#define WEFT_KV_PAGE 64         /* positions of a page of the KV pool */
+#define WEFT_TOP_MAX 64         /* most of the best tokens that are found, or computed ahead */
 
 /* Bytes of weights that have been uploaded or repacked, of all that will be. Called on the thread
  * inside weft_engine_open(); false ends it with WEFT_E_CANCELLED. It must not open another engine
@@ -388,8 +391,10 @@ typedef struct weft_engine_params {
      * not run this model; then a line of the log begins with "no GPU: " and says why (in a build
      * with CUDA). "cuda": the first GPU that can be used. "cuda:1", "cpu". */
     const char *device;
-    size_t n_ctx; /* most tokens of one sequence; 0 = 4096 or what the model has, if less */
-    size_t n_kv;  /* positions in the KV pool, shared by all sequences; 0 = n_ctx, at least 4096 */
+    size_t n_ctx; /* most tokens of one sequence; 0 = WEFT_CTX_DEFAULT, or what the model has if
+                     that is less */
+    size_t n_kv;  /* positions in the KV pool, shared by all sequences, rounded up to whole pages;
+                     0 = n_ctx, at least WEFT_CTX_DEFAULT */
     /* Most rows computed in one step; 0 = 512 on the CPU, and on a GPU 2048, or 1024 or 512 if
      * there is no room for more. More rows make prompts faster, and sequences that generate wait
      * longer for a step that they share with a prompt. */
@@ -403,14 +408,14 @@ typedef struct weft_engine_params {
      * its prompt was cut into steps. Always so on the CPU; slower prompts on a GPU. */
     bool deterministic;
     /* Greedy tokens that a GPU may compute ahead of weft_seq_next() in one go, without waiting for
-     * the host; 0 or 1 = none, at most 64. The text is the same. weft_seq_next() then gives several
-     * tokens without a step between them; their logits are not kept, so that weft_seq_logits()
-     * returns WEFT_E_STATE until the step after the last of them. */
+     * the host; 0 or 1 = none, at most WEFT_TOP_MAX. The text is the same. weft_seq_next() then
+     * gives several tokens without a step between them; their logits are not kept, so that
+     * weft_seq_logits() returns WEFT_E_STATE until the step after the last of them. */
     size_t n_ahead;
     /* Texts are computed from their first token on, also where they begin like an earlier one. By
-     * default K and V of whole pages (64 positions) that are still there are used again, of
-     * sequences that run and of released ones. On a GPU without `deterministic` their last bits may
-     * differ from those that would be computed anew. */
+     * default K and V of whole pages (of WEFT_KV_PAGE positions) that are still there are used
+     * again, of sequences that run and of released ones. On a GPU without `deterministic` their
+     * last bits may differ from those that would be computed anew. */
     bool no_prefix_cache;
     /* The CPU reads weights as they are in the file. By default it lays them out anew when the
      * first engine of a model opens, which takes about a second for a gigabyte and memory for the
@@ -459,8 +464,8 @@ typedef struct weft_engine_info {
  * all are of the same moment; after the last sequence was released nothing is used. */
 typedef struct weft_engine_stats {
     size_t size; /* set by the caller to sizeof(weft_engine_stats) */
-    /* K and V, in pages of 64 positions; where layers keep them in several pools, the pages of all.
-     * n_pages = n_pages_used + n_pages_free. */
+    /* K and V, in pages of WEFT_KV_PAGE positions; where layers keep them in several pools, the pages
+     * of all. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
     size_t n_pages_known;  /* free, but with a text that is remembered; a text that begins like it
                               finds a page as long as those before it are remembered too */
@@ -705,7 +710,7 @@ typedef struct weft_logprob {
     float logprob;
 } weft_logprob;
 /* From now on weft_seq_next() keeps the log-probabilities of the token that it gives and of the
- * n_top best ones, at most 64; n_top -1 ends this. Tokens are then not computed ahead. */
+ * n_top best ones, at most WEFT_TOP_MAX; n_top -1 ends this. Tokens are then not computed ahead. */
 WEFT_API weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err);
 /* Those of the last token: dst[0] is the token itself, dst[1] and on are the best, best first, the
  * lower id first among equals. WEFT_E_STATE if they were not kept. */

@@ -10,8 +10,8 @@
 #include "model.h"
 
 enum {
-    KV_PAGE = 64,    /* positions of a page; its number addresses every store of a pool */
-    BACKEND_TOP = 64 /* most candidates that `top` gives */
+    KV_PAGE = WEFT_KV_PAGE,    /* positions of a page; its number addresses every store of a pool */
+    BACKEND_TOP = WEFT_TOP_MAX /* most candidates that `top` gives */
 };
 
 /* The rows of one sequence in a step: consecutive positions, consecutive rows. */

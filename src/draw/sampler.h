@@ -4,9 +4,8 @@
 
 #include "base/error.h"
 
-enum {
-    SAMPLER_TOP = 64
-}; /* up to so many candidates are drawn from in the order of their logits */
+/* Up to so many candidates are drawn from in the order of their logits. */
+enum { SAMPLER_TOP = WEFT_TOP_MAX };
 
 struct sampler;
 

@@ -10,8 +10,6 @@
 #include "weft/jsonl.h"
 #include "weft/session.h"
 
-enum { KV_PAGE = 64, KV_LEAST = 4096 }; /* as weft.h says of n_kv */
-
 struct diagnosis {
     const struct options *o;
     struct session session; /* with -m */
@@ -73,8 +71,8 @@ static int measure_model(struct diagnosis *d)
     }
     const weft_model_info *m = &d->session.info;
     size_t n_ctx = session_n_ctx(&d->session, d->o);
-    size_t n_kv = d->o->kv > 0 ? (size_t)d->o->kv : n_ctx > KV_LEAST ? n_ctx : KV_LEAST;
-    d->n_kv = round_up(n_kv, KV_PAGE);
+    size_t n_kv = d->o->kv > 0 ? (size_t)d->o->kv : size_max(n_ctx, WEFT_CTX_DEFAULT);
+    d->n_kv = round_up(n_kv, WEFT_KV_PAGE);
     uint64_t position = 0;
     for (size_t i = 0; i < m->n_layers; i++) {
         weft_layer_info l = { .size = sizeof l };

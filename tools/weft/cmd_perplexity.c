@@ -14,7 +14,7 @@
 #include "weft/score.h"
 #include "weft/statistics.h"
 
-enum { DEFAULT_WINDOW = 512, MIN_KV = 64 };
+enum { DEFAULT_WINDOW = 512 };
 
 struct perplexity {
     const struct options *o;
@@ -294,7 +294,7 @@ static int start(struct perplexity *p)
                          n_scored(p));
     }
     o.ctx = (int64_t)p->window;
-    return session_engine(&p->session, &o, size_max(p->window, MIN_KV));
+    return session_engine(&p->session, &o, size_max(p->window, WEFT_KV_PAGE));
 }
 
 static int create_base(struct perplexity *p)

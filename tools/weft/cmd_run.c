@@ -88,8 +88,8 @@ static int tokenize_prompt(struct run *r)
     return code;
 }
 
-/* Positions for n texts that share the prompt's full pages. 64 positions are a page, and each text
- * begins one. */
+/* Positions for n texts that share the prompt's full pages. The last page of the prompt and that of
+ * a text's end need not be full: a text may begin and leave one more page than its length says. */
 static size_t kv_wanted(const struct run *r)
 {
     size_t n_ctx = session_n_ctx(&r->session, r->o), own = n_ctx, total;
@@ -101,7 +101,7 @@ static size_t kv_wanted(const struct run *r)
         r->ids.n + (size_t)r->o->n_predict < n_ctx) {
         own = r->ids.n + (size_t)r->o->n_predict;
     }
-    if (__builtin_mul_overflow(r->n_texts, own + 128, &total)) {
+    if (__builtin_mul_overflow(r->n_texts, own + 2 * WEFT_KV_PAGE, &total)) {
         return SIZE_MAX;
     }
     return size_max(total, n_ctx);

@@ -23,6 +23,8 @@ enum { DEFAULT_AHEAD = 8 };
 /* a WEFT_SAMPLING_* that the model's file may say instead */
 #define GIVEN(field) .given = offsetof(struct options, given), .given_bit = WEFT_SAMPLING_##field
 #define INT_MAX_F 2147483647.0
+#define SPELL(value) #value
+#define SPELLED(macro) SPELL(macro)
 
 static bool say(struct arg_error *err, const char *text)
 {
@@ -193,7 +195,7 @@ const struct arg_option option_table[] = {
       "also say whether this model fits on each device") },
     { NAMES("-c", "--ctx-size"), ROW(ARG_INT, GENERATE | CMD_LOGITS | CMD_EMBED | CMD_DOCTOR, ctx, "N",
       "longest text in tokens, prompt included; 0 = all the model was trained for"),
-      .otherwise = "4096, or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
+      .otherwise = SPELLED(WEFT_CTX_DEFAULT) ", or less if the model was trained for less", .min = 0, .max = INT_MAX_F },
     { NAMES("-c", "--ctx-size"), ROW(ARG_INT, CMD_PERPLEXITY, ctx, "N",
       "tokens of a window; 0 = all the model was trained for"),
       .otherwise = "512", .min = 0, .max = INT_MAX_F },
@@ -211,7 +213,7 @@ const struct arg_option option_table[] = {
       .otherwise = "512 on the CPU, on a GPU 2048 if there is room", .min = 1, .max = 65536 },
     { NAMES("--ahead"), ROW(ARG_INT, CMD_BENCH, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
-      .otherwise = "8", .min = 1, .max = 64 },
+      .otherwise = "8", .min = 1, .max = WEFT_TOP_MAX },
     { NAMES("-t", "--threads"), ROW(ARG_INT, ENGINE, threads, "N",
       "threads that compute; with a GPU, those that read the weights, at most 8"),
       .otherwise = "one per physical core, or as many as the quota of a container allows", .min = 1, .max = 1024 },
@@ -232,7 +234,7 @@ const struct arg_option option_table[] = {
       "its end; to find a fault") },
     { NAMES("--ahead"), ROW(ARG_INT, GENERATE, ahead, "N",
       "greedy tokens that a GPU computes in one go"),
-      .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = 64 },
+      .otherwise = "8 with --temp 0 and without --log-logits, else 1", .min = 1, .max = WEFT_TOP_MAX },
     { NAMES("--pin-threads"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, pin_threads, NULL,
       "on the CPU: each thread stays on a core; for a machine that does nothing else") },
     { NAMES("--cpu-isa"), ROW(ARG_CHOICE, ENGINE | CMD_BENCH, cpu_isa, "NAME",
@@ -351,7 +353,7 @@ const struct arg_option option_table[] = {
     { NAMES("--logprobs"), ROW(ARG_INT, CMD_RUN, logprobs, "K",
       "at the end, a line of JSON on standard error for every generated token: its log-probability "
       "and those of the K best"),
-      .otherwise = "none", .min = 0, .max = 64 },
+      .otherwise = "none", .min = 0, .max = WEFT_TOP_MAX },
     { NAMES("-q", "--quiet"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, quiet, NULL,
       "nothing on standard error but errors") },
     { NAMES("--commands"), ROW(ARG_FLAG, CMD_CHAT, commands, NULL,

@@ -74,7 +74,7 @@ size_t session_n_ctx(const struct session *s, const struct options *o)
     if (o->ctx > 0) {
         return (size_t)o->ctx;
     }
-    return o->ctx == 0 || (trained > 0 && trained < 4096) ? trained : 4096;
+    return o->ctx == 0 || (trained > 0 && trained < WEFT_CTX_DEFAULT) ? trained : WEFT_CTX_DEFAULT;
 }
 
 int session_check_ctx(const struct session *s, const struct options *o)

@@ -8,7 +8,7 @@
 #include "weft/generate.h"
 #include "weft/term.h"
 
-enum { KV_PAGE = 64, WARM_UP_TOKENS = 16 };
+enum { WARM_UP_TOKENS = 16 };
 
 struct run {
     struct bench *b;
@@ -190,12 +190,12 @@ static int open_engine(struct run *r, bool profile)
 {
     weft_error err = { 0 };
     weft_engine_params p = options_engine(r->b->o);
-    size_t n = needed(r), pages = ceil_div(n, KV_PAGE);
+    size_t n = needed(r), pages = ceil_div(n, WEFT_KV_PAGE);
     p.n_threads = r->row->n_threads;
     p.n_ahead = r->b->o->ahead > 0 ? (size_t)r->b->o->ahead : 8;
     p.n_ctx = n;
     p.no_prefix_cache = true; /* sequences with the same tokens are all computed */
-    if (__builtin_mul_overflow(pages * KV_PAGE, r->row->n_parallel, &p.n_kv)) {
+    if (__builtin_mul_overflow(pages * WEFT_KV_PAGE, r->row->n_parallel, &p.n_kv)) {
         p.n_kv = SIZE_MAX;
     }
     if (profile) {
