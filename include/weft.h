@@ -82,7 +82,8 @@ typedef enum weft_status {
     WEFT_E_CANCELLED,   /* weft_seq_cancel() was called */
     WEFT_E_DEVICE_LOST, /* the device failed; this engine computes no more. The message says whether
                            a new one will, or the fault of a kernel has lost CUDA for the process */
-    WEFT_E_INTERNAL     /* a bug in Weft */
+    WEFT_E_INTERNAL,    /* a bug in Weft */
+    WEFT_E_ENGINE       /* not with this engine; one that is opened as the message says can */
 } weft_status;
 
 /* Filled by a failing call. `message` names the thing, what was found, what was expected, and the
@@ -388,8 +389,8 @@ typedef void (*weft_profile_fn)(void *user, const weft_stage *stage);
 typedef struct weft_engine_params {
     size_t size;
     /* NULL or "auto": the first GPU that can be used, or the CPU if there is none or its kernels do
-     * not run this model; then a line of the log begins with "no GPU: " and says why (in a build
-     * with CUDA). "cuda": the first GPU that can be used. "cuda:1", "cpu". */
+     * not run this model; then a line of the log says why (in a build with CUDA). "cuda": the first
+     * GPU that can be used. "cuda:1", "cpu". */
     const char *device;
     size_t n_ctx; /* most tokens of one sequence; 0 = WEFT_CTX_DEFAULT, or what the model has if
                      that is less */
@@ -751,9 +752,9 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
  * stop strings and observer stay this sequence's own; the random state restarts at the seed.
  * The first bytes and n are judged before the rest is looked at. WEFT_E_FORMAT: `data` is no saved
  * state, cut or damaged. WEFT_E_UNSUPPORTED: another version of the format. WEFT_E_ARG: it is of
- * another model, has K or V of other types than this engine, or was computed with other RoPE
- * factors. WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the sequence itself count as
- * free. WEFT_E_DEVICE_LOST: the sequence may now be empty. */
+ * another model. WEFT_E_ENGINE: it has K or V of other types than this engine, or was computed with
+ * the RoPE factors of another n_ctx. WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the
+ * sequence itself count as free. WEFT_E_DEVICE_LOST: the sequence may now be empty. */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
 /* The same with a file. Saving writes a new file beside `path`, readable by its owner alone, which
  * takes the name when it is complete: whatever fails (WEFT_E_IO), an old file stays whole. Both

@@ -198,7 +198,7 @@ weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft
 
 static weft_status other_factors(const struct saved *found, weft_error *err)
 {
-    return error_set(err, WEFT_E_ARG,
+    return error_set(err, WEFT_E_ENGINE,
                      "the saved state was computed with the %s RoPE factors of this model, and the "
                      "n_ctx of this engine asks for the others; open the engine with %s n_ctx",
                      found->fields[SAVED_ROPE_FACTORS] == 2 ? "long" : "short",
@@ -209,7 +209,7 @@ static weft_status other_types(const struct saved *found, const struct saved *ex
                                weft_error *err)
 {
     const char *k = kv_type_name(found->kv_type[0]), *v = kv_type_name(found->kv_type[1]);
-    return error_set(err, WEFT_E_ARG,
+    return error_set(err, WEFT_E_ENGINE,
                      "the saved state has K in %s and V in %s, and this engine keeps K in %s and V "
                      "in %s; open the engine with type_k %s and type_v %s",
                      k, v, kv_type_name(expected->kv_type[0]), kv_type_name(expected->kv_type[1]),

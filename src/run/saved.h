@@ -63,8 +63,8 @@ weft_status saved_head(const uint8_t *head, size_t n, struct saved *s, struct sa
                        weft_error *err);
 /* WEFT_E_FORMAT unless the checksum of data[l->n], whose head was read, fits. */
 weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft_error *err);
-/* WEFT_E_ARG unless `found` is of the same model, with K and V of the same types and from the same
- * RoPE as `expected`. */
+/* WEFT_E_ARG unless `found` is of the same model; WEFT_E_ENGINE unless K and V are of the same
+ * types and from the same RoPE as `expected`. */
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err);
 
 #endif

@@ -20,6 +20,7 @@ const char *weft_status_name(weft_status s)
         [WEFT_E_CANCELLED] = "WEFT_E_CANCELLED",
         [WEFT_E_DEVICE_LOST] = "WEFT_E_DEVICE_LOST",
         [WEFT_E_INTERNAL] = "WEFT_E_INTERNAL",
+        [WEFT_E_ENGINE] = "WEFT_E_ENGINE",
     };
     size_t i = (size_t)s;
     return i < sizeof names / sizeof names[0] && names[i] != NULL ? names[i] : "unknown status";

@@ -402,6 +402,7 @@ static void test_names(void **state)
     assert_string_equal(weft_status_name(WEFT_OK), "WEFT_OK");
     assert_string_equal(weft_status_name(WEFT_E_KV_FULL), "WEFT_E_KV_FULL");
     assert_string_equal(weft_status_name(WEFT_E_INTERNAL), "WEFT_E_INTERNAL");
+    assert_string_equal(weft_status_name(WEFT_E_ENGINE), "WEFT_E_ENGINE");
     assert_non_null(weft_status_name((weft_status)99));
     assert_non_null(weft_status_name((weft_status)-1));
 }

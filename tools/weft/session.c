@@ -148,7 +148,7 @@ static int state_status(weft_status status, const weft_error *err)
         return EXIT_OK;
     }
     int code = term_status(status, err);
-    if (status == WEFT_E_ARG && strstr(err->message, "open the engine with") != NULL) {
+    if (status == WEFT_E_ENGINE) {
         term_note("weft: -c sets n_ctx, -ctk type_k and -ctv type_v");
     }
     return code == EXIT_USAGE || code == EXIT_MODEL ? EXIT_RUNTIME : code;
