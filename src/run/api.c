@@ -71,6 +71,18 @@ weft_status info_copy(void *dst, const void *src, size_t src_size, const char *w
     return WEFT_OK;
 }
 
+weft_status array_check(const void *data, size_t n, size_t size, const char *what, weft_error *err)
+{
+    if (data == NULL && n > 0) {
+        return error_set(err, WEFT_E_ARG, "%s is NULL, but n is %zu", what, n);
+    }
+    if (n > PTRDIFF_MAX / size) {
+        return error_set(err, WEFT_E_ARG, "%s: n is %zu, which is more than memory can hold", what,
+                         n);
+    }
+    return WEFT_OK;
+}
+
 weft_status copy_check(size_t n, const void *dst, size_t cap, size_t *needed, weft_error *err)
 {
     if (needed != NULL) {

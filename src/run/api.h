@@ -22,6 +22,8 @@ weft_status info_check(const void *dst, const char *what, weft_error *err);
 /* Copies as much of an info struct as the caller's version has room for. */
 weft_status info_copy(void *dst, const void *src, size_t src_size, const char *what,
                       weft_error *err);
+/* WEFT_E_ARG if n elements of `size` bytes cannot be at `data`. */
+weft_status array_check(const void *data, size_t n, size_t size, const char *what, weft_error *err);
 /* The (dst, cap, needed) convention of weft.h, for n elements: *needed is set, and WEFT_OK means
  * that dst holds them. */
 weft_status copy_check(size_t n, const void *dst, size_t cap, size_t *needed, weft_error *err);

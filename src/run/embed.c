@@ -49,7 +49,6 @@ static weft_status choose_pooling(const struct model *m, weft_pooling asked, wef
 static weft_status embed_check(const struct weft_engine *e, const int32_t *tokens, size_t n,
                                weft_error *err)
 {
-    size_t n_vocab = e->model->config.n_vocab;
     if (tokens == NULL || n == 0) {
         return error_set(err, WEFT_E_ARG, "a text without tokens has no embedding");
     }
@@ -59,13 +58,7 @@ static weft_status embed_check(const struct weft_engine *e, const int32_t *token
                          "larger n_ctx or shorten the text",
                          n, e->n_ctx);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
-            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
-                             i, tokens[i], n_vocab - 1);
-        }
-    }
-    return WEFT_OK;
+    return tokenizer_check(e->model->tokenizer, tokens, n, err);
 }
 
 /* Adds the state of one row, behind the model's last norm. */

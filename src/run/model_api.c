@@ -184,12 +184,7 @@ weft_status weft_tokenize(const weft_model *model, const char *text, size_t n, u
                           int32_t *dst, size_t cap, size_t *needed, weft_error *err)
 {
     TRY(model_check(model, err));
-    if (text == NULL && n > 0) {
-        return error_set(err, WEFT_E_ARG, "text is NULL, but n is %zu", n);
-    }
-    if ((flags & ~15u) != 0) {
-        return error_set(err, WEFT_E_ARG, "flags are 0x%x, expected WEFT_TOKENIZE_* values", flags);
-    }
+    TRY(array_check(text, n, sizeof *text, "text", err));
     struct tokens t = { 0 };
     weft_status status =
         tokenizer_encode(model->model->tokenizer, text != NULL ? text : "", n, flags, &t, err);
@@ -200,34 +195,11 @@ weft_status weft_tokenize(const weft_model *model, const char *text, size_t n, u
     return status;
 }
 
-static weft_status check_tokens(const struct model *m, const int32_t *tokens, size_t n,
-                                weft_error *err)
-{
-    if (tokens == NULL && n > 0) {
-        return error_set(err, WEFT_E_ARG, "tokens is NULL, but n is %zu", n);
-    }
-    if (n > PTRDIFF_MAX / sizeof *tokens) {
-        return error_set(err, WEFT_E_ARG, "%zu tokens are more than memory can hold", n);
-    }
-    size_t n_vocab = tokenizer_n_vocab(m->tokenizer);
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
-            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
-                             i, tokens[i], n_vocab - 1);
-        }
-    }
-    return WEFT_OK;
-}
-
 weft_status weft_detokenize(const weft_model *model, const int32_t *tokens, size_t n,
                             unsigned flags, char *dst, size_t cap, size_t *needed, weft_error *err)
 {
     TRY(model_check(model, err));
-    TRY(check_tokens(model->model, tokens, n, err));
-    if ((flags & ~1u) != 0) {
-        return error_set(err, WEFT_E_ARG, "flags are 0x%x, expected WEFT_DETOKENIZE_* values",
-                         flags);
-    }
+    TRY(array_check(tokens, n, sizeof *tokens, "tokens", err));
     struct bytes b = { 0 };
     weft_status status = tokenizer_decode(model->model->tokenizer, tokens, n, flags, &b, err);
     if (status == WEFT_OK) {
@@ -241,33 +213,14 @@ weft_status weft_token_text(const weft_model *model, int32_t token, char *dst, s
                             size_t *needed, weft_error *err)
 {
     TRY(model_check(model, err));
-    TRY(check_tokens(model->model, &token, 1, err));
+    TRY(tokenizer_check(model->model->tokenizer, &token, 1, err));
     struct gguf_str s = tokenizer_text(model->model->tokenizer, token);
     return copy_out(s.s, s.n, 1, dst, cap, needed, err);
 }
 
 bool weft_token_is_end(const weft_model *model, int32_t token)
 {
-    return model_check(model, NULL) == WEFT_OK &&
-           check_tokens(model->model, &token, 1, NULL) == WEFT_OK &&
-           tokenizer_is_end(model->model->tokenizer, token);
-}
-
-static weft_status check_messages(const weft_message *messages, size_t n, weft_error *err)
-{
-    if (messages == NULL && n > 0) {
-        return error_set(err, WEFT_E_ARG, "messages is NULL, but n is %zu", n);
-    }
-    if (n > PTRDIFF_MAX / sizeof *messages) {
-        return error_set(err, WEFT_E_ARG, "%zu messages are more than memory can hold", n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (messages[i].role == NULL || messages[i].content == NULL) {
-            return error_set(err, WEFT_E_ARG, "message %zu has no %s", i,
-                             messages[i].role == NULL ? "role" : "content");
-        }
-    }
-    return WEFT_OK;
+    return model_check(model, NULL) == WEFT_OK && tokenizer_is_end(model->model->tokenizer, token);
 }
 
 weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages, size_t n,
@@ -276,9 +229,9 @@ weft_status weft_chat_tokens(const weft_model *model, const weft_message *messag
 {
     weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
     TRY(model_check(model, err));
-    TRY(check_messages(messages, n, err));
+    TRY(array_check(messages, n, sizeof *messages, "messages", err));
     TRY(params_copy(&p, sizeof p, params, "weft_chat_params", err));
-    TRY(check_tokens(model->model, p.last, p.last != NULL ? 1 : 0, err));
+    TRY(tokenizer_check(model->model->tokenizer, p.last, p.last != NULL ? 1 : 0, err));
     const struct chat_template *c =
         p.template_name != NULL ? chat_find(p.template_name) : model->model->chat;
     if (c == NULL && p.template_name == NULL && !model->model->has_chat_source) {

@@ -429,8 +429,9 @@ weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t
     const unsigned known =
         WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_SPECIAL | WEFT_TOKENIZE_NO_PREFIX | WEFT_TOKENIZE_EOS;
     if (flags & ~known) {
-        return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected a combination of 0x%x", flags,
-                         known);
+        return error_set(err, WEFT_E_ARG,
+                         "flags are 0x%x, expected WEFT_TOKENIZE_* values, a combination of 0x%x",
+                         flags, known);
     }
     if (n > MAX_TEXT) {
         return error_set(err, WEFT_E_ARG, "the text has %zu bytes, expected at most %d", n,
@@ -446,6 +447,18 @@ weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t
     free(w.escaped.data);
     free(w.fragments.at);
     return status;
+}
+
+weft_status tokenizer_check(const struct tokenizer *t, const int32_t *tokens, size_t n,
+                            weft_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= t->vocab.n) {
+            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
+                             i, tokens[i], t->vocab.n - 1);
+        }
+    }
+    return WEFT_OK;
 }
 
 static bool add_piece(const struct tokenizer *t, int32_t id, unsigned flags, struct bytes *out)
@@ -469,10 +482,6 @@ static bool add_piece(const struct tokenizer *t, int32_t id, unsigned flags, str
 weft_status tokenizer_piece(const struct tokenizer *t, int32_t token, unsigned flags,
                             struct bytes *out, weft_error *err)
 {
-    if (token < 0 || (size_t)token >= t->vocab.n) {
-        return error_set(err, WEFT_E_ARG, "token %d is not in the vocabulary of %zu tokens",
-                         (int)token, t->vocab.n);
-    }
     size_t before = out->n;
     if (!add_piece(t, token, flags, out)) {
         out->n = before;
@@ -485,9 +494,11 @@ weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, s
                              unsigned flags, struct bytes *out, weft_error *err)
 {
     if (flags & ~(unsigned)WEFT_DETOKENIZE_SPECIAL) {
-        return error_set(err, WEFT_E_ARG, "flags is 0x%x, expected 0 or 0x%x", flags,
+        return error_set(err, WEFT_E_ARG,
+                         "flags are 0x%x, expected WEFT_DETOKENIZE_* values, 0 or 0x%x", flags,
                          WEFT_DETOKENIZE_SPECIAL);
     }
+    TRY(tokenizer_check(t, tokens, n, err));
     size_t before = out->n, from = before;
     bool at_start = t->adds_prefix;
     for (size_t i = 0; i < n; i++) {

@@ -27,6 +27,10 @@ struct tokenizer;
 weft_status tokenizer_open(const struct gguf *g, struct tokenizer **out, weft_error *err);
 void tokenizer_close(struct tokenizer *t);
 
+/* WEFT_E_ARG names the first of these ids that is outside of the vocabulary. */
+weft_status tokenizer_check(const struct tokenizer *t, const int32_t *tokens, size_t n,
+                            weft_error *err);
+
 /* Appends the ids of text[n] to *out. flags: WEFT_TOKENIZE_*. Free-threaded. On failure *out is
  * unchanged. */
 weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,

@@ -436,7 +436,8 @@ static void test_arguments(void **state)
     assert_int_equal(ids.n, 0);
     assert_int_equal(tokenizer_decode(t, outside, 1, 2, &text, &err), WEFT_E_ARG);
     for (size_t i = 1; i < 4; i++) {
-        assert_int_equal(tokenizer_piece(t, outside[i], 0, &text, &err), WEFT_E_ARG);
+        assert_int_equal(tokenizer_check(t, outside, i + 1, &err), WEFT_E_ARG);
+        assert_non_null(strstr(err.message, "token 1 is -1, expected 0 to "));
         const int32_t pair[] = { 'a', outside[i] };
         assert_int_equal(tokenizer_decode(t, pair, 2, 0, &text, &err), WEFT_E_ARG);
         assert_int_equal(text.n, 0);
