@@ -459,14 +459,15 @@ typedef struct weft_engine_info {
      * layer keeps its K and V; what a row reads of them, weft_engine_kv_read() says. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
     uint64_t most_weight_bytes; /* weights that a step of any number of rows reads at most */
+    size_t page; /* positions of a page of the KV pool: WEFT_KV_PAGE of the library that runs */
 } weft_engine_info;
 
 /* What an engine holds at this moment and has done since it was opened. Every number is exact, and
  * all are of the same moment; after the last sequence was released nothing is used. */
 typedef struct weft_engine_stats {
     size_t size; /* set by the caller to sizeof(weft_engine_stats) */
-    /* K and V, in pages of WEFT_KV_PAGE positions; where layers keep them in several pools, the pages
-     * of all. n_pages = n_pages_used + n_pages_free. */
+    /* K and V, in pages of WEFT_KV_PAGE positions; where layers keep them in several pools, the
+     * pages of all. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
     size_t n_pages_known;  /* free, but with a text that is remembered; a text that begins like it
                               finds a page as long as those before it are remembered too */

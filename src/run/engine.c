@@ -7,7 +7,7 @@
 #include "run/device.h"
 #include "run/watch.h"
 
-enum { DEFAULT_CTX = 4096, MAX_BATCH = 65536 };
+enum { MAX_BATCH = 65536 };
 
 /* Heads must be whole blocks of the type in every store. */
 static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type type,
@@ -37,7 +37,7 @@ static weft_status engine_plan(const struct model *m, const weft_engine_params *
     size_t trained = m->config.n_ctx_train;
     size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? trained : p->n_ctx;
     if (n_ctx == 0) {
-        n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+        n_ctx = size_min(trained, WEFT_CTX_DEFAULT);
     }
     if (n_ctx > trained) {
         return error_set(
@@ -49,7 +49,7 @@ static weft_status engine_plan(const struct model *m, const weft_engine_params *
         return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", p->n_batch,
                          MAX_BATCH);
     }
-    size_t n_kv = p->n_kv != 0 ? p->n_kv : n_ctx > DEFAULT_CTX ? n_ctx : DEFAULT_CTX;
+    size_t n_kv = p->n_kv != 0 ? p->n_kv : size_max(n_ctx, WEFT_CTX_DEFAULT);
     if (n_kv < KV_PAGE || n_kv / KV_PAGE >= UINT32_MAX) {
         return error_set(err, WEFT_E_ARG, "n_kv is %zu, expected %d to %llu positions", n_kv,
                          KV_PAGE, (unsigned long long)UINT32_MAX * KV_PAGE);
@@ -65,7 +65,7 @@ static weft_status engine_plan(const struct model *m, const weft_engine_params *
     TRY(check_kv_type(m, false, p->type_v, err));
     *out = (struct backend_params){
         .n_ctx = n_ctx,
-        .n_pages = n_kv / KV_PAGE + (n_kv % KV_PAGE != 0),
+        .n_pages = ceil_div(n_kv, KV_PAGE),
         .n_batch = p->n_batch,
         .n_out = p->n_batch != 0 && p->n_batch < MAX_OUT ? p->n_batch : MAX_OUT,
         .n_threads = p->n_threads,
@@ -222,6 +222,7 @@ weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *in
         .most_weight_bytes = row.bytes, /* no layer has experts */
         .row_macs = row.macs,
         .kv_position_bytes = cost_kv_bytes(e->model, e->kv_type),
+        .page = KV_PAGE,
     };
     lock_give(&e->lock);
     return info_copy(info, &v, sizeof v, "weft_engine_info", err);

@@ -21,15 +21,9 @@ static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
 static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
                                  weft_error *err)
 {
-    size_t n_vocab = seq->engine->model->config.n_vocab;
     TRY(seq_take_cancel(seq, err));
     TRY(seq_fits(seq, n, err)); /* before the tokens are looked at: n may be beyond them */
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab) {
-            return error_set(err, WEFT_E_ARG, "token %zu is %d, expected 0 to %zu (the vocabulary)",
-                             i, tokens[i], n_vocab - 1);
-        }
-    }
+    TRY(tokenizer_check(seq->engine->model->tokenizer, tokens, n, err));
     if (n == 0) {
         return WEFT_OK;
     }

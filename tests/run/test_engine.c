@@ -270,8 +270,9 @@ static void test_defaults(void **state)
     weft_engine_info info = rig_info(&r);
     assert_string_equal(info.backend, "cpu");
     assert_int_equal(info.n_ctx, 256); /* trained for less than 4096 */
-    assert_int_equal(info.n_kv, 4096);
-    assert_int_equal(info.n_kv_free, 4096);
+    assert_int_equal(info.n_kv, WEFT_CTX_DEFAULT);
+    assert_int_equal(info.page, WEFT_KV_PAGE);
+    assert_int_equal(info.n_kv_free, WEFT_CTX_DEFAULT);
     assert_int_equal(info.n_batch, 512);
     assert_int_equal(info.n_threads, 1);
     assert_int_equal(info.n_steps, 0);
