@@ -26,6 +26,7 @@ jobs() { # name, command; the long ones first
     for t in run/test_top_random model/test_forward; do echo "${t#*/} $build/tests/$t"; done
     for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
     echo "terminal sh tests/weft/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
+    echo "completion sh tests/weft/completion.sh $build/weft"
     for t in "$build"/tests/*/test_*; do
         case $t in *.txt | *.d | *.o | */test_top_random | */test_forward) continue ;; esac
         echo "$(basename "$t") $t"

@@ -408,7 +408,7 @@ static void test_table(void **state)
         assert_true((o->kind == ARG_FLAG) == (o->value == NULL));
         assert_true(o->offset < sizeof(struct options));
         assert_true((o->kind == ARG_CUSTOM) == (o->parse != NULL));
-        assert_true((o->kind == ARG_CHOICE) == (o->choices != NULL));
+        assert_true(o->kind == ARG_CUSTOM || (o->kind == ARG_CHOICE) == (o->choices != NULL));
         if (o->kind == ARG_INT || o->kind == ARG_FLOAT) {
             assert_true(o->min < o->max);
         }

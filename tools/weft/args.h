@@ -45,7 +45,7 @@ struct arg_option {
     const char *otherwise; /* the default in words; NULL: the number in the defaults, or none */
     double min, max;       /* ARG_INT, ARG_FLOAT, ARG_LIST: the range */
     bool above_min;        /* the range excludes min */
-    const char *choices;   /* ARG_CHOICE: "auto|cpu" */
+    const char *choices;   /* ARG_CHOICE: "auto|cpu"; ARG_CUSTOM: values that a shell offers */
     /* of an unsigned in that struct, and the bit of it that says that the option was given; 0 =
      * none */
     size_t given;

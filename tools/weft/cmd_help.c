@@ -1,5 +1,5 @@
 /* weft help, weft version and the manual page. All of it is made from the command table and the
- * option table. */
+ * option table; what a shell completes is in completion.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +216,11 @@ static int print_man(void)
 
 int cmd_help(const struct options *o, int n_args, char **args)
 {
+    if (o->completion != NULL) {
+        return n_args == 0 && !o->man
+                   ? print_completion(o->completion)
+                   : term_usage("help", "--completion takes neither a command nor --man");
+    }
     if (o->man) {
         return n_args == 0 ? print_man() : term_usage("help", "--man takes no command");
     }

@@ -39,5 +39,6 @@ int cmd_version(const struct options *o, int n_args, char **args);
 
 void help_overview(FILE *to);
 int help_command(const struct command *c); /* returns the exit code */
+int print_completion(const char *shell);   /* "bash" or "zsh"; returns the exit code */
 
 #endif

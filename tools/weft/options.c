@@ -85,6 +85,16 @@ static bool parse_device(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
+static bool parse_shell(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    if (strcmp(value, "bash") != 0 && strcmp(value, "zsh") != 0) {
+        return say(err, "expected bash or zsh");
+    }
+    o->completion = value;
+    return true;
+}
+
 /* TOKEN+BIAS or TOKEN-BIAS; "-inf" bans the token */
 static bool parse_bias(void *fields, const char *value, struct arg_error *err)
 {
@@ -220,7 +230,7 @@ const struct arg_option option_table[] = {
     { NAMES("--device"), ROW(ARG_CUSTOM, ENGINE | CMD_BENCH, device, "NAME",
       "where to compute: auto (a GPU if one can be used), cpu, cuda (the first GPU) or cuda:N; "
       "weft doctor lists them"),
-      .otherwise = "auto", .parse = parse_device },
+      .otherwise = "auto", .choices = "auto|cpu|cuda", .parse = parse_device },
     { NAMES("--deterministic"), ROW(ARG_FLAG, ENGINE | CMD_BENCH, deterministic, NULL,
       "on a GPU: the same bits however a prompt is cut and whatever runs beside it, at the price "
       "of slower prompts") },
@@ -445,6 +455,9 @@ const struct arg_option option_table[] = {
     { NAMES("--context-shift"), TAKEN(GENERATE), .parse = remark_shift },
     { NAMES("-nkvo", "--no-kv-offload"), TAKEN(ENGINE), .parse = remark_kv },
     { NAMES("--man"), ROW(ARG_FLAG, CMD_HELP, man, NULL, "the manual page, in roff") },
+    { NAMES("--completion"), ROW(ARG_CUSTOM, CMD_HELP, completion, "SHELL",
+      "what completes commands, options and values in a shell: bash or zsh"),
+      .choices = "bash|zsh", .parse = parse_shell },
     { .names = { NULL } },
 };
 // clang-format on

@@ -3,8 +3,8 @@
 #ifndef WEFT_OPTIONS_H
 #define WEFT_OPTIONS_H
 
-#include "weft/args.h"
 #include "weft.h"
+#include "weft/args.h"
 
 enum {
     CMD_RUN = 1u,
@@ -82,6 +82,7 @@ struct options {
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;
     bool man;
+    const char *completion; /* a shell; NULL: none was named */
     const char *remarks[MAX_REMARKS];
     size_t n_remarks;
 };
