@@ -1,7 +1,12 @@
 # Weft. `make demo` and `make test` are all that a newcomer needs; `make help` lists the rest.
 
 BUILD ?= build
+# Where make install puts things; DESTDIR stands before all of these and is not written into any file.
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR ?= $(PREFIX)/lib
+DATADIR ?= $(PREFIX)/share
 DESTDIR ?=
 ifeq ($(origin CC),default)
 CC = gcc
@@ -16,11 +21,21 @@ SAN ?=
 # Flags that count what is reached of src/ and tools/, not of the tests; COUNTED tells these that their code is slower
 COUNT ?=
 VERSION := $(shell sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
+# the number of the soname; CONTRIBUTING.md says when it moves
+ABI := $(shell sed -n 's/^.define WEFT_ABI_VERSION \([0-9]*\)u/\1/p' include/weft.h)
+SONAME = libweft.so.$(ABI)
 
-WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror
+# A warning is an error where Weft is developed, that is in a git checkout. A tarball has no .git: there a compiler that warns of
+# more than ours must not fail the build. WERROR= turns it off in a checkout, WERROR=1 on in a tarball.
+WERROR ?= $(wildcard .git)
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes $(if $(WERROR),-Werror)
 # -ffp-contract=off: a product is fused only where the source says fmaf, so that every CPU path gives the same bits
+ifeq ($(origin CFLAGS),command line)
+$(error CFLAGS given to make would replace what the code needs; put it before: CFLAGS='$(CFLAGS)' make, or say OPT=-O2)
+endif
 CFLAGS += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fvisibility=hidden -fPIC -pthread -D_GNU_SOURCE
 CFLAGS += -Iinclude -Isrc -Itools -I. $(SAN)
+OBJCOPY ?= objcopy
 LDFLAGS += -pthread $(SAN) $(COUNT)
 LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
@@ -115,14 +130,14 @@ build/kernels/arch.stamp: always
 build/kernels/%.o: kernels/%.cu Makefile build/kernels/arch.stamp
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  NVCC $<')
-	$(Q)$(NVCC) -std=c++20 -O3 -lineinfo -Iinclude -Isrc -Werror all-warnings \
+	$(Q)$(NVCC) -std=c++20 -O3 -lineinfo -Iinclude -Isrc $(if $(WERROR),-Werror all-warnings) \
 	    -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden -MD -MP -MF $(@:.o=.d) \
 	    $(foreach a,$(CUDA_ARCH),-gencode arch=$(a:sm_%=compute_%),code=$(a)) -c $< -o $@
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC  $<')
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # All symbols, for the tests; the installed library keeps only weft_*.
 $(BUILD)/libweft-all.a: $(LIB_OBJ)
@@ -138,12 +153,12 @@ $(BUILD)/libweft.a: $(LIB_OBJ)
 	@rm -f $@
 	$(if $(V),,@echo '  AR  $@')
 	$(Q)$(LD) -r -o $(BUILD)/libweft.o $^
-	$(Q)objcopy --localize-hidden $(BUILD)/libweft.o
+	$(Q)$(OBJCOPY) --localize-hidden $(BUILD)/libweft.o
 	$(Q)$(AR) rcs $@ $(BUILD)/libweft.o
 
 $(BUILD)/libweft.so: $(LIB_OBJ)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -shared -Wl,-soname,libweft.so.0 -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
 $(BUILD)/weft: $(TOOL_OBJ) $(BUILD)/libbase.a $(BUILD)/libweft.a
 	$(if $(V),,@echo '  LD  $@')
@@ -204,28 +219,7 @@ release: deps
 deps:
 	@sh tools/deps.sh
 
-.PHONY: install
-install: all $(BUILD)/weft.1 $(BUILD)/weft.pc
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-	    $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(BUILD)/weft $(DESTDIR)$(PREFIX)/bin/weft
-	install -m 644 include/weft.h $(DESTDIR)$(PREFIX)/include/weft.h
-	install -m 644 $(BUILD)/libweft.a $(DESTDIR)$(PREFIX)/lib/libweft.a
-	install -m 755 $(BUILD)/libweft.so $(DESTDIR)$(PREFIX)/lib/libweft.so.$(VERSION)
-	ln -sf libweft.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libweft.so.0
-	ln -sf libweft.so.0 $(DESTDIR)$(PREFIX)/lib/libweft.so
-	install -m 644 $(BUILD)/weft.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/weft.pc
-	install -m 644 $(BUILD)/weft.1 $(DESTDIR)$(PREFIX)/share/man/man1/weft.1
-
-$(BUILD)/weft.1: $(BUILD)/weft
-	$(BUILD)/weft help --man > $@
-
-.PHONY: $(BUILD)/weft.pc
-$(BUILD)/weft.pc:
-	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: weft' \
-	    'Description: GGUF language models' 'Version: $(VERSION)' 'Libs: -L$${libdir} -lweft' \
-	    'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' > $@
+include tools/install.mk
 
 # --- tests -------------------------------------------------------------------------------------------
 
@@ -255,12 +249,11 @@ tsan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
 
 # What the tests reach, without a GPU. Counters are atomic where threads share them; those of an older run are not added to.
-# With counters between them gcc does not see that a value is always set.
 .PHONY: coverage
 coverage:
 	@sh tools/deps.sh coverage
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
-	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT='-O1 -Wno-maybe-uninitialized' \
+	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT=-O1 \
 	    COUNT='--coverage -fprofile-update=prefer-atomic -DCOUNTED'; \
 	    code=$$?; sh tests/coverage.sh build/coverage && exit $$code
 

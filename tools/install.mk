@@ -1,0 +1,67 @@
+# What goes to other machines: install, uninstall, and the tarball. tests/install/install.sh does all of it in a scratch folder.
+#
+# A packager says DESTDIR and PREFIX, and LIBDIR where libraries have a folder for each architecture:
+#
+#     make NVCC= PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu
+#     make NVCC= PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu DESTDIR=$PWD/debian/tmp install
+#
+# Licence, changelog and README are not installed: packages take them from the source, each to its own place.
+
+DEST_BIN = $(DESTDIR)$(BINDIR)
+DEST_INCLUDE = $(DESTDIR)$(INCLUDEDIR)
+DEST_LIB = $(DESTDIR)$(LIBDIR)
+DEST_MAN = $(DESTDIR)$(DATADIR)/man/man1
+DEST_BASH = $(DESTDIR)$(DATADIR)/bash-completion/completions
+DEST_ZSH = $(DESTDIR)$(DATADIR)/zsh/site-functions
+
+# A program finds the library by SONAME, the linker by libweft.so; both lead to the file of this version.
+.PHONY: install
+install: all $(BUILD)/weft.1 $(BUILD)/weft.bash $(BUILD)/_weft $(BUILD)/weft.pc
+	install -d $(DEST_BIN) $(DEST_INCLUDE) $(DEST_LIB)/pkgconfig $(DEST_MAN) $(DEST_BASH) $(DEST_ZSH)
+	install -m 755 $(BUILD)/weft $(DEST_BIN)/weft
+	install -m 644 include/weft.h $(DEST_INCLUDE)/weft.h
+	install -m 644 $(BUILD)/libweft.a $(DEST_LIB)/libweft.a
+	install -m 644 $(BUILD)/libweft.so $(DEST_LIB)/libweft.so.$(VERSION)
+	ln -sf libweft.so.$(VERSION) $(DEST_LIB)/$(SONAME)
+	ln -sf $(SONAME) $(DEST_LIB)/libweft.so
+	install -m 644 $(BUILD)/weft.pc $(DEST_LIB)/pkgconfig/weft.pc
+	install -m 644 $(BUILD)/weft.1 $(DEST_MAN)/weft.1
+	install -m 644 $(BUILD)/weft.bash $(DEST_BASH)/weft
+	install -m 644 $(BUILD)/_weft $(DEST_ZSH)/_weft
+
+# Takes away what install of this version brought; folders stay, as others use them.
+.PHONY: uninstall
+uninstall:
+	rm -f $(DEST_BIN)/weft $(DEST_INCLUDE)/weft.h $(DEST_MAN)/weft.1 $(DEST_BASH)/weft $(DEST_ZSH)/_weft
+	rm -f $(DEST_LIB)/libweft.a $(DEST_LIB)/libweft.so $(DEST_LIB)/$(SONAME) $(DEST_LIB)/libweft.so.$(VERSION)
+	rm -f $(DEST_LIB)/pkgconfig/weft.pc
+
+$(BUILD)/weft.1: $(BUILD)/weft
+	$(Q)$(BUILD)/weft help --man >$@.part && mv $@.part $@
+
+$(BUILD)/weft.bash: $(BUILD)/weft
+	$(Q)$(BUILD)/weft help --completion bash >$@.part && mv $@.part $@
+
+$(BUILD)/_weft: $(BUILD)/weft
+	$(Q)$(BUILD)/weft help --completion zsh >$@.part && mv $@.part $@
+
+# Written anew each time, as PREFIX may be another one.
+.PHONY: $(BUILD)/weft.pc
+$(BUILD)/weft.pc:
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))' \
+	    'includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))' '' 'Name: weft' \
+	    'Description: Library that runs GGUF language models on CPUs and NVIDIA GPUs' 'Version: $(VERSION)' \
+	    'Libs: -L$${libdir} -lweft' 'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' >$@
+
+# The files of a commit, without their history: the same commit gives the same bytes, whoever packs it, and when.
+DIST = weft-$(VERSION)
+DIST_COMMIT ?= HEAD
+
+.PHONY: dist
+dist:
+	@mkdir -p $(BUILD)
+	@git archive --format=tar --prefix=$(DIST)/ $(DIST_COMMIT) >$(BUILD)/$(DIST).tar
+	@gzip -9nf $(BUILD)/$(DIST).tar
+	@sha256sum $(BUILD)/$(DIST).tar.gz
+	@git diff --quiet HEAD || echo "what is not committed is not in it"
