@@ -33,6 +33,7 @@ jobs() { # name, command; the long ones first
     done
     echo "soak $build/soak 2 300 20"
     echo "house sh tests/house.sh"
+    echo "abi sh tests/api/abi.sh $build"
     echo "cxx sh tests/api/cxx.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"

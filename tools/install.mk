@@ -54,6 +54,11 @@ $(BUILD)/weft.pc:
 	    'Description: Library that runs GGUF language models on CPUs and NVIDIA GPUs' 'Version: $(VERSION)' \
 	    'Libs: -L$${libdir} -lweft' 'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' >$@
 
+# What linked programs rely on, written down anew; make check compares with it. CONTRIBUTING.md, "Versions", says what follows.
+.PHONY: abi-record
+abi-record: $(BUILD)/libweft.so
+	@CC="$(CC)" python3 tests/api/abi.py record $(BUILD)/libweft.so
+
 # The files of a commit, without their history: the same commit gives the same bytes, whoever packs it, and when.
 DIST = weft-$(VERSION)
 DIST_COMMIT ?= HEAD
