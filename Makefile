@@ -360,7 +360,7 @@ help:
 	@echo "make real       get that model only, and say where it is"
 	@echo "make test       install what is missing, build, and run all tests"
 	@echo "make quick      the quick part of the tests, on the CPU: about a minute on a built tree"
-	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
+	@echo "make install    PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=; uninstall takes it away, dist makes a tarball"
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"
 	@echo "make cudasim    the tests of the CUDA simulator (part of make test); cudasim-full runs all of them"
 	@echo "make cuda-check the CUDA backend on the simulator (part of make test); test-gpu runs the same on a GPU"
@@ -370,11 +370,13 @@ help:
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
 	@echo "make fuzz       FUZZ_SECONDS=300 for each target (needs clang); fuzz-all: 600, and a table of what was reached"
+	@echo "make compilers  every gcc and clang that is installed, -O0 to -O3: no warning, and the same logits"
+	@echo "make abi-record what linked programs rely on, written into tests/api/abi.txt, with which the tests compare"
 	@echo "make manifest   PARENT=HEAD: hashes of ids, logits, embeddings, states; the working tree must give what that commit gave"
 	@echo "make coverage   which lines and branches of src/ and tools/ the tests reach, with least numbers (needs gcovr)"
 	@echo "make format     clang-format over the sources"
 	@echo "make clean"
-	@echo "variables: BUILD=build CC=gcc OPT=-O3 SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
+	@echo "variables: BUILD=build CC=gcc OPT=-O3 WERROR=$(WERROR) SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
 $(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term) $(BUILD)/libbase.a
 

@@ -34,12 +34,14 @@ jobs() { # name, command; the long ones first
     echo "soak $build/soak 2 300 20"
     echo "house sh tests/house.sh"
     echo "abi sh tests/api/abi.sh $build"
-    echo "cxx sh tests/api/cxx.sh"
+    echo "cxx sh tests/api/cxx.sh $build ${SAN:-}"
+    # it builds a tarball for itself, without the flags of a variant
+    [ -n "$(echo ${SAN:-})" ] || echo "install sh tests/install/install.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"
     echo "readme sh tests/weft/readme.sh $build ${SAN:-}"
 }
-left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar|real) '
+left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar|install|real) '
 [ -n "${QUICK:-}" ] || left_out='^$'
 jobs | grep -v -E "$left_out" >"$build/tests/log/jobs"
 xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" <"$build/tests/log/jobs" | tee "$build/tests/log/results"

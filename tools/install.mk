@@ -1,4 +1,5 @@
-# What goes to other machines: install, uninstall, and the tarball. tests/install/install.sh does all of it in a scratch folder.
+# What goes to other machines: install, uninstall, the tarball, and the compilers that are there. tests/install/install.sh does
+# all of it but the last in a scratch folder.
 #
 # A packager says DESTDIR and PREFIX, and LIBDIR where libraries have a folder for each architecture:
 #
@@ -45,19 +46,24 @@ $(BUILD)/weft.bash: $(BUILD)/weft
 $(BUILD)/_weft: $(BUILD)/weft
 	$(Q)$(BUILD)/weft help --completion zsh >$@.part && mv $@.part $@
 
-# Written anew each time, as PREFIX may be another one.
+# Written anew each time, as PREFIX may be another one; and at once, as tests that read it run side by side.
 .PHONY: $(BUILD)/weft.pc
 $(BUILD)/weft.pc:
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))' \
 	    'includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))' '' 'Name: weft' \
 	    'Description: Library that runs GGUF language models on CPUs and NVIDIA GPUs' 'Version: $(VERSION)' \
-	    'Libs: -L$${libdir} -lweft' 'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' >$@
+	    'Libs: -L$${libdir} -lweft' 'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' >$@.$$$$ && mv $@.$$$$ $@
 
 # What linked programs rely on, written down anew; make check compares with it. CONTRIBUTING.md, "Versions", says what follows.
 .PHONY: abi-record
 abi-record: $(BUILD)/libweft.so
 	@CC="$(CC)" python3 tests/api/abi.py record $(BUILD)/libweft.so
+
+# Every gcc and clang that is installed, from -O0 to -O3: no warning, and the same bits. COMPILERS='gcc clang-19' names some.
+.PHONY: compilers
+compilers: deps
+	@sh tests/compilers.sh $(COMPILERS)
 
 # The files of a commit, without their history: the same commit gives the same bytes, whoever packs it, and when.
 DIST = weft-$(VERSION)
@@ -66,7 +72,7 @@ DIST_COMMIT ?= HEAD
 .PHONY: dist
 dist:
 	@mkdir -p $(BUILD)
-	@git archive --format=tar --prefix=$(DIST)/ $(DIST_COMMIT) >$(BUILD)/$(DIST).tar
+	@git -c tar.umask=0022 archive --format=tar --prefix=$(DIST)/ $(DIST_COMMIT) >$(BUILD)/$(DIST).tar
 	@gzip -9nf $(BUILD)/$(DIST).tar
 	@sha256sum $(BUILD)/$(DIST).tar.gz
 	@git diff --quiet HEAD || echo "what is not committed is not in it"

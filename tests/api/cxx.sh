@@ -1,6 +1,13 @@
 #!/bin/sh
-# weft.h in C++ programs, whose warnings are errors. usage: tests/api/cxx.sh
+# weft.h in C++ programs, whose warnings are errors: one that only looks at it, and one that is linked with the library and
+# generates text. usage: tests/api/cxx.sh BUILD [compiler flags of that build]
 cd "$(dirname "$0")/../.." || exit 1
+build=$1
+shift
+warnings='-Wall -Wextra -pedantic -Wshadow -Wconversion -Wold-style-cast -Werror'
+# what the library itself needs stands in weft.pc
+make -s "BUILD=$build" "$build/weft.pc" >/dev/null || exit 1
+libs=$(sed -n 's/^Libs.private: //p' "$build/weft.pc")
 T=$(mktemp -d) || exit 1
 trap 'rm -rf "$T"' EXIT
 passed=0 failed=0 compilers=
@@ -12,10 +19,21 @@ for cxx in g++ clang++; do
     echo 'int main() {}' >"$T/empty.cpp"
     if "$cxx" -o "$T/empty" "$T/empty.cpp" 2>/dev/null; then compilers="$compilers $cxx"; else echo "skip $cxx: there is none"; fi
 done
+runs() { # command, whose output names Paris
+    "$@" >"$T/out" && grep -q Paris "$T/out"
+}
+# shellcheck disable=SC2086
 for cxx in $compilers; do
-    for std in c++11 c++14 c++17 c++20 gnu++17; do
-        "$cxx" -std=$std -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -Iinclude -o "$T/cxx" tests/api/cxx.cpp && "$T/cxx" >/dev/null &&
+    for std in c++11 c++14 c++17 c++20 c++2b gnu++17; do
+        "$cxx" -std=$std $warnings -Iinclude -o "$T/cxx" tests/api/cxx.cpp && "$T/cxx" >/dev/null &&
             say ok "$cxx -std=$std" || say FAIL "$cxx -std=$std"
+        if [ "$cxx" = clang++ ] && [ $# -gt 0 ]; then
+            echo "skip clang++ -std=$std, linked: the library has gcc's $*"
+            continue
+        fi
+        "$cxx" -std=$std $warnings -Iinclude "$@" -o "$T/run" tests/api/cxx_run.cpp "$build/libweft.a" $libs &&
+            runs "$T/run" models/weft-demo-qwen2.gguf &&
+            say ok "$cxx -std=$std, linked" || say FAIL "$cxx -std=$std, linked"
     done
 done
 # a new one is not forgotten
