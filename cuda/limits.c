@@ -74,7 +74,7 @@ static weft_status fastest(struct cuda *c, const struct limits_job *j, run_once 
         busy += pass;
     }
     double most = pass > 0 ? PASS_SECONDS / pass * (double)(n / 2) : 1;
-    n = most < 1 ? 1 : most > MOST_RUNS ? MOST_RUNS : (size_t)most;
+    n = most < 1 ? 1 : most > (double)MOST_RUNS ? MOST_RUNS : (size_t)most;
     for (int i = 0; i < PASSES; i++) {
         TRY(timed(c, j, once, n, &pass, err));
         best = i == 0 || pass < best ? pass : best;

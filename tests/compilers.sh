@@ -28,7 +28,7 @@ build_with() { # compiler, level
     if ! make -s -k "-j$(nproc)" NVCC= WERROR=1 "CC=$1" "OPT=$2" "BUILD=$dir" "$dir/libweft.so" "$dir/weft" "$dir/weft-synth" \
         >"$out/$name.log" 2>&1; then
         verdict FAIL "$name does not build:"
-        grep -A 8 'error:' "$out/$name.log" | head -n 40
+        grep -A 2 'error:' "$out/$name.log" | head -n 40
         return
     fi
     verdict ok "$name builds without a warning"

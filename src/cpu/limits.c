@@ -89,7 +89,8 @@ static double read_rate(struct measuring *m)
     for (int i = 0; i < READ_PASSES && (i < 2 || used < READ_SECONDS); i++) {
         double s = pass(m, read_part);
         used += s;
-        best = s > 0 && READ_BYTES / s > best ? READ_BYTES / s : best;
+        double rate = s > 0 ? (double)READ_BYTES / s : 0;
+        best = rate > best ? rate : best;
     }
     return best;
 }

@@ -119,9 +119,9 @@ static void test_limits(void **state)
     check(b->ops->limits(b, &limits, &err), &err);
     assert_true(limits.read_bytes_per_s > 0);
     /* the device was busy before the first of several figures, and these are of whole products */
-    assert_true(last - first >= BUSY_SECONDS + 2 * PRODUCT_MS * 1e-3);
+    assert_true(last - first >= BUSY_SECONDS + 2 * (double)PRODUCT_MS * 1e-3);
     double product = 768.0 * 768 * 768 / limits.macs_per_s;
-    assert_true(product >= PRODUCT_MS * 1e-3 && product <= last - first);
+    assert_true(product >= (double)PRODUCT_MS * 1e-3 && product <= last - first);
     for (size_t i = 0; i < 2; i++) {
         check_random(matrices[i], n_halves[i]);
         free(matrices[i]);

@@ -154,7 +154,7 @@ static void check_distribution(const weft_sampling *p, const float *logits, size
     double rare_want = 0;
     double rare_got = 0;
     for (size_t i = 0; i < n; i++) {
-        double want = (double)c[i].p * N_DRAWS;
+        double want = (double)c[i].p * (double)N_DRAWS;
         double got = (double)count[c[i].id];
         total += count[c[i].id];
         /* the usual rule: cells of less than 5 expected are put together */

@@ -94,7 +94,8 @@ static void test_mean_is_the_mean_of_last_states(void **state)
     float *mean = embed(&r, tokens, N, WEFT_POOL_MEAN, true);
     float *unit = embed(&r, tokens, N, WEFT_POOL_MODEL, false); /* the file names no pooling */
     for (size_t i = 0; i < dim; i++) {
-        assert_true(fabs((double)mean[i] - sum[i] / N) <= 1e-6 * (1 + fabs(sum[i] / N)));
+        assert_true(fabs((double)mean[i] - sum[i] / (double)N) <=
+                    1e-6 * (1 + fabs(sum[i] / (double)N)));
         squares += (double)mean[i] * (double)mean[i];
         length += (double)unit[i] * (double)unit[i];
     }

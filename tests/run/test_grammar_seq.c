@@ -229,7 +229,7 @@ static void test_append(void **state)
     OK(weft_seq_rewind(seq, N_PROMPT + 1, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     assert_true(strlen(text) > 0 && strlen(text) < 8);
-    assert_string_equal(text, "abcdefgh" + 8 - strlen(text));
+    assert_string_equal(text, &"abcdefgh"[8 - strlen(text)]);
     weft_seq_release(&seq);
     rig_close(&r);
 }

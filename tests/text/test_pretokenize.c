@@ -469,8 +469,7 @@ static void test_long_runs(void **state)
         "a ",
         "1a",
         "\xc2\xbd",
-        "\xc2\xbd"
-        "1",
+        "\xc2\xbd\x31",
         "\xd9\xa3",
         "\xea\xb0\x80",
         "\xe0\xb8\x81",

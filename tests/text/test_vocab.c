@@ -206,7 +206,7 @@ static void test_refused_arrays(void **state)
                     } else {
                         writer_strs(&w, keys[0], 3);
                         for (size_t i = 0; i < 3; i++) {
-                            writer_add_str(&w, "abc" + i, 1);
+                            writer_add_str(&w, &"abc"[i], 1);
                         }
                     }
                 }

@@ -109,7 +109,7 @@ void bench_phases(struct bench *b)
                 continue;
             }
             struct spread s = bench_time(b, record_phases, &job);
-            table_cell(&t, spread_scale(s, 1e6 / N_PHASES), "us", -1.0);
+            table_cell(&t, spread_scale(s, 1e6 / (double)N_PHASES), "us", -1.0);
         }
         table_row_end(&t);
     }

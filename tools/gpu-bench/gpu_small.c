@@ -40,7 +40,7 @@ static void small_row(struct bench *b, struct table *t, const char *name, bench_
 {
     table_row(t, name);
     for (job->n = 1; job->n <= MOST_ROWS; job->n += MOST_ROWS - 1) {
-        table_cell(t, spread_scale(bench_time(b, record, job), 1e6 / IN_A_ROW), "us", -1.0);
+        table_cell(t, spread_scale(bench_time(b, record, job), 1e6 / (double)IN_A_ROW), "us", -1.0);
     }
     table_row_end(t);
 }

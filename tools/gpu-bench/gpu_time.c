@@ -126,7 +126,7 @@ struct spread bench_time(struct bench *b, bench_record *record, const void *job)
         load(b, exec);
         once = replay(b, exec, 3);
         double n = window / (once > 0.0 ? once : window);
-        n_replays = n < 1.0 ? 1 : n > MOST_REPLAYS ? MOST_REPLAYS : (size_t)n;
+        n_replays = n < 1.0 ? 1 : n > (double)MOST_REPLAYS ? MOST_REPLAYS : (size_t)n;
         (void)replay(b, exec, n_replays);
     }
     for (size_t i = 0; i < n_repeats; i++) {

@@ -289,14 +289,13 @@ int main(int argc, char **argv)
     struct run *r = calloc(1, sizeof *r);
     const char *base = getenv("TMPDIR");
     char directory[256];
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         bool model = strcmp(argv[i], "--model") == 0, mode = strcmp(argv[i], "--case") == 0;
         if ((!model && !mode) || i + 1 == argc) {
             fputs(usage, stderr);
             return 2;
         }
         *(model ? &r->only_model : &r->only_case) = argv[i + 1];
-        i++;
     }
     snprintf(directory, sizeof directory, "%s/weft-launches-XXXXXX", base ? base : "/tmp");
     if (r == NULL || mkdtemp(directory) == NULL) {

@@ -72,7 +72,7 @@ bool schema_count(struct schema *c, const json_t *s, const char *key, size_t *n)
     if (v == NULL) {
         return true;
     }
-    if (!json_is_number(v) || !(d >= 0 && d <= SCHEMA_MAX_LENGTH && floor(d) == d)) {
+    if (!json_is_number(v) || !(d >= 0 && d <= (double)SCHEMA_MAX_LENGTH && floor(d) == d)) {
         return schema_refuse(c, "%s: expected a whole number from 0 to %d", key, SCHEMA_MAX_LENGTH);
     }
     *n = (size_t)d;
