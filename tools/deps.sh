@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real" or "coverage":
-# what these need as well.
+# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real", "coverage"
+# or "ci": what these need as well.
 set -eu
 
 missing=""
@@ -35,6 +35,15 @@ if [ "${1:-}" = real ]; then
     python3 -c 'import pip' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
 [ "${1:-}" = coverage ] && has_program gcovr gcovr
+# what a few tests do without where it is not there, and CI has
+if [ "${1:-}" = ci ]; then
+    has_program clang clang
+    has_program g++ g++
+    has_program pkg-config pkg-config
+    has_program man man-db
+    has_program groff groff-base
+    has_program zsh zsh
+fi
 [ -z "$missing" ] && exit 0
 
 install="apt-get install -y --no-install-recommends$missing"

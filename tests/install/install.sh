@@ -38,7 +38,7 @@ check 'the same commit gives the same tarball' cmp "$T/a/weft-$version.tar.gz" "
 check 'it unpacks into a folder of its name' tar -xzf "$T/a/weft-$version.tar.gz" -C "$T"
 tree=$T/weft-$version
 in_tree() { make -s -j2 -C "$tree" NVCC= OPT=-O0 "$@"; }
-check 'it builds without git' in_tree all
+check 'it builds without git, and at -O0 without a warning' in_tree WERROR=1 all
 
 # a compiler that warns of something is played by a variable that nobody uses
 echo 'void later_warning(void); void later_warning(void) { int unused; }' >>"$tree/src/base/hash_extra.c"
