@@ -105,6 +105,10 @@ static inline c64 c_load(const uint8_t *u) { return _mm512_loadu_si512(u); }
 static inline void c_store(uint8_t *u, c64 x) { _mm512_storeu_si512(u, x); }
 static inline c64 c_or(c64 x, c64 y) { return _mm512_or_si512(x, y); }
 
+/* Where GCC 14 does not optimise, its shifts are macros with a conversion that it warns of. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+
 /* Bytes move by shifts of words; what comes over from a neighbour falls outside of the mask. */
 static inline c64 c_field(c64 x, int at, int to, int bits)
 {
@@ -113,6 +117,8 @@ static inline c64 c_field(c64 x, int at, int to, int bits)
                  : _mm512_slli_epi32(x, (unsigned)(to - at));
     return _mm512_and_si512(x, mask);
 }
+
+#pragma GCC diagnostic pop
 
 static inline c64 c_lookup(const uint8_t table[16], c64 x)
 {
