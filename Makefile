@@ -345,7 +345,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/tools-all.a $(BUILD)/
 
 .PHONY: format
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.inc' '*.cu' '*.cuh')
 
 .PHONY: clean
 clean:

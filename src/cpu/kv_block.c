@@ -82,7 +82,7 @@ static void get_q8_0(const struct kv_shape *s, const uint8_t *block, size_t t, u
 
 /* ---------------------------------------------------------------- all types */
 
-/* The way back to floats is in dot_attend.h. */
+/* The way back to floats is in dot_attend.inc. */
 static const struct {
     /* n floats to what a row has of them */
     void (*encode)(const struct cpu_ops *ops, const float *x, size_t n, uint8_t *row);

@@ -1,4 +1,4 @@
-/* Attention of the CPU backend (src/cpu/kernels/dot_attend.h), for scalar, AVX2 and AVX-512, and
+/* Attention of the CPU backend (src/cpu/kernels/dot_attend.inc), for scalar, AVX2 and AVX-512, and
  * the blocks of the KV pool that it reads (src/cpu/kv_block.c).
  * - against a softmax in double; the same bits for every division into rows and heads, whatever
  *   stands in the positions that a row does not see

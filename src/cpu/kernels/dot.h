@@ -1,5 +1,5 @@
 /* The arithmetic of the CPU backend, once per instruction set: dot_scalar.c, dot_avx2.c,
- * dot_avx512.c compile the same dot_body.h over their own 16-lane vector type. All three give the
+ * dot_avx512.c compile the same dot_body.inc over their own 16-lane vector type. All three give the
  * same bits: in matrix products a lane is a row of weights, whose columns are added in their order;
  * other sums run over 16 lanes in one fixed order, which are folded by the tree l+8, l+4, l+2, l+1;
  * products are fused (fmaf). The result for one row never depends on how many rows are in the

@@ -249,7 +249,7 @@ static inline __m256i four(const void *p)
  * not enough registers. */
 #define NOW(x) __asm__ volatile("" : "+x"((x).a), "+x"((x).b))
 
-#include "cpu/kernels/dot_tile.h"
+#include "cpu/kernels/dot_tile.inc"
 
 /* Codes up to 63. vpmaddubsw adds two products into 16 bits, which hold 2 * 127 * top * as many
  * groups as are added before they are widened. */
@@ -324,7 +324,7 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
     }
 }
 
-#include "cpu/kernels/dot_body.h"
+#include "cpu/kernels/dot_body.inc"
 
 const struct cpu_ops *cpu_ops_avx2(void)
 {

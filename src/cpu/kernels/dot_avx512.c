@@ -130,7 +130,7 @@ static inline i32x16 i_zero(void) { return _mm512_setzero_si512(); }
 static inline i32x16 i_add(i32x16 x, i32x16 y) { return _mm512_add_epi32(x, y); }
 static inline void i_store(int32_t *p, i32x16 x) { _mm512_storeu_si512(p, x); }
 
-#include "cpu/kernels/dot_tile.h"
+#include "cpu/kernels/dot_tile.inc"
 
 INLINE void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a, size_t row,
                    size_t col, size_t n, int n_groups, int top, i32x16 *out)
@@ -159,7 +159,7 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
     (void)q16;
 }
 
-#include "cpu/kernels/dot_body.h"
+#include "cpu/kernels/dot_body.inc"
 
 const struct cpu_ops *cpu_ops_avx512(void)
 {

@@ -173,7 +173,7 @@ static inline i32x16 i_add(i32x16 x, i32x16 y)
     }
     return x;
 }
-#include "cpu/kernels/dot_tile.h"
+#include "cpu/kernels/dot_tile.inc"
 
 static inline void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a,
                           size_t row, size_t col, size_t n, int n_groups, int top, i32x16 *out)
@@ -199,7 +199,7 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
     (void)q16;
 }
 
-#include "cpu/kernels/dot_body.h"
+#include "cpu/kernels/dot_body.inc"
 
 const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
 
