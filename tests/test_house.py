@@ -20,8 +20,8 @@ HOUSE = {
     'src/draw/sampler.c': '#include "text/vocab.h"\n',
     'src/model.h': '#include "format/quant.h"\n#include "text/vocab.h"\n',
     'src/arch/llama.c': '#include "model.h"\n',
-    'src/cpu/cpu.c': '#include "cpu/kernels/dot.h"\n#include "model.h"\n',
-    'src/cpu/kernels/dot.h': '#include <math.h>\n',
+    'src/cpu/cpu.c': '#include "cpu/kernels/ops.h"\n#include "model.h"\n',
+    'src/cpu/kernels/ops.h': '#include <math.h>\n',
     'src/run/engine.c': '#include "model.h"\n',
     'src/run/engine.h': '',
     'kernels/kernels.h': '#include "weft.h"\n',
@@ -71,7 +71,7 @@ class House(unittest.TestCase):
         for path, text, there in (('src/base/mem.h', 'format/quant.h', 'src/format'),
                                   ('src/format/quant.h', 'text/vocab.h', 'src/text'),
                                   ('src/text/vocab.h', 'model.h', 'src'), ('src/model.h', 'run/engine.h', 'src/run'),
-                                  ('src/cpu/kernels/dot.h', 'run/engine.h', 'src/run'),
+                                  ('src/cpu/kernels/ops.h', 'run/engine.h', 'src/run'),
                                   ('src/cpu/cpu.c', 'cuda/cuda.h', 'cuda'), ('kernels/rows.cuh', 'cuda/cuda.h', 'cuda'),
                                   ('tools/schema/json.h', 'tools/weft/weft.c', 'tools/weft'),
                                   ('tools/synth/synth.h', 'support/rig.h', 'tests/support'),
@@ -87,7 +87,7 @@ class House(unittest.TestCase):
                                         ('src/draw/sampler.c', 'src/model.h', 'src/draw', None),
                                         ('tools/weft/weft.c', 'model.h', 'tools/weft', 'src'),
                                         ('tools/weft/bench/run.c', 'format/quant.h', 'tools/weft', 'src/format'),
-                                        ('cuda/cuda.h', 'cpu/kernels/dot.h', 'cuda', 'src/cpu'),
+                                        ('cuda/cuda.h', 'cpu/kernels/ops.h', 'cuda', 'src/cpu'),
                                         ('tests/api/test_api.c', 'run/engine.h', 'tests/api', 'src/run')):
             why = f'room {here} does not see room {there}' if there else f'room {here} is below room src'
             self.refused(path, f'#include "{text}"\n', f'{path}:1 includes {text}: {why}')

@@ -64,7 +64,6 @@ static void embed_part(void *arg, size_t thread)
     struct job *j = arg;
     struct cpu *c = j->c;
     const struct tensor *table = &c->model->weights.token_embd;
-    (void)thread;
     for (size_t i; claim(&j->next[0], j->step->n_seqs, &i);) {
         const struct step_seq *seq = &j->step->seqs[i];
         for (size_t r = seq->row; r < seq->row + seq->n_rows; r++) {
@@ -72,7 +71,7 @@ static void embed_part(void *arg, size_t thread)
             float *x = c->x + r * table->n_cols;
             place_row(c, r, seq);
             if (c->weights->tied) {
-                pack_row(&c->weights->output, token, x);
+                pack_row(c->ops, &c->weights->output, token, x, c->scratch[thread].dot);
             } else {
                 table->type->decode(table->data + token * (table->n_bytes / table->n_rows), x,
                                     table->n_cols);

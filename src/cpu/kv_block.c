@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 
 /* Where the values of position t stand: value i at t * pos + i * value. */
 struct stride {

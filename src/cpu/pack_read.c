@@ -19,14 +19,14 @@ static void fifth_bits(const uint8_t qh[4], uint8_t *codes)
     }
 }
 
-static void read_q4_0(const void *src, struct pack_block *b)
+static void read_q4_0(const void *src, struct pack_unit *b)
 {
     const struct block_q4_0 *s = src;
     b->d = s->d;
     nibbles(s->qs, b->codes, b->codes + 16, 16);
 }
 
-static void read_q4_1(const void *src, struct pack_block *b)
+static void read_q4_1(const void *src, struct pack_unit *b)
 {
     const struct block_q4_1 *s = src;
     b->d = s->d;
@@ -34,7 +34,7 @@ static void read_q4_1(const void *src, struct pack_block *b)
     nibbles(s->qs, b->codes, b->codes + 16, 16);
 }
 
-static void read_q5_0(const void *src, struct pack_block *b)
+static void read_q5_0(const void *src, struct pack_unit *b)
 {
     const struct block_q5_0 *s = src;
     b->d = s->d;
@@ -42,7 +42,7 @@ static void read_q5_0(const void *src, struct pack_block *b)
     fifth_bits(s->qh, b->codes);
 }
 
-static void read_q5_1(const void *src, struct pack_block *b)
+static void read_q5_1(const void *src, struct pack_unit *b)
 {
     const struct block_q5_1 *s = src;
     b->d = s->d;
@@ -51,7 +51,7 @@ static void read_q5_1(const void *src, struct pack_block *b)
     fifth_bits(s->qh, b->codes);
 }
 
-static void read_q8_0(const void *src, struct pack_block *b)
+static void read_q8_0(const void *src, struct pack_unit *b)
 {
     const struct block_q8_0 *s = src;
     b->d = s->d;
@@ -60,14 +60,14 @@ static void read_q8_0(const void *src, struct pack_block *b)
     }
 }
 
-static void read_iq4_nl(const void *src, struct pack_block *b)
+static void read_iq4_nl(const void *src, struct pack_unit *b)
 {
     const struct block_iq4_nl *s = src;
     b->d = s->d;
     nibbles(s->qs, b->codes, b->codes + 16, 16);
 }
 
-static void read_iq4_xs(const void *src, struct pack_block *b)
+static void read_iq4_xs(const void *src, struct pack_unit *b)
 {
     const struct block_iq4_xs *s = src;
     b->d = s->d;
@@ -88,7 +88,7 @@ static void pairs(const uint8_t *qs, uint8_t *codes)
     }
 }
 
-static void read_q2_k(const void *src, struct pack_block *b)
+static void read_q2_k(const void *src, struct pack_unit *b)
 {
     const struct block_q2_k *s = src;
     b->d = s->d;
@@ -98,7 +98,7 @@ static void read_q2_k(const void *src, struct pack_block *b)
 }
 
 /* Sixteen 6-bit scales: four low bits in 8 bytes, two high bits in 4 bytes. */
-static void read_q3_k(const void *src, struct pack_block *b)
+static void read_q3_k(const void *src, struct pack_unit *b)
 {
     const struct block_q3_k *s = src;
     b->d = s->d;
@@ -113,7 +113,7 @@ static void read_q3_k(const void *src, struct pack_block *b)
 }
 
 /* Eight 6-bit scales and eight 6-bit minima in 12 bytes. */
-static void scales_k(const uint8_t in[12], struct pack_block *b)
+static void scales_k(const uint8_t in[12], struct pack_unit *b)
 {
     for (int k = 0; k < 4; k++) {
         b->k[k] = in[k] & 63;
@@ -123,7 +123,7 @@ static void scales_k(const uint8_t in[12], struct pack_block *b)
     }
 }
 
-static void read_q4_k(const void *src, struct pack_block *b)
+static void read_q4_k(const void *src, struct pack_unit *b)
 {
     const struct block_q4_k *s = src;
     b->d = s->d;
@@ -134,7 +134,7 @@ static void read_q4_k(const void *src, struct pack_block *b)
     }
 }
 
-static void read_q5_k(const void *src, struct pack_block *b)
+static void read_q5_k(const void *src, struct pack_unit *b)
 {
     const struct block_q5_k *s = src;
     b->d = s->d;
@@ -148,7 +148,7 @@ static void read_q5_k(const void *src, struct pack_block *b)
     }
 }
 
-static void read_q6_k(const void *src, struct pack_block *b)
+static void read_q6_k(const void *src, struct pack_unit *b)
 {
     const struct block_q6_k *s = src;
     b->d = s->d;
@@ -162,28 +162,16 @@ static void read_q6_k(const void *src, struct pack_block *b)
     }
 }
 
-void pack_read(const struct quant_type *type, const uint8_t *src, struct pack_block *b)
+void pack_read(const struct quant_type *type, const uint8_t *src, struct pack_unit *b)
 {
-    static void (*const readers[])(const void *, struct pack_block *) = {
-        [QUANT_Q4_0] = read_q4_0, [QUANT_Q4_1] = read_q4_1,     [QUANT_Q5_0] = read_q5_0,
-        [QUANT_Q5_1] = read_q5_1, [QUANT_Q8_0] = read_q8_0,     [QUANT_Q2_K] = read_q2_k,
-        [QUANT_Q3_K] = read_q3_k, [QUANT_Q4_K] = read_q4_k,     [QUANT_Q5_K] = read_q5_k,
-        [QUANT_Q6_K] = read_q6_k, [QUANT_IQ4_NL] = read_iq4_nl, [QUANT_IQ4_XS] = read_iq4_xs,
+    static void (*const readers[])(const void *, struct pack_unit *) = {
+#define READER(type, name, ...) [QUANT_##type] = read_##name,
+        PACK_TYPES(READER)
     };
-    /* weights need not be aligned in the file */
+    /* Weights need not be aligned in the file. */
     union {
-        struct block_q4_0 q4_0;
-        struct block_q4_1 q4_1;
-        struct block_q5_0 q5_0;
-        struct block_q5_1 q5_1;
-        struct block_q8_0 q8_0;
-        struct block_q2_k q2_k;
-        struct block_q3_k q3_k;
-        struct block_q4_k q4_k;
-        struct block_q5_k q5_k;
-        struct block_q6_k q6_k;
-        struct block_iq4_nl iq4_nl;
-        struct block_iq4_xs iq4_xs;
+#define BLOCK(type, name, ...) struct block_##name name;
+        PACK_TYPES(BLOCK)
     } aligned;
     memcpy(&aligned, src, type->bytes);
     readers[type->id](&aligned, b);

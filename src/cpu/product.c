@@ -12,7 +12,7 @@ enum { TASK_TILES_MAX = 64, SHARES_PER_THREAD = 2 };
  * while memory answers once, since a few rows of activations take less time for a line of weights
  * than that. 25 GB/s times 300 ns are 7.5 KB. With 2 KiB 8 to 24 % of decode were lost; 4 to 32 KiB
  * could not be told apart. */
-enum { AHEAD = 8192 };
+enum { PREFETCH_DISTANCE = 8192 };
 
 /* Tiles of gated rows computed together: as many columns as are quantised together. */
 enum { PAIR = GATED_COLS / TILE_ROWS };
@@ -35,7 +35,7 @@ struct task {
 /* The task that begins at tile `at` of all. */
 static struct task task_at(const struct work *w, size_t at)
 {
-    const size_t left = w->n_groups * w->n_tiles - at, first = at / w->n_tiles * DOT_ROWS;
+    const size_t left = w->n_groups * w->n_tiles - at, first = at / w->n_tiles * MATMUL_ROWS;
     const struct product *p = w->products;
     at %= w->n_tiles;
     for (size_t n; at >= (n = pack_n_tiles(p->w)); p++) {
@@ -51,7 +51,7 @@ static struct task task_at(const struct work *w, size_t at)
                           .tile = at,
                           .end = at + (n < of_p ? n : of_p),
                           .first = first,
-                          .n = w->n_rows - first < DOT_ROWS ? w->n_rows - first : DOT_ROWS };
+                          .n = w->n_rows - first < MATMUL_ROWS ? w->n_rows - first : MATMUL_ROWS };
 }
 
 static bool claim_task(const struct work *w, struct task *t)
@@ -88,19 +88,19 @@ static uintptr_t tile_at(const struct task *t, size_t i)
     return (uintptr_t)pack_tile_at(t->p->gate != NULL ? t->p->gate : t->p->w, i);
 }
 
-/* What to ask memory for while the tile `tile` of n bytes is read: what is read AHEAD bytes later.
- * At the end of a task that is in the next one, which is claimed no sooner, so that threads do not
- * wait long for the one that has it. */
-static struct ahead look_ahead(struct worker *k, const uint8_t *tile, size_t n)
+/* What to ask memory for while the tile `tile` of n bytes is read: what is read PREFETCH_DISTANCE
+ * bytes later. At the end of a task that is in the next one, which is claimed no sooner, so that
+ * threads do not wait long for the one that has it. */
+static struct prefetch prefetch_from(struct worker *k, const uint8_t *tile, size_t n)
 {
-    const uintptr_t end = tile_at(&k->now, k->now.end), at = (uintptr_t)tile + AHEAD;
+    const uintptr_t end = tile_at(&k->now, k->now.end), at = (uintptr_t)tile + PREFETCH_DISTANCE;
     if (at + n <= end) {
-        return (struct ahead){ .at = at, .end = UINTPTR_MAX };
+        return (struct prefetch){ .at = at, .end = UINTPTR_MAX };
     }
     claim_next(k);
     const uintptr_t next = k->then == CLAIMED ? tile_at(&k->next, k->next.tile) : end;
-    return at < end ? (struct ahead){ at, end, next }
-                    : (struct ahead){ .at = next + (at - end), .end = UINTPTR_MAX };
+    return at < end ? (struct prefetch){ at, end, next }
+                    : (struct prefetch){ .at = next + (at - end), .end = UINTPTR_MAX };
 }
 
 /* bias: of all rows of w, or NULL */
@@ -115,9 +115,9 @@ static void multiply_tile(struct worker *k, const struct packed *w, const float 
         ops->matmul(w, k->s->tile, n, k->w->a, t->first, t->n, add, out, ld, NULL, k->s->dot);
     } else {
         const uint8_t *at = pack_tile_at(w, tile);
-        const bool few = t->n <= DOT_FEW_ROWS;
-        struct ahead ahead = few ? look_ahead(k, at, w->layout.n) : (struct ahead){ 0 };
-        ops->matmul(w, at, n, k->w->a, t->first, t->n, add, out, ld, few ? &ahead : NULL,
+        const bool few = t->n <= MATMUL_FEW;
+        struct prefetch prefetch = few ? prefetch_from(k, at, w->layout.n) : (struct prefetch){ 0 };
+        ops->matmul(w, at, n, k->w->a, t->first, t->n, add, out, ld, few ? &prefetch : NULL,
                     k->s->dot);
     }
     for (size_t i = 0; bias != NULL && i < t->n; i++) {
@@ -170,7 +170,7 @@ void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct pro
                       .products = products,
                       .a = a,
                       .n_rows = n_rows,
-                      .n_groups = (n_rows + DOT_ROWS - 1) / DOT_ROWS };
+                      .n_groups = (n_rows + MATMUL_ROWS - 1) / MATMUL_ROWS };
     for (size_t i = 0; i < n_products; i++) {
         w.n_tiles += pack_n_tiles(products[i].w);
     }

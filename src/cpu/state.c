@@ -31,7 +31,7 @@ static void add_form(struct forms *f, const struct packed *w)
     const struct pack_type *how = w->how;
     f->floats |= how->form == SCALE_NONE;
     f->codes |= how->form != SCALE_NONE;
-    f->wide |= how->form != SCALE_NONE && (how->bits[0] == 8 || how->lookup);
+    f->wide |= how->form != SCALE_NONE && pack_top(how) > NARROW_TOP;
 }
 
 static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols,
@@ -96,11 +96,11 @@ static void carve_state(struct carver *v, struct cpu *c)
     carve_all_acts(v, c);
     c->scratch = carve(v, c->n_threads, sizeof *c->scratch);
     for (size_t i = 0; i < c->n_threads; i++) {
-        struct scratch s = { .dot = carve(v, 1, DOT_SCRATCH),
+        struct scratch s = { .dot = carve(v, 1, MATMUL_SCRATCH),
                              .tile = tile > 0 ? carve(v, 1, tile) : NULL,
                              .norm = carve(v, dim, sizeof(float)),
-                             .gate = carve(v, DOT_ROWS * GATED_COLS, sizeof(float)),
-                             .up = carve(v, DOT_ROWS * GATED_COLS, sizeof(float)),
+                             .gate = carve(v, MATMUL_ROWS * GATED_COLS, sizeof(float)),
+                             .up = carve(v, MATMUL_ROWS * GATED_COLS, sizeof(float)),
                              .attend = carve(v, 1, attend_scratch_bytes(queries, max->head)) };
         if (v->base != NULL) {
             c->scratch[i] = s;

@@ -3,7 +3,7 @@
 #define WEFT_CPU_STATE_H
 
 #include "backend.h"
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 #include "cpu/weights.h"
 
 /* Queries of attention that a task takes, where the query heads that share a KV head are not more.
@@ -15,10 +15,10 @@ enum { GATED_COLS = 32 };
 
 /* What one thread works in. */
 struct scratch {
-    void *dot;        /* DOT_SCRATCH bytes */
+    void *dot;        /* MATMUL_SCRATCH bytes */
     uint8_t *tile;    /* a tile packed when it is needed; NULL if all are */
     float *norm;      /* [dim] */
-    float *gate, *up; /* [DOT_ROWS, GATED_COLS] */
+    float *gate, *up; /* [MATMUL_ROWS, GATED_COLS] */
     void *attend;     /* attend_scratch_bytes(queries of a task, head_dim) */
 };
 

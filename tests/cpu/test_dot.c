@@ -2,7 +2,8 @@
  * scalar, AVX2 and AVX-512.
  * - matmul: against sums in double over the decoded weights and the quantised activations, for
  *   every tensor type, packed; the same bits from every variant, for every grouping of rows, from
- *   dirty scratch; added to what is there; the same tiles from unaligned weights
+ *   dirty scratch; those of the plain reference, for Q4_K; added to what is there
+ * - packing: rows come back as they are decoded; the same tiles from unaligned weights
  * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks; in pieces */
 #include "support/dot_variants.h"
 
@@ -146,7 +147,7 @@ static struct packed pack_all(const struct quant_type *t, const uint8_t *rows, s
 static void matmul(const struct cpu_ops *ops, const struct matmul_case *c, const struct acts *a,
                    size_t first, size_t n, float *out, size_t ld)
 {
-    memset(c->scratch, 0xff, DOT_SCRATCH);
+    memset(c->scratch, 0xff, MATMUL_SCRATCH);
     for (size_t i = 0; i < 2; i++) {
         ops->matmul(&c->w, c->w.tiles + i * c->w.layout.n, i == 0 ? TILE_ROWS : N_W - TILE_ROWS, a,
                     first, n, false, out + i * TILE_ROWS, ld, NULL, c->scratch);
@@ -161,7 +162,7 @@ static struct matmul_case case_new(const struct cpu_ops *ops, const struct quant
     c.weights = room(n_cols / t->block * t->bytes * N_W);
     weights_random(t, n_cols, c.weights);
     c.w = pack_all(t, c.weights, n_cols);
-    c.scratch = aligned(DOT_SCRATCH);
+    c.scratch = aligned(MATMUL_SCRATCH);
     c.out = room(MAX_ROWS * N_W * sizeof *c.out);
     matmul(ops, &c, &c.a, 0, MAX_ROWS, c.out, N_W);
     return c;
@@ -211,6 +212,7 @@ static void check_double(const struct cpu_ops *ops, const struct matmul_case *c)
 
 static void test_matmul_double(void **state) { each_case(variant(state), check_double); }
 
+/* The bits of the scalar kernels. */
 static void check_scalar(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     float want[MAX_ROWS * N_W];
@@ -220,7 +222,52 @@ static void check_scalar(const struct cpu_ops *ops, const struct matmul_case *c)
     }
 }
 
-static void test_matmul_scalar(void **state) { each_case(variant(state), check_scalar); }
+/* The reference in dot_scalar.c, which reads the file's blocks, for few and for many rows. */
+static void check_plain(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    if (c->type->id != QUANT_Q4_K) {
+        return;
+    }
+    const struct block_q4_k *w = (const struct block_q4_k *)(const void *)c->weights;
+    float few[MATMUL_FEW * N_W];
+    matmul(ops, c, &c->a, 0, MATMUL_FEW, few, N_W);
+    for (size_t i = 0; i < MAX_ROWS * N_W; i++) {
+        const size_t row = i / N_W, k = i % N_W;
+        const float want = dot_row_q4_k(w + k * (c->n_cols / 256), &c->a, row);
+        if (memcmp(&want, &c->out[i], sizeof want) != 0 ||
+            (row < MATMUL_FEW && memcmp(&want, &few[i], sizeof want) != 0)) {
+            fail_msg(
+                "%s n_cols %zu: row %zu of weights, %zu of activations: not the reference's bits",
+                ops->name, c->n_cols, k, row);
+        }
+    }
+}
+
+/* Rows come back as the type itself decodes them. */
+static void check_rows_back(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    float *want = room(N_W * c->n_cols * sizeof *want), *got = room(c->n_cols * sizeof *got);
+    memset(c->scratch, 0xff, PIECE_BYTES);
+    c->type->decode(c->weights, want, N_W * c->n_cols);
+    for (size_t i = 0; i < N_W; i++) {
+        pack_row(ops, &c->w, i, got, c->scratch);
+        if (memcmp(got, want + i * c->n_cols, c->n_cols * sizeof *got) != 0) {
+            fail_msg("%s %s n_cols %zu: row %zu is another one", ops->name, c->type->name,
+                     c->n_cols, i);
+        }
+    }
+    free(want);
+    free(got);
+}
+
+static void check_bits(const struct cpu_ops *ops, const struct matmul_case *c)
+{
+    check_scalar(ops, c);
+    check_plain(ops, c);
+    check_rows_back(ops, c);
+}
+
+static void test_matmul_bits(void **state) { each_case(variant(state), check_bits); }
 
 /* Any rows, any number of them, rows of out further apart, dirty scratch: the same bits, nothing
  * else touched. */
@@ -278,28 +325,6 @@ static void check_unaligned(const struct cpu_ops *ops, const struct matmul_case 
     free(w.tiles);
     free(moved);
     (void)ops;
-}
-
-/* Rows come back as the type itself decodes them. */
-static void check_rows_back(const struct cpu_ops *ops, const struct matmul_case *c)
-{
-    float *want = room(N_W * c->n_cols * sizeof *want), *got = room(c->n_cols * sizeof *got);
-    c->type->decode(c->weights, want, N_W * c->n_cols);
-    for (size_t i = 0; i < N_W; i++) {
-        pack_row(&c->w, i, got);
-        if (memcmp(got, want + i * c->n_cols, c->n_cols * sizeof *got) != 0) {
-            fail_msg("%s n_cols %zu: row %zu is another one", c->type->name, c->n_cols, i);
-        }
-    }
-    free(want);
-    free(got);
-    (void)ops;
-}
-
-static void test_pack_row(void **state)
-{
-    (void)state;
-    each_case(cpu_ops_scalar(), check_rows_back);
 }
 
 static void test_pack_unaligned(void **state)
@@ -446,11 +471,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH(test_matmul_double),
-        EACH(test_matmul_scalar),
+        EACH(test_matmul_bits),
         EACH(test_matmul_groups),
         EACH(test_matmul_add),
         cmocka_unit_test(test_pack_unaligned),
-        cmocka_unit_test(test_pack_row),
         EACH(test_matmul_nan),
         EACH(test_quantize),
         EACH(test_quantize_part),

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 #include "cuda/device.h"
 
 /* Fewer shapes: for runs under a sanitizer. */

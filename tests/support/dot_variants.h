@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 
 static uint64_t rng_state;
 

@@ -1,7 +1,7 @@
 /* The 16-lane vector vocabulary in AVX2 + FMA + F16C: a vector is two halves of 8 lanes. Compiled
  * with those flags for this file only; nothing here runs before cpu_ops_avx2 has asked the
  * processor. */
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
@@ -11,10 +11,10 @@
 #include <string.h>
 
 #define OPS_NAME "avx2"
-#define TILE 4
-#define QUERIES 6
+#define REG_SUMS 4
+#define REG_QUERIES 6
 #define WIDE true
-#define ROWS 4
+#define REG_ROWS 4
 
 typedef struct {
     __m256 a, b;
@@ -68,7 +68,7 @@ static inline v16 v_from_i32(i32x16 x)
     return (v16){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) };
 }
 
-static inline v16 v_load_bytes(const void *p)
+static inline v16 v_load_f32(const void *p)
 {
     const char *b = p;
     return (
@@ -87,13 +87,30 @@ static inline v16 v_load_bf16(const void *p)
 
 static inline v16 v_set1(float x) { return (v16){ _mm256_set1_ps(x), _mm256_set1_ps(x) }; }
 
-#define BOTH(op)                                                                                   \
-    return (v16) { op(x.a, y.a), op(x.b, y.b) }
-static inline v16 v_add(v16 x, v16 y) { BOTH(_mm256_add_ps); }
-static inline v16 v_sub(v16 x, v16 y) { BOTH(_mm256_sub_ps); }
-static inline v16 v_mul(v16 x, v16 y) { BOTH(_mm256_mul_ps); }
-static inline v16 v_div(v16 x, v16 y) { BOTH(_mm256_div_ps); }
-static inline v16 v_max(v16 x, v16 y) { BOTH(_mm256_max_ps); }
+static inline v16 v_add(v16 x, v16 y)
+{
+    return (v16){ _mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b) };
+}
+
+static inline v16 v_sub(v16 x, v16 y)
+{
+    return (v16){ _mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b) };
+}
+
+static inline v16 v_mul(v16 x, v16 y)
+{
+    return (v16){ _mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b) };
+}
+
+static inline v16 v_div(v16 x, v16 y)
+{
+    return (v16){ _mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b) };
+}
+
+static inline v16 v_max(v16 x, v16 y)
+{
+    return (v16){ _mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b) };
+}
 
 static inline v16 v_fma(v16 x, v16 y, v16 z)
 {
@@ -253,17 +270,18 @@ static inline __m256i four(const void *p)
 
 /* Codes up to 63. vpmaddubsw adds two products into 16 bits, which hold 2 * 127 * top * as many
  * groups as are added before they are widened. */
-INLINE void dots_narrow(const uint8_t *block, struct codes how, int g0, const int8_t *q,
-                        size_t stride, size_t n, int n_groups, int top, i32x16 *out)
+INLINE void dots_narrow(const uint8_t *block, struct codes codes, int g0, const int8_t *q,
+                        size_t stride, size_t n, int n_groups, i32x16 *out)
 {
-    const int most = 32767 / (2 * 127 * top), chain = most < n_groups ? most / 2 * 2 : n_groups;
+    const int most = 32767 / (2 * 127 * codes.top),
+              chain = most < n_groups ? most / 2 * 2 : n_groups;
     const __m256i one = _mm256_set1_epi16(1);
 #pragma GCC unroll 4
     for (int g = 0; g < n_groups; g += chain) {
-        i32x16 sum[ROWS];
+        i32x16 sum[REG_ROWS];
 #pragma GCC unroll 8
         for (int k = 0; k < chain; k++) {
-            c64 w = group_of(block, g0 + g + k, how);
+            c64 w = group_of(block, g0 + g + k, codes);
             NOW(w);
 #pragma GCC unroll 4
             for (size_t r = 0; r < n; r++) {
@@ -283,13 +301,13 @@ INLINE void dots_narrow(const uint8_t *block, struct codes how, int g0, const in
 }
 
 /* Any codes, as 16 bits: of each group the even ones, then the odd ones. */
-INLINE void dots_wide(const uint8_t *block, struct codes how, int g0, const int16_t *q,
+INLINE void dots_wide(const uint8_t *block, struct codes codes, int g0, const int16_t *q,
                       size_t stride, size_t n, int n_groups, i32x16 *out)
 {
     const __m256i low = _mm256_set1_epi16(0xff);
 #pragma GCC unroll 16
     for (int k = 0; k < 2 * n_groups; k++) {
-        c64 w = group_of(block, g0 + k / 2, how);
+        c64 w = group_of(block, g0 + k / 2, codes);
         w.a = k % 2 == 0 ? _mm256_and_si256(w.a, low) : _mm256_srli_epi16(w.a, 8);
         w.b = k % 2 == 0 ? _mm256_and_si256(w.b, low) : _mm256_srli_epi16(w.b, 8);
         NOW(w);
@@ -303,14 +321,14 @@ INLINE void dots_wide(const uint8_t *block, struct codes how, int g0, const int1
     }
 }
 
-INLINE void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a, size_t row,
-                   size_t col, size_t n, int n_groups, int top, i32x16 *out)
+INLINE void i_dots(const uint8_t *block, struct codes codes, int g0, const struct acts *a,
+                   size_t row, size_t col, size_t n, int n_groups, i32x16 *out)
 {
     const size_t at = row * a->stride + col;
-    if (top <= 63) {
-        dots_narrow(block, how, g0, a->q + at, a->stride, n, n_groups, top, out);
+    if (codes.top <= NARROW_TOP) {
+        dots_narrow(block, codes, g0, a->q + at, a->stride, n, n_groups, out);
     } else {
-        dots_wide(block, how, g0, a->q16 + at, a->stride, n, n_groups, out);
+        dots_wide(block, codes, g0, a->q16 + at, a->stride, n, n_groups, out);
     }
 }
 

@@ -1,6 +1,6 @@
 /* The 16-lane vector vocabulary in AVX-512 with VNNI. Compiled with those flags for this file only;
  * nothing here runs before cpu_ops_avx512 has asked the processor. */
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                      \
     defined(__AVX512DQ__) && defined(__AVX512VNNI__) && defined(__FMA__) && defined(__F16C__)
@@ -11,10 +11,10 @@
 #include <string.h>
 
 #define OPS_NAME "avx512-vnni"
-#define TILE 16
-#define QUERIES 4
+#define REG_SUMS 16
+#define REG_QUERIES 4
 #define WIDE false
-#define ROWS 8
+#define REG_ROWS 8
 
 typedef __m512 v16;
 typedef __m512i c64;
@@ -38,7 +38,7 @@ static inline v16 v_from_i8(const int8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
 static inline v16 v_from_i32(i32x16 x) { return _mm512_cvtepi32_ps(x); }
-static inline v16 v_load_bytes(const void *p) { return _mm512_castsi512_ps(_mm512_loadu_si512(p)); }
+static inline v16 v_load_f32(const void *p) { return _mm512_castsi512_ps(_mm512_loadu_si512(p)); }
 static inline v16 v_load_bf16(const void *p)
 {
     __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p));
@@ -132,17 +132,16 @@ static inline void i_store(int32_t *p, i32x16 x) { _mm512_storeu_si512(p, x); }
 
 #include "cpu/kernels/dot_tile.inc"
 
-INLINE void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a, size_t row,
-                   size_t col, size_t n, int n_groups, int top, i32x16 *out)
+INLINE void i_dots(const uint8_t *block, struct codes codes, int g0, const struct acts *a,
+                   size_t row, size_t col, size_t n, int n_groups, i32x16 *out)
 {
     const int8_t *q = a->q + row * a->stride + col;
-    (void)top;
     for (size_t r = 0; r < n; r++) {
         out[r] = i_zero();
     }
 #pragma GCC unroll 8
     for (int g = 0; g < n_groups; g++) {
-        c64 w = group_of(block, g0 + g, how);
+        c64 w = group_of(block, g0 + g, codes);
         for (size_t r = 0; r < n; r++) {
             int four;
             memcpy(&four, q + r * a->stride + 4 * g, sizeof four);

@@ -1,7 +1,7 @@
 /* The 16-lane vector vocabulary in plain C: the readable reference, and the path of processors
  * without AVX2. fmaf is correctly rounded with or without hardware for it, so the bits are those of
  * the AVX files. */
-#include "cpu/kernels/dot.h"
+#include "cpu/kernels/ops.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,10 +9,10 @@
 #include "base/mem.h"
 
 #define OPS_NAME "scalar"
-#define TILE 1
-#define QUERIES 1
+#define REG_SUMS 1
+#define REG_QUERIES 1
 #define WIDE false
-#define ROWS 1
+#define REG_ROWS 1
 
 typedef struct {
     float l[16];
@@ -24,45 +24,127 @@ typedef struct {
     int32_t l[16];
 } i32x16;
 
-#define LANES(expr)                                                                                \
-    v16 r;                                                                                         \
-    for (int l = 0; l < 16; l++) {                                                                 \
-        r.l[l] = (expr);                                                                           \
-    }                                                                                              \
-    return r
-
-static inline v16 v_load(const float *p) { LANES(p[l]); }
-static inline v16 v_load_n(const float *p, size_t n) { LANES((size_t)l < n ? p[l] : 0.0f); }
+static inline v16 v_load(const float *p)
+{
+    v16 r;
+    memcpy(r.l, p, sizeof r.l);
+    return r;
+}
+static inline v16 v_load_n(const float *p, size_t n)
+{
+    v16 r = { { 0 } };
+    memcpy(r.l, p, n * sizeof *p);
+    return r;
+}
+static inline v16 v_load_f32(const void *p)
+{
+    v16 r;
+    memcpy(r.l, p, sizeof r.l);
+    return r;
+}
 static inline v16 v_load_f16_n(const void *p, size_t n)
 {
     f16_bits h[16] = { 0 };
-    memcpy(h, p, n * sizeof *h);
-    LANES(f16_to_f32(h[l]));
-}
-static inline v16 v_load_f16(const void *p) { return v_load_f16_n(p, 16); }
-static inline v16 v_from_u8(const uint8_t *p) { LANES((float)p[l]); }
-static inline v16 v_from_i8(const int8_t *p) { LANES((float)p[l]); }
-static inline v16 v_from_i32(i32x16 x) { LANES((float)x.l[l]); }
-static inline v16 v_load_bytes(const void *p)
-{
     v16 r;
-    memcpy(&r, p, sizeof r);
+    memcpy(h, p, n * sizeof *h);
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = f16_to_f32(h[l]);
+    }
     return r;
 }
+static inline v16 v_load_f16(const void *p) { return v_load_f16_n(p, 16); }
 static inline v16 v_load_bf16(const void *p)
 {
     uint16_t h[16];
+    v16 r;
     memcpy(h, p, sizeof h);
-    LANES(bf16_to_f32(h[l]));
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = bf16_to_f32(h[l]);
+    }
+    return r;
 }
-static inline v16 v_set1(float x) { LANES(x); }
-static inline v16 v_add(v16 a, v16 b) { LANES(a.l[l] + b.l[l]); }
-static inline v16 v_sub(v16 a, v16 b) { LANES(a.l[l] - b.l[l]); }
-static inline v16 v_mul(v16 a, v16 b) { LANES(a.l[l] * b.l[l]); }
-static inline v16 v_div(v16 a, v16 b) { LANES(a.l[l] / b.l[l]); }
-static inline v16 v_max(v16 a, v16 b) { LANES(a.l[l] > b.l[l] ? a.l[l] : b.l[l]); }
-static inline v16 v_fma(v16 a, v16 b, v16 c) { LANES(fmaf(a.l[l], b.l[l], c.l[l])); }
-static inline v16 v_zero_below(v16 x, float limit, v16 y) { LANES(x.l[l] < limit ? 0.0f : y.l[l]); }
+static inline v16 v_from_u8(const uint8_t *p)
+{
+    v16 r;
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = (float)p[l];
+    }
+    return r;
+}
+static inline v16 v_from_i8(const int8_t *p)
+{
+    v16 r;
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = (float)p[l];
+    }
+    return r;
+}
+static inline v16 v_from_i32(i32x16 x)
+{
+    v16 r;
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = (float)x.l[l];
+    }
+    return r;
+}
+
+static inline v16 v_set1(float x)
+{
+    v16 r;
+    for (int l = 0; l < 16; l++) {
+        r.l[l] = x;
+    }
+    return r;
+}
+static inline v16 v_add(v16 a, v16 b)
+{
+    for (int l = 0; l < 16; l++) {
+        a.l[l] += b.l[l];
+    }
+    return a;
+}
+static inline v16 v_sub(v16 a, v16 b)
+{
+    for (int l = 0; l < 16; l++) {
+        a.l[l] -= b.l[l];
+    }
+    return a;
+}
+static inline v16 v_mul(v16 a, v16 b)
+{
+    for (int l = 0; l < 16; l++) {
+        a.l[l] *= b.l[l];
+    }
+    return a;
+}
+static inline v16 v_div(v16 a, v16 b)
+{
+    for (int l = 0; l < 16; l++) {
+        a.l[l] /= b.l[l];
+    }
+    return a;
+}
+static inline v16 v_max(v16 a, v16 b)
+{
+    for (int l = 0; l < 16; l++) {
+        a.l[l] = a.l[l] > b.l[l] ? a.l[l] : b.l[l];
+    }
+    return a;
+}
+static inline v16 v_fma(v16 a, v16 b, v16 c)
+{
+    for (int l = 0; l < 16; l++) {
+        c.l[l] = fmaf(a.l[l], b.l[l], c.l[l]);
+    }
+    return c;
+}
+static inline v16 v_zero_below(v16 x, float limit, v16 y)
+{
+    for (int l = 0; l < 16; l++) {
+        y.l[l] = x.l[l] < limit ? 0.0f : y.l[l];
+    }
+    return y;
+}
 
 static inline v16 v_shl23(v16 x)
 {
@@ -175,15 +257,14 @@ static inline i32x16 i_add(i32x16 x, i32x16 y)
 }
 #include "cpu/kernels/dot_tile.inc"
 
-static inline void i_dots(const uint8_t *block, struct codes how, int g0, const struct acts *a,
-                          size_t row, size_t col, size_t n, int n_groups, int top, i32x16 *out)
+static inline void i_dots(const uint8_t *block, struct codes codes, int g0, const struct acts *a,
+                          size_t row, size_t col, size_t n, int n_groups, i32x16 *out)
 {
-    (void)top;
     for (size_t r = 0; r < n; r++) {
         const int8_t *q = a->q + (row + r) * a->stride + col;
         out[r] = i_zero();
         for (int g = 0; g < n_groups; g++) {
-            c64 w = group_of(block, g0 + g, how);
+            c64 w = group_of(block, g0 + g, codes);
             for (int k = 0; k < VECTOR; k++) {
                 out[r].l[k / 4] += w.u[k] * q[4 * g + k % 4];
             }
@@ -200,6 +281,31 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 }
 
 #include "cpu/kernels/dot_body.inc"
+
+/* The kernels do this for 16 rows of weights at a time: the dot product of the codes of 32 columns
+ * is an integer and exact, and takes part in the sum by one fused product; the offsets take part by
+ * the sum of the activations, which was made when these were quantised. */
+float dot_row_q4_k(const struct block_q4_k *w, const struct acts *a, size_t row)
+{
+    float sum = 0.0f;
+    for (size_t col = 0; col < a->n_cols; w++) {
+        struct pack_unit u;
+        pack_read(quant_find(QUANT_Q4_K), (const uint8_t *)w, &u);
+        for (size_t sub = 0; sub < 8; sub++, col += 32) {
+            const float s = f16_to_f32(u.d) * (float)u.k[sub];
+            const float m = -f16_to_f32(u.e) * (float)u.l[sub];
+            const int8_t *q = a->q + row * a->stride + col;
+            const struct act_scale *in = a->scales + (row * a->stride + col) / 32;
+            int dot = 0;
+            for (size_t i = 0; i < 32; i++) {
+                dot += u.codes[32 * sub + i] * q[i];
+            }
+            sum = fmaf((float)dot, s * in->d, sum);
+            sum = fmaf(m, in->sum32, sum);
+        }
+    }
+    return sum;
+}
 
 const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
 

@@ -1,11 +1,11 @@
 /* The arithmetic of the CPU backend, once per instruction set: dot_scalar.c, dot_avx2.c,
- * dot_avx512.c compile the same dot_body.inc over their own 16-lane vector type. All three give the
- * same bits: in matrix products a lane is a row of weights, whose columns are added in their order;
- * other sums run over 16 lanes in one fixed order, which are folded by the tree l+8, l+4, l+2, l+1;
- * products are fused (fmaf). The result for one row never depends on how many rows are in the
- * call. */
-#ifndef WEFT_CPU_DOT_H
-#define WEFT_CPU_DOT_H
+ * dot_avx512.c compile the same dot_body.inc over their own 16-lane vector type; the words are
+ * those of pack.h. All three give the same bits: in matrix products a lane is a row of weights,
+ * whose columns are added in their order; other sums run over 16 lanes in one fixed order, which
+ * are folded by the tree l+8, l+4, l+2, l+1; products are fused (fmaf). The result for one row
+ * never depends on how many rows are in the call. */
+#ifndef WEFT_CPU_OPS_H
+#define WEFT_CPU_OPS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,8 +28,8 @@ struct acts {
     int8_t *q;                /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
     struct act_scale *scales; /* [n_rows, stride / 32], with q */
     int16_t *q16;             /* [n_rows, stride] as q, of each four the even ones before the odd
-                                 ones: where ops->reads_q16, for weights whose codes, or what they
-                                 stand for, have 8 bits */
+                                 ones: where ops->reads_q16, for weights whose pack_top() is above
+                                 NARROW_TOP */
     float *x;                 /* [n_rows, stride] the unquantised values: for float weights */
 };
 
@@ -52,18 +52,30 @@ struct attention {
     void *scratch; /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
 };
 
-/* Memory that is needed soon: while a tile is multiplied with few rows, as many bytes as it has are
- * brought nearer, from `at` on, and those that would come from `end` on from `next` on. They are
- * addresses, and only hints: any will do. */
-struct ahead {
+/* Columns [col, col + 32 n_blocks) of a tile in the one form that all packed types can be brought
+ * to: w = s * u + m. */
+struct piece {
+    const uint8_t *codes; /* [n_blocks, 8, VECTOR]: u */
+    float *s, *m;         /* [n_blocks * 32 / sub, TILE_ROWS] */
+    size_t col, n_blocks;
+};
+
+/* Memory that is needed soon: while a tile is multiplied with few rows of activations, as many
+ * bytes as it has are brought nearer, from `at` on, and those that would come from `end` on from
+ * `next` on. They are addresses, and only hints: any will do. */
+struct prefetch {
     uintptr_t at, end, next;
 };
+
+/* Codes up to this can be multiplied with bytes on every instruction set; larger ones would wrap
+ * the sums of AVX2. */
+enum { NARROW_TOP = 63 };
 
 #define INLINE static inline __attribute__((always_inline))
 
 struct cpu_ops {
     const char *name; /* "scalar", "avx2", "avx512-vnni" */
-    bool reads_q16;   /* of acts, where weights have codes of 8 bits */
+    bool reads_q16;   /* of acts, with codes above NARROW_TOP */
 
     /* Fills row `row` of a from x[n_cols]. */
     void (*quantize)(const float *x, struct acts *a, size_t row);
@@ -72,12 +84,17 @@ struct cpu_ops {
     void (*quantize_part)(const float *x, struct acts *a, size_t first, size_t n_r, size_t col);
 
     /* out[r * ld + i] = dot(row i of the tile, activation row first + r), for i in [0, n_w), r in
-     * [0, n_r); n_w <= TILE_ROWS, n_r <= DOT_ROWS; with `add`, out += dot. tile: one of w's,
-     * 64-byte aligned. ahead: what to ask memory for, may be NULL. scratch: DOT_SCRATCH bytes,
-     * 64-byte aligned, per thread. */
+     * [0, n_r); n_w <= TILE_ROWS, n_r <= MATMUL_ROWS; with `add`, out += dot. tile: one of w's,
+     * 64-byte aligned. prefetch: may be NULL, and is used for few rows only. scratch:
+     * MATMUL_SCRATCH bytes, 64-byte aligned, per thread. */
     void (*matmul)(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
                    size_t first, size_t n_r, bool add, float *out, size_t ld,
-                   const struct ahead *ahead, void *scratch);
+                   const struct prefetch *prefetch, void *scratch);
+
+    /* Columns [col, col + n_cols) of a tile, whole units and at most PIECE_COLS, of a type that has
+     * codes. room: PIECE_BYTES, 64-byte aligned; the piece lies in it and in the tile. */
+    struct piece (*piece)(const struct packed *w, const uint8_t *tile, size_t col, size_t n_cols,
+                          void *room);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);
@@ -102,8 +119,16 @@ struct cpu_ops {
 
 enum { BURST_BYTES = 1024, BURST_MOST = 1 << 24 };
 
-/* Up to DOT_FEW_ROWS rows are multiplied with codes as they are packed, and ask memory ahead. */
-enum { DOT_ROWS = 128, DOT_FEW_ROWS = 7, DOT_SCRATCH = 32 << 10 };
+/* The most rows of activations in a call of matmul, and the most of which it counts as few. */
+enum { MATMUL_ROWS = 128, MATMUL_FEW = 7 };
+
+/* A piece: its codes stay in the first cache while rows of activations pass by. Its columns are a
+ * multiple of every unit; its bytes are those of s, m and the codes. */
+enum {
+    PIECE_COLS = 512,
+    PIECE_BYTES = (2 * PIECE_COLS / 16 * sizeof(float) + PIECE_COLS) * TILE_ROWS,
+    MATMUL_SCRATCH = MATMUL_ROWS * TILE_ROWS * sizeof(float) + PIECE_BYTES
+};
 
 /* SIZE_MAX when that is beyond any memory. */
 size_t attend_scratch_bytes(size_t n_queries, size_t head_dim);
@@ -112,5 +137,10 @@ size_t attend_scratch_bytes(size_t n_queries, size_t head_dim);
 const struct cpu_ops *cpu_ops_scalar(void);
 const struct cpu_ops *cpu_ops_avx2(void);
 const struct cpu_ops *cpu_ops_avx512(void);
+
+/* dot_scalar.c: what matmul computes, in plain C and to the bit, of one row of Q4_K as it is in the
+ * file, [a->n_cols], with activation row `row`. For readers, and for the test that holds the
+ * kernels to it. */
+float dot_row_q4_k(const struct block_q4_k *w, const struct acts *a, size_t row);
 
 #endif
