@@ -12,12 +12,12 @@
 #include "memory.h"
 
 enum {
-    ATTEND_ROWS = 32,    /* rows of one launch of attention by rows; bounds its scratch */
-    GEMM_ROWS = 16,      /* steps of more rows go through cuBLAS; not yet tuned on hardware */
-    SHARED_SPARE = 8192, /* shared memory that the mat-vec kernel has besides its rows, at most */
-    TILE_ROWS = 16,      /* sequences with at least so many rows attend in tiles */
-    UPLOAD_PARTS = 4,    /* of the slab, for pieces of weights that are on their way at once */
-    IMAGE_BUCKETS = 3    /* of how long the sequences of a step are */
+    ATTEND_ROWS = 32,      /* rows of one launch of attention by rows; bounds its scratch */
+    GEMM_ROWS = 16,        /* steps of more rows go through cuBLAS; not yet tuned on hardware */
+    SHARED_SPARE = 8192,   /* shared memory that the mat-vec kernel has besides its rows, at most */
+    ATTEND_TILE_FROM = 16, /* sequences with at least so many rows attend in tiles */
+    UPLOAD_PARTS = 4,      /* of the slab, for pieces of weights that are on their way at once */
+    IMAGE_BUCKETS = 3      /* of how long the sequences of a step are */
 };
 
 /* Weights of a layer on the device: of each tensor one of the two, or neither if the layer lacks

@@ -56,7 +56,7 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
                                               .pos = (uint32_t)(q->pos + r),
                                               .seq = (uint32_t)i };
         }
-        bool in_tiles = tiled && q->n_rows >= TILE_ROWS;
+        bool in_tiles = tiled && q->n_rows >= ATTEND_TILE_FROM;
         for (size_t r = 0; r < q->n_rows; r += in_tiles ? ATTEND_TILE : 1) {
             size_t left = q->n_rows - r;
             if (in_tiles) {
