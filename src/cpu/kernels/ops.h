@@ -14,10 +14,11 @@
 #include "cpu/kv_block.h"
 #include "cpu/pack.h"
 
-/* Of 32 activations: value i is about d * q[i]. */
+/* Of 32 activations: value i is about d * q[i]. The sums are d * (sum of q), of all and of each
+ * half. */
 struct act_scale {
     float d;
-    float sum32, sum16[2]; /* d * (sum of q): of all, of each half */
+    float sum32, sum16[2];
 };
 
 /* Rows of activations quantised to 8 bits in blocks of 32, one scale each. Columns up to a multiple
@@ -25,38 +26,49 @@ struct act_scale {
  * not read. Allocated once by the backend; what the weights do not ask for is NULL. */
 struct acts {
     size_t n_cols, stride;
-    int8_t *q;                /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
-    struct act_scale *scales; /* [n_rows, stride / 32], with q */
-    int16_t *q16;             /* [n_rows, stride] as q, of each four the even ones before the odd
-                                 ones: where ops->reads_q16, for weights whose pack_top() is above
-                                 NARROW_TOP */
-    float *x;                 /* [n_rows, stride] the unquantised values: for float weights */
+    /* [n_rows, stride], 64-byte aligned rows, values -127..127 */
+    int8_t *q;
+    /* [n_rows, stride / 32], with q */
+    struct act_scale *scales;
+    /* [n_rows, stride] as q, of each four the even ones before the odd ones. Kept where
+     * ops->reads_q16, for weights whose pack_top() is above NARROW_TOP. */
+    int16_t *q16;
+    /* [n_rows, stride] the values themselves: for weights that are floats */
+    float *x;
 };
 
 /* Attention of rows at consecutive positions of one sequence, in the query heads that share one KV
  * head. */
 struct attention {
-    const float *q; /* of row r and head h at q + r * ld + h * head_dim */
-    float *out;     /* the same */
-    size_t ld, n_rows, n_heads;
-    size_t head_dim;       /* any multiple of 2 */
-    float scale;           /* of q . k */
-    size_t pos;            /* of the first row */
-    size_t window;         /* positions that a row sees, itself included; 0 = all before it */
-    const uint32_t *pages; /* pages[p / KV_PAGE] holds position p, for all that the rows see */
+    /* row r and head h of both stand at r * ld + h * head_dim; head_dim is a multiple of 2 */
+    const float *q;
+    float *out;
+    size_t ld, n_rows, n_heads, head_dim;
+    /* of q . k */
+    float scale;
+    /* of the first row */
+    size_t pos;
+    /* positions that a row sees, itself included; 0 = all before it */
+    size_t window;
+    /* pages[p / KV_PAGE] holds position p, for all that the rows see */
+    const uint32_t *pages;
+    /* K and V: the block (kv_block.h) of a page stands at blocks + page * ld */
     struct {
         weft_kv_type type;
-        const uint8_t *blocks; /* kv_block.h: that of a page at blocks + page * ld */
+        const uint8_t *blocks;
         size_t ld;
     } kv[2];
-    void *scratch; /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
+    /* attend_scratch_bytes(n_rows * n_heads, head_dim), 64-byte aligned */
+    void *scratch;
 };
 
 /* Columns [col, col + 32 n_blocks) of a tile in the one form that all packed types can be brought
  * to: w = s * u + m. */
 struct piece {
-    const uint8_t *codes; /* [n_blocks, 8, VECTOR]: u */
-    float *s, *m;         /* [n_blocks * 32 / sub, TILE_ROWS] */
+    /* u, [n_blocks, 8, VECTOR] */
+    const uint8_t *codes;
+    /* [n_blocks * 32 / sub, TILE_ROWS] */
+    float *s, *m;
     size_t col, n_blocks;
 };
 
@@ -74,8 +86,10 @@ enum { NARROW_TOP = 63 };
 #define INLINE static inline __attribute__((always_inline))
 
 struct cpu_ops {
-    const char *name; /* "scalar", "avx2", "avx512-vnni" */
-    bool reads_q16;   /* of acts, with codes above NARROW_TOP */
+    /* "scalar", "avx2", "avx512-vnni" */
+    const char *name;
+    /* of acts, with codes above NARROW_TOP */
+    bool reads_q16;
 
     /* Fills row `row` of a from x[n_cols]. */
     void (*quantize)(const float *x, struct acts *a, size_t row);
@@ -85,8 +99,8 @@ struct cpu_ops {
 
     /* out[r * ld + i] = dot(row i of the tile, activation row first + r), for i in [0, n_w), r in
      * [0, n_r); n_w <= TILE_ROWS, n_r <= MATMUL_ROWS; with `add`, out += dot. tile: one of w's,
-     * 64-byte aligned. prefetch: may be NULL, and is used for few rows only. scratch:
-     * MATMUL_SCRATCH bytes, 64-byte aligned, per thread. */
+     * 64-byte aligned. prefetch: what to ask memory for, may be NULL. scratch: MATMUL_SCRATCH
+     * bytes, 64-byte aligned, per thread. */
     void (*matmul)(const struct packed *w, const uint8_t *tile, size_t n_w, const struct acts *a,
                    size_t first, size_t n_r, bool add, float *out, size_t ld,
                    const struct prefetch *prefetch, void *scratch);
