@@ -1,4 +1,5 @@
 /* K and V of the CPU backend: stored into pages, and read by attention. */
+#include "base/mem.h"
 #include "cpu/job.h"
 
 void cpu_store_kv(const struct job *j, size_t row)
@@ -15,6 +16,18 @@ void cpu_store_kv(const struct job *j, size_t row)
                            rows[i] + (row * n_heads + h) * shape.head_dim);
         }
     }
+}
+
+/* dot_attend.inc keeps there two rows of floats for each position of a page, K and V, and two for
+ * each query, q and out; a vector more in each leaves room for the query's sum and max. */
+size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
+{
+    size_t row, bytes;
+    return head_dim > SIZE_MAX / 64 || n_queries > SIZE_MAX - KV_PAGE ||
+                   !mul_ok((head_dim + 15) / 16 * 16 + 16, 2 * sizeof(float), &row) ||
+                   !mul_ok(n_queries + KV_PAGE, row, &bytes)
+               ? SIZE_MAX
+               : bytes;
 }
 
 /* Rows of one sequence that a task takes, so that a page is made floats for many queries. */

@@ -1,12 +1,10 @@
 /* The 16-lane vector vocabulary in plain C: the readable reference, and the path of processors
  * without AVX2. fmaf is correctly rounded with or without hardware for it, so the bits are those of
- * the AVX files. */
+ * the AVX files. What a product computes can be read in dot_row_q4_k, near the end. */
 #include "cpu/kernels/ops.h"
 
 #include <math.h>
 #include <string.h>
-
-#include "base/mem.h"
 
 #define OPS_NAME "scalar"
 #define REG_SUMS 1
@@ -308,13 +306,3 @@ float dot_row_q4_k(const struct block_q4_k *w, const struct acts *a, size_t row)
 }
 
 const struct cpu_ops *cpu_ops_scalar(void) { return &ops; }
-
-size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
-{
-    size_t row, bytes;
-    return head_dim > SIZE_MAX / 64 || n_queries > SIZE_MAX - KV_PAGE ||
-                   !mul_ok((head_dim + 15) / 16 * 16 + 16, 2 * sizeof(float), &row) ||
-                   !mul_ok(n_queries + KV_PAGE, row, &bytes)
-               ? SIZE_MAX
-               : bytes;
-}

@@ -144,7 +144,7 @@ enum {
     MATMUL_SCRATCH = MATMUL_ROWS * TILE_ROWS * sizeof(float) + PIECE_BYTES
 };
 
-/* SIZE_MAX when that is beyond any memory. */
+/* attend.c; SIZE_MAX when that is beyond any memory. */
 size_t attend_scratch_bytes(size_t n_queries, size_t head_dim);
 
 /* NULL when this processor (or this build) lacks the instructions. */
