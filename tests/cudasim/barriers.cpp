@@ -17,7 +17,8 @@ int block_barrier(BarrierOp op, int predicate, Site site)
         bar = { 0, 0, bar.uses + 1, op, 1, 0, 0, site };
     // Two edges taken in turns: who leaves late must not see who arrives early at the next barrier.
     void *edge = b->edge(EDGE_BARRIERS + (bar.uses & 1));
-    if (bar.site.line != site.line || strcmp(bar.site.file, site.file))
+    if (bar.site.line != site.line ||
+        (bar.site.file != site.file && strcmp(bar.site.file, site.file)))
         die("divergent __syncthreads: this thread is at %s:%d, others of its block at %s:%d",
             site.file, site.line, bar.site.file, bar.site.line);
     if (cudasim_settings()->strict_exit && b->n_alive != b->n_threads)
@@ -96,7 +97,7 @@ static Group *join_group(const Fiber *f, unsigned mask, WarpComplete complete, c
         g->complete = complete;
         g->number = w.groups_made++;
     }
-    if (strcmp(g->op, op) || g->complete != complete)
+    if ((g->op != op && strcmp(g->op, op)) || g->complete != complete)
         die("lane %u is at %s (%s:%d), other lanes of mask %08x are at %s", f->lane, op, site.file,
             site.line, mask, g->op);
     return g;

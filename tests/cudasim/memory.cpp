@@ -28,7 +28,8 @@ static struct {
     std::map<char *, size_t> pinned;
     int open; // > 0: device memory is accessible
 } mem;
-static const size_t RESERVED = size_t(256) << 30;
+static const size_t RESERVED = size_t(512) << 30;
+static const size_t HUGE_PAGE = size_t(2) << 20;
 
 static const Allocation *find(const std::map<char *, Allocation> &in, const void *p)
 {
@@ -202,6 +203,22 @@ static void on_segv(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &old_segv, nullptr); // not ours: the access happens again
 }
 
+// A new region of so many bytes, with a page behind it that is never accessible. Closing and opening
+// is paid by the page, with every launch and copy, so large regions have large pages, where the
+// system has any: most of the time of some tests went there.
+static char *reserve(size_t pages)
+{
+    const bool large = pages >= 2 * HUGE_PAGE;
+    const size_t before = large ? (size_t)-(uintptr_t)mem.next % HUGE_PAGE : 0;
+    if (before + pages + PAGE > (size_t)(mem.base + RESERVED - mem.next))
+        die("the address space of the simulated device is used up");
+    char *region = mem.next + before;
+    mem.next = region + pages + PAGE;
+    if (large)
+        madvise(region, pages, MADV_HUGEPAGE);
+    return region;
+}
+
 // The n bytes at p of a new region become accessible as far as the mode of the moment says.
 static void fill_new(char *region, char *p, size_t n, size_t pages)
 {
@@ -255,10 +272,7 @@ cudaError_t cudaMalloc(void **out, size_t n)
     if (n > limit || mem.used > limit - n)
         return fail(cudaErrorMemoryAllocation);
     const size_t pages = (n + PAGE - 1) / PAGE * PAGE;
-    if (pages + PAGE > (size_t)(mem.base + RESERVED - mem.next))
-        die("the address space of the simulated device is used up");
-    char *region = mem.next;
-    mem.next += pages + PAGE; // a page that is never accessible follows
+    char *region = reserve(pages);
     // Aligned to 256 as on the device, with its end as near to that page as this allows.
     char *p = region + (pages - (n + 255) / 256 * 256);
     if (!cudasim_settings()->dry) // else no page is ever accessible
