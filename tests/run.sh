@@ -1,27 +1,28 @@
 #!/bin/sh
 # Runs every test program of a build and the black-box scripts, as many at a time as there are cores; prints one line for
-# each and a sum at the end. With QUICK=1 those are left out that take more than ten seconds. usage: tests/run.sh BUILD
+# each and a sum at the end, and before it what the level thin leaves out (tests/support/level.h). With QUICK=1 those programs
+# are left out that take more than ten seconds. usage: [WEFT_TEST_LEVEL=all|thin] tests/run.sh BUILD
 set -u
+. tests/job.sh
 if [ "$1" = --one ]; then # build, name, command...
-    log=$2/tests/log/$3.txt
+    text=$2/tests/log/$3.txt
     name=$3
     shift 3
-    start=$(date +%s)
-    verdict=ok
-    "$@" >"$log" 2>&1 || verdict=FAIL
-    skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$log" | sort -u | wc -l)
-    cases=$(grep -c -E '^\[ +OK +\]|^ok |^soak: .* generations' "$log")
-    printf '%-4s %-24s %5d cases %3d skipped %4d s\n' $verdict "$name" "$cases" "$skips" "$(($(date +%s) - start))"
-    grep -E '^skip ' "$log"
+    job "$text" "$@"
+    skips=$(grep -E '^\[ +SKIPPED +\] [a-z]|^skip ' "$text" | sort -u | wc -l)
+    cases=$(grep -c -E '^\[ +OK +\]|^ok |^soak: .* generations' "$text")
+    printf '%-4s %-24s %5d cases %3d skipped %s\n' $verdict "$name" "$cases" "$skips" "$took"
+    grep -E '^skip ' "$text"
     [ $verdict = ok ] || {
-        tail -n 40 "$log"
-        grep -E -A 5 '^FAIL |^\[ +FAILED +\]|ERROR' "$log" | head -n 40
+        tail -n 40 "$text"
+        grep -E -A 5 '^FAIL |^\[ +FAILED +\]|ERROR' "$text" | head -n 40
     }
     exit 0
 fi
 
 build=$1
-mkdir -p "$build/tests/log"
+logs=$build/tests/log
+mkdir -p "$logs"
 jobs() { # name, command; the long ones first
     for t in run/test_top_random model/test_forward; do echo "${t#*/} $build/tests/$t"; done
     for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
@@ -45,10 +46,11 @@ jobs() { # name, command; the long ones first
 }
 left_out='^(test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar|install|real) '
 [ -n "${QUICK:-}" ] || left_out='^$'
-jobs | grep -v -E "$left_out" >"$build/tests/log/jobs"
-xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" <"$build/tests/log/jobs" | tee "$build/tests/log/results"
-all=$(wc -l <"$build/tests/log/jobs")
-passed=$(grep -c -E '^ok   .* cases ' "$build/tests/log/results")
-skipped=$(sed -n 's/^\(ok  \|FAIL\) .* cases *\([0-9]*\) skipped .*/\2/p' "$build/tests/log/results" | awk "{ n += \$1 } END { print n + 0 }")
+jobs | grep -v -E "$left_out" >"$logs/jobs"
+xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" <"$logs/jobs" | tee "$logs/results"
+all=$(wc -l <"$logs/jobs")
+passed=$(grep -c -E '^ok   .* cases ' "$logs/results")
+skipped=$(sed -n 's/^\(ok  \|FAIL\) .* cases *\([0-9]*\) skipped .*/\2/p' "$logs/results" | awk "{ n += \$1 } END { print n + 0 }")
+while read -r name _; do left_of "$name" "$logs/$name.txt"; done <"$logs/jobs" >"$logs/left"
 echo "$passed passed, $((all - passed)) failed, $skipped skipped"
 [ "$passed" -gt 0 ] && [ "$passed" = "$all" ]

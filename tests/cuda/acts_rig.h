@@ -14,13 +14,9 @@
 
 #include "cpu/kernels/ops.h"
 #include "cuda/device.h"
+#include "support/level.h"
 
-/* Fewer shapes: for runs under a sanitizer. */
-static inline bool quick(void)
-{
-    const char *v = getenv("WEFT_TEST_QUICK");
-    return v != NULL && v[0] != 0;
-}
+static inline bool thin(void) { return !level_all("most shapes of products"); }
 
 static inline size_t up32(size_t n) { return (n + 31) / 32 * 32; }
 

@@ -15,6 +15,7 @@
 
 #include "cuda/device.h"
 #include "format/kv_type.h"
+#include "support/level.h"
 
 enum { PAGE = ATTEND_PAGE, NO_PAGE = 0x7fffffff };
 
@@ -51,12 +52,7 @@ struct pool {
     struct dptr device_pages;
 };
 
-/* Fewer shapes: for runs under a sanitizer. */
-static inline bool quick(void)
-{
-    const char *v = getenv("WEFT_TEST_QUICK");
-    return v != NULL && v[0] != 0;
-}
+static inline bool thin(void) { return !level_all("most shapes of attention, and late positions"); }
 
 static inline uint32_t first_seen(uint32_t pos, uint32_t window)
 {

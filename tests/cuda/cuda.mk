@@ -67,8 +67,8 @@ cuda-coverage:
 cuda-coverage-run: $(SIM_TESTS)
 	@find $(BUILD) -name '*.gcda' -delete
 	@for t in $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%); do \
-	    case $$t in *model | *shapes | *schedule) quick=1 ;; *) quick= ;; esac; \
-	    WEFT_TEST_QUICK=$$quick $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
+	    case $$t in *model | *shapes | *schedule) level=thin ;; *) level=all ;; esac; \
+	    WEFT_TEST_LEVEL=$$level $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
 
 test-gpu: $(GPU_TESTS)
 	@for t in $(GPU_TESTS); do $$t || exit 1; done

@@ -8,7 +8,7 @@ build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export CUDASIM_ORDER=asc WEFT_TEST_QUICK=1
+export CUDASIM_ORDER=asc WEFT_TEST_LEVEL=thin
 failed=0
 
 check() { # name, options...: its output in $work/NAME.txt

@@ -1,48 +1,71 @@
 #!/bin/sh
 # Runs the CUDA backend's tests on the simulator, as many at a time as there are cores: sh tests/cuda/run.sh BUILD [SAN]
-# One line for each program and order of threads; a failing one prints what it printed. With a sanitizer every program runs
-# once, and the programs that go over many shapes take fewer of them (WEFT_TEST_QUICK).
+# One line for each program and order of threads; a failing one prints what it printed.
+#
+# At the level all every program of kernels runs in seven orders of threads, and those that run whole models for minutes in
+# the first order with all their cases and in a random one with some. At the level thin there are three orders, and each program
+# does some of its cases; the host's code, which is the same in every order, is watched for touches of device memory in the
+# first one only. With a sanitizer every program runs once, on some of its cases whatever the level: it looks at each access,
+# and all shapes make the same ones. With ThreadSanitizer only programs of kernels run, for races within these.
 set -u
-if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, quick
+. tests/job.sh
+if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, level
     name=$(basename "$4")
-    log=$2/sim/log/$name-$5$6.txt
+    text=$2/sim/log/$name-$5$6.txt
     plain_addresses=
     case $3 in *thread*) setarch -R true 2>/dev/null && plain_addresses="setarch -R" ;; esac
-    start=$(date +%s)
-    verdict=ok
-    if [ "$5" = demo ]; then
-        "$4" run -m "models/weft-demo-$6.gguf" --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0 >"$log" 2>&1
-        grep -q Paris "$log" || verdict=FAIL
-    elif [ "$5" = smoke ]; then
-        "$4" --smoke >"$log" 2>&1 || verdict=FAIL
-    elif [ "$5" = gates ]; then
-        python3 tools/gpu-model/plans.py --read "$4" >"$log" 2>&1 && python3 tests/cuda/test_plans.py "$4" >>"$log" 2>&1 ||
-            verdict=FAIL
-    else
-        CUDASIM_ORDER=$5 CUDASIM_SEED=$6 WEFT_TEST_QUICK=${7:-$3} $plain_addresses "$4" >"$log" 2>&1 || verdict=FAIL
-    fi
-    printf '%-4s cuda %-17s %-6s %-5s %4d s\n' $verdict "$name" "$5" "$6" "$(($(date +%s) - start))"
-    [ $verdict = ok ] || tail -n 40 "$log"
+    export CUDASIM_ORDER=$5 CUDASIM_SEED=$6 WEFT_TEST_LEVEL=${7:-all}
+    [ "$WEFT_TEST_LEVEL,$5" != thin,desc ] && [ "$WEFT_TEST_LEVEL,$5" != thin,random ] || export CUDASIM_PROTECT=0
+    case $5 in
+    demo)
+        unset CUDASIM_ORDER
+        job "$text" "$4" run -m "models/weft-demo-$6.gguf" --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0
+        grep -q Paris "$text" || verdict=FAIL
+        ;;
+    smoke) job "$text" "$4" --smoke ;;
+    gates) job "$text" sh -c 'python3 tools/gpu-model/plans.py --read "$1" && python3 tests/cuda/test_plans.py "$1"' - "$4" ;;
+    *) job "$text" $plain_addresses "$4" ;;
+    esac
+    printf '%-4s cuda %-17s %-6s %-6s %s\n' $verdict "$name" "$5" "$6" "$took"
+    [ $verdict = ok ] || tail -n 40 "$text"
     exit 0
 fi
 
 build=$1
 san=${2:-}
-mkdir -p "$build/sim/log"
-jobs() { # program, order, seed, quick; the long ones first
-    for t in sim_faults test_model test_shapes test_schedule test_prefill; do
-        case $san in *thread*) ;; *) [ -x "$build/sim/$t" ] && echo "$build/sim/$t asc 1" ;; esac
+level=${WEFT_TEST_LEVEL:-all}
+[ -z "$san" ] || level=thin
+logs=$build/sim/log
+mkdir -p "$logs"
+long='sim_faults test_model test_shapes test_schedule test_prefill'
+orders() { # order, seed: those of a program of kernels
+    echo asc 1
+    [ -z "$san" ] || return
+    echo desc 1
+    echo random 1
+    [ "$level" = thin ] || for seed in 2 3 4 5; do echo "random $seed"; done
+}
+of_kernels() { # programs
+    for t in "$build"/sim/test_*; do
+        case " $long " in *" ${t##*/} "*) continue ;; esac
+        case $t in *.*) ;; *) echo "$t" ;; esac
     done
-    for t in test_model test_shapes test_schedule test_prefill; do [ -z "$san" ] && echo "$build/sim/$t random 1 quick"; done
-    for t in "$build"/sim/test_* "$build"/sim/sim_*; do
-        case $t in */test_model | */test_shapes | */test_schedule | */test_prefill | */sim_faults | *.*) continue ;; esac
-        case $san,$t in *thread*,*/sim_*) continue ;; esac # of kernels only: their races are what it looks for
-        echo "$t asc 1"
-        [ -z "$san" ] || continue
-        case $t in */sim_*) continue ;; esac
-        echo "$t desc 1"
-        for seed in 1 2 3 4 5; do echo "$t random $seed"; done
+}
+planned() {
+    for t in "$build"/sim/sim_*; do
+        case $t in */sim_faults | *.*) ;; *) echo "$t asc 1 $level" ;; esac
     done
+}
+jobs() { # program, order, seed, level; the long ones first
+    case $san in
+    *thread*) ;;
+    *)
+        for t in $long; do [ -x "$build/sim/$t" ] && echo "$build/sim/$t asc 1 $level"; done
+        [ -n "$san" ] || for t in ${long#* }; do echo "$build/sim/$t random 1 thin"; done
+        planned
+        ;;
+    esac
+    of_kernels | while read -r t; do orders | sed "s,.*,$t & $level,"; done
     case $san in *thread*) return ;; esac
     for m in qwen2 phi3; do [ -x "$build/sim/weft" ] && echo "$build/sim/weft demo $m"; done
     [ -z "$san" ] || return
@@ -54,9 +77,11 @@ jobs() { # program, order, seed, quick; the long ones first
         echo "skip the gates of launches: no Python 3.11 or later" >&2
     fi
 }
-jobs >"$build/sim/log/jobs"
-xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$build/sim/log/jobs" | tee "$build/sim/log/results"
-passed=$(grep -c '^ok  ' "$build/sim/log/results")
-all=$(wc -l <"$build/sim/log/jobs")
+jobs >"$logs/jobs"
+xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$logs/jobs" | tee "$logs/results"
+passed=$(grep -c '^ok  ' "$logs/results")
+all=$(wc -l <"$logs/jobs")
+while read -r t order seed _; do left_of "cuda ${t##*/}" "$logs/${t##*/}-$order$seed.txt"; done <"$logs/jobs" >"$logs/left"
+[ -n "$san" ] || echo "cuda: four of seven orders of threads" >>"$logs/left"
 echo "cuda: $passed passed, $((all - passed)) failed"
 [ "$passed" -gt 0 ] && [ "$passed" = "$all" ]

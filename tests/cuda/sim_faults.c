@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cudasim/testing.h"
+#include "support/level.h"
 #include "support/models.h"
 #include "support/rig.h"
 #include "synth/synth.h"
@@ -111,12 +112,11 @@ static int teardown(void **state)
     return cudasim_leaks(stderr) != 0;
 }
 
-/* Every `stride`-th call fails, from call `first` on; under a sanitizer every fifth of these. */
+/* Every `stride`-th call fails, from call `first` on; at the level thin every fifth of these. */
 static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
 {
     cudasim_catch_faults();
-    const char *quick = getenv("WEFT_TEST_QUICK");
-    stride *= quick != NULL && *quick != '\0' ? 5 : 1;
+    stride *= level_all("four of five calls that fail") ? 1 : 5;
     weft_error err = { 0 };
     int32_t got[TOKENS] = { 0 };
     cudasim_fail_call(0, false);

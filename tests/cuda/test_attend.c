@@ -84,9 +84,9 @@ static void test_every_head_size(void **state)
     for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
         for (size_t j = 0; j < sizeof groups / sizeof groups[0]; j++) {
             for (size_t k = 0; k < 2; k++) {
-                if (!quick() || (i + j + k) % 3 == 0) {
+                if (!thin() || (i + j + k) % 3 == 0) {
                     check_positions((struct shape){ dims[i], 2, groups[j], windows[k] }, positions,
-                                    quick() ? 5 : N_POSITIONS, 0);
+                                    thin() ? 5 : N_POSITIONS, 0);
                 }
             }
         }
@@ -103,8 +103,8 @@ static void test_q8(void **state)
         set_types(q8_pairs[i % N_Q8_PAIRS]);
         for (uint32_t j = 0; j < 4; j++) {
             const struct shape s = { dims[i / N_Q8_PAIRS], 2, groups[j], (i + j) % 2 ? 100 : 0 };
-            if ((i / N_Q8_PAIRS < 3 && !quick()) || (i + j) % 4 == 0) {
-                check_positions(s, positions, quick() ? 5 : N_POSITIONS, 0);
+            if ((i / N_Q8_PAIRS < 3 && !thin()) || (i + j) % 4 == 0) {
+                check_positions(s, positions, thin() ? 5 : N_POSITIONS, 0);
             }
         }
     }
@@ -125,12 +125,12 @@ static void test_many_splits(void **state)
 {
     (void)state;
     static const uint32_t pos[] = { 64 * 9 - 1, 64 * 34 + 5 };
-    const uint32_t n = quick() ? 1 : 2;
+    const uint32_t n = thin() ? 1 : 2;
     check_positions((struct shape){ 128, 1, 7, 0 }, pos, n, 0);
     check_positions((struct shape){ 96, 1, 2, 0 }, pos, n, 0);
     check_positions((struct shape){ 40, 1, 12, 0 }, pos, n, 0); /* rows are combined as a whole */
     check_positions((struct shape){ 256, 1, 1, 0 }, pos, n, 0);
-    if (!quick()) {
+    if (!thin()) {
         check_positions((struct shape){ 64, 1, 4, 0 }, pos, n, 0);
         check_positions((struct shape){ 256, 1, 8, 0 }, pos, 1, 0);
     }
@@ -173,8 +173,8 @@ static void test_few_splits(void **state)
 {
     (void)state;
     for (n_sms = 1; n_sms <= 4; n_sms += 3) {
-        check_positions((struct shape){ 64, 2, 3, 0 }, positions, quick() ? 5 : N_POSITIONS, 0);
-        check_positions((struct shape){ 40, 1, 3, 100 }, positions, quick() ? 5 : N_POSITIONS, 0);
+        check_positions((struct shape){ 64, 2, 3, 0 }, positions, thin() ? 5 : N_POSITIONS, 0);
+        check_positions((struct shape){ 40, 1, 3, 100 }, positions, thin() ? 5 : N_POSITIONS, 0);
     }
     n_sms = MANY_SMS;
 }
@@ -184,7 +184,7 @@ static void test_long_sequences(void **state)
 {
     (void)state;
     static const uint32_t pos[] = { 64 * 64 - 1, 64 * 64, 64 * 128 - 1, 64 * 128, 64 * 130 + 5 };
-    const uint32_t n = quick() ? 2 : 5;
+    const uint32_t n = thin() ? 2 : 5;
     check_positions((struct shape){ 8, 1, 1, 0 }, pos, n, 0);    /* rows are combined as a whole */
     check_positions((struct shape){ 8, 1, 4, 0 }, pos, n, 0);    /* heads are */
     check_positions((struct shape){ 8, 1, 1, 5000 }, pos, n, 0); /* 79 pages */

@@ -78,8 +78,8 @@ static void test_tiles_of_every_head_size(void **state)
     static const uint32_t dims[] = { 64, 80, 96, 128 }, groups[] = { 1, 2, 7 };
     for (uint32_t i = 0; i < 24; i++) {
         const struct shape s = { dims[i % 4], i / 4 % 2 + 1, groups[i / 8], i / 4 % 2 ? 50 : 0 };
-        if (!quick() || i % 5 == 1) {
-            check_chunks(s, few + (quick() ? 1 : 0), quick() ? 2 : 4, 0);
+        if (!thin() || i % 5 == 1) {
+            check_chunks(s, few + (thin() ? 1 : 0), thin() ? 2 : 4, 0);
         }
     }
     for (uint32_t d = 1; d <= 256; d++) {
@@ -93,9 +93,9 @@ static void test_q8_tiles(void **state)
     static const uint32_t dims[] = { 64, 96, 128 };
     for (uint32_t i = 0; i < 3 * N_Q8_PAIRS; i++) {
         const struct shape s = { dims[i / 3], i % 2 + 1, 2, i % 2 ? 50 : 0 };
-        if (!quick() || i % 4 == 0) {
+        if (!thin() || i % 4 == 0) {
             set_types(q8_pairs[i % N_Q8_PAIRS]);
-            check_chunks(s, few + (quick() ? 1 : 0), quick() ? 2 : 4, 0);
+            check_chunks(s, few + (thin() ? 1 : 0), thin() ? 2 : 4, 0);
         }
     }
     set_types(NULL);
@@ -107,7 +107,7 @@ static void test_tile_windows(void **state)
     static const uint32_t windows[] = { 0, 1, 16, 63, 64, 65, 200 };
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         const struct shape s = { 64, 1, 1, windows[i] };
-        check_chunks(s, few + (quick() ? 1 : 0), quick() ? 2 : 4, 0);
+        check_chunks(s, few + (thin() ? 1 : 0), thin() ? 2 : 4, 0);
     }
 }
 

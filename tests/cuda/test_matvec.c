@@ -147,7 +147,7 @@ static void each_type(void **state)
 {
     const struct quant_type *t = *state;
     static const size_t n[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 17 };
-    const size_t n_jobs = quick() ? 3 : 10;
+    const size_t n_jobs = thin() ? 3 : 10;
     for (size_t k = 0; k < n_jobs; k++) {
         const size_t row_count = row_counts[(k + t->id) % N_ROW_COUNTS];
         const struct test_weights w = weights_of(t, k, row_count, cols_of(t, k));

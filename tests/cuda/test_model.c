@@ -33,6 +33,7 @@
 #include "format/quant.h"
 #include "forward.h"
 #include "support/layers.h"
+#include "support/level.h"
 #include "support/models.h"
 #include "support/reference.h"
 #include "support/rig.h"
@@ -232,12 +233,10 @@ static void check_spec(const struct synth_spec *spec, size_t n, size_t n_ctx, co
     check_ways(spec, n, n_ctx, n <= 20, what);
 }
 
-/* Under a sanitizer, and in orders of threads other than the first, only a quarter of the types,
- * and no text past a page. */
-static bool quick(void)
+/* Each architecture and each type still come once, but not with each other. */
+static bool thin(void)
 {
-    const char *how = getenv("WEFT_TEST_QUICK");
-    return how != NULL && *how != '\0';
+    return !level_all("most pairs of architecture and type, and texts past a page");
 }
 
 static struct synth_spec spec_of(const char *preset)
@@ -261,7 +260,7 @@ static void test_types(void **state)
                    { "tiny-llama", 4, 2, 128 } };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         for (size_t j = 0; j < sizeof types / sizeof types[0]; j++) {
-            if (quick() && (i + j) % 4 != 0) {
+            if (thin() && (i + j) % 4 != 0) {
                 continue;
             }
             struct synth_spec s = spec_of(shapes[i].preset);
@@ -288,7 +287,7 @@ static void test_rare_types(void **state)
     (void)state;
     static const char *const types[] = { "f32",  "bf16", "q4_1",   "q5_1",  "q2_k",
                                          "q3_k", "q5_k", "iq4_nl", "iq4_xs" };
-    for (size_t j = 0; j < sizeof types / sizeof types[0]; j += quick() ? 4 : 1) {
+    for (size_t j = 0; j < sizeof types / sizeof types[0]; j += thin() ? 4 : 1) {
         struct synth_spec s = spec_of("tiny-llama");
         s.dim = s.n_ff = 256;
         s.n_heads = 4, s.n_kv_heads = 2, s.head_dim = 64;
@@ -302,7 +301,7 @@ static void test_context(void **state)
 {
     (void)state;
     static const char *const presets[] = { "tiny-qwen2", "tiny-phi3" };
-    for (size_t i = 0; i < 2 && !quick(); i++) {
+    for (size_t i = 0; i < 2 && !thin(); i++) {
         struct synth_spec s = spec_of(presets[i]);
         s.type_mix = i == 0 ? "q8_0" : "f16";
         check_spec(&s, 135, 1024, presets[i]);
@@ -353,7 +352,7 @@ static void test_variants(void **state)
     check_spec(&s, 20, 0, "window of 5");
     s = spec_of("tiny-phi3");
     s.sliding_window = 70;
-    if (!quick()) {
+    if (!thin()) {
         check_spec(&s, 135, 0, "window of 70");
     }
     s = spec_of("tiny-qwen2");
@@ -389,7 +388,7 @@ static void test_biases(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct synth_spec s = spec_of(cases[i].preset);
         char what[64];
-        if (quick() && i > 1) {
+        if (thin() && i > 1) {
             break;
         }
         s.biases = true;
@@ -445,7 +444,7 @@ static void test_q8(void **state)
         { "tiny-phi3", 2, 2, 96, 20, { WEFT_KV_Q8_0, WEFT_KV_F16 } },
         { "tiny-llama", 4, 2, 32, 20, { WEFT_KV_F16, WEFT_KV_Q8_0 } },
     };
-    for (size_t i = quick() ? 1 : 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = thin() ? 1 : 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct synth_spec s = spec_of(cases[i].preset);
         s.dim = 160;
         s.n_ff = 224;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
+#include "support/level.h"
 
 struct best {
     float value;
@@ -115,19 +116,14 @@ static void check(size_t n, size_t n_vocab, size_t k, size_t kind)
     }
 }
 
-/* Under a sanitizer: fewer shapes, of all kinds. */
-static bool quick(void)
-{
-    const char *v = getenv("WEFT_TEST_QUICK");
-    return v != NULL && v[0] != '\0';
-}
+static bool thin(void) { return !level_all("most sizes, and the largest vocabulary"); }
 
 static void test_vocabularies(void **state)
 {
     (void)state;
     static const size_t sizes[] = { 1, 2, 31, 32, 33, 64, 257, 2047, 2048, 2049, 4100 };
     static const size_t ks[] = { 1, 2, 40, 63, 64 };
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i += quick() ? 3 : 1) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i += thin() ? 3 : 1) {
         for (size_t j = 0; j < sizeof ks / sizeof ks[0]; j++) {
             random_state = i * 100 + j;
             check(N_KINDS, sizes[i], ks[j], 0);
@@ -138,7 +134,7 @@ static void test_vocabularies(void **state)
 static void test_every_k(void **state)
 {
     (void)state;
-    for (size_t k = 1; k <= TOP_MAX; k += quick() ? 9 : 1) {
+    for (size_t k = 1; k <= TOP_MAX; k += thin() ? 9 : 1) {
         random_state = k;
         check(1, 3000, k, k % 2 ? SMOOTH : CLOSE);
     }
@@ -147,7 +143,7 @@ static void test_every_k(void **state)
 static void test_rows(void **state)
 {
     (void)state;
-    size_t n = quick() ? 11 : 64;
+    size_t n = thin() ? 11 : 64;
     random_state = 5;
     check(n, 300, 1, 3);
     check(n, 300, 20, 4);
@@ -157,7 +153,7 @@ static void test_rows(void **state)
 static void test_large(void **state)
 {
     (void)state;
-    size_t n_vocab = quick() ? 20000 : 248320;
+    size_t n_vocab = thin() ? 20000 : 248320;
     random_state = 6;
     check(2, n_vocab, 1, SMOOTH);
     check(3, n_vocab, 64, SMOOTH);

@@ -1,6 +1,6 @@
 /* Random schedules on a GPU, deterministically; how: tests/support/schedule_rig.h. Fewer operations
  * than in tests/run/test_schedule.c, since the simulator takes some milliseconds for a token;
- * WEFT_TEST_QUICK leaves out one of two. */
+ * one of two is left out at the level thin. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/level.h"
 #include "support/schedule_rig.h"
 
 static weft_engine_params engine(size_t n_kv, size_t n_batch)
@@ -23,9 +24,7 @@ static weft_engine_params engine(size_t n_kv, size_t n_batch)
 static void test_large_pool(void **state)
 {
     (void)state;
-    const char *v = getenv("WEFT_TEST_QUICK");
-    if (v != NULL && *v != '\0') {
-        print_message("takes too long with WEFT_TEST_QUICK\n");
+    if (!level_all("the schedule with a large pool")) {
         skip();
     }
     schedule("tiny-qwen2", engine(N_SLOTS * 256, 64), 101, 160);

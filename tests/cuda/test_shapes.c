@@ -1,7 +1,7 @@
 /* The shapes of batches of tests/model/test_shapes.c on a GPU, deterministically: every sequence
  * gets exactly the ids that it gets alone. The simulator takes some milliseconds for a token, so
- * there are fewer models and shorter texts here than there; WEFT_TEST_QUICK leaves out most of
- * them. */
+ * there are fewer models and shorter texts here than there; at the level thin most of
+ * them are left out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "support/level.h"
 #include "support/shapes_rig.h"
 
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
@@ -18,13 +19,13 @@ static weft_engine_params batch(size_t n)
     return (weft_engine_params){ .device = "cuda", .deterministic = true, .n_batch = n };
 }
 
-static bool quick(void)
+static bool thin(void)
 {
-    const char *v = getenv("WEFT_TEST_QUICK");
-    return v != NULL && *v != '\0';
+    return !level_all(
+        "all models but one, 512 tokens over 16 sequences, and long texts of a crowd");
 }
 
-static size_t n_presets(void) { return quick() ? 1 : sizeof presets / sizeof presets[0]; }
+static size_t n_presets(void) { return thin() ? 1 : sizeof presets / sizeof presets[0]; }
 
 static void test_one_token(void **state)
 {
@@ -55,8 +56,7 @@ static void test_ten_over_three(void **state)
 static void test_512_over_sixteen(void **state)
 {
     (void)state;
-    if (quick()) {
-        print_message("takes too long with WEFT_TEST_QUICK\n");
+    if (thin()) {
         skip();
     }
     check_shape(presets[0], batch(512), 512, 16, 1);
@@ -65,7 +65,7 @@ static void test_512_over_sixteen(void **state)
 static void test_crowd(void **state)
 {
     const struct crowd crowd = {
-        .n_texts = 90, .n_short = quick() ? 2 : 6, .n_long = quick() ? 8 : 24, .n_new = 8
+        .n_texts = 90, .n_short = thin() ? 2 : 6, .n_long = thin() ? 8 : 24, .n_new = 8
     };
     (void)state;
     check_crowd(presets[0], batch(96), &crowd, 1);

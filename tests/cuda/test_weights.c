@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "cuda/device.h"
+#include "support/level.h"
 
 enum { POOL = 768 }; /* blocks of a quantised type in a pool */
 
@@ -173,12 +174,7 @@ static void check_shape(const struct quant_type *t, size_t from, size_t n_rows, 
     }
 }
 
-/* Is this a run with a sanitizer, in which fewer shapes have to do? */
-static bool quick(void)
-{
-    const char *v = getenv("WEFT_TEST_QUICK");
-    return v != NULL && *v != '\0';
-}
+static bool thin(void) { return !level_all("two of three numbers of rows"); }
 
 /* --- the tests ---------------------------------------------------------------------------------
  */
@@ -285,7 +281,7 @@ static void test_shapes(void **state)
     static const size_t cols[] = { 1, 2, 4, 5, 7, 8, 31, 33, 255, 257, 1023 };
     const size_t n =
         t->block > 1 ? sizeof(blocks) / sizeof(blocks[0]) : sizeof(cols) / sizeof(cols[0]);
-    for (size_t r = 0; r < (quick() ? 1 : sizeof(rows) / sizeof(rows[0])); r++) {
+    for (size_t r = 0; r < (thin() ? 1 : sizeof(rows) / sizeof(rows[0])); r++) {
         for (size_t c = 0; c < n; c++) {
             /* 390: blocks under special scales, then random ones */
             check_shape(t, 390 + 17 * c, rows[r], t->block > 1 ? blocks[c] * t->block : cols[c]);

@@ -203,13 +203,13 @@ static void on_segv(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &old_segv, nullptr); // not ours: the access happens again
 }
 
-// A new region of so many bytes, with a page behind it that is never accessible. Closing and opening
-// is paid by the page, with every launch and copy, so large regions have large pages, where the
-// system has any: most of the time of some tests went there.
+// A new region of so many bytes, with a page behind it that is never accessible. Closing and
+// opening is paid by the page, with every launch and copy, so large regions have large pages, where
+// the system has any: most of the time of some tests went there.
 static char *reserve(size_t pages)
 {
     const bool large = pages >= 2 * HUGE_PAGE;
-    const size_t before = large ? (size_t)-(uintptr_t)mem.next % HUGE_PAGE : 0;
+    const size_t before = large ? (size_t) - (uintptr_t)mem.next % HUGE_PAGE : 0;
     if (before + pages + PAGE > (size_t)(mem.base + RESERVED - mem.next))
         die("the address space of the simulated device is used up");
     char *region = mem.next + before;

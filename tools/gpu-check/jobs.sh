@@ -109,7 +109,7 @@ rerun_failed() {
         again "$name" "by itself" "$@"
         if find_sanitizer; then
             memcheck=("$sanitizer" --tool memcheck --error-exitcode 99 --print-limit 20)
-            WEFT_TEST_QUICK=1 again "$name" "under memcheck" "${memcheck[@]}" "$@" "${apart[@]}"
+            WEFT_TEST_LEVEL=thin again "$name" "under memcheck" "${memcheck[@]}" "$@" "${apart[@]}"
         else
             echo "     again $name, under memcheck: not run, $sanitizer_problem" | tee -a "$results"
         fi

@@ -21,7 +21,7 @@ part_tests() {
     local t m width=$(($(nproc) / 3)) planted
     [ "$width" -le 5 ] || width=5
     [ "$width" -ge 2 ] || width=2
-    [ -z "$smoke" ] || export WEFT_TEST_QUICK=1
+    [ -z "$smoke" ] || export WEFT_TEST_LEVEL=thin
     begin_models
     planted=$(test_programs | grep -m 1 -x test_rows || test_programs | tail -n 1)
     for t in $(test_programs); do
@@ -64,7 +64,7 @@ part_sanitizers() {
     find_sanitizer || { echo "skip sanitizers: $sanitizer_problem" | tee -a "$results"; return; }
     [ "$width" -le 5 ] || width=5
     [ "$width" -ge 2 ] || width=2
-    export WEFT_TEST_QUICK=1
+    export WEFT_TEST_LEVEL=thin
     for tool in memcheck racecheck initcheck synccheck; do
         set -- "$sanitizer" --tool $tool --error-exitcode 99 --print-limit 20
         more=()
@@ -82,7 +82,7 @@ part_sanitizers() {
         done
     done
     slot 1
-    unset WEFT_TEST_QUICK
+    unset WEFT_TEST_LEVEL
 }
 
 # Where the time of a decode step goes: the kernels of one step, each by itself.
