@@ -223,22 +223,35 @@ include tools/install.mk
 
 # --- tests -------------------------------------------------------------------------------------------
 
+# How much each test does: thin, some cases of each kind; all, every case. See tests/support/level.h.
+LEVEL ?= thin
+export WEFT_TEST_LEVEL = $(LEVEL)
+
 .PHONY: test
 test: deps
+	@rm -f $(BUILD)/tests/log/left $(BUILD)/sim/log/left
 	@$(MAKE) $(JOBS) --no-print-directory check
 	@$(MAKE) $(JOBS) --no-print-directory cudasim
 	@$(MAKE) $(JOBS) --no-print-directory cuda-check
+	@sh tests/left.sh $(BUILD)
+
+# What CI runs.
+.PHONY: test-all
+test-all:
+	@$(MAKE) --no-print-directory test LEVEL=all
 
 # The suite, for any variant of the build; says at the end how many programs passed.
 .PHONY: check
 check: all $(TESTS) $(BUILD)/soak
 	@SAN="$(SAN) $(COUNT)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
 
-# While one works on the CPU side: without nvcc, and without the tests that take longest; about a minute on a built tree.
+# While one works on the CPU side: without nvcc, and without the programs that take longest.
 .PHONY: quick
 quick: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/quick NVCC= QUICK=1
 
+# Sanitizers make code several times slower, and look at each access and each operation, not at the numbers that come out: some
+# cases of each kind make the same ones as all. LEVEL=all runs all.
 .PHONY: asan
 asan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check cuda-sim BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
@@ -253,7 +266,7 @@ tsan: deps
 coverage:
 	@sh tools/deps.sh coverage
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; true
-	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage OPT=-O1 \
+	@$(MAKE) $(JOBS) --no-print-directory check NVCC= BUILD=build/coverage LEVEL=all OPT=-O1 \
 	    COUNT='--coverage -fprofile-update=prefer-atomic -DCOUNTED'; \
 	    code=$$?; sh tests/coverage.sh build/coverage && exit $$code
 
@@ -358,7 +371,7 @@ help:
 	@echo "make demo       install what is missing, build, and generate text from both demo models"
 	@echo "make chat       talk to a real model, SmolLM2-135M-Instruct: install what is missing, get it (92 MB), build"
 	@echo "make real       get that model only, and say where it is"
-	@echo "make test       install what is missing, build, and run all tests"
+	@echo "make test       install what is missing, build, and run the tests; says what it leaves to make test-all, which CI runs"
 	@echo "make quick      the quick part of the tests, on the CPU: about a minute on a built tree"
 	@echo "make install    PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=; uninstall takes it away, dist makes a tarball"
 	@echo "make asan tsan  the tests under AddressSanitizer + UBSan, ThreadSanitizer"

@@ -17,9 +17,3 @@ job() {
 
 # name, log: what level_all() said that is left to `make test-all`, as lines of "name: what"
 left_of() { sed -n "s/^left: /$1: /p" "$2"; }
-
-# file of such lines: all as one, if the level is thin, or nothing
-say_left() {
-    [ "${WEFT_TEST_LEVEL:-}" = thin ] || return 0
-    sort -u "$1" | awk -F ': ' '{ all = all (NR > 1 ? "; " : "") $1 " (" $2 ")" } END { if (NR) print "left to make test-all: " all }'
-}

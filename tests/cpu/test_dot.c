@@ -8,6 +8,7 @@
 #include "support/dot_variants.h"
 
 #include "cpu/pack.h"
+#include "support/level.h"
 
 enum { MAX_ROWS = 64, N_W = TILE_ROWS + 3 }; /* one full tile, one with rows missing */
 
@@ -181,10 +182,11 @@ static void each_case(const struct cpu_ops *ops,
                       void (*check)(const struct cpu_ops *ops, const struct matmul_case *c))
 {
     static const size_t sizes[] = { 1, 32, 40, 64, 96, 256, 288, 512, 768, 896, 4864 };
+    const bool all = level_all("two of three types with each large number of columns");
     const struct quant_type *t;
     for (size_t i = 0; (t = quant_at(i)) != NULL; i++) {
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-            if (sizes[k] % t->block == 0) {
+            if (sizes[k] % t->block == 0 && (all || sizes[k] <= 256 || (i + k) % 3 == 0)) {
                 struct matmul_case c = case_new(ops, t, sizes[k]);
                 check(ops, &c);
                 case_free(&c);

@@ -71,7 +71,7 @@ cuda-coverage-run: $(SIM_TESTS)
 	    WEFT_TEST_LEVEL=$$level $$t >/dev/null 2>&1 || { echo "$$t failed"; exit 1; }; done
 
 test-gpu: $(GPU_TESTS)
-	@for t in $(GPU_TESTS); do $$t || exit 1; done
+	@for t in $(GPU_TESTS); do WEFT_TEST_LEVEL=all $$t || exit 1; done
 endif
 
 # weft-gpu-bench times the device, the kernels and whole models; on the simulator only its --smoke makes sense.

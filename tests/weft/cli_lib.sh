@@ -5,11 +5,7 @@ export LC_ALL
 # the texts compared here are the CPU's; GPUs are hidden, so that a build with CUDA finds none
 CUDA_VISIBLE_DEVICES=
 export CUDA_VISIBLE_DEVICES
-passed=0
-failed=0
-
-T=$(mktemp -d) || exit 1
-trap 'rm -rf "$T"' EXIT
+. "$(dirname "$0")/../verdict.sh"
 HOME=$T
 export HOME
 
@@ -75,12 +71,6 @@ json() {
     else
         bad "$1" 'not valid JSON'
     fi
-}
-
-# The last line of a script, and its exit code.
-finish() {
-    echo "$passed passed, $failed failed"
-    [ "$failed" -eq 0 ]
 }
 
 [ -x "$WEFT" ] || {

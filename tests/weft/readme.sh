@@ -4,34 +4,22 @@
 # usage: tests/weft/readme.sh BUILD [compiler flags]
 build=$1
 shift
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-passed=0
-failed=0
-verdict() { # description, 0 if right
-    if [ "$2" = 0 ]; then
-        echo "ok $1"
-        passed=$((passed + 1))
-    else
-        echo "FAIL $1"
-        failed=$((failed + 1))
-    fi
-}
+. tests/verdict.sh
 # what the library itself needs, CUDA included, stands in weft.pc
 make -s "BUILD=$build" "$build/weft.pc" >/dev/null || exit 1
 libs=$(sed -n 's/^Libs.private: //p' "$build/weft.pc")
-awk -v dir="$dir" '/^```c$/ { n++; on = 1; next } /^```$/ { on = 0 } on { print > (dir "/" n ".c") }' README.md
+awk -v dir="$T" '/^```c$/ { n++; on = 1; next } /^```$/ { on = 0 } on { print > (dir "/" n ".c") }' README.md
 for program in 1 2; do
-    [ "$(wc -l <"$dir/$program.c")" -le 40 ]
+    [ "$(wc -l <"$T/$program.c")" -le 40 ]
     verdict "README program $program has at most 40 lines" $?
     # shellcheck disable=SC2086
-    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$dir/$program" "$dir/$program.c" "$build/libweft.a" $libs
+    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$T/$program" "$T/$program.c" "$build/libweft.a" $libs
     verdict "README program $program compiles" $?
 done
 for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
-    "$dir/1" "$model" 'The capital of Japan is' >"$dir/out.txt" && [ -s "$dir/out.txt" ]
+    "$T/1" "$model" 'The capital of Japan is' >"$T/out.txt" && [ -s "$T/out.txt" ]
     verdict "README program 1 prints text, $model" $?
-    "$dir/2" "$model" >"$dir/out.txt" && grep -q Paris "$dir/out.txt" && grep -q Tokyo "$dir/out.txt"
+    "$T/2" "$model" >"$T/out.txt" && grep -q Paris "$T/out.txt" && grep -q Tokyo "$T/out.txt"
     verdict "README program 2 knows Paris and Tokyo, $model" $?
 done
 for program in many fork stream search; do
@@ -39,25 +27,24 @@ for program in many fork stream search; do
     [ "$(wc -l <"$source")" -le 60 ]
     verdict "example $program has at most 60 lines" $?
     # shellcheck disable=SC2086
-    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$dir/$program" "$source" "$build/libweft.a" $libs
+    ${CC:-gcc} -std=c11 -Wall -Wextra -Werror -Iinclude "$@" -o "$T/$program" "$source" "$build/libweft.a" $libs
     verdict "example $program compiles" $?
 done
 says() { # description, text that the last output must hold
-    grep -qF "$2" "$dir/out.txt"
+    grep -qF "$2" "$T/out.txt"
     verdict "$1" $?
 }
 for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
-    printf 'The capital of France is\nThe capital of Italy is' | "$dir/many" "$model" >"$dir/out.txt"
+    printf 'The capital of France is\nThe capital of Italy is' | "$T/many" "$model" >"$T/out.txt"
     says "many, $model" 'The capital of France is Paris'
     says "many, second line, $model" 'The capital of Italy is Rome'
-    "$dir/fork" "$model" 'The capital of France' 3 >"$dir/out.txt"
+    "$T/fork" "$model" 'The capital of France' 3 >"$T/out.txt"
     says "fork, $model" '2: The capital of France is Paris'
-    "$dir/stream" "$model" 'What is the capital of France?' . >"$dir/out.txt"
+    "$T/stream" "$model" 'What is the capital of France?' . >"$T/out.txt"
     says "stream, $model" 'Paris'
     says "stream stops, $model" '(a stop string)'
-    printf '3 + 4 = 7\nthe capital of France\n' | "$dir/search" "$model" 'the capital of France' >"$dir/out.txt"
-    head -n 1 "$dir/out.txt" >"$dir/first.txt" && mv "$dir/first.txt" "$dir/out.txt"
+    printf '3 + 4 = 7\nthe capital of France\n' | "$T/search" "$model" 'the capital of France' >"$T/out.txt"
+    head -n 1 "$T/out.txt" >"$T/first.txt" && mv "$T/first.txt" "$T/out.txt"
     says "search, $model" 'the capital of France'
 done
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+finish
