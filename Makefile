@@ -224,7 +224,7 @@ include tools/install.mk
 # --- tests -------------------------------------------------------------------------------------------
 
 # How much each test does: thin, some cases of each kind; all, every case. See tests/support/level.h.
-LEVEL ?= thin
+LEVEL = thin
 export WEFT_TEST_LEVEL = $(LEVEL)
 
 .PHONY: test
@@ -251,7 +251,7 @@ quick: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/quick NVCC= QUICK=1
 
 # Sanitizers make code several times slower, and look at each access and each operation, not at the numbers that come out: some
-# cases of each kind make the same ones as all. LEVEL=all runs all.
+# cases of each kind make the same ones as all. With LEVEL=all `check` runs all.
 .PHONY: asan
 asan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check cuda-sim BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
@@ -406,9 +406,11 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
-# The same for the whole program, whose main() the test calls.
+# The same for the whole program, whose main() the test calls; with LeakSanitizer, where the compiler has it and no sanitizer is.
+LSAN = $(if $(SAN),,$(shell echo 'int main(void) { return 0; }' | $(CC) -fsanitize=leak -x c - -o /dev/null 2>/dev/null && \
+    echo -fsanitize=leak))
 $(BUILD)/tests/weft/test_tool_memory: $(TOOL_OBJ)
-$(BUILD)/tests/weft/test_tool_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+$(BUILD)/tests/weft/test_tool_memory: TEST_LDFLAGS = $(LSAN) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
     -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=main $(BUILD)/libweft-all.a $(TOOL_LIBS)
 
 # What a sequence takes is compared with what the allocator was asked for.

@@ -49,9 +49,13 @@ static void keep(void *user, const weft_checkpoint *c)
 static struct values run(const char *path, const char *device, size_t n_tokens)
 {
     struct values v = { 0 };
-    const weft_engine_params p = {
-        .size = sizeof p, .device = device, .n_threads = 1, .trace = keep, .trace_user = &v
-    };
+    const weft_engine_params p = { .size = sizeof p,
+                                   .device = device,
+                                   .n_ctx = 128,
+                                   .n_batch = 64,
+                                   .n_threads = 1,
+                                   .trace = keep,
+                                   .trace_user = &v };
     struct rig r = rig_open(path, &p);
     int32_t tokens[N];
     rig_tokens(&r, 4, tokens, N);
