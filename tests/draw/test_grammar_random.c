@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "draw/matcher.h"
 #include "format/gguf.h"
+#include "support/level.h"
 #include "support/models.h"
 #include "support/rig.h"
 
@@ -275,7 +276,8 @@ static void test_texts(void **state)
     size_t n_whole = 0, n_open = 0, n_refused = 0, n_limited = 0;
     int text[MAX_TEXT];
     t.seed = 1;
-    for (int round = 0; round < 1500; round++) {
+    const int n_rounds = level_all("four of five random grammars with texts") ? 1500 : 300;
+    for (int round = 0; round < n_rounds; round++) {
         struct bytes gbnf = { 0 };
         struct matcher *m = random_matcher(&t, &gbnf);
         for (int k = 0; k < 20; k++) {
@@ -303,7 +305,9 @@ static void test_texts(void **state)
     }
     print_message("%zu texts complete, %zu not yet, %zu refused; %zu beyond the limits\n", n_whole,
                   n_open, n_refused, n_limited);
-    assert_true(n_whole > 2500 && n_open > 2500 && n_refused > 2500 && n_limited < 100);
+    const size_t n_texts = 20 * (size_t)n_rounds;
+    assert_true(n_whole > n_texts / 12 && n_open > n_texts / 12 && n_refused > n_texts / 12);
+    assert_true(n_limited < n_texts / 300);
 }
 
 /* ---------------------------------------------------------------- masks */
@@ -428,7 +432,8 @@ static void test_random_masks(void **state)
     int text[MAX_TEXT];
     size_t n = 0;
     t.seed = 2;
-    for (int round = 0; round < 200; round++) {
+    const int n_rounds = level_all("three of four random grammars with masks") ? 200 : 50;
+    for (int round = 0; round < n_rounds; round++) {
         struct bytes gbnf = { 0 };
         struct matcher *m = random_matcher(&t, &gbnf);
         for (int k = 0; k < 3; k++) {
