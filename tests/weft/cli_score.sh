@@ -91,7 +91,7 @@ assert at == len(values) and values[-n:] == full[-n:]'
     same 'the same from ids, from text, in small steps' "$T/first" "$T/again"
     ids=$(yes 5 | head -n 150)
     echo $ids >"$T/ids"
-    check 'a text of several steps' 0 '' logits -m $PHI --tokens "$T/ids" --trace "$T/trace" -o "$T/lines"
+    check 'a text of several steps' 0 '' logits -m $PHI --tokens "$T/ids" -b 64 --trace "$T/trace" -o "$T/lines"
     judge 'its trace has all positions' '
 import json
 points = [json.loads(line) for line in open("trace")][1:]
