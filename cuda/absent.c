@@ -1,12 +1,13 @@
-/* In place of the CUDA backend in a build without nvcc: says that there is none, and the remedy. */
+/* Takes the place of the CUDA backend in a build without nvcc: it says that there is no CUDA, and
+ * the remedy. */
 #include <stdio.h>
 
 #include "backend.h"
 #include "platform.h"
 
 static const char problem[] =
-    "this build has no CUDA, because nvcc was not found; install the CUDA "
-    "toolkit (or set CUDA_HOME) and build Weft again";
+    "this build has no CUDA, because nvcc was not found; install the CUDA toolkit (or set "
+    "CUDA_HOME) and build Weft again";
 
 void cuda_platform_get(struct cuda_platform *p)
 {
@@ -14,7 +15,7 @@ void cuda_platform_get(struct cuda_platform *p)
     snprintf(p->problem, sizeof p->problem, "%s", problem);
 }
 
-/* There is no i < n_devices to ask about. */
+/* n_devices is 0, so nobody asks about a device. */
 void cuda_device_get(size_t i, struct cuda_device *d)
 {
     (void)i;

@@ -2,9 +2,9 @@
 
 #include <pthread.h>
 
-/* The library has no other variable of the whole process. Captures and calls that break them meet
- * across engines of different models, which share nothing that this could hang on; and it guards no
- * memory, only moments. */
+/* This is the only variable of the library that belongs to the whole process. Captures and the
+ * calls that break them meet across engines of different models, which share no object that could
+ * hold the mutex. It guards no memory, only moments in time. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 void alone_begin(void) { pthread_mutex_lock(&mutex); }

@@ -1,11 +1,11 @@
-/* What engines must not do at the same time, whatever model and device they have. A call that waits
- * for a whole device breaks every capture under way on it, of any thread; cuBLAS makes such calls
- * when a handle is made or destroyed. */
+/* Things that engines must not do at the same time, whatever their models and devices. A call that
+ * waits for a whole device breaks every capture under way on that device, in any thread. cuBLAS
+ * makes such calls when a handle is made or destroyed. */
 #ifndef WEFT_CUDA_ALONE_H
 #define WEFT_CUDA_ALONE_H
 
-/* Around a capture, and around what would break one. Not nested, and not held for longer than that.
- */
+/* Call these around a capture, and around anything that would break one. They do not nest; hold
+ * them no longer than needed. */
 void alone_begin(void);
 void alone_end(void);
 

@@ -31,7 +31,7 @@ void cuda_close(struct backend *b)
     free(c);
 }
 
-/* What kernels cannot run is refused here, by name. */
+/* Refuses shapes that kernels cannot run, and names them. */
 static weft_status check_shape(const struct cuda *c, weft_error *err)
 {
     const size_t dim = c->model->config.dim;
@@ -44,7 +44,7 @@ static weft_status check_shape(const struct cuda *c, weft_error *err)
                              head);
         }
     }
-    /* a block holds one normalised row, as floats and as codes with their scales */
+    /* A block holds one normalised row, as floats and as codes with their scales. */
     size_t row = ceil_div(dim, 32) * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
     if (row + SHARED_SPARE > c->queue.shared_bytes) {
         return error_set(err, WEFT_E_UNSUPPORTED,
@@ -55,7 +55,8 @@ static weft_status check_shape(const struct cuda *c, weft_error *err)
     return WEFT_OK;
 }
 
-/* Before CUDA 12.3 a kernel that is launched for the first time in a capture may break it. */
+/* Logs that there will be no graphs: before CUDA 12.3, a kernel that is launched for the first time
+ * in a capture may break it. */
 static void say_no_graphs(struct cuda *c)
 {
     int driver = 0, runtime = 0;

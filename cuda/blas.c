@@ -40,17 +40,18 @@ bool blas_find(struct blas *b)
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes)
 {
-    alone_begin(); /* to the end: the engine may be capturing on this very stream */
+    alone_begin(); /* held to the end: the engine may be capturing on this very stream */
     cublasStatus_t s = b->create(&b->handle);
     if (s == CUBLAS_STATUS_SUCCESS) {
         s = b->set_stream(b->handle, stream);
     }
     if (s == CUBLAS_STATUS_SUCCESS) {
-        /* its own workspace: the same memory each time, so the same algorithms and the same bits */
+        /* It gets a workspace of its own: the same memory each time, so the same algorithms and the
+         * same bits. */
         s = b->set_workspace(b->handle, (void *)workspace.at, workspace_bytes);
     }
     if (s == CUBLAS_STATUS_SUCCESS) {
-        /* sums of parts of the columns stay floats, also where the product is halves */
+        /* Partial sums over the columns stay floats, even if the product is halves. */
         s = b->set_math_mode(
             b->handle,
             (cublasMath_t)(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
@@ -59,7 +60,7 @@ cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr worksp
     return s;
 }
 
-/* cuBLAS stores columns one after the other, so it is asked for out^T = w * a^T. */
+/* cuBLAS stores matrices column by column, so it is asked for out^T = w * a^T. */
 cublasStatus_t blas_multiply(const struct blas *b, const struct product *p)
 {
     const float one = 1.0f, beta = p->add ? 1.0f : 0.0f;
@@ -71,7 +72,8 @@ cublasStatus_t blas_multiply(const struct blas *b, const struct product *p)
                    CUBLAS_GEMM_DEFAULT);
 }
 
-/* The library stays loaded: CUDA's have threads and exit handlers of their own. */
+/* The library stays loaded, because the libraries of CUDA have threads and exit handlers of their
+ * own. */
 void blas_close(struct blas *b)
 {
     if (b->handle != NULL) {

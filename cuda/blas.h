@@ -1,6 +1,6 @@
-/* The few functions of cuBLAS that prompts need. It is looked for at run time, by a thread beside
- * the upload of the weights, and waited for when the first long prompt comes: a machine without it
- * still runs everything, and a program that only generates does not wait for it. */
+/* The few functions of cuBLAS that prompts need. A thread looks for cuBLAS at run time, beside the
+ * upload of the weights, and the first long prompt waits for that thread. So a machine without
+ * cuBLAS still runs everything, and a program that only generates never waits for it. */
 #ifndef WEFT_CUDA_BLAS_H
 #define WEFT_CUDA_BLAS_H
 
@@ -21,13 +21,14 @@ struct blas {
 
 enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes, what NVIDIA advises for Hopper */
 
-/* Fills the functions; false when there is no cuBLAS. Those already in the process come first. */
+/* Fills the functions; returns false if there is no cuBLAS. A library that the process has already
+ * loaded comes first. */
 bool blas_find(struct blas *b);
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes);
-/* out [n, ld_out] (+)= a [n, n_cols] * w [n_w, n_cols]^T, sums in float. a and w are halves, or
- * floats if `floats`; out is floats, or, of halves alone, halves if `halves_out`; ld in elements.
- */
+/* out [n, ld_out] (+)= a [n, n_cols] * w [n_w, n_cols]^T, with sums in float. a and w are halves,
+ * or floats if `floats` is set. out is floats; if a and w are halves, `halves_out` makes it halves.
+ * All ld_ are in elements. */
 struct product {
     struct dptr w, a, out;
     size_t n_w, n, n_cols, ld_w, ld_a, ld_out;

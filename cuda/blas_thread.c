@@ -1,5 +1,5 @@
-/* Opens cuBLAS beside the upload of the weights: loading the library and making a handle take
- * longer than a small model's weights. */
+/* Opens cuBLAS while the weights are uploaded: to load the library and make a handle takes longer
+ * than to upload a small model. */
 #include "base/thread.h"
 #include "cuda.h"
 
@@ -16,7 +16,7 @@ static void open_blas(struct cuda *c)
 static void *run(void *arg)
 {
     struct cuda *c = arg;
-    /* each thread has a current device of its own */
+    /* Every thread has its own current device. */
     c->blas_thread.device = cudaSetDevice(c->params.device);
     if (c->blas_thread.device == cudaSuccess) {
         open_blas(c);

@@ -19,11 +19,11 @@ bool cuda_process_lost(cudaError_t e)
     }
 }
 
-/* Whether CUDA goes on in this process. After the fault of a kernel it does not: every call gives
- * an error then, those of other engines too. */
+/* Returns true if CUDA no longer works in this process. After the fault of a kernel every call
+ * returns an error, in all engines. */
 static bool process_lost(const struct cuda *c, cudaError_t e)
 {
-    if (c->queue.stream == NULL) { /* a call that is tried might bring up a device nobody wants */
+    if (c->queue.stream == NULL) { /* a trial call might start a device that nobody wants */
         return cuda_process_lost(e);
     }
     e = cudaStreamSynchronize(c->queue.stream);
@@ -61,7 +61,7 @@ weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_err
     if (e == cudaSuccess) {
         return WEFT_OK;
     }
-    (void)cudaGetLastError(); /* or another engine's next call would find it */
+    (void)cudaGetLastError(); /* or the next call of another engine would find the error */
     return failed(c, call, cudaGetErrorName(e), cudaGetErrorString(e), e, err);
 }
 

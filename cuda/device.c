@@ -1,4 +1,4 @@
-/* What there is of CUDA on this machine, in words that a user can act on. */
+/* Describes the CUDA devices of this machine, in words that a user can act on. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,11 +6,12 @@
 #include "cuda.h"
 #include "platform.h"
 
-enum { MIN_MAJOR = 8 }; /* compute capability: kernels use mma.sync on halves, and cp.async */
+/* Compute capability: the kernels use mma.sync on halves, and cp.async. */
+enum { MIN_MAJOR = 8 };
 
 #define VERSION(v) (v) / 1000, (v) % 1000 / 10
 
-/* After the fault of a kernel, whichever engine's. */
+/* The text after the fault of a kernel of any engine. */
 static void explain_lost(char *dst, size_t cap, cudaError_t e)
 {
     snprintf(dst, cap,
@@ -61,12 +62,12 @@ void cuda_platform_get(struct cuda_platform *p)
     } else {
         explain(p, e);
     }
-    (void)cudaGetLastError(); /* it is told here, and is no failure of a later call */
+    (void)cudaGetLastError(); /* the error is reported here; a later call must not see it */
 }
 
-/* The questions for the free memory and for the code of kernels need a context, on the device that
- * is current. A thread has a current device of its own: asked from another one, the caller's stays
- * as it is, and no context comes up where nobody asked for one. */
+/* Asking for the free memory and for the code of kernels needs a context on the current device.
+ * Every thread has its own current device, so another thread asks: the caller's device stays as it
+ * is, and the caller's thread gets no context that nobody asked for. */
 struct device_query {
     int device;
     cudaError_t error;
@@ -111,8 +112,8 @@ static void explain_code(struct cuda_device *d, cudaError_t e)
              cudaGetErrorName(e), d->major, d->minor);
 }
 
-/* The errors of a driver that finds no code for the device in this program, or cannot compile it.
- */
+/* Returns true for the errors of a driver that finds no code for the device in this program, or
+ * cannot compile it. */
 static bool no_code(cudaError_t e)
 {
     return e == cudaErrorNoKernelImageForDevice || e == cudaErrorInvalidKernelImage ||
@@ -126,7 +127,7 @@ static void read_device(size_t i, struct cuda_device *d)
     struct device_query q = { .device = (int)i };
     pthread_t thread;
     if (pthread_create(&thread, NULL, ask_device, &q) != 0) {
-        return; /* unknown */
+        return; /* the answers stay unknown */
     }
     pthread_join(thread, NULL);
     if (q.total_bytes > 0) {
@@ -136,8 +137,8 @@ static void read_device(size_t i, struct cuda_device *d)
     if (no_code(q.error)) {
         explain_code(d, q.error);
     } else if (q.error != cudaSuccess && q.error != cudaErrorMemoryAllocation) {
-        /* a GPU that others have filled can be used, by somebody who needs less: opening an engine
-         * is what fails then, with WEFT_E_DEVMEM */
+        /* A GPU that others have filled can still be used by a smaller model. Opening an engine
+         * will fail, with WEFT_E_DEVMEM, if the model is too large. */
         explain_silence(d, q.error);
     }
 }

@@ -1,8 +1,8 @@
-/* A decode step (one row per sequence, all with logits) is one CUDA graph for each number of rows,
- * and each bound of their positions, captured from the stages the first time; without a graph the
- * same stages run. Tokens, positions and pages are read from the step's image on the device, so a
- * replay needs no update; for steps ahead the device itself writes the next token and position
- * there. */
+/* A decode step (one row per sequence, all with logits) is one CUDA graph for each number of rows
+ * and each bound of their positions. The graph is captured from the stages the first time; without
+ * a graph the same stages run. Tokens, positions and pages are read from the step's image on the
+ * device, so a replay needs no update. In steps ahead, the device itself writes the next token and
+ * position into the image. */
 #include <string.h>
 
 #include "alone.h"
@@ -31,8 +31,8 @@ static weft_status stages(struct cuda *c, size_t n, bool ahead, weft_error *err)
     return WEFT_OK;
 }
 
-/* The stages of a decode step of n rows, and with `ahead` the choice of the next tokens; the image
- * has been sent. */
+/* Runs the stages of a decode step of n rows and, with `ahead`, the choice of the next tokens. The
+ * image must have been sent. */
 static weft_status record(struct cuda *c, size_t n, bool ahead, weft_error *err)
 {
     c->decoding = true;
@@ -47,16 +47,17 @@ static weft_status capture(struct cuda *c, size_t n, bool ahead, cudaGraph_t *gr
     CU(c, cudaStreamBeginCapture, c->queue.stream, cudaStreamCaptureModeThreadLocal);
     weft_status status = record(c, n, ahead, err);
     c->stage = "capture";
-    /* a capture that has begun must end, also after a failure */
+    /* A capture that has begun must be ended, even after a failure. */
     cudaError_t e = cudaStreamEndCapture(c->queue.stream, graph);
     if (status == WEFT_OK) {
         return cuda_check(c, e, "cudaStreamEndCapture", err);
     }
-    (void)cudaGetLastError(); /* what failed is known, and this follows from it */
+    (void)cudaGetLastError(); /* the first failure is known, this error only follows from it */
     return status;
 }
 
-/* What the graph needs on the device is taken here, so that its launch finds it. */
+/* Makes the graph executable and takes its memory on the device now, so that its launch cannot lack
+ * it. */
 static weft_status instantiate(struct cuda *c, cudaGraph_t graph, cudaGraphExec_t *exec,
                                weft_error *err)
 {
@@ -90,10 +91,11 @@ static weft_status make_graph(struct cuda *c, size_t n, bool ahead, cudaGraphExe
     return status;
 }
 
-/* The graph of a step of n rows, or NULL, with the reason if making one has failed. The host
- * application may wait for the device and so break a capture, and the device may lack memory for a
- * graph: the stages run then, and the next step tries again. After failures in a row more and more
- * steps go by between two tries. A device that is lost says so when the stages run. */
+/* Returns the graph of a step of n rows. Returns NULL if there is none, and the reason in *why if
+ * making one has failed. The host application may wait for the device and so break a capture, and
+ * the device may lack memory for a graph; then the stages run, and the next step tries again. After
+ * several failures in a row, more and more steps go by between two attempts. A device that is lost
+ * reports that when the stages run. */
 static cudaGraphExec_t graph_of(struct cuda *c, size_t n, bool ahead, weft_error *why)
 {
     enum { MOST_DOUBLINGS = 10 };
@@ -114,14 +116,14 @@ static cudaGraphExec_t graph_of(struct cuda *c, size_t n, bool ahead, weft_error
     return NULL;
 }
 
-/* A decode step of n rows, whose image has been sent. */
+/* Runs a decode step of n rows whose image has been sent. */
 static weft_status run(struct cuda *c, size_t n, bool ahead, weft_error *err)
 {
     weft_error why = { WEFT_OK, "" };
     cudaGraphExec_t graph = graph_of(c, n, ahead, &why);
     if (graph == NULL) {
         TRY(record(c, n, ahead, err));
-        /* the first of a series of failures is worth a line */
+        /* only the first of a series of failures is logged */
         if (why.code != WEFT_OK && c->graph_failures == 1) {
             log_line(c->params.log, WEFT_LOG_WARN,
                      "%s; kernels are launched one by one until a graph can be made", why.message);

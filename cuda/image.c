@@ -1,4 +1,4 @@
-/* A step as kernels see it. Its parts stand at fixed places, so that a captured graph finds those
+/* A step as kernels see it. Its parts stand at fixed places, so that one captured graph finds those
  * of every step. */
 #include <string.h>
 
@@ -9,7 +9,8 @@ _Static_assert((int)KV_PAGE == (int)ATTEND_PAGE, "a page is as long for kernels 
 _Static_assert((int)BACKEND_TOP == (int)TOP_MAX,
                "kernels give as many candidates as are asked for");
 
-/* Rows of sequences with many of them attend in tiles, if those of every layer can. */
+/* Returns true if sequences with many rows attend in tiles: the heads of every layer must allow
+ * it. */
 static bool tiles_rows(const struct cuda *c, const struct step *s)
 {
     bool able = cuda_many(c, s->n_rows);
@@ -19,7 +20,8 @@ static bool tiles_rows(const struct cuda *c, const struct step *s)
     return able;
 }
 
-/* The larger of two neighbours costs a short step some blocks that find nothing to do. */
+/* With the larger of two neighbouring bounds, a short step costs some blocks that find nothing to
+ * do. */
 static const size_t bounds[IMAGE_BUCKETS - 1] = { 512, 4096 };
 
 static size_t bucket_of(size_t n_positions)

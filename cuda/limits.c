@@ -1,7 +1,7 @@
-/* What the device can do at best: reading memory, and half products on tensor cores. Timed by
- * events on the engine's stream, in memory that is taken for this alone. What is read and
- * multiplied is random: zeros switch few wires, take little power and let the clocks rise to where
- * no model keeps them. */
+/* Measures what the device can do at best: reading memory, and products of halves on tensor cores.
+ * Events on the engine's stream measure the time, in memory that is allocated only for this. The
+ * data is random: zeros switch few wires, take little power, and let the clocks rise higher than
+ * any model does. */
 #include "base/mem.h"
 #include "cuda.h"
 
@@ -11,9 +11,11 @@ enum {
     READ_BLOCKS = 8,
     TILE = 128,
     WAVES = 8,
-    RANDOM_HALVES = 1 << 19 /* made by the host; the memory holds copies of them */
+    /* The halves that the host makes; the memory holds copies of them. */
+    RANDOM_HALVES = 1 << 19
 };
-#define BUSY_SECONDS 0.2 /* until an idle device has its clocks up */
+/* Seconds until an idle device has raised its clocks. */
+#define BUSY_SECONDS 0.2
 #define PASS_SECONDS 0.02
 
 struct limits_job {
@@ -47,7 +49,7 @@ static weft_status multiply_once(struct cuda *c, const struct limits_job *j, wef
 
 typedef weft_status run_once(struct cuda *c, const struct limits_job *j, weft_error *err);
 
-/* Seconds of n runs. */
+/* Returns the seconds that n runs take. */
 static weft_status timed(struct cuda *c, const struct limits_job *j, run_once *once, size_t n,
                          double *seconds, weft_error *err)
 {
@@ -63,7 +65,8 @@ static weft_status timed(struct cuda *c, const struct limits_job *j, run_once *o
     return WEFT_OK;
 }
 
-/* Seconds of a run: the fastest pass on a device that has been busy with the same before. */
+/* Returns the seconds of one run: the fastest pass, on a device that the same work has kept busy
+ * before. */
 static weft_status fastest(struct cuda *c, const struct limits_job *j, run_once *once,
                            double *seconds, weft_error *err)
 {
@@ -83,7 +86,7 @@ static weft_status fastest(struct cuda *c, const struct limits_job *j, run_once 
     return WEFT_OK;
 }
 
-/* Halves in [-1, 1). */
+/* Returns random halves in [-1, 1). */
 static f16_bits *random_halves(void)
 {
     uint64_t state = 1;
@@ -95,7 +98,7 @@ static f16_bits *random_halves(void)
     return halves;
 }
 
-/* All of the memory gets copies of these, which are free again afterwards. */
+/* Fills all of the memory with copies of `halves`. The caller may free `halves` afterwards. */
 static weft_status spread(struct cuda *c, const struct limits_job *j, const f16_bits *halves,
                           weft_error *err)
 {
@@ -122,7 +125,7 @@ static weft_status fill(struct cuda *c, const struct limits_job *j, weft_error *
     return status;
 }
 
-/* There may be no room beside the model; that is no failure of the device. */
+/* There may be no room beside the model. That does not count as a failure of the device. */
 static weft_status take_memory(struct cuda *c, struct limits_job *j, weft_error *err)
 {
     void *p = NULL;
@@ -166,8 +169,8 @@ weft_status cuda_limits(struct backend *b, struct backend_limits *out, weft_erro
     int l2 = 0;
     TRY(cuda_enter(c, "measure", 0, err));
     CU(c, cudaDeviceGetAttribute, &l2, cudaDevAttrL2CacheSize, c->params.device);
-    /* so many tiles that every multiprocessor has several; so many bytes that no cache holds them
-     */
+    /* There are so many tiles that every multiprocessor has several, and so many bytes that no
+     * cache holds them. */
     while ((j.n / TILE) * (j.n / TILE) < (size_t)WAVES * c->queue.n_sms) {
         j.n += TILE;
     }

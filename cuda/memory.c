@@ -2,12 +2,13 @@
 
 #include "base/mem.h"
 
-enum { SMALL = 1 << 20, PAGE = 2 << 20 }; /* larger buffers than SMALL take whole pages */
+/* Buffers larger than SMALL take whole pages. */
+enum { SMALL = 1 << 20, PAGE = 2 << 20 };
 
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size)
 {
     size_t bytes;
-    /* the sum of all, rounded up, must be a number too */
+    /* The sum of all, rounded up, must still be a valid size. */
     if (!mul_ok(n, size, &bytes) || bytes > (uint64_t)INT64_MAX - memory_total(m)) {
         m->wrapped = true;
         return;
@@ -71,7 +72,7 @@ cudaError_t memory_alloc(struct memory *m)
     return cudaSuccess;
 }
 
-/* The arena begins with the first buffer. */
+/* The arena begins with the first buffer, so freeing that buffer frees the arena. */
 void memory_free(struct memory *m)
 {
     for (size_t i = 0; i < m->n_allocated; i++) {

@@ -1,7 +1,7 @@
-/* Device memory of one engine: first everything is asked for, then it is known whether it fits,
- * then it is allocated: at once, as a large model has hundreds of buffers and each allocation takes
- * the driver 50 to 100 us. For whoever looks for an index out of bounds (compute-sanitizer, the
- * simulator) each buffer can be an allocation of its own. */
+/* Device memory of one engine. First everything is asked for; then it is known whether it fits;
+ * then it is allocated in one piece, because a large model has hundreds of buffers and each
+ * allocation takes the driver 50 to 100 us. For tools that look for an index out of bounds
+ * (compute-sanitizer, the simulator) each buffer can be an allocation of its own. */
 #ifndef WEFT_CUDA_MEMORY_H
 #define WEFT_CUDA_MEMORY_H
 
@@ -22,19 +22,23 @@ struct memory {
     struct request *requests; /* [n] */
     size_t n, cap, n_allocated;
     uint64_t bytes[MEMORY_USES];
-    bool apart;   /* an allocation for each buffer; set before the first is asked for */
-    bool wrapped; /* a size did not fit size_t */
-    bool nomem;   /* the list itself could not grow */
+    /* Each buffer gets an allocation of its own. Set this before the first buffer is asked for. */
+    bool apart;
+    /* A size did not fit into size_t. */
+    bool wrapped;
+    /* The list itself could not grow. */
+    bool nomem;
 };
 
-/* Asks for n elements of `size` bytes at *at, which memory_alloc() sets. The pointer must stay
- * where it is. Nothing is asked for 0 bytes. Failures show in memory_alloc(). */
+/* Asks for n elements of `size` bytes; memory_alloc() will set *at to their address, so `at` must
+ * stay valid until then. Nothing is asked for 0 bytes. Failures show in memory_alloc(). */
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size);
 uint64_t memory_total(const struct memory *m);
-/* What the device will have less: it hands out pages. */
+/* Returns by how many bytes the device's free memory will shrink: the device hands out whole
+ * pages. */
 uint64_t memory_taken(const struct memory *m);
-/* Allocates what was asked for, every buffer at a multiple of MEMORY_ALIGN. After a failure, too,
- * memory_free() gives back what there is. */
+/* Allocates everything that was asked for, every buffer at a multiple of MEMORY_ALIGN.
+ * memory_free() frees what was allocated, after a failure too. */
 enum { MEMORY_ALIGN = 256 };
 cudaError_t memory_alloc(struct memory *m);
 void memory_free(struct memory *m);

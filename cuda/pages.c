@@ -1,4 +1,4 @@
-/* Pages of the KV pool as a whole: copied on the device, read to the host and written from it. */
+/* Whole pages of the KV pool: copied on the device, read to the host, and written from it. */
 #include <string.h>
 
 #include "cuda.h"
@@ -45,8 +45,8 @@ struct part {
     uint32_t page;
 };
 
-/* The first n positions of K or V of a page, head by head, a full page in one piece; on the host as
- * on the device, but without the other positions. */
+/* Copies the first n positions of K or V of a page, head by head; a full page is one copy. The host
+ * has the layout of the device, but without the other positions. */
 static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, uint8_t *host,
                               enum cudaMemcpyKind kind, weft_error *err)
 {
@@ -54,7 +54,7 @@ static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, ui
                  all = cuda_page_bytes(c, p->which, p->store), block = all / n_heads;
     const struct dptr page = cuda_page(c, p->which, p->store, p->page);
     bool q8 = c->params.kv_type[p->which] == WEFT_KV_Q8_0;
-    size_t first = q8 ? KV_PAGE * dim : block; /* bytes of all codes, or halves */
+    size_t first = q8 ? KV_PAGE * dim : block; /* bytes of all codes, or of all halves */
     if (n == KV_PAGE) {
         return copy(c, page, host, all, kind, err);
     }
@@ -70,8 +70,8 @@ static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, ui
     return WEFT_OK;
 }
 
-/* Between blocks of GGUF, scale and codes together, and the codes of a head followed by its scales.
- * n_blocks of one head. */
+/* These two convert between blocks of GGUF, where a scale and its codes stand together, and planes,
+ * where the codes of a head are followed by its scales. n_blocks is for one head. */
 static void split_blocks(uint8_t *planes, const uint8_t *blocks, size_t n_blocks)
 {
     for (size_t i = 0; i < n_blocks; i++) {
@@ -90,7 +90,7 @@ static void join_blocks(uint8_t *blocks, const uint8_t *planes, size_t n_blocks)
     }
 }
 
-/* The same as copy_heads() with blocks of GGUF on the host. Waits. */
+/* Like copy_heads(), but the host has blocks of GGUF. Waits for the copies. */
 static weft_status copy_blocks(struct cuda *c, const struct part *p, size_t n, uint8_t *host,
                                enum cudaMemcpyKind kind, weft_error *err)
 {

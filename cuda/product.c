@@ -1,4 +1,5 @@
-/* Products of many rows: matrices turned into halves and multiplied on tensor cores by cuBLAS. */
+/* Products of many rows: matrices are turned into halves, and cuBLAS multiplies them on tensor
+ * cores. */
 #include "cuda.h"
 
 static weft_status multiply_floats(struct cuda *c, const struct dmatrix *m, const struct dacts *a,
@@ -13,7 +14,8 @@ static weft_status multiply_floats(struct cuda *c, const struct dmatrix *m, cons
     return cuda_check_blas(c, blas_multiply(&c->blas, &p), "cublasGemmEx", err);
 }
 
-/* Rows [first, first + n) of the matrices, counted through, as halves to the slab. */
+/* Writes rows [first, first + n) of the matrices as halves to the slab. The rows are counted
+ * through all matrices. */
 static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, size_t first,
                               size_t n, size_t row_bytes, weft_error *err)
 {
@@ -29,7 +31,8 @@ static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, si
     return WEFT_OK;
 }
 
-/* The matrices have n_rows together: all at once if the slab holds them, else in pieces. */
+/* Multiplies matrices that have n_rows together: all at once if the slab holds them, else in
+ * pieces. */
 static weft_status multiply_halves(struct cuda *c, const struct dmatrix *const *w, size_t n_rows,
                                    const struct dacts *a, struct product p, weft_error *err)
 {

@@ -14,8 +14,8 @@ static weft_status read_piece(const struct readers *r, size_t i, weft_error *err
     return gguf_read(r->file, p->from, p->bytes, buffer_of(r, i), err);
 }
 
-/* With the lock: the next piece, when its buffer is free. False when there is nothing left to do.
- */
+/* Returns the next piece as soon as its buffer is free, or false if nothing is left to do. The
+ * caller holds the lock. */
 static bool next_piece(struct readers *r, size_t *i)
 {
     while (!r->quit && r->next < r->n_pieces && r->next >= r->n_freed + r->n_buffers) {
@@ -51,7 +51,7 @@ static void *run_reader(void *arg)
     return NULL;
 }
 
-/* False when the system refuses. */
+/* Returns false if the system refuses. */
 static bool open_locks(struct readers *r)
 {
     if (pthread_mutex_init(&r->lock, NULL) != 0) {

@@ -1,4 +1,4 @@
-/* What comes back from the device: logits, the best of them, values between stages. */
+/* Reads results from the device: logits, the best of them, and values between stages. */
 #include <string.h>
 
 #include "cuda.h"
@@ -33,7 +33,7 @@ weft_status cuda_top(struct backend *b, size_t k, int32_t *ids, float *values, w
     return WEFT_OK;
 }
 
-/* Rows of floats that stand `stride` apart. */
+/* Reads rows of floats that stand `stride` apart. */
 static weft_status read_rows(struct cuda *c, struct dptr from, size_t n_rows, size_t n_cols,
                              size_t stride, float *dst, weft_error *err)
 {
@@ -44,7 +44,8 @@ static weft_status read_rows(struct cuda *c, struct dptr from, size_t n_rows, si
     return cuda_wait(c, err);
 }
 
-/* A head of f16, at the end of what becomes its floats. */
+/* Turns a head of f16 into floats in place. The halves lie at the end of the memory that becomes
+ * the floats. */
 static void widen_halves(float *head, size_t dim)
 {
     for (size_t k = 0; k < dim; k++) {
@@ -54,10 +55,11 @@ static void widen_halves(float *head, size_t dim)
     }
 }
 
-/* The same of q8_0: scales, then codes. */
+/* Turns a head of q8_0 into floats in place. The scales, followed by the codes, lie at the end of
+ * the memory that becomes the floats. */
 static void widen_codes(float *head, size_t dim)
 {
-    f16_bits scales[256 / 32]; /* check_shape() has let pass heads of up to 256 */
+    f16_bits scales[256 / 32]; /* check_shape() refuses heads larger than 256 */
     const int8_t *codes = (const int8_t *)(head + dim) - dim;
     memcpy(scales, (const char *)codes - dim / 32 * sizeof scales[0], dim / 32 * sizeof scales[0]);
     for (size_t k = 0; k < dim; k++) {
@@ -65,7 +67,8 @@ static void widen_codes(float *head, size_t dim)
     }
 }
 
-/* K or V of a position and KV head as it is kept, to the end of what becomes its floats. */
+/* Reads the stored K or V of one position and KV head, to the end of the memory that becomes its
+ * floats. */
 static weft_status read_head(struct cuda *c, size_t which, struct dptr block, size_t dim,
                              size_t row, float *head, weft_error *err)
 {
@@ -83,7 +86,8 @@ static weft_status read_head(struct cuda *c, size_t which, struct dptr block, si
     return WEFT_OK;
 }
 
-/* K or V of the step's rows, from the pages: what stores them there leaves no floats. */
+/* Reads K or V of the step's rows from the pages. There is no other copy: the kernel that stores
+ * them writes no floats. */
 static weft_status read_pages(struct cuda *c, size_t which, size_t store, const struct step *s,
                               float *dst, weft_error *err)
 {
@@ -114,7 +118,7 @@ static weft_status read_pages(struct cuda *c, size_t which, size_t store, const 
     return WEFT_OK;
 }
 
-/* Heads of q or k as they were before k_heads() rotated them. */
+/* Gives heads of q or k the values that they had before k_heads() rotated them. */
 static void rotate_back(const struct cuda *c, float *heads, size_t n, size_t dim)
 {
     for (size_t i = 0; kv_type_rotates(c->params.kv_type[0]) && i < n; i++) {

@@ -1,11 +1,11 @@
 /* The stages of backend.h as launches of kernels. Steps of few rows run on mat-vec kernels, which
- * read the quantised weights once for up to MATVEC_ROWS rows; steps of many rows turn matrices into
+ * read the quantised weights once for up to MATVEC_ROWS rows. Steps of many rows turn matrices into
  * halves and multiply on tensor cores. */
 #include "cuda.h"
 
 _Static_assert(N_LAYER_TENSORS == 18, "a tensor was added: which stage below reads it?");
 
-/* The form that a product with this matrix reads. */
+/* Returns the form in which a product with this matrix reads its activations. */
 static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
 {
     if (cuda_many(c, n)) {
@@ -14,14 +14,15 @@ static uint32_t form(const struct cuda *c, const struct dmatrix *m, size_t n)
     return quant_find(m->type)->block == 1 ? ACT_F32 : ACT_Q8;
 }
 
-/* The forms of what a stage leaves for a product with this matrix; a trace wants floats as well. */
+/* Returns the forms in which a stage writes activations for a product with this matrix; a trace
+ * needs floats as well. */
 static uint32_t left_forms(const struct cuda *c, const struct dmatrix *m, size_t n)
 {
     return form(c, m, n) | (c->params.values ? ACT_F32 : 0u);
 }
 
-/* Activations in these forms, as long as the matrix that reads them wants them; a is for the layer
- * that wants the most. */
+/* Returns `a` with these forms and with the row length of the matrix that reads it; `a` itself has
+ * room for the layer with the longest rows. */
 static struct dacts with_forms(const struct dacts *a, const struct dmatrix *reader, uint32_t forms)
 {
     struct dacts b = *a;
@@ -68,13 +69,14 @@ struct dkv cuda_attn_kv(const struct cuda *c, const struct attn *a)
                      .type = { (uint16_t)c->params.kv_type[0], (uint16_t)c->params.kv_type[1] } };
 }
 
-/* What a product with this matrix has still to be multiplied by. */
+/* Returns the scales that a product with this matrix still has to be multiplied by. */
 static struct dptr scale_of(const struct dmatrix *m, const struct dacts *a)
 {
     return m->type == QUANT_F32 ? (struct dptr){ 0 } : a->half_scale;
 }
 
-/* q, k and v as products: where they are, and what is to be multiplied yet, goes to `heads`. */
+/* Computes q, k and v as products. Writes to `heads` where they are, and the scales that they still
+ * have to be multiplied by. */
 static weft_status qkv(struct cuda *c, const struct dlayer *l, size_t n, struct heads *heads,
                        weft_error *err)
 {
@@ -153,7 +155,7 @@ static weft_status attend(struct cuda *c, const struct step *s, size_t layer, we
     return WEFT_OK;
 }
 
-/* The bias of a product that has been added to x, if it has one. */
+/* Adds to x the bias of a product that has been added to x, if there is a bias. */
 static weft_status add_bias(struct cuda *c, struct dptr bias, size_t n, weft_error *err)
 {
     if (bias.at != 0) {
@@ -168,7 +170,7 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
     const struct dmatrix *w = &l->matrix[ATTN_OUTPUT];
     const struct dptr bias = l->vector[ATTN_OUTPUT_BIAS];
     if (cuda_many(c, s->n_rows)) {
-        /* attention cannot exceed what V holds, so its halves are not scaled */
+        /* The result of attention cannot exceed the largest V, so its halves are not scaled. */
         const struct joint j = { .w = { w }, .n_w = 1, .out = c->x, .add = true };
         const struct dacts mid = with_forms(&c->mid, w, form(c, w, s->n_rows));
         TRY(cuda_multiply(c, &j, &mid, s->n_rows, err));
@@ -185,8 +187,8 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
     return add_bias(c, bias, s->n_rows, err);
 }
 
-/* Gate and up on tensor cores, and what follows from them to `out`. If they come out of the product
- * as halves, half_scale follows from the reach of the matrices, so that none overflows. */
+/* Computes gate and up on tensor cores, and h from them to `out`. If the product is stored as
+ * halves, half_scale is computed from the reach of the matrices, so that no half overflows. */
 static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct dacts *out,
                            weft_error *err)
 {
@@ -212,8 +214,8 @@ static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct 
     return WEFT_OK;
 }
 
-/* The same of few rows, where gate and up have biases: the mat-vec kernel, which makes one of the
- * two otherwise, leaves both. */
+/* Computes h of few rows if gate and up have biases. The mat-vec kernel, which otherwise combines
+ * the two, then stores both. */
 static weft_status few_biased(struct cuda *c, const struct dlayer *l, size_t n,
                               const struct dacts *out, weft_error *err)
 {
@@ -274,14 +276,14 @@ static weft_status ffn_out(struct cuda *c, const struct step *s, size_t layer, w
     return add_bias(c, bias, n, err);
 }
 
-/* The norm before the output matrix, of the rows whose logits are wanted. */
+/* Returns the norm before the output matrix, for the rows whose logits are wanted. */
 static struct norm last_norm(const struct cuda *c)
 {
     return norm_of(c, c->weights.output_norm, dptr_at(c->image.device, c->image.out_rows));
 }
 
-/* The product with the output matrix normalises its rows itself, so this is for who reads values.
- */
+/* The product with the output matrix normalises its rows itself, so this stage does something only
+ * if values are read. */
 static weft_status head_norm(struct cuda *c, const struct step *s, size_t layer, weft_error *err)
 {
     (void)layer;

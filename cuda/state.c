@@ -1,15 +1,18 @@
-/* What an engine holds on the device: listed, planned, allocated, freed. */
+/* What an engine holds on the device: this file lists, plans, allocates and frees it. */
 #include <string.h>
 
 #include "cuda.h"
 
 enum {
-    SLAB_BYTES = 32 << 20, /* a piece of a matrix, to upload; and to multiply if memory is short */
-    RESERVE_BYTES = 256 << 20, /* left for the driver: code of the kernels, cuBLAS */
+    /* Room for a piece of a matrix that is uploaded. Products use it too if memory is short. */
+    SLAB_BYTES = 32 << 20,
+    /* Left for the driver: code of the kernels, cuBLAS. */
+    RESERVE_BYTES = 256 << 20,
 };
 
-/* The rows of a step if the caller leaves them to the backend: as many as there is room for. With
- * 2048 the products of large models fill a large GPU, and weights are turned into halves once. */
+/* The rows of a step if the caller leaves the number to the backend: as many as there is room for.
+ * With 2048 rows the products of large models fill a large GPU, and weights are turned into halves
+ * only once. */
 static const size_t default_batches[] = { 2048, 1024, 512 };
 enum { N_DEFAULTS = sizeof default_batches / sizeof default_batches[0] };
 
@@ -70,7 +73,7 @@ static void scratch(struct cuda *c, struct dptr *at, size_t n, size_t size)
     memory_want(&c->memory, MEMORY_SCRATCH, at, n, size);
 }
 
-/* Forms that the products with a matrix of this type want. */
+/* Returns the forms that products with a matrix of this type read. */
 static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
 {
     bool is_float = t->type->block == 1;
@@ -95,8 +98,8 @@ static void want_acts(struct cuda *c, struct dacts *a, size_t n, size_t n_cols, 
     }
 }
 
-/* Room for the halves of the matrices that a stage multiplies, which are one product; *piece: at
- * least for a row of them. */
+/* Makes room for the halves of the matrices that a stage multiplies in one product. *piece is
+ * raised to at least one row of them. */
 static void want_halves(struct cuda *c, const struct layer *l, enum stage stage, size_t *piece)
 {
     size_t n_rows = 0, row = 0, bytes;
@@ -114,8 +117,8 @@ static void want_halves(struct cuda *c, const struct layer *l, enum stage stage,
     c->halves_bytes = size_max(c->halves_bytes, bytes);
 }
 
-/* What products of many rows need beside the activations. whole: halves of all that is one product,
- * at once; else a piece of it, of at least one row. */
+/* Lists what products of many rows need beside the activations. whole: there is room for the halves
+ * of a whole product; else only for a piece of it, at least one row. */
 static void want_products(struct cuda *c, bool whole)
 {
     const struct maxima *max = &c->model->max;
@@ -134,8 +137,8 @@ static void want_products(struct cuda *c, bool whole)
     scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
 }
 
-/* Gate and up, where a kernel leaves them for the next; with the elements of the layer that wants
- * the largest. */
+/* Lists the memory for gate and up, where one kernel leaves them for the next. The element size is
+ * that of the layer that needs the largest. */
 static void want_gate_up(struct cuda *c)
 {
     size_t element = c->tensor_cores ? sizeof(f16_bits) : 0;
@@ -149,7 +152,7 @@ static void want_gate_up(struct cuda *c)
     }
 }
 
-/* The forms in which the matrices of a stage read their activations, in any layer. */
+/* Returns the forms in which the matrices of a stage read their activations, in any layer. */
 static uint32_t forms_of_stage(const struct cuda *c, enum stage stage)
 {
     uint32_t forms = 0;
@@ -176,13 +179,13 @@ static void want_activations(struct cuda *c)
     want_acts(c, &c->head_norm, c->params.n_out, dim, values);
     if (c->tensor_cores) { /* else a product normalises its rows itself */
         want_acts(c, &c->in, n, dim, in & (ACT_F16 | ACT_F32));
-    } else { /* else in the place of qkv */
+    } else { /* else they lie inside qkv */
         scratch(c, &c->k, n, max->k_dim * sizeof(float));
         scratch(c, &c->v, n, max->v_dim * sizeof(float));
     }
 }
 
-/* Where the parts of a step's image stand. */
+/* Plans where the parts of a step's image stand. */
 static void want_image(struct cuda *c)
 {
     struct image *m = &c->image;
@@ -197,7 +200,7 @@ static void want_image(struct cuda *c)
     scratch(c, &m->device, 1, m->bytes);
 }
 
-/* What attention leaves for itself between two of its parts, in the layer that wants the most. */
+/* Lists the scratch of attention, for the layer that needs the most. */
 static void want_attention(struct cuda *c)
 {
     size_t floats = 0, counters = 0;
@@ -213,11 +216,12 @@ static void want_attention(struct cuda *c)
     scratch(c, &c->counters, 1, c->counters_bytes);
 }
 
-/* The pool, and where its stores stand in it; if that wraps, so does the pool, which is refused. */
+/* Lists the pool and plans where its stores stand in it. If an offset wraps, so does the size of
+ * the pool, which is then refused. */
 static void want_kv(struct cuda *c)
 {
     for (size_t i = 0; i < 2; i++) {
-        size_t bytes = 0; /* of a page in all stores */
+        size_t bytes = 0; /* bytes of a page in all stores */
         for (size_t k = 0; k < c->model->n_stores; k++) {
             c->store_at[i][k] = bytes * c->params.n_pages;
             bytes += cuda_page_bytes(c, i, k);
@@ -251,7 +255,7 @@ static void want_state(struct cuda *c, bool whole)
 
 static double mib(uint64_t bytes) { return (double)bytes / 1048576.0; }
 
-/* Lists what steps of n_batch rows need; see want_products(). */
+/* Lists what steps of n_batch rows need; `whole` is as in want_products(). */
 static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_error *err)
 {
     const struct memory *m = &c->memory;
@@ -273,8 +277,8 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
     return WEFT_OK;
 }
 
-/* The first plan that fits: of each number of rows first the one whose products take whole
- * matrices, then the one that takes them in pieces, which costs less than fewer rows. */
+/* Chooses the first plan that fits. For each number of rows it first tries products of whole
+ * matrices, then products in pieces, which costs less than fewer rows. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;
@@ -348,8 +352,9 @@ static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
     return status;
 }
 
-/* A step writes k and v, or qkv. Either is for n_batch rows: if there turns out to be no cuBLAS,
- * steps of many rows are like those of few. */
+/* Places k and v. With tensor cores a step writes qkv, and k and v lie inside it. Both layouts have
+ * room for n_batch rows: if cuBLAS turns out to be missing, steps of many rows run like steps of
+ * few. */
 static void place_kv(struct cuda *c)
 {
     if (c->tensor_cores) {

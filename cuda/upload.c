@@ -1,6 +1,7 @@
-/* Weights to the device, in pieces of a few MiB that pass three stations at once: threads read the
- * file into pinned buffers, copy streams bring them over the bus, the engine's stream repacks them.
- * Only the thread that opens the engine calls CUDA and the progress function. */
+/* Brings the weights to the device, in pieces of a few MiB. Three stations work at once: threads
+ * read the file into pinned buffers, copy streams bring the buffers over the bus, and the engine's
+ * stream repacks them. Only the thread that opens the engine calls CUDA and the progress
+ * function. */
 #include <time.h>
 
 #include "cuda.h"
@@ -8,12 +9,13 @@
 #include "readers.h"
 
 /* A core copies 6 to 10 GB/s out of the page cache, and the bus takes 55 (PCIe 5 x16), so several
- * read. Larger pieces would make the copies no faster (4 MiB take 80 us), but pinning takes about
- * half a millisecond per MiB, and a ring that stays in the processor's cache spares its memory. */
+ * threads read. Larger pieces would not make the copies faster (4 MiB take 80 us). But pinning
+ * takes about half a millisecond per MiB, and a small ring stays in the processor's cache, which
+ * saves memory bandwidth. */
 enum { PIECE_BYTES = 4 << 20, COPY_STREAMS = 2 };
 
-/* Piece i is copied on stream i % COPY_STREAMS into part i % UPLOAD_PARTS of the slab. So many
- * pieces are under way, while the buffers of as many as there are readers are being filled. */
+/* Piece i is copied on stream i % COPY_STREAMS into part i % UPLOAD_PARTS of the slab. UPLOAD_PARTS
+ * pieces are on their way, while each reader fills one more buffer. */
 struct upload {
     struct cuda *c;
     struct piece *pieces; /* [n] */
@@ -89,8 +91,8 @@ static weft_status add_matrices(struct upload *u, weft_error *err)
     return WEFT_OK;
 }
 
-/* Vectors come together, at the end: among the matrices they would hold buffers and read nothing.
- */
+/* Vectors come together at the end: among the matrices they would occupy buffers and keep the
+ * readers idle. */
 static weft_status add_vectors(struct upload *u, weft_error *err)
 {
     struct cuda *c = u->c;
@@ -110,7 +112,7 @@ static weft_status add_vectors(struct upload *u, weft_error *err)
 
 /* --- sending --- */
 
-/* Reading and copying of piece i have begun as far as they can; this starts the rest. */
+/* Waits until piece i has been read, then starts its copy and its repacking. */
 static weft_status start_piece(struct upload *u, size_t i, weft_error *err)
 {
     struct cuda *c = u->c;
@@ -131,7 +133,7 @@ static weft_status start_piece(struct upload *u, size_t i, weft_error *err)
     return WEFT_OK;
 }
 
-/* Waits until piece i is where it belongs; its buffer and its part of the slab are free. */
+/* Waits until piece i is where it belongs. Its buffer and its part of the slab are free then. */
 static weft_status end_piece(struct upload *u, size_t i, weft_error *err)
 {
     struct cuda *c = u->c;
@@ -188,7 +190,7 @@ static weft_status open_upload(struct upload *u, size_t n_readers, weft_error *e
         CU(c, cudaStreamCreateWithFlags, &u->copy[i], cudaStreamNonBlocking);
     }
     for (size_t i = 0; i < UPLOAD_PARTS; i++) {
-        /* who waits sleeps: the processors are the readers' */
+        /* The waiting thread sleeps, so that the readers have the processors. */
         const unsigned flags = cudaEventDisableTiming | cudaEventBlockingSync;
         CU(c, cudaEventCreateWithFlags, &u->copied[i], cudaEventDisableTiming);
         CU(c, cudaEventCreateWithFlags, &u->done[i], flags);
@@ -251,7 +253,7 @@ weft_status upload_weights(struct cuda *c, weft_error *err)
     if (status == WEFT_OK) {
         log_rate(&u, seconds_now() - start);
     } else {
-        /* copies under way still read the pinned buffers */
+        /* The copies under way still read the pinned buffers. */
         for (size_t i = 0; i < COPY_STREAMS && u.copy[i] != NULL; i++) {
             (void)cudaStreamSynchronize(u.copy[i]);
         }

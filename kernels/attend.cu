@@ -1,42 +1,49 @@
-// Attention of rows one by one (decode, and any head size), flash decoding with the positions of a
-// row split among blocks:
+// Attention, row by row (for decoding, and for any head size): flash decoding, where the positions
+// of a row are split among blocks:
 //
 //   o[h] = sum_j p_j v_j / sum_j p_j,   p_j = 2^(s_j - max s),   s_j = q[h] . k_j * scale * log2(e)
 //
 // over the positions j that the row sees. Everything is float but K and V, which are half or q8_0.
 //
-// A block takes one row, up to 8 query heads of one KV head, and one split: a run of pages. It
-// moves 256 * head_dim bytes a page (136 of q8_0), once for all its heads. A page goes through
-// shared memory: K of the next page is on its way while V of this one is used. Per page
+// A block takes one row, up to 8 query heads of one KV head, and one split, which is a run of
+// pages. It moves 256 * head_dim bytes a page (136 * head_dim with q8_0), once for all its heads.
+// Pages go through shared memory: K of the next page arrives while V of this one is used. The steps
+// of a page are
 //   scores   a team of lanes per position, 8 elements of K each; q is in registers
 //   soften   a warp per head: online maximum and sum, scores become p
 //   mix      a warp takes 16 positions, its lanes pairs of columns
-// A row with several splits leaves sums, maxima and unscaled values in `partial`, and the block of
-// the row and heads that arrives last adds them up: a warp every fourth split, then the warps.
+// If a row has several splits, each leaves its sums, maxima and unscaled values in `partial`. The
+// block of the row and heads that arrives last adds them up: each warp adds every fourth split,
+// then the warps are added.
 //
-// Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. Which pages a split has follows
-// from the position (and window), the heads and the SMs of the device, never from the grid. Tested
-// by tests/cuda/test_attend.c.
+// Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. The position (and window), the
+// heads and the SMs of the device decide which pages a split has; the grid does not. Test:
+// tests/cuda/test_attend.c.
 #include "attend_kv.cuh"
 #include "attend_splits.cuh"
 
-constexpr uint32_t SCORES = ATTEND_PAGE + 4;   // stride of a head's: heads lie in different banks
-constexpr uint32_t ROWS = ATTEND_PAGE / WARPS; // positions of a warp in mix()
+// Floats from the scores of one head to those of the next: the heads lie in different banks.
+constexpr uint32_t SCORES = ATTEND_PAGE + 4;
+// The positions that a warp takes in mix().
+constexpr uint32_t ROWS = ATTEND_PAGE / WARPS;
 
-// How the query heads are dealt to blocks, and their results to outputs.
+// How the query heads are dealt to blocks, and which block writes the outputs.
 struct Deal {
     uint32_t group;  // query heads of a KV head
-    uint32_t blocks; // per KV head
-    uint32_t heads;  // of a block; the last of a KV head may have fewer
-    // A block of 32 columns (one of Q8) may belong to two blocks of heads: then the last block of
-    // the row, not of its heads, combines, and does so for the row.
+    uint32_t blocks; // blocks of heads per KV head
+    // Query heads of a block; the last block of a KV head may have fewer.
+    uint32_t heads;
+    // Not 0 if one block of 32 columns (a block of Q8) may hold columns of two blocks of heads.
+    // Then the last block of the whole row combines the splits, and combines them for the whole
+    // row.
     uint32_t whole_rows;
-    uint32_t splits; // most of a row
+    // The most splits of a row.
+    uint32_t splits;
 };
 
-// Blocks of an SM among which the positions of a row are split. Those of many heads compute as long
-// as they load, and each split of theirs leaves much to put together: one. Those of few heads wait
-// for memory, and two ask for more at a time.
+// How many blocks of an SM share the positions of a row. Blocks with many heads compute for as long
+// as they load, and each split of theirs leaves much to combine, so they get one. Blocks with few
+// heads wait for memory, and two of them have more loads in flight.
 static uint32_t split_blocks(uint32_t heads) { return heads > MAX_HEADS / 2 ? 1 : 2; }
 
 static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
@@ -52,18 +59,18 @@ static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
     return d;
 }
 
-// Most splits of a row whose position is below n_ctx.
+// The most splits that a row at a position below n_ctx has.
 static uint32_t most_splits(const Deal &d, size_t n_ctx, size_t window)
 {
     size_t pages = (n_ctx + ATTEND_PAGE - 1) / ATTEND_PAGE;
-    if (window > 0) { // may begin and end within a page
+    if (window > 0) { // the window may begin and end within a page
         const size_t seen = (window + ATTEND_PAGE - 2) / ATTEND_PAGE + 1;
         pages = seen < pages ? seen : pages;
     }
     return pages < d.splits ? (uint32_t)pages : d.splits;
 }
 
-// q of the heads of a block, the 8 elements that the lane has of each position's K.
+// Loads q of the heads of a block. A lane gets the 8 elements that meet its 8 elements of K.
 template <int G, int TEAM>
 __device__ __forceinline__ void load_q(float q[G][8], const float *src, uint32_t n_heads,
                                        uint32_t dim, float scale)
@@ -82,7 +89,7 @@ __device__ __forceinline__ void load_q(float q[G][8], const float *src, uint32_t
     }
 }
 
-// The sums of v[h] over a team, for the head h = lane / (TEAM / G) of each lane: every step halves
+// Sums v[h] over a team. Each lane gets the sum of head h = lane / (TEAM / G): every step halves
 // the heads that a lane still has.
 template <int G, int TEAM> __device__ __forceinline__ float team_sum(float v[G])
 {
@@ -103,7 +110,8 @@ template <int G, int TEAM> __device__ __forceinline__ float team_sum(float v[G])
     return v[0];
 }
 
-// s[h][row] = q[h] . k[row] for the positions of the page that the row sees, else -inf.
+// s[h][row] = q[h] . k[row] for the positions of the page that the row sees, and -inf for the
+// others.
 template <int G, int TEAM, class R>
 __device__ __forceinline__ void scores(float *s, const float q[G][8], const R &k, uint32_t dim,
                                        const SeenRows &seen)
@@ -134,13 +142,14 @@ __device__ __forceinline__ void scores(float *s, const float q[G][8], const R &k
     }
 }
 
-// Of the heads warp, warp + 4: maximum and sum so far, the same in all lanes.
+// Maximum and sum so far, the same in all lanes; a warp has those of heads warp, warp + 4, ...
 struct Stats {
     float max = -INFINITY, sum = 0.0f;
 };
 
-// Scores become p; fix[h]: by what the values so far shrink as the maximum grows. Every page has a
-// position that the row sees, so the new maximum is finite, unless scores are not.
+// Turns scores into p. fix[h] is the factor by which the values so far shrink because the maximum
+// has grown. Every page has a position that the row sees, so the new maximum is finite unless
+// scores are not.
 template <int G>
 __device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], float *s, float *fix)
 {
@@ -164,8 +173,8 @@ __device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], flo
     }
 }
 
-// acc[h] = acc[h] * fix[h] + the sum of p[h][row] v[row] over the rows of the warp; the lane has
-// columns 2 lane + 64 i and the one after.
+// acc[h] = acc[h] * fix[h] + the sum of p[h][row] v[row] over the rows of the warp. The lane has
+// columns 2 lane + 64 i and 2 lane + 64 i + 1.
 template <int G, int PAIRS, class R>
 __device__ __forceinline__ void mix(float2 acc[G][PAIRS], const float *p, const float *fix,
                                     const R &v, uint32_t dim)
@@ -205,15 +214,17 @@ __device__ __forceinline__ void mix(float2 acc[G][PAIRS], const float *p, const 
     }
 }
 
-// Where a block stands.
+// The part of the work that a block does.
 struct Task {
-    uint32_t row, kv_head, head, n_heads; // row of the step; query heads [head, head + n_heads)
+    // The row of the step, and its query heads [head, head + n_heads).
+    uint32_t row, kv_head, head, n_heads;
     Seen seen;
-    uint32_t seq, page, n_pages; // pages [page, page + n_pages) of the sequence
-    uint32_t n_splits;           // of the row
+    // Pages [page, page + n_pages) of the sequence.
+    uint32_t seq, page, n_pages;
+    uint32_t n_splits; // splits of the row
 };
 
-// False if the row has no such split.
+// Finds the task of this block. Returns false if the row has no such split.
 __device__ __forceinline__ bool find_task(const struct attend &job, const struct dstep &step,
                                           struct dptr list, const Deal &deal, Task *t)
 {
@@ -234,15 +245,15 @@ __device__ __forceinline__ bool find_task(const struct attend &job, const struct
     return blockIdx.z < t->n_splits;
 }
 
-// Chunks of columns of a block's heads, as combine() takes them.
+// The number of chunks that combine() cuts the columns of a block's heads into.
 __host__ __device__ constexpr uint32_t head_chunks(uint32_t dim, uint32_t heads)
 {
     return (heads * dim + COMBINE_CHUNK - 1) / COMBINE_CHUNK;
 }
 
-// The first page of the block's split, from memory to the L2 cache, before the block waits. The row
-// may still be that of a step before, if that one's kernels have not ended, so this is a hint and
-// no more; what is read of the row goes past the L1 cache, where it could grow old.
+// Brings the first page of the block's split from memory to the L2 cache, before the block waits.
+// This is only a hint: while the kernels of the previous step still run, the row may be that of the
+// previous step. For the same reason the row is read past the L1 cache, where it could grow old.
 template <int D, bool ANY>
 __device__ __forceinline__ void prefetch_page(const struct attend &job, const struct dstep &step,
                                               const Task &t)
@@ -259,7 +270,7 @@ __device__ __forceinline__ void prefetch_page(const struct attend &job, const st
     }
 }
 
-// Bytes of the place of K in shared memory, which the sums of the warps take at the end.
+// The bytes that K gets in shared memory. At the end the sums of the warps take the same place.
 __host__ __device__ __forceinline__ uint32_t k_room(bool q8, uint32_t dim, uint32_t heads)
 {
     const uint32_t page = kv_block_bytes(q8, dim);
@@ -267,7 +278,8 @@ __host__ __device__ __forceinline__ uint32_t k_room(bool q8, uint32_t dim, uint3
     return page > sums ? page : sums;
 }
 
-// acc, stats: what the warps have made of the pages of the block's split. The page loop.
+// Goes through the pages of the block's split and leaves the results of the warps in acc and
+// stats.
 template <int D, int G, int TEAM, int PAIRS, bool ANY>
 __device__ __forceinline__ void attend_pages(const struct attend &job, const struct dstep &step,
                                              const Task &t, uint8_t *k_page, Stats *stats,
@@ -312,7 +324,7 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
         }
         cp_async_commit();
         soften<G>(stats, s, fix);
-        cp_async_wait<1>(); // V of this page
+        cp_async_wait<1>(); // V of this page has arrived
         __syncthreads();
         if (v_q8) {
             mix<G, PAIRS>(acc, s, fix, Codes{ v_page, dim, seen }, dim);
@@ -323,14 +335,14 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
             break;
         }
         page++;
-        cp_async_wait<0>(); // K of the next page
+        cp_async_wait<0>(); // K of the next page has arrived
         __syncthreads();
         copy_v(page);
     }
 }
 
-// The sums of the warps, in `sums` [WARPS, G, dim], to o if the row has one split, or to the
-// split's place in `partial`.
+// Moves the sums of the warps, `sums` [WARPS, G, dim], to o if the row has one split, or else to
+// the split's place in `partial`.
 template <int G>
 __device__ __forceinline__ void leave(const struct attend &job, const Task &t, bool direct,
                                       const Partial &partial, const float *sums,
@@ -366,8 +378,8 @@ __host__ __device__ constexpr int resident(int dim, int heads)
     return heads <= 2 ? 8 : heads <= 4 ? 4 : dim == 64 || dim == 128 ? 3 : 2;
 }
 
-// Loads of 16 bytes that a thread of combine() has under way: as many as there are registers for,
-// beside the sums and what else is alive.
+// How many loads of 16 bytes a thread of combine() has under way: as many as fit into the registers
+// beside the sums and the other live values.
 __host__ __device__ constexpr int combine_loads(int n_resident, int chunks)
 {
     const int registers = 65536 / (int)ATTEND_THREADS / n_resident;
@@ -375,8 +387,8 @@ __host__ __device__ constexpr int combine_loads(int n_resident, int chunks)
     return loads < 32 ? loads : 32;
 }
 
-// The last block of the row's heads, or of the row, puts its splits together. `room` is shared
-// memory of k_room().
+// The block that arrives last combines the splits of its heads, or of the whole row
+// (Deal.whole_rows). `room` is shared memory of k_room() bytes.
 template <int D, int G>
 __device__ __forceinline__ void combine_last(const struct attend &job, const Deal &deal,
                                              const Task &t, const Partial &partial, float *room)
@@ -398,7 +410,8 @@ __device__ __forceinline__ void combine_last(const struct attend &job, const Dea
     }
 }
 
-// D: head size, 0 = that of the job; G: most query heads of a block; ANY: K or V may be q8_0.
+// D: the head size, 0 if only the job knows it. G: the most query heads of a block. ANY: K or V may
+// be q8_0.
 template <int D, int G, bool ANY>
 __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     k_attend(struct attend job, struct dstep step, struct dptr list, Deal deal)
@@ -407,9 +420,10 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
         TEAM = D == 0    ? 32
                : D <= 64 ? 8
                          : 16,                                 // lanes with 8 elements each
-        PAIRS = ((D == 0 ? (int)ATTEND_MAX_DIM : D) + 63) / 64 // of columns, for 32 lanes
+        PAIRS = ((D == 0 ? (int)ATTEND_MAX_DIM : D) + 63) / 64 // pairs of columns of a lane
     };
-    SHARED_DYNAMIC(uint4, pages); // blocks of K and V; at the end the sums of the warps
+    // Blocks of K and V; at the end the sums of the warps.
+    SHARED_DYNAMIC(uint4, pages);
     SHARED(cu_type<float[2]>[G], stats_of);
     grid_dependency_release();
     Task t;
@@ -425,7 +439,7 @@ __global__ void __launch_bounds__(ATTEND_THREADS, resident(D, G))
     Stats stats[(G + WARPS - 1) / WARPS];
     float2 acc[G][PAIRS] = {};
     attend_pages<D, G, TEAM, PAIRS, ANY>(job, step, t, (uint8_t *)pages, stats, acc);
-    // In the place of K, with which all are done.
+    // The sums take the place of K, which all threads have finished with.
     float *sums = (float *)pages + warp * G * dim;
 #pragma unroll
     for (uint32_t h = 0; h < G; h++) {
@@ -459,12 +473,12 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
     const bool k_q8 = job->kv.type[KV_K] == WEFT_KV_Q8_0, v_q8 = job->kv.type[KV_V] == WEFT_KV_Q8_0;
     const size_t shared =
         k_room(k_q8, job->kv.head_dim, G) + kv_block_bytes(v_q8, job->kv.head_dim);
-    // always the same limit, that of f16: other engines may launch the same kernel with another
-    // head size
+    // The limit is always that of f16 and the largest head size: other engines may launch the same
+    // kernel with another head size.
     const uint32_t largest = D ? D : ATTEND_MAX_DIM;
     const size_t most = k_room(false, largest, G) + kv_block_bytes(false, largest);
     cudaError_t e = cudaSuccess;
-    if (most > 40 << 10) { // with the static part more than the 48 KiB that need no asking
+    if (most > 40 << 10) { // the static part included, more than the 48 KiB that need no call
         e = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  (int)most);
     }

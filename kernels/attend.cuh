@@ -1,5 +1,5 @@
-// What the kernels of attention share: which K and V they read, which page holds a position, and
-// which positions a row sees.
+// What the kernels of attention share: which K and V they can read, which page holds a position,
+// and which positions a row sees.
 #pragma once
 #include "device.cuh"
 #include "weft.h"
@@ -18,19 +18,19 @@ static inline bool attend_supports(const struct dkv &kv)
            kv.type[0] <= WEFT_KV_Q8_0 && kv.type[1] <= WEFT_KV_Q8_0;
 }
 
-// The i-th page of a sequence.
+// Returns the number of the i-th page of a sequence.
 __device__ __forceinline__ uint32_t page_of(const struct dstep &step, uint32_t seq, uint32_t i)
 {
     return __ldcg(ptr<const uint32_t>(step.pages) + (size_t)seq * step.page_stride + i);
 }
 
-// The first position that a row at `pos` sees; the last one is its own.
+// Returns the first position that a row at `pos` sees; the last one is its own.
 __device__ __forceinline__ uint32_t first_seen(uint32_t pos, uint32_t window)
 {
     return window > 0 && pos >= window ? pos - window + 1 : 0;
 }
 
-// Positions [first, last] of a sequence, which lie in K and V of one KV head.
+// Positions [first, last] of a sequence.
 struct Seen {
     uint32_t first, last;
 };

@@ -1,20 +1,22 @@
-// A block, which is K or V of a page and KV head (layouts: struct dkv in kernels.h): where it lies
-// in the pool, its way into shared memory, and how its elements are read there. f16 comes as half,
-// q8_0 as codes and scales, in half as many bytes.
+// How K and V are read. A block is K or V of one page and one KV head (struct dkv in kernels.h
+// gives the layouts). This file says where a block lies in the pool, copies it to shared memory,
+// and reads its elements there. f16 arrives as halves; q8_0 arrives as codes and scales, in about
+// half as many bytes.
 #pragma once
 #include "attend.cuh"
 
 enum { KV_K, KV_V };
 
-// Kernels that are compiled for f16 alone (ANY = false) do not carry the code for q8_0; the others
-// go by the types of the job, which are the same for all threads.
+// Kernels that are compiled for f16 alone (ANY = false) do not carry the code for q8_0. The others
+// decide by the types of the job, which are the same for all threads.
 template <bool ANY> __device__ __forceinline__ bool is_q8(const struct dkv &kv, uint32_t which)
 {
-    // not kv.type[which]: a parameter that is indexed at run time is copied to the stack
+    // Do not write kv.type[which]: a parameter that is indexed at run time is copied to the
+    // stack.
     return ANY && (which == KV_K ? kv.type[KV_K] : kv.type[KV_V]) == WEFT_KV_Q8_0;
 }
 
-// A multiple of 16.
+// Bytes of a block, a multiple of 16.
 __host__ __device__ __forceinline__ uint32_t kv_block_bytes(bool q8, uint32_t dim)
 {
     return ATTEND_PAGE * (q8 ? dim + dim / 16 : 2 * dim);
@@ -27,7 +29,7 @@ __device__ __forceinline__ uint8_t *kv_block(const struct dkv &kv, uint32_t whic
            ((size_t)page * kv.n_kv_heads + kv_head) * kv_block_bytes(q8, dim);
 }
 
-// Which rows of a page are among the positions seen.
+// Tells which rows of a page are among the positions seen.
 struct SeenRows {
     uint32_t page;
     Seen seen;
@@ -39,9 +41,9 @@ struct SeenRows {
     }
 };
 
-// Starts the copy of a page's rows of n elements, a multiple of 16 bytes, into shared memory, where
-// they are `stride` elements apart. A position that is not among those seen may never have been
-// written: it is not read and becomes 0.
+// Starts the copy of a page's rows into shared memory. A row has n elements, a multiple of 16
+// bytes; in shared memory the rows are `stride` elements apart. A position that is not among those
+// seen may never have been written: it is not read and becomes 0.
 template <class T>
 __device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *rows, uint32_t n,
                                           const SeenRows &seen)
@@ -54,8 +56,9 @@ __device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *r
     }
 }
 
-// Starts the copy of a block as it is. 16 bytes are scales of several positions, so those of
-// positions that are not seen come along, whatever they are: readers have to know them.
+// Starts the copy of a whole block. 16 bytes of scales belong to several positions, so the copy
+// includes scales of positions that are not seen, which may be garbage. Readers must not use those
+// scales.
 __device__ __forceinline__ void copy_block(uint8_t *shared, const uint8_t *block, bool q8,
                                            uint32_t dim, const SeenRows &seen)
 {
@@ -76,8 +79,8 @@ __device__ __forceinline__ uint32_t half2_bits(__half2 h)
                                                            << 16;
 }
 
-// Readers of a block in shared memory. load8: eight elements of a row, still to be multiplied by
-// what is returned; load2: two, complete.
+// Readers of a block in shared memory. load8() gives eight elements of a row, which the caller
+// multiplies by the value that it returns; load2() gives two finished elements.
 struct Halves {
     const uint8_t *block;
     uint32_t dim;
@@ -101,14 +104,16 @@ struct Halves {
 struct Codes {
     const uint8_t *block;
     uint32_t dim;
-    SeenRows rows; // what is not seen is 0
+    // Rows that are not seen read as 0.
+    SeenRows rows;
 
     __device__ __forceinline__ uint16_t scale_bits(uint32_t row, uint32_t col) const
     {
         const uint16_t *scales = (const uint16_t *)(block + ATTEND_PAGE * dim);
         return rows.has(row) ? scales[row * (dim / 32) + col / 32] : (uint16_t)0;
     }
-    // code k of those that become unsigned bytes by `^ 0x80`, + 128
+    // Byte k of `bytes` as a number. The codes have become unsigned bytes by `^ 0x80`, which adds
+    // 128.
     __device__ __forceinline__ static float code(uint32_t bytes, int k)
     {
         return byte_float(bytes, k) - (8388608.0f + 128.0f);

@@ -1,14 +1,17 @@
-// The positions of a row are split among blocks (attend.cu): which pages a split has, where it
-// leaves its results, and how the block that arrives last puts them together.
+// The positions of a row are split among blocks (attend.cu). This file says which pages a split
+// has, where it leaves its results, and how the block that arrives last puts the results
+// together.
 #pragma once
 #include "attend.cuh"
 
 #include <math.h>
 
-constexpr uint32_t MAX_HEADS = 8;                 // of a block
-constexpr uint32_t WARPS = ATTEND_THREADS / WARP; // of a block
+// The most query heads of a block.
+constexpr uint32_t MAX_HEADS = 8;
+constexpr uint32_t WARPS = ATTEND_THREADS / WARP;
 
-// Splits of n pages: as few pages each as `most` splits allow.
+// The first function gives the pages of a split, the second the number of splits of n_pages pages:
+// each split has as few pages as `most` splits allow.
 __host__ __device__ __forceinline__ uint32_t split_pages(uint32_t n_pages, uint32_t most)
 {
     return (n_pages + most - 1) / most;
@@ -19,8 +22,8 @@ __host__ __device__ __forceinline__ uint32_t split_count(uint32_t n_pages, uint3
     return (n_pages + per - 1) / per;
 }
 
-// What the splits of all rows leave behind: values [rows, splits, n_heads, head_dim], not divided
-// by their sum; then maximum and sum [rows, splits, n_heads, 2].
+// The results of the splits of all rows: values [rows, splits, n_heads, head_dim], not yet divided
+// by their sum, then maximum and sum, stats [rows, splits, n_heads, 2].
 struct Partial {
     float *values, *stats;
     uint32_t splits, n_heads, dim;
@@ -37,13 +40,14 @@ struct Partial {
     }
 };
 
-// |o| is at most the largest |v|; q8_0 could hold more than f16, models do not.
+// A scale of 1 is enough, because |o| is at most the largest |v|. (q8_0 could hold values beyond
+// f16, but models have none.)
 __device__ __forceinline__ void write_half_scale(const struct dacts &o, size_t row)
 {
     ptr<float>(o.half_scale)[row] = 1.0f;
 }
 
-// A block of 32 columns of o, v in lane j being its j-th.
+// Writes a block of 32 columns of o; v in lane j is the j-th column.
 __device__ __forceinline__ void write_o(const struct dacts &o, size_t row, size_t i, float v)
 {
     const uint32_t lane = threadIdx.x % WARP;
@@ -56,8 +60,8 @@ __device__ __forceinline__ void write_o(const struct dacts &o, size_t row, size_
     }
 }
 
-// Columns col .. col + 3 of o in every lane, 128 of a warp, where `inside` says so; blocks of 32
-// are inside or outside as a whole.
+// Writes columns col .. col + 3 of o in every lane, 128 columns in a warp, where `inside` is true.
+// A block of 32 columns is inside or outside as a whole.
 __device__ __forceinline__ void write_o4(const struct dacts &o, size_t row, uint32_t col,
                                          bool inside, const float (&v)[4])
 {
@@ -80,7 +84,8 @@ __device__ __forceinline__ void write_o4(const struct dacts &o, size_t row, uint
 
 // --- putting splits together ---------------------------------------------------------------------
 
-// By how much each split of the heads [head, head + n) counts, divided by their sum.
+// Computes the weight of each split of the heads [head, head + n), divided by the sum of a head's
+// weights.
 __device__ __forceinline__ void split_weights(const Partial &partial, uint32_t head, uint32_t n,
                                               uint32_t n_splits, float *weight)
 {
@@ -103,21 +108,23 @@ __device__ __forceinline__ void split_weights(const Partial &partial, uint32_t h
     }
 }
 
-// Columns are put together in chunks of 128, four in each lane.
+// Columns are combined in chunks of 128, four in each lane.
 enum { COMBINE_CHUNK = 4 * WARP };
 
-// What a lane reads of the splits: columns [col, col + 4) of the heads' n_cols, and those of the
-// chunks that follow.
+// The values of the splits that a lane reads: columns [col, col + 4) of the n_cols columns of the
+// heads, and the same columns of the chunks that follow.
 struct SplitColumns {
-    const float *values; // of the first split, from its first column on
-    size_t step;         // from split to split
-    const float *weight; // shared [heads, ATTEND_SPLITS]
+    // The first split, from its first column on.
+    const float *values;
+    size_t step;         // floats from split to split
+    const float *weight; // in shared memory, [heads, ATTEND_SPLITS]
     uint32_t col, n_cols, dim, n_splits;
 };
 
-// sum[k] = the chunk's columns of the splits warp, warp + 4, ... in this order, so that the bits
-// follow from n_splits. LOADS of 16 bytes are under way in every thread: a block alone reads what
-// all have left, and waits for the L2 cache once for so many.
+// sum[k] = the k-th chunk's columns, added over the splits warp, warp + 4, ... in this order, so
+// that the bits depend only on n_splits. Every thread has LOADS loads of 16 bytes under way: one
+// block reads what all blocks have left, and so waits for the L2 cache only once for that many
+// loads.
 template <int CHUNKS, int LOADS>
 __device__ __forceinline__ void add_splits(float4 (&sum)[CHUNKS], const SplitColumns &in)
 {
@@ -152,14 +159,15 @@ __device__ __forceinline__ void add_splits(float4 (&sum)[CHUNKS], const SplitCol
     }
 }
 
-// The heads [head, head + n) of a row from its splits, n * dim a multiple of 32 unless they are the
-// row's last. sums: float [WARPS, n_chunks * 128] shared, n_chunks <= CHUNKS of a pass.
+// Combines the splits of the heads [head, head + n) of a row. n * dim is a multiple of 32 unless
+// the heads are the last ones of the row. Each pass combines n_chunks <= CHUNKS chunks of columns.
+// sums: shared float [WARPS, n_chunks * 128].
 template <int CHUNKS, int LOADS>
 __device__ __forceinline__ void combine(const struct attend &job, const Partial &partial,
                                         uint32_t row, uint32_t head, uint32_t n, uint32_t n_splits,
                                         uint32_t n_chunks, float *sums)
 {
-    SHARED(float[MAX_HEADS * ATTEND_SPLITS], weight); // of a head's splits
+    SHARED(float[MAX_HEADS * ATTEND_SPLITS], weight);
     const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, dim = partial.dim;
     const uint32_t width = n_chunks * COMBINE_CHUNK, end = (n * dim + 31) / 32 * 32;
     SplitColumns in = { partial.values + partial.head(0, head) * dim,
@@ -184,7 +192,7 @@ __device__ __forceinline__ void combine(const struct attend &job, const Partial 
         for (uint32_t k = warp; k < n_chunks; k += WARPS) {
             const float *at = sums + COMBINE_CHUNK * k + 4 * lane;
             const uint32_t col = in.col + COMBINE_CHUNK * k;
-            float v[4] = {}; // also past the row's last column
+            float v[4] = {}; // columns past the row's last one stay 0
 #pragma unroll
             for (uint32_t w = 0; w < WARPS; w++) {
                 const float4 part = *(const float4 *)(at + w * width);
@@ -192,20 +200,20 @@ __device__ __forceinline__ void combine(const struct attend &job, const Partial 
             }
             write_o4(job.o, row, head * dim + col, col < end, v);
         }
-        __syncthreads(); // the next columns take the place of these
+        __syncthreads(); // the next pass writes to the same place
     }
 }
 
-// True in the last of n_blocks that arrive with their results; it sees all of them. The counter is
-// then 0 again.
+// Returns true in the last of n_blocks blocks that arrive with their results; that block sees the
+// results of all. The counter is then 0 again.
 __device__ __forceinline__ bool arrives_last(unsigned *counter, unsigned n_blocks)
 {
     SHARED(bool, last);
     __syncthreads();
     if (threadIdx.x == 0) {
-        __threadfence(); // before the count: the results of the whole block
+        __threadfence(); // publish this block's results before the count
         last = atomicAdd(counter, 1u) == n_blocks - 1;
-        __threadfence(); // after it: those of the others
+        __threadfence(); // read the other blocks' results after the count
         if (last) {
             *counter = 0;
         }

@@ -1,22 +1,24 @@
-// Attention of up to 64 rows of one sequence and one query head on tensor cores (prefill):
+// Attention of up to 64 rows of one sequence and one query head, on tensor cores (for prompts):
 //
 //   O = P V / sum P,   P = 2^(S - max S),   S = (q * scale * log2(e)) K^T, masked
 //
-// q and P are rounded to half; sums, S and O are float. A row at position p sees [p - window + 1,
-// p]. Bytes moved per tile and head: 256 * head_dim of q, 128 * head_dim (68 of q8_0) of each of K
-// and V per page of 64 positions, and 128 * head_dim of o. Pages are copied to shared memory while
-// the page before is in use, in rows that are 16 bytes longer than head_dim, so that the 8 rows of
-// an ldmatrix lie in different banks. q8_0 is copied as it is and becomes half, once for all warps,
-// when the page before is done with.
+// q and P are rounded to half; sums, S and O are float. A row at position p sees the positions [p -
+// window + 1, p]. Bytes moved per tile and head: 256 * head_dim of q, 128 * head_dim (68 * head_dim
+// with q8_0) of each of K and V per page of 64 positions, and 128 * head_dim of o. A page is copied
+// to shared memory while the page before it is in use. Its rows there are 16 bytes longer than
+// head_dim, so that the 8 rows of an ldmatrix lie in different banks. q8_0 is copied as it is; once
+// the page before it is finished, it is converted to halves, for all warps together.
 //
 // Grid (tiles, n_heads), 4 warps of 16 rows each. Lane l holds rows l / 4 and l / 4 + 8 of its
-// warp's, columns 2 (l % 4) and the next one of every 8. Tested by tests/cuda/test_attend_tiled.c.
+// warp, and of every 8 columns the columns 2 (l % 4) and 2 (l % 4) + 1. Test:
+// tests/cuda/test_attend_tiled.c.
 #include "attend_kv.cuh"
 
 #include <math.h>
 
 constexpr uint32_t WARPS = ATTEND_THREADS / WARP;
-constexpr uint32_t ROWS = ATTEND_TILE / WARPS; // of a warp
+// The rows of a warp.
+constexpr uint32_t ROWS = ATTEND_TILE / WARPS;
 static_assert(ROWS == 16, "an mma has 16 rows");
 
 __device__ __forceinline__ uint32_t pack_halves(float low, float high)
@@ -24,11 +26,12 @@ __device__ __forceinline__ uint32_t pack_halves(float low, float high)
     return half2_bits(__floats2half2_rn(low, high));
 }
 
-// The rows of a warp, as a lane sees them; [2] is for its rows l / 4 and l / 4 + 8.
+// The rows of a warp, as a lane holds them; index [2] is for the lane's rows l / 4 and l / 4 +
+// 8.
 template <int D> struct Rows {
     uint32_t q[D / 16][4]; // operand a of an mma: 16 columns each
-    float o[D / 8][4];     // not divided by sum yet
-    float max[2], sum[2];  // sum: of the lane's own columns
+    float o[D / 8][4];     // not divided by the sum yet
+    float max[2], sum[2];  // sum: over the lane's own columns
     uint32_t pos[2];
 };
 
@@ -65,7 +68,8 @@ __device__ __forceinline__ void load_rows(Rows<D> *r, const struct attend &job,
 template <int D>
 __device__ __forceinline__ void multiply_k(float s[8][4], const Rows<D> &r, const __half *k)
 {
-    const uint32_t lane = threadIdx.x % WARP, i = lane / 8; // whose row the lane points ldmatrix to
+    // The lane gives ldmatrix the address of a row of matrix i.
+    const uint32_t lane = threadIdx.x % WARP, i = lane / 8;
     const __half *row = k + (i / 2 * 8 + lane % 8) * (D + 8) + i % 2 * 8;
 #pragma unroll
     for (int n = 0; n < 8; n += 2) {
@@ -99,7 +103,7 @@ __device__ __forceinline__ void multiply_v(Rows<D> *r, const uint32_t p[4][4], c
     }
 }
 
-// What a row must not see becomes -inf.
+// Sets the scores of positions that a row must not see to -inf.
 template <int D>
 __device__ __forceinline__ void mask(float s[8][4], const Rows<D> &r, uint32_t first_key,
                                      uint32_t window)
@@ -117,8 +121,9 @@ __device__ __forceinline__ void mask(float s[8][4], const Rows<D> &r, uint32_t f
     }
 }
 
-// Online softmax: s becomes p, as operand a of an mma; what was added up so far shrinks as the
-// maximum grows. A row that has seen nothing yet has maximum -inf, which must not be subtracted.
+// Online softmax: s becomes p, in the layout of operand a of an mma, and the sums so far shrink as
+// the maximum grows. A row that has seen nothing yet has maximum -inf, which must not be
+// subtracted.
 template <int D> __device__ __forceinline__ void soften(Rows<D> *r, float s[8][4], uint32_t p[4][4])
 {
 #pragma unroll
@@ -149,7 +154,7 @@ template <int D> __device__ __forceinline__ void soften(Rows<D> *r, float s[8][4
     }
 }
 
-// The rows of a warp and one page.
+// Attention of the rows of a warp over one page.
 template <int D>
 __device__ __forceinline__ void attend_page(Rows<D> *r, const __half *k, const __half *v,
                                             uint32_t begin, uint32_t page, uint32_t window)
@@ -197,7 +202,7 @@ __device__ __forceinline__ void write_rows(const Rows<D> &r, const struct dacts 
     }
 }
 
-// Besides the values: the zeros past the last column, and the scales.
+// Writes what is left of the output: the zeros past the last column, and the scales.
 __device__ __forceinline__ void write_rest(const struct dacts &out, const struct attend_tile &tile)
 {
     const uint32_t pad = blockIdx.y == gridDim.y - 1 ? out.stride - out.n_cols : 0;
@@ -211,14 +216,16 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
         }
     }
     if (out.forms & ACT_F16 && blockIdx.y == 0 && threadIdx.x < tile.n_rows) {
-        // |o| is at most the largest |v|; q8_0 could hold more than f16, models do not
+        // A scale of 1 is enough, because |o| is at most the largest |v|. (q8_0 could hold values
+        // beyond f16, but models have none.)
         ptr<float>(out.half_scale)[tile.row + threadIdx.x] = 1.0f;
     }
 }
 
-template <int D> constexpr uint32_t HALVES = ATTEND_PAGE *(D + 8); // of K or V of a stage
+// Halves of K or of V in one stage.
+template <int D> constexpr uint32_t HALVES = ATTEND_PAGE *(D + 8);
 
-// A block of q8_0 as rows of halves.
+// Converts a block of q8_0 to rows of halves.
 template <int D> __device__ __forceinline__ void unpack(__half *rows, const Codes &block)
 {
     for (uint32_t i = threadIdx.x; i < ATTEND_PAGE * (D / 8); i += ATTEND_THREADS) {
@@ -227,8 +234,9 @@ template <int D> __device__ __forceinline__ void unpack(__half *rows, const Code
     }
 }
 
-// What is in shared memory: K and V of two stages, of which pages take turns; in q8_0 halves are in
-// the first and what they are made of in the second.
+// The layout of shared memory: K and V of two stages. With f16 the pages use the stages in turn.
+// With q8_0 the first stage holds the halves, and the second the codes and scales that they are
+// made from.
 template <int D, bool ANY> struct Stages {
     __half *shared; // [2 stages][K, V][64, D + 8]
 
@@ -253,7 +261,8 @@ template <int D, bool ANY> struct Stages {
         one(KV_V);
         cp_async_commit();
     }
-    // The page has arrived, and all are done with the one before.
+    // Converts a page of q8_0. Call it when the page has arrived and all threads have finished with
+    // the page before.
     __device__ __forceinline__ void unpack_page(const struct dkv &kv, uint32_t page,
                                                 Seen seen) const
     {
@@ -281,7 +290,8 @@ __global__ void __launch_bounds__(ATTEND_THREADS, 3)
     SHARED_DYNAMIC(__half, shared);
     grid_dependency_release();
     grid_dependency_wait();
-    // Later rows see more positions: they go first, so that the blocks finish together.
+    // Later rows see more positions, so they go first; then all blocks finish at about the same
+    // time.
     const struct attend_tile tile =
         ptr<const struct attend_tile>(tiles)[gridDim.x - 1 - blockIdx.x];
     const struct drow at = ptr<const struct drow>(step.rows)[tile.row];
@@ -294,7 +304,7 @@ __global__ void __launch_bounds__(ATTEND_THREADS, 3)
     load_rows<D>(&rows, job, tile, at.pos);
     for (uint32_t page = first; page <= last; page++) {
         cp_async_wait<0>();
-        __syncthreads(); // the page is here, and all are done with the one before
+        __syncthreads(); // the page is here, and no thread uses the one before
         stages.unpack_page(job.kv, page, seen);
         if (page < last) {
             stages.copy(job.kv, page_of(step, at.seq, page + 1), kv_head, page + 1, seen);

@@ -1,14 +1,16 @@
-// What every .cu file includes: CUDA as nvcc and the simulator (tests/cudasim) both understand it.
+// Every .cu file includes this file. It offers CUDA in a form that both nvcc and the simulator
+// (tests/cudasim) understand:
 //
 //   SHARED(float[32], partial);      a variable in the block's shared memory
 //   SHARED_DYNAMIC(float, scores);   float *scores: the dynamic shared memory of the launch
 //   launch(k, {.grid = n, .block = 256, .stream = s}, arguments...);   returns cudaError_t
 //
-// Rules: no <<<>>>, no raw __shared__, no inline asm (see ptx.cuh), no __device__ or __constant__
-// variables. Only *_sync collectives with the mask of the lanes that arrive. All threads of a block
-// reach the same __syncthreads() and none returns before it. A kernel template is launched only
-// from the file that defines it. Spin loops contain load_acquire or spin_pause and run only in
-// cooperative launches. No branching on __CUDA_ARCH__ outside ptx.cuh.
+// Rules for kernels: there is no <<<>>>, no raw __shared__, no inline asm (see ptx.cuh), no
+// __device__ or __constant__ variable, and no branch on __CUDA_ARCH__ outside ptx.cuh. Only *_sync
+// collectives are used, with the mask of the lanes that arrive. All threads of a block reach the
+// same __syncthreads(), and none returns before it. A kernel template is launched only from the
+// file that defines it. Spin loops contain load_acquire or spin_pause and run only in cooperative
+// launches.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -38,8 +40,10 @@ struct LaunchConfig {
     dim3 block = 1;
     size_t shared = 0; // dynamic shared memory, bytes
     cudaStream_t stream = nullptr;
-    bool cooperative = false;  // all blocks are resident at once
-    bool programmatic = false; // may start before the previous kernel of the stream has ended
+    // All blocks are resident at once.
+    bool cooperative = false;
+    // The kernel may start before the previous kernel of the stream has ended.
+    bool programmatic = false;
 };
 
 template <class... P, class... A>

@@ -1,16 +1,16 @@
-// Rows of weights as halves, for products by tensor cores.
+// Converts rows of weights to halves, for products on tensor cores.
 //
 //   half [n, n_cols rounded up to 8] = w, rounded to nearest, at most 65504 in magnitude
 //
-// Every byte of the rows is read once and 2 bytes of each weight are written. A weight beyond the
-// range of halves (of an F32 or BF16 file) is held at the largest, so that products with it stay
-// finite; a NaN stays one. One block of 256 threads for each row; each thread writes 16 bytes at a
-// time.
+// Every byte of the rows is read once, and 2 bytes are written for each weight. A weight beyond the
+// range of halves (in an F32 or BF16 file) becomes the largest half, so that products with it stay
+// finite; a NaN stays a NaN. One block of 256 threads for each row; each thread writes 16 bytes at
+// a time.
 //
 //   reach = max over the rows of sum |half|       for the products that are stored as halves
 //
-// reads the same bytes and writes one float; the bits of floats that are not negative have their
-// order. Test: tests/cuda/test_weights.c.
+// reads the same bytes and writes one float. The maximum is taken of the floats' bits as integers,
+// which are in the same order for floats that are not negative. Test: tests/cuda/test_weights.c.
 #include "dequant.cuh"
 
 enum { THREADS = 256 };

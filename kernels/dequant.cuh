@@ -1,28 +1,31 @@
-// Weights in planes (kernels.h) back to numbers. For every quantised type a row is a sequence of
-// pieces, 32 weights each in two groups of 16 consecutive columns; a group has one scale:
+// Turns weights in planes (kernels.h) back into numbers. For every quantised type a row is a
+// sequence of pieces. A piece is 32 weights, in two groups of 16 consecutive columns; a group has
+// one scale:
 //
 //   weight = scale * (code - ZERO) + add        code: a signed byte, four to a word
 //
-// Each type says how piece i of a row is loaded. Products use the codes as integers; dequantisation
-// computes the line above, which is bit-equal to quant.c for every type
+// Each type defines how piece i of a row is loaded. Products use the codes as integers.
+// Dequantisation computes the line above; the result is bit-equal to quant.c for every type
 // (tests/cuda/test_weights.c).
 //
-// The code bytes of a row are read in order, 16 (Q8_0: 32) to a piece, so a warp that takes 32
-// consecutive pieces reads 512 contiguous bytes. Unpacking counts: decoding one row is bound by
-// memory only below about 4 instructions for each weight, all included.
+// The code bytes of a row are read in order, 16 (Q8_0: 32) for each piece, so a warp that takes 32
+// consecutive pieces reads 512 contiguous bytes. Every instruction counts: decoding one row is
+// bound by memory only below about 4 instructions per weight, unpacking included.
 #pragma once
 #include "device.cuh"
 
 struct Piece {
     int code[2][4]; // [group][4 words of 4 codes], in the order of the columns
     float scale[2], add[2];
-    int col[2]; // first column of each group, a multiple of 16
+    // The first column of each group, a multiple of 16.
+    int col[2];
 };
 
-template <uint32_t TYPE> struct Codes; // ZERO, HAS_ADD, load(m, row, i)
+template <uint32_t TYPE> struct Codes; // has ZERO, HAS_ADD, load(m, row, i)
 
-// The address of unit i, of BYTES bytes, of a row of n units in a plane. What depends on the row
-// alone leaves the loop over pieces; an unsigned i makes the rest one instruction.
+// Returns the address of unit i in a plane, where a row is n units of BYTES bytes each. The part
+// that depends on the row alone is computed outside the loop over pieces; an unsigned i makes the
+// rest one instruction.
 template <int BYTES>
 __device__ __forceinline__ const uint8_t *unit(const struct dmatrix &m, int plane, size_t row,
                                                size_t n, unsigned i)
@@ -39,7 +42,7 @@ __device__ __forceinline__ float high_half(uint32_t v) { return half_bits((uint1
 
 // --- blocks of 32 --------------------------------------------------------------------------------
 
-// Low nibbles are the first group, high nibbles the second.
+// The low nibbles are the first group, the high nibbles the second.
 __device__ __forceinline__ void load_nibbles(const uint8_t *at, Piece &p)
 {
     uint32_t qs[4];
@@ -58,7 +61,8 @@ __device__ __forceinline__ void cols32(unsigned i, Piece &p)
 }
 
 // Bit j of `bits` is the fifth bit of code j. A product spreads four neighbouring bits over the
-// bytes of a word: bit k of the factor, moved up by 7 k, is the only one to land on 8 k + 4.
+// bytes of a word: the factor makes four copies of the four bits, and the copy that is moved up by
+// 7 k brings bit k to bit 8 k + 4. The mask keeps only these bits.
 __device__ __forceinline__ void add_fifth_bits(uint32_t bits, Piece &p)
 {
 #pragma unroll
@@ -70,13 +74,13 @@ __device__ __forceinline__ void add_fifth_bits(uint32_t bits, Piece &p)
     }
 }
 
-// One half float, d
+// The scale of a block that has one half float, d.
 __device__ __forceinline__ void load_d(const uint8_t *at, Piece &p)
 {
     p.scale[0] = p.scale[1] = half_bits(load_weights<uint16_t>(at));
     p.add[0] = p.add[1] = 0.0f;
 }
-// Two half floats, d and m
+// The scale and minimum of a block that has two half floats, d and m.
 __device__ __forceinline__ void load_d_m(const uint8_t *at, Piece &p)
 {
     const uint32_t d_m = load_weights<uint32_t>(at);
@@ -160,8 +164,9 @@ template <> struct Codes<QUANT_Q8_0> {
     }
 };
 
-// Nibbles to the values of quant_iq4_values. A byte_perm looks four of them up in one half of the
-// table; another takes one half or the other by the fourth bit of each.
+// Turns nibbles into the values of quant_iq4_values. A byte_perm looks four of them up in one half
+// of the table; another byte_perm chooses between the two halves by the fourth bit of each
+// nibble.
 __device__ __forceinline__ uint32_t iq4_look_up(uint32_t index, uint32_t half)
 {
     return __byte_perm(__byte_perm(0xbfad9881u, 0xf6eaddcfu, index),
@@ -196,14 +201,14 @@ template <> struct Codes<QUANT_IQ4_NL> {
 
 // --- blocks of 256: eight pieces -----------------------------------------------------------------
 
-// Products of a half float and a small integer are exact.
+// The product of a half float and a small integer is exact.
 __device__ __forceinline__ float times(float d, int q) { return __fmul_rn(d, (float)q); }
 
-// Q2_K, Q3_K: two neighbouring pieces share 16 bytes of two-bit codes, and each takes two of the
-// four pairs of bits: the codes of group two_bit_group() and of the next but one.
+// Q2_K and Q3_K: two neighbouring pieces share 16 bytes of two-bit codes, and each piece takes two
+// of the four pairs of bits: the codes of group two_bit_group() and of the group two after it.
 __device__ __forceinline__ unsigned two_bit_group(unsigned i)
 {
-    return i / 4 * 8 + i / 2 % 2 + i % 2 * 4; // of 16 columns, within the row
+    return i / 4 * 8 + i / 2 % 2 + i % 2 * 4; // number of the group of 16 columns in the row
 }
 __device__ __forceinline__ void load_two_bits(const struct dmatrix &m, size_t row, unsigned i,
                                               Piece &p)
@@ -244,7 +249,7 @@ template <> struct Codes<QUANT_Q3_K> {
     static __device__ __forceinline__ Piece load(const struct dmatrix &m, size_t row, unsigned i)
     {
         const size_t n = m.n_cols / 256;
-        const unsigned group = two_bit_group(i) % 16; // and group + 2
+        const unsigned group = two_bit_group(i) % 16; // the piece has group and group + 2
         Piece p;
         load_two_bits(m, row, i, p);
         uint32_t high[4];
@@ -269,15 +274,16 @@ template <> struct Codes<QUANT_Q3_K> {
     }
 };
 
-// Q4_K, Q5_K: d, dmin and the packed scales and minima of the groups of 32 columns 2 j and 2 j + 1,
-// whose codes are the low and the high nibbles of piece i.
+// Q4_K and Q5_K: loads d, dmin, and the packed scales and minima of two groups of 32 columns, 2 j
+// and 2 j + 1. The low and the high nibbles of piece i are their codes.
 __device__ __forceinline__ void load_scales_k(const struct dmatrix &m, size_t row, unsigned i,
                                               Piece &p)
 {
     const unsigned j = i / 2 % 4;
     const uint4 s = load_weights<uint4>(unit<16>(m, PLANE_SCALES, row, m.n_cols / 256, i / 8));
-    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // of two words the same half
-    // bytes: two scales, two minima; the first four of each whole, the last four in two parts
+    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // the same half of two words
+    // The bytes of q are two scales and two minima. The first four groups of a block have whole
+    // bytes, the last four have each value in two parts.
     const uint32_t a = __byte_perm(s.y, s.z, pick), b = __byte_perm(s.w, s.w >> 4, pick);
     const uint32_t q = j < 2 ? a & 0x3f3f3f3fu : (b & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
     const float d = low_half(s.x), minus_dmin = -high_half(s.x);
@@ -287,7 +293,8 @@ __device__ __forceinline__ void load_scales_k(const struct dmatrix &m, size_t ro
     p.add[1] = times(minus_dmin, q >> 24);
 }
 
-// The groups of a piece in a row whose low nibbles are 32 columns and the high ones the next 32
+// The columns of a piece's groups, in rows where the low nibbles are 32 columns and the high
+// nibbles the next 32.
 __device__ __forceinline__ void cols_k(unsigned i, Piece &p)
 {
     p.col[0] = (int)(i / 2 * 64 + i % 2 * 16);
@@ -318,7 +325,7 @@ template <> struct Codes<QUANT_Q5_K> {
         words(load_weights16(unit<16>(m, PLANE_HIGH, row, n, i / 8 * 2 + i % 2)), high);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            // bits j2 and j2 + 1 of each byte are turned to bit 4
+            // bits j2 and j2 + 1 of each byte are rotated to bit 4
             p.code[0][k] |= (int)(__funnelshift_l(high[k], high[k], 4 - j2) & 0x10101010u);
             p.code[1][k] |= (int)(__funnelshift_l(high[k], high[k], 3 - j2) & 0x10101010u);
         }
@@ -333,7 +340,8 @@ template <> struct Codes<QUANT_Q6_K> {
     static __device__ __forceinline__ Piece load(const struct dmatrix &m, size_t row, unsigned i)
     {
         const size_t n = m.n_cols / 256;
-        const unsigned group = i / 4 * 8 + i % 4; // of 16 columns, within the row; and group + 4
+        // The number of the group of 16 columns in the row; the piece has group and group + 4.
+        const unsigned group = i / 4 * 8 + i % 4;
         Piece p;
         load_nibbles(unit<16>(m, PLANE_CODES, row, 8 * n, i), p);
         uint32_t high[4];
@@ -373,7 +381,8 @@ template <> struct Codes<QUANT_IQ4_XS> {
 
 // --- float types ---------------------------------------------------------------------------------
 
-// Eight consecutive weights of a float type, from column 8 i on; zeros past the last column.
+// Loads eight consecutive weights of a float type, from column 8 i on, and zeros past the last
+// column.
 template <uint32_t TYPE> struct Floats; // load8(m, row, i, w)
 
 template <> struct Floats<QUANT_F32> {
@@ -383,7 +392,7 @@ template <> struct Floats<QUANT_F32> {
         const size_t n = ((size_t)m.n_cols + 3) / 4;
         uint32_t v[8] = {};
         words(load_weights16(unit<16>(m, PLANE_CODES, row, n, 2 * i)), v);
-        if (2 * i + 1 < n) { // a row may end after four
+        if (2 * i + 1 < n) { // a row may end after four weights
             words(load_weights16(unit<16>(m, PLANE_CODES, row, n, 2 * i + 1)), v + 4);
         }
 #pragma unroll
@@ -429,8 +438,8 @@ template <uint32_t TYPE> struct Type {
     enum { ID = TYPE };
 };
 
-// Calls quantised(Type<T>()) or floats(Type<T>()) for the type of a matrix, which is one of the
-// table (plane_layout() says which). All threads of a warp pass the same type.
+// Calls quantised(Type<T>()) or floats(Type<T>()) for the type of a matrix, which must be one that
+// plane_layout() knows. All threads of a warp pass the same type.
 template <class Q, class F>
 __device__ __forceinline__ void by_type(uint32_t type, const Q &quantised, const F &floats)
 {
@@ -456,7 +465,7 @@ __device__ __forceinline__ void by_type(uint32_t type, const Q &quantised, const
 // --- whole rows ----------------------------------------------------------------------------------
 
 // Weights 8 half .. 8 half + 7 of group g. scale * code is exact (a half float times at most 13
-// bits), so it does not matter that quant.c rounds it before it adds.
+// bits), so it makes no difference that quant.c rounds the product before it adds.
 template <uint32_t TYPE>
 __device__ __forceinline__ void piece_values(const Piece &p, int g, int half, float w[8])
 {
@@ -464,16 +473,17 @@ __device__ __forceinline__ void piece_values(const Piece &p, int g, int half, fl
 #pragma unroll
     for (int k = 0; k < 8; k++) {
         const int signs = half ? p.code[g][2 + k / 4] : p.code[g][k / 4];
-        const uint32_t bytes = (uint32_t)signs ^ 0x80808080u; // + 128
+        const uint32_t bytes = (uint32_t)signs ^ 0x80808080u; // adds 128
         const float code = __fadd_rn(byte_float(bytes, k % 4), -bias);
         w[k] = Codes<TYPE>::HAS_ADD ? __fmaf_rn(p.scale[g], code, p.add[g])
-                                    : __fmul_rn(p.scale[g], code); // + 0 would make -0 a 0
+                                    // Without `add` nothing is added: + 0 would turn -0 into 0.
+                                    : __fmul_rn(p.scale[g], code);
     }
 }
 
-// Calls store(col, w) for each eight columns from `col` on of a row, w[8] being the weights, and 0
-// past the last column. The threads of a block share the row; two neighbours take a piece and
-// store halves of the same group, so that they write whole sectors.
+// Calls store(col, w) for every eight columns of a row: w[8] are the weights from column `col` on,
+// and 0 past the last column. The threads of a block share the row. Two neighbouring threads take
+// one piece and store halves of the same group, so that they write whole sectors.
 template <class S>
 __device__ __forceinline__ void decode_row(const struct dmatrix &m, size_t row, const S &store)
 {

@@ -1,6 +1,6 @@
 // What kernels share: typed addresses, sums over a warp or block, and the quantisation of
-// activations. Sums have one fixed order, and products that are added are fused by name
-// (__fmaf_rn), so that the bits do not depend on how the compiler treats one template instance.
+// activations. Sums have one fixed order. A product that is added is fused by name (__fmaf_rn), so
+// that the bits do not depend on how the compiler treats one template instance.
 #pragma once
 #include "cu.cuh"
 #include "format/quant.h"
@@ -14,20 +14,21 @@ template <class T> __device__ __host__ __forceinline__ T *ptr(struct dptr d) { r
 
 __device__ __forceinline__ float half_bits(uint16_t h) { return __half2float(__ushort_as_half(h)); }
 
-// Byte k of four as 2^23 + byte: put under the exponent of 2^23, which is cheaper than to convert.
+// Returns 2^23 + byte k of `bytes`. Putting the byte under the exponent of 2^23 is cheaper than
+// converting it.
 __device__ __forceinline__ float byte_float(uint32_t bytes, int k)
 {
     return __uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7540 + k));
 }
 
-// Small fields of weights, which neighbouring threads share; load_weights16 (ptx.cuh) is for the
-// rest.
+// Loads small fields of weights, which neighbouring threads share; load_weights16 (ptx.cuh) loads
+// the rest.
 template <class T> __device__ __forceinline__ T load_weights(const void *p)
 {
     return __ldg((const T *)p);
 }
 
-// The sum over the lanes of a warp, in all lanes.
+// The sum over the lanes of a warp, returned in all lanes.
 __device__ __forceinline__ float warp_sum(float v)
 {
 #pragma unroll
@@ -45,8 +46,8 @@ __device__ __forceinline__ float warp_max(float v)
     return v;
 }
 
-// The sum over all threads of a block of a multiple of 32 threads, in all of them; shared [32] is
-// free again after the block's next barrier.
+// The sum over all threads of a block, returned in all of them. The block has a multiple of 32
+// threads. shared [32] may be used again after the block's next barrier.
 __device__ __forceinline__ float block_sum(float v, float *shared)
 {
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -60,15 +61,16 @@ __device__ __forceinline__ float block_sum(float v, float *shared)
 
 __device__ __forceinline__ float silu(float x)
 {
-    // e^-|x| cannot overflow, for either sign of x
+    // e^-|x| cannot overflow, whatever the sign of x
     const float e = expf(-fabsf(x));
     return __fdiv_rn(__fmul_rn(x, x < 0.0f ? e : 1.0f), __fadd_rn(1.0f, e));
 }
 
-// Below this a block counts as zero: 127 / amax must not overflow.
+// A block whose magnitudes are all smaller counts as zero: 127 / amax must not overflow.
 #define ACT_SMALLEST 1e-35f
 
-// An act_block as one access of 8 bytes: d, and the sums in the halves of the second word.
+// These two access an act_block as 8 bytes: d is the first word, and the two sums are the halves of
+// the second.
 __device__ __forceinline__ uint2 load_act_block(const struct act_block *at)
 {
     return *(const uint2 *)at;
@@ -78,14 +80,16 @@ __device__ __forceinline__ void store_act_block(struct act_block *at, float d, i
     *(uint2 *)at = make_uint2(__float_as_uint(d), (sum0 & 0xffff) | (uint32_t)sum1 << 16);
 }
 
-// The bits of |v|: as integers they are in the order of the values, with Inf and NaN on top.
+// Returns the bits of |v|. As integers the bits are ordered as the values are, with Inf and NaN on
+// top.
 __device__ __forceinline__ unsigned magnitude_bits(float v)
 {
     return __float_as_uint(v) & 0x7fffffffu;
 }
 
-// How a block of 32 activations is quantised, from the magnitude_bits of its largest. NaN or Inf
-// among them give d = NaN and codes 0, so that all products with the block are NaN.
+// How a block of 32 activations is quantised, from the magnitude_bits of its largest. If there is a
+// NaN or Inf among them, d is NaN and the codes are 0, so that all products with the block are
+// NaN.
 struct ActScale {
     float d, inverse;
     __device__ __forceinline__ ActScale(unsigned top) : d(0.0f), inverse(0.0f)
@@ -100,12 +104,13 @@ struct ActScale {
     }
     __device__ __forceinline__ int code(float v) const
     {
-        return inverse > 0.0f ? __float2int_rn(__fmul_rn(v, inverse)) : 0; // not of a NaN
+        // A NaN is never converted: its block has inverse 0.
+        return inverse > 0.0f ? __float2int_rn(__fmul_rn(v, inverse)) : 0;
     }
 };
 
-// One block of 32 activations, v in lane i being the i-th, quantised by a whole warp: the codes go
-// to q[32], and lane 0 writes *block.
+// A whole warp quantises one block of 32 activations; v in lane i is the i-th. The codes go to
+// q[32], and lane 0 writes *block.
 __device__ __forceinline__ void quantize32(float v, int8_t *q, struct act_block *block)
 {
     const int lane = threadIdx.x % WARP;
@@ -114,7 +119,7 @@ __device__ __forceinline__ void quantize32(float v, int8_t *q, struct act_block 
     q[lane] = (int8_t)sum;
 #pragma unroll
     for (int o = 8; o > 0; o /= 2) {
-        sum += __shfl_xor_sync(ALL_LANES, sum, o); // within each half of the warp
+        sum += __shfl_xor_sync(ALL_LANES, sum, o); // each half of the warp has its own sum
     }
     const int high = __shfl_sync(ALL_LANES, sum, 16);
     if (lane == 0) {
@@ -122,9 +127,10 @@ __device__ __forceinline__ void quantize32(float v, int8_t *q, struct act_block 
     }
 }
 
-// N times four blocks, v in lane i being columns 4 i .. 4 i + 3 of 128, with a third of the work
-// for each, and N chains of it at once. Eight lanes share a block. What a lane holds goes to place
-// at[] of q, a multiple of 4, and the block to at[] / 32, if store[] says so.
+// A warp quantises N times four blocks; v[.] in lane i is columns 4 i .. 4 i + 3 of 128. Eight
+// lanes share a block. This takes a third of the work of quantize32() per block, and N independent
+// chains of it run at once. If store[.] is true, the lane's codes go to place at[.] of q, a
+// multiple of 4, and the block to place at[.] / 32 of `block`.
 template <int N>
 __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (&store)[N],
                                             const unsigned (&at)[N], int8_t *q,
@@ -160,7 +166,7 @@ __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (
         }
     }
 #pragma unroll
-    for (int o = 1; o <= 2; o *= 2) { // of 16 columns
+    for (int o = 1; o <= 2; o *= 2) { // the sum of 16 columns
 #pragma unroll
         for (int i = 0; i < N; i++) {
             sum[i] += __shfl_xor_sync(ALL_LANES, sum[i], o);
@@ -175,7 +181,7 @@ __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (
     }
 }
 
-// Four halves, v * inverse.
+// Stores four halves, v * inverse.
 __device__ __forceinline__ void store_halves4(__half *at, const float v[4], float inverse)
 {
     uint32_t word[2];
@@ -188,8 +194,8 @@ __device__ __forceinline__ void store_halves4(__half *at, const float v[4], floa
     *(uint2 *)at = make_uint2(word[0], word[1]);
 }
 
-// The i-th block of 32 of row `row`, v in lane j being column 32 i + j (0 past the last column), in
-// the forms Q8 and F32.
+// Writes the i-th block of 32 columns of row `row` in the forms Q8 and F32. v in lane j is column
+// 32 i + j, or 0 past the last column.
 __device__ __forceinline__ void write_acts32(const struct dacts &a, size_t row, size_t i, float v)
 {
     if (a.forms & ACT_Q8) {

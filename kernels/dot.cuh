@@ -1,13 +1,14 @@
-// The dot products of DOT_UNITS rows of weights with up to ROWS rows of activations, by one warp:
+// The dot products of DOT_UNITS rows of weights with up to ROWS rows of activations, computed by
+// one warp:
 //
 //   quantised weights   the sum over groups of 16 columns of
 //                       (scale * sum((code - ZERO) * q) + add * sum(q)) * d
 //   float weights       the sum over columns of w * x
 //
-// Lane l takes pieces l, l + 32 * split, ... of its part of the columns. The loads of all the rows
-// of weights are in flight at once, and what is loaded of the activations serves all of them. Each
-// lane's sum runs over its pieces ascending, in named operations, so its bits depend neither on
-// ROWS nor on the other rows.
+// Lane l takes pieces l, l + 32 * split, ... of its part of the columns. The loads of all rows of
+// weights are in flight at once, and what is loaded of the activations serves all of them. Each
+// lane adds its pieces in ascending order, in named operations, so its bits depend neither on ROWS
+// nor on the other rows.
 #pragma once
 #include "dequant.cuh"
 
@@ -21,11 +22,11 @@ struct DotInput {
     int stride, n;
 };
 
-// DOT_UNITS rows of a matrix, the last row in place of those past it, and the part-th of `split`
-// parts of their columns. The addresses of a row differ from those of the first by less than 32
-// bits, so that they cost one instruction each.
+// DOT_UNITS rows of a matrix, and part `part` of the `split` parts that their columns are cut into.
+// Rows past the last one are replaced by the last one. The addresses of the rows differ from the
+// first row's by less than 32 bits, so that each costs one instruction.
 struct DotTask {
-    struct dmatrix m; // from the first of the rows on
+    struct dmatrix m; // begins at the first of the rows
     int part, split;
     __device__ __forceinline__ DotTask(const struct dmatrix &whole, const uint32_t *row_bytes,
                                        uint32_t first, int part, int split)
@@ -41,8 +42,8 @@ struct DotTask {
     __device__ __forceinline__ uint32_t row(uint32_t u) const { return min(u, m.n_rows - 1); }
 };
 
-// The two groups of a piece are neighbours with one scale: summed as integers, they need only one
-// product with it.
+// True for types where the two groups of a piece are neighbours with one scale: their sums are
+// added as integers, and need only one product with the scale.
 template <uint32_t TYPE>
 constexpr bool JOINS_GROUPS =
     TYPE == QUANT_Q4_0 || TYPE == QUANT_Q4_1 || TYPE == QUANT_Q5_0 || TYPE == QUANT_Q5_1 ||
@@ -68,11 +69,11 @@ __device__ __forceinline__ float dot_add(float scale, int dot, float add, int q_
     return __fmaf_rn(v, d, sum);
 }
 
-// Sixteen activations.
+// Sixteen activations of one row.
 struct DotGroup {
     int4 q;
     float d;
-    int sum; // of q
+    int sum; // sum of q
     __device__ __forceinline__ DotGroup(const DotInput &in, int r, int col)
     {
         const unsigned at = (unsigned)(r * in.stride + col);
@@ -83,7 +84,7 @@ struct DotGroup {
     }
 };
 
-// The products of a piece of each of N rows of weights with row r of the activations.
+// Adds the products of one piece of each of N rows of weights with row r of the activations.
 template <uint32_t TYPE, int N>
 __device__ __forceinline__ void dot_pieces(const Piece (&p)[N], const DotInput &in, int r,
                                            float *sum)
@@ -110,7 +111,7 @@ __device__ __forceinline__ void dot_pieces(const Piece (&p)[N], const DotInput &
     }
 }
 
-// Units [FIRST, FIRST + N) of the task.
+// Adds the products of units [FIRST, FIRST + N) of the task.
 template <uint32_t TYPE, int ROWS, int FIRST, int N>
 __device__ __forceinline__ void dot_units(const DotTask &task, const DotInput &in,
                                           float (&sum)[ROWS][DOT_UNITS])
@@ -137,7 +138,7 @@ __device__ __forceinline__ void dot_quantised(const DotTask &task, const DotInpu
                                               float (&sum)[ROWS][DOT_UNITS])
 {
     if constexpr (ROWS == 8 && !JOINS_GROUPS<TYPE>) {
-        // the sums of eight rows leave no registers for four pieces with two scales each
+        // The sums of eight rows leave too few registers for four pieces with two scales each.
         dot_units<TYPE, ROWS, 0, DOT_UNITS / 2>(task, in, sum);
         dot_units<TYPE, ROWS, DOT_UNITS / 2, DOT_UNITS / 2>(task, in, sum);
     } else {
@@ -175,9 +176,9 @@ __device__ __forceinline__ void dot_floats(const DotTask &task, const DotInput &
     }
 }
 
-// Sums N values over a warp, each by the same tree (lanes 16 apart, then 8, 4, 2, 1): value i is
-// left in lanes [32 / N * i, 32 / N * (i + 1)). While there are several, a lane hands half of its
-// values to its partner and gets the partner's share of the other half.
+// Sums N values over a warp, each by the same tree (lanes 16 apart, then 8, 4, 2, 1). The sum of
+// value i is left in lanes [32 / N * i, 32 / N * (i + 1)). While a lane has several values, it
+// hands half of them to its partner and gets the partner's share of the other half.
 template <int N, int APART = WARP / 2>
 __device__ __forceinline__ float dot_reduce(const float (&v)[N])
 {
@@ -199,8 +200,8 @@ __device__ __forceinline__ float dot_reduce(const float (&v)[N])
     }
 }
 
-// The product of unit u and row r, over the part of the columns, is left in the lanes from 32 / N *
-// (r * DOT_UNITS + u) on, N = ROWS * DOT_UNITS.
+// Leaves the product of unit u and row r, over the part of the columns, in the 32 / N lanes from 32
+// / N * (r * DOT_UNITS + u) on, where N = ROWS * DOT_UNITS.
 template <int ROWS> __device__ __forceinline__ float dot(const DotTask &task, const DotInput &in)
 {
     float sum[ROWS][DOT_UNITS] = {};

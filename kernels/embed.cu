@@ -1,10 +1,10 @@
-// The rows of the embedding table that the tokens of a step name.
+// Looks up the rows of the embedding table for the tokens of a step.
 //
 //   x [n, dim] = table [token of row i, dim], as quant.c decodes it, without padding
 //
-// Reads n rows of the table and writes 4 bytes for each weight of them. One block of 256 threads
-// for each row. A token outside the table reads as zeros: in a chain of steps that the host does
-// not watch, a row whose logits were broken has token -1. Test: tests/cuda/test_weights.c.
+// Reads n rows of the table and writes 4 bytes for each of their weights. One block of 256 threads
+// for each row. A token outside the table gives zeros: in a chain of steps that the host does not
+// watch, a row whose logits had a NaN has token -1. Test: tests/cuda/test_weights.c.
 #include "dequant.cuh"
 
 enum { THREADS = 256 };
@@ -23,7 +23,7 @@ __global__ void embed_row(struct dmatrix table, const struct drow *rows, float *
         return;
     }
     decode_row(table, token, [&](int col, const float w[8]) {
-        if (dim % 4 == 0 && col + 8 <= dim) { // then rows begin at multiples of 16 bytes
+        if (dim % 4 == 0 && col + 8 <= dim) { // rows begin at multiples of 16 bytes
             *(float4 *)(out + col) = make_float4(w[0], w[1], w[2], w[3]);
             *(float4 *)(out + col + 4) = make_float4(w[4], w[5], w[6], w[7]);
             return;

@@ -1,28 +1,32 @@
-// Finishes q, k and v of a step's rows: bias, per-head rmsnorm, rotary position embedding, and k
-// and v into the pages of their sequence.
+// Finishes q, k and v of a step's rows: adds the bias, applies the per-head rmsnorm and the rotary
+// position embedding, and writes k and v to the pages of their sequences.
 //
 //   h = x + bias;  h = h / sqrt(mean(h^2) + eps) * weight             (k and q; norm is optional)
 //   (h[a], h[b]) = (h[a] cos - h[b] sin, h[a] sin + h[b] cos)         for n_rot / 2 pairs (a, b)
 //
-// with x of a product in halves times the scale of its row. q [n, n_heads, head_dim] stays in place
-// or goes from rows that q, k and v share to rows of its own (K in q8_0: both are rotated, see
-// kv_type.h); k, v [n, n_kv_heads, head_dim] go as half or q8_0 to position pos % 64 of page
-// pages[seq][pos / 64] of the pool. The angle of a pair at a position is pi * pos * turns[pair]:
-// the product is a double, from which the nearest even number is taken before it becomes a float,
-// so that the error of the angle stays below 2e-7 at any position. Moves 8 bytes per element of q
-// and 6 (q8_0: 5) per element of k and v. One warp per head and row, a lane holds up to four pairs.
-// Tested by tests/cuda/test_heads.c.
+// If x comes from a product of halves, it is first multiplied by the scale of its row. q [n,
+// n_heads, head_dim] stays in place, or moves from rows that q, k and v share to rows of its own.
+// If K is q8_0, both q and k are rotated as well (see kv_type.h). k and v [n, n_kv_heads, head_dim]
+// are written as half or q8_0 to position pos % 64 of page pages[seq][pos / 64] of the pool.
+//
+// The angle of a pair at a position is pi * pos * turns[pair]. The product pos * turns is a double;
+// the nearest even number is subtracted from it before it becomes a float, so that the error of the
+// angle stays below 2e-7 at any position. Moves 8 bytes per element of q and 6 (q8_0: 5) per
+// element of k and v. One warp per head and row; a lane holds up to four pairs. Test:
+// tests/cuda/test_heads.c.
 #include "attend_kv.cuh"
 
 constexpr uint32_t WARPS = 4;
 constexpr uint32_t LANE_PAIRS = ATTEND_MAX_DIM / 2 / WARP;
 
-struct Pair { // two elements of a head, and where they stand
+// Two elements of a head and their places in the head.
+struct Pair {
     uint32_t a, b;
     float x, y;
 };
 
-// Pairs [0, half) are those that turn; the others go through the rest of the head in order.
+// Pairs [0, half) are the pairs that turn; the other pairs go through the rest of the head in
+// order.
 __device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t half, bool neox)
 {
     Pair p;
@@ -36,7 +40,7 @@ __device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t 
 __device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
 {
     float sine, cosine;
-    // x pi with x in [-1, 1]: nothing is lost but the last bit of a float
+    // x pi with x in [-1, 1]: the conversion to float loses no more than the last bit
     sincospif((float)(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
     sine *= factor;
     cosine *= factor;
@@ -45,7 +49,7 @@ __device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
     p->y = x * sine + y * cosine;
 }
 
-// The first `half` pairs of the head, at a position.
+// Turns the first `half` pairs of the head by the angles of a position.
 __device__ __forceinline__ void turn_pairs(Pair pair[LANE_PAIRS], uint32_t n, uint32_t half,
                                            uint32_t pos, const double *turns, float factor)
 {
@@ -58,7 +62,7 @@ __device__ __forceinline__ void turn_pairs(Pair pair[LANE_PAIRS], uint32_t n, ui
     }
 }
 
-// rmsnorm over the pairs that the lanes of a warp hold.
+// Applies rmsnorm to the pairs that the lanes of a warp hold.
 __device__ __forceinline__ void norm_pairs(Pair pair[LANE_PAIRS], uint32_t n, uint32_t head_dim,
                                            const float *weight, float eps)
 {
@@ -94,7 +98,7 @@ __device__ __forceinline__ void store_pairs(T *head, const Pair pair[LANE_PAIRS]
     }
 }
 
-// Which of q, k, v a warp works on, and which head of it.
+// Says which of q, k and v a warp works on, and which head of it.
 struct Place {
     enum { Q, K, V } what;
     uint32_t head, n_heads;
@@ -119,7 +123,8 @@ __device__ __forceinline__ Place place_of(const struct heads &job, uint32_t i)
     return p;
 }
 
-// A position's head of K or V in q8_0, by a warp: the codes and scales of quant_legacy.c.
+// A warp stores the head of K or V of one position in q8_0, with the codes and scales of
+// quant_legacy.c.
 __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t dim,
                                          const float *head)
 {
@@ -130,7 +135,8 @@ __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t 
         const unsigned top = __reduce_max_sync(ALL_LANES, magnitude_bits(x));
         const float d = __fdiv_rn(__uint_as_float(top), 127.0f);
         const float inverse = d != 0.0f ? __fdiv_rn(1.0f, d) : 0.0f;
-        // to nearest, ties away from zero; a NaN becomes -127, beside a scale that is NaN or Inf
+        // Rounds to nearest, ties away from zero. A NaN becomes -127, beside a scale that is NaN or
+        // Inf.
         float v = __fmul_rn(x, inverse);
         v = v > -127.0f ? v : -127.0f;
         v = v < 127.0f ? v : 127.0f;
@@ -143,8 +149,8 @@ __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t 
     }
 }
 
-// kv_rotate() of kv_type.h, by a warp: x[dim] by the Walsh-Hadamard matrix in blocks of n, the
-// largest power of two that divides dim.
+// The kv_rotate() of kv_type.h, by a warp: multiplies x[dim] by the Walsh-Hadamard matrix in blocks
+// of n, the largest power of two that divides dim.
 __device__ __forceinline__ void rotate(float *x, uint32_t dim)
 {
     const uint32_t lane = threadIdx.x % WARP;
@@ -165,7 +171,7 @@ __device__ __forceinline__ void rotate(float *x, uint32_t dim)
     __syncwarp();
 }
 
-// What the warp's head is before the norm: scale * x + bias, n pairs of this lane.
+// Loads the warp's head as it is before the norm, scale * x + bias: n pairs of this lane.
 __device__ __forceinline__ void load_pairs(Pair pair[LANE_PAIRS], uint32_t n, const float *head,
                                            float scale, const float *bias, uint32_t half, bool neox)
 {
@@ -186,7 +192,8 @@ __device__ __forceinline__ void load_pairs(Pair pair[LANE_PAIRS], uint32_t n, co
 __global__ void __launch_bounds__(WARPS *WARP)
     k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
-    SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads); // in order, for blocks of 32
+    // The heads with their elements in order, for blocks of 32.
+    SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads);
     grid_dependency_release();
     const uint32_t lane = threadIdx.x % WARP, i = blockIdx.y * WARPS + threadIdx.x / WARP;
     const uint32_t dim = job.kv.head_dim, n_all = job.kv.n_heads + 2 * job.kv.n_kv_heads;
@@ -204,7 +211,7 @@ __global__ void __launch_bounds__(WARPS *WARP)
     const float *head = ptr<const float>(from) + row * stride + place.head * dim;
     const float scale = scales.at != nullptr ? ptr<const float>(scales)[row] : 1.0f;
     const uint32_t half = place.what == Place::V ? 0 : job.n_rot / 2;
-    // how many pairs this lane has
+    // the number of pairs that this lane has
     const uint32_t n = lane < dim / 2 ? (dim / 2 - lane + WARP - 1) / WARP : 0;
 
     Pair pair[LANE_PAIRS];
@@ -223,7 +230,7 @@ __global__ void __launch_bounds__(WARPS *WARP)
             rotate(whole, dim);
         }
     }
-    if (place.what == Place::Q) { // as K is, or scores would be other ones
+    if (place.what == Place::Q) { // q is rotated as K is, or the scores would change
         float *to = ptr<float>(job.q_out) + (row * job.kv.n_heads + place.head) * dim;
         for (uint32_t j = lane; q8 && j < dim; j += WARP) {
             to[j] = whole[j];

@@ -1,31 +1,33 @@
 // out = W * a for few rows of activations (decoding): q/k/v, attn_output, gate and up with SwiGLU,
-// ffn_down and the output head. Optionally each block computes the rmsnorm of the rows and
-// quantises them itself first.
+// ffn_down and the output head. If asked to, each block first computes the rmsnorm of the rows and
+// quantises them itself.
 //
 //   W [n_rows, n_cols] in planes (kernels.h); a [n, n_cols] int8 with a scale for each 32
-//   (quantised weights) or float (float weights); out [n, n_rows] float. What SWIGLU gives,
+//   (quantised weights) or float (float weights); out [n, n_rows] float. The result of SWIGLU,
 //   silu(gate) * up, is quantised for ffn_down at once.
 //
 // Bytes: the weights are read once for each pass of up to MATVEC_ROWS rows; all else is small. At
-// the 4.3 TB/s of an H200 an SM needs some 30 KB of them on their way at any time: it has 16 warps
-// of 4 rows x 512 bytes and their scales, 32 KB and more.
+// the 4.3 TB/s of an H200 an SM needs some 30 KB of loads under way at any time: it has 16 warps
+// with 4 rows x 512 bytes each and their scales, which is more than 32 KB.
 //
-// Blocks of 256 threads, no more than run at once, loop over tiles. While one tile is computed the
-// next is on its way from memory to the L2 cache, so that loads wait for that alone. A tile has 8
-// tasks, one for each warp: four rows of weights and, where rows are few and long, a part of the
-// columns. Warps meet only to add up parts. A tile of SWIGLU has 32 rows of gate and the same of
-// up; warp w computes rows 4 w .. 4 w + 3 of both, so the block gets 32 values of h, which is what
-// one scale is for. The first tile is asked for before the block waits for the kernel before.
+// Blocks of 256 threads, no more than run at once, loop over tiles. While a block computes one
+// tile, its next tile is brought from memory to the L2 cache, so that loads wait for that cache
+// only. A tile has 8 tasks, one for each warp. A task is four rows of weights; where rows are few
+// and long, it is only a part of the columns, and the warps meet to add the parts. A tile of SWIGLU
+// has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of both, so
+// the block gets 32 values of h, which share one scale. A block asks for its first tile before it
+// waits for the kernel before.
 //
-// Two blocks of an SM leave 128 registers, which none of the 15 types' loops exceeds. Test:
-// tests/cuda/test_matvec.c.
+// Two blocks of an SM leave each thread 128 registers; the loop of none of the 15 types needs more.
+// Test: tests/cuda/test_matvec.c.
 #include "dot.cuh"
 #include "matvec_plan.h"
 #include "rows.cuh"
 
 enum { WARPS = ROW_WARPS, TILE_H = 32 /* rows of h in a tile of SWIGLU */ };
 
-// The first rows of a tile, up to `most` bytes of each plane, from memory to the L2 cache.
+// Brings the first rows of a tile, up to `most` bytes of each plane, from memory to the L2
+// cache.
 __device__ __forceinline__ void prefetch_rows(const struct dmatrix &m, const uint32_t *row_bytes,
                                               uint32_t row, uint32_t n, uint32_t most)
 {
@@ -42,7 +44,7 @@ __device__ __forceinline__ void prefetch_rows(const struct dmatrix &m, const uin
     }
 }
 
-// Which matrix a tile belongs to, and the tile's number in it.
+// The matrix that a tile belongs to, and the tile's number in it.
 struct TilePlace {
     uint32_t w, tile;
     __device__ __forceinline__ TilePlace(const struct matvec_plan &plan, uint32_t i) : w(0), tile(i)
@@ -71,14 +73,15 @@ __device__ __forceinline__ void prefetch_norm(const struct norm &norm)
     }
 }
 
-// Bytes of a row that a block prepares, and where the forms of n rows stand.
+// Returns the bytes that one prepared row takes in shared memory.
 __device__ __host__ __forceinline__ size_t prepared_bytes(uint32_t forms, size_t stride)
 {
     return (forms & ACT_F32 ? stride * sizeof(float) : 0) +
            (forms & ACT_Q8 ? stride + stride / 32 * sizeof(struct act_block) : 0);
 }
-// What the blocks read: NORMED, from shared memory, where they put it themselves. Which of the two
-// it is the compiler has to see, or its loads would first have to find out.
+// Returns where a block reads its input. If NORMED, that is shared memory, where the block itself
+// has put the rows. NORMED is a template parameter because the compiler has to know which memory it
+// is; otherwise every load would first find that out.
 template <bool NORMED>
 __device__ __forceinline__ DotInput input_of(const struct matvec &job,
                                              const struct matvec_plan &plan)
@@ -98,12 +101,14 @@ __device__ __forceinline__ DotInput input_of(const struct matvec &job,
     }
 }
 
-// The rows of a pass, normalised and quantised to where `in` is in shared memory. scales: 1 / rms.
+// Normalises and quantises the rows of a pass and writes them to the shared memory of `in`. scales:
+// 1 / rms of each row.
 template <bool ALIGNED>
 __device__ __forceinline__ void write_normed(const struct norm &norm, size_t first, uint32_t forms,
                                              const float *scales, const DotInput &in)
 {
-    constexpr unsigned AT_ONCE = ALIGNED ? 4 : 1; // chunks of a warp: their waits overlap
+    // The chunks that a warp takes at once; their waits overlap.
+    constexpr unsigned AT_ONCE = ALIGNED ? 4 : 1;
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const unsigned n = (unsigned)in.n, stride = (unsigned)in.stride;
     const unsigned row_chunks = (stride + CHUNK - 1) / CHUNK, n_chunks = n * row_chunks;
@@ -147,7 +152,7 @@ __device__ __forceinline__ void prepare(const struct norm &norm, const struct ma
     __syncthreads();
 }
 
-// In the warp of part 0, the sum of all parts, in their order.
+// Returns the sum of all parts, added in their order, in the warp of part 0.
 __device__ __forceinline__ float sum_parts(float v, float (&parts)[WARPS][WARP], int part,
                                            int split)
 {
@@ -160,8 +165,8 @@ __device__ __forceinline__ float sum_parts(float v, float (&parts)[WARPS][WARP],
     return v;
 }
 
-// An element of the result, and what the product is added to: the residual, or a bias. That is
-// loaded before the product, so that nobody waits for it.
+// An element of the result, and the value that the product is added to: the residual, or a bias.
+// The value is loaded before the product is computed, so that nobody waits for it.
 struct Element {
     float *out = nullptr, added = 0.0f;
     bool adds = false;
@@ -183,7 +188,7 @@ struct Element {
     }
 };
 
-// The rows of h that the warps have put together, quantised.
+// Quantises the rows of h that the warps have put together.
 template <int ROWS>
 __device__ __forceinline__ void leave_h(const struct matvec &job, const struct matvec_plan &plan,
                                         uint32_t tile, const float (&h)[ROWS][TILE_H])
@@ -195,7 +200,7 @@ __device__ __forceinline__ void leave_h(const struct matvec &job, const struct m
     }
 }
 
-// Blocks of an SM at once: what the registers are bounded for.
+// The blocks that an SM runs at once; the kernel's registers are bounded for that number.
 constexpr int RESIDENT = 2;
 
 // NORMED: each block normalises and quantises the rows itself.
@@ -204,7 +209,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     matvec_rows(const __grid_constant__ struct matvec job,
                 const __grid_constant__ struct matvec_plan plan)
 {
-    // both twice, so that a tile need not wait for what is read of the one before
+    // Two of each, so that a tile need not wait until the tile before has been read.
     SHARED(float[2][WARPS][WARP], parts);
     SHARED(float[2][ROWS][TILE_H], h);
     grid_dependency_release();
@@ -217,7 +222,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     if constexpr (NORMED) {
         prepare<ROWS>(job.norm, plan, in);
     }
-    // lane -> the product that dot() leaves there
+    // value, u, r: the product that dot() leaves in this lane
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int value = lane * (ROWS * DOT_UNITS) / WARP;
     const bool speaks = lane % (WARP / (ROWS * DOT_UNITS)) == 0;
@@ -243,7 +248,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
                 break;
             }
             if (speaks) {
-                *gate = v; // for the same lane
+                *gate = v; // the same lane reads it for `up`
             }
         }
         if (swiglu) {
@@ -263,9 +268,11 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
 // --- the launch ----------------------------------------------------------------------------------
 
 enum {
-    SHARED_KEPT = 6144, // of a block's shared memory, for the variables of the kernel
+    // Shared memory of a block that the variables of the kernel take, bytes.
+    SHARED_KEPT = 6144,
     SPLIT_MAX = WARPS,
-    BUSY_WARPS = 16 // warps for each SM that are worth a split
+    // The warps of an SM for which a split is worth while.
+    BUSY_WARPS = 16
 };
 
 static size_t up_div(size_t a, size_t b) { return (a + b - 1) / b; }
@@ -275,14 +282,14 @@ static bool is_float(const struct dmatrix &m)
     return m.type == QUANT_F32 || m.type == QUANT_F16 || m.type == QUANT_BF16;
 }
 
-// Steps of a warp over the columns.
+// Returns how many steps a warp takes over the columns.
 static size_t dot_steps(const struct dmatrix &m)
 {
     return up_div(m.n_cols, is_float(m) ? 8 * WARP : 32 * WARP);
 }
 
-// Parts of the columns: enough to keep the device busy, none without a step of its own. Depends on
-// the shapes only, so a row's bits do not depend on n.
+// Chooses the number of parts of the columns: enough to keep the device busy, but every part has at
+// least one step. The number depends on the shapes only, so a row's bits do not depend on n.
 static uint32_t choose_log2_split(const struct matvec *job, const struct dqueue *on)
 {
     size_t tasks = 0, steps = SIZE_MAX;
@@ -317,8 +324,9 @@ static struct matvec_plan make_plan(const struct matvec *job, const struct dqueu
     return p;
 }
 
-// What all blocks ask for ahead, of the largest plane, takes at most half of the L2 cache: the
-// other half is for what they read meanwhile.
+// Returns how many bytes of each plane a block brings to the L2 cache ahead. For the largest plane,
+// all blocks together take at most half of the cache: the other half is for the data that they read
+// meanwhile.
 static uint32_t prefetch_bytes(const struct matvec *job, size_t grid, const struct dqueue *on)
 {
     const size_t matrices = job->mode == MATVEC_SWIGLU ? 2 : 1;
@@ -330,7 +338,8 @@ static cudaError_t launch_rows(const struct matvec *job, const struct matvec_pla
                                const struct dqueue *on)
 {
     const size_t shared = NORMED ? plan.n * prepared_bytes(plan.forms, plan.stride) : 0;
-    if (shared + SHARED_KEPT > 48 << 10) { // always to the same, for captured launches to keep it
+    // The limit is always set to the same value, so that captured launches keep it.
+    if (shared + SHARED_KEPT > 48 << 10) {
         const cudaError_t e = cudaFuncSetAttribute((const void *)matvec_rows<ROWS, NORMED>,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                    (int)(on->shared_bytes - SHARED_KEPT));
@@ -338,7 +347,7 @@ static cudaError_t launch_rows(const struct matvec *job, const struct matvec_pla
             return e;
         }
     }
-    // As many blocks as run at once, or fewer so that all have the same number of tiles.
+    // As many blocks as run at once, or fewer, so that all have the same number of tiles.
     const size_t by_shared = on->shared_bytes / (shared + SHARED_KEPT);
     const size_t slots = on->n_sms * max(min((size_t)RESIDENT, by_shared), (size_t)1);
     const size_t rounds = up_div(plan.n_tiles, slots);

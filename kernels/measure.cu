@@ -1,22 +1,23 @@
-// What a device offers to kernels, and what it can do at best, for tools/gpu-bench: how fast memory
-// is read, and what a kernel costs that does nothing.
+// Asks a device what it offers to kernels, and measures the best that it can do, for
+// tools/gpu-bench: how fast it reads memory, and what a kernel costs that does nothing.
 //
 //   read_all  *sum += all 32-bit words of from[n], so that no load can be left out
 //   nothing   takes its place in the chain of dependent kernels, and no more
 //
-// Bytes: each is read once, 16 by each load, a warp's loads contiguous, LOADS of them under way in
-// every thread. Blocks of 256 threads: as many for each SM as the caller says. Tests:
-// tests/cuda/test_measure.c, and tests/cuda/sim_launch.c for kernel_queue().
+// Bytes: each is read once, 16 by each load. The loads of a warp are contiguous, and every thread
+// has LOADS of them under way. Blocks of 256 threads; the caller says how many there are for each
+// SM. Tests: tests/cuda/test_measure.c, and tests/cuda/sim_launch.c for kernel_queue().
 #include "device.cuh"
 
 enum { THREADS = 256, LOADS = 4 };
 
-// Code that was made for 9.0 or later waits (grid_dependency_wait), other code does not, whatever
-// the device: PTX for 8.0, compiled by the driver for a later GPU, must not start early.
+// Code that was compiled for 9.0 or later waits for the kernel before it (grid_dependency_wait).
+// Other code does not, whatever the device: PTX for 8.0 that the driver compiles for a later GPU
+// must not start early.
 enum { WAITS_SINCE = 90 };
 
-// From CUDA 12.3 on a graph keeps what a programmatic launch depends on, and a kernel can be loaded
-// while a stream is captured.
+// From CUDA 12.3 on, a graph keeps the dependency of a programmatic launch, and a kernel can be
+// loaded while a stream is captured.
 enum { GRAPHS_SINCE = 12030 };
 
 __device__ __forceinline__ unsigned add_words(unsigned sum, uint4 v)
@@ -57,7 +58,7 @@ __global__ void nothing()
     grid_dependency_wait();
 }
 
-// The first of these that fails.
+// Returns the first error of these calls.
 static cudaError_t ask_device(int device, int *n_sms, int *shared, int *l2,
                               struct cudaFuncAttributes *code)
 {

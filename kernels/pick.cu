@@ -1,16 +1,17 @@
-// The best logits of each row, and the step to the next token without the host.
+// Finds the best logits of each row, and goes on to the next token without the host.
 //
 //   top: ids, values [n, k] = the k <= 64 best of logits [n, n_vocab], by value, equal ones by id
 //
-// Two launches. `k_best` takes 2048 logits per block (grid: slices of a row, rows; 256 threads) to
-// the k best of them, `k_merge` those of all slices of a row (one block) to the result. A logit is
-// one 64-bit key, its value in an order of integers above its id, so that no two keys of a row are
-// equal, "best" is "largest", and neither slices nor the order of threads can be seen in the
-// result. k = 1 is a maximum. Otherwise the bits of the k-th largest key are found eight at a time
-// from the top, by a histogram each, until all keys that begin with them are wanted: mostly after
-// three passes of the eight that there can be.
-// Bytes: 4 n n_vocab read once, 16 n k n_vocab / 2048 through scratch.
-// Tests: tests/cuda/test_pick.c
+// There are two launches. `k_best` finds the k best of each slice of 2048 logits (grid: slices of a
+// row, rows; 256 threads). `k_merge` finds the k best of all slices of a row (one block per row). A
+// logit becomes a key of 64 bits: its value, in an order of integers, above its id. So no two keys
+// of a row are equal, "best" is "largest", and the result shows neither the slices nor the order of
+// threads. k = 1 is a plain maximum. Otherwise the bits of the k-th largest key are found eight at
+// a time from the top, by one histogram for each eight, until all keys that begin with the bits
+// found are wanted. That mostly takes three of the eight possible passes.
+//
+// Bytes: 4 n n_vocab read once, 16 n k n_vocab / 2048 through scratch. Test:
+// tests/cuda/test_pick.c.
 #include "device.cuh"
 
 namespace
@@ -18,7 +19,8 @@ namespace
 
 constexpr uint32_t SLICE = 2048, BEST_THREADS = 256, MERGE_THREADS = 512, BINS = 256;
 
-// No logit: below every key. A NaN: above every key.
+// KEY_NONE stands for no logit and is below every key. KEY_NAN stands for a NaN and is above every
+// key.
 #define KEY_NONE 0ull
 #define KEY_NAN 0xffffffffffffffffull
 
@@ -34,14 +36,15 @@ __device__ __forceinline__ uint64_t key_of(float value, uint32_t id)
 
 struct Select {
     uint32_t count[BINS];
-    uint32_t digit;  // the bin that the k-th largest key is in
+    // The bin that holds the k-th largest key.
+    uint32_t digit;
     uint32_t wanted; // keys wanted of this bin
-    bool exact;      // those are all of it
+    bool exact;      // all keys of the bin are wanted
     uint32_t n_found;
     uint64_t found[TOP_MAX];
 };
 
-// The bin of the wanted-th largest of the counted keys, by one warp; each lane has eight bins.
+// One warp finds the bin of the wanted-th largest of the counted keys; each lane has eight bins.
 __device__ __forceinline__ void find_bin(Select &s, uint32_t wanted)
 {
     const uint32_t lane = threadIdx.x;
@@ -55,7 +58,7 @@ __device__ __forceinline__ void find_bin(Select &s, uint32_t wanted)
         const uint32_t other = __shfl_down_sync(ALL_LANES, above, o);
         above += lane + o < WARP ? other : 0;
     }
-    if (lane == 0 && above < wanted) { // fewer than wanted: take all there are
+    if (lane == 0 && above < wanted) { // fewer keys than wanted: take them all
         s.digit = 0;
         s.exact = true;
     }
@@ -71,8 +74,8 @@ __device__ __forceinline__ void find_bin(Select &s, uint32_t wanted)
     }
 }
 
-// s.found = the k largest of the n keys that get(i) gives, all if they are fewer, in any order; by
-// a block of at least BINS threads.
+// s.found = the k largest of the n keys that get(i) gives, or all of them if they are fewer, in any
+// order. The block has at least BINS threads.
 template <class Get> __device__ void select_keys(Select &s, uint32_t n, uint32_t k, const Get &get)
 {
     uint64_t bound = 0;
@@ -104,7 +107,7 @@ template <class Get> __device__ void select_keys(Select &s, uint32_t n, uint32_t
     for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) {
         const uint64_t key = get(i);
         if (key >= bound) {
-            // more than k only where KEY_NAN is among them more than once
+            // There are more than k only if KEY_NAN is among them more than once.
             const uint32_t at = atomicAdd(&s.n_found, 1u);
             if (at < k) {
                 s.found[at] = key;
@@ -114,7 +117,8 @@ template <class Get> __device__ void select_keys(Select &s, uint32_t n, uint32_t
     __syncthreads();
 }
 
-// put(rank, key) for each of the k ranks, largest key first, KEY_NONE behind the last one.
+// Calls put(rank, key) for each of the k ranks, the largest key first, with KEY_NONE behind the
+// last key.
 template <class Put> __device__ void put_sorted(const Select &s, uint32_t k, const Put &put)
 {
     const uint32_t n = min(s.n_found, k), i = threadIdx.x;
@@ -129,7 +133,7 @@ template <class Put> __device__ void put_sorted(const Select &s, uint32_t k, con
     }
 }
 
-// The largest of all threads' keys, in thread 0; shared [blockDim / 32].
+// Returns the largest key of all threads in thread 0. shared has blockDim / 32 elements.
 __device__ uint64_t block_largest(uint64_t key, uint64_t *shared)
 {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -226,7 +230,7 @@ __global__ void __launch_bounds__(MERGE_THREADS)
     }
 }
 
-// One block, since all rows are counted by one number.
+// One block does all rows, because they share one counter.
 __global__ void k_advance(struct drow *rows, const int32_t *ids, uint32_t k, uint32_t n,
                           int32_t *history, uint32_t *count)
 {
@@ -235,7 +239,7 @@ __global__ void k_advance(struct drow *rows, const int32_t *ids, uint32_t k, uin
     const uint32_t done = *count;
     for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) {
         int32_t id = ids[(size_t)i * k];
-        // after a NaN the row is not moved on, and history remembers why
+        // After a NaN the row stays where it is, and history records -1 for it.
         if (done > 0 && history[(size_t)(done - 1) * n + i] < 0) {
             id = -1;
         }
@@ -245,7 +249,7 @@ __global__ void k_advance(struct drow *rows, const int32_t *ids, uint32_t k, uin
             rows[i].pos++;
         }
     }
-    __syncthreads(); // all have read the count
+    __syncthreads(); // all threads have read the count
     if (threadIdx.x == 0) {
         *count = done + 1;
     }

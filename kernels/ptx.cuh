@@ -1,6 +1,6 @@
-// Every inline-PTX instruction that kernels use, one function each: the only file with asm. The
-// simulator's versions have the same names and are in tests/cudasim/ptx.h. Fragments are laid out
-// as the PTX manual says for the instruction of the same name.
+// All inline PTX that kernels use, one function for each instruction: no other file contains asm.
+// The simulator's versions have the same names and are in tests/cudasim/ptx.h. Fragments are laid
+// out as the PTX manual says for the instruction of the same name.
 #pragma once
 #include "cu.cuh"
 #ifdef CUDASIM
@@ -18,7 +18,7 @@ __device__ __forceinline__ void mma_m16n8k16_f16(float d[4], const uint32_t a[4]
                    "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 
-// the same for bf16
+// d [16, 8] f32 = a [16, 16] bf16 * b [16, 8] bf16 + c
 __device__ __forceinline__ void mma_m16n8k16_bf16(float d[4], const uint32_t a[4],
                                                   const uint32_t b[2], const float c[4])
 {
@@ -40,8 +40,9 @@ __device__ __forceinline__ void mma_m16n8k32_s8(int d[4], const uint32_t a[4], c
                    "r"(c[1]), "r"(c[2]), "r"(c[3]));
 }
 
-// Matrices of 8x8 16-bit elements from shared memory; lane i gives the address of row i % 8 of
-// matrix i / 8, a multiple of 16. trans: transposed on the way.
+// The ldmatrix functions load matrices of 8x8 elements of 16 bits from shared memory. Lane i gives
+// the address of row i % 8 of matrix i / 8, a multiple of 16. `trans` in the name means that the
+// matrices are transposed on the way.
 __device__ __forceinline__ void ldmatrix_x2(uint32_t r[2], const void *row)
 {
     uint32_t p = (uint32_t)__cvta_generic_to_shared(row);
@@ -75,8 +76,9 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t r[4], const void *row
                  : "memory");
 }
 
-// 16 aligned bytes that no kernel in flight writes and that are read once: they leave the L1 cache
-// to others. Not volatile, so that the compiler may load ahead.
+// Loads 16 aligned bytes that no kernel in flight writes and that are read once. They do not enter
+// the L1 cache, which stays free for other data. The asm is not volatile, so that the compiler may
+// load ahead.
 __device__ __forceinline__ uint4 load_weights16(const void *p)
 {
     uint4 v;
@@ -86,13 +88,14 @@ __device__ __forceinline__ uint4 load_weights16(const void *p)
     return v;
 }
 
-// The line of `p` from memory to the L2 cache, for a load that comes later.
+// Brings the line of `p` from memory to the L2 cache, for a load that comes later.
 __device__ __forceinline__ void prefetch_l2(const void *p)
 {
     asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }
 
-// 16 bytes from global to shared memory; only the first `bytes` are read, the rest become 0
+// Copies 16 bytes from global to shared memory. Only the first `bytes` are read; the rest become
+// 0.
 __device__ __forceinline__ void cp_async16(void *shared, const void *global, int bytes = 16)
 {
     uint32_t p = (uint32_t)__cvta_generic_to_shared(shared);
@@ -103,7 +106,7 @@ __device__ __forceinline__ void cp_async_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
-// until at most N of the newest groups are on their way
+// Waits until at most N of the newest groups are still on their way.
 template <int N> __device__ __forceinline__ void cp_async_wait()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
@@ -129,14 +132,15 @@ __device__ __forceinline__ unsigned add_release(unsigned *p, unsigned v)
     return old;
 }
 
-// barrier `id` (1..15) among `n` threads of the block
+// Waits at barrier `id` (1..15) for `n` threads of the block.
 __device__ __forceinline__ void bar_sync(int id, int n)
 {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n) : "memory");
 }
 __device__ __forceinline__ void spin_pause() { __nanosleep(40); }
 
-// Programmatic dependent launch: wait for the results of the kernel before; let the next one start.
+// Programmatic dependent launch: the first function waits for the results of the kernel before this
+// one, the second lets the next kernel start.
 __device__ __forceinline__ void grid_dependency_wait()
 {
 #if __CUDA_ARCH__ >= 900

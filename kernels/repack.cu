@@ -1,15 +1,16 @@
-// Weights from the blocks of a file to planes (kernels.h), at upload.
+// Moves weights from the blocks of a file to planes (kernels.h), at upload.
 //
 //   plane[p][block] = the bytes [at, at + bytes) of the block, for each plane p of the type
 //
-// Bytes are copied in units of 2: the sizes of blocks (18, 22, 34, 210 ...) promise no more, and
-// neither does the address of a tensor in a file. Each thread copies one unit at a time, so a warp
-// reads 64 contiguous bytes; every byte is read and written once. That is several times faster than
-// the bytes arrive over the bus.
+// Bytes are copied in units of 2: the sizes of blocks (18, 22, 34, 210 ...) promise no larger
+// alignment, and neither does the address of a tensor in a file. Each thread copies one unit at a
+// time, so a warp reads 64 contiguous bytes; every byte is read and written once. That is several
+// times faster than the bytes arrive over the bus.
 //
-// repack_blocks: a thread block takes FILE_BLOCKS blocks of the file; in a plane all blocks follow
-// one another, so rows do not matter. repack_row: a float type; a thread block takes one row, and
-// fills its end with zeros up to 16 bytes. Test: tests/cuda/test_weights.c.
+// repack_blocks: a thread block takes FILE_BLOCKS blocks of the file. In a plane all blocks follow
+// one another, so the borders of rows do not matter. repack_row is for float types: a thread block
+// takes one row, and fills its end with zeros up to a multiple of 16 bytes. Test:
+// tests/cuda/test_weights.c.
 #include "device.cuh"
 
 enum { THREADS = 256, FILE_BLOCKS = 64 };
@@ -25,7 +26,7 @@ static constexpr struct plane_field span(size_t at, size_t end)
     return { (uint16_t)at, (uint16_t)(end - at) };
 }
 static constexpr struct plane_field NONE = { 0, 0 };
-// from one member of a block through another
+// The bytes from the beginning of one member of a block to the end of another.
 #define SPAN(name, first, last)                                                                    \
     span(offsetof(struct block_##name, first),                                                     \
          offsetof(struct block_##name, last) + sizeof(((struct block_##name *)0)->last))
@@ -101,7 +102,7 @@ __global__ void repack_blocks(struct dmatrix m, struct plane_layout layout, unsi
 #pragma unroll
         for (int p = 0; p < WEIGHT_PLANES; p++) {
             const struct plane_field f = layout.field[p];
-            if (at - f.at < f.bytes) { // unsigned: also false below f.at
+            if (at - f.at < f.bytes) { // unsigned: false for `at` below f.at too
                 ptr<uint16_t>(m.plane[p])[(block * f.bytes + at - f.at) / 2] = v;
             }
         }

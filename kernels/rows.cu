@@ -1,23 +1,24 @@
-// Rows of activations for the GEMMs of a step of many rows, in the forms of struct dacts:
+// Prepares rows of activations for the GEMMs of a step of many rows, in the forms of struct dacts:
 //
 //   kernel_norm     row = x / sqrt(mean of squares + eps) * weight
-//   kernel_swiglu   row = silu(gate) * up, maybe (gate + bias) and (up + bias)
+//   kernel_swiglu   row = silu(gate) * up, or silu(gate + bias) * (up + bias)
 //   kernel_convert  row = x
 //
-// each [n, n_cols] float in (gate and up are halves, too), and out rows of `stride`, padded with
-// zeros:
+// The input is [n, n_cols] float (gate and up may be halves), the output has rows of `stride`,
+// padded with zeros:
 //
 //   Q8    d = largest magnitude of 32 / 127, q = round(value / d)
 //   F16   half = value / half_scale. half_scale is 1 while no magnitude of the row exceeds 32768,
 //         or else the power of two that brings the largest to at most that: halves do not overflow.
-//         With `reach`, neither do products of the row that are stored as halves, see half_scale()
+//         With `reach`, products of the row that are stored as halves do not overflow either, see
+//         half_scale()
 //
-// and kernel_add: x += scale * y, kernel_add_bias: x += bias. A NaN or Inf makes its block of Q8
-// NaN, and is a NaN or Inf of F16 and F32 with half_scale 1.
+// kernel_add computes x += scale * y, and kernel_add_bias x += bias. A NaN or Inf makes its block
+// of Q8 NaN; in F16 and F32 it stays a NaN or Inf, with half_scale 1.
 //
-// Bytes: a row is read once from memory (and again from the L1 cache: norm for its sum of squares,
-// F16 for its largest magnitude), each form is written once. One block of 256 threads for each row;
-// kernel_add and kernel_add_bias have one for each 1024 columns of a row. Test:
+// Bytes: a row is read once from memory (and again from the L1 cache: by norm for the sum of
+// squares, by F16 for the largest magnitude); each form is written once. One block of 256 threads
+// for each row; kernel_add and kernel_add_bias have one block for each 1024 columns of a row. Test:
 // tests/cuda/test_rows.c.
 #include "rows.cuh"
 
@@ -43,7 +44,7 @@ struct NormRows {
     }
 };
 
-// load4() of a row of halves.
+// load4() for a row of halves.
 __device__ __forceinline__ void load4(const __half *row, size_t n, size_t col, float v[4])
 {
     if (n % 4 == 0) {
@@ -90,7 +91,8 @@ template <class T> struct SwigluRows { // T: float or __half
     }
 };
 
-// A kernel of its own: models without biases do not pay for those with them.
+// The rows with biases have a kernel of their own, so that models without biases do not pay for
+// them.
 struct BiasedSwigluRows {
     SwigluRows<float> rows;
     struct dptr bias[2];
@@ -134,20 +136,20 @@ struct PlainRows {
     }
 };
 
-// The least k for which 2^k is no less than a finite value above 0, given in magnitude_bits; of
-// subnormal ones, -126.
+// Returns the least k with 2^k >= v, where v is finite, above 0, and given in magnitude_bits. For
+// subnormal v it returns -126.
 __device__ __forceinline__ int log2_up(unsigned bits) { return (int)((bits - 1) >> 23) + 1 - 127; }
 
-// The scale of a row whose largest magnitude is top (in magnitude_bits): 2^k with the least k >= 0
-// for which P / 2^k <= 2^15, P being the product of top and reach, each rounded up to a power of
-// two. A row w of the matrices that reach stands for has sum |w| <= reach, so that
+// Returns the scale of a row whose largest magnitude is top (in magnitude_bits): 2^k with the least
+// k >= 0 for which P / 2^k <= 2^15. P is the product of top and reach, each rounded up to a power
+// of two. Every row w of the matrices of `reach` has sum |w| <= reach, so that
 //
 //   |sum w a / 2^k| <= sum |w| * top / 2^k <= P / 2^k <= 2^15,
 //
-// half of what a half holds: the roundings of a to half (2^-11) and of the sums in float (less than
-// 2^-5 for 2^17 columns, even if every addition is cut off instead of rounded) stay within the
-// other half. Where reach is 1 or less, or none, the row's own halves are all that is bounded. k
-// ends at 127: values beyond 2^142 / reach, which no norm gives, may overflow.
+// which is half of the range of a half. The other half is for roundings: of a to half (2^-11) and
+// of the sums in float (less than 2^-5 for 2^17 columns, even if every addition is cut off instead
+// of rounded). Where reach is 1 or less, or none, only the row's own halves are bounded. k ends at
+// 127: values beyond 2^142 / reach, which no norm gives, may overflow.
 __device__ __forceinline__ float half_scale(unsigned top, float reach)
 {
     const unsigned infinite = 0x7f800000;
@@ -159,7 +161,7 @@ __device__ __forceinline__ float half_scale(unsigned top, float reach)
     return __uint_as_float((unsigned)(min(max(k, 0), 127) + 127) << 23);
 }
 
-// The largest magnitude_bits of a row, in all threads.
+// Returns the largest magnitude_bits of a row in all threads.
 template <class Row>
 __device__ __forceinline__ unsigned largest(const Row &row, size_t stride,
                                             unsigned (&shared)[ROW_WARPS])
@@ -275,7 +277,7 @@ cudaError_t kernel_convert(struct dptr x, size_t n, const struct dacts *out,
     return launch_rows(PlainRows{ ptr<const float>(x), out->n_cols }, n, out, on);
 }
 
-// to += s * y, rows of dim, in four columns of each thread.
+// to += s * y for rows of dim columns; each thread adds four columns.
 __device__ __forceinline__ void add_columns(float *to, const float *y, float s, size_t dim)
 {
     const size_t col = 4 * ((size_t)blockIdx.y * ROW_THREADS + threadIdx.x);
@@ -314,7 +316,7 @@ __global__ void __launch_bounds__(ROW_THREADS) add_bias(float *x, const float *b
     add_columns(x + blockIdx.x * dim, bias, 1.0f, dim);
 }
 
-// A block for each row, and each 1024 of its columns.
+// Launches a block for every 1024 columns of every row.
 template <class... Params, class... Args>
 static cudaError_t launch_columns(void (*kernel)(Params...), size_t n, size_t dim,
                                   const struct dqueue *on, Args... args)

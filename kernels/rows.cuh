@@ -1,13 +1,14 @@
-// Rows of floats as the block of 256 threads that works on them sees them: in chunks of 128
-// columns, one for each warp in turn, four columns for each lane. The mean square of rmsnorm is
-// here, because kernel_norm and kernel_matvec have to give the same bits.
+// How a block of 256 threads goes through a row of floats: in chunks of 128 columns, one chunk for
+// each warp in turn, four columns for each lane. The mean square of rmsnorm is here because
+// kernel_norm and kernel_matvec have to give the same bits.
 #pragma once
 #include "device.cuh"
 
 enum { ROW_THREADS = 256, ROW_WARPS = ROW_THREADS / WARP, CHUNK = 4 * WARP };
 
-// Columns col .. col + 3 of a row of n floats, zeros past the last; col is a multiple of 4.
-// ALIGNED: n is a multiple of 4, so rows begin at multiples of 16 bytes.
+// Loads columns col .. col + 3 of a row of n floats, and zeros past the last column. col is a
+// multiple of 4. ALIGNED means that n is a multiple of 4, so rows begin at multiples of 16
+// bytes.
 template <bool ALIGNED>
 __device__ __forceinline__ void load4(const float *row, size_t n, size_t col, float v[4])
 {
@@ -42,7 +43,7 @@ __device__ __forceinline__ const float *norm_row(const struct norm &norm, size_t
     return ptr<const float>(norm.x) + (rows != nullptr ? rows[i] : i) * norm.dim;
 }
 
-// The squares of a thread's columns of ROWS rows, summed in the order of the columns.
+// Sums the squares of a thread's columns, in the order of the columns, for each of ROWS rows.
 template <bool ALIGNED, int ROWS>
 __device__ __forceinline__ void square_sums(const float *const (&x)[ROWS], size_t n,
                                             float (&sum)[ROWS])
@@ -65,12 +66,12 @@ __device__ __forceinline__ void square_sums(const float *const (&x)[ROWS], size_
 }
 
 struct NormSums {
-    float warp[MATVEC_ROWS][ROW_WARPS]; // squares summed by a warp
+    float warp[MATVEC_ROWS][ROW_WARPS]; // the sum of squares of each warp
     float scale[MATVEC_ROWS];
 };
 
-// shared.scale[r] = 1 / rms of row first + r, for r < n <= ROWS. A sum runs over each thread's
-// columns ascending, then the lanes of a warp, then the warps, whatever ROWS is. Ends with a
+// shared.scale[r] = 1 / rms of row first + r, for r < n <= ROWS. A sum adds each thread's columns
+// in ascending order, then the lanes of a warp, then the warps, whatever ROWS is. Ends with a
 // barrier.
 template <int ROWS>
 __device__ __forceinline__ void norm_scales(const struct norm &norm, size_t first, int n,
