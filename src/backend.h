@@ -1,6 +1,6 @@
-/* What a backend must do: the stages of a step of rows, and the plumbing around them. forward.c
- * calls the stages in order; a backend sees nothing of text, sampling or handles. src/cpu and cuda
- * implement this. */
+/* What a backend must do: the stages of a step, and the calls around them. forward.c calls the
+ * stages in order. A backend knows nothing of text, sampling or handles. src/cpu and cuda implement
+ * this interface. */
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H
 
@@ -10,65 +10,86 @@
 #include "model.h"
 
 enum {
-    KV_PAGE = WEFT_KV_PAGE,    /* positions of a page; its number addresses every store of a pool */
-    BACKEND_TOP = WEFT_TOP_MAX /* most candidates that `top` gives */
+    /* The positions of a page. The number of a page addresses every store of a pool. */
+    KV_PAGE = WEFT_KV_PAGE,
+    /* The most candidates that `top` gives. */
+    BACKEND_TOP = WEFT_TOP_MAX
 };
 
-/* The rows of one sequence in a step: consecutive positions, consecutive rows. */
+/* The rows of one sequence in a step. They are consecutive rows with consecutive positions. */
 struct step_seq {
-    /* of each pool: pages[pool][p / KV_PAGE] holds position p, for all p < pos + n_rows */
+    /* For each pool: pages[pool][p / KV_PAGE] is the page of position p, for all p < pos +
+     * n_rows. */
     const uint32_t *pages[MAX_POOLS];
-    /* where the state of recurrent layers is read and left; no layer has any yet */
+    /* Where recurrent layers read their state and where they leave it. No layer has a state yet. */
     uint32_t slot_from, slot_to;
-    size_t pos;                   /* position of the first row */
-    size_t row, n_rows;           /* rows [row, row + n_rows) of the step */
-    const atomic_bool *cancelled; /* another thread may set it during the step; NULL = nobody */
+    size_t pos;         /* position of the first row */
+    size_t row, n_rows; /* rows [row, row + n_rows) of the step */
+    /* Another thread may set it during the step; NULL = nobody does. */
+    const atomic_bool *cancelled;
 };
 
 /* One pass of the transformer over the packed tokens of any number of sequences. A row attends to
- * the positions of its own sequence up to itself, as far as the layer's window reaches: earlier
- * steps' (in the pages) and those of its own step. */
+ * the positions of its own sequence up to its own, as far as the layer's window reaches. Some of
+ * them are in the pages from earlier steps, the others are in this step. */
 struct step {
     size_t n_rows;         /* at most n_batch */
     const int32_t *tokens; /* [n_rows] */
     size_t n_seqs;
-    const struct step_seq *seqs; /* [n_seqs], ascending rows, covering all */
-    size_t n_out;                /* at most n_out of backend_params */
-    const uint32_t *out_rows;    /* [n_out] rows whose logits are wanted, ascending */
+    /* [n_seqs], in ascending order of rows; together they cover all rows. */
+    const struct step_seq *seqs;
+    size_t n_out; /* at most n_out of backend_params */
+    /* [n_out], ascending: the rows whose logits are wanted. */
+    const uint32_t *out_rows;
 };
 
 struct backend_params {
-    size_t n_ctx;     /* longest sequence */
-    size_t n_pages;   /* of the KV pool */
-    size_t n_batch;   /* most rows of a step; 0 = the backend's choice, at least n_out */
-    size_t n_out;     /* most rows of a step with logits */
+    size_t n_ctx;   /* length of the longest sequence */
+    size_t n_pages; /* of the KV pool */
+    /* The most rows of a step; 0 = the backend's choice, at least n_out. */
+    size_t n_batch;
+    /* The most rows of a step whose logits are wanted. */
+    size_t n_out;
     size_t n_threads; /* 0 = the backend's choice */
     weft_cpu_isa isa;
-    weft_kv_type kv_type[2]; /* of K and of V; head_dim is a multiple of their blocks */
-    int device;              /* which of the backend's devices */
-    bool pin_threads;        /* threads but the caller's stay on a core each */
-    bool no_repack;          /* weights are read as they are in the file */
-    bool deterministic;      /* a row's logits do not depend on the other rows of its step */
-    bool no_graphs;          /* kernels are launched one by one */
-    bool no_pdl;             /* kernels do not overlap */
-    bool no_arena;           /* each buffer of the device is an allocation of its own */
-    bool values;             /* values that no later stage needs as floats will be read */
+    /* The types of K and of V; head_dim is a multiple of their blocks. */
+    weft_kv_type kv_type[2];
+    int device; /* which of the backend's devices */
+    /* Every thread but the caller's stays on one core. */
+    bool pin_threads;
+    /* Weights are used as they are in the file. */
+    bool no_repack;
+    /* A row's logits do not depend on the other rows of its step. */
+    bool deterministic;
+    /* Kernels are launched one by one. */
+    bool no_graphs;
+    /* Kernels do not overlap. */
+    bool no_pdl;
+    /* Each buffer of the device is an allocation of its own. */
+    bool no_arena;
+    /* Somebody will read values that no later stage needs as floats. */
+    bool values;
     const struct log *log;
-    weft_progress_fn progress; /* of the upload of weights; NULL = nobody listens */
+    /* Told of the upload of weights; NULL = nobody listens. */
+    weft_progress_fn progress;
     void *progress_user;
 };
 
 struct backend_info {
-    const char *kernels; /* which set of kernels runs */
-    size_t n_batch;      /* most rows of a step */
+    /* The name of the set of kernels that runs. */
+    const char *kernels;
+    /* The most rows of a step. */
+    size_t n_batch;
     size_t n_threads;
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
-    bool process_lost; /* after WEFT_E_DEVICE_LOST: another backend on the device will fail too */
+    /* Another backend on the device will fail too; known after WEFT_E_DEVICE_LOST. */
+    bool process_lost;
 };
 
-/* The parts of a step, in the order in which a layer runs through them; forward.c says which
- * layers have which. x [n_rows, dim] is the residual stream. A stage returns after its results are
- * usable by the next one. Values are defined at the borders; kernels may compute across them. */
+/* The stages of a step, in the order in which a layer runs through them; forward.c says which
+ * layers have which stages. x [n_rows, dim] is the residual stream. When a stage returns, the next
+ * one may use its results. Values are defined at the borders between stages; kernels may compute
+ * across a border. */
 #define STAGES(X)                                                                                  \
     /* x = rows of the embedding table */                                                          \
     X(EMBED, "embed")                                                                              \
@@ -82,9 +103,9 @@ struct backend_info {
     X(FFN_IN, "ffn_in")                                                                            \
     /* x += h * ffn_down^T (+ bias) */                                                             \
     X(FFN_OUT, "ffn_out")                                                                          \
-    /* norm(x) [n_out, dim] of the rows whose logits are wanted */                                 \
+    /* norm(x) [n_out, dim], for the rows whose logits are wanted */                               \
     X(HEAD_NORM, "head_norm")                                                                      \
-    /* logits [n_out, n_vocab] = that * output^T (+ bias) */                                       \
+    /* logits [n_out, n_vocab] = norm(x) * output^T (+ bias) */                                    \
     X(HEAD, "head")
 
 enum stage {
@@ -94,11 +115,11 @@ enum stage {
         N_STAGES
 };
 extern const char *const stage_names[N_STAGES];
-/* The stage that reads a tensor of a layer. Matrices of one stage are multiplied by the same rows.
- */
+/* The stage that reads each tensor of a layer. All matrices of a stage are multiplied by the same
+ * rows. */
 extern const enum stage tensor_stages[N_LAYER_TENSORS];
 
-/* Stages that follow one another; forward.c says which the kinds of layers run through. */
+/* Stages that follow one another; forward.c says which list belongs to which kind of layer. */
 struct stage_list {
     size_t n;
     enum stage stages[N_STAGES];
@@ -106,7 +127,7 @@ struct stage_list {
 extern const struct stage_list embed_stages, mixer_stages[N_MIXERS], ffn_stages[N_FFNS],
     head_stages;
 
-/* What stages leave behind for the next one, a row of floats for each row of the step. */
+/* The values that stages leave for the next stage: a row of floats for each row of the step. */
 enum backend_value {
     VALUE_X,         /* [dim] the residual stream, after EMBED, ATTN_OUT and FFN_OUT */
     VALUE_Q,         /* [SIZE_Q] after ATTN_IN */
@@ -114,61 +135,66 @@ enum backend_value {
     VALUE_V,         /* [SIZE_V] after ATTN_IN */
     VALUE_ATTENTION, /* [SIZE_O] o, after ATTEND */
     VALUE_FFN_ACT,   /* [n_ff] h, after FFN_IN */
-    VALUE_NORM       /* [dim] after HEAD_NORM, a row for each of the step's out_rows */
+    /* [dim] after HEAD_NORM, one row for each of the step's out_rows. */
+    VALUE_NORM
 };
 
-/* Columns of a value. */
+/* Returns the columns of a value. */
 size_t backend_value_cols(const struct model *m, enum backend_value value, size_t layer);
 
-/* What the device can do at best. */
+/* The best speeds that the device can reach. */
 struct backend_limits {
     double read_bytes_per_s, macs_per_s;
 };
 
-struct backend; /* each backend's own struct begins with it */
+/* The struct of each backend begins with it. */
+struct backend;
 
 struct backend_ops {
     const char *name;
 
-    /* what there are bodies for, see backend_check(); acts: bits 1 << enum act */
+    /* What the backend can compute, see backend_check(). `acts` is a set of bits 1 << enum act. */
     bool (*has)(enum stage);
     uint32_t acts;
-    /* layer: of the stages of a layer; 0 of EMBED, n_layers of HEAD_NORM and HEAD */
+    /* Runs one stage. `layer` is the layer of the stage; it is 0 for EMBED, and n_layers for
+     * HEAD_NORM and HEAD. */
     weft_status (*stage)(struct backend *, enum stage, const struct step *, size_t layer,
                          weft_error *);
-    /* (optional) The k best logits of each wanted row of the last step, best first, equal ones by
-     * ascending id: ids and values [n_out, k], so that 8 k bytes come back instead of the
-     * vocabulary. A row with a NaN among its logits gives id -1 first. k <= BACKEND_TOP. */
+    /* (optional) The k best logits of each wanted row of the last step: ids and values [n_out, k].
+     * The best comes first; equal logits are ordered by ascending id. So 8 k bytes per row are
+     * copied instead of a vocabulary. If a row has a NaN among its logits, its first id is -1. k <=
+     * BACKEND_TOP. */
     weft_status (*top)(struct backend *, size_t k, int32_t *ids, float *values, weft_error *);
 
-    /* (optional) The whole step at once, in place of the stages up to head. *done = false: this
-     * step goes through the stages. */
+    /* (optional) Computes the whole step at once, in place of the stages. *done = false means that
+     * this step has to go through the stages. */
     weft_status (*step)(struct backend *, const struct step *, bool *done, weft_error *);
-    /* (optional) k steps: the given one, in which every sequence has one row and wants its logits,
-     * and k - 1 more, each with the best token of the one before. The pages cover them all.
-     * ids [k, n_rows]: the best token after each step; -1 where a logit was NaN, and after that.
-     * Logits are left of the last step. At most ahead_rows rows. */
+    /* (optional) Computes k steps. The first is the given one, in which every sequence has one row
+     * and wants its logits. Each of the k - 1 others takes the best token of the step before it.
+     * The pages cover them all. ids [k, n_rows] are the best tokens after each step; from the first
+     * NaN among a row's logits on, its ids are -1. The logits of the last step can be read. There
+     * are at most ahead_rows rows. */
     weft_status (*ahead)(struct backend *, const struct step *, size_t k, int32_t *ids,
                          weft_error *);
     size_t ahead_rows;
 
     /* Copies the logits of the i-th wanted row of the last step to dst[n_vocab] in host memory. */
     weft_status (*read_logits)(struct backend *, size_t i, float *dst, weft_error *);
-    /* Copies what the last stage left of the rows of its step to dst [rows, cols]; all values but
-     * VALUE_X need `values` of the parameters. layer: the one that the stage belonged to; VALUE_X
-     * and VALUE_NORM belong to none. */
+    /* Copies a value that the last stage left for the rows of its step to dst [rows, cols]. All
+     * values but VALUE_X need `values` of the parameters. `layer` is the layer of that stage;
+     * VALUE_X and VALUE_NORM belong to no layer. */
     weft_status (*read_values)(struct backend *, const struct step *, enum backend_value,
                                size_t layer, float *dst, weft_error *);
-    /* (optional) Waits until what was asked for is computed. */
+    /* (optional) Waits until the last call has been computed. */
     weft_status (*wait)(struct backend *, weft_error *);
-    /* Measures the device, with the threads that compute. */
+    /* Measures the device with the threads that compute. */
     weft_status (*limits)(struct backend *, struct backend_limits *, weft_error *);
-    /* Copies a page of the KV pool, in every store. Fails only with WEFT_E_DEVICE_LOST. */
+    /* Copies a page of the KV pool in every store. It can only fail with WEFT_E_DEVICE_LOST. */
     weft_status (*copy_page)(struct backend *, uint32_t dst, uint32_t src, weft_error *);
-    /* Copy the first n positions of a page, in every store, to and from host memory of any
-     * alignment: [n_stores of the model, 2 (K, V), n_heads, n, kv_type_bytes() of a head], whatever
-     * the pages look like; K of q8_0 is rotated by kv_rotate(). As copy_page, they fail only with
-     * WEFT_E_DEVICE_LOST. */
+    /* These copy the first n positions of a page, in every store, to and from host memory of any
+     * alignment. The host has [n_stores of the model, 2 (K, V), n_heads, n, kv_type_bytes() of a
+     * head], whatever the layout of a page is. K of q8_0 is rotated by kv_rotate(). They can only
+     * fail with WEFT_E_DEVICE_LOST. */
     weft_status (*read_kv)(struct backend *, uint32_t page, size_t n, uint8_t *dst, weft_error *);
     weft_status (*write_kv)(struct backend *, uint32_t page, size_t n, const uint8_t *src,
                             weft_error *);
@@ -181,18 +207,19 @@ struct watcher;
 struct backend {
     const struct backend_ops *ops;
     const struct model *model;
-    struct watcher *watcher; /* told of every stage, see forward.h; NULL = nobody */
+    /* Told of every stage, see forward.h; NULL = nobody. */
+    struct watcher *watcher;
 };
 
-/* WEFT_E_UNSUPPORTED names what the model needs and the backend lacks: a stage, an activation,
- * heads of V that are not as long as those of K. */
+/* Returns WEFT_E_UNSUPPORTED if the model needs something that the backend lacks, and names it: a
+ * stage, an activation, or heads of V whose length differs from the heads of K. */
 weft_status backend_check(const struct backend_ops *ops, const struct model *m, weft_error *err);
 
-/* The model outlives the backend. */
+/* The model must outlive the backend. */
 weft_status cpu_backend_open(const struct model *m, const struct backend_params *p,
                              struct backend **out, weft_error *err);
-/* WEFT_E_UNSUPPORTED when the build has no CUDA or the model a shape that kernels do not run;
- * WEFT_E_DEVMEM with the plan's numbers when it does not fit. */
+/* Returns WEFT_E_UNSUPPORTED if the build has no CUDA or if kernels cannot run the model's shape,
+ * and WEFT_E_DEVMEM with the plan's numbers if the model does not fit. */
 weft_status cuda_backend_open(const struct model *m, const struct backend_params *p,
                               struct backend **out, weft_error *err);
 

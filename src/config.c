@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-/* Everything the functions below share. */
+/* What the functions below share. */
 struct reader {
     const struct gguf *file;
     const char *prefix; /* architecture name, the prefix of its keys */
@@ -42,7 +42,7 @@ static weft_status opt_float(const struct reader *r, const char *suffix, float *
     return gguf_opt_f32(r->file, key_of(r, key, sizeof key, suffix), out, r->err);
 }
 
-/* Sizes that code divides by, or multiplies, must lie in a range where that is safe. */
+/* Sizes that code divides by or multiplies must lie in a range where that is safe. */
 static weft_status check_range(const struct reader *r, const char *suffix, size_t v, size_t low,
                                size_t high)
 {
@@ -81,8 +81,7 @@ static weft_status read_heads(const struct reader *r, struct config *c)
     if (key_length == 0 && c->dim % c->n_heads != 0) {
         return error_set(r->err, WEFT_E_FORMAT,
                          "key %s.embedding_length is %zu, no multiple of head_count %zu, and "
-                         "attention.key_length is "
-                         "absent",
+                         "attention.key_length is absent",
                          r->prefix, c->dim, c->n_heads);
     }
     c->head_dim = key_length ? key_length : c->dim / c->n_heads;
@@ -120,10 +119,10 @@ static weft_status read_rope(const struct reader *r, struct config *c)
     TRY(opt_size(r, "rope.scaling.original_context_length", &c->n_ctx_orig));
 
     char key[128];
-    struct gguf_str type = { "linear", 6 }; /* what a factor without a type means */
+    struct gguf_str type = { "linear", 6 }; /* the type of a factor that has none */
     float factor = 0.0f;
     TRY(gguf_opt_str(r->file, key_of(r, key, sizeof key, "rope.scaling.type"), &type, r->err));
-    TRY(opt_float(r, "rope.scale_linear", &factor)); /* the key's name before 2023-10 */
+    TRY(opt_float(r, "rope.scale_linear", &factor)); /* the name of the key before 2023-10 */
     TRY(opt_float(r, "rope.scaling.factor", &factor));
     c->rope_scale = 1.0f;
     c->longrope = gguf_str_is(type, "longrope");

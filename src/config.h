@@ -1,6 +1,6 @@
-/* The hyper-parameters of a model, read from the keys of its file and checked. What a layer does
- * and how large it is stands in struct layer, which src/arch/ makes from them; backends take from
- * here what concerns the model as a whole: n_vocab, dim, n_layers, norm_eps. */
+/* The hyper-parameters of a model, read from the keys of its file and checked. src/arch/ makes the
+ * layers from them: struct layer says what a layer does and how large it is. Backends read from
+ * here only what concerns the model as a whole: n_vocab, dim, n_layers, norm_eps. */
 #ifndef WEFT_CONFIG_H
 #define WEFT_CONFIG_H
 
@@ -11,18 +11,19 @@ struct config {
     size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
     size_t n_ctx_train;
     float norm_eps;
-    size_t n_rot; /* leading dimensions of a head that RoPE turns */
+    size_t n_rot; /* leading values of a head that RoPE turns */
     float rope_base;
     float rope_scale;       /* positions are multiplied by it; 1 = none */
     float rope_attn_factor; /* multiplies sine and cosine */
     bool longrope;          /* the file says that it carries long and short factors */
-    size_t n_ctx_orig;      /* contexts longer than this use the long factors */
+    size_t n_ctx_orig;      /* longer contexts use the long factors */
     size_t pooling;         /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
-    size_t sliding_window;  /* a position sees this many, itself included; 0 = all before it */
+    /* The number of positions that a position sees, its own included; 0 = all before it. */
+    size_t sliding_window;
 };
 
-/* Fills all of *c but n_vocab. Every size lies in a range in which products of two of them do not
- * wrap, and none that is divided by is zero. WEFT_E_FORMAT, WEFT_E_UNSUPPORTED. */
+/* Fills all of *c but n_vocab. Every size lies in a range where the product of two of them does not
+ * wrap, and no divisor is zero. WEFT_E_FORMAT, WEFT_E_UNSUPPORTED. */
 weft_status config_read(const struct gguf *file, const char *arch, struct config *c,
                         weft_error *err);
 

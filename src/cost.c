@@ -13,7 +13,7 @@ static uint64_t store_bytes(const struct kv *s, const weft_kv_type kv[2])
     return (uint64_t)s->n_heads * (kv_type_bytes(kv[0], s->k_dim) + kv_type_bytes(kv[1], s->v_dim));
 }
 
-/* Positions that the row at `pos` sees. */
+/* Returns the number of positions that the row at `pos` sees. */
 static size_t n_visible(const struct attn *a, size_t pos)
 {
     size_t n = pos + 1;
@@ -36,7 +36,7 @@ static struct cost of_attention(const struct model *m, const struct layer *l,
     return c;
 }
 
-/* The matrices that a stage of a layer multiplies. */
+/* Returns the cost of the matrices that a stage of a layer multiplies. */
 static struct cost of_matrices(const struct layer *l, enum stage stage, size_t n_rows)
 {
     struct cost c = { 0 };

@@ -1,24 +1,25 @@
-/* What stages and steps cost at least: bytes that have to be read, multiply-adds that have to be
- * done. The measure of what was reached. */
+/* The least that stages and steps cost: the bytes that have to be read and the multiply-adds that
+ * have to be done. Measured speeds are compared with it. */
 #ifndef WEFT_COST_H
 #define WEFT_COST_H
 
 #include "backend.h"
 
 struct cost {
-    uint64_t bytes; /* of weights, and of K and V; each is counted once */
+    /* The bytes of weights, K and V; each is counted once. */
+    uint64_t bytes;
     uint64_t macs;
 };
 
-/* kv: the types of K and V */
+/* Returns the cost of a stage of a step. kv: the types of K and of V. */
 struct cost cost_of_stage(const struct model *m, const weft_kv_type kv[2], enum stage stage,
                           size_t layer, const struct step *s);
 
-/* A step of one row with logits, but for its embedding and its attention. */
+/* Returns the cost of a step of one row with logits, without its embedding and its attention. */
 struct cost cost_of_row(const struct model *m);
-/* Bytes of K and V of one position, in all stores. */
+/* Returns the bytes of K and V of one position, in all stores. */
 uint64_t cost_kv_bytes(const struct model *m, const weft_kv_type kv[2]);
-/* Bytes of K and V that a row at this position reads, in all layers. */
+/* Returns the bytes of K and V that a row at this position reads, in all layers. */
 uint64_t cost_kv_read(const struct model *m, const weft_kv_type kv[2], size_t pos);
 
 #endif

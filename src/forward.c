@@ -1,9 +1,9 @@
-/* The transformer, on one screen: decode and prefill, one sequence or many, every architecture,
- * every backend. What differs between models stands in their layers (layer.h). A backend may have
- * shorter ways for a step; it makes them of these stages (cuda/graph.c). */
+/* The transformer, on one screen: for one token or a whole prompt, one sequence or many, every
+ * architecture and every backend. The differences between models are in their layers (layer.h). A
+ * backend may compute a step in a shorter way, which it builds from these stages (cuda/graph.c). */
 #include "forward.h"
 
-/* A layer is a mixer, which brings positions together, and behind it a feed-forward network. */
+/* A layer is a mixer, which brings positions together, followed by a feed-forward network. */
 const struct stage_list mixer_stages[N_MIXERS] = {
     [MIX_ATTENTION] = { 3, { STAGE_ATTN_IN, STAGE_ATTEND, STAGE_ATTN_OUT } },
 };
@@ -13,8 +13,8 @@ const struct stage_list ffn_stages[N_FFNS] = {
 const struct stage_list embed_stages = { 1, { STAGE_EMBED } };
 const struct stage_list head_stages = { 2, { STAGE_HEAD_NORM, STAGE_HEAD } };
 
-/* Nobody wants the result any more. Looked at between layers: a step of a long prompt takes
- * seconds. */
+/* Returns true if nobody wants the result any more. This is checked between layers, because a step
+ * of a long prompt takes seconds. */
 static bool abandoned(const struct step *s)
 {
     for (size_t i = 0; i < s->n_seqs; i++) {

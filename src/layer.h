@@ -1,7 +1,6 @@
 /* What a layer of the transformer is: what it computes, its sizes and its tensors. The architecture
- * of the file (src/arch/) says so once, when a model is opened; forward.c and the backends read it
- * here. What concerns the model as a whole (n_vocab, dim, n_layers, norm_eps) backends take from
- * config.h. */
+ * of the file (src/arch/) says that once, when a model is opened; forward.c and the backends read
+ * it here. What concerns the model as a whole (n_vocab, dim, n_layers, norm_eps) is in config.h. */
 #ifndef WEFT_LAYER_H
 #define WEFT_LAYER_H
 
@@ -11,32 +10,34 @@
 
 #include "format/quant.h"
 
-/* A matrix [n_rows, n_cols] or, with n_rows == 1, a vector [n_cols], in the file's memory. Fused
- * tensors are bound as ranges of rows, so several of these may point into one tensor of the file.
- */
+/* A matrix [n_rows, n_cols] or, with n_rows == 1, a vector [n_cols], in the file's memory. The
+ * parts of a fused tensor are ranges of its rows, so several struct tensor may point into one
+ * tensor of the file. */
 struct tensor {
-    const char *name; /* of the file's tensor; NULL = this model has no such tensor */
+    /* The name of the file's tensor; NULL = this model has no such tensor. */
+    const char *name;
     const struct quant_type *type;
     size_t n_rows, n_cols;
     const uint8_t *data;
     size_t n_bytes;
 };
 
-/* What the shapes of a layer's tensors are made of; layer_size() of model.h gives the numbers. */
+/* The sizes that the shapes of a layer's tensors are made of. layer_size() of model.h gives the
+ * numbers. */
 enum layer_size {
     SIZE_ONE,  /* the rows of a vector */
     SIZE_DIM,  /* of the residual stream */
     SIZE_Q,    /* all query heads */
     SIZE_K,    /* K of all KV heads */
     SIZE_V,    /* V of all KV heads */
-    SIZE_O,    /* what attention leaves, all query heads */
+    SIZE_O,    /* the result of attention, all query heads */
     SIZE_HEAD, /* one head of q or k */
     SIZE_FF    /* the feed-forward network */
 };
 
 /* Every tensor that a layer may have: its name in the file behind "blk.N.", its rows and columns,
- * and the stage that reads it. All that is done with every tensor (binding, packing, uploading,
- * pricing) walks this list. Matrices stand in the order in which a step reads them. */
+ * and the stage that reads it. All code that handles every tensor (binding, packing, uploading,
+ * costs) walks this list. Matrices stand in the order in which a step reads them. */
 #define LAYER_TENSORS(X)                                                                           \
     X(ATTN_NORM, "attn_norm.weight", SIZE_ONE, SIZE_DIM, ATTN_IN)                                  \
     X(ATTN_Q, "attn_q.weight", SIZE_Q, SIZE_DIM, ATTN_IN)                                          \
@@ -64,7 +65,7 @@ enum layer_tensor {
         N_LAYER_TENSORS
 };
 
-/* Name and shape of each; tensor_stages of backend.h has the stages. */
+/* The name and shape of each tensor; tensor_stages of backend.h has the stages. */
 struct layer_tensor_info {
     const char *name;
     enum layer_size rows, cols;
@@ -76,51 +77,56 @@ static inline bool layer_tensor_is_matrix(enum layer_tensor t)
     return layer_tensors[t].rows != SIZE_ONE;
 }
 
-/* What K and V of a position are in one store; so far every layer has one of its own, and backends
- * want k_dim and v_dim to be the same. */
+/* The size of K and V of one position in one store. So far every layer has a store of its own, and
+ * backends need k_dim and v_dim to be equal. */
 struct kv {
     size_t n_heads, k_dim, v_dim; /* k_dim, v_dim: values of a head */
-    uint8_t pool;                 /* whose page numbers address it, below MAX_POOLS */
+    /* The pool whose page numbers address the store, below MAX_POOLS. */
+    uint8_t pool;
 };
 
-/* A kind of rotary position embedding: pair i of a head is turned by position * angle i. */
+/* A kind of rotary position embedding: pair i of a head is turned by the angle position *
+ * angles[i]. */
 struct rope {
     size_t n_rot; /* leading values of a head that are turned */
     bool neox;    /* pairs are (i, i + n_rot / 2); otherwise (2i, 2i + 1) */
     float base;
     float scale;  /* positions are multiplied by it; 1 = none */
     float factor; /* multiplies sine and cosine */
-    /* [n_rot / 2], divide the angles: factors[0] in engines whose sequences hold at most n_ctx_orig
-     * tokens, factors[1] in others; both may be absent, or the same */
+    /* [n_rot / 2]: the angles are divided by them. factors[0] is for engines whose sequences hold
+     * at most n_ctx_orig tokens, factors[1] for the others. Both may be absent, or the same. */
     struct tensor factors[2];
     size_t n_ctx_orig;
-    size_t at; /* this is ropes[at] of the model: which table of angles a backend takes */
+    /* This is ropes[at] of the model; a backend finds its table of angles by it. */
+    size_t at;
 };
 
 enum mixer { MIX_ATTENTION, N_MIXERS };
 enum ffn { FFN_DENSE, N_FFNS };
 enum act { ACT_SILU };
 
-/* What a layer's attention is: n_heads query heads over the store kv. */
+/* The attention of a layer: n_heads query heads over the store `kv`. */
 struct attn {
     size_t n_heads;
-    size_t kv;               /* index into kv of the model */
-    size_t window;           /* a position sees this many, itself included; 0 = all before it */
-    float scale;             /* of q * k */
+    size_t kv; /* index into kv of the model */
+    /* The number of positions that a position sees, its own included; 0 = all before it. */
+    size_t window;
+    /* Multiplies q . k. */
+    float scale;
     const struct rope *rope; /* not NULL */
 };
 
 struct layer {
     enum mixer mixer;
-    struct attn attn; /* of MIX_ATTENTION */
+    struct attn attn; /* for MIX_ATTENTION */
     enum ffn ffn;
     enum act act; /* of the gate */
     size_t n_ff;
     struct tensor t[N_LAYER_TENSORS];
 };
 
-/* Angle per position of each turned pair, [n_rot / 2], for an engine whose sequences hold up to
- * n_ctx tokens. */
+/* Computes the angle per position of each turned pair, [n_rot / 2], for an engine whose sequences
+ * hold up to n_ctx tokens. */
 void rope_angles(const struct rope *r, size_t n_ctx, double *angles);
 
 #endif

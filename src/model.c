@@ -1,5 +1,5 @@
-/* Opens a model: reads names and config, has the architecture describe the layers and bind every
- * tensor. */
+/* Opens a model: reads its names and config, and lets the architecture describe the layers and bind
+ * every tensor. */
 #include "model.h"
 
 #include <stdio.h>
@@ -51,7 +51,7 @@ static weft_status collect_ends(struct model *m, weft_error *err)
     return WEFT_OK;
 }
 
-/* "llama, phi3, qwen2, qwen3" */
+/* Writes the names of all architectures, such as "llama, phi3, qwen2, qwen3". */
 static void list_archs(char *buf, size_t cap)
 {
     size_t n = 0;
@@ -61,7 +61,7 @@ static void list_archs(char *buf, size_t cap)
     }
 }
 
-/* What cannot be run is said before anything is read for it. */
+/* Refuses a model that cannot be run, before anything else is read. */
 static weft_status check_runnable(const struct model *m, const struct arch *arch, weft_error *err)
 {
     if (arch == NULL) {

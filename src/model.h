@@ -1,5 +1,5 @@
-/* A model: config and weights, bound to the tensors of a GGUF file and validated once. Nothing
- * looks a name up later. */
+/* A model: config and weights, bound to the tensors of a GGUF file and validated once. Nobody looks
+ * up a name later. */
 #ifndef WEFT_MODEL_H
 #define WEFT_MODEL_H
 
@@ -13,15 +13,16 @@
 
 /* The tensors that belong to no layer. */
 struct weights {
-    struct tensor token_embd;            /* [n_vocab, dim] */
-    struct tensor output_norm;           /* [dim] */
-    struct tensor output;                /* [n_vocab, dim]; token_embd's data when tied */
+    struct tensor token_embd;  /* [n_vocab, dim] */
+    struct tensor output_norm; /* [dim] */
+    /* [n_vocab, dim]. Tied models use the data of token_embd. */
+    struct tensor output;
     struct tensor output_bias;           /* [n_vocab], may be absent */
     struct tensor rope_freqs;            /* [n_rot / 2], may be absent */
     struct tensor rope_long, rope_short; /* [n_rot / 2], may be absent */
 };
 
-/* The most of any layer, for scratch. Lengths are in values. */
+/* The largest sizes of any layer, for scratch. Lengths are in values. */
 struct maxima {
     size_t q_dim, k_dim, v_dim, o_dim; /* of all heads */
     size_t head;                       /* one head of K or V */
@@ -30,16 +31,20 @@ struct maxima {
 };
 
 enum {
-    MAX_ROPES = 2, /* kinds of rotary embedding in one model */
-    MAX_POOLS = 1  /* kinds of page numbers, one for all stores of K and V so far */
+    /* The kinds of rotary embedding in one model. */
+    MAX_ROPES = 2,
+    /* The kinds of page numbers: so far all stores of K and V use the same. */
+    MAX_POOLS = 1
 };
 
 struct model {
     struct gguf *file;
     struct tokenizer *tokenizer;
     const struct chat_template *chat; /* NULL if unknown */
-    bool has_chat_source, chat_exact; /* the file has a template; `chat` is just what it says */
-    struct config config;             /* zero when opened as vocabulary only */
+    /* Whether the file has a template, and whether `chat` renders exactly what that template does.
+     */
+    bool has_chat_source, chat_exact;
+    struct config config; /* zero when opened as vocabulary only */
     struct weights weights;
     struct layer *layers; /* [config.n_layers] */
     struct kv *kv;        /* [n_stores] K and V */
@@ -50,15 +55,17 @@ struct model {
     int32_t *ends; /* [n_ends] tokens that end a text or turn */
     size_t n_ends;
     uint64_t n_params, n_bytes; /* of all tensors */
-    struct once *packed;        /* weights as a backend has packed them, for all its engines */
-    char *name, *arch_name;     /* general.name and general.architecture, "" when absent */
+    /* Weights as a backend has packed them, shared by all its engines. */
+    struct once *packed;
+    char *name, *arch_name; /* general.name and general.architecture, "" when absent */
     bool vocab_only;
 };
 
 /* Errors name the file. WEFT_E_IO, WEFT_E_FORMAT, WEFT_E_UNSUPPORTED, WEFT_E_NOMEM. */
 weft_status model_open(const char *path, const weft_model_params *params, struct model **out,
                        weft_error *err);
-void model_close(struct model *m); /* NULL is fine */
+/* Accepts NULL. */
+void model_close(struct model *m);
 
 static inline const struct kv *layer_kv(const struct model *m, const struct layer *layer)
 {

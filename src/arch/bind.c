@@ -1,4 +1,4 @@
-/* Binds every tensor of a file to its place, and checks presence, shape and type of each. */
+/* Binds every tensor of a file to its place, and checks the presence, shape and type of each. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,18 +6,19 @@
 #include "arch/describe.h"
 #include "base/mem.h"
 
-/* Everything the functions below share. */
+/* What the functions below share. */
 struct binder {
     const struct arch *arch;
     struct model *model;
     const struct gguf *file;
     const char *prefix; /* architecture name, the prefix of its keys */
-    bool *bound;        /* [file->n_tensors] which tensors of the file found their place */
+    /* [file->n_tensors]: which tensors of the file have found their place. */
+    bool *bound;
     weft_error *err;
 };
 
-/* The file's tensor `name`, checked to be [rows, cols]; `why` says where the expected shape comes
- * from. */
+/* Finds the file's tensor `name` and checks that it is [rows, cols]. `why` says where the expected
+ * shape comes from. */
 static weft_status find(struct binder *b, const char *name, enum presence presence, size_t rows,
                         size_t cols, const char *why, struct tensor *out)
 {
@@ -51,7 +52,7 @@ static weft_status find(struct binder *b, const char *name, enum presence presen
     return WEFT_OK;
 }
 
-/* Norms, biases and factors are used as they are: only F32 will do. */
+/* Finds a vector. Norms, biases and factors are used as they are, so only F32 is accepted. */
 static weft_status find_vector(struct binder *b, const char *name, enum presence presence, size_t n,
                                const char *why, struct tensor *out)
 {
@@ -66,7 +67,7 @@ static weft_status find_vector(struct binder *b, const char *name, enum presence
     return WEFT_OK;
 }
 
-/* Rows [first, first + n_rows) of a fused tensor, as a tensor of its own. */
+/* Returns rows [first, first + n_rows) of a fused tensor as a tensor of its own. */
 static struct tensor row_range(const struct tensor *t, size_t first, size_t n_rows)
 {
     size_t row_bytes = t->n_bytes / t->n_rows;
@@ -77,7 +78,7 @@ static struct tensor row_range(const struct tensor *t, size_t first, size_t n_ro
     return part;
 }
 
-/* Elements [first, first + n) of a fused vector, likewise. */
+/* Returns elements [first, first + n) of a fused vector as a tensor of its own. */
 static struct tensor vector_range(const struct tensor *t, size_t first, size_t n)
 {
     struct tensor part = *t;
@@ -87,7 +88,7 @@ static struct tensor vector_range(const struct tensor *t, size_t first, size_t n
     return part;
 }
 
-/* "blk.<layer>.<suffix>" */
+/* Writes "blk.<layer>.<suffix>". */
 static const char *layer_name(char *buf, size_t cap, size_t layer, const char *suffix)
 {
     snprintf(buf, cap, "blk.%zu.%s", layer, suffix);
@@ -100,9 +101,9 @@ static bool has(const struct binder *b, size_t layer, const char *suffix)
     return gguf_find_tensor(b->file, layer_name(name, sizeof name, layer, suffix)) != NULL;
 }
 
-/* ---------------------------------------------------------------- of a layer */
+/* ---------------------------------------------------------------- tensors of a layer */
 
-/* Where a size comes from, in the words of the keys. */
+/* Says where a size comes from, in the words of the keys. */
 static const char *size_why(const struct binder *b, const struct layer *l, enum layer_size size,
                             char *buf, size_t cap)
 {
@@ -128,7 +129,7 @@ static const char *size_why(const struct binder *b, const struct layer *l, enum 
     return "";
 }
 
-/* Where a layer is, and which of its tensors have found their place. */
+/* A layer, and which of its tensors have found their place. */
 struct place {
     size_t index;
     struct layer *layer;
@@ -151,15 +152,14 @@ static weft_status bind_tensor(struct binder *b, struct place *p, enum layer_ten
                                      : find_vector(b, name, presence, cols, why, &p->layer->t[t]);
 }
 
-/* The rows of a fused matrix, or the elements of a fused vector, as tensors of their own. Nothing
- * happens if the file lacks it and it is OPTIONAL. */
+/* Binds the rows of a fused matrix, or the elements of a fused vector, as tensors of their own.
+ * Does nothing if the file lacks it and it is OPTIONAL. */
 static weft_status bind_parts(struct binder *b, struct place *p, const char *name,
                               const enum layer_tensor *parts, size_t n, enum presence presence)
 {
     const bool matrix = layer_tensor_is_matrix(parts[0]);
     char full[64], why[256], buf[64];
-    const size_t cols =
-        layer_size(b->model, p->layer, layer_tensors[parts[0]].cols); /* of a matrix */
+    const size_t cols = layer_size(b->model, p->layer, layer_tensors[parts[0]].cols);
     size_t sizes[3], all = 0, at = 0;
     struct tensor fused = { 0 };
     for (size_t i = 0; i < n; i++) {
@@ -196,7 +196,7 @@ static weft_status bind_fused(struct binder *b, struct place *p, const struct fu
                : WEFT_OK;
 }
 
-/* Biases come together: a file that has one of them has lost the others if it lacks them. */
+/* Biases come together: if a file has one of a group, it must have the others. */
 static enum presence presence_of(const struct binder *b, const struct place *p, enum layer_tensor t)
 {
     static const enum layer_tensor together[][3] = {
@@ -230,7 +230,7 @@ static weft_status bind_layer(struct binder *b, size_t index)
     return WEFT_OK;
 }
 
-/* ---------------------------------------------------------------- of the whole model */
+/* ---------------------------------------------------------------- tensors of the whole model */
 
 static weft_status bind_rope_factors(struct binder *b, struct model *m)
 {
@@ -262,16 +262,14 @@ static weft_status bind_rope_factors(struct binder *b, struct model *m)
     return WEFT_OK;
 }
 
-/* A tensor that nobody bound would change the result of a real model: refuse instead of ignoring
- * it. */
+/* Refuses a tensor that nobody has bound: ignoring it would change the result of a real model. */
 static weft_status refuse_extra(const struct binder *b, size_t n_layers)
 {
     for (size_t i = 0; i < b->file->n_tensors; i++) {
         if (!b->bound[i]) {
             return error_set(b->err, WEFT_E_UNSUPPORTED,
                              "tensor %s is not part of a %s model with %zu layers; Weft would "
-                             "compute without it, so "
-                             "the file is refused",
+                             "compute without it, so the file is refused",
                              b->file->tensors[i].name, b->prefix, n_layers);
         }
     }

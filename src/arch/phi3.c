@@ -1,10 +1,10 @@
-/* Phi-3 and 3.5 mini and medium, Phi-4-mini. q, k, v and gate, up are fused; the 128k models carry
- * two sets of frequency factors, for contexts within and beyond the original one; Phi-4-mini
- * rotates a part of each head.
+/* Phi-3 and 3.5 mini and medium, Phi-4-mini. q, k, v and gate, up are fused. The 128k models have
+ * two sets of frequency factors, for contexts within and beyond the original one. Phi-4-mini
+ * rotates only a part of each head.
  *
- * Beside the factors llama.cpp takes attn_qkv.bias, and q, k and v apart with biases of their own;
- * the converter writes them where a model of the family has them. Biases of other products, and of
- * norms, are refused here and there. */
+ * llama.cpp also accepts attn_qkv.bias, and separate q, k and v with biases of their own; the
+ * converter writes them if a model of the family has them. Both engines refuse biases of other
+ * products and of norms. */
 #include "arch/describe.h"
 
 static const struct fused fused[] = {

@@ -1,9 +1,9 @@
 /* Qwen2 and Qwen2.5: grouped-query attention with biases on q, k and v.
  *
- * The converter writes other models as qwen2, too (KORMo, text parts of several vision models),
- * and llama.cpp takes what may differ in them: no biases on q, k and v; output.bias, of a head that
- * has one (lm_head.bias); q, k and v as one tensor, attn_qkv, where converted with --fuse-qkv.
- * Biases of attn_output and of the feed-forward are refused here and there. */
+ * The converter also writes other models as qwen2 (KORMo, the text parts of several vision models).
+ * llama.cpp accepts what may differ in them: no biases on q, k and v; output.bias, if the head has
+ * a bias (lm_head.bias); q, k and v as one tensor, attn_qkv, if converted with --fuse-qkv. Both
+ * engines refuse biases of attn_output and of the feed-forward network. */
 #include "arch/describe.h"
 
 const struct arch arch_qwen2 = {

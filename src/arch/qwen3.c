@@ -1,8 +1,8 @@
-/* Qwen3 (dense): each head of q and k is normalised before RoPE; the head size is its own key.
+/* Qwen3 (dense): each head of q and k is normalised before RoPE; the head size has its own key.
  *
- * Optional as in llama.cpp: biases on q, k and v (attention_bias of the model's config), and
- * attn_qkv in their place (--fuse-qkv). Refused by name: cls.output.weight, the head of rerankers,
- * which would compute a score that Weft does not give. */
+ * As in llama.cpp, these are optional: biases on q, k and v (attention_bias of the model's config),
+ * and attn_qkv in place of q, k and v (--fuse-qkv). cls.output.weight is refused by name: it is the
+ * head of rerankers and computes a score, which Weft does not offer. */
 #include "arch/describe.h"
 
 const struct arch arch_qwen3 = {

@@ -1,5 +1,5 @@
-/* A GGUF model file opened: look-up by name, and the parts of a split model joined into one list
- * of tensors. The bytes are parsed in gguf_parse.c, values are converted in gguf_get.c. */
+/* An opened GGUF model file: look-up by name, and joining the parts of a split model into one list
+ * of tensors. gguf_parse.c parses the bytes, gguf_get.c converts values. */
 #include "format/gguf.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ const char *gguf_path(const char *path)
     return utf8_start(path + n - 160);
 }
 
-/* Two to four slots a name, a power of two. */
+/* Allocates two to four slots per name; the number of slots is a power of two. */
 static weft_status index_alloc(size_t n, uint32_t **index, size_t *slots, weft_error *err)
 {
     size_t want = 16;
@@ -37,7 +37,7 @@ static weft_status index_alloc(size_t n, uint32_t **index, size_t *slots, weft_e
     return WEFT_OK;
 }
 
-/* One loop serves both tables: entry i is seen only through its name. */
+/* Lets one loop serve both tables: entry i is seen only through its name. */
 static const char *name_at(const struct gguf *g, bool tensors, size_t i)
 {
     return tensors ? g->tensors[i].name : g->kv[i].key;
@@ -71,7 +71,7 @@ weft_status gguf_index(struct gguf *g, bool tensors, weft_error *err)
     return WEFT_OK;
 }
 
-/* Number of the entry plus 1, 0 if absent. */
+/* Returns the number of the entry plus 1; 0 if there is none. */
 static uint32_t index_find(const struct gguf *g, bool tensors, const char *name)
 {
     const uint32_t *index = tensors ? g->tensor_index : g->kv_index;
@@ -139,7 +139,7 @@ weft_status gguf_check(const struct gguf *g, weft_error *err)
     return WEFT_OK;
 }
 
-/* One file by itself, whether it is a whole model or a part of one. */
+/* Opens one file by itself, whether it is a whole model or a part of one. */
 static weft_status open_one(const char *path, bool use_mmap, struct gguf **out, weft_error *err)
 {
     struct gguf *g = mem_array(1, sizeof *g);
@@ -169,7 +169,8 @@ static weft_status open_one(const char *path, bool use_mmap, struct gguf **out, 
 }
 
 struct split {
-    uint32_t no, count, n_tensors; /* of this part, of the model, of all parts together */
+    /* The number of this part, the count of parts, and the tensors of all parts together. */
+    uint32_t no, count, n_tensors;
 };
 
 static weft_status read_split_keys(const struct gguf *g, struct split *s, weft_error *err)
@@ -189,7 +190,7 @@ static weft_status read_split(const struct gguf *g, struct split *s, weft_error 
     return status == WEFT_OK ? status : error_prefix(err, status, gguf_path(g->parts[0].path));
 }
 
-/* The path of part `no`, in place of the one in path[n], whose suffix has the same length. */
+/* Turns path[n] into the path of part `no`, whose suffix has the same length. */
 static void name_part(char *path, size_t n, uint32_t no, uint32_t count)
 {
     char suffix[SUFFIX_BYTES + 1];
@@ -197,7 +198,7 @@ static void name_part(char *path, size_t n, uint32_t no, uint32_t count)
     memcpy(path + n - SUFFIX_BYTES, suffix, SUFFIX_BYTES);
 }
 
-/* Is path called as part s->no of s->count must be? */
+/* Returns true if the path is named as part s->no of s->count must be. */
 static bool named_as(const char *path, const struct split *s)
 {
     size_t n = strlen(path);
@@ -225,7 +226,7 @@ static weft_status not_first(const char *path, const struct split *s, weft_error
     return status;
 }
 
-/* Opens part `no` and checks that it is what the first part says. */
+/* Opens part `no` and checks that it agrees with the first part. */
 static weft_status open_part(const char *path, bool use_mmap, const struct split *first,
                              uint32_t no, struct gguf **out, weft_error *err)
 {
@@ -249,7 +250,7 @@ static weft_status open_part(const char *path, bool use_mmap, const struct split
     return WEFT_OK;
 }
 
-/* Bytes of the names of the n tensors, NULs included. */
+/* Returns the bytes of the names of all tensors, NULs included. */
 static size_t tensor_name_bytes(const struct gguf *g)
 {
     size_t n = 0;
@@ -259,8 +260,7 @@ static size_t tensor_name_bytes(const struct gguf *g)
     return n;
 }
 
-/* Moves the tensors and the file of every part into the first one. Their names move into a fresh
- * arena. */
+/* Moves the tensors and the file of every part into the first one. The names move to new memory. */
 static weft_status join(struct gguf **part, const struct split *s, weft_error *err)
 {
     struct gguf *g = part[0];

@@ -1,7 +1,6 @@
 /* Typed look-up of GGUF keys. Writers disagree about the width of integers, so any width is
- * taken where the value fits; a type of another kind is refused with its name. Messages here do
- * not name the file: the caller, who asks many questions of one file, puts its path in front
- * once. */
+ * accepted if the value fits; a type of another kind is refused by name. The messages do not name
+ * the file: the caller asks many questions of one file and puts its path in front once. */
 #include "format/gguf.h"
 
 #include <inttypes.h>
@@ -57,7 +56,8 @@ union number {
     int64_t i64;
 };
 
-/* Any integer in *out; *negative says that it is to be read as signed. False for other types. */
+/* Reads any integer into *out; *negative says that it has to be read as signed. Returns false for
+ * other types. */
 static bool read_integer(const struct gguf_kv *kv, bool *negative, uint64_t *out)
 {
     union number v = { .u64 = 0 };

@@ -1,7 +1,7 @@
-/* GGUF parser. Every byte of the file is hostile: each read goes through a cursor that knows how
- * many bytes are left, each sum or product of two fields is checked for wrap, nothing is
- * allocated before the bytes that would fill it are known to exist, and no loop runs longer than
- * the file is. A file that opens has no duplicate keys, no overlapping tensors, and no tensor
+/* The GGUF parser. Every byte of the file may be hostile. Each read goes through a cursor that
+ * knows how many bytes are left, and each sum or product of two fields is checked for wrap. Memory
+ * is allocated only when the bytes that would fill it are known to exist, and no loop runs longer
+ * than the file is. A file that opens has no duplicate keys, no overlapping tensors, and no tensor
  * that reaches past its end. Source of the format: docs/gguf.md of ggml. */
 #include "format/gguf_parse.h"
 
@@ -23,29 +23,30 @@
 #define MAX_ALIGN 65536
 #define DEFAULT_ALIGN 32
 #define HEADER_BYTES 24
-/* The least a key (length, 1 byte, type, 1 byte) and a tensor (length, 1 byte, 1 dimension,
- * type, offset) occupy. */
+/* The fewest bytes that a key (length, 1 byte, type, 1 byte) and a tensor (length, 1 byte, 1
+ * dimension, type, offset) occupy. */
 #define MIN_KEY_BYTES 14
 #define MIN_TENSOR_BYTES 33
 
-/* Where the parser is, and the words for what it is reading. */
+/* The place of the parser in the file, and the words for what it is reading. */
 struct cursor {
     const struct file *file;
     uint64_t pos;
-    uint64_t start;  /* of the thing below */
+    uint64_t start;  /* where the thing begins */
     char thing[112]; /* "key 'general.name'" */
     weft_error *err;
 };
 
-/* What is known only while one file is being parsed. Names move while their arena grows, so
- * offsets are kept. */
+/* Data that exists only while one file is parsed. The memory of the names moves as it grows, so
+ * their offsets are kept. */
 struct parse {
     struct cursor c;
     struct gguf *g;
     struct bytes names;
     size_t *kv_at;
     size_t *tensor_at;
-    uint64_t *info_at; /* where the description of a tensor stands in the file */
+    /* Where the description of each tensor stands in the file. */
+    uint64_t *info_at;
 };
 
 __attribute__((format(printf, 3, 4))) static weft_status fail(const struct cursor *c,
@@ -64,14 +65,14 @@ __attribute__((format(printf, 3, 4))) static weft_status fail(const struct curso
                      c->thing, c->start, text);
 }
 
-/* Names the thing that starts here. */
+/* Sets the words for the thing that starts here. */
 static void at_thing(struct cursor *c, const char *thing)
 {
     c->start = c->pos;
     snprintf(c->thing, sizeof c->thing, "%s", thing);
 }
 
-/* Adds the name, once it is known to be printable; long ones are cut on a character border. */
+/* Adds a name that is known to be printable. A long name is cut at a character border. */
 static void at_name(struct cursor *c, const char *kind, const char *name, size_t n)
 {
     const size_t show = utf8_fit(name, n, 72);
@@ -122,8 +123,8 @@ static weft_status take_str(struct cursor *c, uint64_t max, struct gguf_str *out
     return WEFT_OK;
 }
 
-/* A key or tensor name: 1..max bytes of UTF-8 without NUL, copied with a NUL into the arena at
- * *at. */
+/* Takes the name of a key or tensor: 1..max bytes of UTF-8 without NUL. It is copied with a NUL to
+ * offset *at of the names. */
 static weft_status take_name(struct parse *p, uint64_t max, const char *kind, size_t *at)
 {
     struct cursor *c = &p->c;
@@ -161,7 +162,7 @@ static weft_status take_type(struct cursor *c, enum gguf_type *out, const char *
     return WEFT_OK;
 }
 
-/* kv->n values of fixed size. */
+/* Takes kv->n values of fixed size. */
 static weft_status take_numbers(struct cursor *c, struct gguf_kv *kv)
 {
     uint64_t n_bytes;
@@ -180,8 +181,8 @@ static weft_status take_numbers(struct cursor *c, struct gguf_kv *kv)
     return WEFT_OK;
 }
 
-/* kv->n strings. Each takes 8 bytes of the file at least, so the table is at most twice what is
- * left of it. */
+/* Takes kv->n strings. Each occupies at least 8 bytes of the file, so the table is at most twice as
+ * large as the rest of the file. */
 static weft_status take_strings(struct cursor *c, struct gguf_kv *kv)
 {
     uint64_t least;
@@ -237,7 +238,7 @@ static weft_status parse_keys(struct parse *p)
     }
     for (size_t i = 0; i < n; i++) {
         TRY(take_name(p, MAX_KEY_BYTES, "key", &p->kv_at[i]));
-        /* counted first: a key that fails half-way is freed with the others */
+        /* The key is counted first: if it fails half-way, it is freed with the others. */
         g->n_kv = i + 1;
         TRY(take_value(&p->c, &g->kv[i]));
     }
@@ -343,7 +344,8 @@ static int by_offset(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Offsets and ends are already known to lie inside the file, so the sums cannot wrap. */
+/* Refuses tensors that overlap. Offsets and ends are known to lie inside the file, so the sums
+ * cannot wrap. */
 static weft_status refuse_overlap(struct parse *p)
 {
     struct gguf *g = p->g;

@@ -1,5 +1,5 @@
-/* The table of keys, and finding a key in it. Names as gguf-py/gguf/constants.py and
- * src/llama-arch.cpp of llama.cpp have them. */
+/* The table of keys, and finding a key in it. The names are those of gguf-py/gguf/constants.py and
+ * src/llama-arch.cpp of llama.cpp. */
 #include "format/keys.h"
 
 #include <stdio.h>
@@ -30,7 +30,7 @@ static const struct key_rule table[] = {
     /* the file */
     OBEYED("general.architecture"),
     OBEYED("general.alignment"),
-    OBEYED("general.name"), /* Phi-3's special tokens are known by it */
+    OBEYED("general.name"), /* Phi-3's special tokens are recognised by it */
     HARMLESS("general.type"),
     HARMLESS("general.quantization_version"),
     HARMLESS("general.file_type"),
@@ -65,8 +65,8 @@ static const struct key_rule table[] = {
     OBEYED("general.sampling.min_p"),
     OBEYED("general.sampling.penalty_repeat"),
     OBEYED("general.sampling.penalty_last_n"),
-    /* of samplers that Weft lacks, which recommended.c remarks on: advice on drawing, no part of
-       what the model computes */
+    /* settings of samplers that Weft lacks: advice on drawing, which changes nothing that the model
+       computes; recommended.c remarks on them */
     HARMLESS("general.sampling.sequence"),
     HARMLESS("general.sampling.xtc_probability"),
     HARMLESS("general.sampling.xtc_threshold"),
@@ -80,7 +80,7 @@ static const struct key_rule table[] = {
     HARMLESS("imatrix.*"),
     HARMLESS("adapter.*"),
     HARMLESS("clip.*"),
-    HARMLESS("mradermacher.*"), /* notes of those who made the file */
+    HARMLESS("mradermacher.*"), /* notes of the makers of the file */
     HARMLESS("unsloth.*"),
 
     /* the shape of the model */
@@ -120,7 +120,7 @@ static const struct key_rule table[] = {
     OBEYED(".attention.value_length"),
     OBEYED(".attention.layer_norm_rms_epsilon"),
     OBEYED(".attention.sliding_window"),
-    HARMLESS(".attention.layer_norm_epsilon"), /* of a norm that these models do not have */
+    HARMLESS(".attention.layer_norm_epsilon"), /* for a norm that these models do not have */
     HARMLESS(".attention.group_norm_epsilon"),
     HARMLESS(".attention.group_norm_groups"),
     BOOL(".attention.causal", 1, "attention in both directions"),
@@ -147,13 +147,13 @@ static const struct key_rule table[] = {
     OBEYED(".rope.scaling.attn_factor"),
     OBEYED(".rope.scaling.original_context_length"),
     HARMLESS(".rope.scaling.finetuned"),
-    HARMLESS(".rope.scaling.yarn_*"), /* say something with the type yarn only, which is refused */
+    HARMLESS(".rope.scaling.yarn_*"), /* they matter only with the type yarn, which is refused */
     NUMBER(".rope.scaling.alpha", 0, 1, "a scale of the base of RoPE"),
     NUMBER(".rope.dimension_sections", 0, 0, "positions in several dimensions"),
     WINDOWED(".rope.dimension_count_swa", KEY_N_ROT, "another RoPE where there is a window"),
     WINDOWED(".rope.freq_base_swa", KEY_ROPE_BASE, "another RoPE where there is a window"),
 
-    /* the experts of a mixture: the other keys say nothing where there are none */
+    /* the experts of a mixture: without experts the other keys mean nothing */
     NUMBER(".expert_count", 0, 0, "a mixture of experts"),
     HARMLESS(".expert_used_count"),
     HARMLESS(".expert_shared_count"),
@@ -173,7 +173,7 @@ static const struct key_rule table[] = {
     HARMLESS(".interleave_moe_layer_step"),
     HARMLESS(".moe_latent_size"),
 
-    /* parts of other architectures: a model that has one also has its tensors, and those are refused */
+    /* parts of other architectures: a model with such a key also has tensors, which are refused */
     HARMLESS(".attention.*_lora_rank"),
     HARMLESS(".attention.*_mla"),
     HARMLESS(".attention.*_mla_swa"),
@@ -239,7 +239,7 @@ static const struct key_rule table[] = {
     OBEYED("tokenizer.ggml.add_bos_token"),
     OBEYED("tokenizer.ggml.add_eos_token"),
     OBEYED("tokenizer.ggml.add_space_prefix"),
-    /* a token with a role is none of ordinary text */
+    /* tokens with a role are not ordinary text */
     OBEYED("tokenizer.ggml.seperator_token_id"),
     OBEYED("tokenizer.ggml.separator_token_id"),
     OBEYED("tokenizer.ggml.padding_token_id"),
@@ -251,10 +251,10 @@ static const struct key_rule table[] = {
     OBEYED("tokenizer.ggml.fim_pad_token_id"),
     OBEYED("tokenizer.ggml.fim_rep_token_id"),
     OBEYED("tokenizer.ggml.fim_sep_token_id"),
-    OBEYED("tokenizer.ggml.prefix_token_id"), /* what these were called before */
+    OBEYED("tokenizer.ggml.prefix_token_id"), /* the earlier names of the FIM keys */
     OBEYED("tokenizer.ggml.suffix_token_id"),
     OBEYED("tokenizer.ggml.middle_token_id"),
-    HARMLESS("tokenizer.ggml.add_sep_token"), /* between the texts of a pair */
+    HARMLESS("tokenizer.ggml.add_sep_token"), /* between the two texts of a pair */
     HARMLESS("tokenizer.ggml.token_type_count"),
     HARMLESS("tokenizer.ggml.added_tokens"), /* the list of tokens has them */
     BOOL("tokenizer.ggml.normalizer.*", 0, "a text that is normalised"),
@@ -274,7 +274,7 @@ enum { N_RULES = sizeof table / sizeof table[0] };
 
 const struct key_rule *keys_at(size_t i) { return i < N_RULES ? &table[i] : NULL; }
 
-/* Whether the name, in which one * stands for any text, is that of key[n]. */
+/* Returns true if the name, in which one * stands for any text, matches key[n]. */
 static bool matches(const char *name, const char *key, size_t n)
 {
     size_t before = strcspn(name, "*"), all = strlen(name);
@@ -286,7 +286,8 @@ static bool matches(const char *name, const char *key, size_t n)
            memcmp(key + n - behind, name + before + 1, behind) == 0;
 }
 
-/* The part of a key behind the architecture's name, with its dot; NULL if it does not begin so. */
+/* Returns the part of a key behind the architecture's name, with its dot; NULL if the key does not
+ * begin with that name. */
 static const char *suffix_of(const struct gguf *g, const char *key)
 {
     struct gguf_str arch = { "", 0 };
@@ -301,7 +302,7 @@ const struct key_rule *keys_find(const struct gguf *g, const char *key)
     const char *name = suffix != NULL ? suffix : key;
     size_t n = strlen(name);
     for (size_t i = 0; i < N_RULES; i++) {
-        /* a suffix is compared with suffixes, a whole key with whole keys */
+        /* A suffix is compared with suffixes, a whole key with whole keys. */
         if ((table[i].name[0] == '.') == (suffix != NULL) && matches(table[i].name, name, n)) {
             return &table[i];
         }

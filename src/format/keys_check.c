@@ -1,4 +1,4 @@
-/* Refusing files with a key that changes what is computed and is not obeyed. */
+/* Refuses files with a key that changes what is computed and is not obeyed. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "format/keys.h"
 
-/* What a value is compared with. */
+/* A value and what it is compared with. */
 struct check {
     const struct gguf_kv *kv;
     const struct key_rule *rule;
@@ -38,7 +38,7 @@ static const char *number_text(const struct check *c, double v, char *buf, size_
     return buf;
 }
 
-/* Element i is v, and should be `low` or `high`. */
+/* Refuses element i: it is v, and should be `low` or `high`. */
 static weft_status refuse_number(const struct check *c, size_t i, double v, double low, double high)
 {
     char found[64], expected[80], a[32], b[32];
@@ -63,7 +63,7 @@ static weft_status check_numbers(const struct check *c, double low, double high)
         if (!gguf_number_at(c->kv, i, &v)) {
             return wrong_type(c, "a number");
         }
-        /* values are meant as floats, whatever their width */
+        /* Values are meant as floats, whatever their width. */
         if ((float)v != (float)low && (float)v != (float)high) {
             return refuse_number(c, i, v, low, high);
         }
@@ -71,7 +71,8 @@ static weft_status check_numbers(const struct check *c, double low, double high)
     return WEFT_OK;
 }
 
-/* Writers round the root in float or in double: one step of a float on either side. */
+/* Writers round the root in float or in double, so one step of a float on either side is
+ * accepted. */
 static weft_status check_scale(const struct check *c)
 {
     double v = 0, want = 1 / sqrt((double)c->facts->head_dim);
@@ -105,7 +106,8 @@ static weft_status check_silu(const struct check *c)
     return same ? WEFT_OK : refuse(c, found, "silu");
 }
 
-/* A number is the period of the layers without a window, an array says it of each layer. */
+/* A number is the period of the layers without a window; an array says for each layer whether it
+ * has one. */
 static weft_status check_pattern(const struct check *c)
 {
     double want = c->kv->type == GGUF_ARR ? 1 : 0;

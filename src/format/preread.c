@@ -7,7 +7,7 @@
 
 enum { PIECE = 1 << 20 };
 
-/* False when it is time to end. */
+/* Reads a part of the file. Returns false when it is time to end. */
 static bool read_part(struct preread *r, const struct file *f, uint8_t *buffer)
 {
     for (size_t at = 0; f->mapped && at < f->n; at += PIECE) {

@@ -1,5 +1,5 @@
-/* Reads a mapped model's file, for nobody: while a device starts up (a GPU's context takes some
- * tenths of a second) the disk brings what is wanted next into the page cache. */
+/* Reads the file of a mapped model and drops the bytes. While a device starts up (a GPU's context
+ * takes some tenths of a second), the file comes from the disk into the page cache. */
 #ifndef WEFT_PREREAD_H
 #define WEFT_PREREAD_H
 
@@ -11,13 +11,15 @@
 struct preread {
     const struct gguf *file;
     pthread_t thread;
-    bool running; /* to be joined */
+    /* The thread has to be joined. */
+    bool running;
     atomic_bool stop;
 };
 
-/* Begins, in a thread. What fails, fails silently: whoever wants the bytes will hear of it. */
+/* Starts the thread. If it fails, it does so silently: the code that needs
+ * the bytes later will get the error. */
 void preread_start(struct preread *r, const struct gguf *file);
-/* Ends the thread, after one more piece. A second call does nothing. */
+/* Ends the thread, which may read one more piece. A second call does nothing. */
 void preread_stop(struct preread *r);
 
 #endif

@@ -1,5 +1,6 @@
 /* The table of tensor types, the look-ups in it, and the types that are not packed in blocks: F32,
- * F16, BF16. The packed types are in quant_legacy.c (blocks of 32) and quant_k.c (of 256). */
+ * F16, BF16. The packed types are in quant_legacy.c (blocks of 32) and quant_k.c (blocks of
+ * 256). */
 #include "format/quant.h"
 
 #include <strings.h>
@@ -36,9 +37,11 @@ float f16_to_f32(f16_bits h)
 f16_bits f32_to_f16(float f)
 {
     const uint32_t sign = bits_of(f) >> 16 & 0x8000, u = bits_of(f) & 0x7fffffff;
-    /* half an ulp less one, plus the last kept bit: ties go to even; carries run on, up to Inf */
+    /* Rounds by adding half an ulp less one, plus the last kept bit: ties go to even, and carries
+     * run on, up to Inf. */
     const uint32_t normal = (u - REBIAS + 0xfff + (u >> 13 & 1)) >> 13;
-    /* the last bit of a float from 0.5 on weighs 2^-24, as that of a subnormal half: + rounds */
+    /* The last bit of a float from 0.5 on weighs 2^-24, as the last bit of a subnormal half does:
+     * so the addition rounds. */
     const uint32_t subnormal = bits_of(from_bits(u) + 0.5f) - bits_of(0.5f);
     const uint32_t special = u > 0x7f800000 ? 0x7e00 | (u >> 13 & 0x1ff) : 0x7c00;
     uint32_t h = u < 0x38800000 ? subnormal : normal;
@@ -52,7 +55,8 @@ uint16_t f32_to_bf16(float f)
 {
     const uint32_t u = bits_of(f);
     if ((u & 0x7fffffff) > 0x7f800000) {
-        /* the payload may be in the low half only: set the quiet bit, or it would become Inf */
+        /* The payload may be in the low half only; without the quiet bit the result would become
+         * Inf. */
         return (uint16_t)(u >> 16 | 0x40);
     }
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
@@ -122,7 +126,7 @@ static const struct quant_type table[] = {
     { "IQ4_XS", QUANT_IQ4_XS, 256, BLOCK_BYTES(iq4_xs), quant_iq4_xs_decode, NULL },
 };
 
-/* The structs are read straight from files: no padding anywhere. */
+/* The structs are read straight from files, so they must have no padding. */
 _Static_assert(sizeof(struct block_q4_0) == 18, "Q4_0 block");
 _Static_assert(sizeof(struct block_q4_1) == 20, "Q4_1 block");
 _Static_assert(sizeof(struct block_q5_0) == 22, "Q5_0 block");
@@ -136,7 +140,7 @@ _Static_assert(sizeof(struct block_q6_k) == 210, "Q6_K block");
 _Static_assert(sizeof(struct block_iq4_nl) == 18, "IQ4_NL block");
 _Static_assert(sizeof(struct block_iq4_xs) == 136, "IQ4_XS block");
 
-/* Every id the format ever defined; 4, 5, 31..33 and 36..38 are no longer written by anybody. */
+/* All ids that the format has ever defined. Nobody writes 4, 5, 31..33 and 36..38 any more. */
 static const char *const names[] = {
     "F32",   "F16",        "Q4_0",       "Q4_1",       "Q4_2",     "Q4_3",     "Q5_0",
     "Q5_1",  "Q8_0",       "Q8_1",       "Q2_K",       "Q3_K",     "Q4_K",     "Q5_K",

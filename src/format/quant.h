@@ -97,28 +97,32 @@ struct quant_type {
     uint32_t id;      /* as in GGUF files */
     uint32_t block;   /* elements of a block */
     uint32_t bytes;   /* bytes of a block */
-    /* n elements, a multiple of `block`. src need not be aligned. */
+    /* Decodes n elements, a multiple of `block`. src need not be aligned. */
     void (*decode)(const void *src, float *dst, size_t n);
-    /* NULL when this type is only read. NaN and Inf in src give a defined but unspecified block. */
+    /* NULL if this type can only be read. NaN and Inf in src give a block that is defined but not
+     * specified. */
     void (*encode)(const float *src, void *dst, size_t n);
 };
 
-/* The row of a type id, NULL if Weft does not know how to read it. */
+/* Returns the row of a type id, or NULL if Weft cannot read the type. */
 const struct quant_type *quant_find(uint32_t id);
-/* By name, case-insensitive ("q4_k"), for tools. */
+/* Finds a row by name, case-insensitively ("q4_k"), for tools. */
 const struct quant_type *quant_find_name(const char *name);
-/* The i-th row of the table, NULL past the last: tests, tools and docs go through all types with
- * it. */
+/* Returns the i-th row of the table, NULL past the last. Tests, tools and docs go through all types
+ * with it. */
 const struct quant_type *quant_at(size_t i);
-/* Name of any type id the format defines, also those Weft does not read ("IQ2_XXS"); NULL if it
- * defines none. */
+/* Returns the name of any type id that the format defines ("IQ2_XXS"), even if Weft cannot read the
+ * type; NULL if there is no such id. */
 const char *quant_name(uint32_t id);
-/* Bytes of n elements (n a multiple of block) in *out; false when that would wrap. */
+/* Writes the bytes of n elements (n a multiple of block) to *out. Returns false if that would
+ * wrap. */
 bool quant_bytes(const struct quant_type *t, uint64_t n, uint64_t *out);
 
 float f16_to_f32(f16_bits h);
-f16_bits f32_to_f16(float f); /* round to nearest even; overflow gives Inf; NaN stays NaN */
+/* Rounds to nearest even; overflow gives Inf; NaN stays NaN. */
+f16_bits f32_to_f16(float f);
 float bf16_to_f32(uint16_t h);
-uint16_t f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
+/* Rounds to nearest even; NaN stays NaN. */
+uint16_t f32_to_bf16(float f);
 
 #endif

@@ -1,14 +1,14 @@
 /* The types in blocks of 256 elements: Q2_K..Q6_K and IQ4_XS. A block has groups of 16 or 32
- * elements with a small integer scale each, and one (or two) half floats that scale the scales.
+ * elements, each with a small integer scale, and one or two half floats that scale the scales.
  * Decoding is bit-equal to ggml's reference. Encoding searches each group's scale for the least
- * squared error; the format does not fix how. */
+ * squared error; the format leaves the method open. */
 #include <math.h>
 
 #include "format/quant_types.h"
 
-/* Q4_K, Q5_K: eight 6-bit scales and eight 6-bit minima in 12 bytes. The first four of each have
- * a byte; their two spare bits are the high bits of the last four, whose low halves share the
- * last four bytes. */
+/* Q4_K, Q5_K: eight 6-bit scales and eight 6-bit minima in 12 bytes. The first four scales and the
+ * first four minima have a byte each. The two spare bits of each byte are the high bits of the last
+ * four; their low bits share the last four bytes. */
 static void scale_min_get(const uint8_t s[12], int g, int *scale, int *min)
 {
     if (g < 4) {
@@ -29,7 +29,8 @@ static void scale_min_set(uint8_t s[12], const int scale[8], const int min[8])
     }
 }
 
-/* Q3_K: sixteen 6-bit scales in 12 bytes, biased by 32; low halves in the first eight bytes. */
+/* Q3_K: sixteen 6-bit scales in 12 bytes, biased by 32. The first eight bytes hold the low four
+ * bits of each. */
 static int q3_k_scale(const uint8_t s[12], int g)
 {
     const int low = s[g % 8] >> 4 * (g / 8) & 15, high = s[8 + g % 4] >> 2 * (g / 4) & 3;
@@ -122,7 +123,7 @@ static void iq4_xs_unpack(const struct block_iq4_xs *b, float *y)
 
 static int nearest(float v, float top) { return quant_cut(v + 0.5f, top); }
 
-/* Four interleaved sums, so that the compiler may keep them in one vector register. */
+/* Four interleaved sums, so that the compiler can keep them in one vector register. */
 struct lanes {
     float v[4];
 };
@@ -137,7 +138,7 @@ struct affine {
     float d, min;
 };
 
-/* Sums over a group of 32, of y = x - (lowest x) and its levels q. */
+/* Sums over a group of 32 elements, where y = x - (lowest x) and q are the levels of y. */
 struct moments {
     double y, yy, q, qq, yq;
 };
@@ -159,8 +160,8 @@ static void moments_of_levels(const float y[32], float inverse, float top, struc
     s->yq = lanes_sum(&yq);
 }
 
-/* Least squares of y = d * q + offset for given levels, offset <= limit. Returns the squared
- * error. */
+/* Solves y = d * q + offset for given levels by least squares, with offset <= limit. Returns the
+ * squared error. */
 static double solve(const struct moments *s, double limit, double *d, double *offset)
 {
     const double det = 32.0 * s->qq - s->q * s->q;
@@ -174,7 +175,8 @@ static double solve(const struct moments *s, double limit, double *d, double *of
     return s->yy + dd * (dd * s->qq - 2.0 * s->yq + 2.0 * o * s->q) + o * (32.0 * o - 2.0 * s->y);
 }
 
-/* Tries scales around (range / top): each gives levels, and the levels give the best d and min. */
+/* Tries several scales near range / top: each scale gives levels, and the levels give the best d
+ * and min. */
 static struct affine fit_affine(const float x[32], float top)
 {
     float lo = 0.0f, hi = x[0], y[32];
@@ -206,15 +208,14 @@ static struct affine fit_affine(const float x[32], float top)
     return best;
 }
 
-/* The scales and minima of a block as 6-bit multiples of d and dmin, and the levels that go with
- * them. */
+/* The scales and minima of a block as 6-bit multiples of d and dmin, and the levels for them. */
 struct affine_block {
     f16_bits d, dmin;
     int scale[8], min[8];
     uint8_t q[256];
 };
 
-/* A scale too large for a half float is held at the largest, not made infinite. */
+/* Converts to half. A scale too large for a half becomes the largest half, not infinite. */
 static f16_bits finite_f16(float v)
 {
     v = v < 65504.0f ? v : 65504.0f;
@@ -290,8 +291,8 @@ static void q5_k_pack(const float *x, struct block_q5_k *b)
     }
 }
 
-/* The scale d of least squared error of x = d * q, q in -32..31. For given levels that is (x.q)
- * / (q.q), and it takes (x.q)^2 / (q.q) off the squared error. */
+/* Finds the scale d of least squared error for x = d * q, with q in -32..31. For given levels that
+ * is (x.q) / (q.q), and it reduces the squared error by (x.q)^2 / (q.q). */
 static float fit_symmetric(const float x[16])
 {
     float peak = 0.0f;
@@ -301,7 +302,7 @@ static float fit_symmetric(const float x[16])
     float best = 0.0f;
     double most = 0.0;
     for (int step = -9; step <= 9; step++) {
-        /* the peak goes to about -32, the one level without a counterpart */
+        /* The peak becomes about -32, the one level without a counterpart. */
         const float inverse = quant_inverse(peak / -(32.0f + 0.1f * (float)step));
         struct lanes xq_lanes = { { 0 } };
         int qq = 0;

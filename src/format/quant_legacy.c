@@ -1,7 +1,7 @@
-/* The types in blocks of 32 elements: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL. Nibble j of the low
- * halves is element j, of the high halves element j + 16; bit j of qh is the fifth bit of
- * element j. Decoding and encoding are bit-equal to ggml's reference: the order of the float
- * operations is part of the format. */
+/* The types in blocks of 32 elements: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL. The low half of byte j is
+ * element j, the high half is element j + 16; bit j of qh is the fifth bit of element j. Decoding
+ * and encoding are bit-equal to ggml's reference: the order of the float operations is part of the
+ * format. */
 #include <math.h>
 
 #include "format/quant_types.h"
@@ -102,8 +102,8 @@ static void iq4_nl_unpack(const struct block_iq4_nl *b, float *y)
     }
 }
 
-/* Magnitudes compare as integers, which the compiler may reorder and so vectorise, unlike
- * floats. */
+/* Returns the magnitude as an integer: unlike floats, the compiler may reorder comparisons of
+ * integers, and so vectorise them. */
 static int32_t magnitude(float f)
 {
     int32_t i;
@@ -111,7 +111,7 @@ static int32_t magnitude(float f)
     return i & 0x7fffffff;
 }
 
-/* The element of largest magnitude, the first of equals. */
+/* Returns the element of largest magnitude, the first if several are equal. */
 static float peak(const float x[32])
 {
     int32_t top = 0;
@@ -137,7 +137,7 @@ static void extremes(const float x[32], float *lo, float *hi)
 
 static void q4_0_pack(const float *x, struct block_q4_0 *b)
 {
-    /* the peak becomes -8, the one level without a counterpart */
+    /* The peak becomes -8, the one level without a counterpart. */
     const float d = peak(x) / -8.0f, inverse = quant_inverse(d);
     int q[32];
     for (int j = 0; j < 32; j++) {
@@ -192,7 +192,8 @@ static void q8_0_pack(const float *x, struct block_q8_0 *b)
 {
     const float d = fabsf(peak(x)) / 127.0f, inverse = quant_inverse(d);
     for (int j = 0; j < 32; j++) {
-        /* to nearest, ties away from zero; adding 0.5 first would round in the sum as well */
+        /* Rounds to nearest, ties away from zero. Adding 0.5 first would round in the sum as
+         * well. */
         float v = x[j] * inverse;
         v = v > -127.0f ? v : -127.0f;
         v = v < 127.0f ? v : 127.0f;

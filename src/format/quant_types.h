@@ -1,5 +1,5 @@
-/* Private to quant*.c: the decode and encode functions behind the rows of the type table. Each
- * handles n elements, a multiple of its block; src and dst of packed data need not be aligned. */
+/* Private to quant*.c: the decode and encode functions of the rows of the type table. Each handles
+ * n elements, a multiple of its block; packed data need not be aligned. */
 #ifndef WEFT_QUANT_TYPES_H
 #define WEFT_QUANT_TYPES_H
 
@@ -42,8 +42,8 @@ quant_encode_fn quant_q4_k_encode, quant_q5_k_encode, quant_q6_k_encode;
         }                                                                                          \
     }
 
-/* v as an integer in 0..top; NaN gives 0. The range is cut while v is a float: converting a
- * float that does not fit an int is undefined. */
+/* Returns v as an integer in 0..top; NaN gives 0. The range is cut while v is a float, because
+ * converting a float that does not fit an int is undefined. */
 static inline int quant_cut(float v, float top)
 {
     v = v > 0.0f ? v : 0.0f;
