@@ -1,5 +1,5 @@
-/* GPT-2's alphabet writes each byte as one printable character: bytes that are printable in Latin-1
- * as themselves, the others, in order, from U+0100 on. */
+/* GPT-2's alphabet writes each byte as one printable character. Bytes that are printable in Latin-1
+ * stand for themselves; the others follow in order from U+0100 on. */
 #include "text/bpe.h"
 
 #include "base/utf8.h"
@@ -18,7 +18,8 @@ static uint32_t letter_of(uint8_t byte)
     return byte == 0xad ? 0x143u : byte;
 }
 
-/* The byte that this character of the alphabet writes, -1 if it is not in the alphabet. */
+/* Returns the byte that this character of the alphabet stands for, -1 if it is not in the
+ * alphabet. */
 static int byte_of(uint32_t letter)
 {
     if (letter >= 0x100 && letter <= 0x120) {
@@ -33,7 +34,7 @@ static int byte_of(uint32_t letter)
     return letter < 0x100 && letter_of((uint8_t)letter) == letter ? (int)letter : -1;
 }
 
-/* The slot of this pair, or the empty one where it would go. */
+/* Returns the slot of this pair, or the empty slot where it would go. */
 static struct bpe_merge *find_slot(const struct bpe *b, int32_t left, int32_t right)
 {
     const size_t mask = b->n_slots - 1;
@@ -74,7 +75,7 @@ static weft_status add_merge(struct bpe *b, const struct vocab *v, size_t i, str
                                       : "the merged text is not in tokenizer.ggml.tokens";
         return bad_merge(i, t, why, err);
     }
-    /* ordinary text never becomes a control token, whatever the merges say */
+    /* Ordinary text never becomes a control token, whatever the merges say. */
     if (!vocab_is_text(v, left) || !vocab_is_text(v, right) || !vocab_is_text(v, id)) {
         return WEFT_OK;
     }
@@ -111,7 +112,7 @@ static weft_status read_merges(const struct gguf *g, const struct vocab *v, stru
     return status;
 }
 
-/* The token of each byte: the one of its letter. */
+/* Finds the token of each byte: the token of its letter. */
 static void find_letters(const struct vocab *v, int32_t *byte_id)
 {
     for (int byte = 0; byte < 256; byte++) {
@@ -128,7 +129,7 @@ static weft_status read_all(const struct gguf *g, const struct vocab *v, const c
     if (pre == NULL) {
         TRY(gguf_opt_str(g, "tokenizer.ggml.pre", &name, err));
     }
-    /* early files do not name theirs: remarks.h */
+    /* Early files do not name their pre-tokenizer: remarks.h reports it. */
     name = name.n == 0 ? (struct gguf_str){ "default", 7 } : name;
     TRY(pretokenizer_open(name, &b->pre, err));
     b->traits = pretokenizer_traits(b->pre);
@@ -170,7 +171,8 @@ static bool rule(const void *user, const struct symbol *left, const struct symbo
     return true;
 }
 
-/* Whether a token that is the whole word stands for it, whatever merges make. */
+/* Returns true if a token that is the whole word stands for the word, whatever the merges would
+ * make. */
 static bool is_taken_whole(const struct bpe *b, const char *text, size_t n)
 {
     size_t newlines = 0;
@@ -180,7 +182,7 @@ static bool is_taken_whole(const struct bpe *b, const char *text, size_t n)
     return b->traits & PRE_WHOLE_WORDS || newlines == n;
 }
 
-/* The token that is the whole word, -1 if there is none. */
+/* Finds the token that is the whole word, -1 if there is none. */
 static weft_status find_word(const struct bpe *b, const struct vocab *v, const char *text, size_t n,
                              struct bytes *word, int32_t *id, weft_error *err)
 {
@@ -202,7 +204,7 @@ static weft_status find_word(const struct bpe *b, const struct vocab *v, const c
     return WEFT_OK;
 }
 
-/* A symbol for each byte of the word, or for each character, which need not have a token. */
+/* Adds a symbol for each byte of the word, or for each character; it need not have a token. */
 static weft_status add_symbols(const struct bpe *b, const struct vocab *v, const char *text,
                                size_t n, struct merger *m, weft_error *err)
 {
@@ -220,7 +222,8 @@ static weft_status add_symbols(const struct bpe *b, const struct vocab *v, const
     return ok ? WEFT_OK : error_nomem(err, "tokenizing a word", n * sizeof *m->symbols);
 }
 
-/* The tokens of bytes that no merge has taken. Those without one were borders, and are left out. */
+/* Adds the tokens of the bytes that no merge has taken. Bytes without a token were borders and are
+ * left out. */
 static bool add_bytes(const struct bpe *b, const char *text, size_t n, struct tokens *out)
 {
     bool ok = true;
@@ -294,7 +297,7 @@ bool bpe_piece(const struct bpe *b, const struct vocab *v, int32_t id, struct by
         } else if (len <= 2) {
             byte = byte_of(utf8_code_point(t.s + at, len));
         }
-        /* what is not in the alphabet was written as it is */
+        /* Bytes outside the alphabet are written as they are. */
         char raw = (char)byte;
         if (!(byte >= 0 ? bytes_add(out, &raw, 1) : bytes_add(out, t.s + at, len))) {
             return false;

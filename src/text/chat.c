@@ -1,17 +1,19 @@
-/* Messages to ids. Template text and contents are joined and cut at the template's control tokens
- * only, because a tokenizer's ids depend on what stands next to a text: the ids are those of the
- * rendered conversation, but the text of a message never becomes a control token. */
+/* Messages to ids. The ids of a tokenizer depend on the neighbours of a text, so template text and
+ * contents are joined, and cut only at the template's control tokens. The ids are therefore those
+ * of the rendered conversation, but the text of a message never becomes a control token. */
 #include "text/chat_templates.h"
 
 #include <string.h>
 
-/* A control token of the template, as the vocabulary has it. */
+/* A control token of the template, as it is in the vocabulary. */
 struct control {
     const char *text;
     size_t n;
     int32_t id;
-    bool strips; /* white space behind it belongs to it */
-    bool guard;  /* the tokenizer would find it in ordinary text too */
+    /* The white space behind the token belongs to it. */
+    bool strips;
+    /* The tokenizer would find the token in ordinary text too. */
+    bool guard;
 };
 
 struct builder {
@@ -20,15 +22,17 @@ struct builder {
     struct control controls[2 * MAX_CONTROLS + 2];
     size_t n_controls;
     struct bytes run; /* plain text since the last control token */
-    bool strip;       /* that token strips the white space behind it */
-    bool mid_text;    /* the run goes on from an encoded text, not from a control token */
+    /* The last control token takes the white space behind it. */
+    bool strip;
+    /* The run follows an encoded text, not a control token. */
+    bool mid_text;
     struct tokens *out;
 };
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-/* Whether the tokenizer takes a line break behind this token as a part of it, asked by encoding
- * both. */
+/* Finds out whether the tokenizer takes a line break behind this token as a part of the token, by
+ * encoding both. */
 static weft_status find_strips(const struct tokenizer *t, int32_t id, bool *strips, weft_error *err)
 {
     struct gguf_str name = tokenizer_text(t, id);
@@ -46,7 +50,7 @@ static weft_status find_strips(const struct tokenizer *t, int32_t id, bool *stri
     return status;
 }
 
-/* Adds a control token that the vocabulary has; *found tells whether it has it. */
+/* Adds a control token if the vocabulary has it, which *found tells. */
 static weft_status add_control(struct builder *b, const char *text, bool *found, weft_error *err)
 {
     size_t n = strlen(text);
@@ -129,7 +133,7 @@ static weft_status add_plain(struct builder *b, const char *text, size_t n, weft
                                        : error_nomem(err, "the text of a chat", b->run.n + n);
 }
 
-/* The control token that text[n] begins with, NULL if none. */
+/* Returns the control token that text[n] begins with, NULL if there is none. */
 static const struct control *control_at(const struct builder *b, const char *text, size_t n)
 {
     const struct control *best = NULL;
@@ -199,8 +203,8 @@ static weft_status add_system(struct builder *b, const char *content, weft_error
     return add_piece(b, b->c->system.after, err);
 }
 
-/* A user turn. `system`, if any, is merged into it and stands in front of the content, which is
- * then trimmed only behind: the template trims both as one text. */
+/* Adds a user turn. `system`, if not NULL, is put in front of the content. Then only the end of the
+ * content is trimmed here, because the template trims both as one text. */
 static weft_status add_user(struct builder *b, const char *content, const char *system,
                             weft_error *err)
 {
@@ -273,8 +277,8 @@ static weft_status check_messages(const struct chat_template *c, const weft_mess
     return WEFT_OK;
 }
 
-/* What the template puts behind the token that ended the assistant's turn; that token as well, if
- * the turn was cut before it. */
+/* Adds the text that the template puts behind the token that ended the assistant's turn. If the
+ * turn was cut before that token, adds the token too. */
 static weft_status complete_turn(struct builder *b, bool cut, weft_error *err)
 {
     const char *after = b->c->assistant.after;

@@ -1,5 +1,5 @@
-/* Chat messages to token ids, through built-in templates. The text of a message never becomes a
- * control token. */
+/* Turns chat messages into token ids, through built-in templates. The text of a message never
+ * becomes a control token. */
 #ifndef WEFT_CHAT_H
 #define WEFT_CHAT_H
 
@@ -9,17 +9,21 @@
 
 struct chat_template;
 
-/* The built-in template that this tokenizer.chat_template text is, NULL if it is none of ours. */
+/* Returns the built-in template that this text of tokenizer.chat_template amounts to, or NULL if it
+ * is none of ours. */
 const struct chat_template *chat_recognise(const char *text, size_t n);
-/* Whether the built-in template renders conversations of system, user and assistant as this source
- * does, to the byte: it is one of those that were compared. */
+/* Returns true if the built-in template renders conversations of system, user and assistant exactly
+ * as this source does: the source is one of those that were compared. */
 bool chat_exact(const char *text, size_t n);
-const struct chat_template *chat_find(const char *name); /* NULL if unknown */
-const char *chat_name(const struct chat_template *c);    /* "chatml" */
-const struct chat_template *chat_at(size_t i);           /* i-th built-in, NULL past the last */
+/* Returns NULL if the name is unknown. */
+const struct chat_template *chat_find(const char *name);
+/* Returns "chatml" or the like. */
+const char *chat_name(const struct chat_template *c);
+/* Returns the i-th built-in template, NULL past the last. */
+const struct chat_template *chat_at(size_t i);
 
-/* Appends the ids of the messages. `c` may be NULL (unknown template): WEFT_E_UNSUPPORTED, listing
- * the names. On failure *out is unchanged. */
+/* Appends the ids of the messages. If the template is unknown, `c` is NULL: the result is
+ * WEFT_E_UNSUPPORTED, and the message lists the names. On failure *out is unchanged. */
 weft_status chat_encode(const struct chat_template *c, const struct tokenizer *t,
                         const weft_message *messages, size_t n, const weft_chat_params *params,
                         struct tokens *out, weft_error *err);

@@ -1,10 +1,11 @@
 /* The built-in chat templates, and how the Jinja source in a model's file is recognised as one of
- * them. The source is not run: its marks are searched, as llama.cpp does, but more strictly where a
- * look-alike would be rendered wrong. Where a model's own template does more: the date header of
- * Llama 3.1 and later is not added (nor by llama.cpp), a system message of Mistral v3 stands in the
- * first user turn instead of the last, tools and the empty <think> block of a last answer (Qwen3)
- * are left out, a default system prompt other than Qwen's and SmolLM2's is not added, and no
- * end-of-text token follows when the assistant's turn is not opened. */
+ * them. The source is not run. It is searched for marks, as llama.cpp does, but more strictly where
+ * a look-alike would be rendered wrong. The models' own templates do more than the built-in ones:
+ *   The date header of Llama 3.1 and later is not added (llama.cpp does not add it either).
+ *   A system message of Mistral v3 stands in the first user turn instead of the last.
+ *   Tools are left out, and so is the empty <think> block of a last answer (Qwen3).
+ *   The only default system prompts are those of Qwen and SmolLM2.
+ *   No end-of-text token follows if the assistant's turn is not opened. */
 #include "text/chat_templates.h"
 
 #include <stdlib.h>
@@ -34,8 +35,7 @@ static const struct chat_template templates[] = {
       .user = { "<|user|>\n", "<|end|>\n" },
       .assistant = { "<|assistant|>\n", "<|end|>\n" },
       .prompt = "<|assistant|>\n",
-      /* Phi-3 medium and small have a <|system|> token as well, but it is only needed for that role
-       */
+      /* Phi-3 medium and small also have a <|system|> token, but only that role needs it. */
       .controls = { "<|user|>", "<|assistant|>", "<|end|>" },
       .optional = { "<|system|>" } },
     { .name = "phi4-mini",
@@ -123,7 +123,8 @@ const struct chat_template *chat_find(const char *name)
     return NULL;
 }
 
-/* The source of a template, at most MAX_SOURCE bytes of it: real ones have up to 20 KB. */
+/* The source of a template, of which at most MAX_SOURCE bytes are read: real ones have up to 20
+ * KB. */
 struct source {
     const char *text;
     size_t n;
@@ -131,7 +132,7 @@ struct source {
 
 enum { MAX_SOURCE = 1 << 17 };
 
-/* The source contains these bytes. */
+/* Returns true if the source contains these bytes. */
 static bool has(struct source s, const char *bytes)
 {
     return memmem(s.text, s.n, bytes, strlen(bytes)) != NULL;
@@ -161,9 +162,9 @@ static bool code_at(struct source s, size_t at, const char *code)
     return true;
 }
 
-/* The source contains this code, however it is spaced and quoted: blanks do not count, either kind
- * of quote is one, and \n may be a line break. `code` has no blanks, ' for quotes and \n for line
- * breaks. */
+/* Returns true if the source contains this code, however it is spaced and quoted. Blanks do not
+ * count, both kinds of quotes are equal, and \n may be a line break. `code` is written without
+ * blanks, with ' for quotes and \n for line breaks. */
 static bool has_code(struct source s, const char *code)
 {
     for (size_t at = 0; at < s.n; at++) {
@@ -177,7 +178,7 @@ static bool has_code(struct source s, const char *code)
 static const char *recognise_chatml(struct source s)
 {
     if (has(s, "<|im_sep|>")) {
-        /* Phi-4-reasoning puts a long text of its own in front */
+        /* Phi-4-reasoning puts a long text of its own in front. */
         return has(s, "You are Phi") ? NULL : "phi4";
     }
     if (!has(s, "<|im_end|>") || has(s, "<end_of_utterance>")) {
@@ -235,15 +236,15 @@ static const char *recognise_tags(struct source s)
     return user && line && has(s, "<|assistant|>") ? "zephyr" : NULL;
 }
 
-/* Of the bytes that are no white space. tests/data/chat and tools/train/templates hold the sources;
- * `make parity` compares what jinja2 makes of them. */
+/* Hashes of the sources without their white space. tests/data/chat and tools/train/templates hold
+ * the sources; `make parity` compares what jinja2 makes of them. */
 static const uint64_t exact_sources[] = {
     UINT64_C(0x9ec1e4c7e7fe8cf5), /* chatml-openhermes */
     UINT64_C(0x9e0c90061a30245a), /* qwen2-instruct */
     UINT64_C(0x57c827cb4838ffe6), /* qwen2.5-instruct */
     UINT64_C(0x3c26f4eb441afb97), /* smollm2-instruct */
     UINT64_C(0x441eb33a14dd4998), /* phi-3-mini-4k-instruct */
-    UINT64_C(0x64fd0ca8ba5298ca), /* phi-3.5-mini-instruct; an empty system message aside */
+    UINT64_C(0x64fd0ca8ba5298ca), /* phi-3.5-mini-instruct, except for an empty system message */
     UINT64_C(0xb005509dece7df46), /* phi-4-mini-instruct */
     UINT64_C(0x9a11de0a9f9d7c44), /* phi-4 */
     UINT64_C(0xe0c462863dd915dd), /* llama-2-chat */

@@ -1,5 +1,5 @@
-/* A linked list of symbols and a heap of candidates; candidates that went stale are recognised when
- * they come up. */
+/* A linked list of symbols and a heap of candidates. A candidate whose pair has changed is
+ * recognised when it comes up. */
 #include "text/merge.h"
 
 void merger_free(struct merger *m)
@@ -24,8 +24,8 @@ bool merger_add(struct merger *m, size_t start, size_t n, int32_t id)
     return true;
 }
 
-/* The heap has four children to a node: half the levels of a binary one, and siblings share a cache
- * line. */
+/* A node of the heap has four children: that halves the levels of a binary heap, and siblings share
+ * a cache line. */
 enum { CHILDREN = 4 };
 
 static void sift_down(struct candidate *heap, size_t n, size_t i)

@@ -1,5 +1,5 @@
-/* Each pattern of a name divides further what those before it left. What lies between two matches
- * is a word as well. */
+/* Each pattern of a name splits the pieces that the patterns before it have left. The text between
+ * two matches is a word as well. */
 #include "text/pretokenize.h"
 
 #include "base/utf8.h"
@@ -28,10 +28,11 @@ struct splitter {
     pcre2_match_data *data;
     bool out_of_memory; /* an allocation of PCRE2 failed */
     struct ends words, next;
-    struct bytes valid; /* the text with each byte that is not UTF-8 replaced */
+    struct bytes valid; /* the text, with each byte replaced that is not UTF-8 */
 };
 
-/* PCRE2's memory comes from here; `failed` tells a lack of memory from a missing feature. */
+/* PCRE2 takes its memory from here; `failed` distinguishes a lack of memory from a missing
+ * feature. */
 static void *allocate(size_t n, void *failed)
 {
     void *p = malloc(n);
@@ -66,7 +67,7 @@ static weft_status compile_one(const char *pattern, pcre2_compile_context *conte
         return *failed ? error_nomem(err, "a pre-tokenizer pattern", strlen(pattern))
                        : pcre_failed("compiling a pre-tokenizer pattern", code, err);
     }
-    /* without a JIT compiler on this machine the pattern is interpreted */
+    /* Without a JIT compiler on this machine the pattern is interpreted. */
     pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE);
     return *failed ? error_nomem(err, "a pre-tokenizer pattern", strlen(pattern)) : WEFT_OK;
 }
@@ -162,8 +163,9 @@ static bool add_end(struct ends *e, size_t at)
     return true;
 }
 
-/* Bytes that are no UTF-8 become U+001A, which is no letter, digit or white space, as U+FFFD is
- * none. One for one, so that offsets stay; the words are taken from the text itself. */
+/* Replaces each byte that is not UTF-8 by U+001A, which is not a letter, a digit or white space,
+ * just as U+FFFD is none of these. A byte is replaced by one byte, so offsets stay. The words are
+ * taken from the text itself. */
 static weft_status make_valid(struct splitter *s, const char **text, size_t n, weft_error *err)
 {
     const char *in = *text;
@@ -186,13 +188,14 @@ static weft_status make_valid(struct splitter *s, const char **text, size_t n, w
     return WEFT_OK;
 }
 
-/* One match from `from`. *found is false when there is none. */
+/* Looks for one match from `from` on. *found is false if there is none. */
 static weft_status match_once(struct splitter *s, const pcre2_code *code, const char *text,
                               size_t n, size_t from, bool *found, weft_error *err)
 {
     int rc = pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, s->data, s->match);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-        /* its 32 KiB of the thread's stack have always been enough, the interpreter needs none */
+        /* 32 KiB of the thread's stack have always been enough for the JIT; the interpreter needs
+         * none. */
         rc = pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                          s->data, s->match);
     }
@@ -204,7 +207,7 @@ static weft_status match_once(struct splitter *s, const pcre2_code *code, const 
     return WEFT_OK;
 }
 
-/* Divides text[begin, end) by one pattern. */
+/* Splits text[begin, end) by one pattern. */
 static weft_status split_word(struct splitter *s, const pcre2_code *code, const char *text,
                               size_t begin, size_t end, weft_error *err)
 {
@@ -231,7 +234,8 @@ static weft_status split_word(struct splitter *s, const pcre2_code *code, const 
 weft_status splitter_run(struct splitter *s, const char *text, size_t n, const size_t **ends,
                          size_t *n_words, weft_error *err)
 {
-    /* every pattern needs a few steps for a byte; the limit only guards against a mistake in one */
+    /* Every pattern needs a few steps per byte; the limit only guards against a mistake in a
+     * pattern. */
     enum { STEPS_PER_BYTE = 64, STEPS_MORE = 1000000 };
     size_t limit = n > (UINT32_MAX - STEPS_MORE) / STEPS_PER_BYTE ? UINT32_MAX
                                                                   : n * STEPS_PER_BYTE + STEPS_MORE;

@@ -1,24 +1,24 @@
-/* The names are those of llama.cpp (src/llama-vocab.cpp), and so is what comes with them. The
- * patterns are those that the models' publishers put into tokenizer.json. llama.cpp runs the same
- * ones on all but these, where it approximates what its engine of regular expressions cannot do:
+/* The names, and what comes with a name, are those of llama.cpp (src/llama-vocab.cpp). The patterns
+ * are those that the models' publishers put into tokenizer.json. llama.cpp runs the same patterns
+ * except for these, where it approximates what its engine of regular expressions cannot do:
  *
  *   tekken, gpt-4o, minimax-m2...   no combining marks in words; case of ASCII letters only
  *   granite-embed-multi-97m         case of ASCII letters only
  *   youtu                           no case at all: camelCase is one word
- *   tiny_aya, cohere2moe            likewise; numbers before a letter are grouped as well, and
- *                                   the first digits stay with what is before them
+ *   tiny_aya, cohere2moe            no case at all; numbers before a letter are grouped too,
+ *                                   and the first digits stay with the text before them
  *   kimi-k2                         no case, no marks, Han by blocks instead of by script
  *   superbpe                        digits of ASCII only
- *   deepseek-llm, deepseek-coder    white space beyond U+1000 is not in the classes that have it
+ *   deepseek-llm, deepseek-coder    white space beyond U+1000 is missing from the classes
  *
- * There Weft runs the published patterns, because the models were trained with them.
- * tools/parity/tokens.py holds each of them to a second implementation of the published pattern,
- * and counts what differs in llama.cpp.
+ * For these Weft runs the published patterns, because the models were trained with them.
+ * tools/parity/tokens.py compares each of them with a second implementation of the published
+ * pattern, and counts the differences of llama.cpp.
  *
- * Each pattern takes a bounded number of steps for a byte of text, whatever the text. Where the
- * published one does not, it is written in another way that gives the same words, and a comment
- * says how. Unicode's White_Space is spelt out because PCRE2's \s differs from it in one character,
- * and scripts and words are, because \p{Han} and \w changed their meaning between versions of
+ * Each pattern takes a bounded number of steps per byte, whatever the text. Where the published
+ * pattern does not, it is written in another way that gives the same words, and a comment says how.
+ * Unicode's White_Space is spelt out because PCRE2's \s differs from it in one character. Scripts
+ * and words are spelt out because \p{Han} and \w changed their meaning between versions of
  * PCRE2. */
 #include "text/pretokenizers.h"
 
@@ -41,14 +41,14 @@
 #define KANA "\\x{3040}-\\x{30FF}"
 #define HAN "\\x{4E00}-\\x{9FA5}"
 
-/* A word as GPT-4o divides it: capitals, then small letters. */
+/* A word as GPT-4o splits it: capitals, then small letters. */
 #define CASED_BY(upper, lower, tail)                                                               \
     BEFORE_WORD upper "*" lower "+" tail "|" BEFORE_WORD upper "+" lower "*" tail "|"
 #define CASED(tail)                                                                                \
     CASED_BY("[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]", "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]", tail)
 
-/* One or two digits, if so many are left of a number that is cut into threes from its end. Only the
- * start of a number looks at all its digits. */
+/* Matches the first one or two digits of a number that is cut into threes from its end, if one or
+ * two are left over. Only at the start of a number are all its digits looked at. */
 #define FIRST_DIGITS(digit) "(?<!" digit ")" digit "{1,2}(?=(?:" digit "{3})*+(?!" digit "))"
 
 /* The script Han. */
@@ -58,11 +58,12 @@
     "\\x{FA70}-\\x{FAD9}\\x{16FE2}\\x{16FE3}\\x{16FF0}\\x{16FF1}\\x{20000}-\\x{2A6DF}"             \
     "\\x{2A700}-\\x{2B739}\\x{2B740}-\\x{2B81D}\\x{2B820}-\\x{2CEA1}\\x{2CEB0}-\\x{2EBE0}"         \
     "\\x{2EBF0}-\\x{2EE5D}\\x{2F800}-\\x{2FA1D}\\x{30000}-\\x{3134A}\\x{31350}-\\x{323AF}"
-/* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]: what is in no other category and not in Han. */
+/* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]: the characters that are in no other category and not
+ * in Han. */
 #define NO_HAN(other) "[^" other "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}" SCRIPT_HAN "]"
 
-/* \w as Oniguruma has it, which runs the published patterns: Alphabetic, Mark, Decimal_Number,
- * Connector_Punctuation, and of the other numbers those of Latin-1. */
+/* \w as Oniguruma defines it, the engine of the published patterns: Alphabetic, Mark,
+ * Decimal_Number, Connector_Punctuation, and of the other numbers those of Latin-1. */
 #define WORD_CHAR                                                                                  \
     "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE\\x{24B6}-\\x{24E9}\\x{1F130}-"    \
     "\\x{1F149}\\x{1F150}-"                                                                        \
@@ -88,20 +89,20 @@
     "\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}\\x{104B0}-\\x{104D3}\\x{104D8}-"  \
     "\\x{104FB}\\x{10C80}-\\x{10CB2}\\x{10CC0}-\\x{10CF2}\\x{118A0}-\\x{118DF}\\x{1E900}-"         \
     "\\x{1E943}"
-/* CJK, Thai, Lao, Khmer, Burmese, Hangul, as llama.cpp lists them: from U+8C48, where U+F900, which
- * looks the same, was likely meant. */
+/* CJK, Thai, Lao, Khmer, Burmese, Hangul, as llama.cpp lists them. The list begins at U+8C48,
+ * although U+F900, which looks the same, was probably meant. */
 #define AFMOE_SCRIPTS                                                                              \
     "\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{8C48}-\\x{FAFF}" KANA "\\x{FF65}-\\x{FF9F}"         \
     "\\x{2F00}-\\x{2FDF}\\x{E40}-\\x{EFF}\\x{1780}-\\x{17FF}\\x{1000}-\\x{109F}\\x{AA60}-"         \
     "\\x{AA7F}\\x{A9E0}-\\x{A9FF}\\x{AC00}-\\x{D7AF}\\x{1100}-\\x{11FF}"
 
 #define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" SYMBOLS "|" SPACES
-/* What many have in common: how many digits are a word differs. */
+/* The common part of many patterns; they differ in how many digits make a word. */
 #define GPT4(digits) WORD digits "|" SYMBOLS "[\\r\\n]*|" NEWLINES SPACES
 #define QWEN2_PATTERN SUFFIX "|" GPT4("\\p{N}")
 #define GPT4O(digits, tail) CASED(tail) digits "|" SYMBOLS "[\\r\\n/]*|" NEWLINES SPACES
 #define GPT4O_PATTERN GPT4O("\\p{N}{1,3}", SUFFIX "?")
-/* With marks in words, and symbols that Unicode calls so. */
+/* The patterns of DeepSeek 3: marks belong to words, and symbols are what Unicode calls symbols. */
 #define DEEPSEEK3(newlines)                                                                        \
     "[" ASCII_SYMBOL "][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]"     \
     "+" newlines "|" SPACES
@@ -125,13 +126,14 @@ PATTERNS(qwen35, SUFFIX "|" BEFORE_WORD "[\\p{L}\\p{M}]+|\\p{N}| ?[^" WS
 PATTERNS(laguna, "[^\\n]+|\\n+", QWEN2_PATTERN);
 PATTERNS(ufakzeka, GPT4("\\p{N}"));
 PATTERNS(seed_coder, SUFFIX "|" WORD "\\p{N}| ?[^" WS "\\p{L}\\p{N}]+|" NEWLINES SPACES);
-/* (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+, published with quantifiers in quantifiers: words with single
- * spaces between them. */
+/* Published as (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+, which has quantifiers inside quantifiers: words
+ * with single spaces between them. */
 PATTERNS(exaone_moe, SUFFIX "|" BEFORE_WORD "\\p{L}[\\p{L}\\p{M}]*+(?: \\p{L}[\\p{L}\\p{M}]*+)*+|"
                             "\\p{N}|" SYMBOLS "[\\r\\n/]?|" NEWLINES SPACES);
-/* Runs of white space in a line are cut into 512, 256... 4, at most 2. Published as \s{512}(?!\S)
- * and so on in one pattern, which looks for a newline at each cut. Here the second pattern cuts the
- * words that consist of such white space, and takes all others whole. */
+/* A run of white space in a line is cut into 512, 256... 4, and then pieces of at most 2. It is
+ * published as \s{512}(?!\S) and so on in one pattern, which looks for a newline at each cut. Here
+ * the second pattern cuts the words that consist of such white space, and leaves all other words
+ * whole. */
 PATTERNS(jais2, SUFFIX "|" GPT4("\\p{N}{1,3}"),
          "(?s)\\A[" SPACE_IN_LINE "]*+[^" SPACE_IN_LINE "].*+|[" SPACE_IN_LINE
          "]{512}|[" SPACE_IN_LINE "]{256}|[" SPACE_IN_LINE "]{128}|[" SPACE_IN_LINE
@@ -144,20 +146,22 @@ PATTERNS(youtu,
          "\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]+|"
          "[\\x{3105}-\\x{312F}]+|[" HAN KANA "]+",
          GPT4O("\\p{N}", SUFFIX "?"));
-/* Published as \d{1,3}(?=(?:\d{3})*\b), which looks at all digits behind each three: the digits
- * that no character of a word follows, and then words of digits alone in threes, others whole. */
+/* Published as \d{1,3}(?=(?:\d{3})*\b), which looks at all digits behind each three. Here the first
+ * pattern finds the digits that no word character follows, and the second cuts words of digits
+ * alone into threes and leaves other words whole. */
 PATTERNS(tiny_aya, "(?<!\\p{Nd})\\p{Nd}++(?![" WORD_CHAR "])",
          "(?s)\\A\\p{Nd}*+\\P{Nd}.*+|" FIRST_DIGITS("\\p{Nd}") "|\\p{Nd}{3}", GPT4O_PATTERN);
 PATTERNS(kimi_k2, "[" SCRIPT_HAN "]+|" CASED_BY(NO_HAN("\\p{Ll}"), NO_HAN("\\p{Lu}\\p{Lt}"),
                                                 SUFFIX "?") "\\p{N}{1,3}|" SYMBOLS
                                                             "[\\r\\n]*|" NEWLINES SPACES);
-/* Published as \p{N}+ and the empty match (?=(\d{3})+(?!\d)), a border before each three digits
- * counted from the end. A word is what lies between two of those: three digits or the first one or
- * two, and what is no digit behind them. */
+/* Published as \p{N}+ and the empty match (?=(\d{3})+(?!\d)), which is a border before each three
+ * digits, counted from the end. A word is the text between two such borders: three digits, or the
+ * first one or two, and the characters behind them that are not digits. */
 PATTERNS(superbpe, "\\p{N}+",
          "(?:" FIRST_DIGITS("\\p{Nd}") "|\\p{Nd}{3}|\\P{Nd})(?:\\P{Nd}++|" FIRST_DIGITS(
              "\\p{Nd}") ")*+");
-/* Trailing white space: \s+$ tries each end of a run of white space that does not end the text. */
+/* The fourth pattern finds trailing white space: \s+$ would try each end of every run of white
+ * space inside the text. */
 PATTERNS(deepseek_llm, "[\\r\\n]", "[" WS "]?[" DEEPSEEK_LETTERS "]+",
          "[" WS "]?[!-\\/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-"
          "\\x{3002}]+",
@@ -166,8 +170,8 @@ PATTERNS(deepseek_coder, "[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+", DEE
          "\\p{N}");
 PATTERNS(deepseek3, "\\p{N}{1,3}", "[" HAN KANA "]+", DEEPSEEK3("[\\r\\n]*|[" WS "]*[\\r\\n]+"));
 PATTERNS(spark, "\\p{N}{1,3}", "[" HAN KANA "]+", DEEPSEEK3("|[\\r\\n]"), "\\p{N}");
-/* How the digits are grouped is llama.cpp's, the published pattern not being known here: the first
- * group stays with what is before it, for the other patterns to part. */
+/* The digits are grouped as in llama.cpp, because the published pattern is not known here. The
+ * first group stays with the text before it, and the other patterns separate them. */
 PATTERNS(afmoe, "\\P{N}*+(?:" FIRST_DIGITS("\\p{N}") "|\\p{N}{3})|\\P{N}++", "[" AFMOE_SCRIPTS "]+",
          DEEPSEEK3("[\\r\\n]*|[" WS "]*[\\r\\n]+"));
 PATTERNS(bloom, BLOOM_PATTERN);
@@ -176,7 +180,7 @@ PATTERNS(chameleon, "<sentinel:[0-9]+>", "IMGIMG[A-I]{1,4}Z", "[\\t\\n]|    |  "
          "[\\p{P}" ASCII_SYMBOL "]", GPT2_PATTERN);
 PATTERNS(lines, "[^\\n]+|\\n+");
 
-/* A pattern's first name is the one that messages list. */
+/* Messages list the first name of each list of patterns. */
 const struct pretokenizer_name pretokenizer_names[] = {
     { "default", without_name, 0, NULL },
 
@@ -237,7 +241,7 @@ const struct pretokenizer_name pretokenizer_names[] = {
     { "f2llmv2", qwen2, 0, NULL },
     { "solar-open", qwen2, 0, NULL },
     { "grok-2", qwen2, 0, NULL },
-    /* written with \s*[\r\n], which takes what \s*[\r\n]+ does: \s has the newlines in it */
+    /* written with \s*[\r\n], which matches the same as \s*[\r\n]+, because \s includes newlines */
     { "bailingmoe", qwen2, 0, NULL },
     { "bailingmoe2", qwen2, 0, NULL },
     { "llada-moe", qwen2, 0, NULL },
@@ -286,7 +290,7 @@ const struct pretokenizer_name pretokenizer_names[] = {
 };
 const size_t n_pretokenizer_names = sizeof pretokenizer_names / sizeof pretokenizer_names[0];
 
-/* One name for each list of patterns. */
+/* Lists one name for each list of patterns. */
 static void list_patterns(char *out, size_t size)
 {
     size_t n = 0;

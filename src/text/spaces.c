@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* U+2581, which stands for a space inside the vocabulary. */
+/* U+2581, which stands for a space in the vocabulary. */
 static const char SPACE[] = "\xe2\x96\x81";
 enum { SPACE_LEN = 3 };
 

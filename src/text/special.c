@@ -1,9 +1,9 @@
-/* A token is looked for at every place of the text, by a binary search among those with the first
- * byte that stands there; most places have none. Then the tokens take their places, longest first.
- * Whatever the file and the text, that takes at most SPECIAL_MAX bytes for each of the
- * log2(tokens) comparisons of a place and for each time that it gives way to a shorter token. One
- * search of the text for each token would be shorter, but Gemma has 6,242 of them: 0.8 s for a
- * megabyte of HTML, where this takes 7 ms. */
+/* Every place of the text is searched for a token, by a binary search among the tokens that begin
+ * with the byte of that place; at most places there are none. Then the tokens take their places,
+ * the longest first. Whatever the file and the text, a place costs at most SPECIAL_MAX bytes for
+ * each of its log2(tokens) comparisons and for each time that its token gives way to a shorter one.
+ * It would be simpler to search the text once for each token, but Gemma has 6,242 of them: that
+ * takes 0.8 s for a megabyte of HTML, where this takes 7 ms. */
 #include "text/special.h"
 
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static weft_status collect(const struct vocab *v, const uint8_t *strips, struct 
     for (size_t i = 0; i < v->n; i++) {
         int32_t id = (int32_t)i;
         struct gguf_str t = vocab_text(v, id);
-        /* of tokens with the same text the first counts; an empty one stands nowhere */
+        /* Of several tokens with the same text the first one counts. An empty token is nowhere in a
+         * text. */
         if (!is_special(v, i) || t.n == 0 || vocab_find(v, t.s, t.n) != id) {
             continue;
         }
@@ -67,8 +68,8 @@ static weft_status collect(const struct vocab *v, const uint8_t *strips, struct 
     return WEFT_OK;
 }
 
-/* For each token the longest other token that it begins with: the one before it in the order, or
- * one of those that that one begins with in turn. */
+/* Finds for each token the longest other token that it begins with. This is the token before it in
+ * the order, or one of the tokens that that token begins with in turn. */
 static void find_shorter(struct specials *s)
 {
     for (size_t i = 0; i < s->n; i++) {
@@ -82,7 +83,7 @@ static void find_shorter(struct specials *s)
     }
 }
 
-/* Where the tokens with each first byte begin. */
+/* Finds where the tokens with each first byte begin. */
 static void find_first(struct specials *s)
 {
     for (size_t i = 0, byte = 0; byte < 256; byte++) {
@@ -114,11 +115,11 @@ void specials_close(struct specials *s)
     memset(s, 0, sizeof *s);
 }
 
-/* A place where a special token may stand: the longest one not yet ruled out. */
+/* A place where a special token may stand, and the longest token that is not yet ruled out. */
 struct place {
     size_t at;
     int32_t token; /* index into tokens, -1 if none is left */
-    int32_t next;  /* place in the same list */
+    int32_t next;  /* the next place in the same list */
     bool taken;
 };
 
@@ -127,15 +128,15 @@ struct search {
     const char *text;
     size_t n;
     bool all;
-    struct place *places; /* from the start of the text to its end */
+    struct place *places; /* in the order of the text */
     size_t n_places, cap;
     int32_t lists[SPECIAL_MAX + 1]; /* places whose token has this length */
-    struct place **queue;           /* [n_places] the list at work, sorted */
-    uint8_t *used; /* [n] 1: byte of a token found, 2: white space it took with it */
+    struct place **queue;           /* [n_places] the places of the list at work, sorted */
+    uint8_t *used; /* [n] 1 = a byte of a token that was found, 2 = white space that it took */
 };
 
-/* Puts place i into the list of its token, or of the next shorter one that counts in this search.
- */
+/* Puts place i into the list of its token, or of the next shorter token that counts in this
+ * search. */
 static void enlist(struct search *q, size_t i)
 {
     struct place *p = &q->places[i];
@@ -149,9 +150,9 @@ static void enlist(struct search *q, size_t i)
     }
 }
 
-/* The longest token that text[n] begins with, -1 if there is none. Of the tokens up to this text in
- * the order the last begins with all that the text begins with, so the one looked for is itself or
- * one of its shorter ones. */
+/* Returns the longest token that text[n] begins with, -1 if there is none. In the order of tokens,
+ * the last one that is not behind this text begins with everything that both share, so the wanted
+ * token is that token or one of its shorter ones. */
 static int32_t longest_at(const struct specials *s, const char *text, size_t n)
 {
     const uint8_t byte = (uint8_t)text[0];
@@ -195,8 +196,8 @@ static bool find_places(struct search *q)
     return true;
 }
 
-/* Tokens are sorted by text, so their index is as good an order as any for those of one length:
- * what counts is that one token is looked for in the whole text before the next. */
+/* Only one thing counts here: one token is searched in the whole text before the next. Tokens are
+ * sorted by text, so for tokens of one length their index is as good an order as any. */
 static int by_token(const void *a, const void *b)
 {
     const struct place *x = *(struct place *const *)a;
@@ -209,9 +210,9 @@ static int by_token(const void *a, const void *b)
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-/* Takes the text of a place for its token, unless a longer token has some of it: then the next
- * shorter one waits for its turn. A token that overlaps one at least as long has its first or last
- * byte in it: two looks are enough. */
+/* Takes the text of a place for its token, unless a longer token has part of it; then the next
+ * shorter token waits for its turn. If this token overlaps a token that is at least as long, its
+ * first or its last byte lies in that token: two looks are enough. */
 static void take(struct search *q, struct place *p)
 {
     const struct special_token *t = &q->s->tokens[p->token];

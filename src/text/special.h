@@ -1,20 +1,22 @@
-/* Finds the tokens that stand in a text as they are: control, unknown and user-defined tokens. */
+/* Finds special tokens in a text: control, unknown and user-defined tokens, which stand in it as
+ * they are. */
 #ifndef WEFT_SPECIAL_H
 #define WEFT_SPECIAL_H
 
 #include "text/vocab.h"
 
-/* Bytes of the longest special token, and of all together. */
+/* The most bytes of a special token, and of all special tokens together. */
 enum { SPECIAL_MAX = 256, SPECIAL_TOTAL = 1 << 22 };
 
-/* White space before or behind a token that belongs to it. */
+/* Whether white space before or behind a token belongs to the token. */
 enum special_strips { STRIPS_LEFT = 1, STRIPS_RIGHT = 2 };
 
 struct special_token {
     struct gguf_str text;
     int32_t id;
-    int32_t shorter; /* index of the longest other token that this one begins with, -1 if none */
-    bool always;     /* user-defined: recognised in any text */
+    int32_t shorter; /* index of the longest other token that this token begins with; -1 if there is
+                        none */
+    bool always;     /* user-defined: found in any text */
     uint8_t strips;  /* enum special_strips */
 };
 
@@ -22,10 +24,10 @@ struct specials {
     struct special_token *tokens; /* [n], sorted by text */
     size_t n;
     bool any_always;
-    uint32_t first[257]; /* the tokens that begin with byte b: from first[b] to first[b + 1] */
+    uint32_t first[257]; /* the tokens that begin with byte b are [first[b], first[b + 1]) */
 };
 
-/* A stretch of text, or (id >= 0) a special token. */
+/* A stretch of text or, if id >= 0, a special token. */
 struct fragment {
     size_t start, n;
     int32_t id;
@@ -36,16 +38,16 @@ struct fragments {
     size_t n, cap;
 };
 
-/* `strips` (or NULL): enum special_strips for each token. The texts stay those of v. WEFT_E_FORMAT:
- * a special token of more than SPECIAL_MAX bytes, or more than SPECIAL_TOTAL of them all. *s is
- * zero on failure. */
+/* Collects the special tokens of v, whose texts must stay. strips: enum special_strips for each
+ * token, or NULL. Returns WEFT_E_FORMAT if a special token has more than SPECIAL_MAX bytes, or all
+ * together more than SPECIAL_TOTAL. On failure *s is zero. */
 weft_status specials_open(const struct vocab *v, const uint8_t *strips, struct specials *s,
                           weft_error *err);
 void specials_close(struct specials *s);
 
-/* Divides text[n] as llama.cpp does: the longest token first, wherever it stands, then the next in
- * what is left. With `all` every special token counts, otherwise only user-defined ones. Appends to
- * *out. */
+/* Divides text[n] as llama.cpp does: it takes the longest token first, wherever that stands, then
+ * the next longest in the rest. If `all` is true every special token counts, otherwise only
+ * user-defined ones. Appends to *out. */
 weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
                            struct fragments *out, weft_error *err);
 

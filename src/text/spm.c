@@ -1,5 +1,5 @@
-/* The merge order is that of llama.cpp and of sentencepiece's BPE models: highest score first,
- * leftmost of equals. */
+/* The merge order is that of llama.cpp and of sentencepiece's BPE models: the highest score first,
+ * and the leftmost of equals. */
 #include "text/spm.h"
 
 #include "base/utf8.h"
@@ -28,7 +28,7 @@ struct context {
     const char *text;
 };
 
-/* The score as a number that is smaller for a higher score. */
+/* Returns the score as an integer that is smaller for a higher score. */
 static uint32_t order_of(float score)
 {
     float s = score + 0.0f; /* -0 and 0 are the same score */
@@ -49,7 +49,7 @@ static bool rule(const void *user, const struct symbol *left, const struct symbo
     return true;
 }
 
-/* One symbol for each character; a byte that belongs to none stands alone. */
+/* Adds one symbol for each character; a byte that belongs to no character stands alone. */
 static bool add_symbols(struct merger *m, const char *text, size_t n)
 {
     m->n = 0;

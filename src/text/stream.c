@@ -1,14 +1,15 @@
-/* Bytes wait in `in` until they are certain to be text: one Knuth-Morris-Pratt state per stop
- * string says how many of the last bytes may still become a stop, the UTF-8 table says how many may
- * still become a character. Both look at each byte once, so the time is linear in the bytes pushed.
- */
+/* Bytes wait in `in` until they are certain to be text. One Knuth-Morris-Pratt state per stop
+ * string says how many of the last bytes may still become that stop string; the UTF-8 table says
+ * how many may still become a character. Both look at each byte once, so the time is linear in the
+ * bytes pushed. */
 #include "text/stream.h"
 
 #include <string.h>
 
 #include "base/utf8.h"
 
-enum { REPLACEMENT_BYTES = 3 }; /* U+FFFD in UTF-8; the most that one byte of input can become */
+/* U+FFFD in UTF-8, which is the most that one byte of input can become. */
+enum { REPLACEMENT_BYTES = 3 };
 
 void stream_init(struct stream *s) { *s = (struct stream){ 0 }; }
 
@@ -45,7 +46,8 @@ weft_status stream_copy(struct stream *dst, const struct stream *src, weft_error
     return WEFT_OK;
 }
 
-/* Makes sure that n more bytes of input, and all output they can give, need no further memory. */
+/* Makes sure that n more bytes of input, and all output that they can give, need no further
+ * memory. */
 static weft_status reserve(struct stream *s, size_t n, weft_error *err)
 {
     size_t in;
@@ -58,8 +60,8 @@ static weft_status reserve(struct stream *s, size_t n, weft_error *err)
     return WEFT_OK;
 }
 
-/* Moves in[0, n) to the text, bad parts as U+FFFD. An incomplete character at the end stays unless
- * `flush`. Returns how many bytes were moved. The memory was reserved. */
+/* Moves in[0, n) to the text, invalid parts as U+FFFD. An incomplete character at the end stays
+ * unless `flush` is set. Returns how many bytes were moved. The memory must have been reserved. */
 static size_t decode(struct stream *s, size_t n, bool flush)
 {
     size_t at = 0;
@@ -81,7 +83,7 @@ static size_t decode(struct stream *s, size_t n, bool flush)
     return at;
 }
 
-/* Makes text of all but the last `held` bytes of `in`. */
+/* Turns all but the last `held` bytes of `in` into text. */
 static void release(struct stream *s, size_t held, bool flush)
 {
     size_t moved = decode(s, s->in.n - held, flush);
@@ -155,7 +157,7 @@ weft_status stream_set_stops(struct stream *s, const char *const *stops, size_t 
 }
 
 /* Advances every stop string by one byte. Returns the length of the longest one that is now
- * complete, 0 if none. */
+ * complete, 0 if there is none. */
 static size_t stops_feed(struct stream *s, char byte)
 {
     size_t complete = 0;

@@ -1,6 +1,6 @@
-/* What both algorithms have in common: the special tokens of the file, which of them end a text,
- * and the way from text to fragments and back. The choices of llama.cpp are followed, so that a
- * file gives the same ids in both. */
+/* The common part of both algorithms: the special tokens of the file, which of them end a text, and
+ * the way from text to fragments and back. It follows the choices of llama.cpp, so that a file
+ * gives the same ids in both. */
 #include "text/bpe.h"
 #include "text/spaces.h"
 #include "text/special.h"
@@ -10,15 +10,17 @@
 #include <string.h>
 #include <strings.h>
 
-/* Offsets and symbol numbers fit 32 bits, also when each space becomes three bytes. */
+/* Offsets and symbol numbers fit into 32 bits, even if each space becomes three bytes. */
 enum { MAX_TEXT = 1 << 28 };
 
-/* What tokenizer.ggml.model may say. */
+/* The values that tokenizer.ggml.model may have. */
 static const struct kind {
     const char *name;
     bool is_spm;
-    const char *pre; /* the pre-tokenizer that it implies, NULL: the one that the file names */
-    const char *why; /* Weft does not run it; NULL: it does */
+    /* The pre-tokenizer that the value implies; NULL: the file names it. */
+    const char *pre;
+    /* Why Weft does not run it; NULL: Weft runs it. */
+    const char *why;
 } kinds[] = {
     { "gpt2", false, NULL, NULL },
     { "llama", true, NULL, NULL },
@@ -44,14 +46,16 @@ struct tokenizer {
     struct bpe bpe; /* otherwise */
 };
 
-/* Tokens that are known by their text. Files often give them another type; as control tokens they
- * are recognised only where that is asked for. Those of `ends` end a text or a turn. */
+/* Tokens that are known by their text. Files often give them another type. As control tokens they
+ * are recognised only in calls that ask for control tokens. Those with `ends` end a text or a
+ * turn. */
 static const struct known {
     const char *text;
     bool ends;
-    const char *unless; /* where there is this token, it is what the file says */
+    /* If this token exists, the type of the file is right. */
+    const char *unless;
 } known_tokens[] = {
-    { "</s>", true, "<|tool_response>" }, /* HTML to Gemma 4 */
+    { "</s>", true, "<|tool_response>" }, /* Gemma 4 uses it for HTML */
     { "<eos>", true, NULL },
     { "<turn|>", true, NULL },
     { "<|tool_response>", true, NULL },
@@ -117,8 +121,8 @@ static const struct known {
       false, NULL },
 };
 
-/* The id under a key, -1 if the key is absent or no token has this id, which the file is warned of.
- */
+/* Reads the id under a key. It is -1 if the key is absent or if no token has this id, which gives a
+ * warning about the file. */
 static weft_status read_id(const struct gguf *g, const char *key, size_t n_vocab, int32_t *out,
                            weft_error *err)
 {
@@ -138,7 +142,7 @@ static int32_t or_default(int32_t id, const struct tokenizer *t, int32_t usual)
     return id >= 0 || !t->is_spm || (size_t)usual >= t->vocab.n ? id : usual;
 }
 
-/* Some files list all their ends. */
+/* Some files list all their end tokens. */
 static weft_status read_end_ids(const struct gguf *g, struct tokenizer *t, weft_error *err)
 {
     const char *key = "tokenizer.ggml.eos_token_ids";
@@ -158,7 +162,7 @@ static weft_status read_end_ids(const struct gguf *g, struct tokenizer *t, weft_
     return WEFT_OK;
 }
 
-/* Whether the file itself gives the token a role. */
+/* Returns true if the file itself gives the token a role. */
 static bool is_named(const struct gguf *g, const struct tokenizer *t, int32_t id)
 {
     static const char *const keys[] = {
@@ -179,7 +183,7 @@ static bool is_named(const struct gguf *g, const struct tokenizer *t, int32_t id
     return false;
 }
 
-/* Whether a merge "left right" of the file makes this text. */
+/* Returns true if a merge "left right" of the file makes this text. */
 static bool is_merged(const struct gguf *g, const char *text)
 {
     const struct gguf_kv *kv = gguf_find(g, "tokenizer.ggml.merges");
@@ -227,7 +231,7 @@ static weft_status read_specials(const struct gguf *g, struct tokenizer *t, weft
         int32_t id = vocab_find(&t->vocab, k->text, strlen(k->text));
         bool excepted =
             k->unless != NULL && vocab_find(&t->vocab, k->unless, strlen(k->unless)) >= 0;
-        /* one that looks like a special one, as "</s>" of HTML in Qwen's vocabulary */
+        /* an ordinary token that looks special, such as HTML's "</s>" in Qwen's vocabulary */
         bool ordinary = id >= 0 && !t->is_spm && t->vocab.type[id] == TOKEN_NORMAL &&
                         !is_named(g, t, id) && is_merged(g, k->text);
         if (id >= 0 && !ordinary && !excepted) {
@@ -252,7 +256,7 @@ static bool names_phi3(struct gguf_str name)
     return false;
 }
 
-/* Which special tokens take white space along: GGUF has no key for that. strips: [n_vocab] */
+/* Finds the special tokens that include white space; GGUF has no key for that. strips: [n_vocab] */
 static void find_strips(const struct tokenizer *t, struct gguf_str name, uint8_t *strips)
 {
     static const char *const plain[] = { "<unk>", "<s>", "<|endoftext|>" };
@@ -285,8 +289,9 @@ static weft_status index_specials(const struct gguf *g, struct tokenizer *t, wef
     return status;
 }
 
-/* The file asks for a token (name) to be added that it does not have. With an id out of range it
- * has been warned of; without one it was meant to be complete. */
+/* The file asks to add a token (key `asks`) that it does not have (key `names`). If the id is out
+ * of range, a warning has been given. If there is no id, it is an error, because the file should be
+ * complete. */
 static weft_status cannot_add(const struct gguf *g, const char *asks, const char *names, bool *adds,
                               weft_error *err)
 {
@@ -302,7 +307,7 @@ static weft_status read_bos(const struct gguf *g, struct tokenizer *t, weft_erro
     unsigned traits = t->is_spm ? PRE_ADDS_BOS : t->bpe.traits;
     t->adds_bos = t->bos >= 0 && traits & PRE_ADDS_BOS;
     TRY(gguf_opt_bool(g, key, &t->adds_bos, err));
-    /* converters wrote false where Transformers' chat template adds it */
+    /* Converters wrote false for models whose chat template adds it in Transformers. */
     t->adds_bos = t->adds_bos || (t->bos >= 0 && traits & PRE_ALWAYS_BOS);
     return t->adds_bos && t->bos < 0
                ? cannot_add(g, key, "tokenizer.ggml.bos_token_id", &t->adds_bos, err)
@@ -386,7 +391,8 @@ void tokenizer_close(struct tokenizer *t)
 
 /* Memory of one call of tokenizer_encode(). */
 struct work {
-    struct bpe_work bpe; /* its merger serves SPM as well */
+    /* SPM uses the merger of this one. */
+    struct bpe_work bpe;
     struct bytes escaped;
     struct fragments fragments;
 };
@@ -509,12 +515,12 @@ weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, s
         }
         enum token_type type = (enum token_type)t->vocab.type[tokens[i]];
         if (type != TOKEN_NORMAL && type != TOKEN_BYTE) {
-            /* a text begins anew behind a token that stands for itself */
+            /* Behind a token that stands for itself, a text begins anew. */
             from = out->n;
             at_start = t->adds_prefix;
         } else if (at_start && out->n > from) {
             at_start = false;
-            /* the space that encoding put in front of the text */
+            /* This is the space that encoding put in front of the text. */
             if (out->data[from] == ' ') {
                 memmove(out->data + from, out->data + from + 1, --out->n - from);
             }

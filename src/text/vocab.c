@@ -1,4 +1,4 @@
-/* Everything in the arrays of a file is checked here, once; whoever uses a struct vocab may trust
+/* Everything in the arrays of a file is checked here, once; the users of a struct vocab may trust
  * it. */
 #include "text/vocab.h"
 
@@ -12,7 +12,7 @@ struct gguf_str vocab_text(const struct vocab *v, int32_t id)
     return (struct gguf_str){ v->text + start, v->start[id + 1] - start };
 }
 
-/* The slot of this text, or the empty one where it would go. */
+/* Returns the slot of this text, or the empty slot where it would go. */
 static struct vocab_slot *find_slot(const struct vocab *v, const char *text, size_t n,
                                     uint32_t *hash)
 {
@@ -52,7 +52,7 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The value of a text written exactly <0xHH>, else -1. */
+/* Returns the value of a text written exactly <0xHH>, else -1. */
 static int byte_value(struct gguf_str t)
 {
     if (t.n != 6 || memcmp(t.s, "<0x", 3) != 0 || t.s[5] != '>') {
@@ -162,7 +162,7 @@ static weft_status read_types(const struct gguf *g, struct vocab *v, weft_error 
     }
     for (size_t i = 0; i < v->n; i++) {
         int32_t type = kv == NULL ? TOKEN_NORMAL : gguf_i32_at(kv, i);
-        /* 0 is undefined; such tokens are as good as any other, and the file is warned of */
+        /* 0 is undefined; such tokens count as normal, and the file gets a warning. */
         type = type == 0 ? TOKEN_NORMAL : type;
         if (type < TOKEN_NORMAL || type > TOKEN_BYTE) {
             return error_set(err, WEFT_E_FORMAT,
