@@ -77,7 +77,7 @@ void constraint_replace(struct constraint *c, size_t n)
     if (c != NULL) {
         c->base = n;
         c->generated.n = 0;
-        c->at = SIZE_MAX; /* from the beginning */
+        c->at = SIZE_MAX; /* the matcher starts from the beginning */
     }
 }
 
@@ -91,7 +91,7 @@ void constraint_rewind(struct constraint *c, size_t n)
     }
 }
 
-/* Where the text that the last token belongs to begins. */
+/* Returns where the text begins that the last token belongs to. */
 static size_t text_start(const struct constraint *c)
 {
     size_t n = c->generated.n;

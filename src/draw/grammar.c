@@ -1,5 +1,5 @@
-/* What follows parsing: is every rule there, does none call itself before reading a character, and
- * which characters need not be told apart. */
+/* The work after parsing: it checks that every rule is defined and that none calls itself before
+ * reading a character, and finds the characters that need not be distinguished. */
 #include "draw/grammar.h"
 
 #include <stdarg.h>
@@ -49,7 +49,7 @@ weft_status grammar_error(const struct grammar *g, size_t at, weft_error *err, c
 
 /* ---------------------------------------------------------------- rules */
 
-/* Names in messages: enough to find them. */
+/* Returns how many bytes of a name a message shows: enough to find it. */
 static int shown(const struct grammar_rule *r) { return r->n_name < 60 ? (int)r->n_name : 60; }
 
 static weft_status check_defined(struct grammar *g, weft_error *err)
@@ -71,17 +71,19 @@ static weft_status check_defined(struct grammar *g, weft_error *err)
                                  "there is no rule 'root', with which every text begins");
 }
 
-/* The search for operations that can be reached from the start of their rule without a character.
- */
+/* The search for operations that can be reached from the start of their rule without a
+ * character. */
 struct reach {
     bool *reached;  /* [n_ops] */
-    uint32_t *work; /* [n_ops] operations still to follow */
+    uint32_t *work; /* [n_ops] operations that are still to be followed */
     size_t n_work;
-    uint32_t *waiting; /* [n_ops] the next call that waits for the same rule to be empty */
-    uint32_t *first;   /* [n_rules] the first of them */
+    /* [n_ops] The next call that waits until the same rule is known to be empty. */
+    uint32_t *waiting;
+    uint32_t *first;   /* [n_rules] the first of these calls */
     uint32_t *rule_of; /* [n_ops] */
     uint8_t *empty;    /* [n_rules] the rule matches the empty text */
-    uint8_t *colour;   /* [n_rules] of the search for cycles: 0 new, 1 on the path, 2 done */
+    /* [n_rules] For the search for cycles: 0 new, 1 on the path, 2 done. */
+    uint8_t *colour;
     uint32_t *path;    /* [n_rules] */
     uint32_t *next_op; /* [n_rules] */
 };
@@ -121,8 +123,9 @@ static void reach_add(struct reach *r, size_t op)
     }
 }
 
-/* Where an operation leads without a character. Calls of a rule wait until it is known to match the
- * empty text; 0 ends a list, as no call waits at operation 0 without being in `first` as 1. */
+/* Follows an operation to the operations that it leads to without a character. A call of a rule
+ * waits until the rule is known to match the empty text. The lists of waiting calls hold the
+ * numbers of operations plus 1; 0 ends a list. */
 static void reach_follow(struct reach *r, const struct grammar *g, uint32_t at)
 {
     const struct grammar_op *op = &g->ops[at];
@@ -153,7 +156,7 @@ static void reach_follow(struct reach *r, const struct grammar *g, uint32_t at)
 static void reach_all(struct reach *r, const struct grammar *g)
 {
     for (size_t i = 0; i < g->n_rules; i++) {
-        /* a rule's operations stand together and end with its only return */
+        /* A rule's operations stand together and end with its only return. */
         for (uint32_t at = g->rules[i].start;; at++) {
             r->rule_of[at] = (uint32_t)i;
             if (g->ops[at].kind == GRAMMAR_RETURN) {
@@ -167,7 +170,7 @@ static void reach_all(struct reach *r, const struct grammar *g)
     }
 }
 
-/* Follows the calls that need no character from rule `from`, depth first. */
+/* Follows the calls that need no character from rule `from`, depth first. Refuses a cycle. */
 static weft_status check_from(struct reach *r, const struct grammar *g, uint32_t from,
                               weft_error *err)
 {
@@ -221,8 +224,8 @@ static weft_status check_recursion(const struct grammar *g, weft_error *err)
     return status;
 }
 
-/* A call with nothing behind it need not come back: recursion at the end of a rule takes no stack.
- */
+/* Marks calls with nothing behind them. They need not come back, so recursion at the end of a rule
+ * takes no stack. */
 static void mark_last_calls(struct grammar *g)
 {
     for (size_t i = 0; i < g->n_ops; i++) {
@@ -265,7 +268,7 @@ uint32_t grammar_class(const struct grammar *g, uint32_t c)
 {
     size_t low = 0, n = g->n_classes;
     if (c >= g->class_first[n - 1]) {
-        return (uint32_t)n - 1; /* nearly always all that is not ASCII */
+        return (uint32_t)n - 1; /* nearly always everything that is not ASCII */
     }
     while (n > 1) {
         size_t half = n / 2;
@@ -301,7 +304,7 @@ static weft_status make_classes(struct grammar *g, weft_error *err)
     return WEFT_OK;
 }
 
-/* ---------------------------------------------------------------- all of it */
+/* ---------------------------------------------------------------- the whole grammar */
 
 static weft_status build(struct grammar *g, weft_error *err)
 {

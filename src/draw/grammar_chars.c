@@ -36,7 +36,7 @@ static weft_status hex_digits(struct grammar_parser *p, size_t n, uint32_t *c)
     return WEFT_OK;
 }
 
-/* Behind a backslash. */
+/* Reads an escape from behind its backslash. */
 static weft_status escape(struct grammar_parser *p, uint32_t *c)
 {
     static const char names[] = "nrt\\\"[]-^", values[] = "\n\r\t\\\"[]-^";
@@ -54,7 +54,7 @@ static weft_status escape(struct grammar_parser *p, uint32_t *c)
     return hex_digits(p, name == 'x' ? 2 : name == 'u' ? 4 : 8, c);
 }
 
-/* One character of a literal or class that ends with `end`. */
+/* Reads one character of a literal or class that ends with `end`. */
 static weft_status character(struct grammar_parser *p, const char *end, uint32_t *c)
 {
     size_t len;
@@ -89,14 +89,15 @@ static int by_first(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Emits the characters that the ranges of the class hold, or those they do not. */
+/* Emits the characters that the ranges of the class hold, or, if negated, those that they do not
+ * hold. */
 static weft_status emit_class(struct grammar_parser *p, bool negated)
 {
     size_t at = p->g->n_ranges;
     if (p->n_set > 1) { /* the set of [^] is empty, and has no memory */
         qsort(p->set, p->n_set, sizeof *p->set, by_first);
     }
-    uint32_t next = 0; /* behind all ranges so far */
+    uint32_t next = 0; /* the first character behind all ranges so far */
     for (size_t i = 0; i < p->n_set;) {
         struct char_range r = p->set[i++];
         while (i < p->n_set && p->set[i].first <= r.last + 1) {

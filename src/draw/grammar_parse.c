@@ -1,5 +1,5 @@
-/* The text of a grammar to operations, in one pass by recursive descent. Rules go on to the end of
- * their line; inside parentheses, behind ::= and around | lines do not matter. */
+/* Turns the text of a grammar into operations, in one pass by recursive descent. A rule ends at the
+ * end of its line, but inside parentheses, behind ::= and around | line breaks do not matter. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@ static weft_status alternatives(struct grammar_parser *p, bool nested);
 
 /* ---------------------------------------------------------------- the text */
 
-/* What stands at the current place, for messages. */
+/* Describes what stands at the current place, for messages. */
 static const char *found(const struct grammar_parser *p, char *dst, size_t cap)
 {
     size_t len = 1;
@@ -101,7 +101,7 @@ weft_status parser_emit(struct grammar_parser *p, enum grammar_kind kind, size_t
     return WEFT_OK;
 }
 
-/* Jumps are given by where they lead to. */
+/* Emits a jump to operation `to`. */
 static weft_status emit_jump(struct grammar_parser *p, enum grammar_kind kind, size_t to)
 {
     return parser_emit(p, kind, (size_t)(int64_t)((int64_t)to - (int64_t)p->g->n_ops), 0);
@@ -120,7 +120,8 @@ weft_status parser_add_range(struct grammar_parser *p, uint32_t first, uint32_t 
 
 /* ---------------------------------------------------------------- names */
 
-/* The rule of this name, which stands at the current place; a new one if it is the first time. */
+/* Finds the rule of this name, which stands at the current place; makes a new one the first
+ * time. */
 static weft_status rule_of(struct grammar_parser *p, size_t n, uint32_t *rule)
 {
     struct grammar *g = p->g;
@@ -169,12 +170,12 @@ static weft_status number(struct grammar_parser *p, uint32_t *n)
     return WEFT_OK;
 }
 
-/* Behind {: the two numbers. */
+/* Reads the two numbers from behind {. */
 static weft_status bounds(struct grammar_parser *p, uint32_t *min, uint32_t *max)
 {
     size_t start = p->at;
     skip(p, false);
-    bool open = parser_peek(p) == ','; /* {,n}: from none on */
+    bool open = parser_peek(p) == ','; /* {,n} begins with 0 */
     *min = 0;
     if (!open) {
         TRY(number(p, min));
@@ -238,7 +239,7 @@ static weft_status emit_repeated(struct grammar_parser *p, const struct grammar_
     return WEFT_OK;
 }
 
-/* Repeats what was emitted from `start` on. */
+/* Repeats the operations that were emitted from `start` on. */
 static weft_status repeat(struct grammar_parser *p, size_t start, uint32_t min, uint32_t max)
 {
     struct grammar *g = p->g;
@@ -246,7 +247,7 @@ static weft_status repeat(struct grammar_parser *p, size_t start, uint32_t min, 
     if (n == 0 || (min == 1 && max == 1)) {
         return WEFT_OK;
     }
-    /* x?????: each operator copies what those before it have made */
+    /* In x????? each operator copies what the operators before it have made. */
     p->copied += n;
     if (p->copied > GRAMMAR_MAX_COPIED) {
         return grammar_error(g, p->at, p->err,
@@ -265,7 +266,7 @@ static weft_status repeat(struct grammar_parser *p, size_t start, uint32_t min, 
     return status;
 }
 
-/* The operators behind what was emitted from `start` on. */
+/* Reads the operators behind the element that was emitted from `start` on. */
 static weft_status operators(struct grammar_parser *p, size_t start, bool nested)
 {
     for (;;) {
@@ -307,7 +308,7 @@ static weft_status call(struct grammar_parser *p)
     return parser_emit(p, GRAMMAR_CALL, rule, 0);
 }
 
-/* Elements up to something else. */
+/* Reads elements up to something else. */
 static weft_status sequence(struct grammar_parser *p, bool nested)
 {
     for (;;) {
@@ -337,7 +338,7 @@ static weft_status sequence(struct grammar_parser *p, bool nested)
     }
 }
 
-/* Whether another alternative follows; a | may begin the next line. */
+/* Returns true if another alternative follows; a | may begin the next line. */
 static bool another(struct grammar_parser *p)
 {
     size_t at = p->at;
@@ -349,12 +350,13 @@ static bool another(struct grammar_parser *p)
     return false;
 }
 
-/* SPLIT to the second, first, JUMP to the end, SPLIT to the third, second, ... */
+/* Puts SPLIT (to the next alternative) before each alternative but the last, and JUMP (to the end)
+ * behind it. */
 static weft_status alternatives(struct grammar_parser *p, bool nested)
 {
     struct grammar *g = p->g;
-    size_t jump = SIZE_MAX; /* the last jump to the end; its arg is the distance to the one before
-                               it, 0 = none */
+    /* The last jump to the end. Its arg is the distance to the jump before it; 0 = none. */
+    size_t jump = SIZE_MAX;
     for (;;) {
         size_t start = g->n_ops;
         skip(p, true);

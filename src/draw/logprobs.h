@@ -1,4 +1,5 @@
-/* Log-probabilities of the token that was drawn, and of those that the model thought best. */
+/* Log-probabilities of the token that was drawn, and of the tokens that the model found most
+ * probable. */
 #ifndef WEFT_LOGPROBS_H
 #define WEFT_LOGPROBS_H
 
@@ -7,11 +8,12 @@
 struct logprobs {
     bool on;
     size_t n_top; /* at most SAMPLER_TOP */
-    size_t n;     /* in list; 0 = no token was drawn since it was switched on */
-    weft_logprob list[1 + SAMPLER_TOP]; /* the token drawn, then the best, best first */
+    size_t n;     /* in `list`; 0 = no token was drawn since it was switched on */
+    weft_logprob list[1 + SAMPLER_TOP]; /* the token that was drawn, then the best tokens, the best
+                                           one first */
 };
 
-/* Keeps those of `token`, drawn from logits[n_vocab]. */
+/* Keeps the log-probabilities for `token`, which was drawn from logits[n_vocab]. */
 void logprobs_take(struct logprobs *l, const float *logits, size_t n_vocab, int32_t token);
 
 #endif

@@ -1,17 +1,17 @@
-/* Bytes through the grammar, and which tokens may follow. */
+/* Reads bytes through the grammar, and finds the tokens that may follow. */
 #include "draw/matcher.h"
 
 #include <string.h>
 
 #include "base/mem.h"
 
-/* Caches are emptied between two tokens when they have grown beyond these. */
+/* Caches that have grown beyond these limits are emptied between two tokens. */
 enum { KEEP_NODES = 1 << 18, KEEP_THREADS = 1 << 20, KEEP_MOVES = 1 << 18 };
 enum { LAST_CHAR = 0x10ffff };
 
 /* ---------------------------------------------------------------- bytes */
 
-/* The characters that the bytes so far can become; false if there are none. */
+/* Finds the characters that the bytes so far can become. Returns false if there are none. */
 static bool range_of(const struct matcher_place *p, struct char_range *r)
 {
     static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -24,7 +24,7 @@ static bool range_of(const struct matcher_place *p, struct char_range *r)
     return r->first <= r->last && !surrogates;
 }
 
-/* matcher_move(); what was found for this mask is found again quickly. */
+/* Calls matcher_move(); a move that was found for this mask is found again quickly. */
 static inline weft_status move(struct matcher *m, uint32_t set, uint32_t class, uint32_t *to,
                                weft_error *err)
 {
@@ -39,21 +39,21 @@ static inline weft_status move(struct matcher *m, uint32_t set, uint32_t class, 
     return WEFT_OK;
 }
 
-/* False for a class of nothing but surrogates, which no text holds. */
+/* Returns false for a class that holds only surrogates, which no text contains. */
 static bool has_text(const struct grammar *g, uint32_t c)
 {
     uint32_t last = c + 1 < g->n_classes ? g->class_first[c + 1] - 1 : LAST_CHAR;
     return g->class_first[c] < 0xd800 || last > 0xdfff;
 }
 
-/* The mask being made has taken too much work: it will be empty, whatever else is found. What is
- * read outside a mask is text that a mask has allowed. */
+/* Returns true if the mask being made has taken too much work: it will be empty, whatever else is
+ * found. Bytes that are read outside a mask are never given up, because a mask has allowed them. */
 static bool given_up(const struct matcher *m)
 {
     return m->masking && m->mask_steps > MATCHER_MASK_STEPS;
 }
 
-/* Makes *p dead unless some character that the bytes so far can become may follow. */
+/* Makes *p dead unless the bytes so far can become a character that may follow. */
 static weft_status check_partial(struct matcher *m, struct matcher_place *p, weft_error *err)
 {
     struct char_range r;
@@ -74,7 +74,7 @@ static weft_status check_partial(struct matcher *m, struct matcher_place *p, wef
     return WEFT_OK;
 }
 
-/* The place behind one more byte. */
+/* Computes the place behind one more byte. */
 static weft_status read_byte(struct matcher *m, struct matcher_place from, uint8_t byte,
                              struct matcher_place *to, weft_error *err)
 {
@@ -160,7 +160,8 @@ size_t matcher_bytes(const struct matcher *m)
            n_masks * sizeof *m->masks;
 }
 
-/* Node `node` of src and those below it, in dst; dst->seen maps what is there already. */
+/* Copies node `node` of src and the nodes below it to dst; dst->seen maps the nodes that are there
+ * already. */
 static weft_status copy_stack(struct matcher *dst, const struct matcher *src, uint32_t node,
                               uint32_t *copy, weft_error *err)
 {
@@ -252,8 +253,8 @@ static void allow(uint64_t *mask, int32_t token)
     mask[(size_t)token / 64] |= (uint64_t)1 << (size_t)token % 64;
 }
 
-/* Where a plain character leads from a set, if all plain characters lead to the same; MATCHER_DEAD
- * if not. */
+/* Finds where a plain character leads from a set if all plain characters lead to the same set, else
+ * MATCHER_DEAD. */
 static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, weft_error *err)
 {
     const struct grammar *g = m->g;
@@ -281,8 +282,8 @@ static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, wef
     return WEFT_OK;
 }
 
-/* How many plain characters may follow, whichever they are; MATCHER_PLAIN if more do. Inside of a
- * string, where nearly every token is allowed, most of the tree need not be walked then. */
+/* Counts how many plain characters may follow, whichever they are, up to MATCHER_PLAIN. Inside a
+ * string, where nearly every token is allowed, most of the tree then need not be walked. */
 static weft_status count_plain(struct matcher *m, size_t *n, weft_error *err)
 {
     uint32_t set = m->at.set, to;

@@ -1,4 +1,4 @@
-/* Stacks, sets of them, and where characters lead. */
+/* Stacks, sets of stacks, and the moves between sets. */
 #include "draw/matcher.h"
 
 #include <string.h>
@@ -121,7 +121,7 @@ static weft_status call(struct matcher *m, struct matcher_thread t, weft_error *
     return visit(m, m->g->rules[op->arg].start, node, err);
 }
 
-/* Follows one operation of a thread up to the next ones. */
+/* Follows one operation of a thread to the next operations. */
 static weft_status follow(struct matcher *m, struct matcher_thread t, size_t from, weft_error *err)
 {
     const struct grammar_op *op = &m->g->ops[t.op];
@@ -141,7 +141,7 @@ static weft_status follow(struct matcher *m, struct matcher_thread t, size_t fro
     return WEFT_OK;
 }
 
-/* Adds the threads that the work leads to, to those from `from` on. */
+/* Follows all threads of m->work, and adds those that wait for a character to threads[from ...]. */
 static weft_status follow_all(struct matcher *m, size_t from, weft_error *err)
 {
     while (m->n_work > 0 && !m->over) {
@@ -159,7 +159,7 @@ static weft_status follow_all(struct matcher *m, size_t from, weft_error *err)
     return WEFT_OK;
 }
 
-/* The set that the characters of a class lead to. */
+/* Computes the set that the characters of a class lead to. */
 static weft_status lead(struct matcher *m, uint32_t set, uint32_t class, uint32_t *to,
                         weft_error *err)
 {
@@ -220,7 +220,7 @@ weft_status matcher_move(struct matcher *m, uint32_t set, uint32_t class, uint32
 
 /* ---------------------------------------------------------------- the beginning */
 
-/* The bottom of all stacks, and the set that allows nothing. */
+/* Makes the bottom of all stacks, and the set that allows nothing. */
 static weft_status set_up(struct matcher *m, weft_error *err)
 {
     if (!mem_reserve(&m->nodes, &m->cap_nodes, 1, sizeof *m->nodes) ||

@@ -1,4 +1,5 @@
-/* What is advice is followed where it can be: nothing here is a reason to refuse a file. */
+/* Recommendations are only advice: they are followed if they can be, and never a reason to refuse a
+ * file. */
 #include "draw/recommended.h"
 
 #include <math.h>
@@ -26,7 +27,7 @@ static const struct advice {
 };
 enum { N_ADVICES = sizeof advices / sizeof advices[0] };
 
-/* Stores v in the field; false if that cannot hold it. */
+/* Stores v in the field. Returns false if the field cannot hold v. */
 static bool store(const struct advice *a, double v, weft_sampling *s)
 {
     char *field = (char *)s + a->offset;
@@ -39,13 +40,13 @@ static bool store(const struct advice *a, double v, weft_sampling *s)
         return false;
     }
     int32_t i = (int32_t)v;
-    /* other engines take every number below 1 for off */
+    /* Other engines take every number below 1 for off. */
     i = a->field == WEFT_SAMPLING_TOP_K && i < 0 ? 0 : i;
     memcpy(field, &i, sizeof i);
     return true;
 }
 
-/* Whether the file has this advice, and it can be followed. */
+/* Follows one recommendation. Returns true if the file has it and it can be followed. */
 static bool follow(const struct gguf *g, const struct log *log, const struct advice *a,
                    weft_sampling *s)
 {
@@ -66,7 +67,7 @@ static bool follow(const struct gguf *g, const struct log *log, const struct adv
                  a->key, v);
         return false;
     }
-    /* whether a penalty has a window is asked when both are read */
+    /* Whether a penalty has a window is checked when both are known. */
     weft_sampling alone = with;
     alone.repeat_last_n = alone.repeat_last_n == 0 ? -1 : alone.repeat_last_n;
     if (sampling_check(&alone, &err) != WEFT_OK) {
@@ -77,7 +78,7 @@ static bool follow(const struct gguf *g, const struct log *log, const struct adv
     return true;
 }
 
-/* Whether the file wants something else than 0 here. */
+/* Returns true if the file has a value other than 0 under this key. */
 static bool wants(const struct gguf *g, const char *key)
 {
     const struct gguf_kv *kv = gguf_find(g, key);
@@ -85,7 +86,7 @@ static bool wants(const struct gguf *g, const char *key)
     return kv != NULL && kv->type != GGUF_ARR && gguf_number_at(kv, 0, &v) && v != 0;
 }
 
-/* Samplers that Weft lacks. */
+/* Logs the samplers that Weft lacks. */
 static void log_lacking(const struct gguf *g, const struct log *log)
 {
     const char *const names[] = {
@@ -103,7 +104,7 @@ static void log_lacking(const struct gguf *g, const struct log *log)
     }
 }
 
-/* A window of no tokens, which weft_sampling refuses beside a penalty, says that there is none. */
+/* A window of no tokens turns the penalty off; weft_sampling would refuse it beside a penalty. */
 static unsigned no_window(weft_sampling *s, unsigned fields)
 {
     const weft_sampling defaults = WEFT_SAMPLING_INIT;

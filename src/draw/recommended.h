@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "format/gguf.h"
 
-/* Puts what the file recommends into *s, which holds the defaults, and returns which fields these
- * are (WEFT_SAMPLING_*). Warns of what cannot be followed. */
+/* Puts the file's recommendations into *s, which holds the defaults, and returns which fields they
+ * are (WEFT_SAMPLING_*). Logs a warning about recommendations that cannot be followed. */
 unsigned recommended_read(const struct gguf *g, const struct log *log, weft_sampling *s);
 
 #endif

@@ -1,7 +1,7 @@
-/* One pass over the logits copies them and looks for NaN; bias and penalties touch single tokens of
- * the copy; top-k is a bounded heap, typical and top-p pop a heap until they have enough, so
- * nothing sorts the vocabulary. All sums run in double in the order of the candidates, random
- * numbers and exp() are our own: the same bits on every machine. */
+/* One pass over the logits copies them and looks for NaN. Bias and penalties change single tokens
+ * of the copy. top-k is a bounded heap; typical and top-p pop a heap until they have enough. So
+ * nothing sorts the vocabulary. All sums run in double in the order of the candidates, and random
+ * numbers and exp() are our own, so the bits are the same on every machine. */
 #include "draw/sampler.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 #include "draw/sampling.h"
 
 struct candidate {
-    double key;    /* what the heap is ordered by */
+    double key;    /* the order of the heap */
     double weight; /* exp(logit - highest logit) */
     float logit;
     int32_t id;
@@ -27,7 +27,7 @@ struct sampler {
 struct sampler_scratch {
     size_t n_vocab;
     float *given;                 /* [n_vocab] for the caller, see sampler_scratch_logits() */
-    float *logits;                /* [n_vocab] what a draw makes of them */
+    float *logits;                /* [n_vocab] the copy that a draw changes */
     uint32_t *count;              /* [n_vocab] all 0 between draws */
     struct candidate *candidates; /* [cap] */
     size_t cap;
@@ -46,7 +46,7 @@ size_t sampler_bytes(const struct sampler *s)
     return sizeof *s + mem_array_bytes(s->p.n_bias, sizeof *s->bias);
 }
 
-/* A sampler with all its memory; the bias of `p` is copied, nothing is checked. */
+/* Returns a sampler with all its memory. Copies the bias of `p`, and checks nothing. */
 static struct sampler *make(const weft_sampling *p, size_t n_vocab)
 {
     struct sampler *s = mem_array(1, sizeof *s);
@@ -149,11 +149,11 @@ static uint64_t random_next(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* exp(x) for x <= 0: 2^n times a Taylor polynomial on |r| <= ln(2)/2, error below 2 ulp; 0 below
- * the normal range. */
+/* Returns exp(x) for x <= 0: 2^n times a Taylor polynomial on |r| <= ln(2)/2. The error is below 2
+ * ulp. Below the normal range the result is 0. */
 static double exp_fixed(double x)
 {
-    /* 1 / k! */
+    /* The values of 1 / k!. */
     static const double c[] = {
         1.0,
         1.0,
@@ -174,7 +174,7 @@ static double exp_fixed(double x)
         return 0;
     }
     double n = (double)(int)(x * 1.4426950408889634 - 0.5);
-    /* ln(2) in two parts; the product with the upper one is exact */
+    /* ln(2) is in two parts; the product with the upper part is exact. */
     double r = x - n * 6.93147180369123816490e-01 - n * 1.90821492927058770002e-10;
     double sum = 0;
     for (size_t i = sizeof c / sizeof c[0]; i > 0; i--) {
@@ -186,7 +186,7 @@ static double exp_fixed(double x)
     return sum * scale;
 }
 
-/* exp(logit - highest); equal infinities have weight 1. */
+/* Returns exp(logit - highest); equal infinities have weight 1. */
 static double weight_of(double logit, double highest, double temperature)
 {
     return logit == highest ? 1 : exp_fixed((logit - highest) / temperature);
@@ -209,7 +209,7 @@ static void apply_bias(const struct sampler *s, float *logits, const int32_t *en
     }
 }
 
-/* Penalises each token of the window once, by how often it is there. */
+/* Penalises each token of the window once, according to how often it is there. */
 static void apply_penalties(const struct sampler *s, struct sampler_scratch *m, const int32_t *past,
                             size_t n_past)
 {
@@ -250,13 +250,13 @@ static int32_t highest_logit(const float *logits, size_t n)
 
 /* ---------------------------------------------------------------- candidates */
 
-/* Heap order: higher key first, of equal keys the lower id. */
+/* The order of a heap: the higher key comes first, of equal keys the lower id. */
 static bool before(const struct candidate *a, const struct candidate *b)
 {
     return a->key != b->key ? a->key > b->key : a->id < b->id;
 }
 
-/* Restores the heap below `at`. `last_first` turns the order round: the root is then the worst
+/* Restores the heap below `at`. `last_first` reverses the order: the root is then the worst
  * candidate. */
 static void sift_down(struct candidate *c, size_t n, size_t at, bool last_first)
 {
@@ -285,7 +285,7 @@ static void heapify(struct candidate *c, size_t n, bool last_first)
     }
 }
 
-/* Puts few candidates in heap order, the first one first. */
+/* Sorts a few candidates into the order of the heap. */
 static void sort_few(struct candidate *c, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
@@ -303,15 +303,15 @@ static void set_candidate(struct candidate *c, int32_t id, float logit)
     *c = (struct candidate){ .key = (double)logit, .logit = logit, .id = id };
 }
 
-/* How many candidates top_k leaves at most. */
+/* Returns the largest number of candidates that top_k leaves. */
 static size_t most_candidates(const struct sampler *s)
 {
     return s->p.top_k > 0 && (size_t)s->p.top_k < s->n_vocab ? (size_t)s->p.top_k : s->n_vocab;
 }
 
-/* Fills c[most] with the `most` highest logits, banned tokens left out. Returns their number. Ids
- * rise, so a later token never replaces an equal one. Few candidates come out in the order that a
- * backend's top has too. */
+/* Fills c[most] with the `most` highest logits that are not banned. Returns their number. Ids rise,
+ * so a later token never replaces an equal one. A few candidates come out in the order that a
+ * backend's top() has too. */
 static size_t take_top(struct candidate *c, size_t most, const float *logits, size_t n_vocab)
 {
     size_t n = 0;
@@ -357,8 +357,8 @@ static double weigh(struct candidate *c, size_t n, double temperature)
     return sum;
 }
 
-/* Keeps the first candidates by key whose weights reach `enough`, at least one; `beyond`: exceed
- * it. The kept ones move to the front, in order. Returns their number. */
+/* Keeps the first candidates by key whose weights together reach `enough`, or exceed it if
+ * `beyond`; at least one. They move to the front, in order. Returns their number. */
 static size_t keep_first(struct candidate *c, size_t n, double enough, bool beyond)
 {
     heapify(c, n, false);
@@ -376,7 +376,7 @@ static size_t keep_first(struct candidate *c, size_t n, double enough, bool beyo
         sift_down(c, left, 0, false);
     }
     size_t kept = n - left;
-    /* they stand in reverse order at the end */
+    /* They stand in reverse order at the end. */
     for (size_t i = 0; i < kept / 2; i++) {
         struct candidate swapped = c[left + i];
         c[left + i] = c[n - 1 - i];
@@ -386,9 +386,9 @@ static size_t keep_first(struct candidate *c, size_t n, double enough, bool beyo
     return kept;
 }
 
-/* Locally typical sampling: nearest to the entropy first. -log p = d + log(sum) with d = highest -
- * logit, and the entropy is the mean of d + log(sum), so the logarithm cancels in their difference.
- */
+/* Locally typical sampling keeps the tokens nearest to the entropy. -log p = d + log(sum) with d =
+ * highest - logit, and the entropy is the mean of d + log(sum), so the logarithm cancels in the
+ * difference. */
 static size_t apply_typical(const struct sampler *s, struct candidate *c, size_t n)
 {
     if (s->p.typical_p >= 1 || n < 2) {
@@ -475,7 +475,7 @@ static weft_status pick_candidate(struct sampler *s, struct candidate *c, size_t
 
 /* ---------------------------------------------------------------- a draw from all logits */
 
-/* Bans what the mask does not hold. False if no token is left. */
+/* Bans the tokens that the mask does not hold. Returns false if no token is left. */
 static bool apply_mask(float *logits, size_t n, const uint64_t *allowed)
 {
     bool left = false;
@@ -487,7 +487,7 @@ static bool apply_mask(float *logits, size_t n, const uint64_t *allowed)
     return left;
 }
 
-/* Copies the logits. WEFT_E_STATE if one is NaN. */
+/* Copies the logits. Returns WEFT_E_STATE if one is NaN. */
 static weft_status copy_logits(float *dst, const float *logits, size_t n, weft_error *err)
 {
     int nan = 0;
@@ -504,7 +504,7 @@ static weft_status copy_logits(float *dst, const float *logits, size_t n, weft_e
     return WEFT_OK;
 }
 
-/* Draws from the changed logits. */
+/* Draws from the logits that were changed. */
 static weft_status pick_from_all(struct sampler *s, struct sampler_scratch *m, int32_t *token,
                                  weft_error *err)
 {
@@ -540,7 +540,7 @@ weft_status sampler_pick(struct sampler *s, struct sampler_scratch *m, const flo
 
 /* ---------------------------------------------------------------- a draw from the best logits */
 
-/* Whether the logits themselves are what a draw goes by. */
+/* Returns true if a draw uses the logits as they are. */
 static bool takes_logits(const struct sampler *s)
 {
     return s->p.n_bias == 0 && !sampling_has_penalties(&s->p);
@@ -572,7 +572,7 @@ weft_status sampler_pick_top(struct sampler *s, const int32_t *ids, const float 
     if (ids[0] < 0) {
         return error_set(err, WEFT_E_STATE, "sampling: a logit is NaN, expected a number");
     }
-    /* sampler_top() has said that these are at most SAMPLER_TOP */
+    /* sampler_top() has said that there are at most SAMPLER_TOP of them. */
     const size_t most = s->p.temperature == 0 ? 1 : most_candidates(s);
     size_t kept = 0;
     for (size_t i = 0; i < n && kept < most && kept < SAMPLER_TOP && values[i] != -INFINITY; i++) {

@@ -7,7 +7,7 @@ enum { MAX_BIAS = 1024 };
 struct range {
     const char *name;
     float value, low, high;
-    bool low_open; /* the low end itself is refused */
+    bool low_open; /* the low end itself is refused too */
 };
 
 static weft_status check_ranges(const weft_sampling *p, weft_error *err)
