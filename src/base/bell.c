@@ -1,5 +1,5 @@
-/* A futex: the only way of the system's to wake threads that a signal handler may use and that
- * wakes all of them. */
+/* The bell is a futex: no other means of the system wakes all threads and may be used by a signal
+ * handler. */
 #include "base/bell.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ unsigned bell_count(const struct bell *b) { return atomic_load(&b->n_rung); }
 
 static void futex(struct bell *b, int op, unsigned value, const struct timespec *timeout)
 {
-    int before = errno; /* of a program that a signal handler interrupts */
+    int before = errno; /* that of a program that a signal handler interrupts */
     syscall(SYS_futex, &b->n_rung, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
     errno = before;
 }

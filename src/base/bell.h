@@ -1,4 +1,4 @@
-/* Something to sleep on until somebody rings: one thread or many, with a limit in time. */
+/* A bell: threads, one or many, sleep until somebody rings it or a time has come. */
 #ifndef WEFT_BELL_H
 #define WEFT_BELL_H
 
@@ -6,20 +6,20 @@
 #include <stdint.h>
 
 struct bell {
-    atomic_uint n_rung; /* wraps */
+    atomic_uint n_rung; /* counts rings; wraps */
 };
 
 void bell_init(struct bell *b);
-/* How often it has rung. A thread asks this, looks whether there is something to do, and sleeps if
- * not: a ring in between is then not missed. */
+/* Returns how often the bell has rung. A thread reads this number, looks whether there is something
+ * to do, and sleeps if there is nothing: so it does not miss a ring in between. */
 unsigned bell_count(const struct bell *b);
-/* Wakes all that sleep. Any thread, also from a signal handler. */
+/* Wakes all threads that sleep. Any thread may call it, and so may a signal handler. */
 void bell_ring(struct bell *b);
-/* Returns once the bell has rung since it was bell_count() `seen`, at bell_now() `deadline` at the
- * latest, and sometimes for no reason. */
+/* Sleeps until the bell has rung since bell_count() returned `seen`, but not beyond bell_now()
+ * `deadline`. Sometimes it returns for no reason. */
 void bell_wait(struct bell *b, unsigned seen, int64_t deadline);
 
-/* Nanoseconds of a clock that nobody sets. */
+/* Returns the nanoseconds of a clock that nobody sets. */
 int64_t bell_now(void);
 #define BELL_NEVER INT64_MAX
 

@@ -13,8 +13,8 @@ void error_clean(char *text)
     utf8_printable(text, '\0');
 }
 
-/* Copies text to dst[cap]. What is too long loses its middle: the beginning names the file, whose
- * path may be thousands of bytes, and the end says what is wrong with it. */
+/* Copies text to dst[cap]. A text that is too long loses its middle: its beginning names the file,
+ * whose path may be thousands of bytes, and its end says what is wrong. */
 static void fit(char *dst, size_t cap, const char *text)
 {
     static const char gap[] = " ... ";

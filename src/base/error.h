@@ -1,25 +1,25 @@
-/* Errors: every fallible function returns a weft_status and fills a weft_error, through these. */
+/* Every fallible function returns a weft_status and fills a weft_error through these functions. */
 #ifndef WEFT_ERROR_H
 #define WEFT_ERROR_H
 
 #include "weft.h"
 
-/* Makes a formatted text fit for one line of a terminal: drops the part of a character that
- * vsnprintf has cut, and replaces control characters (a hostile file may name things so) by '?'. */
+/* Makes a formatted text fit for one line of a terminal. Drops a character that vsnprintf has cut,
+ * and replaces control characters by '?': a hostile file may use them in names. */
 void error_clean(char *text);
 
-/* Stores code and the formatted, cleaned message in err (may be NULL) and returns code. */
+/* Stores the code and the formatted, cleaned message in err (may be NULL), and returns the code. */
 __attribute__((format(printf, 3, 4))) weft_status error_set(weft_error *err, weft_status code,
                                                             const char *fmt, ...);
 
-/* The one message for an allocation that failed: what it was for, and its size. */
+/* Sets the message for every failed allocation: what it was for, and its size. */
 weft_status error_nomem(weft_error *err, const char *what, size_t bytes);
 
-/* Puts "prefix: " in front of the message. Used where the callee does not know the file's name.
- * Returns err's code. */
+/* Puts "prefix: " in front of the message, if the callee does not know the file's name. Returns
+ * err's code. */
 weft_status error_prefix(weft_error *err, weft_status code, const char *prefix);
 
-/* Returns from the calling function when expr fails. */
+/* Returns from the calling function if expr fails. */
 #define TRY(expr)                                                                                  \
     do {                                                                                           \
         weft_status try_status_ = (expr);                                                          \

@@ -1,6 +1,6 @@
-/* Whole files. A mapped file costs no memory of its own and opens at once; a read
- * one cannot be pulled away by somebody who truncates it. Opening never blocks and never follows
- * into anything but a regular file. */
+/* Whole files. A mapped file takes no memory of its own and opens at once. A file that was read
+ * cannot be damaged by somebody who truncates it. Opening never blocks, and opens only regular
+ * files. */
 #include "base/file.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 
-/* Tensor data in a read file is as well aligned as in a mapped one. */
+/* Tensor data in a file that was read is aligned as well as in a mapped file. */
 #define READ_ALIGN 4096
 
 static const char *kind_of(mode_t mode)
@@ -27,8 +27,8 @@ static const char *kind_of(mode_t mode)
                             : "no regular file";
 }
 
-/* A call that a signal has interrupted is made again; on network and user-space file systems that
- * can be any of them. */
+/* Repeats a call that a signal has interrupted. On network and user-space file systems that can be
+ * any call. */
 #define RETRY(result, call)                                                                        \
     do {                                                                                           \
         (result) = (call);                                                                         \
@@ -41,7 +41,7 @@ static int stat_fd(int fd, struct stat *st)
     return failed;
 }
 
-/* The size of the regular file behind fd in *n. */
+/* Writes the size of the regular file behind fd to *n. */
 static weft_status stat_file(int fd, const char *path, size_t *n, weft_error *err)
 {
     struct stat st;
@@ -69,8 +69,7 @@ static weft_status read_failed(const struct file *f, size_t at, const char *why,
     return error_set(err, WEFT_E_IO, "%s: reading at byte %zu failed: %s", f->path, at, why);
 }
 
-/* Reads bytes [from, to) of the file to where they belong in dst; read() may return less than
- * asked. */
+/* Reads bytes [from, to) of the file to their place in dst; read() may return less than asked. */
 static weft_status read_range(int fd, const struct file *f, uint8_t *dst, size_t from, size_t to,
                               weft_error *err)
 {
@@ -162,7 +161,8 @@ weft_status file_open(const char *path, const struct file_how *how, struct file 
                       weft_error *err)
 {
     struct file f = { .fd = -1 };
-    /* O_NONBLOCK: opening a pipe nobody writes to would wait for ever; regular files ignore it */
+    /* Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever. Regular files
+     * ignore the flag. */
     int fd;
     RETRY(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (fd < 0) {
@@ -230,7 +230,7 @@ static weft_status write_failed(const char *path, size_t n, size_t at, const cha
                      why);
 }
 
-/* write() may take less than asked. */
+/* Writes data[n]; write() may take less than asked. */
 static weft_status write_all(int fd, const char *path, const uint8_t *data, size_t n,
                              weft_error *err)
 {
@@ -249,18 +249,18 @@ static weft_status write_all(int fd, const char *path, const uint8_t *data, size
     return failed ? write_failed(path, n, n, strerror(errno), err) : WEFT_OK;
 }
 
-/* Makes a new file; `beside` ends with six letters that become its own. */
+/* Makes a new file; the last six letters of `beside` become the letters of its name. */
 static int make_file(char *beside)
 {
     char *letters = beside + strlen(beside) - 6;
     int fd;
-    /* a call that fails may have replaced them */
+    /* a call that fails may have replaced the letters */
     RETRY(fd, (memcpy(letters, "XXXXXX", 6), mkostemp(beside, O_CLOEXEC)));
     return fd;
 }
 
-/* Writes a new file beside `path`, whose name is `beside` with its last six letters replaced, and
- * gives it the name `path`. */
+/* Writes a new file beside `path` and renames it to `path`. The name of the new file is `beside`
+ * with its last six letters replaced. */
 static weft_status write_beside(const char *path, char *beside, const void *data, size_t n,
                                 weft_error *err)
 {
@@ -270,7 +270,7 @@ static weft_status write_beside(const char *path, char *beside, const void *data
                          strerror(errno));
     }
     weft_status status = write_all(fd, path, data, n, err);
-    /* interrupted, it is closed all the same, and what was written is on the disk */
+    /* Even if it is interrupted, the file is closed, and the data is on the disk. */
     if (close(fd) != 0 && errno != EINTR && status == WEFT_OK) {
         status =
             error_set(err, WEFT_E_IO, "%s: closing the file failed: %s", path, strerror(errno));
@@ -279,8 +279,8 @@ static weft_status write_beside(const char *path, char *beside, const void *data
         RETRY(failed, rename(beside, path));
         if (failed) {
             status = error_set(err, WEFT_E_IO,
-                               "%s: the new file, which was written beside, cannot "
-                               "take this name: %s",
+                               "%s: the new file, which was written beside, cannot take this "
+                               "name: %s",
                                path, strerror(errno));
         }
     }
@@ -296,7 +296,7 @@ weft_status file_replace(const char *path, const void *data, size_t n, weft_erro
     struct stat st;
     int failed;
     RETRY(failed, stat(path, &st));
-    /* what cannot be examined could be a pipe or a device, which a rename would replace */
+    /* A path that cannot be examined might be a pipe or a device, which a rename would replace. */
     if (failed && errno != ENOENT) {
         return error_set(err, WEFT_E_IO, "%s: cannot be examined: %s", path, strerror(errno));
     }

@@ -1,6 +1,6 @@
-/* Two hashes. hash64() is the same everywhere and always: for checksums and for what is written to
- * files. hash_bytes() and hash_number() begin with a seed that is drawn for each table: whoever
- * writes names into a file cannot know which of them will share a slot. */
+/* Two hashes. hash64() is the same everywhere and always; checksums and files use it. hash_bytes()
+ * and hash_number() begin with a seed that is drawn for each table, so that nobody who writes names
+ * into a file can know which of them will share a slot. */
 #ifndef WEFT_HASH_H
 #define WEFT_HASH_H
 
@@ -10,15 +10,15 @@
 
 #define HASH64_START UINT64_C(0xcbf29ce484222325)
 
-/* FNV-1a's step over words, with a shift that brings the high bits down. A step can be undone, so
- * two texts of the same length that differ in one word never have the same hash. */
+/* The step of FNV-1a, over words, with a shift that brings the high bits down. A step can be
+ * undone, so two texts of the same length that differ in one word never have the same hash. */
 static inline uint64_t hash64_word(uint64_t h, uint64_t word)
 {
     h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
     return h ^ h >> 32;
 }
 
-/* Goes on from h with data[n] and with n itself. */
+/* Continues from h with data[n] and with n itself. */
 static inline uint64_t hash64(uint64_t h, const void *data, size_t n)
 {
     const char *at = data;
@@ -38,19 +38,20 @@ struct hash_seed {
     uint64_t start, factor; /* factor is odd */
 };
 
-/* A new seed, from the system's random numbers; where it gives none, from the time and from where
- * memory lies. Nothing that comes out of the library may depend on it. */
+/* Draws a new seed from the system's random numbers or, if the system gives none, from the time and
+ * from addresses of memory. Nothing that the library returns may depend on the seed. */
 struct hash_seed hash_seed_draw(void);
 
-/* All 128 bits of a product, folded. Which pairs of words collide depends on the factor, so without
- * the seed none is known to. */
+/* Folds all 128 bits of a product. The factor decides which pairs of words collide, so nobody knows
+ * such a pair without the seed. */
 static inline uint64_t hash_step(const struct hash_seed *seed, uint64_t h, uint64_t word)
 {
     const unsigned __int128 product = (unsigned __int128)(h ^ word) * seed->factor;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* A second step, or keys with a pattern would come to lie in one with some of the factors. */
+/* The second step is needed because, with some factors, keys with a pattern would crowd
+ * together. */
 static inline uint64_t hash_number(const struct hash_seed *seed, uint64_t number)
 {
     return hash_step(seed, hash_step(seed, seed->start, number), seed->start);

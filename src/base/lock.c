@@ -1,6 +1,6 @@
 #include "base/lock.h"
 
-/* On the stack of the thread that waits. */
+/* A waiting thread; this lies on its stack. */
 struct lock_waiter {
     pthread_cond_t turn;
     bool has_it;
@@ -49,8 +49,8 @@ void lock_give(struct lock *l)
     if (w == NULL) {
         l->held = false;
     } else {
-        /* nobody who comes now gets in between: `held` stays true. The mutex is held until behind
-         * the signal, because the waiter's stack is gone once it runs. */
+        /* `held` stays true, so no thread that comes now gets in between. The mutex is held until
+         * the signal has been sent, because the waiter's stack is gone once the waiter runs. */
         l->first = w->next;
         l->n_waiting--;
         w->has_it = true;

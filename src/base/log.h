@@ -1,4 +1,4 @@
-/* Remarks to the caller's log function. Never the way an error is reported. */
+/* Remarks to the caller's log function. Errors are never reported in this way. */
 #ifndef WEFT_LOG_H
 #define WEFT_LOG_H
 

@@ -13,7 +13,7 @@ void *mem_large(size_t n)
     }
     void *p = aligned_alloc(align, round_up(n, align));
     if (p != NULL && align == LARGE_PAGE) {
-        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
+        (void)madvise(p, n, MADV_HUGEPAGE); /* only a hint */
     }
     return p;
 }
@@ -29,7 +29,7 @@ bool mem_reserve(void *p, size_t *cap, size_t need, size_t size)
     if (grown < *cap || !mul_ok(n, size, &bytes)) {
         return false;
     }
-    /* p is a pointer to some object pointer; memcpy keeps this legal for every pointee type */
+    /* p points to some pointer; memcpy keeps the access legal for every pointee type. */
     void *old;
     memcpy(&old, p, sizeof old);
     void *fresh = realloc(old, bytes);

@@ -19,7 +19,7 @@ void once_close(struct once *s)
     pthread_mutex_destroy(&s->lock);
 }
 
-/* True for the user that has to make the object; otherwise it is counted as one of those that have
+/* Returns true to the user that has to make the object. Any other user is counted as one that has
  * it. */
 static bool begin(struct once *s)
 {
@@ -51,7 +51,7 @@ weft_status once_take(struct once *s,
             return status;
         }
     }
-    *object = s->object; /* stays while this user has it */
+    *object = s->object; /* stays valid while this user has it */
     return WEFT_OK;
 }
 

@@ -1,4 +1,4 @@
-/* An object that its first user makes, that all share, and that the last one frees. */
+/* An object that its first user makes, that all users share, and that the last user frees. */
 #ifndef WEFT_ONCE_H
 #define WEFT_ONCE_H
 
@@ -14,11 +14,12 @@ struct once {
     size_t n_users;
 };
 
-bool once_open(struct once *s); /* false when the system refuses */
+/* Returns false if the system refuses. */
+bool once_open(struct once *s);
 void once_close(struct once *s);
 
-/* Gives the object. When there is none, make(arg, ...) is called, without a lock; other users wait
- * until it is done. */
+/* Gives the object. If there is none, calls make(arg, ...) without holding the lock; other users
+ * wait until it is done. */
 weft_status once_take(struct once *s,
                       weft_status (*make)(void *arg, void **object, weft_error *err), void *arg,
                       void **object, weft_error *err);

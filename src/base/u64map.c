@@ -29,7 +29,7 @@ static void place(struct u64map *m, uint64_t key, uint32_t value)
     m->n++;
 }
 
-/* Twice the slots: at most half of them are ever in use. */
+/* Doubles the slots: at most half of them are ever in use. */
 static bool grow(struct u64map *m)
 {
     struct u64map larger = { .cap = m->cap > 0 ? m->cap * 2 : 64,

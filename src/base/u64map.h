@@ -1,5 +1,5 @@
-/* A hash table from 64-bit keys to 32-bit numbers. Zero-initialise; u64map_free(). Clearing costs
- * nothing, so that one table serves many short searches. */
+/* A hash table from 64-bit keys to 32-bit numbers. It starts as zeros; u64map_free() frees it.
+ * Clearing costs nothing, so one table serves many short searches. */
 #ifndef WEFT_U64MAP_H
 #define WEFT_U64MAP_H
 
@@ -10,7 +10,7 @@
 struct u64map_slot {
     uint64_t key;
     uint32_t value;
-    uint32_t stamp; /* in use if it is the map's */
+    uint32_t stamp; /* the slot is in use if this is the map's stamp */
 };
 
 struct u64map {
@@ -22,7 +22,8 @@ struct u64map {
 
 void u64map_free(struct u64map *m);
 void u64map_clear(struct u64map *m);
-/* The key is not there yet. False when memory is out: nothing has changed. */
+/* Adds a key that must not be there yet. Returns false if memory is out; then nothing has
+ * changed. */
 bool u64map_add(struct u64map *m, uint64_t key, uint32_t value);
 
 static inline size_t u64map_home(const struct u64map *m, uint64_t key)
@@ -30,7 +31,7 @@ static inline size_t u64map_home(const struct u64map *m, uint64_t key)
     return (size_t)hash_number(&m->seed, key) & (m->cap - 1);
 }
 
-/* NULL if it is not there; valid until the next change. */
+/* Returns NULL if the key is not there. The pointer is valid until the next change. */
 static inline const uint32_t *u64map_find(const struct u64map *m, uint64_t key)
 {
     if (m->n == 0) {

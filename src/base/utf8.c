@@ -1,5 +1,5 @@
 /* The table of well-formed UTF-8 byte sequences (Unicode standard, table 3-7) as code: only the
- * second byte has ranges that depend on the first, every further byte is 80..BF. */
+ * range of the second byte depends on the first; every further byte is 80..BF. */
 #include "base/utf8.h"
 
 enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
@@ -43,7 +43,8 @@ enum utf8_kind utf8_next(const char *s, size_t n, size_t *len)
 
 uint32_t utf8_code_point(const char *s, size_t len)
 {
-    /* the first byte of several begins with as many ones, and a zero */
+    /* The first byte of a sequence begins with as many ones as the sequence has bytes, and a
+     * zero. */
     uint32_t c = (unsigned char)s[0] & (len == 1 ? 0x7fu : 0x7fu >> len);
     for (size_t i = 1; i < len; i++) {
         c = c << 6 | ((unsigned char)s[i] & 0x3fu);
@@ -53,7 +54,7 @@ uint32_t utf8_code_point(const char *s, size_t len)
 
 size_t utf8_partial(const char *s, size_t n)
 {
-    /* a first byte is never one of the others, so it says where the character begins */
+    /* A first byte can never be a later byte, so it shows where the character begins. */
     for (size_t back = 1; back < UTF8_MAX && back <= n; back++) {
         size_t len;
         if (!utf8_inside(s[n - back])) {

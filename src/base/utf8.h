@@ -1,4 +1,4 @@
-/* One UTF-8 character at a time, from bytes that may be anything. */
+/* Reads one UTF-8 character at a time from bytes that may be anything. */
 #ifndef WEFT_UTF8_H
 #define WEFT_UTF8_H
 
@@ -12,34 +12,34 @@ enum utf8_kind {
     UTF8_INVALID  /* can never become a character */
 };
 
-/* Looks at s[n], n > 0. *len = length of the character, of the incomplete one, or of the maximal
- * invalid part, which the Unicode standard (chapter 3.9, "U+FFFD Substitution of Maximal Subparts")
- * replaces by a single U+FFFD. */
+/* Looks at s[n], n > 0. *len is the length of the character, of the incomplete character, or of the
+ * maximal invalid part. The Unicode standard (chapter 3.9, "U+FFFD Substitution of Maximal
+ * Subparts") replaces such a part by a single U+FFFD. */
 enum utf8_kind utf8_next(const char *s, size_t n, size_t *len);
 
-/* The code point of the whole, valid character s[len]. */
+/* Returns the code point of the whole, valid character s[len]. */
 uint32_t utf8_code_point(const char *s, size_t len);
 
-/* Bytes at the end of s[n] that are the beginning of a character, at most UTF8_MAX - 1; 0 if its
- * last character is whole, or none. No bytes before the last UTF8_MAX - 1 matter. */
+/* Returns how many bytes at the end of s[n] are the beginning of an incomplete character, at most
+ * UTF8_MAX - 1; 0 if there is none. Only the last UTF8_MAX - 1 bytes matter. */
 enum { UTF8_MAX = 4 };
 size_t utf8_partial(const char *s, size_t n);
 
-/* Writes the character of a code point, which is at most U+10FFFF; returns its length. */
+/* Writes the character of a code point, which is at most U+10FFFF. Returns its length. */
 size_t utf8_write(uint32_t code_point, char dst[UTF8_MAX]);
 
-/* The byte continues a character; it begins none. */
+/* Returns true for a byte that continues a character, rather than beginning one. */
 static inline bool utf8_inside(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
 
-/* How much of s[n] to show if no more than `most` bytes fit: no character is cut. */
+/* Returns how many bytes of s[n] to show if no more than `most` bytes fit: no character is cut. */
 size_t utf8_fit(const char *s, size_t n, size_t most);
 
-/* The first character that begins at s or behind it, in a text that ends with NUL. */
+/* Returns the first character that begins at s or behind it. The text ends with NUL. */
 const char *utf8_start(const char *s);
 
-/* Replaces the control characters of a text that ends with NUL by '?', but for `kept` (NUL: keeps
- * none): files, models and prompts may hold escape sequences. Terminals obey U+0080 to U+009F as
- * well. */
+/* Replaces the control characters, except `kept`, of a text that ends with NUL by '?': files,
+ * models and prompts may hold escape sequences. Terminals obey U+0080 to U+009F too. `kept` is NUL
+ * if no control character is kept. */
 void utf8_printable(char *text, char kept);
 
 #endif
