@@ -40,7 +40,8 @@ bool args_int(const char *text, int64_t *out)
 
 bool args_float(const char *text, double *out)
 {
-    /* strtod also knows "nan", "inf", hexadecimal and leading spaces; none of these is meant */
+    /* strtod also accepts "nan", "inf", hexadecimal and leading spaces, which are not allowed
+     * here. */
     if (*text == '\0' || text[strspn(text, "+-.0123456789eE")] != '\0') {
         return false;
     }
@@ -53,7 +54,7 @@ bool args_float(const char *text, double *out)
     return true;
 }
 
-/* Levenshtein distance, where swapping two neighbours counts as one edit */
+/* The Levenshtein distance, where swapping two neighbours counts as one edit. */
 static size_t distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);
@@ -82,7 +83,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *args_nearest(const char *word, const char *const *words, size_t n)
 {
-    /* a third of the word may be wrong; more than that is another word */
+    /* A third of the word may be wrong; with more errors it is another word. */
     size_t best = strlen(word) < 4 ? 1 : strlen(word) / 3 + 1;
     const char *found = NULL;
     for (size_t i = 0; i < n; i++) {
@@ -108,7 +109,7 @@ const struct arg_option *args_find(const struct arg_option *table, unsigned comm
     return NULL;
 }
 
-/* Whether `value` is one of choices "a|b|c". */
+/* Returns true if `value` is one of the choices "a|b|c". */
 static bool is_choice(const char *choices, const char *value)
 {
     size_t n = strlen(value);
@@ -178,8 +179,8 @@ static const char *take_number(const char *text, int64_t *out)
     return args_int(digits, out) ? text + n : NULL;
 }
 
-/* FIRST, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR at `text`; returns what follows, NULL if
- * it is none of these. */
+/* Reads FIRST, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR at `text`. Returns what follows,
+ * NULL if it is none of these. */
 static const char *take_range(const char *text, int64_t *first, int64_t *last, int64_t *step,
                               bool *multiply)
 {
@@ -252,7 +253,7 @@ static bool store(const struct arg_option *o, const char *name, const char *valu
         if (!args_float(value, &d)) {
             return refuse(err, "option %s: '%.80s' is not a number", name, value);
         }
-        /* compared as the float it will become, so that 1e-60 is not "more than 0" */
+        /* It is compared as the float that it will become, so that 1e-60 is not "more than 0". */
         if ((double)(float)d < o->min || d > o->max ||
             (o->above_min && (double)(float)d <= o->min)) {
             return out_of_range(o, name, value, err);
@@ -286,8 +287,8 @@ static bool is_option(const struct arg_option *table, unsigned command, const ch
            strcmp(text, "--help") == 0;
 }
 
-/* An option followed by another option has lost its value; a text that looks like one can be given
- * with "=". */
+/* Says that the value is missing. An option that is followed by another option has lost its value;
+ * a value that looks like an option can be given with "=". */
 static void missing_value(const struct arg_option *o, const char *name, const char *found,
                           struct arg_error *err)
 {
@@ -303,8 +304,8 @@ static void missing_value(const struct arg_option *o, const char *name, const ch
            name, o->value, found, spelled, found);
 }
 
-/* The option at argv[i], with its value: the rest behind "=", or the next argument. Returns how
- * many were used, 0 if bad. */
+/* Takes the option at argv[i] and its value: the text behind "=", or the next argument. Returns how
+ * many arguments were used, 0 after an error. */
 static int take(const struct arg_option *table, unsigned command, int argc, char **argv, int i,
                 void *fields, struct arg_error *err)
 {

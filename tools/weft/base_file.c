@@ -9,7 +9,7 @@
 #include "weft/term.h"
 
 #define MAGIC "WEFTBASE"
-/* Windows of fewer tokens score nothing, or nearly so; weft perplexity makes none. */
+/* Shorter windows score nothing, or nearly nothing; weft perplexity makes none. */
 enum { VERSION = 1, MAX_TOKENS = 1 << 28, MAX_VOCAB = 1 << 24, MIN_WINDOW = 4 };
 
 static int write_failed(const struct base_file *b) { return term_write_failed(b->path, errno); }
@@ -43,7 +43,7 @@ static int read_failed(const struct base_file *b)
                            b->path);
 }
 
-/* Memory grows with what is there, not with what the header promises. */
+/* Memory grows with the data that is there, not with what the header promises. */
 static int read_tokens(struct base_file *b, uint64_t n)
 {
     int32_t part[4096];
@@ -108,7 +108,7 @@ int base_read(struct base_file *b, float *logits)
     }
     bool any = false;
     for (size_t i = 0; i < b->n_vocab; i++) {
-        /* a sum over these would be NaN, and a comparison with NaN says that all is well */
+        /* Their sum would be NaN, and a comparison with NaN would report that all is well. */
         if (isnan(logits[i]) || logits[i] == INFINITY) {
             return term_fail(EXIT_RUNTIME,
                              "%s is damaged: a logit of token %zu is %g, expected a number; make "

@@ -1,8 +1,8 @@
-/* What `weft perplexity --save-base` keeps: a text and the logits of its scored positions.
+/* The file of `weft perplexity --save-base`: a text and the logits of its scored positions.
  *
- * The file: "WEFTBASE", then uint32 version (1), n_vocab, window (tokens), 1 if every window begins
- * with BOS, a hash of the texts of the vocabulary, and 0, uint64 n_tokens, int32 tokens[n_tokens],
- * then float32 [n_vocab] for each scored position, in order; little-endian, nothing between. */
+ * The file has: "WEFTBASE"; uint32 version (1), n_vocab, window (tokens), 1 if every window begins
+ * with BOS, a hash of the texts of the vocabulary, and 0; uint64 n_tokens; int32 tokens[n_tokens];
+ * then float32 [n_vocab] for each scored position, in order. All is little-endian, with no gaps. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -17,18 +17,19 @@ struct base_file {
     struct ids tokens;
 };
 
-/* These return EXIT_ codes, having said what is wrong. */
+/* These functions print errors and return EXIT_ codes. */
 
-/* Creates the file; b->path to b->tokens are set, the tokens stay the caller's. */
+/* Creates the file. b->path to b->tokens must be set; the tokens stay the caller's. */
 int base_create(struct base_file *b);
 int base_write(struct base_file *b, const float *logits);
-/* Opens b->path and reads all but the logits; b->tokens then is the caller's to free. */
+/* Opens b->path and reads everything but the logits. The caller then has to free b->tokens. */
 int base_open(struct base_file *b);
-/* The next position's logits[n_vocab]. Fails if one is NaN or +inf, or all are -inf. */
+/* Reads the next position's logits[n_vocab]. Fails if one of them is NaN or +inf, or if all are
+ * -inf. */
 int base_read(struct base_file *b, float *logits);
-/* All positions have been read: fails if the file goes on. */
+/* Call it after all positions have been read: it fails if the file goes on. */
 int base_end(struct base_file *b);
-/* A file that was written is complete only if this gives EXIT_OK. */
+/* A file that was written is complete only if this returns EXIT_OK. */
 int base_close(struct base_file *b);
 
 #endif

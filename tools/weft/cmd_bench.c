@@ -1,5 +1,5 @@
-/* weft bench: goes through the models, the numbers of threads and the tests. A row that fails is
- * named on standard error, and the others are computed all the same. */
+/* weft bench: goes through the models, the numbers of threads and the tests. If a row fails, its
+ * name is printed on standard error, and the other rows are still computed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,8 @@
 
 enum { FORMAT_CSV = 3 };
 
-/* The device that the engines compute on, which `auto` leaves open until one is there. */
+/* Names the device that the engines compute on; with `auto` it is only known once an engine is
+ * open. */
 static void name_device(struct bench *b, const char *backend)
 {
     weft_platform_info platform = { .size = sizeof platform };
@@ -32,7 +33,8 @@ static void name_device(struct bench *b, const char *backend)
     }
 }
 
-/* *code keeps the first failure; false after Ctrl-C, or when nobody reads any more. */
+/* Keeps the first failure in *code. Returns false after Ctrl-C, or when nobody reads the output any
+ * more. */
 static bool note(int *code, int result)
 {
     *code = *code == EXIT_OK || result == EXIT_INTERRUPTED ? result : *code;
@@ -53,7 +55,7 @@ static bool run_row(struct bench *b, const struct bench_row *row, int *code)
     return note(code, failed);
 }
 
-/* The tests of one depth and one number of sequences. */
+/* Runs the tests of one depth and one number of sequences. */
 static bool run_tests(struct bench *b, struct bench_row row, int *code)
 {
     const struct bench_options *o = &b->o->bench;

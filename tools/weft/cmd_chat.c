@@ -1,5 +1,5 @@
-/* weft chat: a conversation on the terminal or, without one, a message per line. Answers go to
- * standard output, all else to standard error. */
+/* weft chat: a conversation on the terminal or, without a terminal, one message per line. Answers
+ * go to standard output, everything else to standard error. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,8 @@ struct chat {
     struct session session;
     struct talk talk;
     struct line_reader *lines;
-    /* Lines with a / are commands: on a terminal, and where --commands says so. A pipe may carry
-     * the text of others, which must not write files. */
+    /* Lines with a / are commands on a terminal and with --commands. A pipe may carry text from
+     * strangers, which must not write files. */
     bool obeys;
     bool leave;
 };
@@ -65,7 +65,7 @@ static int do_retry(struct chat *c, const char *argument)
         term_note("there is nothing to try again");
         return EXIT_OK;
     }
-    /* with the same seed the same answer might come */
+    /* The same seed might give the same answer again. */
     c->o.seed++;
     int code = talk_set_sampling(&c->talk);
     code = code != EXIT_OK ? code : talk_say(&c->talk, text);
@@ -235,7 +235,7 @@ static enum next read_block(struct chat *c, struct bytes *text, const char *line
             return added;
         }
         if (last) {
-            /* the newline before a closing """ on a line of its own belongs to the quotes */
+            /* A newline before a closing """ on a line of its own belongs to the quotes. */
             text->n -= n == 0 && text->n > 0 && text->data[text->n - 1] == '\n';
             text->data[text->n] = '\0';
             return NEXT_MESSAGE;
@@ -246,7 +246,7 @@ static enum next read_block(struct chat *c, struct bytes *text, const char *line
             return NEXT_MESSAGE;
         }
         if (got == LINE_END && text->n > 0) {
-            /* the end of the input closes the block too; nothing is dropped silently */
+            /* The end of the input closes the block too, so that nothing is dropped silently. */
             text->data[--text->n] = '\0';
             return NEXT_MESSAGE;
         }
@@ -256,15 +256,15 @@ static enum next read_block(struct chat *c, struct bytes *text, const char *line
     }
 }
 
-/* One message of one or more lines; an empty one if Ctrl-C threw it away. *is_command: it came as
- * one line with a /, from somebody who may give commands. */
+/* Reads one message of one or more lines; it is empty if Ctrl-C dropped it. *is_command: the
+ * message is one line with a /, from a source whose commands are obeyed. */
 static enum next read_message(struct chat *c, struct bytes *text, bool *is_command)
 {
     const char *line;
     size_t n;
     text->n = 0;
     enum line_result got = line_read(c->lines, "> ", &line, &n);
-    /* a text of several lines that was pasted is a message as it is */
+    /* A pasted text of several lines is a message as it stands: no further line is read. */
     bool pasted = got == LINE_OK && memchr(line, '\n', n) != NULL;
     *is_command = c->obeys && got == LINE_OK && !pasted && n > 0 && line[0] == '/';
     if (got == LINE_OK && !pasted && n >= 3 && memcmp(line, "\"\"\"", 3) == 0) {
@@ -297,7 +297,7 @@ static enum next read_message(struct chat *c, struct bytes *text, bool *is_comma
     return add(text, line, n);
 }
 
-/* Exit code of one message or command; EXIT_OK to go on. */
+/* Handles one message or command. Returns its exit code; EXIT_OK means to go on. */
 static int serve(struct chat *c, const struct bytes *text, bool is_command, bool terminal)
 {
     if (text->n == 0) {
@@ -307,7 +307,7 @@ static int serve(struct chat *c, const struct bytes *text, bool is_command, bool
         return term_fail(EXIT_RUNTIME, "a message cannot hold a NUL byte");
     }
     int code = is_command ? command(c, text->data) : talk_say(&c->talk, text->data);
-    /* on a terminal Ctrl-C has stopped this answer only */
+    /* On a terminal Ctrl-C has stopped only this answer. */
     if (code == EXIT_OK && c->talk.answer.end == TEXT_INTERRUPTED && !terminal) {
         return EXIT_INTERRUPTED;
     }
@@ -327,7 +327,8 @@ static int loop(struct chat *c)
             break;
         }
         int served = serve(c, &text, is_command, terminal);
-        /* a script learns of a refused message by the exit code; a person has read the message */
+        /* The exit code tells a script of a refused message; a person has read the printed
+         * error. */
         if (served != EXIT_OK && !terminal) {
             code = served;
         }

@@ -1,4 +1,5 @@
-/* weft doctor: what there is to compute with, what can be used, and why the rest cannot. */
+/* weft doctor: lists the devices of this machine, and says which can be used and why the others
+ * cannot. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ struct diagnosis {
     weft_device_info *devices; /* [platform.n_devices] */
     const weft_device_info *automatic;
     size_t n_kv;
-    uint64_t kv_bytes, need_bytes; /* need: weights and KV */
+    uint64_t kv_bytes, need_bytes; /* need: weights, K and V */
 };
 
 enum fit { FIT_NO, FIT_YES, FIT_UNKNOWN };
@@ -30,7 +31,7 @@ static uint64_t times(uint64_t a, uint64_t b)
     return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
-/* The first usable one is what "auto" means; the CPU is the last and always is. */
+/* The first usable device is what "auto" means; the CPU is the last one and is always usable. */
 static int find_devices(struct diagnosis *d)
 {
     weft_error err = { 0 };
@@ -56,7 +57,7 @@ static int find_devices(struct diagnosis *d)
     return EXIT_OK;
 }
 
-/* Of n values of K or V: halves, or 34 bytes for each 32. */
+/* Returns the bytes of n values of K or V: halves, or 34 bytes for each 32 values. */
 static uint64_t value_bytes(size_t type, uint64_t n)
 {
     return type == WEFT_KV_Q8_0 ? ceil_div(n, 32) * 34 : times(2, n);
@@ -101,7 +102,7 @@ static enum fit fits(const struct diagnosis *d, const weft_device_info *device)
 
 static bool is_gpu(const weft_device_info *device) { return strcmp(device->name, "cpu") != 0; }
 
-/* Why `auto` means what it means; what is in the way of a better choice comes first. */
+/* Explains why `auto` chooses what it chooses; the obstacle to a better choice comes first. */
 static void why_automatic(const struct diagnosis *d, char *dst, size_t cap)
 {
     if (is_gpu(d->automatic)) {
@@ -220,7 +221,7 @@ static json_t *platform_json(const struct diagnosis *d)
                      (json_int_t)p->n_cores, "threads", (json_int_t)p->n_threads);
 }
 
-/* jansson accepts NULL values and then fails, so that only the result has to be checked */
+/* jansson accepts NULL values and then fails, so only the result has to be checked. */
 static int print_json(const struct diagnosis *d)
 {
     char why[512];

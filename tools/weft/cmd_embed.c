@@ -1,4 +1,4 @@
-/* weft embed: texts as vectors, one for -p, one for each line of a file. */
+/* weft embed: turns texts into vectors, one for -p, or one for each line of a file. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,8 +67,8 @@ static int embed_text(struct embed *e, size_t index, const char *text, size_t n)
     return write_vector(e, index);
 }
 
-/* -p is one text, line breaks included; a file is a text on each line, which may end as on Windows.
- * Empty lines are no texts; the others keep their numbers in "index", so that a line is found. */
+/* -p is one text, including its line breaks. In a file each line is a text; lines may end as on
+ * Windows. Empty lines are skipped but counted, so that "index" is the number of the line. */
 static int embed_lines(struct embed *e)
 {
     const char *at = e->text.data, *end = at + e->text.n;

@@ -1,5 +1,5 @@
-/* weft help, weft version and the manual page. All of it is made from the command table and the
- * option table; what a shell completes is in completion.c. */
+/* weft help, weft version and the manual page. All of this is made from the command table and the
+ * option table. completion.c makes the completions for shells. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@ static const char exit_codes[] =
     "0 success, 1 run-time error, 2 wrong usage, 3 model refused, 4 out of memory, "
     "5 the grammar came to a dead end, 130 interrupted";
 
-/* Words of text[n] in lines of WIDTH columns, from column `at`, further lines from `indent`. */
+/* Prints the words of text[n] in lines of WIDTH columns. The first line begins at column `at`, the
+ * other lines at `indent`. */
 static void wrap(const char *text, size_t n, size_t at, size_t indent)
 {
     size_t column = at;
@@ -38,7 +39,7 @@ static void wrap(const char *text, size_t n, size_t at, size_t indent)
     putchar('\n');
 }
 
-/* "-n, --predict, --n-predict N" */
+/* Writes "-n, --predict, --n-predict N". */
 static int option_names(const struct arg_option *o, char *dst, size_t cap)
 {
     int n = 0;
@@ -51,7 +52,7 @@ static int option_names(const struct arg_option *o, char *dst, size_t cap)
     return n;
 }
 
-/* "most tokens computed in one step (default: 512)" */
+/* Writes "most tokens computed in one step (default: 512)". */
 static void option_text(const struct arg_option *o, const struct options *defaults, char *dst,
                         size_t cap)
 {
@@ -136,7 +137,7 @@ void help_overview(FILE *to)
     fprintf(to, "\nweft help COMMAND lists the options of a command.\n");
 }
 
-/* Text for roff: backslashes and hyphens escaped, no line that begins like a request. */
+/* Prints text for roff: backslashes and hyphens are escaped, and no line begins like a request. */
 static void roff(const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

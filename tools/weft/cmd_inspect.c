@@ -1,5 +1,5 @@
-/* weft inspect: what a GGUF file holds, and whether it is sound. The second half of the answer
- * comes from opening it as a model, which validates every tensor. */
+/* weft inspect: shows what a GGUF file holds and whether it is sound. To check that, it opens the
+ * file as a model, which validates every tensor. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ uint64_t inspect_elements(const weft_tensor_info *t)
     return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
 }
 
-/* A value on one line, cut at SHORT_TEXT bytes unless --full. */
+/* Prints a value on one line, cut at SHORT_TEXT bytes unless --full is given. */
 static int print_value(const struct inspection *in, size_t i, size_t j, bool quoted)
 {
     struct bytes value = { 0 }, line = { 0 };
@@ -197,8 +197,8 @@ static void on_log(void *user, weft_log_level level, const char *text)
     }
 }
 
-/* Opens the file as a model; the verdict goes to in->check_text. Before it is opened as a file, so
- * that one which is read instead of mapped is in memory once. */
+/* Opens the file as a model; the verdict goes to in->check_text. This happens before it is opened
+ * as a file, so that a file that is read instead of mapped is in memory only once. */
 static void check(struct inspection *in)
 {
     weft_model_params p = WEFT_MODEL_PARAMS_INIT;

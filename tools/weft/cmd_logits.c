@@ -1,4 +1,4 @@
-/* weft logits: what the model says behind every token of a text that is already there. */
+/* weft logits: shows what the model expects behind every token of a given text. */
 #include <stdlib.h>
 
 #include "weft/checksum.h"
@@ -74,7 +74,7 @@ static void write_position(void *user, size_t pos, const float *logits, size_t n
     floats_add(&l->full, logits, n_vocab);
 }
 
-/* The engine knows its trace function from the beginning, so the file is there before it. */
+/* The engine gets its trace function when it is opened, so the file is opened before the engine. */
 static int open_engine(struct logits *l)
 {
     if (l->o->trace != NULL) {

@@ -1,5 +1,6 @@
-/* weft perplexity: how well the model predicts a text, and how far its probabilities are from those
- * of another run. The windows and what is scored of them are those of llama.cpp's perplexity. */
+/* weft perplexity: measures how well the model predicts a text, and how far its probabilities are
+ * from those of another run. The windows, and which of their tokens are scored, are as in
+ * llama.cpp's perplexity. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -20,17 +21,19 @@ struct perplexity {
     const struct options *o;
     struct session session;
     struct ids ids;
-    size_t window, n_windows, n_done; /* tokens of a window, windows in all and computed */
-    bool bos;                         /* each window begins with BOS */
-    struct base_file base;            /* written, or compared with; path NULL: neither */
-    float *base_logits;               /* [n_vocab] of the position under way */
-    const int32_t *at;                /* the window under way */
-    int code;                         /* what failed inside the observer */
+    /* Tokens of a window; windows in all and computed. */
+    size_t window, n_windows, n_done;
+    bool bos; /* each window begins with BOS */
+    /* Written, or compared with; path NULL = neither. */
+    struct base_file base;
+    float *base_logits; /* [n_vocab] of the current position */
+    const int32_t *at;  /* the current window */
+    int code;           /* the failure inside the observer */
     struct mean nll, base_nll, difference, kl, p_change, p_change2, same_top;
     double *kls; /* [n_scored()] */
 };
 
-/* The second half of a window is scored: what comes before has too little to go by. */
+/* Only the second half of a window is scored, because the first tokens have too little context. */
 static size_t first_scored(const struct perplexity *p) { return p->window / 2; }
 static size_t n_scored(const struct perplexity *p)
 {
@@ -82,7 +85,7 @@ static void score(void *user, size_t pos, const float *logits, size_t n_vocab)
     } else if (p->o->kl_base != NULL) {
         p->code = base_read(&p->base, p->base_logits);
         if (p->code == EXIT_OK && !(p->base_logits[next] > -INFINITY)) {
-            /* who wrote it scored this token, too */
+            /* the run that wrote the file has scored this token too */
             p->code = term_fail(EXIT_RUNTIME,
                                 "%s is damaged: window %zu, token %zu: it gives no probability to "
                                 "%d; make it again with --save-base",
@@ -121,9 +124,9 @@ static int score_windows(struct perplexity *p)
     return code == EXIT_OK && p->o->kl_base != NULL && whole ? base_end(&p->base) : code;
 }
 
-/* --- what is printed --- */
+/* --- output --- */
 
-/* Means of squares: RMS and its standard error. */
+/* These two use the mean of squares: the RMS and its standard error. */
 static double rms(const struct perplexity *p) { return sqrt(p->p_change2.mean); }
 static double rms_error(const struct perplexity *p)
 {
@@ -190,7 +193,7 @@ static int print_json(const struct perplexity *p)
     return jsonl_close(&out);
 }
 
-/* Also of what was scored before Ctrl-C or a failure. */
+/* Prints the results, even those before Ctrl-C or a failure. */
 static int print_all(const struct perplexity *p)
 {
     if (p->nll.n == 0 || (p->o->kl_base != NULL && p->kl.n == 0)) {
@@ -205,7 +208,7 @@ static int print_all(const struct perplexity *p)
 
 /* --- beginning --- */
 
-/* Of the texts of all tokens, so that another tokenizer of the same size is noticed. */
+/* Hashes the texts of all tokens, so that another tokenizer of the same size is noticed. */
 static int vocab_hash(const struct session *s, uint32_t *hash)
 {
     struct bytes text = { 0 };
@@ -307,7 +310,8 @@ static int create_base(struct perplexity *p)
                                   .window = (uint32_t)p->window,
                                   .bos = p->bos,
                                   .tokens = p->ids };
-    /* what --chunks left out has no logits in the file, so its text does not belong there */
+    /* The tokens that --chunks leaves out have no logits in the file, so they do not belong
+     * there. */
     p->base.tokens.n = p->n_windows * p->window;
     int code = vocab_hash(&p->session, &p->base.vocab_hash);
     return code != EXIT_OK ? code : base_create(&p->base);

@@ -1,4 +1,4 @@
-/* weft run: one prompt in, text out. Standard output carries the text and nothing else. */
+/* weft run: takes one prompt and generates text. Standard output carries only the text. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@ struct run {
     const struct options *o;
     struct session session;
     struct bytes prompt;
-    struct ids ids;  /* the prompt's */
-    size_t n_loaded; /* tokens of the loaded state, which it continues */
-    int32_t last;    /* of these */
+    struct ids ids;  /* of the prompt */
+    size_t n_loaded; /* tokens of the loaded state, which the prompt continues */
+    int32_t last;    /* the last of these tokens */
     struct generated *texts;
     size_t n_texts;
     struct figures figures;
@@ -88,15 +88,16 @@ static int tokenize_prompt(struct run *r)
     return code;
 }
 
-/* Positions for n texts that share the prompt's full pages. The last page of the prompt and that of
- * a text's end need not be full: a text may begin and leave one more page than its length says. */
+/* Returns the positions that n texts need if they share the prompt's full pages. The last page of
+ * the prompt and the last page of a text need not be full: a text may begin and leave one page more
+ * than its length says. */
 static size_t kv_wanted(const struct run *r)
 {
     size_t n_ctx = session_n_ctx(&r->session, r->o), own = n_ctx, total;
     if (r->o->kv > 0 || r->n_texts == 1) {
         return (size_t)r->o->kv;
     }
-    /* a state is loaded later: its length is not known */
+    /* A state is loaded later, so its length is not known here. */
     if (r->o->load_state == NULL && r->o->n_predict >= 0 &&
         r->ids.n + (size_t)r->o->n_predict < n_ctx) {
         own = r->ids.n + (size_t)r->o->n_predict;
@@ -107,7 +108,7 @@ static size_t kv_wanted(const struct run *r)
     return size_max(total, n_ctx);
 }
 
-/* Text 0 computes the prompt; the others are forks of it with seeds of their own. */
+/* Text 0 computes the prompt; the others are forks of it with their own seeds. */
 static int fork_texts(struct run *r, const struct generate_params *p)
 {
     struct generate_params only_prompt = *p;
@@ -141,7 +142,7 @@ static int show_prompt(const struct run *r)
         return EXIT_OK;
     }
     if (!r->o->chat) {
-        /* the text begins with a character that the prompt leaves incomplete */
+        /* The generated text begins with the character that the prompt leaves incomplete. */
         return io_write(r->prompt.data, io_whole(r->prompt.data, r->prompt.n));
     }
     int code =
@@ -192,7 +193,7 @@ static int hand_in(struct run *r)
 {
     weft_error err = { 0 };
     r->figures.started = term_seconds();
-    /* an answer needs room for a token at least */
+    /* An answer needs room for at least one token. */
     size_t n_answer = r->o->n_predict != 0, n_ctx = session_n_ctx(&r->session, r->o);
     if (r->n_loaded + r->ids.n + n_answer > n_ctx) {
         return too_long(r);
@@ -201,8 +202,8 @@ static int hand_in(struct run *r)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
-/* Several texts come out one after another, each behind a line on standard error, and before a
- * newline or, with -0, a NUL, which texts hold less often. */
+/* Several texts are printed one after another. A line on standard error precedes each text, and a
+ * newline follows it, or with -0 a NUL, which texts contain less often. */
 static int show_texts(const struct run *r, bool streamed)
 {
     int code = EXIT_OK;
@@ -230,7 +231,7 @@ static int show_texts(const struct run *r, bool streamed)
     return open_line && isatty(STDOUT_FILENO) == 1 ? io_write("\n", 1) : EXIT_OK;
 }
 
-/* A script must not take half a JSON for a whole one. */
+/* A script must be able to tell half a JSON text from a whole one. */
 static int outcome(const struct run *r)
 {
     for (size_t i = 0; i < r->n_texts; i++) {
@@ -241,7 +242,7 @@ static int outcome(const struct run *r)
     return EXIT_OK;
 }
 
-/* All that has been drawn, also after Ctrl-C. */
+/* Prints the log-probabilities of all tokens drawn, even after Ctrl-C. */
 static void print_logprobs(const struct run *r)
 {
     for (size_t i = 0; i < r->n_texts; i++) {
@@ -298,7 +299,7 @@ static int run(struct run *r)
             r->texts[i].end = term_interrupted() ? TEXT_INTERRUPTED : TEXT_FAILED;
         }
     }
-    /* what there is comes out even if something failed, unless it is the writing */
+    /* The texts so far are printed even if something failed, unless writing has failed. */
     if (io_failed()) {
         return EXIT_RUNTIME;
     }
@@ -325,8 +326,8 @@ int cmd_run(const struct options *given, int n_args, char **args)
     int code = read_prompt(&r, n_args, args);
     code = code != EXIT_OK ? code : session_model(&r.session, o, false);
     code = code != EXIT_OK ? code : session_sampling(&r.session, o);
-    /* how a prompt is read depends on what it continues; without a state, one that cannot be is
-     * refused before the engine opens */
+    /* A prompt that continues a state is read differently, so the state is loaded first. Without a
+     * state the prompt is read first, so that a bad prompt is refused before the engine opens. */
     bool loads = o->load_state != NULL;
     code = code != EXIT_OK ? code : loads ? open_texts(&r) : tokenize_prompt(&r);
     code = code != EXIT_OK ? code : loads ? tokenize_prompt(&r) : open_texts(&r);

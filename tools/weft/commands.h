@@ -1,5 +1,5 @@
-/* The sub-commands: one row each. main() dispatches by this table, and the help and the manual page
- * are made of it. */
+/* The sub-commands, one row each. main() dispatches by this table; the help and the manual page are
+ * made from it. */
 #ifndef WEFT_COMMANDS_H
 #define WEFT_COMMANDS_H
 
@@ -10,19 +10,20 @@
 
 struct command {
     const char *name;
-    unsigned bit;            /* of the option table */
-    const char *usage;       /* behind the name */
+    unsigned bit;            /* its bit in the option table */
+    const char *usage;       /* the text behind the name */
     const char *summary;     /* one line */
     const char *description; /* paragraphs, separated by an empty line */
     const char *examples;    /* one per line */
-    int (*run)(const struct options *o, int n_args,
-               char **args); /* args: the positional ones. Returns the exit code */
-    bool positional;         /* takes positional arguments */
+    /* args are the positional arguments. Returns the exit code. */
+    int (*run)(const struct options *o, int n_args, char **args);
+    bool positional; /* takes positional arguments */
 };
 
 extern const struct command command_table[]; /* ends with a NULL name */
 const struct command *command_find(const char *name);
-int command_unknown(const char *name); /* says so; returns the exit code */
+/* Prints that there is no such command; returns the exit code. */
+int command_unknown(const char *name);
 
 int cmd_run(const struct options *o, int n_args, char **args);
 int cmd_chat(const struct options *o, int n_args, char **args);
@@ -38,7 +39,9 @@ int cmd_help(const struct options *o, int n_args, char **args);
 int cmd_version(const struct options *o, int n_args, char **args);
 
 void help_overview(FILE *to);
-int help_command(const struct command *c); /* returns the exit code */
-int print_completion(const char *shell);   /* "bash" or "zsh"; returns the exit code */
+/* Returns the exit code. */
+int help_command(const struct command *c);
+/* Prints a completion for "bash" or "zsh". Returns the exit code. */
+int print_completion(const char *shell);
 
 #endif

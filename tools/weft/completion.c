@@ -1,12 +1,13 @@
-/* What bash and zsh complete behind `weft`: commands, their options, and the values of these. It is
- * made from the command table and the option table, as the help is, so that it cannot lack one. */
+/* Prints what bash and zsh complete behind `weft`: commands, their options, and the values of
+ * options. This is made from the command table and the option table, as the help is, so that no
+ * option can be missing. */
 #include <stdio.h>
 #include <string.h>
 
 #include "weft/commands.h"
 #include "weft/io.h"
 
-/* What can stand for a value. */
+/* What a shell offers for a value. */
 enum offer { OFFER_NOTHING, OFFER_WORDS, OFFER_FILES, OFFER_MODELS };
 
 static enum offer offer_of(const struct arg_option *o)
@@ -20,7 +21,7 @@ static enum offer offer_of(const struct arg_option *o)
     return strcmp(o->names[0], "-m") == 0 ? OFFER_MODELS : OFFER_FILES;
 }
 
-/* The words of an option with OFFER_WORDS, a space between them. */
+/* Prints the words of an option with OFFER_WORDS, with a space between them. */
 static void print_words(const struct arg_option *o)
 {
     for (const char *c = o->choices; c != NULL && *c != '\0'; c++) {
@@ -38,13 +39,13 @@ static void print_commands(void)
     }
 }
 
-/* Whether the arguments of a command that are no options name a model. */
+/* Returns true if the positional arguments of a command name a model. */
 static bool takes_model(const struct command *c)
 {
     return c->positional && strncmp(c->usage, "FILE", 4) == 0;
 }
 
-/* Whether it takes a value, so that what follows it is no option. */
+/* Returns true if the option takes a value, so that the next word is not an option. */
 static bool takes_value(const struct arg_option *o, const struct command *c)
 {
     return (o->commands & c->bit) != 0 && o->value != NULL;
@@ -57,8 +58,8 @@ static bool is_shown(const struct arg_option *o, const struct command *c)
 
 /* --- bash --- */
 
-/* Readline completes the names of files itself where it is left to it ("default"), with all that
- * may be quoted in them. Models are offered first, and other files where there are none. */
+/* If this is left to Readline ("default"), it completes the names of files itself, with all the
+ * quoting that they need. Models are offered first, and other files if there are no models. */
 static const char bash_begin[] =
     "# Completion of weft for bash, made by `weft help --completion bash`.\n"
     "\n"
@@ -158,7 +159,7 @@ static const char zsh_begin[] =
     "    if (( CURRENT == 2 )); then\n"
     "        local -a commands=(\n";
 
-/* Read by zsh from a folder of functions, the file is the body of _weft; it may also be sourced. */
+/* zsh reads the file from a folder of functions as the body of _weft; it may also be sourced. */
 static const char zsh_end[] = "    esac\n"
                               "}\n"
                               "\n"
@@ -168,7 +169,8 @@ static const char zsh_end[] = "    esac\n"
                               "    compdef _weft weft\n"
                               "fi\n";
 
-/* Text inside of '...', with a backslash before what ends a description in _arguments. */
+/* Prints text inside '...', with a backslash before characters that end a description in
+ * _arguments. */
 static void zsh_text(const char *text)
 {
     for (const char *c = text; *c != '\0'; c++) {
@@ -199,8 +201,8 @@ static void zsh_offer(const struct arg_option *o)
     }
 }
 
-/* A line for each name; one name given, the others are not offered any more, unless an option can
- * be given again. */
+/* Prints a line for each name. If one name is given, the others are no longer offered, unless the
+ * option can be repeated. */
 static void zsh_option(const struct arg_option *o)
 {
     bool again = o->kind == ARG_LIST || (o->kind == ARG_CUSTOM && o->choices == NULL);

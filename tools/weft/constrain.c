@@ -7,7 +7,7 @@
 #include "weft/io.h"
 #include "weft/term.h"
 
-/* The schema's grammar; text NULL: that of any JSON. */
+/* Makes the grammar of a schema; text NULL means any JSON. */
 static int from_schema(const char *text, size_t n, struct bytes *gbnf)
 {
     struct schema_error err;
@@ -18,8 +18,8 @@ static int from_schema(const char *text, size_t n, struct bytes *gbnf)
                                : term_fail(EXIT_MEMORY, "not enough memory for the schema");
 }
 
-/* Whether the value of an option for a text is the name of a file. Grammars and schemas were given
- * by name before they were given as text: names still work. */
+/* Returns true if the value of an option for a text is the name of a file. In earlier versions
+ * grammars and schemas were given by file name, and names still work. */
 static bool is_file(const struct options *o, const char *option, const char *value)
 {
     struct stat s;
@@ -67,8 +67,8 @@ static int read_gbnf(const struct options *o, struct bytes *gbnf)
                : term_fail(EXIT_MEMORY, "not enough memory for the grammar");
 }
 
-/* A grammar that is not accepted. One that was made from a schema is nothing that its writer knows,
- * so its lines are not theirs. */
+/* Reports a grammar that is not accepted. The user does not know a grammar that was made from a
+ * schema, so its lines are not mentioned. */
 static int refused(const struct options *o, const weft_error *err)
 {
     if (o->grammar != NULL || o->grammar_file != NULL) {

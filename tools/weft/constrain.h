@@ -1,10 +1,10 @@
-/* The grammar that --grammar, --json-schema or -j ask for. */
+/* The grammar that --grammar, --json-schema or -j asks for. */
 #ifndef WEFT_CONSTRAIN_H
 #define WEFT_CONSTRAIN_H
 
 #include "weft/options.h"
 
-/* Gives it to the sequence. Prints what fails and returns the exit code. */
+/* Gives the grammar to the sequence. Prints errors and returns the exit code. */
 int constrain(weft_seq *seq, const struct options *o);
 
 #endif

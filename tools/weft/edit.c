@@ -1,5 +1,5 @@
-/* Lines with libedit, whose prompt goes to standard output, which is nobody's data when both ends
- * are a terminal. */
+/* Reads lines with libedit. Its prompt goes to standard output, which carries no data when both
+ * ends are a terminal. */
 #include "weft/edit.h"
 
 #ifdef HAVE_LIBEDIT
@@ -22,7 +22,8 @@ struct editor {
     EditLine *edit;
     History *history;
     const char *prompt;
-    char *file; /* of the history; NULL: none */
+    /* The file of the history; NULL = none. */
+    char *file;
     bool was_empty;
 };
 
@@ -32,12 +33,12 @@ static char *prompt_of(EditLine *edit)
 {
     struct editor *r = NULL;
     el_get(edit, EL_CLIENTDATA, &r);
-    /* libedit does not write to it */
+    /* libedit does not write to the prompt. */
     return (char *)(uintptr_t)r->prompt;
 }
 
-/* While a line is edited the terminal is in libedit's mode, which must outlive neither the process
- * nor a stop (Ctrl-Z). */
+/* While a line is edited the terminal is in libedit's mode. When the process ends or stops
+ * (Ctrl-Z), the old mode must be back. */
 static const int leaving[] = { SIGTSTP, SIGTERM, SIGHUP };
 enum { N_LEAVING = sizeof leaving / sizeof *leaving };
 static struct termios before_edit;
@@ -51,7 +52,7 @@ static void on_leave(int signal_number)
         paste_bracket(false);
         tcsetattr(STDIN_FILENO, TCSADRAIN, &before_edit);
     }
-    /* what the signal does by default happens when this handler returns, before read() does */
+    /* The signal's default action happens when this handler returns, before read() returns. */
     stopped = 1;
     signal(signal_number, SIG_DFL);
     raise(signal_number);
@@ -77,7 +78,7 @@ static void signals_restore(void)
     }
 }
 
-/* Back after a stop: libedit's mode again, and the line as it was. */
+/* Continues after a stop: sets libedit's mode again, and shows the line as it was. */
 static void edit_resume(EditLine *edit)
 {
     struct sigaction leave = { .sa_handler = on_leave };
@@ -91,13 +92,14 @@ static void edit_resume(EditLine *edit)
     el_set(edit, EL_REFRESH);
 }
 
-/* The next byte of the terminal: as read(). */
+/* Reads the next byte of the terminal, like read(). */
 static ssize_t read_byte(char *byte)
 {
     return term_wait_input() ? read(STDIN_FILENO, byte, 1) : -1;
 }
 
-/* libedit's own reader tries again after a signal; Ctrl-C has to end the line. */
+/* Reads a character. libedit's own reader tries again after a signal, but Ctrl-C has to end the
+ * line. */
 static int read_char(EditLine *edit, wchar_t *out)
 {
     struct editor *r = NULL;
@@ -123,12 +125,13 @@ static int read_char(EditLine *edit, wchar_t *out)
         bool inside = !mbsinit(&state);
         size_t used = mbrtowc(out, &byte, 1, &state);
         if (used == (size_t)-1 && inside) {
-            /* what came before it is left out, not this byte: a character may begin here */
+            /* The bytes before this one are dropped, but not this one: a character may begin
+             * here. */
             state = (mbstate_t){ 0 };
             used = mbrtowc(out, &byte, 1, &state);
         }
         if (used == (size_t)-1) {
-            /* a byte that is no UTF-8 is left out; -1 would end the chat */
+            /* A byte that is not UTF-8 is left out; -1 would end the chat. */
             state = (mbstate_t){ 0 };
         } else if (used != (size_t)-2) {
             return 1;
@@ -144,7 +147,7 @@ static void history_open(struct editor *r)
         r->file = NULL;
         return;
     }
-    /* created here, so that it is never readable by others */
+    /* The file is created here, so that others can never read it. */
     int fd = open(r->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd == -1) {
         term_note("weft: no history: cannot open %s: %s", r->file, strerror(errno));
@@ -164,7 +167,7 @@ struct editor *editor_open(bool with_file)
     if (r == NULL) {
         return NULL;
     }
-    /* bytes to characters; the C locale would refuse all that is not ASCII */
+    /* Bytes become characters; the C locale would refuse everything but ASCII. */
     if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) {
         setlocale(LC_CTYPE, "C.UTF-8");
     }
@@ -213,7 +216,7 @@ enum line_result editor_read(struct editor *r, const char *prompt, struct bytes 
     int n = 0;
     r->prompt = prompt;
     r->was_empty = false;
-    /* the window may have changed during the answer */
+    /* The window may have changed during the answer. */
     el_resize(r->edit);
     tcgetattr(STDIN_FILENO, &before_edit);
     signals_catch();

@@ -1,4 +1,4 @@
-/* A line that is edited on a terminal, with a history. */
+/* Edits a line on a terminal, with a history. */
 #ifndef WEFT_EDIT_H
 #define WEFT_EDIT_H
 
@@ -7,7 +7,8 @@
 
 struct editor;
 
-/* NULL if an end is no terminal, in a build without libedit, or without memory. */
+/* Returns NULL if standard input or output is not a terminal, in a build without libedit, or
+ * without memory. */
 struct editor *editor_open(bool history);
 void editor_close(struct editor *r);
 /* Appends a line with its newline. */

@@ -1,4 +1,4 @@
-/* The loop of every text: step, draw, show. One function per line of that sentence. */
+/* The loop of every text: step, draw, show. Each of these has its function. */
 #include "weft/generate.h"
 
 #include <inttypes.h>
@@ -49,7 +49,7 @@ void generated_clear(struct generated *g)
 
 static int no_memory(void) { return term_fail(EXIT_MEMORY, "not enough memory for the text"); }
 
-/* Moves what the sequence has ready to g->text. */
+/* Moves the text that the sequence has ready to g->text. */
 static int take_text(struct generated *g)
 {
     weft_error err = { 0 };
@@ -69,7 +69,7 @@ static int take_text(struct generated *g)
     return EXIT_OK;
 }
 
-/* The text of a control token, which the sequence leaves out. */
+/* Adds the text of a control token, which the sequence leaves out. */
 static int take_special(struct generated *g, const weft_model *model, int32_t token)
 {
     size_t plain = 0;
@@ -80,8 +80,8 @@ static int take_special(struct generated *g, const weft_model *model, int32_t to
     return session_detokenize(model, &token, 1, WEFT_DETOKENIZE_SPECIAL, &g->text);
 }
 
-/* Ends a text that the model did not end: what it held back as the start of a stop string or a
- * character comes out. */
+/* Ends a text that the model has not ended: bytes that were held back, as the possible start of a
+ * stop string or character, come out. */
 static int take_tail(struct generated *g)
 {
     weft_error err = { 0 };
@@ -89,7 +89,7 @@ static int take_tail(struct generated *g)
     return status == WEFT_OK ? take_text(g) : term_status(status, &err);
 }
 
-/* All that is kept of a token just drawn; -1, where a grammar allows none. */
+/* Records everything that is kept of a token just drawn; -1 means that the grammar allows none. */
 static int record(struct generated *g, const struct generate_params *p, int32_t token)
 {
     if (token < 0) {
@@ -123,7 +123,7 @@ static int draw(struct generated *g, const struct generate_params *p)
         }
         weft_status status = weft_seq_next(g->seq, &token, &err);
         if (status == WEFT_E_CANCELLED) {
-            return EXIT_OK; /* Ctrl-C; the loop sees it too */
+            return EXIT_OK; /* after Ctrl-C, which the loop sees too */
         }
         if (status != WEFT_OK) {
             return term_status(status, &err);
@@ -147,7 +147,8 @@ static int draw(struct generated *g, const struct generate_params *p)
     return EXIT_OK;
 }
 
-/* One step, then one token for every text that is ready. *waiting = tokens not computed yet. */
+/* Runs one step and then draws one token for every text that is ready. *waiting = the tokens that
+ * are not computed yet. */
 static int step(weft_engine *engine, struct generated *texts, size_t n,
                 const struct generate_params *p, size_t *waiting)
 {
@@ -189,14 +190,14 @@ static size_t count_drawn(const struct generated *texts, size_t n)
     return drawn;
 }
 
-/* The texts that we end, not the model: shows what they held back. */
+/* Ends the texts that the model has not ended, and shows the bytes that they held back. */
 static int end_running(struct generated *texts, size_t n, enum text_end why)
 {
     int code = EXIT_OK;
     for (size_t i = 0; i < n; i++) {
         texts[i].end = texts[i].end == TEXT_RUNNING ? why : texts[i].end;
-        /* a sequence that drew nothing has nothing to show, and may be forked for texts of its own
-         */
+        /* A sequence that drew nothing has nothing to show, and other texts may be forked from
+         * it. */
         if (texts[i].end >= TEXT_LIMIT && texts[i].ids.n > 0) {
             int failed = take_tail(&texts[i]);
             code = code == EXIT_OK ? failed : code;
@@ -210,7 +211,7 @@ struct group {
     size_t n;
 };
 
-/* In the signal handler: lets a step end early. */
+/* Runs in the signal handler and lets a step end early. */
 static void cancel_group(void *arg)
 {
     const struct group *group = arg;
@@ -264,7 +265,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
         code = io_write(texts[0].text.data + shown, texts[0].text.n - shown);
     }
     size_t drawn = count_drawn(texts, n);
-    /* an interrupted prompt counts as far as it was computed; later it is drawn tokens that wait */
+    /* An interrupted prompt counts as far as it was computed. After the prompt, the waiting tokens
+     * are drawn ones. */
     f->n_prompt += prefilled > 0 ? n_prompt : n_prompt - waiting;
     f->n_generated += drawn;
     f->prefill_s += (prefilled > 0 ? prefilled : now) - start;
@@ -287,7 +289,7 @@ uint32_t ids_hash(uint32_t hash, const int32_t *ids, size_t n)
     return hash;
 }
 
-/* Tokens per second; a rate of nothing is a dash. */
+/* Formats tokens per second; a rate of nothing is a dash. */
 static const char *rate(char *dst, size_t cap, size_t n, double seconds)
 {
     if (n == 0 || seconds <= 0) {

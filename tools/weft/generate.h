@@ -1,5 +1,5 @@
-/* Generation, for `run` and `chat`: steps the engine until every text has ended, and keeps the
- * figures of the closing line. */
+/* Generation, for `run` and `chat`: it steps the engine until every text has ended, and counts what
+ * the closing line reports. */
 #ifndef WEFT_GENERATE_H
 #define WEFT_GENERATE_H
 
@@ -11,7 +11,8 @@ enum text_end {
     TEXT_END,
     TEXT_STOP,
     TEXT_LENGTH,
-    TEXT_GRAMMAR, /* it allows nothing more */
+    /* The grammar allows nothing more. */
+    TEXT_GRAMMAR,
     TEXT_LIMIT,
     TEXT_INTERRUPTED,
     TEXT_FAILED
@@ -20,47 +21,55 @@ extern const char *const text_end_name[];
 
 struct generated {
     weft_seq *seq;
-    struct bytes text;     /* all text so far, as it is to be shown */
-    struct bytes logprobs; /* a line of JSON for every token drawn, if they are wanted */
-    struct ids ids;        /* every token drawn, the one that ended the text included */
+    struct bytes text; /* all text so far, as it is to be shown */
+    /* A line of JSON for every token drawn, if they are wanted. */
+    struct bytes logprobs;
+    struct ids ids; /* every token drawn, the one that ended the text included */
     enum text_end end;
-    size_t number; /* among the texts of a run */
+    size_t number; /* its number among the texts of a run */
 };
 
 struct generate_params {
     const weft_model *model;
-    int64_t limit;          /* most tokens of each text; -1 = none */
-    bool special;           /* control tokens as text */
-    bool stream;            /* the first text goes to standard output as it comes */
-    bool logprobs;          /* they were switched on in all sequences */
-    struct logits_log *log; /* gets the logits of every draw; NULL = none */
+    int64_t limit; /* most tokens of each text; -1 = no limit */
+    bool special;  /* control tokens are shown as text */
+    /* The first text goes to standard output as it is generated. */
+    bool stream;
+    /* Log-probabilities are switched on in all sequences. */
+    bool logprobs;
+    /* Gets the logits of every draw; NULL = none. */
+    struct logits_log *log;
 };
 
 struct figures {
-    size_t n_state; /* tokens of loaded states that did not have to be computed again */
+    /* Tokens of loaded states that did not have to be computed again. */
+    size_t n_state;
     size_t n_prompt, n_generated,
-        n_first;    /* n_first: tokens that came with a prompt, not from a decode step */
-    double started; /* set by the caller: when the first prompt was handed in */
+        /* n_first: tokens that came with a prompt, not from a decode step. */
+        n_first;
+    /* The caller sets it: the time when the first prompt was handed in. */
+    double started;
     double prefill_s, first_s, decode_s;
 };
 
-/* Opens what is needed for one text; stops and sampling come from the options. */
+/* Opens a sequence for one text; stop strings and sampling come from the options. */
 int generated_open(struct generated *g, weft_engine *engine, const struct options *o);
 void generated_free(struct generated *g);
-/* Forgets text and ids, keeps the sequence. */
+/* Forgets the text and the ids but keeps the sequence. */
 void generated_clear(struct generated *g);
 
-/* Computes what waits in texts[n] and draws until each has ended; adds to *f. Ctrl-C ends all of
- * them and is no error. On an error the text so far is complete in texts[i].text. */
+/* Computes the waiting tokens of texts[n] and draws until each text has ended; adds to *f. Ctrl-C
+ * ends all texts and is not an error. After an error, texts[i].text holds all of the text so
+ * far. */
 int generate(weft_engine *engine, struct generated *texts, size_t n,
              const struct generate_params *p, struct figures *f);
 
-/* FNV-1a, 32 bits, over ids as little-endian int32; start with IDS_HASH_START. */
+/* FNV-1a with 32 bits over ids as little-endian int32; start with IDS_HASH_START. */
 #define IDS_HASH_START 0x811c9dc5u
 uint32_t ids_hash(uint32_t hash, const int32_t *ids, size_t n);
 
-/* The closing line on standard error: the figures, what of the sampling was not the user's choice,
- * and last `end` and `hash`. */
+/* Prints the closing line on standard error: the figures, the sampling that was not the user's
+ * choice, and last `end` and `hash`. */
 void figures_print(const struct figures *f, const struct options *o, const char *end,
                    uint32_t hash);
 

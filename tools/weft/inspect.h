@@ -1,4 +1,4 @@
-/* What the two forms of `weft inspect` share. */
+/* Shared by the two forms of `weft inspect`. */
 #ifndef WEFT_INSPECT_H
 #define WEFT_INSPECT_H
 
@@ -19,16 +19,17 @@ struct inspection {
     weft_file *file;
     struct type_total totals[MAX_TYPES];
     size_t n_totals;
-    /* the result of opening the file as a model */
+    /* The result of opening the file as a model. */
     bool checked;
     int check_code;
     char check_text[640];
-    struct bytes warnings; /* of opening it, each ends with a NUL */
+    /* The warnings of opening it; each ends with a NUL. */
+    struct bytes warnings;
 };
 
-/* Element j of key i, in value->data[0..n). Prints what fails and returns the exit code. */
+/* Puts element j of key i into value->data[0..n). Prints errors and returns the exit code. */
 int inspect_value(const struct inspection *in, size_t i, size_t j, struct bytes *value);
-/* Whether key i is none that Weft knows. */
+/* Returns true if Weft does not know key i. */
 bool inspect_unknown(const struct inspection *in, size_t i);
 uint64_t inspect_elements(const weft_tensor_info *t);
 

@@ -1,5 +1,5 @@
-/* weft inspect --json: everything in one object. A GGUF string may hold any bytes and JSON may not,
- * so what is no UTF-8 becomes U+FFFD and is counted in "replaced". */
+/* weft inspect --json: writes everything as one object. A GGUF string may hold any bytes, but JSON
+ * may not, so bytes that are not UTF-8 become U+FFFD and are counted in "replaced". */
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -12,11 +12,11 @@
 
 struct json_state {
     const struct inspection *in;
-    size_t replaced; /* parts of strings that were no UTF-8 */
+    size_t replaced; /* parts of strings that were not UTF-8 */
     int code;
 };
 
-/* jansson accepts NULL values and then fails, so that only the root has to be checked */
+/* jansson accepts NULL values and then fails, so only the root has to be checked. */
 static json_t *text(struct json_state *s, const char *data, size_t n)
 {
     struct bytes clean = { 0 };
@@ -30,7 +30,8 @@ static json_t *text(struct json_state *s, const char *data, size_t n)
 
 static json_t *c_text(struct json_state *s, const char *t) { return text(s, t, strlen(t)); }
 
-/* u64 that JSON readers with signed 64 bits cannot hold becomes a string */
+/* A u64 that does not fit into signed 64 bits becomes a string, because many JSON readers cannot
+ * hold it. */
 static json_t *number(uint64_t n)
 {
     char digits[24];
@@ -57,7 +58,7 @@ static json_t *element(struct json_state *s, size_t i, size_t j, const char *typ
     if ((*type == 'u' || *type == 'i') && args_int(data, &whole)) {
         return json_integer(whole);
     }
-    /* JSON has no nan and no inf: these stay words */
+    /* JSON has no nan and no inf, so they stay words. */
     if (*type == 'f' && isfinite(strtod(data, NULL))) {
         return json_real(strtod(data, NULL));
     }

@@ -13,7 +13,7 @@
 #include "base/utf8.h"
 #include "weft/term.h"
 
-/* that of a text and that of a grammar are the library's */
+/* The limits of a text and of a grammar are those of the library. */
 const struct io_limit io_text = { "a text", 256u << 20, "divide it" },
                       io_ids = { "a list of ids", 256u << 20, "divide it" },
                       io_grammar = { "a grammar", 1u << 20, "write it shorter" },
@@ -79,7 +79,7 @@ static bool write_has_failed;
 
 bool io_failed(void) { return write_has_failed; }
 
-/* A reader that has gone is not worth a message. */
+/* Reports a failed write. If the reader has gone, nothing is printed. */
 static int write_failed(int error)
 {
     write_has_failed = true;
@@ -95,7 +95,7 @@ int io_write(const char *data, size_t n)
     while (n > 0) {
         ssize_t done = write(STDOUT_FILENO, data, n);
         if (done == -1 && errno == EAGAIN) {
-            /* standard output may be a non-blocking pipe that we share with somebody */
+            /* Standard output may be a non-blocking pipe that another process shares. */
             struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
             poll(&p, 1, -1);
         } else if (done == 0 || (done == -1 && errno != EINTR)) {
@@ -125,7 +125,8 @@ static int hex_value(char c)
                                   : -1;
 }
 
-/* One escape at text[0] == '\\'. Returns the number of characters it takes, 0 if it is none. */
+/* Reads one escape at text[0] == '\\'. Returns the number of characters that it takes, 0 if it is
+ * not an escape. */
 static size_t escape_at(const char *text, char *byte)
 {
     static const char names[] = "ntr\\\"'", bytes[] = "\n\t\r\\\"'";
@@ -180,7 +181,7 @@ bool io_escape(const char *text, size_t n, char quote, struct bytes *out)
         const char *name = *s != '\0' ? strchr(named, (char)*s) : NULL;
         size_t len;
         bool valid = utf8_next(text + i, n - i, &len) == UTF8_CHAR;
-        /* C1 controls (U+0080..U+009F) steer terminals as well */
+        /* C1 controls (U+0080..U+009F) steer terminals too. */
         bool hidden =
             !valid || *s < 0x20 || *s == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
         char quoted[8];

@@ -9,7 +9,7 @@
 #include "weft/io.h"
 #include "weft/term.h"
 
-/* A reader of standard output that has left is no failure worth a line. */
+/* Reports a failed write. If the reader of standard output has gone, nothing is printed. */
 static int write_failed(const char *path)
 {
     if (path == NULL && errno == EPIPE) {

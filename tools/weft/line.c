@@ -1,4 +1,5 @@
-/* The line reader of `weft chat`: an editor where there is one, plain reading otherwise. */
+/* The line reader of `weft chat`: it uses an editor if there is one, and reads plainly
+ * otherwise. */
 #include "weft/line.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@ struct line_reader {
     struct bytes line;
     struct editor *editor; /* NULL: plain reading */
     bool ended;
-    char input[4096]; /* plain reading: bytes read and not yet given out */
+    /* For plain reading: the bytes that were read and not given out yet. */
+    char input[4096];
     size_t at, n_input;
 };
 
@@ -37,7 +39,7 @@ void line_close(struct line_reader *r)
     }
 }
 
-/* The next bytes of standard input; LINE_OK if there are some. */
+/* Reads the next bytes of standard input; LINE_OK means that there are some. */
 static enum line_result refill(struct line_reader *r)
 {
     ssize_t n;
@@ -66,7 +68,7 @@ static enum line_result plain_read(struct line_reader *r, const char *prompt)
         if (r->at == r->n_input) {
             enum line_result got = refill(r);
             r->ended = got == LINE_END;
-            /* a last line without a newline counts */
+            /* A last line without a newline counts too. */
             if (got == LINE_END && r->line.n > 0) {
                 return LINE_OK;
             }

@@ -53,7 +53,7 @@ int logits_log_open(const char *path, const weft_model *model, struct logits_log
     return EXIT_OK;
 }
 
-/* [[id, logit], ...] */
+/* Makes [[id, logit], ...]. */
 static json_t *top(const struct logits_log *log)
 {
     int32_t ids[N_TOP];
@@ -90,7 +90,7 @@ int logits_log_write(struct logits_log *log, size_t text, size_t token)
     if (line == NULL) {
         return term_fail(EXIT_MEMORY, "not enough memory for a line of %s", log->path);
     }
-    /* nine digits would give every float back, but the time needs more */
+    /* Nine digits would be enough for every float, but the time needs more. */
     int code = jsonl_dump(log->path, log->out, line, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(line);
     return code == EXIT_OK && fputc('\n', log->out) == EOF ? write_failed(log) : code;

@@ -11,7 +11,7 @@
 
 enum { MOST = 65 };
 
-/* The token's text; bytes that are no whole character become U+FFFD. */
+/* Returns the token's text; bytes that are not a whole character become U+FFFD. */
 static json_t *piece_of(const weft_model *model, int32_t token)
 {
     struct bytes bytes = { 0 }, text = { 0 };

@@ -1,5 +1,4 @@
-/* The option table and what goes with it. A new option is one row here and one field in options.h.
- */
+/* The option table and its parsers. A new option is one row here and one field in options.h. */
 #include "weft/options.h"
 
 #include <math.h>
@@ -20,7 +19,7 @@ enum { DEFAULT_AHEAD = 8 };
 #define ROW(k, who, field, what, text)                                                             \
     .kind = k, .commands = who, .offset = offsetof(struct options, field), .value = what,          \
     .help = text
-/* a WEFT_SAMPLING_* that the model's file may say instead */
+/* For a row whose value the model's file may give instead: its WEFT_SAMPLING_*. */
 #define GIVEN(field) .given = offsetof(struct options, given), .given_bit = WEFT_SAMPLING_##field
 #define INT_MAX_F 2147483647.0
 #define SPELL(value) #value
@@ -69,7 +68,8 @@ static bool parse_stop(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
-/* The form of a name; whether there is such a device, the library knows when it is opened. */
+/* Checks the form of a name. The library finds out, when the device is opened, whether it
+ * exists. */
 static bool parse_device(void *fields, const char *value, struct arg_error *err)
 {
     struct options *o = fields;
@@ -95,7 +95,7 @@ static bool parse_shell(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
-/* TOKEN+BIAS or TOKEN-BIAS; "-inf" bans the token */
+/* Parses TOKEN+BIAS or TOKEN-BIAS; a bias of "-inf" bans the token. */
 static bool parse_bias(void *fields, const char *value, struct arg_error *err)
 {
     struct options *o = fields;
@@ -136,7 +136,7 @@ static bool parse_model(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
-/* P,N */
+/* Parses P,N. */
 static bool parse_pair(void *fields, const char *value, struct arg_error *err)
 {
     struct bench_options *b = &((struct options *)fields)->bench;
@@ -167,7 +167,7 @@ static bool remark(void *fields, const char *text)
     return true;
 }
 
-/* All layers, however that is said, is what Weft does. */
+/* Weft has all layers on one device. A value that asks for all layers needs no remark. */
 static bool remark_gpu_layers(void *fields, const char *value, struct arg_error *err)
 {
     int64_t n;
@@ -433,7 +433,8 @@ const struct arg_option option_table[] = {
       "md, json, jsonl or csv"), .choices = "md|json|jsonl|csv" },
     { NAMES("--profile"), ROW(ARG_FLAG, CMD_BENCH, bench.profile, NULL,
       "after each test, where its time goes: a line for each stage of a step") },
-    /* llama.cpp's options that mean nothing here; what would change the text is not among them */
+    /* Options of llama.cpp that mean nothing here. No option that would change the text is among
+     * them. */
     { NAMES("--jinja", "--mlock", "-cb", "--cont-batching"), TAKEN(GENERATE) },
     { NAMES("--warmup", "--no-warmup", "--perf", "--no-perf"), TAKEN(GENERATE) },
     { NAMES("--no-display-prompt", "--log-disable", "--color", "-co"), TAKEN(GENERATE) },
@@ -476,8 +477,8 @@ void options_init(struct options *o)
     o->bench.n_depth = (struct arg_list){ .at = { 0 }, .n = 1 };
     o->bench.n_parallel = (struct arg_list){ .at = { 1 }, .n = 1 };
     o->bench.reps = 5;
-    /* the shortest decimals that are these floats, so that the help shows 0.95 and not 0.949999988
-     */
+    /* These decimals are the shortest that give the same floats, so that the help shows 0.95 and
+     * not 0.949999988. */
     char text[32];
     const float from[] = { s.temperature, s.top_p, s.min_p, s.typical_p, s.repeat_penalty };
     double *to[] = { &o->temperature, &o->top_p, &o->min_p, &o->typical_p, &o->repeat_penalty };

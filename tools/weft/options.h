@@ -1,5 +1,5 @@
-/* Every option of every sub-command, once: the table that parses them, documents them and holds
- * their defaults, and the checks and conversions that several sub-commands share. */
+/* Every option of every sub-command, once: the table that parses and documents the options and
+ * holds their defaults, and the checks and conversions that several sub-commands share. */
 #ifndef WEFT_OPTIONS_H
 #define WEFT_OPTIONS_H
 
@@ -21,16 +21,17 @@ enum {
     CMD_EMBED = 2048u
 };
 
-/* What is said of options that were taken and change nothing, though one might think so. */
+/* Remarks about options that were accepted and change nothing, although one might expect it. */
 enum { MAX_REMARKS = 8 };
 
 enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
 
 enum { MAX_BENCH_MODELS = 32, MAX_BENCH_PAIRS = 16 };
 
-/* What weft bench measures: every combination is a row. */
+/* The options of weft bench: every combination is a row. */
 struct bench_options {
-    const char *models[MAX_BENCH_MODELS]; /* paths, or several with commas between them */
+    /* Paths, or several paths with commas between them. */
+    const char *models[MAX_BENCH_MODELS];
     size_t n_models;
     struct arg_list n_prompt, n_gen, n_depth, n_parallel, n_threads;
     struct {
@@ -48,20 +49,20 @@ struct options {
     bool no_mmap, no_repack, pin_threads;
     const char *device;
     size_t cpu_isa;                  /* an index into the choices of the table */
-    int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: left to the engine */
+    int64_t ctx, kv, batch, threads; /* -1 (ctx) or 0: the engine chooses */
     size_t type_k, type_v;           /* weft_kv_type, as the choices of the table */
     bool deterministic, no_graphs, no_pdl, no_arena;
     int64_t logprobs; /* -1: none */
-    int64_t ahead;    /* 0: what options_engine() makes of it */
+    int64_t ahead;    /* 0: options_engine() chooses */
     const char *prompt, *file, *system, *template_name, *log_logits;
-    const char *save_state, *load_state;                            /* run */
-    const char *tokens, *output, *full_logits, *trace, *full_trace; /* logits */
-    const char *save_base, *kl_base;                                /* perplexity */
+    const char *save_state, *load_state;                            /* for run */
+    const char *tokens, *output, *full_logits, *trace, *full_trace; /* for logits */
+    const char *save_base, *kl_base;                                /* for perplexity */
     int64_t chunks;
     bool no_bos;
-    size_t pooling; /* embed: a weft_pooling */
+    size_t pooling; /* for embed: a weft_pooling */
     bool raw;
-    /* texts, and files with such texts */
+    /* Texts, and files with such texts. */
     const char *grammar, *grammar_file, *schema, *schema_file;
     bool any_json;
     bool escape, chat, ignore_end, no_stream, special, display_prompt, null, quiet;
@@ -69,7 +70,7 @@ struct options {
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
         presence_penalty;
     int64_t top_k, repeat_last_n;
-    /* WEFT_SAMPLING_*: typed by the user; taken from the model's file */
+    /* WEFT_SAMPLING_*: typed by the user; taken from the model's file. */
     unsigned given, followed;
     uint64_t seed;
     bool seed_given;
@@ -77,7 +78,7 @@ struct options {
     size_t n_stops;
     weft_logit_bias bias[MAX_BIAS];
     size_t n_bias;
-    bool no_history, commands; /* chat */
+    bool no_history, commands; /* for chat */
     bool ids, bos, count;
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;
@@ -89,21 +90,23 @@ struct options {
 
 extern const struct arg_option option_table[];
 
-/* All defaults; the sampling ones come from WEFT_SAMPLING_INIT. */
+/* Sets all defaults; those of sampling come from WEFT_SAMPLING_INIT. */
 void options_init(struct options *o);
-/* What one option cannot see: contradictions, and values the library must know (template names). */
+/* Checks what no single option shows: contradictions, and values that the library must know
+ * (template names). */
 bool options_check(const struct options *o, unsigned command, struct arg_error *err);
 
-/* A random seed unless one was given. */
+/* Draws a random seed unless one was given. */
 void options_seed(struct options *o);
-/* Takes the fields of *s that the user has not given. */
+/* Takes from *s the fields that the user has not given. */
 void options_follow(struct options *o, const weft_sampling *s, unsigned fields);
-/* "temp 0.6, top-k 20": what was taken so and still holds; "" if nothing was. */
+/* Writes "temp 0.6, top-k 20": the values that were taken in this way and still hold; "" if there
+ * are none. */
 void options_followed(const struct options *o, char *dst, size_t cap);
-/* The sampling the options describe; borrows o->bias. */
+/* Returns the sampling that the options describe; it borrows o->bias. */
 weft_sampling options_sampling(const struct options *o);
 weft_engine_params options_engine(const struct options *o);
-/* "f16", as -ctk and -ctv name a weft_kv_type. */
+/* Returns the name of a weft_kv_type for -ctk and -ctv, such as "f16". */
 const char *options_kv_type(size_t type);
 
 #endif

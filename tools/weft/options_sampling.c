@@ -1,4 +1,4 @@
-/* The sampling that the options describe, and what the model's file says where they do not. */
+/* The sampling that the options describe; where they do not, the model's file does. */
 #include <stdio.h>
 
 #include "weft/options.h"
@@ -36,7 +36,8 @@ void options_follow(struct options *o, const weft_sampling *s, unsigned fields)
     };
     o->followed = fields & ~o->given;
     if (o->given & WEFT_SAMPLING_REPEAT_LAST_N && o->repeat_last_n == 0) {
-        o->followed &= ~(unsigned)WEFT_SAMPLING_REPEAT_PENALTY; /* it could look at no token */
+        /* Without a window the penalty could look at no token. */
+        o->followed &= ~(unsigned)WEFT_SAMPLING_REPEAT_PENALTY;
     }
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         *numbers[i].to = o->followed & numbers[i].field ? numbers[i].value : *numbers[i].to;

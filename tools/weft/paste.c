@@ -15,11 +15,11 @@ void paste_bracket(bool on)
 {
     if (wanted) {
         ssize_t n = write(STDOUT_FILENO, on ? "\033[?2004h" : "\033[?2004l", 8);
-        (void)n; /* a terminal that has gone is noticed by who reads */
+        (void)n; /* the reader notices a terminal that has gone */
     }
 }
 
-/* Characters of a text that is pasted. */
+/* The characters of a pasted text. */
 struct pasted {
     wchar_t *text;
     size_t n, cap;
@@ -41,7 +41,8 @@ static bool add(struct pasted *p, wchar_t c)
     return true;
 }
 
-/* What is shown and sent: ends of lines as newlines, tabs, and no other control characters. */
+/* Adds a character that is shown and sent: line ends become newlines, and of the other control
+ * characters only tabs are kept. */
 static bool add_shown(struct pasted *p, wchar_t c)
 {
     c = c == L'\r' ? L'\n' : c;
@@ -49,8 +50,8 @@ static bool add_shown(struct pasted *p, wchar_t c)
     return hidden || add(p, c);
 }
 
-/* Reads up to the end mark, ESC [ 2 0 1 ~, which cannot be part of the text. False: no memory, or
- * no more input, as after Ctrl-C. */
+/* Reads up to the end mark, ESC [ 2 0 1 ~, which cannot be part of the text. Returns false if
+ * memory is out or the input ends, as after Ctrl-C. */
 static bool read_pasted(EditLine *edit, struct pasted *p)
 {
     static const wchar_t end[] = L"\033[201~";
@@ -77,7 +78,7 @@ static bool read_pasted(EditLine *edit, struct pasted *p)
     return true;
 }
 
-/* Bound to the mark at the beginning. */
+/* The editor calls it at the mark that begins a paste. */
 static unsigned char insert_pasted(EditLine *edit, int c)
 {
     struct pasted p = { 0 };
@@ -85,7 +86,7 @@ static unsigned char insert_pasted(EditLine *edit, int c)
     under_way = true;
     bool whole = read_pasted(edit, &p);
     under_way = false;
-    /* Enter ends a message: a paste need not */
+    /* Enter ends a message, but a paste should not. */
     while (p.n > 0 && p.text[p.n - 1] == L'\n') {
         p.text[--p.n] = L'\0';
     }
@@ -96,7 +97,7 @@ static unsigned char insert_pasted(EditLine *edit, int c)
 
 void paste_open(EditLine *edit)
 {
-    /* terminals that do not know the marks ignore being asked, but for those that know nothing */
+    /* Terminals that do not support the marks ignore the request, except very simple ones. */
     const char *term = getenv("TERM");
     wanted = term != NULL && *term != '\0' && strcmp(term, "dumb") != 0;
     el_set(edit, EL_ADDFN, "weft-paste", "Insert a pasted text", insert_pasted);

@@ -1,5 +1,6 @@
-/* Bracketed paste: a terminal that knows it marks what is pasted, so that a text of several lines
- * is put into the line that is edited, where the lines of a text that is typed would be sent. */
+/* Bracketed paste: a terminal that supports it marks pasted text. So a pasted text of several lines
+ * is put into the line that is being edited, while the lines of a typed text are sent one by
+ * one. */
 #ifndef WEFT_PASTE_H
 #define WEFT_PASTE_H
 
@@ -8,9 +9,9 @@
 #include <stdbool.h>
 
 void paste_open(EditLine *edit);
-/* Asks the terminal for the marks, or for none. May be called in a signal handler. */
+/* Asks the terminal to send the marks, or not to. May be called in a signal handler. */
 void paste_bracket(bool on);
-/* Whether a text is coming in that is not in the line yet. */
+/* Returns true while a text arrives that is not in the line yet. */
 bool paste_under_way(void);
 #endif
 

@@ -5,7 +5,7 @@
 
 #include "weft/term.h"
 
-/* --- what is scored --- */
+/* --- reading the ids --- */
 
 static int read_text(const struct session *s, const struct options *o, const char *path,
                      struct ids *out)
@@ -45,7 +45,7 @@ int score_read(const struct session *s, const struct options *o, int n_args, cha
 
 /* --- computing --- */
 
-/* In the signal handler: lets a step end early. */
+/* Runs in the signal handler and lets a step end early. */
 static void cancel(void *seq) { weft_seq_cancel(seq); }
 
 int score_open(weft_engine *engine, const int32_t *tokens, size_t n, weft_logits_fn fn, void *user,

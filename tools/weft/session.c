@@ -1,4 +1,5 @@
-/* Opening models and engines for the sub-commands, and calls of the library that return arrays. */
+/* Opens models and engines for the sub-commands, and wraps calls of the library that return
+ * arrays. */
 #include "weft/session.h"
 
 #include <inttypes.h>
@@ -19,7 +20,7 @@ static void on_log(void *user, weft_log_level level, const char *text)
     }
 }
 
-/* The upload or repacking of weights: how far it is and how fast, ten times a second. */
+/* Shows how far the upload or repacking of weights is, and how fast, ten times a second. */
 static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
     struct session *s = user;
@@ -88,7 +89,7 @@ int session_check_ctx(const struct session *s, const struct options *o)
                      o->ctx, s->info.n_ctx_train);
 }
 
-/* That the CPU computes where a GPU was hoped for is worth a line that stays. */
+/* Prints a line that stays, if the CPU computes although the user may have hoped for a GPU. */
 static void remark_device(const struct session *s, const char *device)
 {
     weft_engine_info info = { .size = sizeof info };
@@ -99,7 +100,7 @@ static void remark_device(const struct session *s, const char *device)
         strcmp(info.backend, "cpu") != 0) {
         return;
     }
-    /* the last device is the CPU */
+    /* The last device is the CPU. */
     term_note(platform.n_devices > 1 ? "weft: running on the CPU; weft doctor -m FILE says why"
                                      : "weft: no GPU, running on the CPU; weft doctor says why");
 }
@@ -128,7 +129,7 @@ int session_engine(struct session *s, const struct options *o, size_t n_kv)
             term_note("weft: -c sets n_ctx, --kv n_kv, -b n_batch, -t n_threads, -ctk type_k, -ctv "
                       "type_v and --device the device");
         }
-        /* here it is the device or the instruction set that is unsupported, not the model */
+        /* Here the device or the instruction set is unsupported, not the model. */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
     }
     remark_device(s, o->device);
@@ -141,7 +142,7 @@ void session_close(struct session *s)
     weft_model_release(&s->model);
 }
 
-/* What is wrong with a state is neither wrong usage nor a bad model. */
+/* A bad state is neither wrong usage nor a bad model. */
 static int state_status(weft_status status, const weft_error *err)
 {
     if (status == WEFT_OK) {
@@ -247,7 +248,7 @@ int session_tokenize(const struct session *s, const char *text, size_t n, unsign
                      struct ids *out)
 {
     weft_error err = { 0 };
-    /* a token stands for at least one byte, so the first try nearly always fits */
+    /* A token stands for at least one byte, so the first try nearly always fits. */
     size_t needed = n + 16;
     weft_status status = WEFT_E_BUFFER;
     while (status == WEFT_E_BUFFER) {

@@ -4,15 +4,18 @@
 
 #include <stddef.h>
 
-/* Values seen so far; zero-initialise. */
+/* The values seen so far. It starts as zeros. */
 struct mean {
     size_t n;
-    double mean, m2; /* m2: sum of squared distances from the mean (Welford) */
+    /* m2: the sum of squared distances from the mean (Welford). */
+    double mean, m2;
 };
 void mean_add(struct mean *m, double x);
-double mean_error(const struct mean *m); /* standard error of the mean; 0 below two values */
+/* Returns the standard error of the mean; 0 below two values. */
+double mean_error(const struct mean *m);
 
-/* The q-quantile of values[n], n > 0, which it sorts; between two values it interpolates. */
+/* Returns the q-quantile of values[n], n > 0, and sorts the values. Between two values it
+ * interpolates. */
 double quantile(double *values, size_t n, double q);
 
 #endif

@@ -1,6 +1,6 @@
-/* Conversations: which tokens have to be computed for the next turn. An answer that ended by itself
- * is simply continued. One that was cut has no end token, so the whole conversation is tokenized
- * again and the sequence is rewound to where the two differ. */
+/* Conversations: this file decides which tokens have to be computed for the next turn. An answer
+ * that ended by itself is simply continued. An answer that was cut has no end token, so the whole
+ * conversation is tokenized again, and the sequence is rewound to the first difference. */
 #include "weft/talk.h"
 
 #include <stdlib.h>
@@ -37,10 +37,11 @@ static void pop(struct talk *t) { free(t->messages[--t->n].content); }
 
 static bool has_system(const struct talk *t) { return t->n > 0 && t->messages[0].role[0] == 's'; }
 
-/* The first message that is in the sequence: a loaded state brings a system prompt of its own. */
+/* Returns the first message that is in the sequence: a loaded state brings its own system
+ * prompt. */
 static size_t first_message(const struct talk *t) { return t->base > 0 && has_system(t) ? 1 : 0; }
 
-/* Ids of the messages from `from` on. */
+/* Makes the ids of the messages from `from` on. */
 static int render(const struct talk *t, size_t from, bool continues, bool answer, struct ids *ids)
 {
     weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
@@ -61,7 +62,7 @@ static int render(const struct talk *t, size_t from, bool continues, bool answer
     return code;
 }
 
-/* Tokens that an answer needs at least. */
+/* Returns how many tokens an answer needs at least. */
 static size_t answer_room(const struct talk *t) { return t->o->n_predict != 0; }
 
 static int append(struct talk *t, const int32_t *ids, size_t n)
@@ -86,8 +87,8 @@ static int append(struct talk *t, const int32_t *ids, size_t n)
     return code;
 }
 
-/* Makes the sequence hold exactly the loaded state, if any, and ids, computing only what follows
- * the common beginning. */
+/* Makes the sequence hold the loaded state, if any, and then ids; only what follows the common
+ * beginning is computed. */
 static int replace(struct talk *t, const struct ids *ids)
 {
     weft_error err = { 0 };
@@ -123,7 +124,7 @@ static int replace(struct talk *t, const struct ids *ids)
     return same < ids->n ? append(t, ids->at + same, ids->n - same) : EXIT_OK;
 }
 
-/* The last message into the sequence. */
+/* Hands the last message to the sequence. */
 static int hand_in(struct talk *t)
 {
     struct ids ids = { 0 };
@@ -176,7 +177,7 @@ int talk_say(struct talk *t, const char *text)
         code = answer(t);
         const struct bytes *b = &t->answer.text;
         code = code != EXIT_OK ? code : push(t, "assistant", b->n > 0 ? b->data : "", b->n);
-        /* with no answer kept, the next turn compares the sequence with the messages */
+        /* Without a kept answer, the next turn compares the sequence with the messages. */
         t->rebuild = t->rebuild || code != EXIT_OK;
     }
     if (code != EXIT_OK) {
@@ -196,7 +197,7 @@ char *talk_undo(struct talk *t)
     }
     pop(t);
     struct turn_message *m = &t->messages[--t->n];
-    /* where the turn began the sequence was sound, even if its answer was cut */
+    /* At the beginning of the turn the sequence was sound, even if its answer was cut. */
     t->rebuild =
         m->start == UNKNOWN_START || weft_seq_rewind(t->answer.seq, m->start, NULL) != WEFT_OK;
     return m->content;
@@ -222,8 +223,8 @@ int talk_restart(struct talk *t, const char *system)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
-/* Makes the sequence hold the messages as far as they go, the last answer ended even if it was cut,
- * as what continues a conversation expects. */
+/* Makes the sequence hold exactly the messages. The last answer is ended even if it was cut,
+ * because a text that continues the conversation expects that. */
 static int tidy(struct talk *t)
 {
     struct ids ids = { 0 };
@@ -282,8 +283,8 @@ int talk_open(struct talk *t)
     if (t->o->system != NULL && *t->o->system != '\0') {
         code = push(t, "system", t->o->system, strlen(t->o->system));
     }
-    /* a template that is unknown, or knows no system prompt, is better refused now than after the
-     * first message */
+    /* A template that is unknown, or has no system prompt, is refused now rather than after the
+     * first message. */
     code = code != EXIT_OK ? code : push(t, "user", "x", 1);
     if (code != EXIT_OK) {
         return code;

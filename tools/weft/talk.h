@@ -1,6 +1,5 @@
-/* A conversation and the sequence that holds it. The messages are the truth; the sequence is a
- * cache of them that is continued where possible and rebuilt, from the first token that differs,
- * where not. */
+/* A conversation and the sequence that holds it. The messages are the truth. The sequence is only a
+ * cache: it is continued if possible, and otherwise rebuilt from the first token that differs. */
 #ifndef WEFT_TALK_H
 #define WEFT_TALK_H
 
@@ -10,39 +9,43 @@
 struct turn_message {
     const char *role;
     char *content;
-    size_t start; /* of a user's message: tokens in the sequence before it; UNKNOWN_START after a
-                     rebuild */
+    /* For a user's message: the tokens in the sequence before it, or UNKNOWN_START after a
+     * rebuild. */
+    size_t start;
 };
 #define UNKNOWN_START SIZE_MAX
 
 struct talk {
     struct session *session;
-    struct options *o; /* limit, template and sampling may change between turns */
+    /* Limit, template and sampling may change between turns. */
+    struct options *o;
     struct generated answer;
     struct turn_message *messages;
     size_t n, cap;
-    size_t base;       /* tokens of a loaded state, which come before the messages; 0 = none */
-    int32_t base_last; /* of these */
-    bool rebuild;      /* the sequence does not end where the last answer ends */
+    /* The tokens of a loaded state, which come before the messages; 0 = none. */
+    size_t base;
+    int32_t base_last; /* the last token of that state */
+    /* The sequence does not end where the last answer ends. */
+    bool rebuild;
     struct figures figures;
     uint32_t hash;
 };
 
 int talk_open(struct talk *t);
 void talk_close(struct talk *t);
-/* Hands in a message, streams the answer to standard output and keeps both. When the message is
- * refused (an error was printed), the conversation is as before. */
+/* Hands in a message, streams the answer to standard output and keeps both. If the message is
+ * refused (with a printed error), the conversation is as before. */
 int talk_say(struct talk *t, const char *text);
-/* Takes the last message and its answer back. Returns the message (to be freed), NULL if there is
- * none. */
+/* Takes back the last message and its answer. Returns the message, which the caller frees; NULL if
+ * there is none. */
 char *talk_undo(struct talk *t);
-/* Starts over; `system` NULL: with the same system prompt. */
+/* Starts over. If `system` is NULL, the system prompt stays the same. */
 int talk_restart(struct talk *t, const char *system);
-/* Keeps the conversation in a file; an answer that was cut is ended there. */
+/* Saves the conversation to a file; an answer that was cut is ended there. */
 int talk_save(struct talk *t, const char *path);
-/* Replaces the conversation by the one in a file, system prompt included. Its messages are not
- * known: nothing reaches back behind this point but talk_restart(), which drops it, and goes back
- * to the system prompt of before. */
+/* Replaces the conversation, system prompt included, by the one in a file. Its messages are not
+ * known, so nothing can be taken back beyond this point. Only talk_restart() drops it, and returns
+ * to the system prompt from before. */
 int talk_load(struct talk *t, const char *path);
 /* Uses t->o's sampling from now on. */
 int talk_set_sampling(struct talk *t);

@@ -1,5 +1,5 @@
-/* Standard error, signals and the clock. The state here is the process's own: one terminal, one
- * Ctrl-C. */
+/* Standard error, signals and the clock. The state here belongs to the process: it has one terminal
+ * and one Ctrl-C. */
 #include "weft/term.h"
 
 #include <errno.h>
@@ -24,8 +24,8 @@ static void (*volatile interrupt_hook)(void *);
 static void *volatile interrupt_arg;
 static bool progress_wanted, progress_shown;
 
-/* Somebody who presses Ctrl-C once may reach us twice: timeout(1) signals its child and then the
- * child's group. What follows the first within this time is the same wish. */
+/* One Ctrl-C may reach us twice: timeout(1) signals its child and then the child's group. A second
+ * signal within this time counts as the same one. */
 #define SAME_INTERRUPT_SECONDS 0.25
 
 static void on_sigint(int signal_number)
@@ -47,8 +47,8 @@ static void on_sigint(int signal_number)
     }
 }
 
-/* The library looks whether a mapped model is still whole before each step; in the middle of one
- * nobody can. */
+/* Before each step the library checks that a mapped model is still whole; during a step nobody can
+ * check. */
 static void on_sigbus(int signal_number)
 {
     static const char text[] = "weft: the model file has shrunk while it was in use; --no-mmap "
@@ -60,8 +60,8 @@ static void on_sigbus(int signal_number)
 
 void term_open(void)
 {
-    /* a file opened later must not become standard output by chance; writing to this one fails, as
-     * it should */
+    /* A file that is opened later must not become standard output by chance. Writing to these
+     * descriptors fails, as it should. */
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) == -1) {
             (void)!open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
@@ -70,7 +70,7 @@ void term_open(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGBUS, on_sigbus);
     struct sigaction old, new = { .sa_handler = on_sigint };
-    /* no SA_RESTART: a read that waits for the user must return */
+    /* Without SA_RESTART a read that waits for the user returns. */
     if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
         sigaction(SIGINT, &new, NULL);
     }
@@ -198,7 +198,7 @@ void term_progress(const char *fmt, ...)
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     utf8_printable(line, '\0');
-    /* a line that wraps cannot be overwritten */
+    /* A line that wraps cannot be overwritten. */
     struct winsize size = { 0 };
     int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
     fprintf(stderr, "\r\033[K%.*s", width - 1, line);
@@ -222,7 +222,8 @@ double term_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ru_maxrss is handed on from the program that started this one, if that was larger. */
+/* ru_maxrss is not used: it is inherited from the program that started this one if that was
+ * larger. */
 uint64_t term_peak_bytes(void)
 {
     char line[256];

@@ -14,9 +14,9 @@ enum { N_ENDS = 3 };
 
 struct trace_log {
     struct jsonl out;
-    struct floats full; /* full.path NULL: not wanted */
-    size_t pos;         /* of the first row of the step under way */
-    size_t n_rows;      /* of that step */
+    struct floats full; /* full.path NULL = not wanted */
+    size_t pos;         /* of the first row of the current step */
+    size_t n_rows;      /* of the current step */
 };
 
 int trace_log_open(const char *path, const char *full, struct trace_log **out)
@@ -57,7 +57,7 @@ void trace_log_add(void *user, const weft_checkpoint *c)
     struct trace_log *log = user;
     size_t n = c->n_rows * c->n_cols, ends = size_min(n, N_ENDS);
     double sum = 0, squares = 0;
-    if (strcmp(c->name, "embed") == 0) { /* the first of a step */
+    if (strcmp(c->name, "embed") == 0) { /* the first checkpoint of a step */
         log->pos += log->n_rows;
         log->n_rows = c->n_rows;
     }

@@ -1,5 +1,5 @@
-/* `weft logits --trace`: a line of JSON for every checkpoint of the engine, and its values in a
- * file beside it. */
+/* `weft logits --trace`: writes a line of JSON for every checkpoint of the engine, and its values
+ * to a file beside it. */
 #ifndef TRACE_LOG_H
 #define TRACE_LOG_H
 
@@ -9,12 +9,13 @@
 
 struct trace_log;
 
-/* These return EXIT_ codes, having said what is wrong. `header` becomes the first line. full NULL:
- * no file with all values. */
+/* These functions print errors and return EXIT_ codes. `header` becomes the first line. full NULL =
+ * there is no file with all values. */
 int trace_log_open(const char *path, const char *full, struct trace_log **out);
 int trace_log_header(struct trace_log *log, json_t *header);
-/* A weft_trace_fn; a failure is kept for trace_log_close(). */
+/* A weft_trace_fn. trace_log_close() reports its failures. */
 void trace_log_add(void *log, const weft_checkpoint *checkpoint);
-int trace_log_close(struct trace_log *log); /* NULL is fine */
+/* Accepts NULL. */
+int trace_log_close(struct trace_log *log);
 
 #endif

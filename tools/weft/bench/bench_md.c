@@ -1,11 +1,11 @@
-/* The table of weft bench, in Markdown, as it is pasted into an issue. */
+/* The table of weft bench in Markdown, ready to be pasted into an issue. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "weft/bench/bench.h"
 
-/* A text in a cell: the bar would end it. */
+/* Writes a text in a cell; a bar would end the cell. */
 static void cell(const char *text)
 {
     fputs(" ", stdout);
@@ -61,7 +61,7 @@ static void head(void)
          "|");
 }
 
-/* "31.2 GB/s | 88 % of 35.4 |", as far as it is known */
+/* Writes "31.2 GB/s | 88 % of 35.4 |", or the part of it that is known. */
 static void reached(double per_s, double limit, const char *unit)
 {
     char a[32], b[32];

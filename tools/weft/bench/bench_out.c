@@ -1,5 +1,5 @@
-/* What weft bench writes: figures of a row, as JSON or CSV. Rows are written as soon as they are
- * there, so that an interrupted run leaves what it has. */
+/* Writes the figures of a row as JSON or CSV. A row is written as soon as it is known, so that an
+ * interrupted run leaves the rows that it has. */
 #include "weft/bench/bench.h"
 
 #include <inttypes.h>
@@ -12,7 +12,8 @@
 #include "weft/jsonl.h"
 #include "weft/term.h"
 
-enum { FORMAT_MD, FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV }; /* as the option's choices */
+/* In the order of the option's choices. */
+enum { FORMAT_MD, FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV };
 
 /* ---------------------------------------------------------------- figures */
 
@@ -58,7 +59,7 @@ struct bench_rates bench_rates(const struct bench_row *row, const struct bench_r
 
 /* ---------------------------------------------------------------- JSON */
 
-/* jansson accepts NULL values and then fails, so that only the whole has to be checked */
+/* jansson accepts NULL values and then fails, so only the final value has to be checked. */
 
 static json_t *count(uint64_t n) { return json_integer((json_int_t)n); }
 
@@ -196,7 +197,8 @@ static json_t *to_json(const struct bench *b, const struct bench_row *row,
 
 /* ---------------------------------------------------------------- CSV */
 
-/* As RFC 4180 has it: all texts in quotes, quotes in them doubled. Lines end as lines do here. */
+/* As in RFC 4180, all texts are in quotes, and quotes in them are doubled. Lines end with a newline
+ * alone. */
 static void csv_text(const char *t)
 {
     putchar('"');
@@ -209,8 +211,8 @@ static void csv_text(const char *t)
     putchar('"');
 }
 
-/* The numbers of an array stand in one field, with spaces between them; what is not known is an
- * empty field. */
+/* The numbers of an array are one field, with spaces between them; an unknown value is an empty
+ * field. */
 static void csv_value(json_t *value)
 {
     size_t i;

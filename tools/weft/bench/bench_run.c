@@ -1,5 +1,5 @@
-/* One row of weft bench: an engine of the sizes that it needs, sequences filled to the depth, and
- * the clock around nothing but the steps that count. */
+/* One row of weft bench: an engine of the sizes that the row needs, sequences filled to the depth,
+ * and a clock around only the steps that count. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +16,10 @@ struct run {
     struct bench_result *out;
     weft_engine *engine;
     weft_seq **seqs;  /* [n_parallel] */
-    int32_t *prompt;  /* [n_parallel, n_tokens] of the depth and of the test */
+    int32_t *prompt;  /* [n_parallel, n_tokens]: those of the depth and of the test */
     size_t n_tokens;  /* of each sequence, before it generates */
-    struct ids *ids;  /* [n_parallel] generated in the last repetition */
-    bool recording;   /* stages count */
+    struct ids *ids;  /* [n_parallel] ids generated in the last repetition */
+    bool recording;   /* stages are counted */
     const char *what; /* for the progress line */
 };
 
@@ -46,7 +46,7 @@ void bench_result_free(struct bench_result *r)
 
 /* ---------------------------------------------------------------- errors */
 
-/* The error of a call, behind the row that it belongs to. */
+/* Reports the error of a call, with the name of its row. */
 static int fail(const struct run *r, weft_status status, const weft_error *err)
 {
     char name[96];
@@ -83,7 +83,7 @@ static weft_status settle(const struct run *r, weft_error *err)
     return status;
 }
 
-/* n tokens for every sequence. The last ones are not computed. */
+/* Draws n tokens for every sequence. The last ones are not computed. */
 static weft_status decode(struct run *r, size_t n, weft_error *err)
 {
     for (size_t i = 0; i < n; i++) {
@@ -100,14 +100,14 @@ static weft_status decode(struct run *r, size_t n, weft_error *err)
     return WEFT_OK;
 }
 
-/* Brings every sequence to `from` computed tokens, and appends up to n_tokens. */
+/* Brings every sequence to `from` computed tokens, and appends its tokens up to `to`. */
 static weft_status place(struct run *r, size_t from, size_t to, weft_error *err)
 {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < r->row->n_parallel && status == WEFT_OK; i++) {
         status = weft_seq_rewind(r->seqs[i], from, err);
     }
-    /* the last token that a rewind keeps is computed again */
+    /* A rewind computes the last token that it keeps again. */
     status = status == WEFT_OK ? settle(r, err) : status;
     for (size_t i = 0; i < r->row->n_parallel && status == WEFT_OK && !term_interrupted(); i++) {
         status = weft_seq_append(r->seqs[i], r->prompt + i * r->n_tokens + from, to - from, err);
@@ -123,8 +123,8 @@ static weft_status count_steps(const struct run *r, uint64_t *n, weft_error *err
     return status;
 }
 
-/* What is timed: tgN takes N steps, each of one token for every sequence, as ppN computes N
- * tokens; ppP+tgN does both. */
+/* The part that is timed. tgN takes N steps, each of one token for every sequence, as ppN computes
+ * N tokens; ppP+tgN does both. */
 static weft_status test(struct run *r, size_t n_gen, weft_error *err)
 {
     weft_status status = decode(r, n_gen, err);
@@ -132,7 +132,7 @@ static weft_status test(struct run *r, size_t n_gen, weft_error *err)
     return status == WEFT_OK && all ? settle(r, err) : status;
 }
 
-/* One repetition; seconds and steps of the part that counts. */
+/* Runs one repetition. *seconds and *n_steps are those of the part that counts. */
 static weft_status repeat(struct run *r, size_t n_gen, double *seconds, uint64_t *n_steps,
                           weft_error *err)
 {
@@ -154,8 +154,8 @@ static weft_status repeat(struct run *r, size_t n_gen, double *seconds, uint64_t
 
 /* ---------------------------------------------------------------- open, close */
 
-/* Tokens of the longest that a sequence becomes. The one that a prompt ends with is generated too,
- * for the hash, where the model has room for it. */
+/* Returns the length that a sequence reaches at most. If the test ends with a prompt, one token is
+ * generated too, for the hash, if the model has room for it. */
 static size_t needed(const struct run *r)
 {
     size_t n = r->n_tokens + r->row->n_gen;
@@ -194,7 +194,7 @@ static int open_engine(struct run *r, bool profile)
     p.n_threads = r->row->n_threads;
     p.n_ahead = r->b->o->ahead > 0 ? (size_t)r->b->o->ahead : 8;
     p.n_ctx = n;
-    p.no_prefix_cache = true; /* sequences with the same tokens are all computed */
+    p.no_prefix_cache = true; /* all sequences are computed, even with the same tokens */
     if (__builtin_mul_overflow(pages * WEFT_KV_PAGE, r->row->n_parallel, &p.n_kv)) {
         p.n_kv = SIZE_MAX;
     }
@@ -206,7 +206,7 @@ static int open_engine(struct run *r, bool profile)
     weft_status status = weft_engine_open(r->b->session.model, &p, &r->engine, &err);
     if (status != WEFT_OK) {
         int code = fail(r, status, &err);
-        /* here it is the device or the instruction set that is unsupported, not the model */
+        /* Here the device or the instruction set is unsupported, not the model. */
         return status == WEFT_E_UNSUPPORTED ? EXIT_RUNTIME : code;
     }
     return EXIT_OK;
@@ -236,7 +236,7 @@ static void close_engine(struct run *r)
     weft_engine_release(&r->engine);
 }
 
-/* In the signal handler: lets a step end early. */
+/* Runs in the signal handler and lets a step end early. */
 static void cancel(void *arg)
 {
     const struct run *r = arg;
@@ -245,8 +245,7 @@ static void cancel(void *arg)
     }
 }
 
-/* Fills the cache to the depth and runs the test once, for what the first time takes: pages, code,
- * clocks. */
+/* Fills the cache to the depth and runs the test once, so that pages, code and clocks are ready. */
 static int warm_up(struct run *r)
 {
     weft_error err = { 0 };
@@ -278,7 +277,8 @@ static int start(struct run *r, bool profile)
 
 /* ---------------------------------------------------------------- results */
 
-/* The ids of the repetition that was; true if they are those of the one before. */
+/* Keeps the ids of the last repetition. Returns true if they equal those of the repetition
+ * before. */
 static bool keep_ids(struct run *r)
 {
     uint32_t hash = IDS_HASH_START;
@@ -291,7 +291,7 @@ static bool keep_ids(struct run *r)
     return same;
 }
 
-/* Multiply-adds of a layer's attention, for rows at n positions from `pos` on. */
+/* Returns the multiply-adds of a layer's attention, for rows at n positions from `pos` on. */
 static double attention_macs(const weft_layer_info *l, size_t pos, size_t n)
 {
     double visible = 0;
@@ -301,7 +301,7 @@ static double attention_macs(const weft_layer_info *l, size_t pos, size_t n)
     return visible * (double)(l->n_heads * (l->k_dim + l->v_dim));
 }
 
-/* Of all layers. */
+/* Returns the multiply-adds of the attention of all layers. */
 static double all_attention_macs(const struct run *r, size_t pos, size_t n)
 {
     double macs = 0;
@@ -323,7 +323,8 @@ static uint64_t kv_read(const struct run *r, size_t pos, size_t n)
     return bytes;
 }
 
-/* What a repetition costs at least. Logits are computed for the last token of a prompt only. */
+/* Computes the least that a repetition costs. Logits are computed only for the last token of a
+ * prompt. */
 static void count_cost(struct run *r, uint64_t n_steps)
 {
     const struct bench_row *row = r->row;
@@ -396,7 +397,7 @@ static int time_repetitions(struct run *r)
     return status == WEFT_OK ? EXIT_OK : fail(r, status, &err);
 }
 
-/* Waiting for every stage makes steps slower, so that it has a run of its own. */
+/* Waiting for every stage makes steps slower, so the profile has a run of its own. */
 static int profile(struct run *r)
 {
     weft_error err = { 0 };

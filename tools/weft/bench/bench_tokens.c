@@ -1,4 +1,5 @@
-/* What weft bench computes. Random tokens will do: the time of a step does not depend on them. */
+/* The tokens that weft bench computes. Random tokens are enough: the time of a step does not depend
+ * on them. */
 #include "weft/bench/bench.h"
 #include "weft/term.h"
 
