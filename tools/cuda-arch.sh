@@ -1,12 +1,12 @@
 #!/bin/sh
-# What make compiles the kernels for when CUDA_ARCH does not say it: machine code for each kind of GPU in this machine;
-# without one for 9.0, and PTX for 8.0, which the driver of any other GPU compiles when a program first runs there.
-# usage: tools/cuda-arch.sh NVCC
+# Prints what make compiles the kernels for if CUDA_ARCH is not given: machine code for each kind of GPU in this machine.
+# Without a GPU it is code for 9.0, and PTX for 8.0, which the driver of any other GPU compiles when a program first runs
+# there. usage: tools/cuda-arch.sh NVCC
 nvcc=$1
 known=" $("$nvcc" --list-gpu-code 2>/dev/null | tr '\n' ' ') "
 knows() { case "$known" in *" $1 "*) ;; *) false ;; esac }
 
-# Lines like 9.0. A driver that hangs or is being installed must not stop a build, nor one that is too old to be asked.
+# Lines like 9.0. A driver that hangs, is being installed, or is too old to be asked must not stop a build.
 capabilities() {
     command -v nvidia-smi >/dev/null || return
     limit=$(command -v timeout >/dev/null && echo 'timeout 10')
@@ -14,7 +14,7 @@ capabilities() {
         grep -E -x '[0-9]{1,2}\.[0-9]' | sort -u -t . -k 1,1n -k 2,2n
 }
 
-# The nearest that this compiler knows: code for 12.0 runs on 12.1, code for 9.0 as PTX on all that came later.
+# The nearest that this compiler supports: code for 12.0 runs on 12.1, and code for 9.0, as PTX, on everything later.
 code_for() { # major, minor
     for minor in $(seq "$2" -1 0); do
         if knows "sm_$1$minor"; then

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes sure that what the build and the tests need is installed: by apt-get when that is possible without asking
-# (root, or sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real", "coverage"
-# or "ci": what these need as well.
+# Makes sure that everything is installed that the build and the tests need: by apt-get if that is possible without asking
+# (as root, or with sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real",
+# "coverage" or "ci", the packages for these are included.
 set -eu
 
 missing=""
-has_header() { # a header the compiler finds
+has_header() { # true if the compiler finds the header
     printf '#include <stddef.h>\n#include <stdint.h>\n#include <stdarg.h>\n#include <setjmp.h>\n%s\n#include <%s>\n' "$3" "$1" |
         ${CC:-gcc} -E -x c - >/dev/null 2>&1 || missing="$missing $2"
 }
@@ -29,7 +29,7 @@ if [ "${1:-}" = gpu-model ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
-# either will do to get a package
+# either is enough to get a package
 if [ "${1:-}" = real ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import pip' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, for a machine that is at hand for a quarter of an hour: the tests of the CUDA backend, the
-# timings beside llama.cpp's, compute-sanitizer, a profile, and the search for lost memory. In two calls, each of which ends
-# by itself, prints a table last whatever has happened, and packs its logs into one file.
+# Runs everything that needs a GPU, on a machine that is available for a quarter of an hour: the tests of the CUDA backend,
+# the timings beside llama.cpp's, compute-sanitizer, a profile, and the search for lost memory. It has two calls. Each call
+# ends by itself, prints a table at its end whatever has happened, and packs its logs into one file.
 #
 #   tools/gpu-check.sh --pack              on any machine with nvcc: builds for sm_90a and packs into build/gpu-pack what a
 #                                          bare machine with a GPU needs (programs, libraries, demo models, sources, and
@@ -31,7 +31,7 @@ set -u
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 lib=$here/tools/gpu-check
-began_at=${WEFT_GPU_CHECK_BEGAN:-$(date +%s)} # of a pack: before it was unpacked
+began_at=${WEFT_GPU_CHECK_BEGAN:-$(date +%s)} # for a pack: the time before it was unpacked
 calls='A B'
 parts=
 seconds=
@@ -115,17 +115,17 @@ first_kernels || exit $?
 
 # --- a call ------------------------------------------------------------------------------------------------------------
 
-parts_of() { # call: those of its parts that are wanted
+parts_of() { # call: prints those of its parts that are wanted
     local p
     for p in $([ "$1" = A ] && echo tests timings || echo sanitizers profile leak); do
         case " ${parts:-$p} " in *" $p "*) echo "$p" ;; esac
     done
 }
-share() { # of the time of a call
+share() { # prints the share of a part in the time of a call
     case $1 in tests) echo 42 ;; timings) echo 58 ;; sanitizers) echo 62 ;; profile) echo 16 ;; leak) echo 22 ;; esac
 }
 
-# Parts take their share of what is left, so that what one does not use goes to those behind it.
+# Each part takes its share of the time that is left, so that the parts behind it get the time that a part does not use.
 run_parts() { # parts...
     local p sum
     while [ $# -gt 0 ]; do
@@ -137,7 +137,7 @@ run_parts() { # parts...
     done
 }
 
-# Whatever is under way gets a signal; what comes after it is skipped, which takes no time.
+# Ends what is running by a signal. The jobs that follow are then skipped, which takes no time.
 stop_call() {
     [ ! -e "$work/stop" ] || return
     echo "gpu-check: $1" | tee -a "$results"
@@ -146,8 +146,8 @@ stop_call() {
     (sleep 3 && end_jobs KILL) &
 }
 
-# The parts run in a process of their own. This one waits, ends them when time is up or somebody asks for it, and prints the
-# table from what they have written.
+# The parts run in a process of their own. This process waits, ends them when time is up or somebody asks for it, and prints
+# the table from what they have written.
 run_call() { # name, seconds, parts...
     local name=$1 worker watchdog limit=$2
     shift 2
@@ -157,7 +157,7 @@ run_call() { # name, seconds, parts...
     cat "$work/first_failed" >"$results" 2>/dev/null
     rm -f "$work/first_failed"
     cat "$work"/log.txt >"$log" 2>/dev/null
-    call_end=$((SECONDS + limit - 8)) # the table and the logs
+    call_end=$((SECONDS + limit - 8)) # for the table and the logs
     echo "call $name: $* (at most $limit s)"
     log_clocks "$limit"
     run_parts "$@" &
@@ -194,7 +194,7 @@ print_table() { # call
     rm -f "$work/summary.txt" "$work/profile.txt"
 }
 
-# One file of all logs; the folder it goes to takes few and small ones.
+# Packs all logs into one file, because the folder that it goes to takes few and small files.
 keep_logs() { # call
     [ "$out" != "$work" ] || return 0
     local to=$out/gpu-check-$1.tar
@@ -213,8 +213,7 @@ for call in $calls; do
     if [ "$call" = A ]; then most=430; else most=230; fi
     [ -z "$smoke" ] || most=900 # the simulator takes its time
     most=${seconds:-$most}
-    # what was spent before, on unpacking or building, is of the first call
-    # shellcheck disable=SC2086 # a word for each part
+    # time spent before, on unpacking or building, belongs to the first call
     run_call "$call" $((most - ($(date +%s) - began_at))) $wanted
     [ ! -e "$work/stop" ] || break
     began_at=$(date +%s)

@@ -55,7 +55,7 @@ fi
 nvcc=$(command -v nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null) || { echo "llama-bench: nvcc was not found" >&2; exit 1; }
 command -v cmake >/dev/null || { echo "llama-bench: cmake was not found" >&2; exit 1; }
 
-# of several, the newest
+# the newest if there are several
 newest() { find "$cache" -maxdepth 1 -name 'llama_cpp_python-*.tar.gz' | sort -V | tail -n 1; }
 if [ -z "$sdist" ]; then
     python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$cache" llama-cpp-python
@@ -67,12 +67,12 @@ if [ ! -f "$src/CMakeLists.txt" ]; then
     echo "llama-bench: unpacking $sdist"
     tar -xzf "$sdist" -C "$cache"
 fi
-# all other tools stay unbuilt
+# no other tool is built
 echo 'add_subdirectory(llama-bench)' >"$src/tools/CMakeLists.txt"
 
 cd "$src"
-# Kernels uncompressed: nvcc would compress each file's by itself, and then the pack's xz finds nothing that they share (80
-# files of kernels: 64 MB, of which xz makes 6, but 20 if nvcc has compressed them).
+# Kernels stay uncompressed: nvcc would compress each file by itself, and then the pack's xz could not find what the files
+# share (80 files of kernels are 64 MB; xz makes 6 MB of them, but 20 MB if nvcc has compressed them).
 cmake -B bld -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_COMPILER="$nvcc" -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" \
     -DGGML_CUDA_COMPRESSION_MODE=none -DGGML_CUDA_NCCL=OFF -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DBUILD_SHARED_LIBS=OFF \
     -DLLAMA_OPENSSL=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF \
@@ -81,7 +81,7 @@ cmake --build bld --target llama-bench -j "$jobs"
 cp bld/bin/llama-bench "$cache/llama-bench.new"
 strip "$cache/llama-bench.new"
 mv "$cache/llama-bench.new" "$cache/llama-bench"
-# without programmatic launches (llama.cpp#22522) the comparison would be too kind
+# without programmatic launches (llama.cpp#22522) the comparison would favour us
 pdl=$(grep -rq ProgrammaticStreamSerialization ggml/src/ggml-cuda && echo with || echo without)
 echo "$name, sm_$arch, $pdl programmatic launches" >"$cache/VERSION"
 echo "llama-bench: $cache/llama-bench, $(du -m "$cache/llama-bench" | cut -f 1) MiB: $(cat "$cache/VERSION")"

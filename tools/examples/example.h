@@ -1,4 +1,4 @@
-/* What the examples share: a failed call ends the program, with the library's own words. */
+/* Shared by the examples: a failed call ends the program with the library's own message. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static weft_error err;
 
 enum { MAX_TOKENS = 512 };
 
-/* A sequence that begins with this text. */
+/* Opens a sequence that begins with this text. */
 static inline weft_seq *read_text(const weft_model *m, weft_engine *e, const weft_sampling *s,
                                   const char *text)
 {

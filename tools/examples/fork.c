@@ -1,7 +1,7 @@
 /* Several endings of one beginning: the prompt is computed once, and every fork goes on from there
- * with a seed of its own. Forks share the pages of what they have in common.
+ * with its own seed. Forks share the pages of their common beginning.
  *
- *     fork model.gguf 'The capital of' 4        cc fork.c -lweft */
+ *   fork model.gguf 'The capital of' 4        cc fork.c -lweft */
 #include "example.h"
 
 enum { N_NEW = 16, MAX_FORKS = 16 };
@@ -26,7 +26,7 @@ int main(int argc, char **argv)
         sampling.seed = (uint64_t)i;
         CHECK(weft_seq_set_sampling(seqs[i], &sampling, &err));
     }
-    weft_seq_release(&first); /* the forks keep what they share */
+    weft_seq_release(&first); /* the forks keep the shared pages */
     for (int step = 0; step < N_NEW; step++) {
         for (int i = 0; i < n_forks; i++) {
             int32_t token;
@@ -34,7 +34,7 @@ int main(int argc, char **argv)
                 CHECK(weft_seq_next(seqs[i], &token, &err));
             }
         }
-        CHECK(weft_engine_step(engine, NULL, &err)); /* one row for each of them */
+        CHECK(weft_engine_step(engine, NULL, &err)); /* one row for each fork */
     }
     CHECK(weft_engine_get_stats(engine, &stats, &err));
     for (int i = 0; i < n_forks; i++) {

@@ -1,8 +1,8 @@
 /* Many texts at once: every line of standard input is a prompt, and each gets its continuation. All
- * of them are in the engine together; every step computes whatever waits, of prompts and of
- * generated tokens alike.
+ * texts are in the engine together; every step computes whatever waits, prompts and generated
+ * tokens alike.
  *
- *     many model.gguf < prompts.txt        cc many.c -lweft */
+ *   many model.gguf < prompts.txt        cc many.c -lweft */
 #include "example.h"
 
 enum { MAX_TEXTS = 64, N_NEW = 24 };

@@ -1,7 +1,7 @@
-/* The line that is nearest in meaning: every line of standard input becomes a vector, and the one
- * with the greatest product with that of the question is printed first.
+/* Finds the lines that are nearest in meaning: every line of standard input becomes a vector, and
+ * the line whose product with the vector of the question is largest is printed first.
  *
- *     search model.gguf 'the capital of France' < lines.txt        cc search.c -lweft */
+ *   search model.gguf 'the capital of France' < lines.txt        cc search.c -lweft */
 #include "example.h"
 
 enum { MAX_LINES = 256 };

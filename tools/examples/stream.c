@@ -1,7 +1,8 @@
-/* An answer as it comes, through the model's chat template, until the model ends it or a stop
- * string appears. What comes out is always whole characters, and never a part of a stop string.
+/* Shows an answer while it is generated, through the model's chat template, until the model ends it
+ * or a stop string appears. The output is always whole characters, and never a part of a stop
+ * string.
  *
- *     stream model.gguf 'What is the capital of France?' '.'        cc stream.c -lweft */
+ *   stream model.gguf 'What is the capital of France?' '.'        cc stream.c -lweft */
 #include "example.h"
 
 int main(int argc, char **argv)

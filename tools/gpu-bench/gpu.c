@@ -1,5 +1,5 @@
-/* weft-gpu-bench: how fast the first GPU is, how near to that the kernels come, and how fast whole
- * models run. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no GPU. */
+/* weft-gpu-bench: measures how fast the first GPU is, how close the kernels come to that, and how
+ * fast whole models run. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no GPU. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_GPU = 3 };
 static const struct part {
     const char *name;
     void (*run)(struct bench *b);
-    bool (*run_model)(struct bench *b, const char *path); /* false: it has failed */
+    bool (*run_model)(struct bench *b, const char *path); /* false = it has failed */
 } parts[] = {
     { "memory", bench_memory, NULL },   { "phases", bench_phases, NULL },
     { "matvec", bench_matvec, NULL },   { "layers", bench_layers, NULL },
@@ -88,7 +88,7 @@ static bool parse_number(const char *text, double *out)
     return *text >= '0' && *text <= '9' && *end == '\0' && *out >= 1.0 && *out < 1e9;
 }
 
-/* An option without a value; false if it is none. */
+/* Parses an option without a value. Returns false if it is none. */
 static bool parse_flag(struct args *a, const char *option)
 {
     bool *flag = strcmp(option, "--smoke") == 0       ? &a->smoke
@@ -103,7 +103,7 @@ static bool parse_flag(struct args *a, const char *option)
     return flag != NULL;
 }
 
-/* One option with its value; false if it is not one or the value is wrong. */
+/* Parses one option with its value. Returns false if it is no option or the value is wrong. */
 static bool parse_option(struct args *a, const char *option, const char *value)
 {
     double n;
@@ -129,7 +129,7 @@ static bool parse_option(struct args *a, const char *option, const char *value)
     return true;
 }
 
-/* An exit code, or -1 to go on. */
+/* Returns an exit code, or -1 to go on. */
 static int parse(struct args *a, int argc, char **argv)
 {
     bool some = false;
@@ -164,7 +164,7 @@ static int parse(struct args *a, int argc, char **argv)
     return -1;
 }
 
-/* False and the reason if there is no GPU to use. */
+/* Returns false and prints the reason if there is no usable GPU. */
 static bool open_device(struct bench *b)
 {
     weft_platform_info platform = { .size = sizeof platform };
@@ -175,7 +175,7 @@ static bool open_device(struct bench *b)
         fprintf(stderr, "weft-gpu-bench: no GPU: %s\n", platform.cuda_problem);
         return false;
     }
-    double start = bench_now(); /* asking for free memory would open the context */
+    double start = bench_now(); /* before asking for free memory, which would open the context */
     CU(cudaSetDevice(0));
     CU(cudaFree(NULL));
     double seconds = bench_now() - start;
@@ -207,7 +207,7 @@ static void close_device(struct bench *b)
     CU(cudaStreamDestroy(b->queue.stream));
 }
 
-/* False if one has failed. */
+/* Returns false if a part has failed. */
 static bool run_parts(struct bench *b, const struct args *a)
 {
     bool passed = true;

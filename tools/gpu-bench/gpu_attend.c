@@ -1,5 +1,5 @@
 /* Attention by rows (decoding) and in tiles (prompts), in the shapes of three models. Each launch
- * has K and V of a layer of its own, so many of them that none is left in the L2 cache. */
+ * has K and V of a layer of its own; there are so many layers that none is left in the L2 cache. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static cudaError_t record_tiles(const void *job, const struct dqueue *on)
     return e;
 }
 
-/* n rows at positions [first, first + n) of one sequence, whose pages follow one another. */
+/* Makes a step of n rows at positions [first, first + n) of one sequence, whose pages follow one
+ * another. */
 static struct dstep make_step(struct bench *b, size_t first, size_t n, size_t n_pages)
 {
     struct drow *rows = calloc(n, sizeof *rows);
@@ -65,7 +66,7 @@ static struct dstep make_step(struct bench *b, size_t first, size_t n, size_t n_
     return step;
 }
 
-/* A multiple of 4 zero bytes. */
+/* Allocates a multiple of 4 zero bytes. */
 static struct dptr zeros(struct bench *b, size_t bytes)
 {
     struct dptr d = bench_alloc(b, bytes);
@@ -78,13 +79,13 @@ static size_t layer_bytes(const struct shape *s, size_t n_positions)
     return 2 * n_positions * s->n_kv_heads * s->head_dim * sizeof(f16_bits);
 }
 
-/* The last n of n_ctx positions; o in the form that the next product reads. */
+/* Makes a job for the last n of n_ctx positions; o has the form that the next product reads. */
 static struct attend_job make_job(struct bench *b, const struct shape *s, size_t n, size_t n_ctx,
                                   uint32_t form)
 {
     struct attend_job job = { .n_rows = n, .n_ctx = n_ctx };
     size_t n_pages = ceil_div(n_ctx, ATTEND_PAGE), dim = s->n_heads * s->head_dim;
-    size_t pool = n_pages * ATTEND_PAGE * s->n_kv_heads * s->head_dim; /* of K, of one layer */
+    size_t pool = n_pages * ATTEND_PAGE * s->n_kv_heads * s->head_dim; /* of K in one layer */
     size_t stride = round_up(dim, 32);
     job.n_layers = bench_copies(b, layer_bytes(s, n_ctx));
     job.n_launches = bench_launches(b, job.n_layers);
@@ -104,7 +105,7 @@ static struct attend_job make_job(struct bench *b, const struct shape *s, size_t
     layer.o.block = bench_alloc(b, n * stride / 32 * sizeof(struct act_block));
     layer.o.half = bench_alloc(b, n * stride * sizeof(f16_bits));
     layer.o.half_scale = bench_alloc(b, n * sizeof(float));
-    if (form == ACT_Q8) { /* tiles need none */
+    if (form == ACT_Q8) { /* tiles need no scratch */
         layer.partial =
             bench_alloc(b, attend_partial_floats(&layer.kv, n, n_ctx, &b->queue) * sizeof(float));
         layer.counters = zeros(b, attend_counters(&layer.kv, n) * sizeof(uint32_t));
@@ -163,7 +164,7 @@ void bench_tiled(struct bench *b)
     struct table t = table_begin(b, "tiled", "attention among the 2048 rows of a prompt", columns);
     for (size_t i = 0; i < N_SHAPES; i++) {
         struct attend_job job = make_job(b, &shapes[i], n, n, ACT_F16);
-        /* q and k, p and v: two operations each, for half of all pairs */
+        /* q . k and p * v: two operations each, for half of all pairs. */
         double flop =
             4.0 * shapes[i].n_heads * shapes[i].head_dim * (double)n * ((double)n + 1) / 2;
         job.tiles = make_tiles(b, n, &job.n_tiles);

@@ -1,4 +1,5 @@
-/* What the device can do at best: the two numbers that everything else is compared with. */
+/* Measures the best that the device can do: the two numbers that everything else is compared
+ * with. */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ static cudaError_t record_read(const void *job, const struct dqueue *on)
     return kernel_measure_read(r->from, r->bytes, r->sum, r->blocks_per_sm, on);
 }
 
-/* Many times the L2 cache, and a part of what is free. */
+/* Returns a size of many times the L2 cache, but only a part of the free memory. */
 static size_t read_bytes(const struct bench *b)
 {
     const size_t most = (size_t)8 << 30, piece = (size_t)64 << 20;
@@ -105,7 +106,7 @@ void bench_phases(struct bench *b)
         for (int programmatic = 0; programmatic < 2; programmatic++) {
             const struct phase_job job = { grids[i].n_blocks, programmatic != 0 };
             if (programmatic && !b->queue.programmatic && !b->smoke) {
-                table_skip(&t); /* the device does not know it */
+                table_skip(&t); /* the device does not support it */
                 continue;
             }
             struct spread s = bench_time(b, record_phases, &job);

@@ -1,7 +1,7 @@
-/* Are the tokens of a greedy text the same whenever it is generated, and however? Texts of several
- * depths, alone and eight at once, are generated again and again: one token at a time and eight
- * ahead, with and without programmatic launches, with and without graphs. The same kernels compute
- * all of them, so that a difference is a race, or memory that nobody has written. */
+/* Checks that the tokens of a greedy text are the same whenever and however it is generated. Texts
+ * of several depths, alone and eight at once, are generated again and again: one token at a time
+ * and eight ahead, with and without programmatic launches, with and without graphs. The same
+ * kernels compute all of them, so a difference means a race, or memory that nobody has written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static struct plan make_plan(const struct bench *b)
     return p;
 }
 
-/* The ways count through what can be switched. */
+/* The bits of `way` are the switches. */
 static weft_engine_params way_params(const struct plan *p, size_t way)
 {
     weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
@@ -48,7 +48,7 @@ static weft_engine_params way_params(const struct plan *p, size_t way)
     params.n_ctx = p->groups[2].depth + p->n_tokens + 8;
     params.n_kv = 2 * params.n_ctx + MANY * (p->groups[3].depth + p->n_tokens + 64);
     params.n_batch = p->n_batch;
-    params.no_prefix_cache = true; /* what is compared has to be computed */
+    params.no_prefix_cache = true; /* everything that is compared must be computed */
     params.n_ahead = way & 1 ? p->n_ahead : 1;
     params.no_pdl = (way & 2) != 0;
     params.no_graphs = (way & 4) != 0;
@@ -64,7 +64,7 @@ static void compute(weft_engine *engine, weft_seq *const *seqs, size_t n)
     }
 }
 
-/* ids [n_texts, n_tokens]; after the end of a text they stay what they were. */
+/* Fills ids [n_texts, n_tokens]; after the end of a text its ids stay as they were. */
 static void run_group(const weft_model *model, weft_engine *engine, const struct group *g,
                       size_t n_tokens, int32_t *ids)
 {
@@ -98,7 +98,7 @@ static void run_all(const weft_model *model, weft_engine *engine, const struct p
     }
 }
 
-/* Says where the ids differ first; true if nowhere. */
+/* Reports where the ids first differ; returns true if they are equal. */
 static bool same_ids(struct bench *b, const struct plan *p, const char *name, size_t run,
                      const int32_t *got, const int32_t *want)
 {
@@ -122,7 +122,7 @@ static bool same_ids(struct bench *b, const struct plan *p, const char *name, si
     return false;
 }
 
-/* All runs of one way; the first run of all is `want`. */
+/* Makes all runs of one way; the first run of all is `want`. */
 static bool run_way(struct bench *b, weft_model *model, const struct plan *p, size_t way,
                     int32_t *got, int32_t *want)
 {

@@ -12,7 +12,8 @@
 struct store {
     struct bench *bench;
     struct pools pools;
-    struct { /* pools that are on the device */
+    /* The pools that are on the device. */
+    struct {
         const struct quant_type *type;
         struct dptr file;
     } sent[32];
@@ -34,7 +35,7 @@ static void store_close(struct store *s)
     bench_free(s->bench);
 }
 
-/* Blocks of this type as a file has them, *n_elements of them. */
+/* Returns blocks of this type as a file has them, with *n_elements elements. */
 static struct dptr file_of(struct store *s, const struct quant_type *type, size_t *n_elements)
 {
     const struct pool *pool;
@@ -85,12 +86,12 @@ static struct dmatrix make_matrix(struct store *s, uint32_t type, size_t n_rows,
         size_t n = size_min(n_rows - row, most);
         CU(kernel_repack(&m, row, n, file, &b->queue));
     }
-    /* kernels read weights before they wait for the launch before them (kernels.h) */
+    /* Kernels read weights before they wait for the launch before them (kernels.h). */
     CU(cudaStreamSynchronize(b->queue.stream));
     return m;
 }
 
-/* Activations for n rows in these forms, of random values if `filled`. */
+/* Allocates activations for n rows in these forms, with random values if `filled`. */
 static struct dacts make_acts(struct bench *b, size_t n, size_t n_cols, uint32_t forms, bool filled)
 {
     size_t stride = round_up(n_cols, 32);
@@ -118,7 +119,7 @@ struct product {
 
 struct products {
     struct matvec *jobs;          /* [n_jobs], each with weights of its own */
-    size_t n_jobs, n_launches, n; /* n rows of activations */
+    size_t n_jobs, n_launches, n; /* n: rows of activations */
 };
 
 static cudaError_t record_products(const void *job, const struct dqueue *on)
@@ -140,7 +141,7 @@ static size_t product_bytes(const struct product *p)
     return bytes;
 }
 
-/* What all copies share: their input and output. */
+/* Makes the part that all copies share: their input and output. */
 static struct matvec make_job(struct bench *b, const struct product *p)
 {
     struct matvec job = { .mode = p->mode, .n_w = (uint32_t)p->n_w };
@@ -157,7 +158,7 @@ static struct matvec make_job(struct bench *b, const struct product *p)
         return job;
     }
     for (size_t i = 0; i < p->n_w; i++) {
-        job.out[i] = bench_floats(b, MATVEC_ROWS * p->n_rows[i]); /* ADD reads it, too */
+        job.out[i] = bench_floats(b, MATVEC_ROWS * p->n_rows[i]); /* ADD reads it too */
     }
     return job;
 }
@@ -182,7 +183,7 @@ static struct products make_products(struct store *s, const struct product *p)
     return all;
 }
 
-/* Seconds of one product. */
+/* Returns the seconds of one product. */
 static struct spread time_product(struct bench *b, struct products *all, size_t n)
 {
     all->n = n;

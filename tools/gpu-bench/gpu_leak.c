@@ -1,5 +1,5 @@
-/* Does the device get back all memory that an engine took? Engines of all kinds are opened, read
- * prompts by both paths, generate, fork, rewind, and are released in the worst order. */
+/* Checks that the device gets back all memory that an engine took. Engines of all kinds are opened,
+ * read prompts by both paths, generate, fork, rewind, and are released in the worst order. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -60,13 +60,14 @@ static void open_run(struct run *r)
         sampling.temperature = i == 2 ? 0.8f : 0.0f;
         sampling.seed = r->seed;
         OK(weft_seq_open(r->engine, &sampling, &r->seqs[i], &bench_error));
-        append(r, r->seqs[i], i == 0 ? 3 : r->n_prompt); /* few rows, and enough for tensor cores */
+        /* The first prompt has few rows, the others have enough for tensor cores. */
+        append(r, r->seqs[i], i == 0 ? 3 : r->n_prompt);
     }
     compute(r);
     OK(weft_seq_fork(r->seqs[1], &r->seqs[3], &bench_error));
 }
 
-/* A token for each sequence; a text that has ended goes on with another token. */
+/* Draws a token for each sequence; a text that has ended goes on with another token. */
 static void generate(struct run *r)
 {
     int32_t token;
@@ -80,7 +81,7 @@ static void generate(struct run *r)
     compute(r);
 }
 
-/* n_tokens of each sequence. Returns the number of generated tokens. */
+/* Generates n_tokens for each sequence. Returns the number of generated tokens. */
 static size_t run_engine(struct run *r, size_t n_tokens)
 {
     r->n_tokens = 0;
@@ -101,7 +102,7 @@ static size_t run_engine(struct run *r, size_t n_tokens)
     return r->n_tokens;
 }
 
-/* One engine of each kind for each model. */
+/* Runs one engine of each kind for each model. */
 static size_t run_round(struct bench *b, struct run *run, const char *const *paths, size_t n_paths,
                         size_t n_tokens)
 {
@@ -129,7 +130,8 @@ bool bench_leak(struct bench *b, size_t n_tokens, const char *const *paths, size
     if (free_after == NULL) {
         bench_die("no memory for a list of %zu rounds", n_rounds);
     }
-    (void)run_round(b, &run, paths, n_paths, each); /* what the driver and cuBLAS load, and keep */
+    /* The driver and cuBLAS load things in the first round, and keep them. */
+    (void)run_round(b, &run, paths, n_paths, each);
     const size_t before = free_bytes();
     const struct mallinfo2 host = mallinfo2();
     for (size_t i = 0; i < n_rounds; i++) {

@@ -1,4 +1,4 @@
-/* Whole models, through the public API: loading, prompts, generation. Greedy, on the first GPU. */
+/* Whole models through the public API: loading, prompts, generation; greedy, on the first GPU. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +7,14 @@
 
 enum { MANY = 8 /* sequences at once */, AHEAD = 8, N_LOADS = 3, N_RUNS = 5 };
 
-/* What a token costs at least, from the file's tensors. */
+/* The least that a token costs, computed from the file's tensors. */
 struct cost {
-    uint64_t weight_bytes;                /* read for each step: all matrices but the embedding */
-    uint64_t kv_bytes;                    /* of a position */
+    /* Read in each step: all matrices but the embedding. */
+    uint64_t weight_bytes;
+    uint64_t kv_bytes;                    /* of one position */
     double layer_elements, head_elements; /* of matrices */
-    double attend_flop;                   /* of a pair of positions, all layers */
+    /* For a pair of positions, in all layers. */
+    double attend_flop;
     size_t n_ctx;
 };
 
@@ -24,7 +26,7 @@ struct load {
     double model_seconds, engine_seconds;
 };
 
-/* Sizes of the runs; those of the smoke test in their place. */
+/* Sizes of the runs; the smoke test has its own. */
 struct sizes {
     size_t n_tokens, prompts[2], depths[3], n_ctx, n_batch;
 };
@@ -78,7 +80,7 @@ static struct cost read_cost(const char *path)
             c.weight_bytes += t.n_bytes;
         }
     }
-    if (c.head_elements == 0) { /* the table is the output matrix, too */
+    if (c.head_elements == 0) { /* the embedding table is the output matrix too */
         c.head_elements = table_elements;
         c.weight_bytes += table_bytes;
     }
@@ -116,7 +118,8 @@ static double prefill_once(const struct load *l, uint64_t seed, size_t n)
     return seconds;
 }
 
-/* The time of n_tokens for each sequence, from this depth on; < 0 if a text ended before. */
+/* Returns the time of n_tokens for each sequence, from this depth on; < 0 if a text ended
+ * before. */
 static double decode_once(weft_engine *engine, weft_seq *const *seqs, size_t n, size_t depth,
                           size_t n_tokens)
 {
@@ -138,7 +141,7 @@ static double decode_once(weft_engine *engine, weft_seq *const *seqs, size_t n, 
     return bench_now() - start;
 }
 
-/* n sequences whose texts go on for long enough; random models do end now and then. Their first
+/* Opens n sequences whose texts are long enough; random models sometimes end a text. Their first
  * run warms up: it records the graphs. */
 static bool open_texts(const struct load *l, weft_seq **seqs, size_t n, size_t depth,
                        size_t n_tokens)
@@ -186,7 +189,7 @@ static void decode_cell(struct table *t, const struct load *l, const struct cost
 {
     double seconds[N_RUNS];
     weft_seq *seqs[MANY];
-    size_t from = depth > 0 ? depth : 1; /* a text of nothing has no next token */
+    size_t from = depth > 0 ? depth : 1; /* an empty text has no next token */
     if (!open_texts(l, seqs, n_seqs, from, n_tokens)) {
         table_skip(t);
         return;

@@ -14,7 +14,7 @@ double bench_percent(const struct bench *b, double bytes_per_second)
     return b->read_rate > 0.0 ? 100.0 * bytes_per_second / b->read_rate : -1.0;
 }
 
-/* Takes the object. */
+/* Writes the object and frees it. */
 static void write_json(const struct bench *b, json_t *object)
 {
     if (b->json != NULL) {

@@ -1,4 +1,4 @@
-/* The kernels of a decode step that move few bytes, so that their cost is that of a phase: heads
+/* The kernels of a decode step that move few bytes, so that they cost as much as a phase: heads
  * (bias, RoPE, K and V into the pages) of a layer, and the choice of a token. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static void small_row(struct bench *b, struct table *t, const char *name, bench_
     table_row_end(t);
 }
 
-/* Row i is position i of a sequence of its own, in page i. */
+/* Makes a step where row i is position i of a sequence of its own, in page i. */
 static struct dstep small_step(struct bench *b)
 {
     struct drow rows[MOST_ROWS] = { { 0 } };

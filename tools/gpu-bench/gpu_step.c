@@ -1,6 +1,6 @@
-/* One decode step for a profiler: what it records begins at cudaProfilerStart(), so that it sees
- * the kernels of this step alone (ncu --profile-from-start off). Without graphs, each kernel is a
- * launch of its own. */
+/* Runs one decode step for a profiler. The profiler records from cudaProfilerStart() on, so that it
+ * sees only the kernels of this step (ncu --profile-from-start off). Without graphs, each kernel is
+ * a launch of its own. */
 #include <cuda_profiler_api.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,8 @@ bool bench_step(struct bench *b, const char *path)
     random_tokens(model, 1, tokens, depth);
     OK(weft_seq_append(seq, tokens, depth, &bench_error));
     compute(engine, seq);
-    for (size_t i = 0; i < 3; i++) { /* the third is recorded; a text may end, so ids are given */
+    /* The third step is recorded. A text may end, so the tokens are given. */
+    for (size_t i = 0; i < 3; i++) {
         OK(weft_seq_append(seq, &tokens[i], 1, &bench_error));
         if (i == 2) {
             CU(cudaProfilerStart());

@@ -79,7 +79,8 @@ static cudaGraphExec_t capture(struct bench *b, bench_record *record, const void
 {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
-    CU(record(job, &b->queue)); /* loads the kernels: not while a graph is recorded */
+    /* This loads the kernels, which must not happen while a graph is recorded. */
+    CU(record(job, &b->queue));
     CU(cudaStreamSynchronize(b->queue.stream));
     CU(cudaStreamBeginCapture(b->queue.stream, cudaStreamCaptureModeThreadLocal));
     CU(record(job, &b->queue));
@@ -102,8 +103,8 @@ static double replay(struct bench *b, cudaGraphExec_t exec, size_t n)
     return (double)ms * 1e-3 / (double)n;
 }
 
-/* A device that rests has low clocks, and takes a while to raise them. Between two timings it waits
- * for the host, which makes random weights. */
+/* Keeps the device busy before a timing. An idle device has low clocks and takes a while to raise
+ * them; between two timings it waits for the host, which makes random weights. */
 static void load(struct bench *b, cudaGraphExec_t exec)
 {
     const double rested = 1.0, raise = 0.5, keep = 0.02; /* seconds */
@@ -117,7 +118,7 @@ static void load(struct bench *b, cudaGraphExec_t exec)
 struct spread bench_time(struct bench *b, bench_record *record, const void *job)
 {
     enum { MOST_REPEATS = 101, MOST_REPLAYS = 500 };
-    const double window = 5e-3; /* seconds: events tick in half microseconds */
+    const double window = 5e-3; /* seconds, because events tick in half microseconds */
     double seconds[MOST_REPEATS];
     size_t n_repeats = size_min(b->n_repeats, MOST_REPEATS), n_replays = 1;
     cudaGraphExec_t exec = capture(b, record, job);
@@ -193,7 +194,7 @@ struct dptr bench_floats(struct bench *b, size_t n)
     return d;
 }
 
-/* A first piece from the host, which is then doubled on the device. */
+/* A first piece comes from the host and is then doubled on the device. */
 struct dptr bench_halves(struct bench *b, size_t n)
 {
     enum { PIECE = 1 << 20 };

@@ -1,5 +1,5 @@
-# The clocks of the multiprocessors and the power while the GPU had work, from the lines of nvidia-smi: time, MHz, MHz of
-# memory, W, degrees, per cent of use.
+# Prints the clocks of the multiprocessors and the power while the GPU was working, from the lines of nvidia-smi: time, MHz,
+# MHz of memory, W, degrees, per cent of use.
 $6 + 0 > 20 {
     n++
     mhz[n] = $2 + 0

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2128,SC2154 # gpu-check.sh sources this; what is found here is used there
-# What gpu-check.sh finds on the machine: a place with room, the programs, cuBLAS, llama-bench, sanitizer and profiler.
+# Finds what gpu-check.sh needs on the machine: a place with room, the programs, cuBLAS, llama-bench, sanitizer and
+# profiler.
 
-# Memory, where there is enough of it for the models, or else a disk.
+# Files go to memory if it has room for the models, otherwise to a disk.
 roomy_place() {
     local need=14000 free=0 memory=0
     [ -z "$smoke" ] || need=300
@@ -12,7 +13,7 @@ roomy_place() {
     if [ "$free" -ge "$need" ] && [ "$memory" -ge $((2 * need)) ]; then echo /dev/shm; else echo "${TMPDIR:-/tmp}"; fi
 }
 
-# `make` in the tree, or in the sources of the pack.
+# Runs `make` in the tree, or in the sources of the pack.
 build_here() { # folder, target, variables...
     local from=$1 target=$2
     shift 2
@@ -22,7 +23,7 @@ build_here() { # folder, target, variables...
     false
 }
 
-# bin: weft, weft-gpu-bench; tests: test_*; synth. An older C library may refuse to start the programs of a pack.
+# Finds bin (weft, weft-gpu-bench), tests (test_*) and synth. An older C library may refuse to start the programs of a pack.
 find_programs() {
     bin=${programs:-$here/build}
     if [ -f "$here/PACK" ]; then
@@ -53,7 +54,7 @@ find_programs() {
     done
 }
 
-# cuBLAS: where the loader looks, or beside CUDA, or in Python's packages.
+# Finds cuBLAS where the loader looks, or beside CUDA, or in Python's packages.
 find_cublas() {
     ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.1[23]' && return
     local site d f
@@ -70,14 +71,14 @@ find_cublas() {
     [ -n "$smoke" ] || echo "cuBLAS was not found: long prompts will be slow, and llama-bench will not start"
 }
 
-# llama: the folder of llama-bench; empty if there is none.
+# Finds llama, the folder of llama-bench; it is empty if there is none.
 find_llama() {
     local d
     for d in "$llama" "$here/llama" "${XDG_CACHE_HOME:-$HOME/.cache}/weft/llama-bench"; do
         [ -n "$d" ] && [ -z "$smoke" ] && [ -x "$d/llama-bench" ] && llama=$d && break
     done
     if [ -z "$llama" ] && [ -n "$smoke" ]; then
-        llama=$lib/fakes # a real one has nothing to run on
+        llama=$lib/fakes # a real llama-bench has nothing to run on
     fi
     llama_lib=$here/lib:${LD_LIBRARY_PATH:-}
     [ -n "$llama" ] || { echo "llama-bench: none is here (tools/llama-bench.sh builds it)" && return; }
@@ -89,8 +90,8 @@ find_llama() {
     fi
 }
 
-# The GPU, and whether kernels run on it at all: if not, the first call's table says so, and its tests say more. 3 if there is
-# no GPU.
+# Finds the GPU, and whether kernels run on it at all. If not, the first call's table says so, and its tests say more.
+# Returns 3 if there is no GPU.
 first_kernels() {
     local status
     command -v nvidia-smi >/dev/null && timeout 20 nvidia-smi \
@@ -105,7 +106,7 @@ first_kernels() {
     head -n 3 "$work/first.txt"
 }
 
-# Clocks and power, in the background, as long as the call takes.
+# Logs clocks and power in the background, for as long as the call takes.
 log_clocks() { # seconds
     command -v nvidia-smi >/dev/null || return 0
     timeout "$1" nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu \
@@ -123,8 +124,8 @@ find_tool() { # name
     false
 }
 
-# Some containers refuse what these tools need: tried once, on a program that ends at once. What is found out is kept in a
-# file, since jobs in the background ask, too.
+# Some containers refuse what these tools need, so each tool is tried once, on a program that ends at once. The result is
+# kept in a file, because jobs in the background need it too.
 try_tool() { # name, file, options...: the tool's path in the file, or "problem: why"
     local name=$1 to=$2 tool
     shift 2
@@ -140,7 +141,7 @@ try_tool() { # name, file, options...: the tool's path in the file, or "problem:
     fi
 }
 
-# sanitizer, or sanitizer_problem
+# Finds sanitizer, or sets sanitizer_problem.
 find_sanitizer() {
     try_tool compute-sanitizer "$work/sanitizer" --tool memcheck --error-exitcode 99
     sanitizer=$(cat "$work/sanitizer")
@@ -148,7 +149,7 @@ find_sanitizer() {
     case $sanitizer in problem:*) false ;; esac
 }
 
-# profiler, or profiler_problem
+# Finds profiler, or sets profiler_problem.
 find_profiler() {
     try_tool ncu "$work/profiler" --clock-control none --launch-count 1 --metrics gpu__time_duration.sum
     profiler=$(cat "$work/profiler")

@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2154 # gpu-check.sh sources this, and sets work, results, log, part_end, smoke
-# Jobs: each runs within its limit, gets a line in the table, and is run again in other ways when it has failed.
+# Jobs: each runs within its time limit and gets a line in the table. After a failure it is run again in other ways.
 
 time_left() { echo $((part_end - SECONDS)); }
 
-# `timeout` leads a group of its own, so that its group is all that the job has started.
+# `timeout` leads a process group of its own, which holds everything that the job has started.
 end_jobs() { # signal
     local f
     for f in "$work"/running/*; do
@@ -12,7 +12,7 @@ end_jobs() { # signal
     done
 }
 
-# The status of the command; 124 if it had to be ended.
+# Returns the status of the command; 124 if it had to be ended.
 run() { # limit, file for what it prints, command...
     local limit=$1 text=$2 pid status
     shift 2
@@ -30,8 +30,9 @@ run() { # limit, file for what it prints, command...
 file_of() { echo "$work/logs/${1//[^a-zA-Z0-9.-]/_}.txt"; }
 keep_text() { printf '=== %s: %s\n%s\n' "$1" "$2" "$(cat "$3")" >>"$log"; }
 
-# A line of the table about a command. `expected` is a word that it has to print. `optional`: what there is no time for is no
-# failure. `kind`: test or tool, which says how it is run again by rerun_failed; empty: not at all.
+# Prints a line of the table about a command. `expected` is a word that the command has to print. `optional`: it is no
+# failure if there is no time for it. `kind` is test or tool, which tells rerun_failed how to run it again; empty: not at
+# all.
 one() { # name, limit, command...
     local name=$1 limit=$2 left verdict=ok status start=$SECONDS text line
     shift 2
@@ -58,7 +59,7 @@ one() { # name, limit, command...
     line=$(printf '%-4s %-44s %4d s' $verdict "$name" $((SECONDS - start)))
     echo "$line" >>"$results"
     case $verdict in ok | skip) ;; *) line+=$'\n'$(tail -n 12 "$text" | sed 's/^/     | /' | cut -c -160) ;; esac
-    echo "$line" # at once, as the next: others may be writing
+    echo "$line" # written at once, like the next line: other jobs may be writing
     keep_text "$name" $verdict "$text"
     [ $verdict = ok ]
 }
@@ -68,7 +69,7 @@ slot() {
     while [ "$(jobs -rp | wc -l)" -ge "$1" ]; do wait -n; done
 }
 
-# Not counted: the first run is. A line about it for the table. `expected` as above.
+# Runs a command again; the second run is not counted. Prints a line about it for the table. `expected` is as above.
 again() { # name, how, command...
     local name=$1 how=$2 limit=60 left verdict=fails start=$SECONDS text line
     shift 2
@@ -94,8 +95,8 @@ again() { # name, how, command...
     keep_text "again $name, $how" "$verdict" "$text"
 }
 
-# Everything that failed since the last time, one program after another. Under memcheck a tool does without the arena, in
-# which an index beyond a buffer meets another one; the tests do so by themselves.
+# Runs everything again that has failed since the last time, one program after another. Under memcheck a tool does without
+# the arena, where an index beyond a buffer would hit another buffer; the tests do so by themselves.
 rerun_failed() {
     local f kind name expected command memcheck apart
     for f in "$work"/again/*; do

@@ -1,21 +1,21 @@
 # shellcheck shell=bash disable=SC2154 # gpu-check.sh sources this
-# The pack of gpu-check.sh: one archive and a script that unpacks it.
+# Makes the pack of gpu-check.sh: one archive and a script that unpacks it.
 #
 # Each program holds all kernels. nvcc compresses them to 2 MB, and in one archive the programs share them: xz finds again
 # what is not farther back than its dictionary of 64 MiB, and each program is much smaller than that. Without nvcc's
 # compression xz would get them somewhat smaller still (1.6 instead of 1.8 MB), but there would be four times as much to unpack.
 
-# The programs find the libraries of the pack from where they are: in build/, build/gpu/, src/build/gpu/.
+# The programs look for the libraries of the pack relative to their own folder: build/, build/gpu/ or src/build/gpu/.
 pack_ldflags="-Wl,--disable-new-dtags$(printf ",-rpath,'\$\$ORIGIN/%s'" ../lib ../../lib ../../../lib)"
 
-# Libraries that a bare machine may lack: all but those of the C library, the compiler, the driver, and cuBLAS, which is large
-# and comes with CUDA.
+# Copies the libraries that a bare machine may lack: all but those of the C library, the compiler, the driver, and cuBLAS,
+# which is large and comes with CUDA.
 foreign_libraries() {
     for f in "$@"; do ldd "$f"; done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
         grep -v -E '/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|libcuda|libcublas|libcublasLt|ld-linux[^/]*)\.so'
 }
 
-# What the programs are built from, without what is only tested, trained or drawn with it.
+# Copies the sources of the programs, without the files that are only for tests, training or plots.
 copy_sources() { # folder
     git ls-files -co --exclude-standard -z -- . ':!models' ':!tests/fuzz' ':!tools/train' ':!tools/compare/*.svg' \
         ':!tools/compare/*.png' | while IFS= read -r -d '' f; do
@@ -23,7 +23,7 @@ copy_sources() { # folder
     done | tar -c --null -T - | tar -x -C "$1"
 }
 
-# With --smoke the programs of the simulator, which are there for make gpu-check-smoke.
+# With --smoke it takes the programs of the simulator, which make gpu-check-smoke has built.
 build_programs() { # where the sources are, where the programs go
     local src=$1 to=$2
     mkdir -p "$to/gpu"
@@ -38,7 +38,7 @@ build_programs() { # where the sources are, where the programs go
     cp "$src/build/weft" "$src/build/weft-synth" "$src/build/weft-gpu-bench" "$to/"
 }
 
-# For building there: the headers, and the libraries under the names that the linker looks for.
+# For building on the GPU's machine: copies the headers, and the libraries under the names that the linker looks for.
 copy_headers() { # folder of the pack
     local f
     for f in pcre2.h jansson.h jansson_config.h cmocka.h nettle/sha2.h nettle/nettle-types.h; do
@@ -49,7 +49,7 @@ copy_headers() { # folder of the pack
     for f in pcre2-8 jansson cmocka nettle; do cp "$1"/lib/lib$f.so.* "$1/lib/lib$f.so" || return; done
 }
 
-# The archive's order puts alike beside alike.
+# The order of the archive puts similar files next to each other.
 pack_archive() { # folder, archive
     find "$1" -type f -printf '%P\n' | awk -F/ '{ print ($1 == "build" ? 1 : 2), $0 }' | sort | cut -d ' ' -f 2- |
         XZ_OPT='-9e -T1' tar -cJf "$2" -C "$1" --no-recursion -T -
@@ -94,6 +94,6 @@ make_pack() {
         "llama-bench $(du -sm "$tree/llama" 2>/dev/null | cut -f 1)"
     rm -rf "$tree"
     echo "$to: $(du -sm "$to" | cut -f 1) MiB; on the GPU machine: $to/gpu-check.sh --call A, then --call B"
-    # it travels beside the tree, where both together may have 64
+    # the pack travels beside the tree, and both together may have 64 MB
     [ "$(du -sm "$to" | cut -f 1)" -le 40 ] || { echo "gpu-check: the pack is larger than 40 MiB" >&2; exit 1; }
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2086,SC2154 # gpu-check.sh sources this; $smoke and $plant are options or nothing
-# The parts of gpu-check.sh but for the timings. Each ends at part_end, and asks jobs.sh for its lines in the table.
+# The parts of gpu-check.sh except for the timings. Each ends at part_end, and uses jobs.sh for its lines in the table.
 
-demo() { # model, options...: a line of the table
+demo() { # model, options...: prints a line of the table
     expected=Paris one "demo $1${2:+, deterministic}" 30 "$bin/weft" run -m "$here/models/weft-demo-$1.gguf" \
         --device cuda:0 -q -p 'The capital of France is' -n 12 --temp 0 "${@:2}"
 }
@@ -16,7 +16,8 @@ test_programs() { # the long ones first
     done | awk '!seen[$0]++'
 }
 
-# Most of a test's time is the reference on the CPU, so some run at a time. Then, one after another, the texts of real models.
+# Most of a test's time is the reference on the CPU, so some tests run at the same time. Then the texts of real models
+# follow, one after another.
 part_tests() {
     local t m width=$(($(nproc) / 3)) planted
     [ "$width" -le 5 ] || width=5
@@ -49,15 +50,16 @@ part_tests() {
     rerun_failed
 }
 
-# cuBLAS reads what it then ignores, and attention reads the scales of positions that nobody has written yet and gives them
-# no weight: initcheck would report both. These programs come by one of them.
+# Returns true for a tool that must not check a program. initcheck would report cuBLAS, which reads values that it then
+# ignores, and attention, which reads the scales of positions that nobody has written yet and gives them no weight. These
+# programs use one or the other.
 not_for() { # tool, program
     case $1,$2 in *,test_model | *,test_platform) ;; initcheck,test_watch | initcheck,test_pages) ;; *) false ;; esac
 }
 
-# The most telling tool first. A prompt of more than 16 tokens, so that tensor cores take part (initcheck: deterministic, as
-# above). Without the arena, in which an index beyond a buffer meets another one, and no tool sees it; the tests do without it
-# by themselves.
+# The most useful tool comes first. The prompt has more than 16 tokens, so that tensor cores take part (with initcheck:
+# deterministic, as above). There is no arena, where an index beyond a buffer would hit another buffer and no tool would see
+# it; the tests do without it by themselves.
 part_sanitizers() {
     local tool t width=$(($(nproc) / 3)) more later
     local long='one two three four five six seven eight nine ten eleven twelve The capital of France is'
@@ -70,7 +72,7 @@ part_sanitizers() {
         more=()
         [ $tool != initcheck ] || more=(--deterministic)
         [ $tool != memcheck ] || set -- "$@" --leak-check full
-        # the tools that come last find least: time may end before them
+        # the tools at the end find least, so time may run out before them
         case $tool in initcheck | synccheck) later=yes ;; *) later= ;; esac
         slot "$width"
         optional=$later one "$tool weft" 100 "$@" "$bin/weft" run -m "$here/models/weft-demo-qwen2.gguf" --device cuda:0 \
@@ -85,7 +87,7 @@ part_sanitizers() {
     unset WEFT_TEST_LEVEL
 }
 
-# Where the time of a decode step goes: the kernels of one step, each by itself.
+# Profiles a decode step: the kernels of one step, each by itself.
 part_profile() {
     local m
     find_profiler || { echo "skip profile: $profiler_problem" | tee -a "$results"; return; }
@@ -101,7 +103,7 @@ part_profile() {
 
 part_leak() {
     local m=("$here"/models/weft-demo-*.gguf)
-    if [ -n "$smoke" ]; then # seconds for an engine, on the simulator
+    if [ -n "$smoke" ]; then # an engine takes seconds on the simulator
         begin_models
         model_there tiny-q8_0 || return
         m=("$store/tiny-q8_0.gguf")

@@ -1,4 +1,5 @@
-# One table of the JSON lines of weft-gpu-bench (weft.jsonl) and llama-bench (llama.jsonl): -v llama=1 with llama.cpp's columns.
+# Makes one table of the JSON lines of weft-gpu-bench (weft.jsonl) and llama-bench (llama.jsonl); -v llama=1 adds
+# llama.cpp's columns.
 function field(key,    at) {
     if (!match($0, "\"" key "\": *(\"[^\"]*\"|[^\",}]*)")) return ""
     at = substr($0, RSTART, RLENGTH)
@@ -19,7 +20,7 @@ FILENAME ~ /weft.jsonl$/ && field("section") ~ /^model:/ {
     if (field("name") == "8 ahead, deterministic") exact[key] = field("value")
     if (field("name") == "load") one[key] = field("value")
 }
-# llama-bench's best of the sizes of micro-batches. Its deepest depth stands beside our deepest.
+# The best of llama-bench's sizes of micro-batches is taken. Its deepest depth stands beside ours.
 FILENAME ~ /llama.jsonl$/ && field("avg_ts") != "" {
     m = file(field("model_filename"))
     deep = field("n_depth") + 0

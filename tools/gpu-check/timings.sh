@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2086,SC2154 # gpu-check.sh sources this; $smoke is an option or nothing
 # The timings of gpu-check.sh, and the models that they need.
 
-# file, preset, type, the depths of llama-bench (as deep as the context allows; see gpu_models.c), what is done with it, in
-# the order of what is missed most if time runs out. ids: also its texts are compared.
+# file, preset, type, the depths of llama-bench (as deep as the context allows; see gpu_models.c), and what is done with it.
+# The order is the order of importance, in case time runs out. ids: its texts are compared too.
 models() {
     if [ -n "$smoke" ]; then
         echo "tiny-q8_0 tiny-qwen2 q8_0 0,10,30 ids"
@@ -26,7 +26,8 @@ make_models() {
     wait
 }
 
-# In the background: the first of a call who needs models begins. No job of this shell, whose jobs are counted.
+# Makes the models in the background; the first part of a call that needs models starts it. It is not a job of this shell,
+# because this shell counts its jobs.
 begin_models() {
     [ ! -e "$work/making" ] || return 0
     : >"$work/making"
@@ -37,7 +38,7 @@ begin_models() {
     )
 }
 
-# Waits for it.
+# Waits until the model is there.
 model_there() { # file
     begin_models
     while [ ! -e "$store/$1.gguf" ]; do
@@ -51,7 +52,7 @@ model_there() { # file
     done
 }
 
-# llama-bench on a file: prompts with both sizes of micro-batches, then generation at the depths.
+# Runs llama-bench on a file: prompts with both sizes of micro-batches, then generation at the depths.
 llama_bench() { # file, depths
     export GGML_CUDA_GRAPH_OPT=1 LD_LIBRARY_PATH=$llama_lib
     "$llama/llama-bench" -m "$1" -ngl 99 -fa 1 -r 3 -o jsonl -b 2048 -ub 512,2048 -p 512,2048 -n 0 &&
@@ -79,7 +80,8 @@ kernels() { # name in the table, parts...
     cat "$work/part.jsonl" >>"$work/weft.jsonl" 2>/dev/null
 }
 
-# What the device reads at best comes first, since all is compared with it; the models, each beside llama.cpp; the kernels.
+# The best rate at which the device reads comes first, because everything is compared with it; then the models, each beside
+# llama.cpp; then the kernels.
 part_timings() {
     local file depths use rate=
     export -f llama_bench
@@ -88,7 +90,7 @@ part_timings() {
     kernels "the device" memory phases
     rate=$(sed -n 's/.*"section":"memory".*"value":\([0-9.]*\).*/\1/p' "$work/part.jsonl" 2>/dev/null | sort -g | tail -n 1)
     [ -n "$rate" ] || rate=4000
-    case $rate in 0*) rate=1 ;; esac # of the simulator
+    case $rate in 0*) rate=1 ;; esac # on the simulator
     while read -r file _ _ depths use; do
         [ "$use" = optional ] || time_model "$file" "$depths"
     done < <(models)
@@ -99,7 +101,7 @@ part_timings() {
     rerun_failed
 }
 
-# The values of the JSON lines of weft-gpu-bench and llama-bench, as a table.
+# Prints the values of the JSON lines of weft-gpu-bench and llama-bench as a table.
 summary() {
     [ -s "$work/weft.jsonl" ] || return
     [ "$llama" != "$lib/fakes" ] || echo "llama.cpp is a fake here: its figures mean nothing"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Of a pack: unpacks it, where it is not yet, and runs its gpu-check.sh with the same options. WEFT_GPU_CHECK_AT is the folder
-# that it is unpacked in, if not /dev/shm or the one for temporary files.
+# Part of a pack: unpacks it if that has not been done, and runs its gpu-check.sh with the same options. WEFT_GPU_CHECK_AT
+# is the folder to unpack in; the default is /dev/shm or the folder for temporary files.
 set -u
 export WEFT_GPU_CHECK_BEGAN
 WEFT_GPU_CHECK_BEGAN=$(date +%s)
@@ -8,7 +8,7 @@ pack=$(cd "$(dirname "$0")" && pwd)/pack.tar.xz
 at=${WEFT_GPU_CHECK_AT:-}
 if [ -z "$at" ]; then
     at=${TMPDIR:-/tmp}
-    # the models join it there: 9 GB
+    # 9 GB of models will be there too
     [ ! -w /dev/shm ] || [ "$(df -Pk /dev/shm | awk 'NR == 2 { print int($4 / 1024 / 1024) }')" -lt 14 ] || at=/dev/shm
 fi
 to=$at/weft-gpu-check-$(id -u)-$(cksum <"$pack" | tr ' ' -)

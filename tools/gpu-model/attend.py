@@ -14,23 +14,23 @@ MAX_HEADS = 8   # of a block
 
 
 def blocks_of_heads(group):
-    """attend.cu deal_heads(): (blocks for a KV head, query heads of a block)."""
+    """Returns what deal_heads() of attend.cu does: (blocks for a KV head, query heads of a block)."""
     blocks = -(-group // MAX_HEADS)
     heads = -(-group // blocks)
     return -(-group // heads), heads
 
 
 def page_bytes(job):
-    """K and V of a page and KV head."""
+    """Returns the bytes of K and V of a page and KV head."""
     dim = job['head_dim']
     return sum(PAGE * (dim + dim // 16 if q8 else 2 * dim) for q8 in job['q8'])
 
 
 def combine_us(device, facts, threads, heads, dim, splits):
-    """The last block sums the splits of its heads. Threads beside each other take the columns that
-    one of them loads at once; `lanes` of them share a column and take every lanes-th split;
-    `chunks` such groups of columns are loaded together. Each group of loads costs a trip to L2,
-    all bytes their transfer."""
+    """Returns how long the last block takes to combine the splits of its heads. Neighbouring
+    threads take the columns that one thread loads at once; `lanes` threads share a column and
+    take every lanes-th split; `chunks` such groups of columns are loaded together. Each group of
+    loads costs a trip to L2, and all bytes cost their transfer."""
     if splits == 1:
         return 0.0
     v, c = device.v, facts['combine']
@@ -47,11 +47,11 @@ def combine_us(device, facts, threads, heads, dim, splits):
 
 
 class Attention:
-    """A launch: job, grid and threads from the record, facts from the machine code."""
+    """A launch: job, grid and threads come from the record, facts from the machine code."""
 
     def __init__(self, device, record, facts, resident, early=0.0):
         self.device, self.facts, self.job = device, facts, record['attend']
-        # us before the wait is released, if the kernel asks for pages of K and V by then
+        # us before the wait is released, if the kernel already asks for pages of K and V then
         self.early = early if facts.get('prefetches') else 0.0
         self.grid, self.threads, self.resident = record['grid'], record['block'][0], resident
         job = self.job
@@ -86,7 +86,8 @@ class Block:
 
 
 class Simulation:
-    """Blocks that find no page take a place for as long as they need to see it."""
+    """Simulates a launch. Blocks that find no page occupy a slot for as long as they need to notice
+    it."""
 
     def __init__(self, launch, seed=1):
         d, job = launch.device, launch.job
@@ -97,7 +98,7 @@ class Simulation:
         self.n_bytes = page_bytes(job) / 2
         half = launch.facts['page']['n'] / 2  # K and V take about as many instructions
         self.busy, self.alone = d.cycles(half), d.cycles(v['attend_chain'] * half)
-        # between the first copy of K and that of V: 16 bytes of each thread in turn
+        # between the first copy of K and the first of V: 16 bytes of each thread in turn
         self.copies = d.cycles(v['attend_copy'] * self.n_bytes / 16 / launch.threads)
         combine = combine_us(d, launch.facts, launch.threads, launch.heads, job['head_dim'],
                              self.splits)
@@ -109,16 +110,16 @@ class Simulation:
                         for x in range(grid[0])]
         self.waiting.reverse()
         self.pipe, self.dram, self.end = [0.0] * d.sms, 0.0, 0.0
-        # row and page are known before the wait, if they are loaded before it: then only q is missing
+        # if row and page are loaded before the wait, only q is missing after it
         known = self.launch.facts.get('early_loads', 0) >= 2
         self.first_load = d.l2 if known else v['attend_start'] * 1e3
-        self.ready = {}  # of each block of the first wave: when its first page is in L2
+        self.ready = {}  # for each block of the first wave: when its first page is in L2
         if launch.early:
             self.prefetch(v['attend_start'] * 1e3 - launch.early * 1e3)
         self.arrived, self.events, self.serial = {}, [], 0
 
     def prefetch(self, now):
-        """First all blocks ask for K, then for V, as they do later."""
+        """Lets all blocks ask for K first, then for V, as they do later."""
         first = [b for b in self.waiting[-len(self.slots):][::-1] if self.launch.pages_of(b[2])]
         self.dram = now
         for _ in range(2):
@@ -131,7 +132,7 @@ class Simulation:
         self.serial += 1
 
     def run(self):
-        """ns until the last block has ended."""
+        """Returns the ns until the last block has ended."""
         while self.waiting and self.slots:
             self.start()
         while self.events:
@@ -153,7 +154,7 @@ class Simulation:
                  self.fetch_k if block.pages else self.leave, block)
 
     def fetch(self, now):
-        """When a page's K or V is there that is asked for now."""
+        """Returns when the K or V of a page arrives that is asked for now."""
         self.dram = max(self.dram, now) + self.n_bytes / self.device.bandwidth
         behind = self.device.v['latency_behind_queue'] * self.device.latency
         return max(now + self.uniform(*self.spread), self.dram + behind)
@@ -172,7 +173,7 @@ class Simulation:
         self.put(max(now, block.k), self.scores, block)
 
     def scores(self, now, block):
-        """Then K of the next page is asked for, and V of this one is waited for."""
+        """After the scores, K of the next page is asked for, and V of this page is waited for."""
         after = self.compute(now, block)
         block.pages -= 1
         if block.pages > 0:

@@ -6,13 +6,14 @@ from matvec import Matvec, simulate
 
 BLOCK_KEPT = 1024  # bytes of shared memory that an SM keeps for each block
 PICKING = ('k_best', 'k_merge', 'k_advance')
-# Kernels by how their names begin, and the assumption that has their time.
+# Small kernels by the beginning of their names, and the assumption that holds their time.
 SMALL = {'embed_row': 'embed', 'k_heads': 'heads', 'k_best<': 'small_kernel',
          'k_merge<': 'small_kernel', 'k_advance': 'small_kernel'}
 
 
 def resident(values, facts, threads, shared):
-    """Blocks of a kernel that an SM holds at once, from their registers and shared memory."""
+    """Returns how many blocks of a kernel an SM holds at once, from their registers and shared
+    memory."""
     registers = max(1, -(-facts['registers'] // 8) * 8 * threads)
     by_registers = values['registers'] // registers
     room = (values['shared_kb'] + 1) * 1024
@@ -21,7 +22,7 @@ def resident(values, facts, threads, shared):
 
 
 class Cost:
-    """us that a kernel takes, and bytes that it has to read."""
+    """The us that a kernel takes, and the bytes that it has to read."""
 
     def __init__(self, us, n_bytes=0.0):
         self.us, self.bytes = us, n_bytes
@@ -40,7 +41,7 @@ class Predictor:
         return self.facts[name]
 
     def cost(self, record, before):
-        """Of a launch behind `before`, also a launch."""
+        """Returns the cost of a launch that follows the launch `before`."""
         early = self.early(before)
         job = dict(record.get('matvec') or record.get('attend') or record.get('best') or {}, first=0)
         key = (record['name'], str(record['grid']), str(job), early)
@@ -56,8 +57,8 @@ class Predictor:
         return self.known[key]
 
     def early(self, before):
-        """us for which a block is there before its wait is released, and asks for weights: that
-        depends on the places that the kernel before leaves."""
+        """Returns the us for which a block is there before its wait is released, and asks for
+        weights. That depends on the places that the kernel before leaves."""
         if before is None or 'attend' in before:
             return self.v['early_attend' if before else 'early_full']
         facts = self.facts.get(before['name'], {'registers': 0, 'shared': 0})
@@ -70,7 +71,8 @@ class Predictor:
         return facts, resident(self.v, facts, record['block'][0], record['shared'])
 
     def small(self, record):
-        """Of a kernel whose time is that of a few trips to memory, or of the logits that it reads."""
+        """Returns the cost of a kernel that takes a few trips to memory, or as long as the logits
+        that it reads."""
         name = record['name']
         for start, assumption in SMALL.items():
             if name.startswith(start):
@@ -80,8 +82,9 @@ class Predictor:
                          'its parameters say; decode.py, many.py and describe.c have to know it')
 
     def prologue(self, record, facts):
-        """ns from the released wait until the first load: normalising, where the kernel does. More
-        rows cost at least what their instructions take to issue, in all blocks of an SM."""
+        """Returns the ns from the released wait to the first load. A kernel that normalises does it
+        in this time. More rows cost at least what their instructions take to issue, in all
+        blocks of an SM."""
         d, v, job = self.device, self.v, record['matvec']
         if not job['normed']:
             return d.cycles(v['prologue'])
@@ -103,7 +106,8 @@ class Predictor:
         return Cost(r.us, launch.bytes)
 
     def step(self, records):
-        """Of the kernels of a graph: us with their gaps, bytes, and (name, us, count) of each."""
+        """Returns the cost of the kernels of a graph: us with their gaps, bytes, and (name, us,
+        count) of each."""
         us = n_bytes = 0.0
         rows, before = [], None
         for r in records:
@@ -126,8 +130,8 @@ def graph_kernels(records):
 
 
 def token(predictor, cases, model, rows, pos):
-    """us of a step of `rows` sequences that see `pos` positions, and the bytes that it has to read.
-    The kernels that pick the next token are those of the steps ahead."""
+    """Returns the us of a step of `rows` sequences that see `pos` positions, and the bytes that it
+    has to read. The kernels that pick the next token are those of the steps ahead."""
     kernels = [r for r in graph_kernels(cases[model, 'decode', rows, pos]) if not is_picking(r)]
     ahead = next((c for k, c in cases.items() if k[:2] == (model, 'ahead')), [])
     us, n_bytes, table = predictor.step(kernels + [r for r in ahead if is_picking(r)])

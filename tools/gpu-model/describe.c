@@ -8,8 +8,8 @@
 #include "kernels/matvec_plan.h"
 #include "weft.h"
 
-/* The i-th parameter if it has the size that is expected: a kernel whose parameters have changed
- * is told without them, and the gates ask for them. */
+/* Returns the i-th parameter if it has the expected size. A kernel whose parameters have changed is
+ * described without them, and the gates will miss them. */
 static const void *arg(const struct cudasim_entry *e, int i, size_t size)
 {
     return i < e->n_args && e->arg_bytes[i] == size ? e->args[i] : NULL;
@@ -201,7 +201,7 @@ static void put_merge(FILE *out, const struct cudasim_entry *e, const struct pla
             number(e, 2));
 }
 
-/* Kernels by the beginning of their names, longer ones first. */
+/* The kernels by the beginning of their names, longer names first. */
 static const struct {
     const char *name;
     void (*put)(FILE *out, const struct cudasim_entry *e, const struct place *at);
@@ -214,8 +214,8 @@ static const struct {
     { "k_merge<", put_merge },
 };
 
-/* repack_blocks: blocks of the file [first, first + n); repack_row and dequant_row: a row for each
- * block of threads. */
+/* repack_blocks: blocks [first, first + n) of the file. repack_row and dequant_row: each block of
+ * threads has one row. */
 size_t described_bytes(const struct cudasim_entry *e)
 {
     const struct dmatrix *m = arg(e, 0, sizeof *m);

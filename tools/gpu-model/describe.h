@@ -1,5 +1,5 @@
-/* One line of JSON for each thing that the device did, with what the parameters of a kernel tell.
- * The lines are described in README.md. */
+/* Writes one line of JSON for each operation of the device, with what the parameters of a kernel
+ * tell. README.md describes the lines. */
 #ifndef GPU_MODEL_DESCRIBE_H
 #define GPU_MODEL_DESCRIBE_H
 
@@ -8,21 +8,24 @@
 #include "kernels/kernels.h"
 #include "tests/cudasim/testing.h"
 
-/* Where a line belongs: in every line. */
+/* The case that a line belongs to; it is in every line. */
 struct place {
     const char *model, *type, *mode; /* mode: the case */
     size_t rows;                     /* sequences of a decode step, tokens of a prompt */
-    size_t pos;                      /* positions that a row sees, itself included */
-    size_t step;                     /* calls of weft_engine_step() so far in this case */
-    size_t i;                        /* lines so far in this case */
-    struct dqueue queue;             /* for the functions of kernels.h */
+    /* The positions that a row sees, its own included. */
+    size_t pos;
+    /* The calls of weft_engine_step() in this case so far. */
+    size_t step;
+    size_t i;            /* lines in this case so far */
+    struct dqueue queue; /* for the functions of kernels.h */
 };
 
 void describe(FILE *out, const struct place *at, const struct cudasim_entry *e);
-/* The same of many alike: in place of grid and parameters how many, and their bytes together. */
+/* Describes n similar operations in one line. In place of grid and parameters it has their number
+ * and the sum of their bytes. */
 void describe_many(FILE *out, const struct place *at, const struct cudasim_entry *e, size_t n,
                    size_t bytes);
-/* Bytes of weights that a repack or dequantisation reads; 0 of other kernels. */
+/* Returns the bytes of weights that a repack or dequantisation reads; 0 for other kernels. */
 size_t described_bytes(const struct cudasim_entry *e);
 
 #endif

@@ -23,7 +23,7 @@ from decode import graph_kernels, resident
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Which way is worse (1: up, -1: down), and by how much it may be so.
+# For each metric: the direction that is worse (1: up, -1: down), and the tolerance.
 METRICS = {
     'instr_per_byte': (1, 0.02),    # of a dot loop, for a byte of weights
     'alu_per_byte': (1, 0.02),      # cycles of the ALU pipe
@@ -89,9 +89,9 @@ def kernel_row(facts):
 
 
 def residency(kernels, cases, v):
-    """Of every pair of kernels that follow one another in a decode step: what the blocks of the
-    first on the fullest SM and one block of the second take beyond an SM. Where it is 0, the second
-    can ask for weights before the first has ended."""
+    """For every pair of kernels that follow one another in a decode step: what the blocks of the
+    first on the fullest SM and one block of the second need beyond an SM. Where it is 0, the
+    second can ask for weights before the first has ended."""
     rows = {}
     for key, records in cases.items():
         if key[1] != 'decode' or key[2] != 1:
@@ -122,7 +122,7 @@ def label(record):
 
 
 def measure(facts, cases, v):
-    """{row: {metric: number}}"""
+    """Returns {row: {metric: number}}."""
     rows, kernels = {}, {}
     for found in facts.values():
         kernels.update(found)
@@ -141,12 +141,12 @@ def measure(facts, cases, v):
 # --- gates ---------------------------------------------------------------------------------------
 
 def bound_tbs(per_byte, v):
-    """TB/s of all quarters of all SMs at so many cycles for a byte."""
+    """Returns the TB/s of all quarters of all SMs at so many cycles per byte."""
     return v['sms'] * v['quarters'] * v['clock'] / per_byte / 1e3
 
 
 def missed(key, row, v):
-    """(metric, sentence) of the aims that a row misses."""
+    """Returns (metric, sentence) for the aims that a row misses."""
     found = [(metric, f'{metric} is {row[metric]}, wanted: {text}')
              for metric, (text, met) in AIMS.items() if metric in row and not met(row[metric])]
     if 'instr_per_byte' in row:
@@ -173,7 +173,7 @@ def worse(row, was):
 
 
 def check(rows, table, reasons, v):
-    """What is wrong, a sentence for each."""
+    """Returns what is wrong, one sentence each."""
     wrong, used = [], set()
     for key, row in sorted(rows.items()):
         was = table.get(key)
@@ -200,7 +200,7 @@ def check(rows, table, reasons, v):
 
 
 def write_table(path, table):
-    """A line for each row, so that changes are read easily."""
+    """Writes one line for each row, so that changes are easy to read."""
     lines = ',\n'.join(f'{json.dumps(k)}: {json.dumps(row)}' for k, row in sorted(table.items()))
     with open(path, 'w', encoding='utf-8') as f:
         f.write(f'{{\n{lines}\n}}\n')

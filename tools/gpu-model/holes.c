@@ -1,6 +1,6 @@
-/* Maps and reads files with holes so that a hole costs next to nothing. The linker puts these in
- * the place of the library's mmap() and pread() (--wrap): by the kernel's own, each page of a hole
- * that is read becomes a page of the file's cache, which takes two seconds for a gigabyte. */
+/* Maps and reads files with holes so that a hole costs next to nothing. The linker replaces the
+ * library's mmap() and pread() by these functions (--wrap). The system's own calls turn each page
+ * of a hole that is read into a page of the file's cache, which takes two seconds per gigabyte. */
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@ void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 ssize_t __real_pread(int fd, void *to, size_t n, off_t at);
 ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at);
 
-/* Pages of zeros, and over them those parts of the file that are there. */
+/* Maps pages of zeros, and over them the parts of the file that hold data. */
 static void *map_parts(size_t n, int prot, int flags, int fd)
 {
     const off_t page = sysconf(_SC_PAGESIZE), size = (off_t)n;
@@ -18,11 +18,11 @@ static void *map_parts(size_t n, int prot, int flags, int fd)
     if (p == MAP_FAILED) {
         return p;
     }
-    (void)madvise(p, n, MADV_HUGEPAGE); /* a wish */
+    (void)madvise(p, n, MADV_HUGEPAGE); /* only a hint */
     for (off_t end = 0; end < size;) {
         off_t from = lseek(fd, end, SEEK_DATA);
         if (from < 0) {
-            break; /* a hole up to the end */
+            break; /* the rest is a hole */
         }
         end = lseek(fd, from, SEEK_HOLE);
         from = from / page * page;
@@ -41,7 +41,7 @@ void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
     return holes ? map_parts(n, prot, flags, fd) : __real_mmap(at, n, prot, flags, fd, offset);
 }
 
-/* A hole leaves `to` as it is: what stands in a matrix is of no importance here. */
+/* Reads, but a hole leaves `to` as it is: the values of a matrix do not matter here. */
 ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at)
 {
     const off_t end = lseek(fd, 0, SEEK_END), data = lseek(fd, at, SEEK_DATA);

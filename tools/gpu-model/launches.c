@@ -1,7 +1,7 @@
-/* weft-launches: what the host's code launches for models of real size on an H200, without one and
- * without computing anything. The engine runs through the public API on the simulator in its dry
- * mode, on files whose weights are holes. One line of JSON for each launch; README.md describes
- * them. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+/* weft-launches: records what the host's code launches for models of real size on an H200, without
+ * a GPU and without computing anything. The engine runs through the public API on the simulator in
+ * its dry mode, on files whose weights are holes. It writes one line of JSON for each launch;
+ * README.md describes the lines. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@ enum {
 static const char *const models[] = { "qwen2.5-0.5b", "phi-3-mini", "qwen2.5-7b", "llama-3.2-1b",
                                       "qwen2.5-1.5b" };
 
-/* Lines of a load are many and alike: they are counted. */
+/* The lines of a load are many and similar, so they are counted. */
 enum { MOST_GROUPS = 64 };
 struct group {
     struct cudasim_entry first;
@@ -40,7 +40,7 @@ struct run {
     weft_error err;
 };
 
-/* Ends the program with a message: what was recorded has been printed. */
+/* Ends the program with a message; the records so far have been printed. */
 static void check(struct run *r, weft_status status, const char *call)
 {
     if (status != WEFT_OK) {
@@ -111,7 +111,7 @@ static void begin(struct run *r, const char *mode, size_t rows, size_t pos, bool
 
 static void end(struct run *r)
 {
-    (void)cudaDeviceSynchronize(); /* what nobody has waited for */
+    (void)cudaDeviceSynchronize(); /* for work that nobody has waited for */
     cudasim_record(NULL, NULL);
     for (size_t i = 0; i < r->n_groups; i++, r->at.i++) {
         describe_many(r->out, &r->at, &r->groups[i].first, r->groups[i].n, r->groups[i].bytes);
@@ -142,7 +142,7 @@ static void compute(struct run *r, weft_seq *const *seqs, size_t n)
     }
 }
 
-/* A greedy sequence of n tokens that are not computed yet. */
+/* Opens a greedy sequence of n tokens that are not computed yet. */
 static weft_seq *open_seq(struct run *r, size_t n)
 {
     weft_sampling greedy = WEFT_SAMPLING_INIT;
@@ -162,7 +162,7 @@ static weft_seq *open_seq(struct run *r, size_t n)
     return seq;
 }
 
-/* The next token of n sequences, and the step after which they see `pos` positions each. */
+/* Draws the next token of n sequences and runs the step after which each sees `pos` positions. */
 static void decode(struct run *r, const char *mode, size_t n, size_t pos)
 {
     weft_seq *seqs[MOST_SEQS];
@@ -265,7 +265,7 @@ static void run_model(struct run *r, const char *directory)
     weft_model_release(&r->model);
 }
 
-/* The device is an H200. */
+/* Makes the simulated device an H200. */
 static void set_device(struct run *r)
 {
     struct cudasim_config *s = cudasim_settings();

@@ -2,7 +2,7 @@
 launch. A line may stand for `count` of the same."""
 import json
 
-# Of a row of weights: columns of a block, bytes of a block, and bytes of the plane of codes for 32
+# For a row of weights: columns of a block, bytes of a block, and bytes of the plane of codes for 32
 # columns (kernels/repack.cu).
 BLOCKS = {
     'F32': (1, 4, 128), 'F16': (1, 2, 64), 'BF16': (1, 2, 64),
@@ -26,7 +26,7 @@ def weight_bytes(matrix):
 
 
 def read(path):
-    """{(model, case, rows, pos): [records in their order]}"""
+    """Returns {(model, case, rows, pos): [records in their order]}."""
     cases = {}
     with open(path, encoding='utf-8') as f:
         for number, line in enumerate(f, 1):

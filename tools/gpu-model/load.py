@@ -7,15 +7,15 @@ import re
 
 
 class Upload:
-    """What the source says of the upload. maps: the reader copies out of the mapped file; else
-    readers read() from it."""
+    """What the source says about the upload. maps: the reader copies out of the mapped file;
+    otherwise readers read() from it."""
 
     def __init__(self, readers, ring, maps):
         self.readers, self.ring, self.maps = readers, ring, maps
 
 
 def read_source(folder='cuda'):
-    """Constants of the upload. Without READERS_MAX one thread reads, into RING buffers."""
+    """Reads the constants of the upload. Without READERS_MAX, one thread reads into RING buffers."""
     text = ''
     for path in sorted(glob.glob(os.path.join(folder, '*.[ch]'))):
         with open(path, encoding='utf-8') as f:
@@ -28,7 +28,7 @@ def read_source(folder='cuda'):
 
 
 def load_us(v, records, upload):
-    """(us, bytes) of a load."""
+    """Returns (us, bytes) of a load."""
     n_bytes = fixed = copies = 0.0
     copying, repacking = set(), set()
     for r in records:
@@ -47,8 +47,9 @@ def load_us(v, records, upload):
     read = n_bytes / min(readers * v['memcpy' if upload.maps else 'pread'], v['host_memory']) / 1e3
     send = n_bytes / v['pcie'] / 1e3 + copies * v['copy_fixed'] / max(1, len(copying))
     repack = n_bytes / 1e9 * v['repack'] * 1e3
-    # kernels behind the copies in the same stream wait for them, and they for the kernels
+    # kernels behind the copies in the same stream wait for the copies, and the copies for the
+    # kernels
     device = send + repack if copying & repacking else max(send, repack)
-    # as many buffers as readers: a reader waits until its buffer has been sent
+    # with as many buffers as readers, a reader waits until its buffer has been sent
     stream = max(read, device) if upload.ring > readers else read + device
     return fixed + stream, n_bytes

@@ -5,7 +5,7 @@ import math
 from launches import TYPES
 
 WARP = 32
-# Tiles of cuBLAS: rows of weights, rows of activations, assumption that has the rate.
+# Tiles of cuBLAS: rows of weights, rows of activations, and the assumption that holds the rate.
 TILES = ((128, 256, 'gemm_tflops_256'), (256, 128, 'gemm_tflops_256'),
          (128, 128, 'gemm_tflops_128'), (128, 64, 'gemm_tflops_64'), (64, 64, 'gemm_tflops_small'))
 SKINNY = 64  # rows of activations up to which cuBLAS splits the columns: then weights are the bound
@@ -18,13 +18,14 @@ def transfer_us(v, n_bytes):
 
 
 def issue_us(device, counts, weights):
-    """Of a kernel that does counts['n'] instructions for counts['weights'] weights, on all SMs."""
+    """Returns the us of a kernel that does counts['n'] instructions for counts['weights'] weights,
+    on all SMs."""
     busiest = max(counts['n'], 2 * counts['alu'], 2 * counts['products'], 8 * counts['quarter'])
     return device.cycles(busiest * weights / counts['weights'] / device.sms / device.quarters) / 1e3
 
 
 def tilings(v, r):
-    """(us, blocks) of each of cuBLAS's tilings. Where rows are few it splits the columns."""
+    """Returns (us, blocks) for each of cuBLAS's tilings. If rows are few, it splits the columns."""
     m, n, k = r['m'], r['n'], r['k']
     element, out = ELEMENT[r['types'][0]], ELEMENT[r['types'][2]]
     for rows, columns, name in TILES:
@@ -34,9 +35,9 @@ def tilings(v, r):
         waves = math.ceil(tiles * split / v['sms'])
         busy = min(v['sms'], tiles * split)
         compute = waves * 2 * rows * columns * (k / split) / rate
-        # each tile is written when it is done: that is not hidden in the last of an SM's tiles
+        # each tile is written when it is done; in the last tile of an SM nothing hides that
         written = transfer_us(v, m * n * out * (1 if split == 1 else 2 * split + 1))
-        # few rows: a block reads what its stages hold in each trip to DRAM
+        # few rows: each trip to DRAM brings as much as the stages of a block hold
         under_way = busy * v['gemm_in_flight'] * 1024
         reach = min(v['gemm_bandwidth'] * 1e6, under_way / v['latency'] * 1e3)
         read = (m * k + n * k) * element / reach
@@ -48,14 +49,15 @@ def gemm_us(v, r):
 
 
 def gemm_waves(v, r):
-    """Of the fastest tiling: (how full its waves are, blocks, waves)."""
+    """Returns for the fastest tiling: (how full its waves are, blocks, waves)."""
     blocks = min(tilings(v, r))[1]
     waves = math.ceil(blocks / v['sms'])
     return blocks / (waves * v['sms']), blocks, waves
 
 
 def tiled_us(device, r, facts, first_tile):
-    """Attention on tensor cores: blocks of 4 warps with 64 rows, pages up to their own."""
+    """Returns the time of attention on tensor cores: blocks of 4 warps with 64 rows, for the pages
+    up to their own."""
     v, job, t = device.v, r['tiled'], facts['tensor']
     warps = r['block'][0] // WARP
     seen = math.inf if job['window'] == 0 else job['window'] // PAGE + 1
@@ -74,10 +76,10 @@ class Stream:
         self.p, self.v, self.device = predictor, predictor.v, predictor.device
         self.tiles = 0         # of attention, in the steps before
         self.step_tiles = 0
-        self.gate = 'f32'      # what the last product left
+        self.gate = 'f32'      # the type that the last product left
 
     def rows_bytes(self, r):
-        """write_rows: floats or halves in, the forms out."""
+        """Returns the bytes of write_rows: floats or halves in, the forms out."""
         job = r['rows_of']
         n = job['rows'] * job['cols']
         out = sum({'q8': 1.25, 'f32': 4, 'f16': 2}[f] for f in job['forms'])
@@ -109,12 +111,13 @@ class Stream:
         return self.p.cost(r, before).us
 
     def border(self, r, before):
-        """Between two launches: cuBLAS's kernels do not start early, nor does what follows them."""
+        """Returns the gap between two launches: cuBLAS's kernels do not start early, nor do the
+        kernels behind them."""
         early = r.get('programmatic') and before is not None and before['kind'] == 'kernel'
         return self.v['gap' if early else 'eager_border']
 
     def total(self, records):
-        """us of all steps: of the device, or of the host if launching takes longer."""
+        """Returns the us of all steps: of the device, or of the host if launching takes longer."""
         device = host = 0.0
         before, step = None, None
         for r in records:
@@ -136,7 +139,7 @@ def many_us(predictor, records):
 
 
 def step_bytes(records):
-    """Bytes of weights that a step has to read at least."""
+    """Returns the bytes of weights that a step has to read at least."""
     return sum(r['dequant']['bytes'] for r in records if 'dequant' in r) + \
         sum(w['rows'] * w['cols'] * TYPES[w['type']].bytes_per_weight
             for r in records if 'matvec' in r and r['matvec']['first'] == 0

@@ -33,7 +33,7 @@ class Device:
 
 
 class Step:
-    """One turn of a type's dot loop: bytes that it loads, and what it costs to compute."""
+    """One turn of a type's dot loop: the bytes that it loads, and what computing it costs."""
 
     def __init__(self, counts, n_bytes, device):
         v = device.v
@@ -47,12 +47,12 @@ class Step:
 
 
 class Tile:
-    """Of one matrix, or of gate and up at once: the steps of its warps, and its bytes."""
+    """A tile of one matrix, or of gate and up together: the steps of its warps, and its bytes."""
     __slots__ = ('steps', 'first')
 
     def __init__(self, steps, first):
-        self.steps = steps  # of each warp: [(Step, share of the lanes)]
-        self.first = first  # of each warp: are the step's bytes among those prefetched
+        self.steps = steps  # for each warp: [(Step, share of the lanes)]
+        self.first = first  # for each warp: whether the step's bytes are among those prefetched
 
 
 class Matvec:
@@ -60,8 +60,8 @@ class Matvec:
 
     def __init__(self, job, block, resident, facts, types, device):
         self.device, self.job, counts = device, job, facts['types']
-        # of each plane of a tile: those of a block's first one are asked for before the kernel's
-        # wait, those of the others when the tile before begins
+        # of each plane of a tile: the block's first tile is asked for before the kernel's wait, the
+        # others when the tile before begins
         most = job.get('prefetch', device.v['prefetch_plane'])
         self.early_bytes = most if facts['prefetches'] else 0
         self.next_bytes = most if facts.get('later_prefetches') else 0
@@ -71,7 +71,8 @@ class Matvec:
         self.resident = resident
         self.loops = {w['type']: [Step(c, c['weights'] * types[w['type']].bytes_per_weight, device)
                                   for c in counts[w['type']]] for w in job['w']}
-        # a type may have a loop for each part of a task's rows: together they have the UNITS
+        # a type may have one loop for each part of a task's rows; together the loops have the UNITS
+        # rows
         self.columns = {w['type']: sum(c['weights'] for c in counts[w['type']]) // UNITS
                         for w in job['w']}
         self.types, self.known = types, {}
@@ -90,7 +91,8 @@ class Matvec:
         return (0, 1) if self.swiglu else (self.tiles[tile][0],)
 
     def steps(self, tile, warp, first):
-        """[(step, part of its lanes that have a piece, is it prefetched)] of a warp."""
+        """Returns [(step, share of its lanes that have a piece, whether it is prefetched)] of a
+        warp."""
         matrix = 0 if self.swiglu else self.tiles[tile][0]
         key = (matrix, warp, first)
         if key not in self.known:
@@ -112,7 +114,7 @@ class Matvec:
         return out
 
     def prefetched(self, tile, most):
-        """Bytes of a tile that are asked for ahead: at most so many of each plane."""
+        """Returns the bytes of a tile that are asked for ahead: at most so many of each plane."""
         n = 0
         for k in self.matrices(tile):
             w = self.job['w'][k]
@@ -139,16 +141,17 @@ class Warp:
     def __init__(self, block, number, tile, steps, pipes, quarter):
         self.block, self.number, self.tile = block, number, tile
         self.steps, self.at = steps, 0
-        self.pipes, self.quarter = pipes, quarter  # when those of its SM are free; its own
+        self.pipes, self.quarter = pipes, quarter  # when the pipes of its SM are free, and its own quarter
 
 
-# Rounds of tiles that are simulated: those in the middle of a long launch are alike.
+# The rounds of tiles that are simulated; those in the middle of a long launch are alike.
 MOST_ROUNDS = 6
 
 
 class Simulation:
-    """residual: cycles that what is loaded behind the dot takes; early: ns for which the blocks are
-    there before their wait is released; prologue: ns from then until the first load."""
+    """Simulates a launch. residual: cycles that the loads behind the dot take; early: ns for which
+    the blocks are there before their wait is released; prologue: ns from the released wait to
+    the first load."""
 
     def __init__(self, launch, grid, early, prologue, residual, seed=1, most_rounds=MOST_ROUNDS):
         self.m, self.device, self.grid = launch, launch.device, grid
@@ -178,11 +181,11 @@ class Simulation:
         for b in range(self.grid):
             self.dram += self.m.prefetched(b, self.m.early_bytes) / d.bandwidth
             self.ready.append(self.dram + d.latency)
-        # of later tiles: how many warps have asked for their part of it, and when all is there
+        # for later tiles: how many warps have asked for their part, and when all of it is there
         self.asked = {}
 
     def prefetch_next(self, now, warp):
-        """The warp's part of the block's next tile; when its loads can begin."""
+        """Asks for the warp's part of the block's next tile. Returns when its loads can begin."""
         m, d, tile = self.m, self.device, warp.tile + self.grid
         if not m.next_bytes or tile >= self.n_tiles:
             return now
@@ -198,8 +201,8 @@ class Simulation:
         return issued
 
     def ready_at(self, warp):
-        """When the prefetched part of the warp's tile is in the L2 cache; None: not all of it has
-        been asked for yet."""
+        """Returns when the prefetched part of the warp's tile is in the L2 cache; None if not all
+        of it has been asked for yet."""
         if warp.tile == warp.block:
             return self.ready[warp.block]
         n, there = self.asked.get((warp.block, warp.tile), (0, 0.0))
@@ -210,7 +213,7 @@ class Simulation:
         self.serial += 1
 
     def run(self):
-        """ns until the last store of the kernel is visible."""
+        """Returns the ns until the last store of the kernel is visible."""
         m, d = self.m, self.device
         for b in range(self.grid):
             pipes = self.pipe[b % d.sms]

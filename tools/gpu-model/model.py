@@ -31,7 +31,7 @@ PEAK_TFLOPS = 989  # halves on tensor cores, dense [data sheet]
 
 
 class Figure:
-    """us, and the least that the device's limits allow; `line` is what people read."""
+    """The us, and the least that the device's limits allow; `line` is printed."""
 
     def __init__(self, name, us, line):
         self.name, self.us, self.line = name, us, line
@@ -72,7 +72,7 @@ def load_figure(p, cases, key, upload):
 
 
 def order(key):
-    """A decode step of one row first, then prompts, several sequences, loading."""
+    """Sorts a decode step of one row first, then prompts, several sequences, loading."""
     _, case, rows, pos = key
     kind = {'decode': 0 if rows == 1 else 2, 'prefill': 1, 'load': 3}[case]
     return kind, rows, pos
@@ -94,7 +94,7 @@ def figures(p, cases, upload, only=None):
 
 
 def detail(p, cases, only):
-    """The kernels of a decode step of one row."""
+    """Prints the kernels of a decode step of one row."""
     for key in cases:
         if key[1] != 'decode' or key[2] != 1 or only not in (None, key[0]):
             continue
@@ -122,7 +122,7 @@ def read_recorded(path):
 
 
 def compare(recorded, found, values):
-    """What is wrong, a sentence for each."""
+    """Returns what is wrong, one sentence each."""
     wrong = []
     for name in sorted(set(values) | set(recorded['assumptions'])):
         was, now = recorded['assumptions'].get(name), values.get(name)
@@ -146,7 +146,7 @@ def compare(recorded, found, values):
 
 
 def write(path, recorded, found, values):
-    """Records the figures, and shows what they were."""
+    """Records the figures, and shows the old ones."""
     with open(path, 'w', encoding='utf-8') as out:
         json.dump({'assumptions': values, 'figures': {f.name: round(f.us, 1) for f in found}}, out,
                   indent=1, sort_keys=True)

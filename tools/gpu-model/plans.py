@@ -17,13 +17,13 @@ import sys
 import tomllib
 
 SMS = 132
-WARPS = 16  # of an SM that are worth having: two blocks of eight, with 128 registers a thread
+WARPS = 16  # the warps of an SM that are worth having: two blocks of eight, with 128 registers per thread
 ROWS_OF_WARP, LANES = 4, 32  # a warp reads four rows of weights, and a lane 32 weights of each
-FLOATS = ("F32", "F16", "BF16")  # of which a lane reads 8
-STEPS_IN_FLIGHT = 1  # a warp asks for the next step's weights when it is done with this one's
+FLOATS = ("F32", "F16", "BF16")  # types of which a lane reads 8 weights
+STEPS_IN_FLIGHT = 1  # a warp asks for the next step's weights only when it has finished its current ones
 TILES = ((128, 256), (128, 128))  # of cuBLAS on sm_90: rows of weights, rows of activations
 WANT_WARPS, WANT_BYTES, WANT_WAVES = 0.90, 40_000, 0.85
-LOSS = 0.002  # by which rounding can make a value worse
+LOSS = 0.002  # by so much rounding can make a value worse
 KEYS = {"phases": ("model",), "plans": ("model", "product", "types", "rows"), "waves": ("model", "m", "n", "k")}
 
 
@@ -39,7 +39,7 @@ def base_name(kernel):
 
 
 def phases(lines):
-    """Kernels that a token of steps ahead waits for: they are all on one stream."""
+    """Counts the kernels that a token of steps ahead waits for: they are all on one stream."""
     names = collections.defaultdict(list)
     for x in lines:
         if x["case"] == "ahead" and x["kind"] == "kernel" and x["graph"]:
@@ -48,7 +48,7 @@ def phases(lines):
 
 
 def products(lines):
-    """Matrix-vector launches of decode steps, with the name of the product."""
+    """Returns the matrix-vector launches of decode steps, with the name of the product."""
     before = None
     for x in lines:
         if x["kind"] != "kernel":
@@ -68,7 +68,8 @@ def products(lines):
 
 
 def plan(x):
-    """Share of an H200's warps that have work, and bytes that they ask for at a time on an SM."""
+    """Returns the share of an H200's warps that have work, and the bytes that they ask for at a
+    time on an SM."""
     job, warps = x["matvec"], x["block"][0] // LANES
     blocks = x["grid"][0]
     rounds = up(job["tiles"], blocks)
@@ -82,13 +83,15 @@ def plan(x):
 
 
 def ahead(job):
-    """Bytes of its next tile that a block asks for while it computes one; the kernel counts planes."""
+    """Returns the bytes of its next tile that a block asks for while it computes one; the kernel
+    counts planes."""
     together = job["w"] if job["mode"] == "swiglu" else job["w"][:1]
     return sum(min(job["prefetch"], job["units"] * w["bytes"] / w["rows"]) for w in together)
 
 
 def plans(lines):
-    """One row for each product and mix of types; for more rows of activations only if it differs."""
+    """Returns one row for each product and mix of types; more rows of activations only if they
+    differ."""
     rows = {}
     for product, x in products(lines):
         types = "+".join(w["type"] for w in x["matvec"]["w"])
@@ -102,7 +105,7 @@ def plans(lines):
 
 
 def wave(m, n):
-    """The tile with which the last wave is fullest."""
+    """Returns the tile with which the last wave is fullest."""
     best = None
     for rows, cols in TILES:
         tiles = up(m, rows) * up(n, cols)
@@ -138,7 +141,7 @@ def title(section, row):
     return f"{section}: " + " ".join(str(x) for x in key_of(section, row))
 
 
-# What is compared: field, what is wanted at least (None: nothing), and whether less is better.
+# The compared fields: name, the least that is wanted (None: nothing), and whether less is better.
 COMPARED = {
     "phases": (("phases", None, True),),
     "plans": (("warps", WANT_WARPS, False), ("bytes", WANT_BYTES, False), ("ahead", None, False)),
@@ -160,7 +163,7 @@ def compare(section, now, row, reasons):
 
 
 def gate(now, table):
-    """Sentences about what is wrong."""
+    """Returns sentences about what is wrong."""
     reasons = table.get("reasons", {})
     for section in KEYS:
         rows = {key_of(section, r): r for r in table.get(section, [])}
@@ -177,7 +180,7 @@ def gate(now, table):
 
 
 def gate_kernels(names, files, table):
-    """Every kernel that was launched and every file of kernels has a row."""
+    """Checks that every kernel that was launched and every file of kernels has a row."""
     rows = table.get("kernels", {})
     for name in names:
         if name not in rows:
@@ -214,7 +217,7 @@ def render(head, table):
 
 
 def updated(now, table):
-    """The table with the values of today; a reason stays as long as something falls short."""
+    """Returns the table with today's values; a reason stays as long as something falls short."""
     new = {"reasons": table.get("reasons", {}), "kernels": table.get("kernels", {})}
     for section in KEYS:
         old = {key_of(section, r): r for r in table.get(section, [])}

@@ -20,12 +20,13 @@ import tempfile
 
 ARCH = 'sm_90a'
 WARP = 32
-# Inlined calls make the text five times as long; needed where one kernel has a loop for each type.
+# Inlined calls make the text five times as long; they are needed where one kernel has a loop for
+# each type.
 WITH_CALLS = ('matvec', 'dequant')
 
-# Pipes of a quarter SM. A warp's instruction takes one cycle to issue; those of the ALU pipe (16
-# lanes wide), and of the pipe of integer products, keep their pipe for two, transcendental
-# functions and conversions of 16 bit integers for eight.
+# The pipes of a quarter SM. An instruction of a warp takes one cycle to issue. The ALU pipe (16
+# lanes wide) and the pipe of integer products are busy for two cycles, transcendental functions and
+# conversions of 16 bit integers for eight.
 ALU = frozenset('''LOP3 SHF PRMT IADD3 LEA I2FP ISETP VIADD VIMNMX IMNMX SEL FSEL FSETP FMNMX MOV
                 PLOP3 P2R R2P LOP IABS SGXT BMSK VABSDIFF4 F2FP'''.split())
 PRODUCTS = frozenset('IMAD IDP IDP4A IMUL'.split())
@@ -49,21 +50,22 @@ class Instruction:
 
     @property
     def registers(self):
-        """By number, in the order of the operands: first what is written."""
+        """Returns the register numbers in the order of the operands: what is written comes first."""
         if self.numbers is None:
             self.numbers = [int(n) for n in REGISTER.findall(self.text)]
         return self.numbers
 
 
 class Kernel:
-    """Its instructions in the order of addresses, and where the labels stand among them."""
+    """A kernel: its instructions in the order of addresses, and the places of the labels among
+    them."""
 
     def __init__(self, name):
         self.name, self.code, self.labels = name, [], {}
         self.registers = self.shared = self.stack = self.local = 0
 
     def all_loops(self):
-        """(first, last) of all loops, as ranges of instructions."""
+        """Returns (first, last) of all loops, as ranges of instructions."""
         back = {}
         for i, ins in enumerate(self.code):
             if ins.base != 'BRA':
@@ -75,7 +77,7 @@ class Kernel:
         return sorted(back.items())
 
     def loops(self):
-        """Those that hold no other loop."""
+        """Returns the loops that hold no other loop."""
         ranges = self.all_loops()
         return [(a, b) for a, b in ranges if not any(a < c <= b for c, _ in ranges)]
 
@@ -109,7 +111,7 @@ def demangle(names):
 
 
 def short_name(name):
-    """void k<1, (bool)1>(struct a) -> k<1, true>"""
+    """Shortens a name: void k<1, (bool)1>(struct a) -> k<1, true>."""
     name = re.sub(r'^void ', '', name).split('(anonymous namespace)::')[-1]
     name = name.replace('(bool)1', 'true').replace('(bool)0', 'false')
     name = re.sub(r'\((?:unsigned )?(?:int|long)\)(\d+)', r'\1', name)
@@ -121,7 +123,7 @@ CODE = re.compile(r'\s*/\*([0-9a-f]{4,})\*/\s+(?:\{\s*)?(.*?)\s*;')
 
 
 def parse(text):
-    """Kernels by their mangled names, from the text of nvdisasm -c -g or -gi."""
+    """Returns kernels by their mangled names, from the text of nvdisasm -c -g or -gi."""
     kernels, kernel, places, fresh, known = {}, None, (), False, {}
     for line in text.splitlines():
         if line.startswith('\t//## File'):
@@ -150,7 +152,7 @@ USAGE = re.compile(r'Function (\S+?):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL
 
 
 def read_object(path, cuda=None):
-    """The kernels of an object, by their readable names."""
+    """Returns the kernels of an object, by their readable names."""
     cuobjdump, nvdisasm = find_tool('cuobjdump', cuda), find_tool('nvdisasm', cuda)
     stem = os.path.basename(path)[:-2]
     with tempfile.TemporaryDirectory() as scratch:
@@ -172,7 +174,7 @@ def read_object(path, cuda=None):
 # --- places in the source ------------------------------------------------------------------------
 
 class Source:
-    """Where things stand in kernels/: ranges of lines, which tell what an instruction is of."""
+    """Places in kernels/: ranges of lines, which tell what an instruction belongs to."""
 
     def __init__(self, folder):
         self.text = {}
@@ -189,7 +191,7 @@ class Source:
 
     @staticmethod
     def end(lines, i):
-        """The line that ends the braces that open at or after line i."""
+        """Returns the line that closes the braces which open at or after line i."""
         depth, opened = 0, False
         for k in range(i, len(lines)):
             code = re.sub(r"'.'|\"[^\"]*\"|//.*", '', lines[k])
@@ -200,7 +202,8 @@ class Source:
         return len(lines) - 1
 
     def function(self, name):
-        """The lines of a function, or of all with this name: a set of (file, line)."""
+        """Returns the lines of a function, or of all functions with this name: a set of (file,
+        line)."""
         found = set()
         for file, lines in self.text.items():
             for i, line in enumerate(lines):
@@ -218,7 +221,7 @@ WIDTH = {'U8': 1, 'S8': 1, 'U16': 2, 'S16': 2, '64': 8, '128': 16}
 
 
 def load_bytes(op):
-    """Bytes that a lane loads."""
+    """Returns the bytes that a lane loads."""
     return next((WIDTH[part] for part in op.split('.') if part in WIDTH), 4)
 
 
@@ -234,16 +237,17 @@ def loaded_registers(ins):
 
 
 def registers_read(ins):
-    """What is written stands first, if the first operand is a register and nothing is stored."""
+    """Returns the registers that are read. The first operand is written if it is a register and
+    nothing is stored."""
     operands = ins.text.split(None, 1)
     writes = len(operands) > 1 and operands[1][0] == 'R' and ins.base not in STORES
     return ins.registers[1:] if writes else ins.registers
 
 
 def in_flight(code, wanted):
-    """Most loads of a loop that are under way when the first of them is used, with their bytes for
-    a lane; and how often the loop has to wait for such a group. Seen over two turns, as loads of
-    the next turn may be issued in this one."""
+    """Returns the most loads of a loop that are under way when the first of them is used, with
+    their bytes per lane, and how often the loop has to wait for such a group. It looks at two
+    turns, because loads of the next turn may be issued in this one."""
     under_way, most, most_bytes, waits = {}, 0, 0, 0
     for turn in range(2):
         for ins in code:
@@ -261,7 +265,7 @@ def in_flight(code, wanted):
 
 
 class Loop:
-    """Counts of a loop. cycles: of a quarter SM, for one warp's turn of the loop."""
+    """Counts of a loop. cycles: of a quarter SM, for one turn of the loop by one warp."""
 
     def __init__(self, code):
         self.code = code
@@ -283,18 +287,20 @@ class Loop:
         return votes.most_common(1)[0][0] if votes else None
 
     def share(self, places):
-        """Part of the instructions that come from these lines."""
+        """Returns the share of the instructions that come from these lines."""
         return sum(1 for i in self.code if any(p in places for p in i.places)) / self.n
 
 
 def loads_weights(ins, source):
-    """Activations may come from global memory, too: they do not pass through a type's lines."""
+    """Returns True if the instruction loads weights. Activations may come from global memory too,
+    but not through a type's lines."""
     return ins.base == 'LDG' and any(p in source.types for p in ins.places)
 
 
 def dot_counts(loop, rows, source):
-    """Of a loop over weights. Weights of a turn follow from the products: four of a row of
-    activations in one IDP, one in one FFMA where the weights are floats."""
+    """Returns the counts of a loop over weights. The weights of a turn are computed from the
+    products: an IDP multiplies four weights with one row of activations, an FFMA one weight if
+    the weights are floats."""
     products = 4 * loop.count['IDP'] if loop.count['IDP'] else loop.count['FFMA']
     loads, load_bytes, _ = in_flight(loop.code, lambda i: loads_weights(i, source))
     return {'n': loop.n, 'alu': loop.alu, 'products': loop.products, 'quarter': loop.quarter,
@@ -304,7 +310,7 @@ def dot_counts(loop, rows, source):
 
 
 def is_pipelined(code, source):
-    """Are the weights that a turn loads used in the next one?"""
+    """Returns True if the weights that a turn loads are used in the next turn."""
     carried = used = 0
     for k, ins in enumerate(code):
         if loads_weights(ins, source):
@@ -322,12 +328,12 @@ def matvec_facts(kernel, rows, source):
         if name is not None and loop.count['IDP'] + loop.count['FFMA'] >= 16:
             types[name].append(dot_counts(loop, rows, source))
             last = max(last, b)
-    # what is loaded behind all dot loops is waited for after the product: residual and bias
+    # loads behind all dot loops, of residual and bias, are waited for after the product
     late = sum(1 for i in kernel.code[last + 1:]
                if i.base in ('LD', 'LDG') and 'CONSTANT' not in i.op)
     facts = {'types': dict(types), 'late_loads': late}
-    # the loop that normalises: as one chunk of 128 columns needs as many shuffles in each of its
-    # forms, their number tells how many chunks a turn has
+    # The loop that normalises: one chunk of 128 columns needs as many shuffles in each of its
+    # forms, so their number tells how many chunks a turn has.
     write = source.function('write_normed') | source.function('quantize128')
     norm = [Loop(kernel.code[a:b + 1]) for a, b in kernel.all_loops()]
     norm = [c for c in norm if c.share(write) > 0.5 and c.count['SHFL']]
@@ -341,9 +347,10 @@ WARPS = 4  # of a block of attention
 
 
 def combine_deal(name, found, source):
-    """How the combine loop deals splits: `lanes` threads share a column and take every lanes-th
-    split, `chunks` groups of columns are loaded at once. add_splits() does it by warps, for all
-    columns of the kernel's heads; before there was none, all threads took columns."""
+    """Returns how the combine loop deals splits: `lanes` threads share a column and take every
+    lanes-th split, and `chunks` groups of columns are loaded at once. add_splits() does it by
+    warps, for all columns of the kernel's heads; before add_splits() existed, all threads took
+    columns."""
     if not source.function('add_splits'):
         return {'lanes': 1, 'chunks': 1}
     dim, heads = re.search(r'<(\d+), (\d+)', name).groups()
@@ -352,7 +359,7 @@ def combine_deal(name, found, source):
 
 
 def attend_facts(name, kernel, source):
-    """The loop over pages, and what the combine loop has under way."""
+    """Returns the counts of the loop over pages, and the loads that the combine loop has under way."""
     combine, facts = source.function('combine') | source.function('add_splits'), {}
     for a, b in kernel.all_loops():
         loop = Loop(kernel.code[a:b + 1])
@@ -372,7 +379,7 @@ def attend_facts(name, kernel, source):
 
 
 def tensor_facts(kernel):
-    """HMMA and LDSM of the innermost loops that have both or either."""
+    """Returns the HMMA and LDSM of the innermost loops that have both or either."""
     found = collections.Counter()
     for a, b in kernel.all_loops():
         loop = Loop(kernel.code[a:b + 1])
@@ -399,8 +406,8 @@ def is_prefetch(i):
 
 
 def before_wait(kernel):
-    """What a kernel does before it waits for the one before it (ACQBULK): loads, and lines that it
-    asks the L2 cache for; and how many places in the code ask for some later."""
+    """Returns what a kernel does before it waits for the kernel before it (ACQBULK): its loads, and
+    the lines that it asks the L2 cache for; and how many places in the code ask for lines later."""
     bases = [i.base for i in kernel.code]
     wait = bases.index('ACQBULK') if 'ACQBULK' in bases else 0
     early, later = kernel.code[:wait], kernel.code[wait:]
@@ -435,7 +442,7 @@ def digest(paths):
 
 
 def object_facts(path, kernels, cuda, cache):
-    """{kernel: facts} of an object. cache: a folder; disassembling takes seconds."""
+    """Returns {kernel: facts} of an object. cache: a folder, because disassembling takes seconds."""
     source = Source(kernels)
     texts = [os.path.join(kernels, n) for n in source.text]
     stem = os.path.basename(path)[:-2]
@@ -455,7 +462,7 @@ def object_facts(path, kernels, cuda, cache):
 
 
 def collect(objects, kernels='kernels', cuda=None, cache=None):
-    """{"matvec": {kernel: facts}} of all objects, the largest first, on all cores."""
+    """Returns {"matvec": {kernel: facts}} of all objects, the largest first, on all cores."""
     objects = sorted(objects, key=os.path.getsize, reverse=True)
     if not objects:
         raise SystemExit('no objects of kernels; build them first: make')

@@ -66,7 +66,7 @@ _SIGNATURES = {
 
 
 def find(weft: str) -> Path:
-    """The shared library: `weft` itself, or the one beside the program `weft`."""
+    """Returns the shared library: `weft` itself, or the library beside the program `weft`."""
     path = Path(weft)
     library = path if ".so" in path.suffixes else path.parent / "libweft.so"
     if not library.exists():
@@ -112,7 +112,7 @@ def info(lib: C.CDLL, model: C.c_void_p) -> ModelInfo:
 
 
 def _collect(call, item, cap: int):
-    """What call(dst, cap, needed, err) writes; a second time if it needs more room."""
+    """Returns what call(dst, cap, needed, err) writes; calls it again if it needs more room."""
     err, needed = _Error(), C.c_size_t()
     while True:
         dst = (item * cap)()
@@ -138,7 +138,8 @@ def detokenize(lib: C.CDLL, model: C.c_void_p, ids: Sequence[int], flags: int) -
 
 def chat_tokens(lib: C.CDLL, model: C.c_void_p, messages: Sequence[tuple[str, str]],
                 template: str | None = None, prompt: bool = True) -> list[int]:
-    """Ids of a conversation of (role, content), by the file's own template unless one is named."""
+    """Returns the ids of a conversation of (role, content), by the file's own template unless one
+    is named."""
     array = (_Message * len(messages))(
         *((role.encode(), content.encode()) for role, content in messages))
     params = _ChatParams(size=C.sizeof(_ChatParams), no_prompt=not prompt,

@@ -18,7 +18,7 @@ C.llama_backend_init()
 
 @contextmanager
 def load(path: str, vocab_only: bool = False):
-    """The model, freed at the end of the with block."""
+    """Opens the model; the end of the with block frees it."""
     params = C.llama_model_default_params()
     params.n_gpu_layers = 0
     params.vocab_only = vocab_only
@@ -51,7 +51,7 @@ def logits(
     params.n_threads = params.n_threads_batch = n_threads
     params.type_k, params.type_v = (getattr(C, f"GGML_TYPE_{name.upper()}") for name in kv)
     params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantised V needs it
-    if f32:  # flash attention makes halves of K and V, however they are kept
+    if f32:  # flash attention turns K and V into halves, however they are stored
         params.type_k = params.type_v = C.GGML_TYPE_F32
         params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.no_perf = True
@@ -68,7 +68,7 @@ def logits(
 
 def _decode_all(context, tokens, n_batch: int, n_vocab: int) -> np.ndarray:
     out = np.empty((len(tokens), n_vocab), np.float32)
-    # one batch of full size, freed once, as it came: only its contents and n_tokens change
+    # one batch of full size, which is freed once; only its contents and n_tokens change
     batch = C.llama_batch_init(n_batch, 0, 1)
     try:
         for start in range(0, len(tokens), n_batch):
@@ -95,7 +95,7 @@ def tokenize(model, text: bytes, add_special: bool, parse_special: bool) -> list
     vocab = C.llama_model_get_vocab(model)
     ids = (
         C.llama_token * (len(text) + 8)
-    )()  # a token has a byte at least; BOS and EOS come on top
+    )()  # a token has at least one byte; BOS and EOS are added
     n = C.llama_tokenize(vocab, text, len(text), ids, len(ids), add_special, parse_special)
     if n < 0:
         ids = (C.llama_token * -n)()
@@ -108,7 +108,8 @@ def tokenize(model, text: bytes, add_special: bool, parse_special: bool) -> list
 def apply_template(
     template: str, messages: list[dict], add_generation_prompt: bool
 ) -> bytes | None:
-    """The rendered chat of {"role", "content"}; None if llama.cpp does not know the template."""
+    """Returns the rendered chat of {"role", "content"}; None if llama.cpp does not know the
+    template."""
     texts = [(m["role"].encode(), m["content"].encode()) for m in messages]
     chat = (C.llama_chat_message * len(texts))(
         *(C.llama_chat_message(role=r, content=c) for r, c in texts)

@@ -41,7 +41,7 @@ def random_block(rng, qtype):
 def encode_inputs(rng):
     yield rng.standard_normal(32)
     yield rng.standard_normal(32) * 0.02 + 0.05
-    # the peak makes the step 1 for Q4_0, Q5_0, Q8_0, and half of the others are ties
+    # the peak makes the step 1 for Q4_0, Q5_0 and Q8_0, so half of the other values are ties
     for peak in (-8.0, -16.0, -127.0):
         x = np.arange(32) * 0.5 - 8.0
         x[0] = peak

@@ -81,7 +81,7 @@ def readme_text() -> str:
 
 
 def demo_text() -> str:
-    """Of the kind that the demo models were trained on, then some that is new to them."""
+    """Returns text of the kind that the demo models were trained on, then text that is new to them."""
     rng = random.Random(2024)
     documents = [
         document.text for document in (corpus.document(rng) for _ in range(60)) if document.text
@@ -134,7 +134,7 @@ def report(result: dict) -> None:
 
 
 def jobs(args, real_models: list[str], folder: str):
-    """(path, tokens, n_ctx, types of K and V, on the simulator) of every comparison."""
+    """Returns (path, tokens, n_ctx, types of K and V, on the simulator) of every comparison."""
     for arch in ("qwen2", "phi3"):
         path = str(parity.ROOT / "models" / f"weft-demo-{arch}.gguf")
         tokens = text_tokens(path, demo_text(), 1000)

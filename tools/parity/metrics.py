@@ -30,7 +30,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """KL(softmax(p) || softmax(q)) of every position, in nats."""
+    """Returns KL(softmax(p) || softmax(q)) of every position, in nats."""
     out = np.empty(len(p))
     for i in range(0, len(p), BLOCK):
         a, b = log_softmax(p[i : i + BLOCK]), log_softmax(q[i : i + BLOCK])
@@ -39,19 +39,20 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def mean_se(values: np.ndarray) -> tuple[float, float]:
-    """Mean and its standard error."""
+    """Returns the mean and its standard error."""
     n = len(values)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
 
 
 def margins(ref: np.ndarray) -> np.ndarray:
-    """Best logit minus second best, per position."""
+    """Returns the best logit minus the second best, per position."""
     top = np.partition(ref, -2, axis=-1)[:, -2:]
     return top.max(axis=1).astype(np.float64) - top.min(axis=1)
 
 
 def compare(ref: np.ndarray, x: np.ndarray) -> dict:
-    """The numbers of a table row for x against ref; "kl", "same", "margin" are of each position."""
+    """Returns the numbers of a table row for x against ref; "kl", "same" and "margin" have a value
+    per position."""
     forward, backward = kl(ref, x), kl(x, ref)
     same = ref.argmax(axis=1) == x.argmax(axis=1)
     mean, se = mean_se(forward)

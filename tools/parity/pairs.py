@@ -16,13 +16,13 @@ from pretokenizers import CHARACTERS, FIRST, WHOLE_WORDS
 KINDS = gguf.TokenType
 NUMBERS = [f"{number:03}" for number in range(1000)]
 SPECIAL = ["<s>", "</s>"]
-# not all that texts are made of: the rest is spelt by bytes
+# not all the characters of texts: the others are spelt by bytes
 CHARS = [*map(chr, range(0x21, 0x7F)), "▁", "\n", "\t", "\r", "é", "ß", "Ж", "ж", "中", "文", "가", "ก", "़",
          "\u0301", "٣", "²", "。", "—", "😀"]
 
 
 def byte_symbols() -> list[str]:
-    """The character that stands for each byte in a byte-level BPE vocabulary."""
+    """Returns the character that stands for each byte in a byte-level BPE vocabulary."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
@@ -35,7 +35,7 @@ def shuffled_pairs(symbols: list, seed: int) -> list[tuple]:
 
 
 def write(path: Path, pre: str, seed: int) -> None:
-    """Makes the vocabulary for this pre-tokenizer."""
+    """Writes the vocabulary for this pre-tokenizer."""
     symbols = CHARS if pre in CHARACTERS else byte_symbols()
     pairs = shuffled_pairs(symbols, seed)
     texts = [*SPECIAL, *symbols, *map("".join, pairs), *NUMBERS]
@@ -69,7 +69,7 @@ class Ids:
     def of_word(self, word: bytes) -> list[int]:
         if word in self.whole:
             return [self.whole[word]]
-        # a pair merges with nothing: the best one first, then the best of what is left
+        # a merged pair never merges again: the best pair is taken first, then the best of the rest
         ranks = [self.rank[a << 8 | b] for a, b in zip(word, word[1:])]
         ids = [len(SPECIAL) + byte for byte in word]
         free = bytearray(b"\1" * len(word))

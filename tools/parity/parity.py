@@ -59,7 +59,7 @@ TRACE_BYTES = 512 << 20
 
 
 def round_ctx(n: int) -> int:
-    """llama.cpp rounds contexts up like this, and chooses long or short RoPE factors by it."""
+    """Rounds up as llama.cpp rounds contexts; it chooses long or short RoPE factors by the result."""
     return -(-n // 256) * 256
 
 
@@ -98,7 +98,7 @@ def gate_top(
 
 
 def gate_top_together(results: list[dict]) -> tuple[bool, str]:
-    """The same top token over all positions of all comparisons, beside llama.cpp's."""
+    """Checks the same top token over all positions of all comparisons, beside llama.cpp's."""
     pairs = [
         (row["same"], result["rows"]["llama.cpp"]["same"])
         for result in results
@@ -115,7 +115,7 @@ def gate_top_together(results: list[dict]) -> tuple[bool, str]:
 
 
 def traced_tokens(m: reference.Model, n: int) -> int:
-    """How many positions a trace of at most TRACE_BYTES holds."""
+    """Returns how many positions a trace of at most TRACE_BYTES holds."""
     n_ff = reference.gate_up_weights(m, 0)[0].shape[0]
     heads = (2 * m.n_heads + 2 * m.n_kv_heads) * m.head_dim
     return max(
@@ -136,7 +136,8 @@ def check_weft(
     kv: tuple[str, str],
     min_decided: float,
 ) -> dict:
-    """The row of one Weft device, with gates {name: (passed, text)} and what the stages show."""
+    """Returns the row of one Weft device, with gates {name: (passed, text)} and the findings of the
+    stages."""
     logits, header = weft.logits(program, path, tokens, n_ctx, device, kv=kv)
     row = metrics.compare(ref, logits) | {
         "logits": logits,
@@ -177,7 +178,7 @@ def compare(
     tokens = tokens[:n_ctx]
     with llamacpp.load(path) as model:
         if m.arch == "phi3" and m.window:
-            tokens = tokens[: m.window]  # llama.cpp knows no window there
+            tokens = tokens[: m.window]  # llama.cpp has no window there
         tokens = np.asarray(tokens)
         llama_logits = llamacpp.logits(model, tokens, n_ctx, kv=kv)
         proof = (
@@ -211,7 +212,7 @@ def compare(
 
 
 def plain(result):
-    """The same without arrays, for JSON."""
+    """Returns the result without arrays, for JSON."""
     if isinstance(result, dict):
         return {k: plain(v) for k, v in result.items() if not isinstance(v, np.ndarray)}
     if isinstance(result, (list, tuple)):
@@ -281,7 +282,7 @@ def where_it_parts(findings: list[stages.Finding]) -> list[str]:
 def default_engines(
     program: str, devices: list[str], sims: list[str]
 ) -> list[tuple[str, str, str]]:
-    """What can run; what cannot is said on stderr."""
+    """Returns the engines that can run; prints the others on stderr."""
     engines = []
     usable = weft.devices(program)
     for device in devices:

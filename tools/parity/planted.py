@@ -60,7 +60,7 @@ def missing_bias(of: str) -> Plant:
     return plant
 
 
-# what is planted in which model, and where it has to be found
+# the defects: what is planted in which model, and where it has to be found
 DEFECTS: dict[tuple[str, ...], dict[str, tuple[Plant, int, set[str]]]] = {
     ("small-qwen2",): {
         "RoPE base off by 1 %": (rope_base, 0, {"q", "k"}),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from published import HAN, WHITE_SPACE, WORD_SYMBOLS, category
 
-# Names of src/text/pretokenizers.c that are the same in all respects; the first one stands for them.
+# Names of src/text/pretokenizers.c that are the same in all respects; the first one stands for all.
 NAMES: tuple[tuple[str, ...], ...] = (
     ("default",),
     ("gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "mellum", "a.x-4.0", "exaone4", "trillion",
@@ -46,18 +46,18 @@ NAMES: tuple[tuple[str, ...], ...] = (
 )
 FIRST = {name: names[0] for names in NAMES for name in names}
 
-# of these the tokens are characters, with U+2581 for a space
+# the tokens of these are characters, with U+2581 for a space
 CHARACTERS = ("gemma4", "granite-embed-multi-311m", "sarvam-moe")
-# a word that is a token is taken whole
+# with these, a word that is a token becomes that token
 WHOLE_WORDS = ("llama-bpe", "glm4", "minicpm5", "tekken", "youtu", "granite-embed-multi-97m")
 
-# what unicode_cpt_is_han() of llama.cpp takes for Han
+# the code points that unicode_cpt_is_han() of llama.cpp takes for Han
 HAN_BLOCKS = (r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ebef"
               r"\U0002f800-\U0002fa1f")
 
 
 def has(members: str) -> Callable[[str], bool]:
-    """Whether a text matches."""
+    """Returns a test of whether a text matches."""
     pattern = re.compile(members)
     return lambda text: pattern.search(text) is not None
 
@@ -75,9 +75,9 @@ _case_beyond_ascii = has(f"(?=[^\0-\x7f])[{_capital}{category('Ll')}]")
 _capital_in_word = has(f"[{_not_capital}][{_capital}]")
 _space_beyond_latin = has("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
-# llama.cpp approximates the patterns that were published for these; src/text/pretokenizers.c says how. Weft
-# runs the published ones, which published.py checks. Strings where the two may differ are counted,
-# but not demanded to be the same.
+# llama.cpp approximates the published patterns of these names; src/text/pretokenizers.c says how.
+# Weft runs the published ones, which published.py checks. Strings where the two may differ are
+# counted, but they need not be the same.
 APPROXIMATED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "gpt-4o": ("marks, or case beyond ASCII", either(_marks, _case_beyond_ascii)),
     "tekken": ("marks, or case beyond ASCII", either(_marks, _case_beyond_ascii)),

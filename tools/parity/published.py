@@ -38,7 +38,7 @@ DEEPSEEK_LETTERS = (
     "\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-"
     "\U000118df\U0001e900-\U0001e943")
 
-# by the name that stands for the pattern: each one divides further what those before it left
+# by the name that stands for the pattern: each one splits the pieces that those before it left
 PATTERNS: dict[str, tuple[str, ...]] = {
     "tekken": (cased(UPPER, LOWER, "", r"\p{N}", r"[\r\n/]"),),
     "gpt-4o": (GPT4O,),
@@ -55,18 +55,19 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 }
 
 WHITE_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# the script, which unicodedata does not tell
+# the script, which unicodedata does not know
 HAN = (r"\u2e80-\u2e99\u2e9b-\u2ef3\u2f00-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf"
        r"\u4e00-\u9fff\uf900-\ufa6d\ufa70-\ufad9\U00016fe2\U00016fe3\U00016ff0\U00016ff1"
        r"\U00020000-\U0002a6df\U0002a700-\U0002b739\U0002b740-\U0002b81d\U0002b820-\U0002cea1"
        r"\U0002ceb0-\U0002ebe0\U0002ebf0-\U0002ee5d\U0002f800-\U0002fa1d\U00030000-\U0003134a"
        r"\U00031350-\U000323af")
-# what else is \w to Oniguruma: letters in circles, and the numbers of Latin-1 that are no digits
+# the other characters that are \w in Oniguruma: letters in circles, and Latin-1 numbers that are
+# not digits
 WORD_SYMBOLS = r"\xb2\xb3\xb9\xbc-\xbe\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189"
 
 
 def ranges(wanted: Callable[[int], bool]) -> str:
-    """The code points that are wanted, as they stand between brackets."""
+    """Returns the wanted code points, as they stand between brackets."""
     out, first = [], None
     for point in range(sys.maxunicode + 2):
         if point <= sys.maxunicode and wanted(point):
@@ -79,20 +80,20 @@ def ranges(wanted: Callable[[int], bool]) -> str:
 
 @functools.cache
 def category(name: str) -> str:
-    """The members of \\p{name}."""
+    """Returns the members of \\p{name}."""
     return HAN if name == "Han" else ranges(
         lambda point: unicodedata.category(chr(point)).startswith(name))
 
 
 @functools.cache
 def without_han(members: str) -> str:
-    """The members of a class of categories that are not in Han."""
+    """Returns the members of a class of categories that are not in Han."""
     inside, han = re.compile(f"[{members}]"), re.compile(f"[{HAN}]")
     return ranges(lambda point: bool(inside.match(chr(point))) and not han.match(chr(point)))
 
 
 def translated(pattern: str) -> str:
-    """The pattern in Python's syntax, with Unicode's classes spelt out."""
+    """Returns the pattern in Python's syntax, with Unicode's classes spelt out."""
     pattern = re.sub(r"\[((?:\\p\{\w+\})+)&&\[\^\\p\{Han\}\]\]", lambda match: "[" + without_han(
         "".join(category(name) for name in re.findall(r"\{(\w+)\}", match[1]))) + "]", pattern)
     word = "".join(map(category, ("L", "M", "Nl", "Nd", "Pc"))) + WORD_SYMBOLS
@@ -119,7 +120,7 @@ def compiled(name: str) -> tuple[re.Pattern[str], ...]:
 
 
 def words(name: str, text: str) -> list[str]:
-    """What lies between two matches is a word, too; an empty match is a border."""
+    """Returns the words. The text between two matches is a word too; an empty match is a border."""
     out = [text]
     for pattern in compiled(name):
         parts = out

@@ -1,4 +1,4 @@
-"""Generated parts of the README: what stands between <!-- NAME:begin --> and <!-- NAME:end -->."""
+"""Generated parts of the README: the text between <!-- NAME:begin --> and <!-- NAME:end -->."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The model that `make real` gets, which is compared where it could be had."""
+"""The model of `make real`, which is compared if it is there."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def add_option(parser) -> None:
 
 
 def models(path: str | None) -> list[str]:
-    """The file that --real names, if it is there."""
+    """Returns the file that --real names, if it is there."""
     if path is None or Path(path).exists():
         return [path] if path else []
     print(f"skipped {Path(path).name}: it is not in {Path(path).parent}; make real gets it")

@@ -57,7 +57,7 @@ class Model:
 
 
 def split_parts(path: str) -> list[str]:
-    """All parts of a split file, in order; the file itself if it is none."""
+    """Returns all parts of a split file, in order, or the file itself if it is not split."""
     match = re.fullmatch(r"(.*-)00001-of-(\d{5})(\.gguf)", path)
     if not match:
         return [path]
@@ -107,7 +107,7 @@ def open_model(path: str | Path) -> Model:
 
 
 def weight(m: Model, name: str) -> np.ndarray | None:
-    """The tensor in f32, rows first; None if the file has none of that name."""
+    """Returns the tensor in f32, rows first; None if the file has none of that name."""
     if name not in m.tensors:
         return None
     if name not in m.cache:
@@ -127,7 +127,8 @@ def layer_weight(m: Model, layer: int, name: str) -> np.ndarray | None:
 
 
 def qkv_parts(m: Model, layer: int, what: str) -> list[np.ndarray | None]:
-    """Of q, k and v, which have a tensor each or are rows of one; what: weight or bias."""
+    """Returns the parts of q, k and v, which have a tensor each or are rows of one. what: weight or
+    bias."""
     fused = layer_weight(m, layer, f"attn_qkv.{what}")
     if fused is None:
         return [layer_weight(m, layer, f"attn_{x}.{what}") for x in "qkv"]
@@ -174,7 +175,8 @@ def rope_frequencies(m: Model, n_ctx: int) -> np.ndarray:
 
 
 def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndarray:
-    """heads [n, h, head_dim] at positions 0..n-1, turned by the first n_rot of each; or back."""
+    """Turns the first n_rot values of each of heads [n, h, head_dim] at positions 0..n-1; with
+    `back`, turns them back."""
     angle = np.arange(len(heads))[:, None] * rope_frequencies(m, n_ctx)[None]
     cos, sin = (m.attn_factor * f(-angle if back else angle)[:, None] for f in (np.cos, np.sin))
     half = m.n_rot // 2
@@ -193,7 +195,8 @@ def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndar
 
 
 def finish_head(m: Model, layer: int, which: str, x: np.ndarray, n_ctx: int) -> np.ndarray:
-    """Bias, per-head norm and RoPE on a product x [n, h * head_dim] for which = q, k or v."""
+    """Applies bias, per-head norm and RoPE to a product x [n, h * head_dim], where which is q, k or
+    v."""
     x = add_bias(x, qkv_parts(m, layer, "bias")["qkv".index(which)])
     if which == "v":
         return x
@@ -264,7 +267,7 @@ def swiglu(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def gate_up(m: Model, layer: int, x: np.ndarray) -> list[np.ndarray]:
-    """Gate and up of what ffn_norm gives."""
+    """Returns gate and up of the output of ffn_norm."""
     biases = (layer_weight(m, layer, f"ffn_{part}.bias") for part in ("gate", "up"))
     return [add_bias(x @ w.T, b) for w, b in zip(gate_up_weights(m, layer), biases)]
 
@@ -279,7 +282,7 @@ def ffn_out(m: Model, layer: int, act: np.ndarray) -> np.ndarray:
 
 
 def head(m: Model, x: np.ndarray) -> np.ndarray:
-    """Logits of what output_norm gives."""
+    """Returns the logits of the output of output_norm."""
     return add_bias(x @ output_weight(m).T, weight(m, "output.bias"))
 
 
@@ -290,7 +293,8 @@ def logits(m: Model, x: np.ndarray) -> np.ndarray:
 def forward(
     m: Model, tokens, n_ctx: int, trace: Trace = lambda name, layer, values: None
 ) -> np.ndarray:
-    """Logits [n, n_vocab] behind every token; trace gets the checkpoints of weft logits --trace."""
+    """Returns the logits [n, n_vocab] behind every token; trace gets the checkpoints of weft logits
+    --trace."""
     x = embed(m, np.asarray(tokens))
     trace("embed", None, x)
     for layer in range(m.n_layers):

@@ -39,7 +39,8 @@ MAX_SCALE = 2e-3
 
 @dataclass
 class Stage:
-    """A checkpoint: what the engine has, what it should have, that with the allowed rounding."""
+    """A checkpoint: the engine's values, the exact ones, and the exact ones with the allowed
+    rounding."""
 
     name: str
     layer: int | None
@@ -63,13 +64,13 @@ class Finding:
 
 
 def _half(x: np.ndarray) -> np.ndarray:
-    """Rounded to 11 bits, whatever the exponent."""
+    """Rounds to 11 bits, whatever the exponent."""
     mantissa, exponent = np.frexp(x)
     return np.ldexp(np.round(mantissa * 2048) / 2048, exponent).astype(np.float32)
 
 
 def _int8(x: np.ndarray) -> np.ndarray:
-    """Rounded to 8 bits in blocks of 32 columns, as for products with quantised weights."""
+    """Rounds to 8 bits in blocks of 32 columns, as for products with quantised weights."""
     n = x.shape[1]
     blocks = np.pad(x, ((0, 0), (0, -n % 32))).reshape(len(x), -1, 32)
     step = np.abs(blocks).max(axis=2, keepdims=True) / 127
@@ -81,7 +82,7 @@ def _int8(x: np.ndarray) -> np.ndarray:
 
 
 def _rough(m: Model, names: list[str], x: np.ndarray) -> np.ndarray:
-    """Input x of products with these weights (those in the file), rounded as an engine may."""
+    """Rounds the input x of products with these weights (those in the file), as an engine may."""
     types = {m.type_of(name) for name in names if name in m.tensors}
     return _half(x) if types <= FLOAT_TYPES else _int8(x)
 
@@ -102,7 +103,7 @@ def _rotate(x: np.ndarray, head_dim: int) -> np.ndarray:
 
 
 def _cached(x: np.ndarray, which: str, type_name: str, head_dim: int) -> np.ndarray:
-    """K or V as a cache of this type keeps it; Weft rotates a quantised K."""
+    """Rounds K or V as a cache of this type does; Weft rotates a quantised K."""
     kind = gguf.GGMLQuantizationType[type_name.upper()]
     rotates = which == "k" and type_name != "f16"
     x = _rotate(x, head_dim) if rotates else x
@@ -130,7 +131,7 @@ def _attention_stages(
 
 
 def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
-    """Every checkpoint in order; of the residual stream, what the stage added to it."""
+    """Yields every checkpoint in order; for the residual stream, what the stage added to it."""
     exact = reference.embed(m, np.asarray(tokens))
     yield Stage("embed", None, got["embed", None], exact, exact, GROUP)
     x = got["embed", None]
@@ -166,10 +167,10 @@ def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
 
 @dataclass
 class Measured:
-    """Error by allowed noise, and its systematic part; of every group, column or row."""
+    """Error divided by the allowed noise, and its systematic part, for every group, column or row."""
 
     ratio: dict[str, np.ndarray]
-    scale: np.ndarray  # of each group
+    scale: np.ndarray  # for each group
     max_scale: np.ndarray
     explained: np.ndarray  # share of the error of each group that the scale explains
 
@@ -185,7 +186,7 @@ def measure(s: Stage) -> Measured:
 
     exact = s.exact.astype(np.float64)
     error, rounding = s.got - exact, s.rough - exact
-    # the last term: what adding to the residual stream in f32 rounds off
+    # the last term is the rounding of the addition to the residual stream in f32
     noise = (
         rounding**2 + F32_NOISE * exact**2 + (2.0**-24 * np.asarray(s.base, np.float64)) ** 2 + TINY
     )
@@ -204,7 +205,7 @@ def measure(s: Stage) -> Measured:
         },
         scale=scale,
         explained=scale**2 * energy / (sums(squares) + TINY),
-        # a few large values may bear a group: their rounding is no noise that vanishes in a mean
+        # a group may consist of a few large values: their rounding does not vanish in a mean
         max_scale=MAX_SCALE
         + 2 * np.abs(rounding_scale)
         + 6 * np.sqrt(sums(noise * exact**2)) / energy,
@@ -212,7 +213,7 @@ def measure(s: Stage) -> Measured:
 
 
 def _hint(m: Model, s: Stage, n_ctx: int, worst: int) -> str:
-    """What kind of error it is, where its shape says so."""
+    """Says what kind of error it is, if its shape tells."""
     error = (s.got - s.exact)[:, worst * s.group : (worst + 1) * s.group].astype(np.float64)
     n = len(error)
     if s.name in ("q", "k"):
@@ -255,7 +256,8 @@ def _describe(m: Model, s: Stage, measured: Measured, n_ctx: int) -> str:
 def check(
     m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str] = ("f16", "f16")
 ) -> tuple[list[Finding], float]:
-    """Stages that are wrong, in the order of computation, and the largest ratio of a group."""
+    """Returns the stages that are wrong, in the order of computation, and the largest ratio of a
+    group."""
     findings, largest = [], 0.0
     for s in stages(m, tokens, n_ctx, got, kv):
         if s.got.shape != s.exact.shape or not np.isfinite(s.got).all():

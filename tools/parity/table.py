@@ -24,7 +24,7 @@ def geometric(values: list[float]) -> float:
 
 
 def groups(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
-    """By what is compared: each trained model, and each tensor type over all architectures."""
+    """Groups the results: each trained model, and each tensor type over all architectures."""
     out: dict[tuple[str, str], list[dict]] = {}
     for r in results:
         name = r["model"].removesuffix(".gguf")

@@ -43,7 +43,7 @@ SOURCES = ROOT / "tests/data/chat"
 VOCABS = ROOT.parent / "shared/data/vocab"
 DEMOS = [str(ROOT / "models" / name) for name in ("weft-demo-qwen2.gguf", "weft-demo-phi3.gguf")]
 
-# which publishers' templates a real vocabulary was made for
+# the publishers' templates that a real vocabulary was made for
 FITTING = {
     "ggml-vocab-qwen2.gguf": ("qwen*", "chatml-*"),
     "ggml-vocab-phi-3.gguf": ("phi-3*",),
@@ -97,7 +97,7 @@ NO_END = "the end-of-text token that follows when the assistant's turn is not op
 SYSTEM_FIRST = "the system message stands in the first user turn, not in the last"
 DEFAULT = "llama.cpp leaves out the default system prompt that the template has"
 TAKEN = "llama.cpp takes the template for another one: "
-# (reference, source as a shell pattern, cases, in what Weft differs)
+# (reference, source as a shell pattern, cases, how Weft differs)
 KNOWN = (
     ("jinja", "phi-3-mini*", UNOPENED, NO_END),
     ("jinja", "phi-3.5*", UNOPENED, NO_END),
@@ -123,8 +123,8 @@ KNOWN = (
 
 
 def write_vocabulary(path: Path, kind: str, name: str, template: str) -> None:
-    """A small vocabulary with every control token. `name` matters: that of Phi-3 tells both
-    programs that control tokens swallow the white space behind them."""
+    """Writes a small vocabulary with every control token. `name` matters: Phi-3's name tells both
+    programs that control tokens include the white space behind them."""
     types = gguf.TokenType
     tokens = [("<unk>", types.UNKNOWN), ("<s>", types.CONTROL), ("</s>", types.CONTROL)]
     tokens += [(text, types.CONTROL) for text in CONTROLS]
@@ -167,7 +167,7 @@ def refuse(message: str):
 
 
 def render(template: str, messages, prompt: bool, bos: str, eos: str) -> str:
-    """With the settings of Transformers' apply_chat_template."""
+    """Renders with the settings of Transformers' apply_chat_template."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
                                                 extensions=["jinja2.ext.loopcontrols"])
     environment.globals["raise_exception"] = refuse
@@ -177,7 +177,7 @@ def render(template: str, messages, prompt: bool, bos: str, eos: str) -> str:
 
 
 def special_texts(model) -> dict[str, int]:
-    """Text and id of every control token of llama.cpp's vocabulary."""
+    """Returns text and id of every control token of llama.cpp's vocabulary."""
     vocab = llama_cpp.llama_model_get_vocab(model)
     return {llama_cpp.llama_vocab_get_text(vocab, token).decode(): token
             for token in range(llama_cpp.llama_vocab_n_tokens(vocab))
@@ -185,7 +185,7 @@ def special_texts(model) -> dict[str, int]:
 
 
 def boundary_texts(model) -> tuple[str, str]:
-    """BOS and EOS as text, "" where the vocabulary has none."""
+    """Returns BOS and EOS as text, "" if the vocabulary has none."""
     vocab = llama_cpp.llama_model_get_vocab(model)
     ids = llama_cpp.llama_vocab_bos(vocab), llama_cpp.llama_vocab_eos(vocab)
     texts = [llama_cpp.llama_vocab_get_text(vocab, id_).decode() if id_ >= 0 else "" for id_ in ids]
@@ -193,7 +193,7 @@ def boundary_texts(model) -> tuple[str, str]:
 
 
 def without_bos(model, text: str) -> str:
-    """Without what llama.cpp adds. Where the vocabulary wants no BOS, the token that it names may be
+    """Removes what llama.cpp adds. If the vocabulary wants no BOS, the token that it names may be
     the template's own: <|im_start|> in SmolLM2."""
     wanted = llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model))
     return text.removeprefix(boundary_texts(model)[0]) if wanted else text
@@ -205,8 +205,8 @@ def tokenize_chat(model, text: str) -> list[int]:
 
 
 def tokenize_plain_contents(model, template: str, messages, bos: str, eos: str) -> list[int] | None:
-    """Ids of the rendered conversation where control tokens count in the template only; None if it
-    is refused."""
+    """Returns the ids of the rendered conversation where only the template's control tokens count;
+    None if it is refused."""
     marked = [(role, f"\ue000{i}\ue001") for i, (role, _) in enumerate(messages)]
     try:
         text = render(template, marked, True, bos, eos)
@@ -232,7 +232,7 @@ def tokenize_plain_contents(model, template: str, messages, bos: str, eos: str) 
 
 
 def references(model, template: str, messages, prompt: bool) -> dict[str, list[int] | None]:
-    """Ids by reference; None where the reference refuses the conversation or the template."""
+    """Returns ids by reference; None where the reference refuses the conversation or the template."""
     bos, eos = boundary_texts(model)
     try:
         ids = tokenize_chat(model, render(template, messages, prompt, bos, eos))
@@ -275,7 +275,7 @@ class Tally:
 
 def compare(tally: Tally, lib, weft_model, model, where: str, source: str, template: str,
             name: str | None) -> None:
-    """All conversations on one vocabulary; `name` None = the template that the file names."""
+    """Compares all conversations on one vocabulary; `name` None = the template that the file names."""
     vocab = llama_cpp.llama_model_get_vocab(model)
     bos, eos = boundary_texts(model)
 
@@ -297,7 +297,7 @@ def compare(tally: Tally, lib, weft_model, model, where: str, source: str, templ
 
 def compare_file(tally: Tally, lib, path: str, source: str | None = None,
                  template: str | None = None, name: str | None = None) -> str | None:
-    """With the file's own template unless one is given; returns the name Weft has for the own."""
+    """Uses the file's own template unless one is given. Returns Weft's name for the file's own."""
     weft_model = libweft.open_vocab(lib, path)
     recognised = libweft.info(lib, weft_model).chat_template
     recognised = recognised.decode() if recognised else None

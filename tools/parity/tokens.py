@@ -51,8 +51,9 @@ ROOT = Path(__file__).resolve().parents[2]
 VOCABS = ROOT.parent / "shared/data/vocab"
 MOST_SHOWN = 10
 
-# What Unicode 15, 15.1 and 16 brought, by blocks. llama.cpp's tables are of 15.1; Weft's are those
-# of PCRE2, which has Unicode 14 in version 10.42. All other code points are of one kind in both.
+# What Unicode 15, 15.1 and 16 added, by blocks. llama.cpp's tables have 15.1; Weft's are those of
+# PCRE2, which has Unicode 14 in version 10.42. All other code points have the same properties in
+# both.
 NEW_IN_UNICODE = (
     (0x0897, 0x0897), (0x0CF3, 0x0CF3), (0x0ECE, 0x0ECE), (0x1B4E, 0x1B4F), (0x1B7F, 0x1B7F),
     (0x1C89, 0x1C8A), (0x2427, 0x2429), (0x2FFC, 0x2FFF), (0x31E4, 0x31E5), (0x31EF, 0x31EF),
@@ -108,7 +109,7 @@ SIMPLE_SPECIALS = (
     "</think>", "<0x41>", "<0x0A>", "<0xFF>", "<0x00>", "<0xZZ>", "▁", "▁the", "Ġ", "Ġthe", "Ċ",
     "<mask>", "<sentinel:17>", "IMGIMGABZ",
 )
-# U+017F and U+212A fold to s and k where case does not count
+# U+017F and U+212A fold to s and k if case does not count
 CONTRACTIONS = ("'s", "'S", "'t", "'RE", "'ve", "'m", "'LL", "'d", "’s", "’LL", "'ſ", "'\u212a",
                 "'x", "''s", "' s", "'sl", "'tis")
 DIGITS = ("0123456789", "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९", "０１２３４５６７８９", "²³¹⁴₅", "½¾Ⅳⅷ①㊿", "一二三十百")
@@ -183,7 +184,7 @@ def code(rng: random.Random) -> str:
 
 
 def special(rng: random.Random) -> str:
-    """A special token, whole, cut, or spelt a little differently."""
+    """Returns a special token, whole, cut, or spelt a little differently."""
     text = rng.choice(SIMPLE_SPECIALS)
     cut = rng.randint(0, len(text))
     return rng.choice((text, text, text, text + text, text[:cut], text[cut:], text.upper(),
@@ -201,7 +202,8 @@ KINDS: tuple[Callable[[random.Random], str], ...] = (
 
 
 def strings(n: int, seed: int, pieces: list[str]) -> Iterator[str]:
-    """n strings without NUL; the same for the same seed and the same pieces of a vocabulary."""
+    """Yields n strings without NUL; the same seed and the same pieces of a vocabulary give the same
+    strings."""
     rng = random.Random(seed)
     for _ in range(n):
         parts = []
@@ -215,7 +217,7 @@ def strings(n: int, seed: int, pieces: list[str]) -> Iterator[str]:
 
 
 def broken(n: int, seed: int) -> Iterator[bytes]:
-    """n byte strings that are not UTF-8, without NUL."""
+    """Yields n byte strings that are not UTF-8, without NUL."""
     rng = random.Random(seed)
     faults = (b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1", b"\xe0\x80\xaf", b"\xed\xa0\xbd\xed\xb8\x80",
               b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xff", b"\xfe", b"\xc3", b"\xe2\x82",
@@ -230,7 +232,7 @@ def broken(n: int, seed: int) -> Iterator[bytes]:
 
 
 def vocabulary_pieces(lib, model) -> list[str]:
-    """Texts of the vocabulary's tokens, those left out that are no whole characters."""
+    """Returns the texts of the vocabulary's tokens that are whole characters."""
     out = []
     for token in range(libweft.info(lib, model).n_vocab):
         try:
@@ -257,8 +259,9 @@ def show(text: bytes, parse_special: bool, bos: bool, llama: list[int], weft: li
 
 def check_valid(lib, model, llama_model, texts: list[str], not_special: list[str]
                 ) -> tuple[int, int]:
-    """(strings with different ids, ids in all); prints the shortest of the former. Strings with one
-    of not_special, which only llama.cpp takes for special tokens, are compared without these."""
+    """Returns (strings with different ids, ids in all) and prints the shortest of the former.
+    Strings with one of not_special, which only llama.cpp takes for special tokens, are compared
+    without these."""
     differ, n_ids = {}, 0
     for text in texts:
         data = text.encode()
@@ -276,9 +279,9 @@ def check_valid(lib, model, llama_model, texts: list[str], not_special: list[str
 
 
 def made_control(llama_model, path: str) -> list[str]:
-    """Texts whose type is NORMAL in the file and which llama.cpp makes control tokens, because other
-    vocabularies have a control token of that text. Weft keeps the file's type where merges make the
-    token: `</s>` is markup to Qwen2."""
+    """Returns the texts whose type is NORMAL in the file but which llama.cpp makes control tokens,
+    because other vocabularies have a control token of that text. Weft keeps the file's type if
+    merges make the token: `</s>` is markup to Qwen2."""
     fields = gguf.GGUFReader(path).fields
     types = fields["tokenizer.ggml.token_type"].contents()
     texts = fields["tokenizer.ggml.tokens"]
@@ -295,13 +298,14 @@ def pretokenizer(llama_model) -> str:
 
 
 def count_other(lib, model, llama_model, texts: list[str]) -> int:
-    """Strings with other ids than llama.cpp's, with special tokens not parsed and no BOS."""
+    """Counts the strings whose ids differ from llama.cpp's, with special tokens not parsed and no
+    BOS."""
     return sum(weft_ids(lib, model, text.encode(), False, False)
                != llamacpp.tokenize(llama_model, text.encode(), False, False) for text in texts)
 
 
 def bytes_without_token(path: str) -> bytes:
-    """SmolLM2's vocabulary has no token for 21 of them."""
+    """Returns the bytes without a token; SmolLM2's vocabulary has none for 21 of them."""
     fields = gguf.GGUFReader(path).fields
     if fields["tokenizer.ggml.model"].contents() != "gpt2":
         return b""
@@ -313,7 +317,7 @@ def bytes_without_token(path: str) -> bytes:
 
 
 def check_broken(lib, model, llama_model, texts: list[bytes], left_out: bytes) -> tuple[int, int]:
-    """(strings that Weft does not give back, strings with other ids than llama.cpp's)"""
+    """Returns (strings that Weft does not give back, strings whose ids differ from llama.cpp's)."""
     lost, n_other = [], 0
     for data in texts:
         ours = weft_ids(lib, model, data, False, False)
@@ -328,7 +332,7 @@ def check_broken(lib, model, llama_model, texts: list[bytes], left_out: bytes) -
 
 
 def check_published(lib, model, ids: pairs.Ids, texts: list[str]) -> int:
-    """Strings with other ids than those of the published pattern; prints the shortest."""
+    """Counts the strings whose ids differ from the published pattern's; prints the shortest."""
     differ = []
     for text in texts:
         data = text.encode()
@@ -341,7 +345,7 @@ def check_published(lib, model, ids: pairs.Ids, texts: list[str]) -> int:
 
 
 class Known:
-    """What is the same in all copies of a vocabulary, whatever its pre-tokenizer."""
+    """The facts that all copies of a vocabulary share, whatever their pre-tokenizer."""
 
     def __init__(self, lib, path: str):
         model = libweft.open_vocab(lib, path)
@@ -354,7 +358,8 @@ class Known:
 
 def check_model(lib, path: str, llama_path: str, n: int, seed: int, known: Known | None = None,
                 ids: pairs.Ids | None = None) -> bool:
-    """ids: what the published pattern gives in this vocabulary, if it is one of pairs.py."""
+    """Compares one vocabulary. ids: what the published pattern gives in it, if it is one of
+    pairs.py."""
     is_copy = known is not None
     known = known or Known(lib, llama_path)
     model = libweft.open_vocab(lib, path)

@@ -81,7 +81,7 @@ def logits(
     n_threads: int = 2,
     kv: tuple[str, str] = ("f16", "f16"),
 ) -> tuple[np.ndarray, dict]:
-    """Teacher-forced logits [n, n_vocab], and the header that says what computed them."""
+    """Returns teacher-forced logits [n, n_vocab], and the header that says what computed them."""
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder, "full")
         header = _logits(
@@ -106,7 +106,7 @@ def trace(
     n_threads: int = 2,
     kv: tuple[str, str] = ("f16", "f16"),
 ) -> Checkpoints:
-    """The values behind every stage, [n, columns] by (checkpoint, layer)."""
+    """Returns the values behind every stage, [n, columns] by (checkpoint, layer)."""
     parts = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         lines, full = Path(folder, "trace"), Path(folder, "values")

@@ -1,5 +1,5 @@
-/* Objects and arrays of a JSON schema. Lists become chains of rules: what may still follow behind
- * each place. */
+/* Objects and arrays of a JSON schema. A list becomes a chain of rules: each rule is what may still
+ * follow behind one place. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ static bool convert_prefix(struct schema *c, const json_t *prefix, size_t i, siz
     return schema_convert_at(c, "prefixItems", number, json_array_get(prefix, i), rule);
 }
 
-/* Appends the elements behind the first `at`, all of them with their comma. */
+/* Appends the elements behind the first `at`, each with a comma before it. */
 static bool more_items(struct schema *c, struct bytes *b, const json_t *prefix, size_t at,
                        const char *item, size_t min, size_t max)
 {
@@ -90,7 +90,7 @@ struct property {
     const char *name;
     const json_t *schema; /* NULL: any value */
     bool required;
-    size_t rule; /* of the value */
+    size_t rule; /* the rule of the value */
 };
 
 struct object {
@@ -99,7 +99,7 @@ struct object {
     size_t other; /* the rule of any other member; SIZE_MAX = none */
 };
 
-/* The properties, and behind them what is required without being described. */
+/* Lists the properties, and behind them the names that are required without being described. */
 static bool list_properties(struct schema *c, const json_t *s, struct object *o)
 {
     const json_t *properties = json_object_get(s, "properties"),
@@ -137,7 +137,7 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
     json_array_foreach(required, i, one)
     {
         name = json_string_value(one);
-        /* taken out, so that a name that is there twice is listed once */
+        /* The name is taken out, so that a name that is there twice is listed once. */
         if (json_object_get(properties, name) == NULL && json_object_del(names, name) == 0) {
             o->at[o->n++] = (struct property){ .name = name, .required = true };
         }
@@ -146,7 +146,7 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
     return !c->no_memory;
 }
 
-/* The rule of members that `properties` does not name. */
+/* Makes the rule of members that `properties` does not name. */
 static bool other_member(struct schema *c, const json_t *s, struct object *o, size_t *value)
 {
     const json_t *additional = json_object_get(s, "additionalProperties");
@@ -190,7 +190,7 @@ static bool other_member(struct schema *c, const json_t *s, struct object *o, si
     return ok;
 }
 
-/* "name": value */
+/* Appends "name": value. */
 static void put_member(struct schema *c, struct bytes *b, const struct property *p)
 {
     char *text;
@@ -206,8 +206,8 @@ static void put_member(struct schema *c, struct bytes *b, const struct property 
     schema_put(c, b, " ws \":\" ws s%zu", p->rule);
 }
 
-/* Rules for what may follow in front of property i: `first[i]` if there is no member yet, `more[i]`
- * behind a member. Returns the rule for an empty object so far. */
+/* Makes rules for what may follow in front of property i: `first[i]` if there is no member yet,
+ * `more[i]` behind a member. Returns the rule for an object that is empty so far. */
 static size_t chain(struct schema *c, const struct object *o)
 {
     struct bytes b = { 0 };

@@ -1,4 +1,4 @@
-/* How deep the brackets of a JSON text are nested, before it is parsed. */
+/* Measures how deep the brackets of a JSON text are nested, before it is parsed. */
 #include <stdio.h>
 
 #include "schema/json_rules.h"

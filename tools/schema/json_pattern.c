@@ -1,5 +1,5 @@
-/* Regular expressions of strings to GBNF, which has most of what they are made of. What is not
- * understood is refused. */
+/* Converts regular expressions of strings to GBNF, which has most of their parts. A part that is
+ * not understood is refused. */
 #include <string.h>
 
 #include "base/utf8.h"
@@ -22,17 +22,18 @@ static bool odd(const struct pattern *p, const char *what)
                          (size_t)(p->at - p->text) + 1);
 }
 
-/* The code point of the next character, which is valid UTF-8: the text has been a JSON string. */
+/* Takes the code point of the next character. It is valid UTF-8, because the text has been a JSON
+ * string. */
 static uint32_t next(struct pattern *p)
 {
     size_t len;
-    utf8_next(p->at, UTF8_MAX, &len); /* the NUL at the end is no part of a character */
+    utf8_next(p->at, UTF8_MAX, &len); /* the NUL at the end is not part of a character */
     uint32_t c = utf8_code_point(p->at, len);
     p->at += len;
     return c;
 }
 
-/* A character that stands for itself, or *set = d, w or s. */
+/* Takes a character that stands for itself, or sets *set to d, w or s. */
 static bool character(struct pattern *p, uint32_t *c, char *set)
 {
     *set = 0;

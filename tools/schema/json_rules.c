@@ -86,7 +86,7 @@ void json_common_rules(struct schema *c)
                "array ::= \"[\" ws (value ws (\",\" ws value ws)*)? \"]\"\n"
                "string ::= \"\\\"\" char* \"\\\"\"\n"
                "char ::= " JSON_PLAIN "] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" unit)\n"
-               /* of surrogates only whole pairs */
+               /* surrogates only as whole pairs */
                "unit ::= [0-9a-cefA-CEF] hex{3} | [dD] ([0-7] hex{2} | "
                "[89abAB] hex{2} \"\\\\u\" [dD] [c-fC-F] hex{2})\n"
                "hex ::= [0-9a-fA-F]\n"
@@ -96,7 +96,7 @@ void json_common_rules(struct schema *c)
                "number ::= \"-\"? natural fraction\n"
                "boolean ::= \"true\" | \"false\"\n"
                "null ::= \"null\"\n"
-               /* only days that there are: of the multiples of 100 those of 400 are leap years */
+               /* only days that exist: of the multiples of 100, those of 400 are leap years */
                "date ::= [0-9]{4} \"-\" day | "
                "([0-9]{2} leap | (leap | \"00\") \"00\") \"-02-29\"\n"
                "leap ::= \"0\" [48] | [2468] [048] | [13579] [26]\n"
@@ -129,7 +129,7 @@ static void any_digits(struct schema *c, struct bytes *b, char first, char last,
     }
 }
 
-/* From min to max, both of n digits: by their first digit. */
+/* Appends the numbers from min to max, both of n digits, split by their first digit. */
 static void same_length(struct schema *c, struct bytes *b, const char *min, const char *max,
                         size_t n)
 {
@@ -163,7 +163,7 @@ static void same_length(struct schema *c, struct bytes *b, const char *min, cons
     schema_put(c, b, ")");
 }
 
-/* 0 <= min <= max */
+/* 0 <= min <= max. */
 static void natural_range(struct schema *c, struct bytes *b, uint64_t min, uint64_t max)
 {
     char low[24], high[24];
@@ -200,7 +200,7 @@ void json_range(struct schema *c, struct bytes *b, int64_t min, int64_t max)
 
 enum { MAX_NAME = 256 };
 
-/* Bytes of the character at text, which is UTF-8 and ends with NUL. */
+/* Returns the bytes of the character at text, which is UTF-8 and ends with NUL. */
 static size_t length_at(const char *text)
 {
     size_t len;
@@ -208,13 +208,14 @@ static size_t length_at(const char *text)
     return len;
 }
 
-/* A character inside a class. */
+/* Appends a character inside a class. */
 static void put_member(struct schema *c, struct bytes *b, const char *text, size_t n)
 {
     schema_put(c, b, "%s%.*s", strchr("[]-^", *text) != NULL ? "\\" : "", (int)n, text);
 }
 
-/* Names [n] begin with the same `at` bytes: what may follow these. */
+/* Makes a rule for the rest of a name: names[n] begin with the same `at` bytes, and the rule allows
+ * what may follow these. */
 static bool keys_from(struct schema *c, const char **names, size_t n, size_t at, size_t *rule)
 {
     struct bytes b = { 0 }, others = { 0 };
@@ -264,7 +265,7 @@ bool json_other_keys(struct schema *c, const char **names, size_t n, size_t *rul
         if (strlen(names[i]) > MAX_NAME) {
             return schema_refuse(c, "a property's name has more than %d bytes", MAX_NAME);
         }
-        /* a key without escapes cannot be this name */
+        /* Names with escapes are left out: a key without escapes cannot be equal to them. */
         names[kept] = names[i];
         kept += !escaped;
     }

@@ -1,4 +1,4 @@
-/* What the parts of the schema converter share: growing text, rules, refusals, and the parts of a
+/* Shared by the files of the schema converter: growing text, rules, refusals, and the parts of a
  * grammar that need only numbers or texts. */
 #ifndef WEFT_JSON_RULES_H
 #define WEFT_JSON_RULES_H
@@ -9,51 +9,56 @@
 
 struct schema {
     json_t *root;
-    json_t *owned; /* an array of what was made on the way */
+    json_t *owned; /* an array of the values that were made on the way */
     struct bytes *out;
     struct bytes path; /* JSON pointer of the place that is being converted */
-    json_t *made;      /* the rules of schemas by their address, so that each is converted once */
+    /* The rules of schemas by their address, so that each schema is converted once. */
+    json_t *made;
     size_t n_rules, depth;
     bool no_memory;
     struct schema_error *err;
 };
 
-/* Character classes of the text between the quotes of a JSON string: what needs no escape. The
- * class is open: more characters to leave out, and ], follow. */
+/* The characters that need no escape between the quotes of a JSON string. The class is left open:
+ * further characters to exclude, and ], follow. */
 #define JSON_PLAIN "[^\"\\\\\\x00-\\x1F\\x7F"
 
-/* Appends; a failure for memory is remembered in c->no_memory. */
+/* Appends formatted text. If memory is out, c->no_memory remembers it. */
 __attribute__((format(printf, 3, 4))) void schema_put(struct schema *c, struct bytes *b,
                                                       const char *fmt, ...);
 /* Appends text as a literal of GBNF. */
 void schema_literal(struct schema *c, struct bytes *b, const char *text, size_t n);
-/* Makes a rule of what b holds, and empties b. */
+/* Makes a rule of the text in b, and empties b. */
 void schema_rule(struct schema *c, size_t rule, struct bytes *b);
-/* False, with a message about the current place. */
+/* Returns false and sets a message about the current place. */
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
 
 enum {
-    SCHEMA_MAX_DEPTH = 512,     /* of brackets: a schema in a schema is two, MAX_NESTING of them */
-    SCHEMA_MAX_LENGTH = 10000,  /* the longest string or array that can be asked for */
-    SCHEMA_MAX_BYTES = 16 << 20 /* the longest grammar, looked at while rules are added */
+    /* The deepest brackets: a schema inside a schema takes two of them, up to MAX_NESTING
+     * schemas. */
+    SCHEMA_MAX_DEPTH = 512,
+    /* The longest string or array that can be asked for. */
+    SCHEMA_MAX_LENGTH = 10000,
+    /* The longest grammar, which is checked while rules are added. */
+    SCHEMA_MAX_BYTES = 16 << 20
 };
 
-/* Whether the text has brackets nested deeper than any schema that can be converted; says so in
- * err. Such a text is not given to functions that call themselves for each level: they would need
- * megabytes of stack. */
+/* Returns true if the text has brackets nested deeper than any schema that can be converted; *err
+ * says so. Such a text must not be given to functions that call themselves for each level: they
+ * would need megabytes of stack. */
 bool json_too_deep(const char *text, size_t n, struct schema_error *err);
 
-/* The rule of the schema s, which stands at a key of the current one; or, sub not NULL, at this key
- * or index of what stands there. */
+/* Makes the rule of the schema s. s stands at `key` of the current schema or, if sub is not NULL,
+ * at key or index `sub` of the value there. */
 bool schema_convert_at(struct schema *c, const char *key, const char *sub, const json_t *s,
                        size_t *rule);
-/* Reads a count that is not negative; *n stays if it is not there. */
+/* Reads a count that is not negative. *n stays as it is if there is none. */
 bool schema_count(struct schema *c, const json_t *s, const char *key, size_t *n);
 /* Appends {min,max}; max SIZE_MAX = none. */
 void schema_times(struct schema *c, struct bytes *b, size_t min, size_t max);
-/* Whether the list, which ends with NULL, holds the key. */
+/* Returns true if the list, which ends with NULL, holds the key. */
 bool schema_listed(const char *const *list, const char *key);
-/* Append what a schema says about one type. */
+/* Each of these appends what a schema says about one type. */
 bool schema_object(struct schema *c, struct bytes *b, const json_t *s);
 bool schema_array(struct schema *c, struct bytes *b, const json_t *s);
 bool schema_string(struct schema *c, struct bytes *b, const json_t *s);
@@ -62,12 +67,12 @@ bool schema_number(struct schema *c, struct bytes *b, const json_t *s);
 
 /* Appends the digits of the integers from min to max. */
 void json_range(struct schema *c, struct bytes *b, int64_t min, int64_t max);
-/* Appends what a pattern allows between the quotes of a string; the pattern is a regular expression
- * of literals, ., classes, \d \w \s, groups, |, * + ? {m,n}, ^ at the beginning and $ at the end;
- * without these two anything may stand before or behind. Refuses all else. Only characters that
- * need no escape in JSON come out. */
+/* Appends what a pattern allows between the quotes of a string. The pattern is a regular expression
+ * of literals, ., classes, \d \w \s, groups, |, * + ? {m,n}, ^ at the beginning and $ at the end.
+ * Without ^ and $ anything may stand before or behind. Everything else is refused. Only characters
+ * that need no escape in JSON are allowed. */
 bool json_pattern(struct schema *c, struct bytes *b, const char *pattern);
-/* A rule for the keys that are not among `names` (an array of n strings), without escapes. */
+/* Makes a rule for the keys that are not among `names` (an array of n strings), without escapes. */
 bool json_other_keys(struct schema *c, const char **names, size_t n, size_t *rule);
 /* Appends the rules that all schemas use: value, string, ws, ... */
 void json_common_rules(struct schema *c);

@@ -7,7 +7,7 @@
 
 #define INT_LIMIT INT64_C(999999999999999999)
 
-/* The bound as an integer; `up`: a broken one rounds up. */
+/* Reads a bound as an integer; `up` rounds a fraction up, otherwise it is rounded down. */
 static bool bound(struct schema *c, const json_t *s, const char *key, bool up, int64_t *out)
 {
     const json_t *v = json_object_get(s, key);
@@ -24,7 +24,7 @@ static bool bound(struct schema *c, const json_t *s, const char *key, bool up, i
 
 bool schema_integer(struct schema *c, struct bytes *b, const json_t *s)
 {
-    const int64_t most = INT64_C(9999999999999999); /* as the rule "integer" */
+    const int64_t most = INT64_C(9999999999999999); /* as in the rule "integer" */
     int64_t min = INT64_MIN, max = INT64_MAX, above = INT64_MIN, under = INT64_MAX;
     if (!bound(c, s, "minimum", true, &min) || !bound(c, s, "maximum", false, &max) ||
         !bound(c, s, "exclusiveMinimum", false, &above) ||

@@ -1,4 +1,5 @@
-/* One function for each kind of schema. Each makes one rule of the grammar. */
+/* Converts each kind of schema in a function of its own. Each function makes one rule of the
+ * grammar. */
 #include "schema/json_schema.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@
 
 enum { MAX_NESTING = 200 };
 
-/* Keywords that restrict and are understood; what they belong to is looked up by type. */
+/* Keywords that restrict and are understood. The functions of the types look up their own. */
 static const char *const known[] = { "type",
                                      "enum",
                                      "const",
@@ -35,7 +36,7 @@ static const char *const known[] = { "type",
                                      "exclusiveMinimum",
                                      "exclusiveMaximum",
                                      NULL };
-/* Those that restrict nothing. */
+/* Keywords that restrict nothing. */
 static const char *const remarks[] = { "title",       "description", "default",  "examples",
                                        "$schema",     "$id",         "$comment", "$defs",
                                        "definitions", "deprecated",  "readOnly", "writeOnly",
@@ -81,7 +82,7 @@ bool schema_convert_at(struct schema *c, const char *key, const char *sub, const
 
 /* ---------------------------------------------------------------- values */
 
-/* A value as it is written. */
+/* Appends a value as it is written. */
 static bool add_constant(struct schema *c, struct bytes *b, const json_t *value)
 {
     char *text = NULL;
@@ -117,7 +118,7 @@ static bool has_type(const json_t *value, const char *type)
                                           : strcmp(type, "null") == 0 && json_is_null(value);
 }
 
-/* The type of a schema, one or a list, allows the value. */
+/* Returns true if the type of a schema, which is one type or a list, allows the value. */
 static bool type_allows(const json_t *type, const json_t *value)
 {
     size_t i;
@@ -134,7 +135,7 @@ static bool type_allows(const json_t *type, const json_t *value)
     return false;
 }
 
-/* All keys but these, and remarks, are refused. */
+/* Refuses all keys but these two and the remarks. */
 static bool only(struct schema *c, const json_t *s, const char *key, const char *also)
 {
     const char *k;
@@ -198,7 +199,7 @@ static bool add_any_of(struct schema *c, struct bytes *b, const json_t *s, const
 
 /* ---------------------------------------------------------------- references */
 
-/* The schema that "#/a/b" means. */
+/* Returns the schema that "#/a/b" refers to. */
 static const json_t *find(const struct schema *c, const char *ref)
 {
     const json_t *at = c->root;
@@ -242,8 +243,8 @@ static bool refer(struct schema *c, const json_t *s, const json_t **target)
     return true;
 }
 
-/* What is known of a schema, by its address: 'r' its rule as a target of $ref, which is there
- * before it is converted; 'c' its rule once it is. */
+/* Recalls the rule of a schema by its address. Kind 'r' is its rule as a target of $ref, which
+ * exists before the schema is converted; kind 'c' is its rule once the schema is converted. */
 static bool recall(const struct schema *c, char kind, const json_t *s, size_t *rule)
 {
     char key[40];
@@ -262,7 +263,7 @@ static void remember(struct schema *c, char kind, const json_t *s, size_t rule)
     c->no_memory |= json_object_set_new(c->made, key, json_integer((json_int_t)rule)) != 0;
 }
 
-/* The rule of a schema that is referred to, which may refer to itself. */
+/* Makes the rule of a schema that is referred to, and that may refer to itself. */
 static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
 {
     struct bytes b = { 0 };
@@ -283,7 +284,7 @@ static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
 
 /* ---------------------------------------------------------------- allOf */
 
-/* Adds what `from` says to `into`, both about the same object. */
+/* Adds what `from` says to `into`; both are about the same object. */
 static bool merge(struct schema *c, json_t *into, const json_t *from)
 {
     const char *key, *name;
@@ -312,10 +313,11 @@ static bool merge(struct schema *c, json_t *into, const json_t *from)
         } else if (old != NULL && !json_equal(old, value)) {
             return schema_refuse(c, "allOf: %s is there twice, and differs", key);
         } else if (old == NULL) {
-            /* only these two lists grow; what is in them is shared, so that it is converted once */
+            /* Only these two lists grow. The values in them are shared, so that each is converted
+             * once. */
             bool grows = strcmp(key, "properties") == 0 || strcmp(key, "required") == 0;
             json_t *own = grows ? json_copy(value) : json_incref(value);
-            /* a copy lacks what there was no memory for */
+            /* Without memory a copy is incomplete. */
             c->no_memory |= json_object_size(own) != json_object_size(value) ||
                             json_array_size(own) != json_array_size(value);
             c->no_memory |= json_object_set_new(into, key, own) != 0;
@@ -324,7 +326,7 @@ static bool merge(struct schema *c, json_t *into, const json_t *from)
     return true;
 }
 
-/* Whether a schema says nothing but allOf. */
+/* Returns true if a schema has nothing but allOf. */
 static bool bare_all_of(const json_t *s)
 {
     const char *key;
@@ -362,7 +364,7 @@ static bool convert_all_of(struct schema *c, const json_t *s, size_t *rule)
             ok = schema_refuse(c, "allOf: only schemas of objects can be merged");
         }
         if (ok && part != one && json_array_size(list) == 1 && bare_all_of(s)) {
-            return convert_target(c, part, rule); /* nothing to merge */
+            return convert_target(c, part, rule); /* nothing has to be merged */
         }
         ok = ok && merge(c, whole, part);
     }
@@ -401,7 +403,8 @@ static bool add_type(struct schema *c, struct bytes *b, const json_t *s, const c
                          type);
 }
 
-/* What a schema without a type must be about, by its keywords; NULL if it has none. */
+/* Returns the type that a schema without a type must be about, by its keywords; NULL if no keyword
+ * tells. */
 static const char *type_of(const json_t *s)
 {
     static const struct {
@@ -455,7 +458,8 @@ static bool add_types(struct schema *c, struct bytes *b, const json_t *s)
         if (!json_is_string(one)) {
             return schema_refuse(c, "type: expected a name or an array of names");
         }
-        /* a type that is listed twice is one; there are seven, others are refused at once */
+        /* A type that is listed twice counts once. There are seven types; others are refused at
+         * once. */
         for (k = 0; k < i && !json_equal(json_array_get(type, k), one); k++) {
         }
         if (k < i) {
@@ -484,7 +488,7 @@ static bool check_keys(struct schema *c, const json_t *s)
     return true;
 }
 
-/* Appends what an object of keywords means, other than those that are rules by themselves. */
+/* Appends what an object of keywords means, except for those that are rules by themselves. */
 static bool add_schema(struct schema *c, struct bytes *b, const json_t *s)
 {
     if (json_object_get(s, "const") != NULL || json_object_get(s, "enum") != NULL) {
@@ -529,7 +533,7 @@ static bool convert(struct schema *c, const json_t *s, size_t *rule)
         return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
     }
     if (json_is_object(s)) {
-        /* what stands in a list of types or in allOf is met more than once */
+        /* A schema in a list of types or in allOf is met more than once. */
         if (recall(c, 'c', s, rule)) {
             return true;
         }
@@ -578,7 +582,7 @@ bool json_schema_grammar(const char *text, size_t n, struct bytes *gbnf, struct 
     bytes_free(&c.path);
     json_decref(c.made);
     if (c.no_memory) {
-        err->text[0] = '\0'; /* what was found wrong may be what is missing */
+        err->text[0] = '\0'; /* The error that was found may only come from the lack of memory. */
     }
     return ok && !c.no_memory;
 }

@@ -1,11 +1,11 @@
-/* JSON as text, or nothing. */
+/* Writes JSON as text, completely or not at all. */
 #ifndef WEFT_JSON_TEXT_H
 #define WEFT_JSON_TEXT_H
 
 #include <jansson.h>
 
-/* The text of a value, for free(); NULL: no memory. json_dumps() would leave out what it has no
- * memory for. */
+/* Returns the text of a value, for free(), or NULL without memory. json_dumps() would leave out the
+ * parts that it has no memory for. */
 char *json_text(const json_t *value, size_t flags);
 
 #endif

@@ -1,4 +1,4 @@
-/* Keys of the caller's own: "NAME=TYPE:VALUE" to the bytes of a value. */
+/* Keys that the caller adds: "NAME=TYPE:VALUE" becomes the bytes of a value. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static bool parse_signed(const char *text, size_t bytes, union value *out)
     return errno == 0 && *end == '\0' && end != text && out->i <= most && out->i >= -most - 1;
 }
 
-/* Also "nan" and "inf", which a file may hold. */
+/* Accepts "nan" and "inf" too, which a file may hold. */
 static bool parse_float(const char *text, size_t bytes, union value *out)
 {
     char *end;
@@ -63,7 +63,7 @@ static bool parse_number(enum gguf_type type, const char *text, union value *out
     }
 }
 
-/* Numbers with commas between them; an empty text is an empty array. */
+/* Writes numbers with commas between them; an empty text is an empty array. */
 static bool write_array(struct gguf_writer *w, const char *key, enum gguf_type type, char *text)
 {
     struct bytes b = { 0 };
@@ -102,7 +102,7 @@ static bool write_value(struct gguf_writer *w, const char *key, enum gguf_type t
     return good;
 }
 
-/* "u32" or "u32[]" */
+/* Finds the type of "u32" or "u32[]". */
 static bool find_type(const char *text, enum gguf_type *type, bool *array)
 {
     size_t n = strlen(text);
@@ -118,7 +118,7 @@ static bool find_type(const char *text, enum gguf_type *type, bool *array)
     return false;
 }
 
-/* The parts of "NAME=TYPE:VALUE"; free(*name) frees all three. */
+/* Splits "NAME=TYPE:VALUE" into its parts; free(*name) frees all three. */
 static weft_status split(const char *text, char **name, char **type, char **value, weft_error *err)
 {
     char *copy = strdup(text);

@@ -1,5 +1,5 @@
-/* weft-synth: writes a model of real shape and random weights, for benchmarks and tests where no
- * download is possible. Exit codes: 0 written, 1 failed, 2 wrong usage. */
+/* weft-synth: writes a model with a real shape and random weights, for benchmarks and tests that
+ * cannot download a model. Exit codes: 0 written, 1 failed, 2 wrong usage. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ struct args {
     bool sparse, biases, fused_qkv;
 };
 
-/* NULL if there is no such switch */
+/* Returns NULL if there is no such switch. */
 static bool *flag(struct args *a, const char *option)
 {
     return strcmp(option, "--sparse") == 0      ? &a->sparse
@@ -68,7 +68,7 @@ static bool *flag(struct args *a, const char *option)
                                                 : NULL;
 }
 
-/* The place where the value of an option goes, NULL if there is no such option. */
+/* Returns the place for the value of an option, NULL if there is no such option. */
 static const char **slot(struct args *a, const char *option)
 {
     return strcmp(option, "--like") == 0                          ? &a->like

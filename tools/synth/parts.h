@@ -1,4 +1,4 @@
-/* What the files of the synthetic model writer share among themselves. */
+/* Shared by the files of the synthetic model writer. */
 #ifndef SYNTH_PARTS_H
 #define SYNTH_PARTS_H
 
@@ -15,13 +15,15 @@ static inline uint64_t rng_next(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* Standard normal, nearly: a sum of four uniform numbers, the same bits on every machine. */
+/* Returns a nearly standard normal number: a sum of four uniform numbers, with the same bits on
+ * every machine. */
 float rng_normal(uint64_t *state);
 
-/* tokenizer.* keys. WEFT_E_ARG if n_vocab is too small. */
+/* Writes the tokenizer.* keys. Returns WEFT_E_ARG if n_vocab is too small. */
 weft_status vocab_write(const struct synth_spec *spec, struct gguf_writer *w, weft_error *err);
 
-/* Adds the key "NAME=TYPE:VALUE", in place of one of that name. WEFT_E_ARG names what is wrong. */
+/* Adds the key "NAME=TYPE:VALUE", and replaces a key of that name. WEFT_E_ARG names what is
+ * wrong. */
 weft_status key_write(const char *text, struct gguf_writer *w, weft_error *err);
 
 /* Blocks of random weights, made once per type and scale and then written as often as needed. */

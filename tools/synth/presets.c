@@ -1,11 +1,11 @@
-/* The shapes that weft-synth and the tests know by name. Real ones: the config.json of each
- * model. */
+/* The shapes that weft-synth and the tests know by name. The real ones come from the config.json of
+ * each model. */
 #include <string.h>
 
 #include "synth/synth.h"
 
 #define TINY .n_layers = 2, .n_ctx = 256, .n_vocab = 640, .norm_eps = 1e-5f, .type_mix = "f32"
-/* Rows of whole blocks of 256, for every tensor type; a context of several pages of KV. */
+/* Rows are whole blocks of 256, for every tensor type; the context has several pages of KV. */
 #define SMALL                                                                                      \
     .n_layers = 2, .dim = 256, .n_heads = 4, .n_kv_heads = 2, .n_ff = 512, .n_ctx = 1024,          \
     .n_vocab = 1024, .norm_eps = 1e-5f, .type_mix = "q8_0"

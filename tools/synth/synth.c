@@ -1,6 +1,6 @@
-/* Lays out a synthetic model: its keys, its tensors in the order llama.cpp's converter has them,
- * the type of each, and streams the weights to disk. Names and keys: gguf-py/gguf/constants.py;
- * the Q4_K_M mix: src/llama-quant.cpp. */
+/* Lays out a synthetic model: its keys, its tensors in the order of llama.cpp's converter, and the
+ * type of each. Then it streams the weights to disk. Names and keys: gguf-py/gguf/constants.py; the
+ * Q4_K_M mix: src/llama-quant.cpp. */
 #include "synth/synth.h"
 
 #include <errno.h>
@@ -14,12 +14,12 @@
 
 #include "synth/parts.h"
 
-/* Weights are drawn from pools of this many elements at most: larger ones only take longer to
- * encode. */
+/* Weights are drawn from pools of at most this many elements: larger pools would only take longer
+ * to encode. */
 #define POOL_ELEMENTS ((size_t)1 << 20)
 #define MAX_LAYERS 1024
 
-/* What a tensor is for decides its type in a mix, and how its numbers are made. */
+/* The purpose of a tensor decides its type in a mix, and how its numbers are made. */
 enum role {
     EMBD,
     OUTPUT,
@@ -49,7 +49,7 @@ struct plan {
     const struct synth_spec *spec;
     size_t head_dim, n_rot;
     bool mix;                          /* Q4_K_M */
-    const struct quant_type *types[8]; /* otherwise: matrices take them in turn */
+    const struct quant_type *types[8]; /* otherwise matrices take these in turn */
     size_t n_types, n_matrices;
     struct tensor *tensor;
     size_t n, cap;
@@ -64,7 +64,8 @@ static uint64_t tensor_bytes(const struct tensor *t)
     return (uint64_t)t->n_rows * t->n_cols / t->type->block * t->type->bytes;
 }
 
-/* Layers that the quantiser gives more bits: the first and last eighth, and every third between. */
+/* Returns true for layers that the quantiser gives more bits: the first and last eighth, and every
+ * third between. */
 static bool more_bits(size_t layer, size_t n)
 {
     return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
@@ -83,7 +84,7 @@ static uint32_t mixed_type(const struct plan *p, enum role role, size_t layer)
     }
 }
 
-/* The type for rows that are no multiple of a block, as llama.cpp falls back. */
+/* Returns the type for rows that are not a multiple of a block, as llama.cpp falls back. */
 static uint32_t fallback(uint32_t id, size_t n_cols)
 {
     if (n_cols % 256 != 0) {
@@ -129,7 +130,8 @@ static weft_status add_in_layer(struct plan *p, enum role role, size_t layer, si
     return add(p, role, layer, n_rows, n_cols, name);
 }
 
-/* The bias of a product that only this architecture has one on, if the spec asks for biases. */
+/* Adds a bias to a product if the spec asks for biases and the model has this architecture, the
+ * only one with such a bias. */
 static weft_status add_bias(struct plan *p, const char *arch, size_t l, size_t n,
                             const char *suffix)
 {
@@ -210,7 +212,7 @@ static weft_status plan_tensors(struct plan *p)
     return s->tied ? WEFT_OK : add(p, OUTPUT, 0, s->n_vocab, s->dim, "output.weight");
 }
 
-/* general.file_type, as llama.cpp numbers its mixes. */
+/* Returns general.file_type, as llama.cpp numbers its mixes. */
 static uint32_t file_type(const struct plan *p)
 {
     static const uint8_t of[][2] = {
@@ -290,8 +292,8 @@ static void put_keys(struct plan *p, struct gguf_writer *w)
     put_rope(p, w);
 }
 
-/* Llama 3.1's division of the RoPE frequencies: none for short waves, 32 for long ones, smooth
- * between. */
+/* Returns Llama 3.1's divisor of a RoPE frequency: 1 for short waves, 32 for long ones, a smooth
+ * transition between them. */
 static float llama3_factor(const struct plan *p, size_t i)
 {
     double old_ctx = 8192.0;
@@ -307,7 +309,7 @@ static float llama3_factor(const struct plan *p, size_t i)
     return (float)(1.0 / ((1.0 - smooth) / 32.0 + smooth));
 }
 
-/* Element i of a vector. */
+/* Returns element i of a vector. */
 static float vector_at(const struct plan *p, enum role role, size_t i, uint64_t *state)
 {
     float along = (float)i / (float)(p->n_rot / 2);
@@ -320,7 +322,8 @@ static float vector_at(const struct plan *p, enum role role, size_t i, uint64_t 
     }
 }
 
-/* Logits get a spread of about three, so that there is something to choose. */
+/* Returns the scale of a tensor's weights. Logits get a spread of about three, so that there is
+ * something to choose. */
 static float scale_of(const struct tensor *t)
 {
     float gain = t->role == EMBD || t->role == OUTPUT ? 3.0f : 1.0f;
@@ -360,7 +363,7 @@ static weft_status write_vector(int fd, const struct tensor *t, const struct pla
     return status;
 }
 
-/* Whatever follows stands behind n_bytes that are not written. */
+/* Skips n_bytes, which are not written. */
 static weft_status write_hole(int fd, uint64_t n_bytes, const struct plan *p, const char *path)
 {
     if (lseek(fd, (off_t)n_bytes, SEEK_CUR) < 0) {
@@ -369,9 +372,9 @@ static weft_status write_hole(int fd, uint64_t n_bytes, const struct plan *p, co
     return WEFT_OK;
 }
 
-/* Cuts the tensor out of the pool, from a random place on, around its end; after a whole round
- * from another one. Places are counted in elements, so that all types that have an encoder get
- * the same weights. */
+/* Cuts the tensor out of the pool, from a random place on, and continues at the pool's start when
+ * its end is reached; after a whole round it takes another place. Places are counted in elements,
+ * so that all types with an encoder get the same weights. */
 static weft_status write_matrix(int fd, const struct tensor *t, const struct plan *p,
                                 struct pools *pools, uint64_t *state, const char *path)
 {
@@ -452,13 +455,13 @@ static weft_status write_model(struct plan *p, const char *part)
     if (status == WEFT_OK) {
         status = write_tensors(fd, p, part);
     }
-    if (status == WEFT_OK && p->spec->sparse) { /* a hole at the end is part of the file, too */
+    if (status == WEFT_OK && p->spec->sparse) { /* a hole at the end is part of the file too */
         off_t end = lseek(fd, 0, SEEK_CUR);
         if (end < 0 || ftruncate(fd, end) != 0) {
             status = error_set(p->err, WEFT_E_IO, "%s: writing failed: %s", part, strerror(errno));
         }
     }
-    /* some file systems report a full disk only here */
+    /* Some file systems report a full disk only here. */
     if (close(fd) != 0 && status == WEFT_OK) {
         status = error_set(p->err, WEFT_E_IO, "%s: writing failed: %s", part, strerror(errno));
     }
@@ -472,7 +475,7 @@ static weft_status check_size(const char *field, size_t v, size_t low, size_t hi
                                              field, v, low, high);
 }
 
-/* The types of type_mix, with a + between them. */
+/* Finds the types of type_mix, which are separated by +. */
 static weft_status find_types(struct plan *p)
 {
     for (const char *at = p->spec->type_mix;; p->n_types++) {
@@ -526,7 +529,7 @@ weft_status synth_write(const struct synth_spec *spec, const char *path, weft_er
     struct plan p = { .spec = spec, .err = err };
     struct stat old;
     TRY(check_spec(&p));
-    /* the new file takes the place of the old one, which must not be a device or a link */
+    /* The new file replaces the old one, which must not be a device or a link. */
     if (lstat(path, &old) == 0 && !S_ISREG(old.st_mode)) {
         return error_set(err, WEFT_E_ARG, "%s exists and is no regular file; name another", path);
     }

@@ -1,5 +1,5 @@
-/* Vocabularies made by rule: enough structure that every text tokenizes, that merges compete,
- * and that special tokens are where real models have them, at the end. */
+/* Vocabularies made by rule. They have enough structure that every text tokenizes and that merges
+ * compete, and their special tokens are where real models have them, at the end. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@
 #define MIN_VOCAB 512
 #define MAX_PIECE 40
 
-/* Growing from these, letter by letter, come first: common words are single tokens. A space
- * stands for the word border of the vocabulary. */
+/* The prefixes of these words, letter by letter, come first, so that common words are single
+ * tokens. A space stands for the word border of the vocabulary. */
 static const char *const words[] = {
     " the", " and", " of",    " to",   " in",   " is",   " that", " it",    " for",   " was",
     " you", " he",  " on",    " with", " as",   " are",  " this", " be",    " have",  " from",
@@ -21,7 +21,7 @@ static const char *const words[] = {
     "ly",   "es",   "est",    "ment",  "Hello", "The",   "What",  " Paris", " world", " capital",
 };
 
-/* Pieces in the order of their ids, and a set that keeps them apart. */
+/* Pieces in the order of their ids, and a set that keeps them unique. */
 struct pieces {
     char (*text)[MAX_PIECE];
     uint8_t *split; /* bytes of the left half of the merge that makes a piece */
@@ -50,7 +50,7 @@ static void pieces_free(struct pieces *p)
     free(p->set);
 }
 
-/* Slot of the text, or the free one where it belongs. */
+/* Returns the slot of the text, or the free slot where it belongs. */
 static size_t pieces_slot(const struct pieces *p, const char *text)
 {
     size_t slot = (size_t)hash_bytes(&p->seed, text, strlen(text)) & (p->slots - 1);
@@ -60,7 +60,7 @@ static size_t pieces_slot(const struct pieces *p, const char *text)
     return slot;
 }
 
-/* Adds left + right unless it is there, too long, or the table is full. */
+/* Adds left + right unless it is there, it is too long, or the table is full. */
 static void pieces_add(struct pieces *p, const char *left, const char *right)
 {
     char text[MAX_PIECE];
@@ -114,7 +114,7 @@ static void grow_all(struct pieces *p, const char *space)
     }
 }
 
-/* Ids of the special tokens among the last n ones, for the keys. */
+/* Writes the id of a special token, which is among the last n ids, to its key. */
 static void put_ids(struct gguf_writer *w, const char *const *special, size_t n, size_t n_vocab,
                     const char *key, const char *token)
 {
@@ -162,8 +162,8 @@ static void put_template(const struct synth_spec *spec, struct gguf_writer *w, c
     }
 }
 
-/* The character that stands for a byte in byte-level BPE: printable Latin-1 for itself, the
- * others from U+0100 on. */
+/* Writes the character that stands for a byte in byte-level BPE: printable Latin-1 characters stand
+ * for themselves, the others follow from U+0100 on. */
 static void byte_symbol(unsigned byte, unsigned *next, char out[UTF8_MAX + 1])
 {
     bool direct = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;

@@ -1,5 +1,5 @@
-/* Random weights of any tensor type. Encoding is slow and disks are fast, so each type and scale
- * is encoded once into a pool of blocks, of which tensors are cut at random places. */
+/* Random weights of any tensor type. Encoding is slow and disks are fast, so each type and scale is
+ * encoded once into a pool of blocks, and tensors are cut out of the pool at random places. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ float rng_normal(uint64_t *state)
     for (int i = 0; i < 4; i++) {
         sum += (int32_t)(r >> (16 * i) & 0xffff);
     }
-    /* four uniform numbers of variance 65536^2 / 12 each */
+    /* Four uniform numbers of variance 65536^2 / 12 each. */
     return ((float)sum - 131070.0f) / 37837.2f;
 }
 
@@ -42,13 +42,13 @@ void pools_free(struct pools *p)
     *p = (struct pools){ 0 };
 }
 
-/* The scales of block i, of a type that has no encoder. */
+/* Sets the scales of block i, for a type without an encoder. */
 static void set_scale(const struct quant_type *type, uint8_t *block, float d)
 {
     f16_bits h = f32_to_f16(d);
     size_t at = 0;
     if (type->id == QUANT_Q2_K) {
-        /* quants average 1.5, so this offset brings the mean of the weights to zero */
+        /* Quants average 1.5, so this offset brings the mean of the weights to zero. */
         f16_bits min = f32_to_f16(1.5f * d);
         at = offsetof(struct block_q2_k, d);
         memcpy(block + offsetof(struct block_q2_k, dmin), &min, sizeof min);
@@ -58,8 +58,8 @@ static void set_scale(const struct quant_type *type, uint8_t *block, float d)
     memcpy(block + at, &h, sizeof h);
 }
 
-/* Random bits are valid quants; only the scale must be right. It is found from what the bits
- * decode to at scale 1. */
+/* Fills a pool with random bits, which are valid quants; only the scale must be right. The scale is
+ * computed from the values that the bits decode to at scale 1. */
 static void fill_random(const struct pools *p, struct pool *pool)
 {
     const struct quant_type *type = pool->type;

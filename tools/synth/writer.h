@@ -1,6 +1,6 @@
 /* Builds GGUF files in memory, key by key and tensor by tensor. It checks nothing, so that tests
- * can also write what no honest writer would: the counts and the version are plain fields, and
- * raw bytes go in anywhere. */
+ * can also write what no honest writer would: the counts and the version are plain fields, and raw
+ * bytes go in anywhere. */
 #ifndef SYNTH_WRITER_H
 #define SYNTH_WRITER_H
 
@@ -9,10 +9,12 @@
 #include "format/gguf.h"
 
 struct gguf_writer {
-    uint32_t version;   /* 3 */
-    uint32_t alignment; /* of tensor data; the key general.alignment is for the caller to add */
-    uint64_t n_kv, n_tensors; /* counted; may be overwritten before writer_finish */
-    uint64_t next_offset;     /* where the data of the next tensor begins */
+    uint32_t version; /* 3 */
+    /* Of tensor data. The caller adds the key general.alignment. */
+    uint32_t alignment;
+    /* Counted; they may be overwritten before writer_finish. */
+    uint64_t n_kv, n_tensors;
+    uint64_t next_offset; /* where the data of the next tensor begins */
     struct bytes kv, infos, data;
     struct bytes starts; /* size_t: where each key begins in `kv` */
     bool nomem;          /* an addition failed; writer_finish reports it */
@@ -30,28 +32,28 @@ void writer_f32(struct gguf_writer *w, const char *key, float v);
 void writer_f64(struct gguf_writer *w, const char *key, double v);
 void writer_bool(struct gguf_writer *w, const char *key, bool v);
 void writer_str(struct gguf_writer *w, const char *key, const char *s);
-/* Key and type, then n raw bytes as its value. */
+/* Adds a key with its type and n raw bytes as its value. */
 void writer_raw(struct gguf_writer *w, const char *key, uint32_t type, const void *value, size_t n);
-/* An array of n numbers in n_bytes bytes. */
+/* Adds an array of n numbers in n_bytes bytes. */
 void writer_array(struct gguf_writer *w, const char *key, uint32_t element, uint64_t n,
                   const void *values, size_t n_bytes);
-/* An array of n strings: its head, to be followed by n calls of writer_add_str. */
+/* Begins an array of n strings; n calls of writer_add_str must follow. */
 void writer_strs(struct gguf_writer *w, const char *key, uint64_t n);
 void writer_add_str(struct gguf_writer *w, const char *s, size_t n);
 
-/* Takes back a key that was added, value and all, if there is one of that name. */
+/* Removes a key of that name with its value, if there is one. */
 void writer_drop(struct gguf_writer *w, const char *key);
 
-/* Describes a tensor of n_bytes at the next offset. data NULL: the caller writes the bytes
+/* Describes a tensor of n_bytes at the next offset. If data is NULL, the caller writes the bytes
  * behind the header itself. */
 void writer_tensor(struct gguf_writer *w, const char *name, uint32_t n_dims, const uint64_t *ne,
                    uint32_t type, const void *data, uint64_t n_bytes);
-/* Only the description, with any offset. */
+/* Adds only the description, with any offset. */
 void writer_info(struct gguf_writer *w, const char *name, uint32_t n_dims, const uint64_t *ne,
                  uint32_t type, uint64_t offset);
 
-/* The file in *out: header, keys, descriptions, padding, and the data given so far, each tensor
- * padded. */
+/* Writes the file to *out: header, keys, descriptions, padding, and the data given so far, each
+ * tensor padded. */
 weft_status writer_finish(struct gguf_writer *w, struct bytes *out, weft_error *err);
 
 #endif
