@@ -1,5 +1,6 @@
-// What threads wait for: block barriers, named barriers, warp collectives, the grid barrier, and
-// spinning. The happens-before edges for ThreadSanitizer are exactly those that CUDA promises.
+// Everything that threads wait for: block barriers, named barriers, warp collectives, the grid
+// barrier, and spinning. The happens-before edges for ThreadSanitizer are exactly those that CUDA
+// promises.
 #include "sanitizers.h"
 #include "scheduler.h"
 
@@ -15,7 +16,8 @@ int block_barrier(BarrierOp op, int predicate, Site site)
     Barrier &bar = b->barrier;
     if (!bar.arrived)
         bar = { 0, 0, bar.uses + 1, op, 1, 0, 0, site };
-    // Two edges taken in turns: who leaves late must not see who arrives early at the next barrier.
+    // Two edges are used in turns: a thread that leaves late must not see one that arrives early at
+    // the next barrier.
     void *edge = b->edge(EDGE_BARRIERS + (bar.uses & 1));
     if (bar.site.line != site.line ||
         (bar.site.file != site.file && strcmp(bar.site.file, site.file)))
@@ -72,7 +74,7 @@ void named_barrier(int id, int n, Site site)
     san_acquire(edge);
 }
 
-// The group of lanes that are on their way into the collective that f is about to join.
+// Returns the group of lanes that are on their way into the collective that f is about to join.
 static Group *join_group(const Fiber *f, unsigned mask, WarpComplete complete, const char *op,
                          Site site)
 {
@@ -165,7 +167,7 @@ void grid_barrier(Site site)
 void yield(Site site)
 {
     current_fiber()->site = site;
-    runner.priority = 0; // who spins must not starve the one it waits for
+    runner.priority = 0; // a spinning thread must not starve the one that it waits for
     if (++runner.spins > 2000ull * runner.n_alive + 100000)
         die_stuck("livelock: every runnable thread spins; is what they wait for in a block that is "
                   "not resident (not a cooperative launch)?");

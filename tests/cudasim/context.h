@@ -1,4 +1,4 @@
-// Switching between stacks: what a fiber is to the processor.
+// Switching between stacks, which is all that a fiber is to the processor.
 #pragma once
 #include <cstddef>
 
@@ -13,7 +13,7 @@ struct Context {
     void *tsan = nullptr;       // ThreadSanitizer's fiber
 };
 
-// A new stack of `size` bytes between two pages that fault, ready to run entry().
+// Makes a new stack of `size` bytes between two pages that fault, ready to run entry().
 void context_create(Context *c, size_t size, void (*entry)());
 void context_switch(Context *from, Context *to);
 

@@ -1,5 +1,5 @@
-// cudaMemcpy and cudaMemset in their variants: direction, bounds and life of both sides are checked
-// at the call and again when the copy runs.
+// cudaMemcpy and cudaMemset in their variants. Direction, bounds and lifetime of both sides are
+// checked at the call, and again when the copy runs.
 #include "runtime.h"
 
 #include <cstring>
@@ -83,14 +83,14 @@ static cudaError_t copy(Copy c, cudaMemcpyKind kind, cudaStream_t stream)
         report("copy from or to pageable memory during a capture");
         return fail(cudaErrorStreamCaptureUnsupported);
     }
-    if (from == HOST &&
-        !(cudasim_settings()->dry && to == DEVICE)) { // pageable: staged at the call
+    // Pageable memory is staged at the call.
+    if (from == HOST && !(cudasim_settings()->dry && to == DEVICE)) {
         auto staged = std::make_shared<std::vector<char>>((const char *)c.src,
                                                           (const char *)c.src + c.src_span());
         c.src = staged->data();
         return submit(stream, work_of_copy([=] { (void)staged, c.run(); }, c));
     }
-    // Whoever reads the destination before a wait reads garbage.
+    // A read of the destination before a wait gets garbage.
     if (to == PINNED && !capturing && !cudasim_settings()->eager)
         for (size_t i = 0; i < c.height; i++)
             memset((char *)c.dst + i * c.dst_pitch, 0xFF, c.width);
@@ -100,7 +100,7 @@ static cudaError_t copy(Copy c, cudaMemcpyKind kind, cudaStream_t stream)
     return cudaSuccess;
 }
 
-// A copy that waits, on the default stream.
+// Copies on the default stream and waits.
 static cudaError_t copy_now(const char *name, const Copy &c, cudaMemcpyKind kind)
 {
     CUDASIM_TRY(forbid_in_capture(name));

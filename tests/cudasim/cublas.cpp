@@ -83,14 +83,14 @@ struct Gemm {
                 float sum = 0;
                 for (size_t e = 0; e < (size_t)k; e++)
                     sum += rows[(size_t)i * (size_t)k + e] * col[e];
-                // beta = 0: C is not read, it may hold NaN
+                // with beta = 0, C is not read and may hold NaN
                 c.set(i, j, alpha * sum + (beta != 0.0f ? beta * c.get(i, j) : 0.0f));
             }
         }
     }
 };
 
-// What a call says of its matrices; gemm() reads the rest.
+// The part of a call that describes its matrices; gemm() reads the rest.
 Gemm described(int m, int n, int k, Matrix a, Matrix b, Matrix c)
 {
     return { false, false, m, n, k, 0, 0, a, b, c };
@@ -109,7 +109,7 @@ Work work_of_gemm(const Gemm &g)
     return w;
 }
 
-// Batch i at i times the stride of each matrix.
+// Batch i lies at i times the stride of each matrix.
 cublasStatus_t gemm(cublasHandle_t handle, Gemm g, cublasOperation_t ta, cublasOperation_t tb,
                     const void *alpha, const void *beta, cublasComputeType_t compute, int n_batch,
                     long long stride_a, long long stride_b, long long stride_c)
@@ -171,7 +171,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t handle)
     const bool planned = fault_now(__func__);
     if (object_check(HANDLE, handle))
         return CUBLAS_STATUS_NOT_INITIALIZED;
-    if (!break_captures()) // it waits for the device
+    if (!break_captures()) // because it waits for the device
         run_all();
     object_gone(handle);
     delete handle;

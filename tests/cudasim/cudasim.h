@@ -19,7 +19,8 @@ struct Thread {
 };
 extern __thread Thread *self; // the simulated thread that runs now; null in host code
 
-// Where in a kernel something was called: a default argument, so that the caller's line is taken.
+// The place in a kernel where a function was called. It is a default argument, so that it is the
+// caller's line.
 struct Site {
     const char *file;
     int line;
@@ -30,15 +31,16 @@ struct Site {
 #define CUDASIM_UNSEEN __attribute__((no_sanitize("thread")))
 
 // ---- what device code can wait for
+
 // All lanes of `mask` must arrive with the same mask and the same `op`; the last one runs
-// complete(slots, mask), where slots[lane] is the pointer that lane passed.
+// complete(slots, mask), where slots[lane] is the pointer that the lane has passed.
 typedef void (*WarpComplete)(void *const *slots, unsigned mask);
 void warp_collective(unsigned mask, void *slot, WarpComplete complete, const char *op, Site site);
 enum BarrierOp { BARRIER_SYNC, BARRIER_AND, BARRIER_OR, BARRIER_COUNT };
 int block_barrier(BarrierOp op, int predicate, Site site);
 void named_barrier(int id, int n_threads, Site site);
 void grid_barrier(Site site);
-void yield(Site site); // __nanosleep, and every acquire load
+void yield(Site site); // called by __nanosleep and every acquire load
 void memory_fence();
 
 // ---- shared memory

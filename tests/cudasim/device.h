@@ -5,7 +5,7 @@
 #ifdef __cplusplus
 #include "cudasim.h"
 
-// Written at every switch from one simulated thread to another.
+// They are written at every switch from one simulated thread to another.
 extern __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 static const int warpSize = 32;
 

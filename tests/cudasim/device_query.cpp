@@ -1,5 +1,5 @@
-// What the simulated device says about itself: one device of compute capability 8.6 (a setting), so
-// that the paths for mma.sync and cp.async are the ones that run.
+// The description of the simulated device: one device of compute capability 8.6 (a setting), so
+// that the paths for mma.sync and cp.async run.
 #include "runtime.h"
 
 #include <cstdio>

@@ -99,7 +99,7 @@ cudaError_t cudaGetLastError(void)
 }
 cudaError_t cudaPeekAtLastError(void) { return last_error; }
 
-// Name and text of the errors that this runtime can give.
+// Name and text of each error that this runtime can give.
 static const struct {
     cudaError_t code;
     const char *name, *text;

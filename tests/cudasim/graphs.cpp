@@ -24,7 +24,7 @@ CUgraphNode_st *graph_add(CUgraph_st *g, Work w, std::vector<CUgraphNode_st *> a
     return n;
 }
 
-// Does every node lead to `tail`? If not, a forked stream was never joined.
+// Returns true if every node leads to `tail`. If not, a forked stream was never joined.
 static bool all_joined(const CUgraph_st *g, std::vector<CUgraphNode_st *> tail)
 {
     std::vector<char> reached(g->nodes.size());

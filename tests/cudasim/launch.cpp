@@ -1,5 +1,6 @@
-// Kernel launches: configuration limits, parameters copied at the call, pointer parameters checked
-// at the call and again when the kernel runs (a graph may be replayed after its memory was freed).
+// Kernel launches: limits of the configuration are checked, and parameters are copied at the call.
+// Pointer parameters are checked at the call and again when the kernel runs, because a graph may be
+// replayed after its memory was freed.
 #include "runtime.h"
 
 #include <algorithm>
@@ -28,7 +29,7 @@ static void check_pointer(const KernelInfo *k, int i, const void *p, bool declar
         return;
     if (in_device(p)) {
         const bool freed = device_pointer_freed(p);
-        // Half of a word of a struct may be padding, and then looks like any address.
+        // Half of a word of a struct may be padding, which can look like any address.
         if (!device_pointer_ok(p) && (declared || freed))
             die("kernel %s, parameter %d: %p points %s", kernel_name(k->fn), i, p,
                 freed ? "to freed device memory" : "outside device memory allocations");

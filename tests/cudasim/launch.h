@@ -1,5 +1,5 @@
-// What the simulator must know of a kernel to launch it from the plain C API: the sizes of its
-// parameters, which of them are pointers, and how to call it. kernels/cu.cuh includes this.
+// To launch a kernel from the plain C API, the simulator must know the sizes of its parameters,
+// which of them are pointers, and how to call it. kernels/cu.cuh includes this.
 #pragma once
 #include "cudasim.h"
 #include <type_traits>

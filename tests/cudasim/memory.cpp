@@ -1,5 +1,6 @@
-// Device memory: poisoned, each allocation between pages that fault, closed to the host except
-// while work of the device runs, addresses never used twice. Pinned memory of the host.
+// Device memory is poisoned; each allocation lies between pages that fault; the host can access it
+// only while work of the device runs; no address is used twice. Pinned memory of the host is here
+// too.
 #include "runtime.h"
 #include "sanitizers.h"
 
@@ -17,7 +18,7 @@ namespace cudasim
 enum { PAGE = 4096, POISON = 0xFF }; // NaN in every float format
 
 struct Allocation {
-    char *region, *p; // p: what cudaMalloc gave
+    char *region, *p; // p: the pointer that cudaMalloc gave
     size_t size, pages;
     size_t number;
 };
@@ -83,7 +84,7 @@ bool range_ok(const char *what, const void *p, size_t n)
 
 bool device_pointer_ok(const void *p)
 {
-    // One past the end of an allocation is fine for a pointer that is only compared with.
+    // A pointer to one past the end of an allocation is fine if it is only compared.
     return find(mem.live, p) || find(mem.live, (const char *)p - 1);
 }
 bool device_pointer_freed(const void *p) { return find(mem.dead, p) != nullptr; }
@@ -110,7 +111,8 @@ static bool is_poison(const char *from, const char *to)
     return true;
 }
 
-// The bytes around an allocation on its own pages. The sanitizers watch them by themselves.
+// Checks the bytes around an allocation on its own pages. The sanitizers check them by
+// themselves.
 static void check_margins()
 {
     if (SAN_ADDRESS || SAN_THREAD || cudasim_settings()->dry)
@@ -203,9 +205,9 @@ static void on_segv(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &old_segv, nullptr); // not ours: the access happens again
 }
 
-// A new region of so many bytes, with a page behind it that is never accessible. Closing and
-// opening is paid by the page, with every launch and copy, so large regions have large pages, where
-// the system has any: most of the time of some tests went there.
+// Reserves a region of so many bytes, with a page behind it that is never accessible. Closing and
+// opening cost time for each page, at every launch and copy, so large regions have large pages if
+// the system has any: some tests spent most of their time there.
 static char *reserve(size_t pages)
 {
     const bool large = pages >= 2 * HUGE_PAGE;
@@ -219,7 +221,7 @@ static char *reserve(size_t pages)
     return region;
 }
 
-// The n bytes at p of a new region become accessible as far as the mode of the moment says.
+// Makes the n bytes at p of a new region accessible, as far as the current mode allows.
 static void fill_new(char *region, char *p, size_t n, size_t pages)
 {
     mprotect(region, pages, PROT_READ | PROT_WRITE);
@@ -273,9 +275,10 @@ cudaError_t cudaMalloc(void **out, size_t n)
         return fail(cudaErrorMemoryAllocation);
     const size_t pages = (n + PAGE - 1) / PAGE * PAGE;
     char *region = reserve(pages);
-    // Aligned to 256 as on the device, with its end as near to that page as this allows.
+    // It is aligned to 256 as on the device, and its end is as close to the page behind it as the
+    // alignment allows.
     char *p = region + (pages - (n + 255) / 256 * 256);
-    if (!cudasim_settings()->dry) // else no page is ever accessible
+    if (!cudasim_settings()->dry) // in dry mode no page is ever accessible
         fill_new(region, p, n, pages);
     mem.live[region] = { region, p, n, pages, ++mem.n_made };
     mem.used += n;

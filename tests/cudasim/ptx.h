@@ -1,5 +1,5 @@
 // The functions of kernels/ptx.cuh for the simulator. The fragment layouts are those of the PTX
-// manual; mma and ldmatrix are warp collectives, and the last lane to arrive computes for all.
+// manual. mma and ldmatrix are warp collectives: the last lane to arrive computes for all.
 #pragma once
 #include "cudasim.h"
 #include <cstring>
@@ -168,6 +168,6 @@ static inline unsigned add_release(unsigned *p, unsigned v)
 }
 static inline void bar_sync(int id, int n, CUDASIM_SITE) { cudasim::named_barrier(id, n, site); }
 static inline void spin_pause(CUDASIM_SITE) { cudasim::yield(site); }
-// A dependent launch may always start late, so these have nothing to do.
+// A dependent launch may always start late, so these do nothing.
 static inline void grid_dependency_wait() {}
 static inline void grid_dependency_release() {}

@@ -1,4 +1,4 @@
-// Tells a recorder what the device did, in the order in which it was done.
+// Tells a recorder everything that the device does, in the order in which it happens.
 #include "runtime.h"
 
 namespace cudasim

@@ -1,6 +1,6 @@
-// What the parts of the stand-in for the CUDA runtime share: the lock, errors and planned failures,
-// device memory, work on streams. Objects: CUstream_st and so on are NVIDIA's names for the structs
-// behind cudaStream_t and so on.
+// Shared by the parts of the stand-in for the CUDA runtime: the lock, errors and planned failures,
+// device memory, work on streams. CUstream_st and the like are NVIDIA's names for the structs
+// behind cudaStream_t and the like.
 #pragma once
 #include "cudasim.h"
 
@@ -20,9 +20,9 @@ extern std::recursive_mutex big_lock;
 typedef std::lock_guard<std::recursive_mutex> Lock;
 
 cudaError_t fail(cudaError_t e); // remembers it as the last error
-// Counts the call; an error if the test planned one for it, or if there is no device.
+// Counts the call. Returns an error if the test planned one for it, or if there is no device.
 cudaError_t enter(const char *name, cudaError_t planned);
-bool fault_now(const char *name); // the same for other libraries: was a failure planned?
+bool fault_now(const char *name); // for other libraries: returns true if a failure was planned
 
 #define CUDASIM_ENTER_OR(planned)                                                                  \
     ::cudasim::Lock lock_(::cudasim::big_lock);                                                    \
@@ -35,7 +35,7 @@ bool fault_now(const char *name); // the same for other libraries: was a failure
             return e_;                                                                             \
     while (0)
 
-// Live objects of the host: unknown handles are refused, forgotten ones reported.
+// Live objects of the host. Unknown handles are refused, forgotten ones are reported.
 void object_made(const char *kind, const void *p);
 void object_gone(const void *p);
 cudaError_t object_check(const char *kind, const void *p);
@@ -46,26 +46,27 @@ size_t objects_report(FILE *out);
 enum Where { HOST, PINNED, DEVICE };
 Where where_is(const void *p);
 bool in_device(const void *p);
-// Is [p, p + n) inside one live allocation (device or pinned, as p says)? Reports why not.
+// Returns true if [p, p + n) lies inside one live allocation (device or pinned, as p says).
+// Otherwise reports why not.
 bool range_ok(const char *what, const void *p, size_t n);
-// Is p a live device pointer, or one past the end of an allocation?
+// Returns true if p is a live device pointer, or one past the end of an allocation.
 bool device_pointer_ok(const void *p);
 bool device_pointer_freed(const void *p);
 size_t memory_report(FILE *out);
 
-// While one exists, device memory can be touched.
+// While an object of this type exists, device memory can be accessed.
 struct DeviceMode {
     DeviceMode();
     ~DeviceMode();
 };
-// While one exists (inside a DeviceMode), it cannot.
+// While an object of this type exists (inside a DeviceMode), device memory cannot be accessed.
 struct HostMode {
     HostMode();
     ~HostMode();
     int was_open;
 };
 
-// ---- who hears what was done (record.cpp)
+// ---- the recorder (record.cpp)
 
 struct Node;
 void record(const Node &n);
@@ -76,7 +77,7 @@ void record_call(enum cudasim_work kind, const char *name, size_t bytes);
 struct LaunchKind {
     bool cooperative, programmatic;
 };
-struct KernelCall { // never changed once made
+struct KernelCall { // never changes after it was made
     const KernelInfo *kernel;
     dim3 grid, block;
     size_t shared;
@@ -91,10 +92,10 @@ struct Work {
     enum Kind { NONE, KERNEL, COPY, SET, HOST_CALL } kind = NONE;
     std::function<void()> run;
     std::shared_ptr<const KernelCall> kernel;
-    struct cudasim_entry told = {}; // to the recorder; what it hears of a kernel is in `kernel`
+    struct cudasim_entry told = {}; // for the recorder, which learns about a kernel from `kernel`
 };
 
-// Work that is told as `told`, of so many bytes.
+// Makes work that the recorder sees as `told`, with this many bytes.
 Work work_of(Work::Kind kind, std::function<void()> run, enum cudasim_work told, size_t bytes);
 
 struct Node { // recorded work
@@ -109,13 +110,14 @@ typedef std::shared_ptr<Node> NodeP;
 
 void run_until(const std::function<bool()> &reached);
 void run_all();
-cudaError_t submit(cudaStream_t stream, Work w); // to the stream, or to the graph it captures
+// Submits work to the stream, or to the graph that it captures.
+cudaError_t submit(cudaStream_t stream, Work w);
 NodeP enqueue(struct ::CUstream_st *s, Work w, std::vector<NodeP> after = {});
 void add_pending(NodeP n);
-// For calls that are forbidden while a stream is captured: breaks those captures.
+// For calls that are forbidden while a stream is captured: breaks the captures.
 cudaError_t forbid_in_capture(const char *what);
-bool break_captures();   // all of them; false: there were none
-void count_in_capture(); // a call is made; breaks the captures if the test planned that
+bool break_captures();   // breaks all captures; false = there were none
+void count_in_capture(); // counts a call, and breaks the captures if the test planned that
 
 } // namespace cudasim
 

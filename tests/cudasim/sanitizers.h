@@ -1,6 +1,6 @@
-// What AddressSanitizer and ThreadSanitizer must be told about fibers and about simulated memory.
-// CUDASIM_TSAN is defined for the whole build; only kernels and tests are instrumented by
-// ThreadSanitizer, the simulator is not: its own order of things must not hide a kernel's races.
+// Tells AddressSanitizer and ThreadSanitizer about fibers and simulated memory. CUDASIM_TSAN is
+// defined for the whole build. ThreadSanitizer instruments only kernels and tests, not the
+// simulator, whose own order of events must not hide a kernel's races.
 #pragma once
 #include <cstddef>
 #include <cstdio>
@@ -125,7 +125,7 @@ static inline void san_unpoison(const void *p, size_t n)
 #endif
 }
 
-// memset that ThreadSanitizer does not see as an access of the program
+// A memset that ThreadSanitizer does not take for an access of the program.
 static inline void san_fill(void *p, int c, size_t n)
 {
 #if SAN_THREAD

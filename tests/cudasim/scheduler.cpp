@@ -1,6 +1,6 @@
-// The scheduler: every CUDA thread of a resident block is a fiber. A fiber runs until it waits
-// (barrier, warp collective, spin) or returns; then the next runnable one is switched to directly.
-// Ordinary launches keep one block resident, cooperative ones all of them.
+// The scheduler. Every CUDA thread of a resident block is a fiber. A fiber runs until it waits
+// (barrier, warp collective, spin) or returns; then the scheduler switches directly to the next
+// runnable one. An ordinary launch keeps one block resident, a cooperative launch all of them.
 #include "scheduler.h"
 #include "sanitizers.h"
 
@@ -19,7 +19,8 @@ Runner runner;
 static const char *const state_names[] = { "running", "__syncthreads", "bar.sync",
                                            "",        "grid sync",     "returned" };
 
-// Not inlined: a fiber may go on on another host thread than the one it was created on.
+// It is not inlined, because a fiber may continue on another host thread than the one that created
+// it.
 __attribute__((noinline)) Fiber *current_fiber()
 {
     asm volatile("");
@@ -50,7 +51,7 @@ void describe_current(char *buf, size_t n)
              kernel_name(f->block->launch->kernel->fn), b.x, b.y, b.z, t.x, t.y, t.z);
 }
 
-// One line for each run of threads in the same wait.
+// Prints one line for each run of threads in the same wait.
 static void print_waits(const Block *b)
 {
     auto same = [](const Fiber *f, const Fiber *g) {
@@ -106,7 +107,7 @@ void release_waiting(Block *b, State s, int named)
     }
 }
 
-// The first runnable fiber of block b after (warp, lane) in the current order, or null.
+// Returns the first runnable fiber of block b after (warp, lane) in the current order, or null.
 static Fiber *next_in_block(const Block *b, int warp, int lane)
 {
     const bool down = cudasim_settings()->order == CUDASIM_DESCENDING;
@@ -152,8 +153,9 @@ static int best_ranked(unsigned m, uint64_t seed)
     return best;
 }
 
-// For half of the grids and blocks: the warp of the highest random rank runs as far as it can, so
-// that some warps are a whole loop iteration ahead of others. For the other half: any thread.
+// For half of the grids and blocks, the warp with the highest random rank runs as far as it can, so
+// that some warps are a whole loop iteration ahead of others. For the other half, any thread
+// runs.
 static Fiber *pick_random()
 {
     const unsigned n = runner.n_resident;
@@ -329,8 +331,8 @@ static std::vector<unsigned> block_order(unsigned n)
 void run_grid(const Launch &l)
 {
     const unsigned n_blocks = l.grid.x * l.grid.y * l.grid.z;
-    // ThreadSanitizer sees one thread per fiber: rotate the fibers, so that the same thread numbers
-    // of neighbouring blocks are different threads for it.
+    // ThreadSanitizer sees one thread per fiber. The fibers are rotated, so that equal thread
+    // numbers of neighbouring blocks are different threads for it.
     const unsigned pool = l.cooperative ? n_blocks : SAN_THREAD ? 4 : 1;
     while (runner.blocks.size() < pool)
         runner.blocks.push_back(std::make_unique<Block>());

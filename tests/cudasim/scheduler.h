@@ -16,7 +16,7 @@ enum State : uint8_t { READY, AT_BLOCK, AT_NAMED, AT_WARP, AT_GRID, EXITED };
 struct Fiber : Thread {
     Context ctx;
     State state;
-    Site site;      // of what it waits for
+    Site site;      // the place where it waits
     const char *op; // of a warp collective
     unsigned mask;
     int named;

@@ -86,13 +86,13 @@ const char *kernel_name(const void *fn)
     if (name.empty()) {
         Dl_info info;
         name = "?";
-        // A symbol that is not exported would get the name of another one before it.
+        // A symbol that is not exported would get the name of another symbol before it.
         if (dladdr(const_cast<void *>(fn), &info) && info.dli_sname && info.dli_saddr == fn) {
             char *d = abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, nullptr);
             name = d ? d : info.dli_sname;
             free(d);
             name = name.substr(0, name.find('('));
-            if (name.rfind("void ", 0) == 0) // of a template the type stands before the name
+            if (name.rfind("void ", 0) == 0) // in a template the type precedes the name
                 name = name.substr(5);
         }
     }

@@ -1,5 +1,5 @@
-// Shared memory of a block, and cp.async. Variables stand apart with redzones between them and
-// start poisoned; dynamic shared memory ends at a page that faults.
+// Shared memory of a block, and cp.async. Redzones separate the variables, which start poisoned;
+// dynamic shared memory ends at a page that faults.
 #include "sanitizers.h"
 #include "scheduler.h"
 
@@ -9,7 +9,7 @@
 namespace cudasim
 {
 
-enum { STATIC_LIMIT = 48 << 10 }; // a compiler's
+enum { STATIC_LIMIT = 48 << 10 }; // the limit of a compiler
 enum { REDZONE = 64, POISON = 0xFF, CANARY = 0xA5, PAGE = 4096, ARENA = 512 << 10 };
 
 static void map_arena(Block *b)
@@ -30,12 +30,13 @@ static void map_arena(Block *b)
 void shared_setup(Block *b)
 {
     const size_t n = b->launch->shared, rounded = (n + 15) / 16 * 16;
-    // ThreadSanitizer: a fresh mapping for every block, or reuse would look like a race.
+    // Under ThreadSanitizer every block gets a new mapping; otherwise reuse would look like a
+    // race.
     if (!b->arena || SAN_THREAD)
         map_arena(b);
     char *end = b->arena + ARENA;
-    // All is poisoned; variables are unpoisoned as they appear. The dynamic part is at the end, so
-    // that the first access after it hits the guard page.
+    // Everything is poisoned; a variable is unpoisoned when it first appears. The dynamic part is
+    // at the end, so that the first access beyond it hits the guard page.
     san_poison(b->dynamic, (size_t)(end - b->dynamic));
     san_poison(b->arena, b->used);
     b->dynamic = end - rounded;
@@ -121,7 +122,7 @@ unsigned shared_offset(const void *p)
     return (unsigned)((const char *)p - b->arena);
 }
 
-// ---- cp.async: the data arrive at the wait and not before
+// ---- cp.async: the data arrive at the wait, not earlier
 
 void cp_async(void *dst, const void *src, int n, int src_n)
 {

@@ -1,7 +1,6 @@
-// Streams and events. Work is recorded and runs when something waits for it (or at once, with
-// `eager`), in an order that streams, events and graphs allow: ascending the oldest first,
-// descending the newest first, random any. A forgotten wait or event therefore shows as a wrong
-// result.
+// Streams and events. Work is recorded, and runs when something waits for it (or at once, with
+// `eager`), in any order that streams, events and graphs allow: ascending runs the oldest first,
+// descending the newest first, random any. So a forgotten wait or event shows as a wrong result.
 #include "runtime.h"
 
 #include <algorithm>
@@ -34,7 +33,7 @@ static bool can_run(const NodeP &n)
     return std::all_of(n->after.begin(), n->after.end(), [](const NodeP &d) { return d->done; });
 }
 
-// The place in `pending` of the work to run next.
+// Returns the place in `pending` of the work to run next.
 static size_t choose()
 {
     const enum cudasim_order order = cudasim_settings()->order;
@@ -104,8 +103,7 @@ NodeP enqueue(CUstream_st *s, Work w, std::vector<NodeP> after)
 
 // ---- captures
 
-// Waiting for the whole device is forbidden to every thread while anything is captured, in any
-// mode.
+// While anything is captured, in any mode, no thread may wait for the whole device.
 bool break_captures()
 {
     bool found = false;
@@ -115,7 +113,7 @@ bool break_captures()
     return found;
 }
 
-static uint64_t break_at; // so many calls during captures from now; 0 = never
+static uint64_t break_at; // the number of calls during captures until one breaks; 0 = never
 
 void count_in_capture()
 {

@@ -1,5 +1,5 @@
-/* Shared by the fuzz targets: a byte string as a file, a property that must hold, a cursor over the
- * input, the time and the memory that something takes. */
+/* Shared by the fuzz targets: a byte string as a file, properties that must hold, a cursor over the
+ * input, and measuring time and memory. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                          \
     } while (0)
 
-/* An anonymous file holding data; its path in path[64]. Close the descriptor to remove it. */
+/* Makes an anonymous file that holds data, and writes its path to path[64]. Closing the descriptor
+ * removes it. */
 static inline int fuzz_file(const uint8_t *data, size_t n, char *path)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -49,7 +50,7 @@ static inline uint8_t fuzz_byte(struct fuzz_input *in)
     return b;
 }
 
-/* Up to `want` bytes of the input; *n is how many there were. */
+/* Takes up to `want` bytes of the input; *n is how many there were. */
 static inline const char *fuzz_bytes(struct fuzz_input *in, size_t want, size_t *n)
 {
     const uint8_t *at = in->data;
@@ -65,7 +66,7 @@ static inline uint32_t fuzz_u16(struct fuzz_input *in)
     return low | (uint32_t)fuzz_byte(in) << 8;
 }
 
-/* Overwrites bytes of data[n]: where, how many, which; until the input ends. */
+/* Overwrites bytes of data[n] until the input ends; the input says where, how many, and which. */
 static inline void fuzz_patch(struct fuzz_input *in, uint8_t *data, size_t n)
 {
     while (in->n > 0 && n > 0) {
@@ -79,9 +80,10 @@ static inline void fuzz_patch(struct fuzz_input *in, uint8_t *data, size_t n)
 
 enum { FUZZ_MAX_TEXT = 1 << 16 };
 
-/* The text in front of the first byte 0, in memory of its own, so that reading behind it is
- * noticed; free() it. Behind the 0 stand parts to be repeated, which finds what takes too long for
- * many of something: how many parts, and of each where it begins, its bytes, and how often. */
+/* Returns the text in front of the first byte 0, in memory of its own, so that reading behind it is
+ * noticed; free() it. The bytes behind the 0 say which parts of the text are repeated: the number
+ * of parts, and for each its beginning, its length, and how often it is repeated. Repetition finds
+ * code that takes too long for many of the same thing. */
 static inline char *fuzz_text(struct fuzz_input *in, size_t *n)
 {
     const uint8_t *end = in->n > 0 ? memchr(in->data, 0, in->n) : NULL;
@@ -106,7 +108,7 @@ static inline char *fuzz_text(struct fuzz_input *in, size_t *n)
     return exact;
 }
 
-/* Seconds of this thread, so that the other work of the machine does not count. */
+/* Returns the seconds of this thread, so that the other work of the machine does not count. */
 static inline double fuzz_seconds(void)
 {
     struct timespec t;
@@ -114,7 +116,8 @@ static inline double fuzz_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Bytes that are allocated, and the most that were since fuzz_begin(). Counted by every thread. */
+/* The bytes that are allocated, and the most that were since fuzz_begin(). All threads are
+ * counted. */
 static size_t fuzz_live, fuzz_peak;
 
 static inline void fuzz_on_malloc(const volatile void *p, size_t n)
@@ -130,7 +133,7 @@ static inline void fuzz_on_free(const volatile void *p)
     }
 }
 
-/* What something takes from fuzz_begin() on. */
+/* The time and memory used at fuzz_begin(). */
 struct fuzz_cost {
     double seconds;
     size_t bytes;
@@ -140,7 +143,7 @@ static inline struct fuzz_cost fuzz_begin(void)
 {
     static bool counted;
     if (!counted) {
-        /* what was there before can be freed, too; it must not wrap */
+        /* Memory from before can be freed too; the counter must not wrap. */
         fuzz_live = __sanitizer_get_current_allocated_bytes() + (1 << 20);
         MUST(__sanitizer_install_malloc_and_free_hooks(fuzz_on_malloc, fuzz_on_free) != 0);
         counted = true;
@@ -151,8 +154,9 @@ static inline struct fuzz_cost fuzz_begin(void)
 
 enum { FUZZ_FIXED_BYTES = 16 << 20, FUZZ_BYTES = 256 };
 
-/* What n bytes may take: a second for each 64 KiB, which with sanitizers and counters of coverage
- * are ten; and so many bytes of memory for each. Both have something that every input may take. */
+/* Checks what n bytes may take: a second for each 64 KiB, or ten seconds with sanitizers and
+ * counters of coverage; and so many bytes of memory per byte. Every input may take a fixed amount
+ * of both. */
 static inline void fuzz_end(struct fuzz_cost begin, size_t n)
 {
     MUST(fuzz_seconds() - begin.seconds <= 10 * (0.05 + (double)n / 65536));

@@ -1,5 +1,5 @@
-/* Whether a JSON schema accepts a value, by the standard, for the keywords that need neither
- * regular expressions nor references; what holds others is accepted. */
+/* Decides whether a JSON schema accepts a value, by the standard, for the keywords that need
+ * neither regular expressions nor references. A schema with other keywords accepts everything. */
 #ifndef FUZZ_ACCEPTS_H
 #define FUZZ_ACCEPTS_H
 
@@ -51,7 +51,7 @@ static inline bool fuzz_among(const json_t *list, const json_t *value)
     return false;
 }
 
-/* A number of the schema, or `otherwise`. */
+/* Returns a number of the schema, or `otherwise`. */
 static inline double fuzz_bound(const json_t *schema, const char *key, double otherwise)
 {
     const json_t *bound = json_object_get(schema, key);
@@ -72,7 +72,7 @@ static inline bool fuzz_accepts_string(const json_t *schema, const json_t *value
     const char *text = json_string_value(value);
     size_t n = 0;
     for (size_t i = 0; i < json_string_length(value); i++) {
-        n += ((unsigned char)text[i] & 0xc0) != 0x80; /* characters */
+        n += ((unsigned char)text[i] & 0xc0) != 0x80; /* counts characters */
     }
     return (double)n >= fuzz_bound(schema, "minLength", 0) &&
            (double)n <= fuzz_bound(schema, "maxLength", INFINITY);

@@ -1,7 +1,7 @@
-/* Any order of calls on an engine with a small pool and the sequences in it: each is refused with a
- * message or does what it says, the engine's books are right after every one, and whatever was
- * shared, forked, rewound, saved and loaded, a sequence says bit for bit what its tokens alone say
- * in a clean engine. */
+/* Any order of calls on an engine with a small pool and on its sequences. Each call is refused with
+ * a message or does what it says, and the engine's books are right after every call. Whatever was
+ * shared, forked, rewound, saved and loaded: the logits of a sequence equal those that its tokens
+ * give in a clean engine, bit for bit. */
 #include "fuzz_engine.h"
 
 enum { N_SEQS = 5, N_STATES = 3, N_CTX = 256, DIM = 32, MAX_CALLS = 200 };
@@ -12,7 +12,7 @@ static weft_engine *clean_engines[4]; /* one for each pair of types of K and V *
 struct world {
     weft_engine *engine, *clean;
     weft_seq *seqs[N_SEQS];
-    bool greedy[N_SEQS];         /* nothing but the logits decides, and a grammar */
+    bool greedy[N_SEQS];         /* only the logits and a grammar decide */
     const char *grammar[N_SEQS]; /* NULL = none */
     struct bytes states[N_STATES];
     struct fuzz_input in;
@@ -23,7 +23,7 @@ static const char *const grammars[] = { letters_grammar, "root ::= \"{\" [^}]{0,
                                         "root ::= (\"a\" | \"the\" | root2)+\nroot2 ::= [0-9]{2}",
                                         "root ::= root" };
 
-/* Texts of few families, so that some begin alike. */
+/* Makes texts of few families, so that some begin alike. */
 static size_t some_tokens(struct world *w, int32_t *tokens)
 {
     static const size_t lengths[] = { 0, 1, 2, 9, 63, 64, 65, 130, N_CTX, N_CTX + 1 };
@@ -33,7 +33,7 @@ static size_t some_tokens(struct world *w, int32_t *tokens)
         tokens[i] = (int32_t)((i * 37 + (size_t)(what & 1) * 5 + 3) % FUZZ_VOCAB);
     }
     if (n > 0 && what >= 240) {
-        tokens[n - 1] = what == 255 ? -1 : FUZZ_VOCAB; /* is refused */
+        tokens[n - 1] = what == 255 ? -1 : FUZZ_VOCAB; /* this token is refused */
     }
     return n;
 }
@@ -56,7 +56,7 @@ static void call_open(struct world *w, size_t i)
     w->greedy[i] = (how & 7) == 0;
 }
 
-/* A greedy token is the first of the best. */
+/* Checks that a greedy token is the first of the best. */
 static void must_be_best(const float *logits, int32_t token)
 {
     for (int32_t i = 0; i < FUZZ_VOCAB; i++) {
@@ -162,7 +162,7 @@ static void call_text(struct world *w, size_t i)
     fuzz_may(weft_seq_set_logprobs(w->seqs[i], (int)n_stops - 1, &err), &err);
 }
 
-/* Its tokens alone give the same logits, bit for bit. */
+/* Checks that the sequence's tokens alone give the same logits, bit for bit. */
 static void check(struct world *w, size_t i)
 {
     static float got[FUZZ_VOCAB], want[FUZZ_VOCAB];
@@ -177,7 +177,7 @@ static void check(struct world *w, size_t i)
     }
 }
 
-/* On a sequence that is there. */
+/* Makes a call on an open sequence. */
 static void call_seq(struct world *w, size_t i, uint8_t what)
 {
     weft_error err = { 0 };
@@ -257,7 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (size_t i = 0; i < N_SEQS; i++) {
         if (w.seqs[i] != NULL) {
-            weft_seq_append(w.seqs[i], NULL, 0, NULL); /* takes note of a cancel */
+            weft_seq_append(w.seqs[i], NULL, 0, NULL); /* reports a cancel */
             weft_seq_rewind(w.seqs[i], weft_seq_len(w.seqs[i]), NULL);
             check(&w, i);
         }

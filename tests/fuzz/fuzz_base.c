@@ -1,6 +1,6 @@
-/* Any bytes as the base of weft perplexity --kl-base, most of them an honest one that was changed:
- * refused, or compared with, and then every figure of the comparison is a number, so that no gate
- * passes for want of one. Memory is bounded by the file's size. */
+/* Any bytes as the base of weft perplexity --kl-base; most of them are an honest base that was
+ * changed. The base is refused, or compared with; then every figure of the comparison is a number,
+ * so that no gate passes because a figure is missing. Memory is bounded by the file's size. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
@@ -12,14 +12,14 @@
 enum { WINDOW = 4, N_WINDOWS = 3, HEADER = 40, N_TOKENS = WINDOW * N_WINDOWS };
 enum { ROW_BYTES = FUZZ_VOCAB * sizeof(float), ROWS = HEADER + N_TOKENS * sizeof(int32_t) };
 enum { MAX_FILE = 1 << 18 };
-/* Of the model, the engine and buffers of files; and for each byte of the base. */
+/* Bytes for the model, the engine and buffers of files, and bytes for each byte of the base. */
 enum { FIXED_BYTES = 8 << 20, BASE_BYTES = 8 };
 
 static char model_path[64];
 static struct bytes honest;
 static int printed = -1, nowhere = -1;
 
-/* What the sub-command prints goes to a file. Returns its exit code. */
+/* Runs the sub-command; its output goes to a file. Returns its exit code. */
 static int run(struct options *o, int n_args, char **args)
 {
     int saved[2] = { dup(1), dup(2) };
@@ -37,7 +37,7 @@ static int run(struct options *o, int n_args, char **args)
     return code;
 }
 
-/* A text of N_WINDOWS windows, and its base. */
+/* Makes a text of N_WINDOWS windows, and its base. */
 static void start(void)
 {
     static char ids[8 * N_TOKENS];
@@ -69,14 +69,14 @@ static void start(void)
     close(base_file);
 }
 
-/* One change to the base data[*n]: a logit, bytes in front of the logits, or the length. */
+/* Makes one change to the base data[*n]: a logit, bytes in front of the logits, or the length. */
 static void change(struct fuzz_input *in, uint8_t *data, size_t *n)
 {
     static const float values[] = { NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0, 1e-40f, 100 };
     uint8_t how = fuzz_byte(in);
     if (how % 4 < 2) {
         size_t row = fuzz_byte(in) % N_WINDOWS, from = fuzz_u16(in) % FUZZ_VOCAB;
-        size_t to = (how & 16) != 0 ? FUZZ_VOCAB : from + 1; /* one, or all behind it */
+        size_t to = (how & 16) != 0 ? FUZZ_VOCAB : from + 1; /* one logit, or all behind it */
         for (size_t i = from; i < to; i++) {
             memcpy(data + ROWS + row * ROW_BYTES + i * sizeof(float), &values[how >> 5],
                    sizeof(float));
@@ -90,10 +90,10 @@ static void change(struct fuzz_input *in, uint8_t *data, size_t *n)
     }
 }
 
-/* What was printed is one line of JSON, whose figures are numbers. */
+/* Checks that one line of JSON was printed and that its figures are numbers. */
 static void check_figures(void)
 {
-    /* the perplexity of the base itself may be too large for a number */
+    /* The perplexity of the base itself may be too large for a number. */
     static const char *const figures[] = { "ppl",    "n_scored", "ln_ppl_ratio",  "kl_mean",
                                            "kl_max", "kl_99",    "p_change_mean", "same_top" };
     char text[4096];

@@ -4,8 +4,8 @@
 
 enum { MAX_MESSAGES = 6 };
 
-/* Tokens of the encoded conversation that write nothing as plain text: the control tokens. SIZE_MAX
- * when refused. */
+/* Counts the tokens of the encoded conversation that write nothing as plain text: the control
+ * tokens. Returns SIZE_MAX if the conversation is refused. */
 static size_t control_tokens(const weft_model *m, const weft_message *messages, size_t n,
                              const weft_chat_params *params)
 {
@@ -23,7 +23,7 @@ static size_t control_tokens(const weft_model *m, const weft_message *messages, 
         MUST(weft_detokenize(m, &ids[i], 1, 0, text, sizeof text, &n_text, &err) != WEFT_E_ARG);
         size_t n_stored = 0;
         weft_token_text(m, ids[i], NULL, 0, &n_stored, &err);
-        /* a lone leading space is also written as nothing; it is stored as three bytes */
+        /* A lone leading space writes nothing too; it is stored as three bytes. */
         n_control += n_text == 0 && n_stored > 3;
     }
     return n_control;

@@ -1,4 +1,4 @@
-/* Tiny models made for the targets, and what every engine must keep true. */
+/* Tiny models made for the targets, and what must hold for every engine. */
 #ifndef FUZZ_ENGINE_H
 #define FUZZ_ENGINE_H
 
@@ -7,7 +7,7 @@
 #include "synth/synth.h"
 #include "weft.h"
 
-/* The smallest that there is: a prompt of two pages takes about a millisecond. */
+/* The smallest model: a prompt of two pages takes about a millisecond. */
 static inline struct synth_spec fuzz_spec(void)
 {
     return (struct synth_spec){ .arch = "qwen3",
@@ -28,7 +28,7 @@ static inline struct synth_spec fuzz_spec(void)
                                 .seed = 1 };
 }
 
-/* The bytes of the model's file; false if there is no such model. */
+/* Makes the bytes of the model's file. Returns false if there is no such model. */
 static inline bool fuzz_model_bytes(const struct synth_spec *spec, struct bytes *out)
 {
     char directory[] = "/tmp/weft-fuzz-XXXXXX", path[64];
@@ -75,7 +75,7 @@ static inline weft_engine *fuzz_engine(weft_model *model, const weft_engine_para
     return engine;
 }
 
-/* A call that may be refused, but not by a bug, and not without a word. */
+/* Checks a call that may be refused, but not because of a bug, and not without a message. */
 static inline weft_status fuzz_may(weft_status s, const weft_error *err)
 {
     MUST(s != WEFT_E_INTERNAL && s != WEFT_E_HANDLE && s != WEFT_E_NOMEM && s != WEFT_E_BUSY);
@@ -83,10 +83,10 @@ static inline weft_status fuzz_may(weft_status s, const weft_error *err)
     return s;
 }
 
-/* Until nothing waits, or the sequence has finished or was cancelled. */
+/* Steps until nothing waits, or the sequence has finished or was cancelled. */
 static inline void fuzz_compute(weft_engine *engine, weft_seq *seq)
 {
-    enum { MAX_STEPS = 1 << 13 }; /* each computes at least a token of somebody */
+    enum { MAX_STEPS = 1 << 13 }; /* each step computes at least one token of some sequence */
     weft_engine_info before = { .size = sizeof before }, after = before;
     for (int i = 0; weft_seq_pending(seq) > 0 && weft_seq_finish(seq) == WEFT_RUNNING; i++) {
         MUST(i < MAX_STEPS && weft_engine_get_info(engine, &before, NULL) == WEFT_OK);
@@ -100,7 +100,8 @@ static inline void fuzz_compute(weft_engine *engine, weft_seq *seq)
 
 enum { FUZZ_VOCAB = 512 };
 
-/* The logits behind tokens[n] in a new sequence. False if the pool has no room for it. */
+/* Computes the logits behind tokens[n] in a new sequence. Returns false if the pool has no room for
+ * it. */
 static inline bool fuzz_logits(weft_engine *engine, const int32_t *tokens, size_t n,
                                float logits[FUZZ_VOCAB])
 {
@@ -116,7 +117,8 @@ static inline bool fuzz_logits(weft_engine *engine, const int32_t *tokens, size_
     return s == WEFT_OK;
 }
 
-/* The text gives the same bits in both engines, one of which computes everything by itself. */
+/* Checks that the text gives the same bits in both engines, one of which computes everything by
+ * itself. */
 static inline void fuzz_same(weft_engine *engine, weft_engine *clean, const int32_t *tokens,
                              size_t n)
 {
@@ -141,7 +143,7 @@ static inline weft_engine_stats fuzz_stats(const weft_engine *engine)
     return s;
 }
 
-/* No sequence is open: nothing is in use. */
+/* Checks that nothing is in use when no sequence is open. */
 static inline void fuzz_idle(const weft_engine *engine)
 {
     weft_engine_stats s = fuzz_stats(engine);

@@ -1,6 +1,7 @@
-/* Any bytes as a grammar, and any bytes as a text: refused with a place, or followed the same way
- * however the text is cut; and tokens are in the mask if reading them leads on. Parsing takes time
- * and memory by the size of the grammar, a mask no more than its limit. */
+/* Any bytes as a grammar, and any bytes as a text. The grammar is refused with a place, or a text
+ * is followed in the same way however it is cut. Tokens are in the mask exactly if the text may go
+ * on with them. Time and memory of parsing are bounded by the size of the grammar, those of a mask
+ * by its limit. */
 #include "fuzz_models.h"
 #include "fuzz_walk.h"
 

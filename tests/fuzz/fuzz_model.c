@@ -1,12 +1,13 @@
 /* Models as an honest writer makes them, of every architecture, whole and in parts, with numbers,
- * bytes and lengths changed: refused with a message, or opened and run for four tokens. Neither
- * takes memory out of proportion to the file, nor time. */
+ * bytes and lengths changed. A file is refused with a message, or opened and run for four tokens.
+ * Neither takes memory or time out of proportion to the file. */
 #include "fuzz_open.h"
 #include "fuzz_parts.h"
 
 enum { N_MODELS = 5, MAX_FILE = 1 << 20 };
 
-/* Of a model that is opened: bytes for each of the file, and those of the smallest one. */
+/* The memory of an opened model: bytes for each byte of the file, and the bytes of the smallest
+ * model. */
 enum { MODEL_BYTES = 64, MODEL_FIXED = 4 << 20 };
 
 static struct fuzz_parts models[N_MODELS];
@@ -51,7 +52,7 @@ static void open_models(void)
     fuzz_parts_open(&qwen3, 3, directory, &models[4]);
 }
 
-/* A number that a forger would choose: small, or with a few bits. */
+/* Takes a number that a forger would choose: small, or with few bits. */
 static uint64_t number(struct fuzz_input *in)
 {
     uint8_t how = fuzz_byte(in);
@@ -59,7 +60,7 @@ static uint64_t number(struct fuzz_input *in)
     return how < 64 ? value : how < 128 ? value & 15 : how < 192 ? value << how % 56 : -value;
 }
 
-/* One change to the part; *n is its length. */
+/* Makes one change to the part; *n is its length. */
 static void change(struct fuzz_input *in, const struct fuzz_part *p, uint8_t *data, size_t *n)
 {
     uint8_t how = fuzz_byte(in) % 8;
@@ -77,8 +78,8 @@ static void change(struct fuzz_input *in, const struct fuzz_part *p, uint8_t *da
     }
 }
 
-/* Writes the parts, changed; all but the last have four bytes of the input to say where changes
- * end. Returns the bytes of all. */
+/* Writes the changed parts. In all parts but the last, four bytes of the input say where the
+ * changes end. Returns the bytes of all parts. */
 static size_t write_parts(const struct fuzz_parts *m, struct fuzz_input *in)
 {
     static uint8_t data[MAX_FILE];

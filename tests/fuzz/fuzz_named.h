@@ -1,4 +1,4 @@
-/* A small vocabulary under the name of each pre-tokenizer, made when it is first wanted. */
+/* A small vocabulary under the name of each pre-tokenizer, made when it is first needed. */
 #ifndef FUZZ_NAMED_H
 #define FUZZ_NAMED_H
 
@@ -7,7 +7,7 @@
 #include "text/pretokenizers.h"
 #include "text/tokenizer.h"
 
-/* How a byte is written: in GPT-2's alphabet, or as the token of a byte. */
+/* Writes a byte: in GPT-2's alphabet, or as the token of a byte. */
 static inline size_t fuzz_write_byte(int byte, bool characters, char *text)
 {
     if (characters) {

@@ -1,11 +1,11 @@
-/* What is done with a file that may be a model. */
+/* Opens a file that may be a model, and uses it. */
 #ifndef FUZZ_OPEN_H
 #define FUZZ_OPEN_H
 
 #include "fuzz.h"
 #include "weft.h"
 
-/* Everything that weft inspect reads of it. */
+/* Reads everything that weft inspect reads of it. */
 static inline void fuzz_walk_file(const char *path)
 {
     weft_file *file = NULL;
@@ -32,7 +32,7 @@ static inline void fuzz_walk_file(const char *path)
     weft_file_release(&file);
 }
 
-/* Four tokens; what the engine cannot have it refuses. */
+/* Generates four tokens; the engine refuses what it cannot run. */
 static inline void fuzz_generate(weft_model *model, weft_cpu_isa isa)
 {
     weft_engine *engine = NULL;
@@ -55,8 +55,8 @@ static inline void fuzz_generate(weft_model *model, weft_cpu_isa isa)
     weft_status s = weft_seq_append(seq, &token, 1, &err);
     for (int i = 0; i < 4 && s == WEFT_OK && weft_seq_finish(seq) == WEFT_RUNNING; i++) {
         MUST(weft_engine_step(engine, NULL, &err) == WEFT_OK);
-        /* weights of any bits may give NaN, which the sampler reports, and a context may be one
-         * token long */
+        /* Weights of any bits may give NaN, which the sampler reports, and a context may be one
+         * token long. */
         s = weft_seq_next(seq, &token, &err);
         MUST(s == WEFT_OK || s == WEFT_E_STATE || s == WEFT_E_CTX_FULL);
     }

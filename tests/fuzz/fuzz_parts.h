@@ -1,5 +1,5 @@
-/* Honest models as the bytes of their files, of which some are split, and where in them the numbers
- * stand that a forger would change. */
+/* Honest models as the bytes of their files, some of them split, and the places of the numbers that
+ * a forger would change. */
 #ifndef FUZZ_PARTS_H
 #define FUZZ_PARTS_H
 
@@ -33,7 +33,7 @@ static inline void fuzz_add_place(struct fuzz_part *p, size_t at, size_t n)
     }
 }
 
-/* Where the description of a tensor begins, with the length of its name. */
+/* Returns where the description of a tensor begins, with the length of its name. */
 static inline size_t fuzz_info(const struct bytes *file, const char *name)
 {
     char text[80];
@@ -46,7 +46,7 @@ static inline size_t fuzz_info(const struct bytes *file, const char *name)
     return (size_t)(at - file->data);
 }
 
-/* All scalars among the keys, the counts of the header, and all numbers of all tensors. */
+/* Finds all scalars among the keys, the counts of the header, and all numbers of all tensors. */
 static inline void fuzz_find_places(struct fuzz_part *p, const struct gguf *g, size_t part)
 {
     static const uint8_t sizes[GGUF_N_TYPES] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
@@ -74,7 +74,8 @@ static inline void fuzz_find_places(struct fuzz_part *p, const struct gguf *g, s
     }
 }
 
-/* Part `no` of `count` of the model g: its keys, in the first part, and every so manieth tensor. */
+/* Makes part `no` of `count` parts of the model g. The first part has the keys; each part has every
+ * count-th tensor. */
 static inline void fuzz_cut(const struct gguf *g, const struct bytes *whole, size_t no,
                             size_t count, struct bytes *out)
 {
@@ -95,7 +96,7 @@ static inline void fuzz_cut(const struct gguf *g, const struct bytes *whole, siz
     writer_free(&w);
 }
 
-/* The path of the first part; of the others the digit differs. */
+/* Makes the path of a part; the parts differ in one digit. */
 static inline void fuzz_part_path(const char *directory, size_t no, size_t count, char *path)
 {
     snprintf(path, 64, count == 1 ? "%s/m.gguf" : "%s/m-%05zu-of-%05zu.gguf", directory, no + 1,

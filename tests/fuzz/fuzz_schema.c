@@ -1,6 +1,7 @@
-/* Any bytes as a JSON schema: refused with a reason, or made a grammar that the parser takes unless
- * it is too large or refers to itself; what walks through its masks is JSON that the schema
- * accepts, wherever it may end. Grammar, time and memory are bounded by the schema's size. */
+/* Any bytes as a JSON schema. It is refused with a reason, or made a grammar, which the parser
+ * accepts unless it is too large or refers to itself. A text that follows the grammar's masks is
+ * JSON that the schema accepts, wherever it may end. Grammar, time and memory are bounded by the
+ * schema's size. */
 #include <jansson.h>
 
 #include "fuzz_accepts.h"
@@ -8,13 +9,14 @@
 #include "fuzz_walk.h"
 #include "schema/json_schema.h"
 
-/* A byte of a schema gives at most so many bytes of grammar, beside the rules that all share. */
+/* A byte of a schema gives at most so many bytes of grammar, besides the rules that all schemas
+ * share. */
 enum { COMMON = 4096, GRAMMAR_BYTES = 256, MAX_WALK = 64, MAX_TEXT = 4096 };
 
 static weft_model *models[2];
 static struct token_trie *trie;
 
-/* Numbers of any exponent are JSON, but not all are a double. */
+/* JSON numbers may have any exponent, but not all of them are a double. */
 static void must_be_accepted(const json_t *schema, const char *text, size_t n)
 {
     json_error_t e;
@@ -27,7 +29,8 @@ static void must_be_accepted(const json_t *schema, const char *text, size_t n)
     json_decref(value);
 }
 
-/* What may be wrong with a grammar that was made from a schema: it has no mistakes of its own. */
+/* Returns true for the only errors that a grammar made from a schema may have: it has no mistakes
+ * of its own. */
 static bool is_limit(const char *message)
 {
     static const char *const limits[] = { "more than", "calls itself" };

@@ -1,16 +1,16 @@
-/* Any bytes as a saved state whose checksum fits: refused, or loaded and used; and whatever it
- * said, no other sequence of the engine says anything else than it would alone. */
+/* Any bytes as a saved state with a matching checksum. It is refused, or loaded and used. Whatever
+ * it contained, every other sequence of the engine gives what it would give alone. */
 #include "base/hash.h"
 #include "fuzz_engine.h"
 
 enum { N_ENGINES = 2, N_STATES = 5, MAX_TOKENS = 256, POOL = 1024, N_SEQS = 4 };
 enum { AT_TOKENS = 64, AT_COMPUTED = 72, HEADER = 80, CHECKSUM = 8 }; /* src/run/saved.h */
 
-/* Tokens of the honest states, and how many of them wait. */
+/* The tokens of the honest states, and how many of them wait. */
 static const size_t lengths[N_STATES][2] = { { 0, 0 }, { 1, 0 }, { 64, 0 }, { 70, 3 }, { 140, 0 } };
 
 static struct world {
-    weft_engine *engine, *clean; /* the latter remembers nothing */
+    weft_engine *engine, *clean; /* `clean` has no prefix cache */
     struct bytes states[N_STATES];
     size_t position_bytes;
 } worlds[N_ENGINES];
@@ -54,7 +54,8 @@ static void open_worlds(void)
     weft_model_release(&model);
 }
 
-/* As many bytes as the header promises, if that is not far more than any state of this engine. */
+/* Makes the state as long as its header promises, if that is not far more than any state of this
+ * engine. */
 static void fit(const struct world *w, uint8_t *data, size_t *n, size_t cap)
 {
     uint64_t n_tokens, n_computed;
@@ -74,7 +75,7 @@ static void fit(const struct world *w, uint8_t *data, size_t *n, size_t cap)
     }
 }
 
-/* A sequence that may hold anything, used in some way. */
+/* Uses a sequence, which may hold anything, as the input says. */
 static void use(struct world *w, weft_seq **seqs, struct fuzz_input *in)
 {
     weft_error err;
@@ -111,7 +112,8 @@ static void use(struct world *w, weft_seq **seqs, struct fuzz_input *in)
     }
 }
 
-/* Loads the state. Its tokens to tokens[*n]; false if it is refused, which changes nothing. */
+/* Loads the state; its tokens go to tokens[*n]. Returns false if it is refused, which changes
+ * nothing. */
 static bool load(weft_seq *seq, const uint8_t *data, size_t size, int32_t *tokens, size_t *n)
 {
     weft_error err = { 0 };

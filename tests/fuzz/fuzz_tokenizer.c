@@ -6,7 +6,7 @@
 
 static weft_model *models[2];
 
-/* Bit 5 of the first byte: the second one chooses the name. */
+/* Bit 5 of the first byte is set: the second byte chooses the name. */
 static void fuzz_name(const uint8_t *data, size_t size)
 {
     const struct pretokenizer_name *name = &pretokenizer_names[data[1] % n_pretokenizer_names];
@@ -41,13 +41,13 @@ static void fuzz_demo(const uint8_t *data, size_t size)
     const char *text = (const char *)data + 1;
     size_t n = size - 1, n_ids = 0, n_back = 0;
     weft_error err;
-    /* a token stands for at least one byte, but for BOS and the leading space */
+    /* A token stands for at least one byte, except for BOS and the leading space. */
     int32_t *ids = malloc((n + 4) * sizeof *ids);
     char *back = malloc(n + 64);
     MUST(ids != NULL && back != NULL);
     MUST(weft_tokenize(m, text, n, flags, ids, n + 4, &n_ids, &err) == WEFT_OK);
-    /* SentencePiece writes a space as U+2581 and so cannot tell the two apart, and Phi-3's added
-     * tokens, found in any text, take the white space behind them along */
+    /* SentencePiece writes a space as U+2581 and so cannot distinguish the two. Phi-3's added
+     * tokens are found in any text, and include the white space behind them. */
     bool exact = (data[0] & 1) == 0 ||
                  (memmem(text, n, "\xe2\x96\x81", 3) == NULL && memchr(text, '<', n) == NULL);
     if (exact &&

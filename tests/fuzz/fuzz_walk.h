@@ -1,4 +1,4 @@
-/* A way through a grammar: each byte of the input chooses one of the tokens that may follow. */
+/* A walk through a grammar: each byte of the input chooses one of the tokens that may follow. */
 #ifndef FUZZ_WALK_H
 #define FUZZ_WALK_H
 
@@ -6,7 +6,7 @@
 #include "fuzz.h"
 #include "run/model_api.h"
 
-/* However ambiguous the grammar, a mask takes at most a second; with sanitizers ten times that. */
+/* A mask takes at most a second, however ambiguous the grammar; sanitizers multiply that by ten. */
 enum { FUZZ_MASK_SECONDS = 8, FUZZ_MASK_BYTES = 128 << 20 };
 
 static inline const uint64_t *fuzz_mask(struct matcher *m, const struct token_trie *trie)
@@ -19,8 +19,8 @@ static inline const uint64_t *fuzz_mask(struct matcher *m, const struct token_tr
     return mask;
 }
 
-/* Tokens of one character that open and close what languages are made of; texts that only grow
- * would never end. */
+/* Tokens of one character that open and close the parts of languages; texts that only grow would
+ * never end. */
 static const char fuzz_marks[] = "\"}],:{[0x-\n ";
 static int32_t fuzz_mark_tokens[sizeof fuzz_marks - 1];
 
@@ -37,7 +37,7 @@ static inline bool fuzz_allows(const uint64_t *mask, int32_t token)
     return (mask[(size_t)token / 64] >> (size_t)token % 64 & 1) != 0;
 }
 
-/* A token that writes something and may follow; -1 if there is none. */
+/* Chooses a token that writes something and may follow; -1 if there is none. */
 static inline int32_t fuzz_choose(struct matcher *m, const struct token_trie *trie, uint8_t byte)
 {
     const uint64_t *mask = fuzz_mask(m, trie);

@@ -1,4 +1,4 @@
-/* What the abuse suite shares: an engine, a file and a computed sequence that must survive every
+/* Shared by the abuse suite: an engine, a file and a computed sequence that must survive every
  * case, and a text that must come out the same after each function's cases. For one translation
  * unit: include it after cmocka.h. */
 #ifndef TESTS_ABUSE_RIG_H
@@ -16,9 +16,11 @@ enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
-static weft_seq
-    *base; /* computed, with text not taken and log-probabilities: a case takes a fork */
-static uint8_t state_in[MAX_STATE]; /* of `base`, and in a file */
+/* Computed, with text that is not taken and with log-probabilities. Every case takes a fork of
+ * it. */
+static weft_seq *base;
+/* The state of `base`, also in a file. */
+static uint8_t state_in[MAX_STATE];
 static size_t n_state_in;
 static const char *state_path;
 static int32_t reference[N_REFERENCE];
@@ -28,9 +30,9 @@ static const int32_t ids_in[] = { 300, 301, 302 };
 static const weft_engine_params engine_params = {
     .size = sizeof engine_params, .device = "cpu", .n_ctx = 64, .n_threads = 1
 };
-static const uint64_t zeros[1024]; /* memory that is no handle */
+static const uint64_t zeros[1024]; /* memory that is not a handle */
 
-/* The ids that follow a fixed prompt. */
+/* Writes the ids that follow a fixed prompt. */
 static void write_ids(weft_engine *engine, int32_t *ids, size_t n)
 {
     const struct rig r = { .engine = engine, .n_vocab = rig.n_vocab };
@@ -113,7 +115,7 @@ static inline void release(enum kind kind, void *slot)
     }
 }
 
-/* A handle that its release has cleared. */
+/* Returns a handle that its release has cleared. */
 static inline void *released(enum kind kind)
 {
     weft_model *model = NULL;

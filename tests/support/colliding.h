@@ -1,5 +1,5 @@
-/* Names for hostile files: their FNV-1a hashes, which have no seed, are all of one kind. Tables
- * that use such a hash walk through all of them for each. */
+/* Names for hostile files. Their FNV-1a hashes, which have no seed, collide in a table: to find one
+ * of the names, such a table walks through all of them. */
 #ifndef TESTS_COLLIDING_H
 #define TESTS_COLLIDING_H
 
@@ -12,8 +12,8 @@ struct colliding_name {
     char text[COLLIDING_LETTERS + 1];
 };
 
-/* The first n names whose hash `hits`, for the caller to free(). Ends the test if there are fewer.
- */
+/* Returns the first n names whose hash `hits`; the caller frees them. Ends the test if there are
+ * fewer. */
 struct colliding_name *colliding_names(size_t n, bool (*hits)(uint64_t hash));
 
 #endif

@@ -1,6 +1,6 @@
-/* What the tests of src/cpu/kernels/dot_*.c share: every test runs for scalar, AVX2 and AVX-512,
- * and what this processor lacks is reported as skipped. The source of AVX-512 is tested without it
- * too, compiled once more with tests/simde for the instructions of AVX2. */
+/* Shared by the tests of src/cpu/kernels/dot_*.c. Every test runs for scalar, AVX2 and AVX-512; a
+ * variant that this processor lacks is reported as skipped. The source of AVX-512 is also tested on
+ * processors without it: tests/simde compiles it a second time with the instructions of AVX2. */
 #ifndef WEFT_TESTS_DOT_VARIANTS_H
 #define WEFT_TESTS_DOT_VARIANTS_H
 
@@ -53,7 +53,7 @@ static inline const struct cpu_ops *variant(void **state)
     return ops;
 }
 
-/* cpu_ops_avx512() of that second object. */
+/* The cpu_ops_avx512() of the object that tests/simde compiles. */
 const struct cpu_ops *cpu_ops_avx512_simde(void);
 
 static inline const struct cpu_ops *avx512_simde(void)

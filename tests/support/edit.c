@@ -93,7 +93,8 @@ static void copy_key(struct gguf_writer *w, const struct gguf_kv *kv)
     }
 }
 
-/* A tensor of this shape and type, all elements `fill` if F32, zero bytes otherwise. */
+/* Adds a tensor of this shape and type: all elements are `fill` if it is F32, and all bytes are
+ * zero otherwise. */
 static void put_tensor(struct gguf_writer *w, const char *name, uint32_t n_dims, const uint64_t *ne,
                        uint32_t type, float fill)
 {

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-/* The tensor as [n_rows, n_cols], of its first values. */
+/* Turns the tensor into [n_rows, n_cols], of its first values. */
 static void reshape(struct tensor *t, size_t n_rows, size_t n_cols)
 {
     assert(t->name != NULL && n_cols % t->type->block == 0);

@@ -1,4 +1,5 @@
-/* Models whose layers differ from one another as no file of the known architectures says. */
+/* Models whose layers differ from one another in ways that no file of the known architectures can
+ * say. */
 #ifndef TESTS_LAYERS_H
 #define TESTS_LAYERS_H
 
@@ -7,8 +8,8 @@
 
 enum { LAYERS_MAX = 16 };
 
-/* Gives every other layer a window, a rotary embedding of other angles and fewer values, and a
- * narrower feed-forward network; as[LAYERS_MAX] says for the reference what each layer is then. */
+/* Gives every other layer a window, a rotary embedding with other angles and fewer values, and a
+ * narrower feed-forward network. as[LAYERS_MAX] tells the reference what each layer is then. */
 void layers_differ(struct model *m, struct reference_layer *as);
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { MAX_SAID = 32 };
 
-/* What has been said; tests with threads ask before they start any. */
+/* The lines that were printed. Tests with threads ask before they start any. */
 static const char *said[MAX_SAID];
 static int n_said;
 

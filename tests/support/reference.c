@@ -7,7 +7,7 @@
 
 #include "format/gguf.h"
 
-/* A matrix or vector, decoded. w is NULL when the file has no such tensor. */
+/* A decoded matrix or vector. w is NULL if the file has no such tensor. */
 struct matrix {
     float *w; /* [rows, cols] */
     size_t rows, cols;
@@ -24,7 +24,7 @@ struct reference {
     double attn_factor;
     size_t n;      /* positions */
     double *x;     /* [n, dim] */
-    double *k, *v; /* [n, n_kv, head_dim] of the layer under way */
+    double *k, *v; /* [n, n_kv, head_dim] of the current layer */
 };
 
 static double *doubles(size_t n)
@@ -88,7 +88,7 @@ static struct matrix read_layer(const struct reference *r, size_t layer, const c
 
 /* ---------------------------------------------------------------- arithmetic */
 
-/* The nearest of 255 steps between -max and max of each block of 32. */
+/* Rounds to the nearest of 255 steps between -max and max of each block of 32. */
 static void round_8bit(double *x, size_t n)
 {
     for (size_t b = 0; b < n; b += 32) {
@@ -127,8 +127,8 @@ static void round_q8_0(double *x, size_t n)
     }
 }
 
-/* By the Walsh-Hadamard matrix in blocks of the largest power of two, at most 256, that divides
- * head_dim. */
+/* Multiplies by the Walsh-Hadamard matrix, in blocks of the largest power of two, at most 256, that
+ * divides head_dim. */
 static void rotate(double *x, size_t n, size_t head_dim)
 {
     size_t block = 256;
@@ -147,7 +147,7 @@ static void rotate(double *x, size_t n, size_t head_dim)
     free(in);
 }
 
-/* K or V as the cache keeps it. */
+/* Rounds K or V as the cache does. */
 static void round_kv(const struct reference *r, size_t which, double *x, size_t n)
 {
     const struct reference_options *o = r->options;
@@ -194,8 +194,8 @@ static void rmsnorm(const struct reference *r, const double *x, const struct mat
     }
 }
 
-/* Turns pair i of the first n_rot dimensions by pos * freq[i]. Llama files pair neighbours, all
- * others halves. */
+/* Turns pair i of the first n_rot dimensions by pos * freq[i]. Files of llama pair neighbours, all
+ * others pair halves. */
 static void rope(const struct reference *r, double *head, size_t pos)
 {
     bool neighbours = strcmp(r->arch, "llama") == 0;
@@ -217,7 +217,7 @@ struct attention {
         out_bias;
 };
 
-/* Elements [first, first + n) of a bias, if there is one, to x[n]. */
+/* Adds elements [first, first + n) of a bias, if there is one, to x[n]. */
 static void add_bias_part(double *x, const struct matrix *bias, size_t first, size_t n)
 {
     for (size_t i = 0; bias->w != NULL && i < n; i++) {
@@ -230,7 +230,7 @@ static void add_bias(double *x, const struct matrix *bias)
     add_bias_part(x, bias, 0, bias->cols);
 }
 
-/* Norm of each head, rotation. */
+/* Applies the norm and the rotation to each head. */
 static void finish_heads(const struct reference *r, double *heads, size_t n_heads,
                          const struct matrix *norm, size_t pos)
 {
@@ -243,7 +243,7 @@ static void finish_heads(const struct reference *r, double *heads, size_t n_head
     }
 }
 
-/* Query head h of position pos over all positions it may see. */
+/* Computes query head h of position pos over all positions that it may see. */
 static void attend(const struct reference *r, const double *q, size_t h, size_t pos, double *out)
 {
     size_t first = r->window > 0 && pos + 1 > r->window ? pos + 1 - r->window : 0;
@@ -391,7 +391,7 @@ static void ffn_layer(struct reference *r, size_t l)
     free(down_bias.w);
 }
 
-/* ---------------------------------------------------------------- the whole */
+/* ---------------------------------------------------------------- the whole model */
 
 static void set_angles(struct reference *r, double base, double factor, const struct matrix *freqs)
 {
@@ -436,7 +436,7 @@ static void read_config(struct reference *r)
     read_rope(r);
 }
 
-/* Logits of every position, from what the last layer left in x. */
+/* Computes the logits of every position from what the last layer left in x. */
 static double *head(const struct reference *r, const struct matrix *output)
 {
     struct matrix norm = read_matrix(r, "output_norm.weight");

@@ -45,7 +45,7 @@ struct rig rig_open_as(const char *path, const weft_engine_params *params)
     struct rig r = { 0 };
     weft_model_info info = { .size = sizeof info };
     weft_engine_params p = *params;
-    p.no_arena = true; /* an index beyond a buffer of a GPU shall be seen */
+    p.no_arena = true; /* an index beyond a buffer of a GPU must be noticed */
     p.no_pdl = p.no_pdl || rig_no_pdl();
     OK(weft_model_open(path, NULL, &r.model, E));
     OK(weft_engine_open(r.model, &p, &r.engine, E));
@@ -58,8 +58,10 @@ struct rig rig_open(const char *path, const weft_engine_params *params)
 {
     weft_engine_params p = { .size = sizeof p, .n_threads = 1 };
     p = params != NULL ? *params : p;
-    p.device = p.device != NULL ? p.device : "cpu"; /* whose bits the tests know, GPU or not */
-    p.no_prefix_cache = true; /* what is expected has to be computed, not found */
+    /* The tests know the bits of the CPU, with or without a GPU. */
+    p.device = p.device != NULL ? p.device : "cpu";
+    /* Expected values have to be computed, not found. */
+    p.no_prefix_cache = true;
     return rig_open_as(path, &p);
 }
 

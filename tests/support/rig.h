@@ -1,21 +1,21 @@
-/* What tests of the public API share: expectations with the library's own message, a model with an
- * engine that must be clean when it closes, and text to feed. Includes only weft.h. */
+/* Shared by tests of the public API: expectations that print the library's own message, a model
+ * with an engine that must be clean when it closes, and text to feed. Includes only weft.h. */
 #ifndef TESTS_RIG_H
 #define TESTS_RIG_H
 
 #include "weft.h"
 
-/* Where the calls below put their error. */
+/* The calls below write their error here. */
 extern _Thread_local weft_error rig_err;
 #define E (&rig_err)
 
 #define OK(call) rig_expect(call, WEFT_OK, #call, __FILE__, __LINE__)
 #define FAILS(status, call)                                                                        \
     (rig_err = (weft_error){ 0 }, rig_expect(call, status, #call, __FILE__, __LINE__))
-/* Fails the test unless got == want; a wanted failure must have filled rig_err. Test's own thread
- * only. */
+/* Fails the test unless got == want; a wanted failure must have filled rig_err. Only for the test's
+ * own thread. */
 void rig_expect(weft_status got, weft_status want, const char *call, const char *file, int line);
-/* The last message holds each of these words; the list ends with NULL. */
+/* Expects that the last message holds each of these words; the list ends with NULL. */
 void rig_message(const char *const *words);
 
 struct rig {
@@ -24,42 +24,44 @@ struct rig {
     size_t n_vocab;
 };
 
-/* True where the environment has WEFT_TEST_NO_PDL: a test that fails on a GPU is run once more,
- * with kernels that begin when the one before has ended. */
+/* Returns true if the environment has WEFT_TEST_NO_PDL: a test that fails on a GPU is run once
+ * more, with kernels that start only after the kernel before has ended. */
 bool rig_no_pdl(void);
 
-/* With these parameters, but for no_arena, so that an index beyond a buffer of a GPU is seen, and
- * no_pdl as above. */
+/* Opens with these parameters, but sets no_arena, so that an index beyond a buffer of a GPU is
+ * noticed, and no_pdl as above. */
 struct rig rig_open_as(const char *path, const weft_engine_params *params);
-/* params NULL: 1 thread, otherwise the defaults. On the CPU unless they say otherwise, and without
- * the prefix cache. */
+/* Opens with params; NULL means 1 thread and otherwise the defaults. It opens on the CPU unless
+ * params say otherwise, and without the prefix cache. */
 struct rig rig_open(const char *path, const weft_engine_params *params);
 /* Expects that no sequence is open and every page is free. */
 void rig_close(struct rig *r);
 weft_engine_info rig_info(const struct rig *r);
-size_t rig_free(const struct rig *r); /* positions in free pages */
+/* Returns the positions in free pages. */
+size_t rig_free(const struct rig *r);
 
-/* n ordinary token ids, the same for the same seed. */
+/* Makes n ordinary token ids; the same seed gives the same ids. */
 void rig_tokens(const struct rig *r, uint64_t seed, int32_t *dst, size_t n);
 weft_seq *rig_seq(const struct rig *r, const weft_sampling *sampling);
-/* A sequence that holds these tokens, computed. */
+/* Opens a sequence that holds these tokens, computed. */
 weft_seq *rig_fed(const struct rig *r, const int32_t *tokens, size_t n);
 /* Steps until the sequence waits for nothing. */
 void rig_compute(const struct rig *r, weft_seq *seq);
-/* The sequence's logits, to be freed. */
+/* Returns the sequence's logits, which the caller frees. */
 float *rig_logits(const struct rig *r, weft_seq *seq);
-/* The logits behind tokens[n], from a sequence of their own; to be freed. */
+/* Returns the logits behind tokens[n], from a sequence of their own; the caller frees them. */
 float *rig_expected(const struct rig *r, const int32_t *tokens, size_t n);
-/* Bit-equal logits. */
+/* Expects bit-equal logits. */
 void rig_same(const struct rig *r, const float *got, const float *want, const char *what);
-/* The sequence's logits are those behind tokens[n] in a sequence of their own, bit by bit. */
+/* Expects that the sequence's logits equal those behind tokens[n] in a sequence of their own, bit
+ * by bit. */
 void rig_check(const struct rig *r, weft_seq *seq, const int32_t *tokens, size_t n,
                const char *what);
-/* Generates until the sequence finishes or holds n_max tokens; all its text to dst, NUL-terminated.
- */
+/* Generates until the sequence finishes or holds n_max tokens. All its text goes to dst, with a NUL
+ * at the end. */
 void rig_generate(const struct rig *r, weft_seq *seq, size_t n_max, char *dst, size_t cap);
 
-/* A generator of the tests' own: uniform in [0, n). */
+/* The tests' own random generator: uniform in [0, n). */
 uint32_t rig_random(uint64_t *state, uint32_t n);
 
 #endif

@@ -1,10 +1,10 @@
-/* What the tests of the sampler share. For one translation unit: include it after cmocka.h. */
+/* Shared by the tests of the sampler. For one translation unit: include it after cmocka.h. */
 #ifndef TESTS_SAMPLER_RIG_H
 #define TESTS_SAMPLER_RIG_H
 
 #include "draw/sampler.h"
 
-/* Every step switched off. */
+/* A sampling with all steps switched off. */
 static const weft_sampling plain = { .size = sizeof(weft_sampling),
                                      .temperature = 1,
                                      .top_p = 1,
@@ -20,8 +20,8 @@ static inline struct sampler *open_sampler(const weft_sampling *p, size_t n_voca
     return s;
 }
 
-/* sampler_pick() in memory that all calls share, so that what one of them leaves in it would be
- * noticed by the next. */
+/* Calls sampler_pick() in memory that all calls share, so that a call would notice what an earlier
+ * one has left there. */
 static inline weft_status pick_in(struct sampler *s, const float *logits,
                                   const struct draw_context *in, int32_t *token, weft_error *err)
 {

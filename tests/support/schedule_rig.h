@@ -1,7 +1,7 @@
 /* Random schedules, on any device: thousands of operations on several sequences of one engine,
- * against a model of the truth (schedule_world.h) that does one thing at a time. A failure prints
- * the seed and the number of the operation. For one translation unit: include it after cmocka.h.
- * Includes only weft.h of the library. */
+ * compared with a model of the truth (schedule_world.h) that does one thing at a time. A failure
+ * prints the seed and the number of the operation. For one translation unit: include it after
+ * cmocka.h. Includes only weft.h of the library. */
 #ifndef TESTS_SCHEDULE_RIG_H
 #define TESTS_SCHEDULE_RIG_H
 
@@ -34,8 +34,9 @@ static void do_open(struct world *w)
     }
 }
 
-/* n tokens were appended: what is known of them need not be computed. Whole pages, not the last
- * token, whose logits are wanted, and nothing that somebody observes. */
+/* n tokens were appended, and those that are already known need not be computed. This is true for
+ * whole pages, but not for the last token, whose logits are wanted, and not for positions that
+ * somebody observes. */
 static void find_known(struct world *w, struct life *l, size_t n)
 {
     size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);
@@ -54,7 +55,7 @@ static void do_append(struct world *w)
     if (l == NULL) {
         return;
     }
-    bool afresh = w->known && l->n == 0; /* something longer than a page */
+    bool afresh = w->known && l->n == 0; /* a text longer than a page */
     size_t n = below(w, most[afresh ? 3 : below(w, 4)]);
     rig_tokens(&w->r, below(w, w->known ? 3 : 1000), tokens, n);
     if (l->cancelled) {
@@ -74,7 +75,7 @@ static void do_append(struct world *w)
     }
 }
 
-/* Each step computes something if something waits, never more than n_batch rows, and only rows of
+/* Every step computes something if something waits, never more than n_batch rows, and only rows of
  * sequences that run. */
 static void do_step(struct world *w)
 {
@@ -190,14 +191,15 @@ static void do_rewind(struct world *w)
         forget(l, n);
         l->n_done = n == 0 ? 0 : l->n_done < n - 1 ? l->n_done : n - 1;
         if (n > 0) {
-            l->seen[n - 1] = 0; /* is computed, and seen, again */
+            /* The position is computed again, and seen again. */
+            l->seen[n - 1] = 0;
         }
         l->finish = WEFT_RUNNING;
         l->twin_behind = true;
     }
 }
 
-/* What is set aside is there when it is wanted: see do_append() and do_next(). */
+/* Sets pages aside. They must be there when they are wanted: see do_append() and do_next(). */
 static void do_reserve(struct world *w)
 {
     struct life *l = some(w, false);
@@ -251,8 +253,8 @@ static void do_sampling(struct world *w)
     }
 }
 
-/* Under a grammar everything is greedy: a twin that writes its text again would not know what was
- * left of the random numbers. */
+/* Under a grammar everything is greedy: a twin that writes its text again would not know the state
+ * of the random numbers. */
 static void do_grammar(struct world *w)
 {
     static const char *const grammars[] = {
@@ -291,7 +293,7 @@ static void do_logprobs(struct world *w)
     }
 }
 
-/* Into memory or a file; what is saved is known. */
+/* Saves into memory or a file. The values that are saved are known. */
 static void do_save(struct world *w)
 {
     struct life *l = some(w, false);
@@ -399,7 +401,7 @@ static void do_embed(struct world *w)
     }
 }
 
-/* Text (taken, not compared), tokens, logits, and one position that was observed. */
+/* Checks text (taken, not compared), tokens, logits, and one position that was observed. */
 static void do_check(struct world *w)
 {
     int32_t tokens[N_CTX];
@@ -429,7 +431,7 @@ static void do_check(struct world *w)
     }
 }
 
-/* How often each operation comes, of all. A further one is a function and a line here. */
+/* How often each operation comes. A further operation is a function and a line here. */
 static const struct {
     const char *name;
     void (*run)(struct world *);
@@ -458,7 +460,7 @@ enum { N_OPERATIONS = sizeof operations / sizeof operations[0] };
 
 /* ---------------------------------------------------------------- schedules */
 
-/* What holds after every operation. */
+/* Checks what holds after every operation. */
 static void check_world(const struct world *w)
 {
     weft_engine_info info = rig_info(&w->r);
@@ -524,7 +526,8 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
     rig_close(&w->alone);
     now.running = false;
     assert_true(w->n_drawn > n / 100);
-    if (n >= 500) { /* enough for everything to happen */
+    /* n is large enough for everything to happen. */
+    if (n >= 500) {
         assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
         assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
         assert_int_equal(w->want.n_cached > 0, w->known);

@@ -1,4 +1,4 @@
-/* The world of test_schedule.c: several sequences of one engine, what is true of each of them, and
+/* The world of test_schedule.c: several sequences of one engine, the truth about each of them, and
  * its twin in an engine of its own. For one translation unit: include it after cmocka.h. */
 #ifndef TESTS_SCHEDULE_WORLD_H
 #define TESTS_SCHEDULE_WORLD_H
@@ -13,10 +13,10 @@
 enum { PAGE = 64, N_CTX = 200, N_SLOTS = 8, N_SAVED = 4, DIM = 512 };
 #define NONE SIZE_MAX
 
-/* A sequence, and what is true of it. */
+/* A sequence, and the truth about it. */
 struct life {
     weft_seq *seq;  /* NULL = free */
-    weft_seq *twin; /* alone in the other engine; draws the same */
+    weft_seq *twin; /* alone in the other engine; it draws the same tokens */
     bool twin_behind;
     int32_t tokens[N_CTX];
     size_t n, n_done;
@@ -28,9 +28,11 @@ struct life {
     bool observed;
     uint64_t seen[N_CTX]; /* hash of the logits that the observer got; 0 = none */
     const char *grammar;  /* NULL = none */
-    bool written[N_CTX];  /* tokens that were drawn under it */
-    size_t drawn;         /* the last token, if it was drawn and nothing but draws came since */
-    bool logprobs;        /* are kept, of which token */
+    bool written[N_CTX];  /* tokens that were drawn under the grammar */
+    /* The last token, if it was drawn and only draws came since. */
+    size_t drawn;
+    /* Log-probabilities are kept, of the token logprobs_of. */
+    bool logprobs;
     int32_t logprobs_of;
 };
 
@@ -47,14 +49,14 @@ struct world {
     struct life lives[N_SLOTS];
     bool known; /* texts that begin alike find each other's pages */
     struct saved saved[N_SAVED];
-    weft_engine_stats want; /* what has happened */
+    weft_engine_stats want; /* the counters that the engine must show */
     uint64_t random;
     size_t n_drawn;   /* ids compared */
-    size_t n_grammar; /* of these, under a grammar */
+    size_t n_grammar; /* those of n_drawn under a grammar */
     size_t n_loaded;
 };
 
-/* Where the test is, for the message of a failure. */
+/* The place where the test is, for the message of a failure. */
 static struct {
     bool running;
     uint64_t seed;
@@ -95,7 +97,7 @@ static struct life *free_slot(struct world *w)
     return NULL;
 }
 
-/* A sequence; one with logits if there is one and `ready`. NULL if there is none at all. */
+/* Chooses a sequence, one with logits if there is one and `ready`. NULL if there is none at all. */
 static struct life *some(struct world *w, bool ready)
 {
     size_t start = below(w, N_SLOTS);
@@ -110,7 +112,7 @@ static struct life *some(struct world *w, bool ready)
     return any;
 }
 
-/* A call that may find the pool too small, but only if `need` more pages are not there. */
+/* Checks a call that may find the pool too small, but only if `need` more pages are not there. */
 static bool worked(struct world *w, weft_status status, size_t need)
 {
     if (status == WEFT_E_KV_FULL) {
@@ -122,7 +124,7 @@ static bool worked(struct world *w, weft_status status, size_t need)
     return true;
 }
 
-/* The sequence holds its first n tokens, in a new life. */
+/* The sequence keeps its first n tokens and begins a new life. */
 static void forget(struct life *l, size_t n)
 {
     memset(l->seen + n, 0, (N_CTX - n) * sizeof *l->seen);
@@ -134,8 +136,8 @@ static void forget(struct life *l, size_t n)
 
 /* ---------------------------------------------------------------- twins */
 
-/* Where the text that the next token goes on with begins: behind the last token that was given, or
- * that ended a text. */
+/* Returns where the text begins that the next token continues: behind the last token that was
+ * given, or that ended a text. */
 static size_t text_start(const struct world *w, const struct life *l)
 {
     size_t n = l->n;
@@ -145,7 +147,7 @@ static size_t text_start(const struct world *w, const struct life *l)
     return n;
 }
 
-/* The twin draws this token, which its grammar allows. */
+/* Lets the twin draw this token, which its grammar allows. */
 static void draw_again(struct world *w, struct life *l, int32_t token)
 {
     const weft_logit_bias bias = { token, 1e6f };
@@ -160,7 +162,7 @@ static void draw_again(struct world *w, struct life *l, int32_t token)
     assert_int_equal(got, token);
 }
 
-/* The twin reads the whole text anew; what was written under a grammar it writes again. */
+/* Lets the twin read the whole text again; what was written under a grammar it writes again. */
 static void catch_up(struct world *w, struct life *l)
 {
     size_t start = l->grammar != NULL ? text_start(w, l) : l->n;
@@ -172,12 +174,13 @@ static void catch_up(struct world *w, struct life *l)
         for (size_t i = start; i < l->n; i++) {
             draw_again(w, l, l->tokens[i]);
         }
-        OK(weft_seq_set_sampling(l->twin, &l->sampling, E)); /* greedy: no random state is lost */
+        /* The twin is greedy, so no random state is lost. */
+        OK(weft_seq_set_sampling(l->twin, &l->sampling, E));
     }
     l->twin_behind = false;
 }
 
-/* The id that the twin draws, alone. */
+/* Returns the id that the twin draws alone. */
 static int32_t draw_alone(struct world *w, struct life *l)
 {
     int32_t token;
@@ -189,7 +192,7 @@ static int32_t draw_alone(struct world *w, struct life *l)
     return token;
 }
 
-/* A twin made anew, that has drawn as often. What it drew is of no importance. */
+/* Makes a new twin that has drawn as often. The tokens that it drew do not matter. */
 static weft_seq *twin_of(struct world *w, const struct life *l)
 {
     int32_t token = 300;
@@ -205,7 +208,7 @@ static weft_seq *twin_of(struct world *w, const struct life *l)
 
 /* ---------------------------------------------------------------- numbers */
 
-/* The numbers that weft_engine_get_stats() gives. */
+/* Checks the numbers of weft_engine_get_stats(). */
 static void check_stats(const struct world *w)
 {
     weft_engine_info info = rig_info(&w->r);

@@ -1,5 +1,5 @@
 /* Shapes of batches, on any device: sequences that are computed together get exactly the ids that
- * each gets alone, those that sample also the same bits of logits. For one translation unit:
+ * each gets alone; those that sample also get the same bits of logits. For one translation unit:
  * include it after cmocka.h. Includes only weft.h of the library. */
 #ifndef TESTS_SHAPES_RIG_H
 #define TESTS_SHAPES_RIG_H
@@ -13,7 +13,7 @@
 
 enum { MAX_PROMPT = 80, MAX_NEW = 30, MAX_SEQS = 64 };
 
-/* A text to be written: what goes in, and the ids that come out when it is alone. */
+/* A text to be written: its prompt, and the ids that come out when it is alone. */
 struct text {
     int32_t prompt[MAX_PROMPT], alone[MAX_NEW];
     uint64_t logits[MAX_NEW]; /* hashes, see hash_of() */
@@ -21,15 +21,15 @@ struct text {
     weft_sampling sampling;
 };
 
-/* A text on its way. */
+/* A text that is being written. */
 struct writing {
     const struct text *text; /* NULL = none */
     weft_seq *seq;
     size_t n_done;
 };
 
-/* Of the logits that the next id is drawn from; 0 for a greedy text, whose logits a device may not
- * have to give away. */
+/* Hashes the logits that the next id is drawn from. It is 0 for a greedy text, because a device
+ * need not give its logits. */
 static inline uint64_t hash_of(const struct rig *r, weft_seq *seq, const struct text *t)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -73,7 +73,7 @@ static inline struct writing begin(const struct rig *r, const struct text *t)
     return w;
 }
 
-/* Takes the next id if it is ready; true when the text is complete. */
+/* Takes the next id if it is ready. Returns true when the text is complete. */
 static inline bool go_on(const struct rig *r, struct writing *w, const char *what)
 {
     int32_t token;
@@ -106,7 +106,8 @@ static inline struct rig shapes_open(const char *preset, weft_engine_params p)
     return rig_open(model_file(preset), &p);
 }
 
-/* An engine for texts that run alone: the same device and K and V, everything else as it comes. */
+/* Returns parameters for texts that run alone: the same device, K and V; everything else is the
+ * default. */
 static inline weft_engine_params one_by_one(weft_engine_params p)
 {
     return (weft_engine_params){
@@ -116,8 +117,9 @@ static inline weft_engine_params one_by_one(weft_engine_params p)
 
 /* ---------------------------------------------------------------- n tokens over m sequences */
 
-/* n_tokens over n_seqs sequences, which then write at least n_new ids each, side by side. The
- * prompts go into one step if it has room for them. p: the device, n_batch, threads, K and V. */
+/* Spreads n_tokens over n_seqs sequences, which then write at least n_new ids each, side by side.
+ * The prompts go into one step if it has room for them. p: the device, n_batch, threads, K and
+ * V. */
 static inline void check_shape(const char *preset, weft_engine_params p, size_t n_tokens,
                                size_t n_seqs, size_t n_new)
 {
@@ -130,7 +132,7 @@ static inline void check_shape(const char *preset, weft_engine_params p, size_t 
     snprintf(what, sizeof what, "%s, %zu tokens in %zu, n_batch %zu", preset, n_tokens, n_seqs,
              n_batch);
     for (size_t i = 0; i < n_seqs; i++, n_left--) {
-        /* uneven, but at least one for each; the last takes what is left */
+        /* Shares are uneven, but at least one token each; the last sequence takes the rest. */
         size_t share = n_tokens / n_left,
                n = n_left == 1 ? n_tokens : share - (share > 2 ? i % 3 : 0);
         texts[i] = text_of(&alone, i, n, n_new + i);
@@ -159,7 +161,7 @@ static inline void check_shape(const char *preset, weft_engine_params p, size_t 
     rig_close(&alone);
 }
 
-/* ---------------------------------------------------------------- 64 that come and go */
+/* ---------------------------------------------------------------- 64 sequences that come and go */
 
 /* The sizes of a crowd: prompts of up to n_short tokens, every third up to n_long. */
 struct crowd {
@@ -188,7 +190,7 @@ static inline void check_crowd(const char *preset, weft_engine_params p, const s
                 crowd[i] = begin(&r, &texts[n_begun++]);
                 n_running++;
             } else if (crowd[i].text != NULL && n_begun > MAX_SEQS && rig_random(&seed, 200) == 0) {
-                end(&crowd[i]); /* leaves in the middle */
+                end(&crowd[i]); /* it leaves in the middle */
                 n_running--;
             }
         }

@@ -1,5 +1,5 @@
-/* SLOWED is defined where sanitizers or the counters of `make coverage` slow the code down, so that
- * bounds of processor time are wider there, or the inputs smaller. */
+/* SLOWED is defined where sanitizers or the counters of `make coverage` slow the code down. There,
+ * bounds of processor time are wider, or inputs smaller. */
 #ifndef TESTS_SLOWED_H
 #define TESTS_SLOWED_H
 

@@ -4,7 +4,7 @@
 
 #include "support/rig.h"
 
-/* Where numbers stand in a state, src/run/saved.h. */
+/* Where numbers stand in a state, see src/run/saved.h. */
 enum {
     STATE_VERSION = 8,
     STATE_TYPE = 12,
@@ -21,14 +21,14 @@ struct state {
     size_t n;
 };
 
-/* 1 thread and these sizes; an engine like that on the model tiny-qwen2. */
+/* Parameters with 1 thread and these sizes, and an engine with them on the model tiny-qwen2. */
 weft_engine_params state_params(size_t n_ctx, size_t n_kv);
 struct rig state_rig(size_t n_ctx, size_t n_kv);
 
 struct state state_save(weft_seq *seq);
-/* A new sequence that holds it. */
+/* Opens a new sequence that holds the state. */
 weft_seq *state_load(const struct rig *r, const struct state *s);
-/* The sequence holds exactly these tokens, at most 256. */
+/* Expects that the sequence holds exactly these tokens, at most 256. */
 void state_tokens(weft_seq *seq, const int32_t *tokens, size_t n);
 
 #endif

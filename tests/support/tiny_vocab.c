@@ -1,4 +1,4 @@
-/* See tiny_vocab.h. The byte-level alphabet is derived here as GPT-2's authors do, by counting, so
+/* See tiny_vocab.h. The byte-level alphabet is derived here by counting, as GPT-2's authors do, so
  * that a mistake in src/text/bpe.c cannot hide behind the same mistake in the file. */
 #include "support/tiny_vocab.h"
 
@@ -13,7 +13,7 @@
 
 #include "support/scratch.h"
 
-/* GPT-2's alphabet, by counting as its authors do. */
+/* Writes a letter of GPT-2's alphabet, by counting as its authors do. */
 static size_t write_letter(int byte, char *to)
 {
     int extra = 0;

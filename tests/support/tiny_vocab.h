@@ -1,5 +1,5 @@
-/* Small vocabularies for tests, written as GGUF files: what a file says, field by field, for tests
- * to change. */
+/* Small vocabularies for tests, written as GGUF files. Every field of the file is a field here, for
+ * tests to change. */
 #ifndef TESTS_TINY_VOCAB_H
 #define TESTS_TINY_VOCAB_H
 
@@ -31,16 +31,16 @@ enum { A = FIRST_SPM, B, C, AB, BC, SP, SP_A, AA, AAAA, USER, TOOL, TOO };
 enum { B_AB = FIRST_BPE, B_BC, B_ABC, B_SP_A, B_AA, B_AAAA, B_CAB, B_END, B_TOOL, B_UNK };
 
 void write_spec(struct gguf_writer *w, const struct spec *s);
-/* The tokenizer of what has been written; frees the writer. Needs the scratch directory. */
+/* Opens the tokenizer that has been written and frees the writer. Needs the scratch directory. */
 weft_status open_written(struct gguf_writer *w, struct tokenizer **t, weft_error *err);
 weft_status try_spec(const struct spec *s, struct tokenizer **t, weft_error *err);
-/* These end the test when they fail. */
+/* These end the test if they fail. */
 struct tokenizer *open_spec(const struct spec *s);
 struct tokenizer *open_file(const char *path);
 
 void encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
             struct tokens *out);
-/* The ids of text, the text of ids; lists of ids end with -1. */
+/* Expect the ids of a text, and the text of ids; lists of ids end with -1. */
 void expect_ids(const struct tokenizer *t, const char *text, unsigned flags, const int32_t *want);
 void expect_text(const struct tokenizer *t, const int32_t *ids, unsigned flags, const char *want);
 #define IDS(...) ((const int32_t[]){ __VA_ARGS__, -1 })

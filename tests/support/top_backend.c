@@ -12,7 +12,7 @@
 
 enum { MAX_ROWS = 64 };
 
-/* A backend's operations lie in the struct that counts them. */
+/* Finds the struct that counts a backend's operations: the operations lie in it. */
 static struct top_backend *top_of(struct backend *b)
 {
     return (struct top_backend *)(uintptr_t)((const char *)b->ops -
@@ -27,7 +27,7 @@ static weft_status may_fail(struct top_backend *t, weft_error *err)
     return WEFT_OK;
 }
 
-/* The row as the wrapped backend shows it. */
+/* Returns the row as the wrapped backend shows it. */
 static const float *row_of(struct backend *b, size_t i)
 {
     struct top_backend *t = top_of(b);
@@ -54,7 +54,7 @@ static weft_status read_logits(struct backend *b, size_t i, float *dst, weft_err
     return WEFT_OK;
 }
 
-/* The k best of wanted row i. */
+/* Finds the k best of wanted row i. */
 static void best_of(struct backend *b, size_t i, size_t k, int32_t *ids, float *values)
 {
     struct top_backend *t = top_of(b);

@@ -1,4 +1,4 @@
-/* What the tests of a backend with `top` and `ahead` share. For one translation unit: include it
+/* Shared by the tests of a backend with `top` and `ahead`. For one translation unit: include it
  * after cmocka.h. */
 #ifndef TESTS_TOP_RIG_H
 #define TESTS_TOP_RIG_H
@@ -32,7 +32,7 @@ static inline weft_sampling greedy(void)
     return s;
 }
 
-/* A greedy sequence that waits with n tokens. */
+/* Opens a greedy sequence with n waiting tokens. */
 static inline weft_seq *waiting(const struct rig *r, uint64_t seed, size_t n)
 {
     const weft_sampling s = greedy();
@@ -58,7 +58,7 @@ static inline int32_t step_next(const struct rig *r, weft_seq *seq)
     return next(seq);
 }
 
-/* How many steps a call takes; 8 if it went ahead so far. */
+/* Returns how many steps a call takes: 8 if it went ahead so far. */
 static inline size_t steps_of(const struct rig *r)
 {
     uint64_t before = rig_info(r).n_steps;

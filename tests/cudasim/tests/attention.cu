@@ -4,8 +4,9 @@
 
 enum { THREADS = 128, TILE = 32 };
 
-// Block (head, split) goes over its positions in tiles with online softmax; thread t accumulates
-// dimension t % D over the positions of its group t / D. part [head][split]: max, sum, D values.
+// A block takes one (head, split). It goes over its positions in tiles, with online softmax; thread
+// t adds up dimension t % D over the positions of its group t / D. part [head][split] gets the
+// maximum, the sum and D values.
 template <int D>
 __global__ void __launch_bounds__(THREADS)
     k_attention(float *part, const float *q, const __half *k, const __half *v, int heads,

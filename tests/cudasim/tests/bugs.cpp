@@ -17,7 +17,7 @@ static bool contains(const std::string &text, const char *part)
     return text.find(part) != std::string::npos;
 }
 
-// Did the run end in the way that `b` describes? A crash for another reason does not count.
+// Returns true if the run ended as `b` describes. A crash for another reason does not count.
 static bool noticed(const bug &b, const Outcome &o)
 {
     if (o.status == 0)
@@ -60,7 +60,7 @@ static Tally run(const bug &b, char configuration)
     return t;
 }
 
-// Prints what is wrong, if anything; 1 if so.
+// Prints what is wrong. Returns 1 if anything is wrong, otherwise 0.
 static int judge(const bug &b, char configuration, bool verbose)
 {
     const Tally t = run(b, configuration);

@@ -7,15 +7,17 @@
 
 struct bug {
     const char *name;
-    const char *caught_by; // letters as above; "" = a correct program, nothing may notice anything
+    const char *caught_by; // the letters above; "" = the program is correct, and nothing may notice
+                           // anything
     const char *says;      // part of what is printed then; the sanitizers have their own words
     void (*run)();
 };
-extern const bug kernel_bugs[], memory_bugs[], host_bugs[]; // each ended by a null name
+extern const bug kernel_bugs[], memory_bugs[], host_bugs[]; // each list ends with a null name
 
-// What the bugs work with. Nothing is released: the leak report is not part of this.
+// The memory and streams that the bugs work with. Nothing is released, because leaks are not
+// reported here.
 struct Bench {
-    float *y, *x; // 256 values on the device; x: ones
+    float *y, *x; // 256 values on the device; those of x are ones
     cudaStream_t s, s2;
 
     Bench()
@@ -27,7 +29,8 @@ struct Bench {
         OK(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
         OK(cudaStreamCreateWithFlags(&s2, cudaStreamNonBlocking));
     }
-    void expect(const std::vector<float> &want) const // y begins with want
+    // Expects that y begins with the values of `want`.
+    void expect(const std::vector<float> &want) const
     {
         std::vector<float> got(want.size());
         OK(cudaMemcpy(got.data(), y, got.size() * 4, cudaMemcpyDeviceToHost));

@@ -34,7 +34,8 @@ static void read_before_wait()
     Bench b;
     float *p;
     OK(cudaMallocHost((void **)&p, 1024));
-    p[7] = 1; // what an earlier copy left there looks right
+    // An earlier copy left a value there that looks right.
+    p[7] = 1;
     OK(cudaMemcpyAsync(p, b.x, 1024, cudaMemcpyDeviceToHost, b.s));
     if (p[7] != 1) {
         printf("wrong result: %g\n", p[7]);

@@ -96,7 +96,8 @@ template <bool BUG> static void blocks()
     b.expect(1, 1);
 }
 
-// The same thread of two blocks, equal values: nothing but the race is wrong.
+// The writers are the same thread of two blocks, and the values are equal: only the race is
+// wrong.
 __global__ void k_blocks_same_thread(float *y) { y[threadIdx.x] = 1; }
 static void blocks_same_thread()
 {
@@ -105,7 +106,8 @@ static void blocks_same_thread()
     b.expect(32, 1);
 }
 
-// One thread writes after a barrier what another one, slow to leave that barrier, still reads.
+// One thread, after a barrier, writes a value that another thread, which leaves that barrier late,
+// still reads.
 __global__ void k_late(float *y)
 {
     SHARED(float[1], s);
@@ -125,7 +127,7 @@ static void late_leaver()
     b.expect(1, 1);
 }
 
-// data, then a flag that another block waits for
+// Writes data, then a flag that another block waits for.
 template <bool BUG> __global__ void k_flag(float *y, float *data, unsigned *flag)
 {
     if (blockIdx.x == 0 && threadIdx.x == 0) {
@@ -149,7 +151,7 @@ template <bool BUG> static void flag()
     b.expect(1, 5);
 }
 
-// A launch of one block that is waited for.
+// Launches one block and waits for it.
 template <class... P, class... A> static void run(void (*k)(P...), unsigned threads, A... args)
 {
     OK(launch(k, { .block = threads }, args...));

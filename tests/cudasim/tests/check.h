@@ -31,7 +31,7 @@ struct sample {
     const char *name;
     void (*run)(void);
 };
-/* One list per file, ended by a null name. */
+/* One list per file; each ends with a null name. */
 extern const struct sample matvec_samples[], attention_samples[], tensor_core_samples[],
     grid_samples[], intrinsic_samples[], graph_samples[], runtime_samples[], fault_samples[],
     cublas_samples[], dry_samples[];

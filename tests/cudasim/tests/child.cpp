@@ -7,7 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifdef CUDASIM_TSAN // it would wait a second for other threads at the end of every process
+// ThreadSanitizer would wait a second for other threads at the end of every process.
+#ifdef CUDASIM_TSAN
 extern "C" const char *__tsan_default_options() { return "atexit_sleep_ms=0"; }
 #endif
 

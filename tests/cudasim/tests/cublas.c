@@ -9,7 +9,7 @@
 
 enum { N = 3, ROWS = 5, K = 7, BATCH = 2 };
 
-/* The half of a small integer: 0..15. */
+/* Returns a small integer, 0 to 15, as a half. */
 static unsigned short half_of(int v)
 {
     int e = 0;
@@ -28,7 +28,8 @@ static int sum_of(int b, int i, int r)
     return sum;
 }
 
-/* One row too many, in floats and halves; float weights with half activations; types of C. */
+/* Refused are one row too many, in floats and in halves; float weights with half activations; types
+ * of C. */
 static void refuses(cublasHandle_t h, const void *dw, const void *dx, void *dy)
 {
     const float one = 1, zero = 0;
@@ -79,7 +80,7 @@ static void gemm(void)
                                      K, ROWS * K, dx, CUDA_R_16F, K, N * K, &zero, dy, CUDA_R_32F,
                                      ROWS, N * ROWS, BATCH, CUBLAS_COMPUTE_32F,
                                      CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
-    /* batch 0 again: half of it plus what is there */
+    /* Batch 0 again: half of the product is added to what is there. */
     CHECK(cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &half, dw, CUDA_R_16F, K, dx,
                        CUDA_R_16F, K, &one, dy, CUDA_R_32F, ROWS, CUBLAS_COMPUTE_32F,
                        CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
@@ -90,7 +91,8 @@ static void gemm(void)
             for (int r = 0; r < ROWS; r++)
                 CHECK(y[b][i][r] == (b ? 1.0f : 1.5f) * (float)sum_of(b, i, r));
 
-    /* halves out: two batches of the sums, which the first 2048 integers hold exactly */
+    /* The results are halves, in two batches. They hold the sums exactly, as all integers up to
+     * 2048. */
     CHECK(cublasGemmStridedBatchedEx(h, CUBLAS_OP_T, CUBLAS_OP_N, ROWS, N, K, &one, dw, CUDA_R_16F,
                                      K, ROWS * K, dx, CUDA_R_16F, K, N * K, &zero, dy, CUDA_R_16F,
                                      ROWS, N * ROWS, BATCH, CUBLAS_COMPUTE_32F,

@@ -16,7 +16,7 @@ __global__ void k_fill(Pair job, int n)
 }
 template <int N> __global__ void k_named(float *y) { y[threadIdx.x] = N; }
 
-// What was heard: a word for each entry, and the last one of each kind.
+// What the recorder told: a word for each entry, and the last entry of each kind.
 struct Heard {
     std::string words;
     cudasim_entry last[CUDASIM_WAIT + 1];
@@ -45,7 +45,7 @@ static void go_dry(Heard *h)
     cudasim_record(hear, h);
 }
 
-// Memory of a whole H200 is there at once, and neither taken nor filled.
+// The memory of a whole H200 can be allocated, and is neither taken from the host nor filled.
 static void memory()
 {
     Heard h = {};
@@ -60,7 +60,7 @@ static void memory()
     CHECK(h.last[CUDASIM_SET].bytes == n);
 }
 
-// Nothing is computed: what comes back is zeros, whatever was sent.
+// Nothing is computed: copies to the host bring zeros, whatever was sent to the device.
 static void nothing_is_done()
 {
     Heard h = {};
@@ -73,7 +73,8 @@ static void nothing_is_done()
               Pair{ d, 9 }, 4));
     OK(cudaMemcpy(host, d, sizeof host, cudaMemcpyDeviceToHost));
     OK(cudaMemcpyAsync(pinned, d, sizeof host, cudaMemcpyDeviceToHost, nullptr));
-    CHECK(cudasim_settings()->eager || pinned[0] != pinned[0]); // NaN before the wait
+    // The destination is NaN before the wait.
+    CHECK(cudasim_settings()->eager || pinned[0] != pinned[0]);
     OK(cudaDeviceSynchronize());
     for (int i = 0; i < 4; i++)
         CHECK(host[i] == 0 && pinned[i] == 0);
@@ -88,7 +89,7 @@ static void nothing_is_done()
     OK(cudaFreeHost(pinned));
 }
 
-// What is wrong is refused as ever.
+// Wrong calls are refused as without the dry mode.
 static void checks()
 {
     Heard h = {};
@@ -104,7 +105,8 @@ static void checks()
     CHECK(h.words == "M");
 }
 
-// A capture is not heard; each replay is, node by node between its borders.
+// The recorder does not tell a capture, but each replay: node by node, between a beginning and an
+// end.
 static void graph()
 {
     Heard h = {};
@@ -134,7 +136,7 @@ static void graph()
     OK(cudaStreamDestroy(s));
 }
 
-// Without the dry mode the recorder hears the same, and the work is done.
+// Without the dry mode the recorder tells the same, and the work is done.
 static void record_only()
 {
     Heard h = {};

@@ -58,7 +58,7 @@ static void each_call_fails(void)
             CHECK(cudasim_failed_call());
             CHECK(cudasim_leaks(stdout) == 0);
         }
-    /* after it all another one works */
+    /* After all failures another life works. */
     cudasim_fail_call(0, false);
     CHECK(whole_life(&h) == 0 && !cudasim_failed_call());
 }
@@ -71,9 +71,11 @@ static void sticky(void)
     CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
     CHECK(!strcmp(cudasim_failed_call(), "cudaDeviceSynchronize"));
     CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
-    CHECK(cudaGetLastError() == cudaErrorIllegalAddress); /* nothing clears it */
+    /* Nothing clears the error. */
+    CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
     CHECK(cudaMemset(p, 0, 16) == cudaErrorIllegalAddress);
-    CHECK(cudaFree(p) == cudaErrorIllegalAddress); /* and yet it is freed */
+    /* The memory is freed nevertheless. */
+    CHECK(cudaFree(p) == cudaErrorIllegalAddress);
     CHECK(cudasim_leaks(stdout) == 0);
 }
 

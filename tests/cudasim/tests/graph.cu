@@ -19,10 +19,11 @@ __global__ void k_add(float *y, const float *x, int n)
 
 enum { N = 200, GRID = 2, BLOCK = 128 };
 
-struct Chain { // out = a * in + b * in, the two products on different streams
+// out = a * in + b * in, with the two products on different streams.
+struct Chain {
     cudaStream_t s, side;
     cudaEvent_t fork, join;
-    float *x, *y, *z, *in, *out; // in, out: pinned
+    float *x, *y, *z, *in, *out; // in and out are pinned
 };
 
 static Chain chain_open()
@@ -117,7 +118,7 @@ static void graph(void)
     chain_close(c);
 }
 
-// Two threads of the host with streams of their own do not disturb each other.
+// Two threads of the host that have their own streams do not disturb each other.
 static void host_threads(void)
 {
     auto work = [] {

@@ -40,7 +40,7 @@ static void atomics(void)
     CHECK(m.get()[0] == most);
 }
 
-// Each operation once per lane, so that the results do not depend on the order.
+// Each lane does each operation once, so that the results do not depend on the order.
 __global__ void k_atomic_ops(unsigned *r)
 {
     const unsigned lane = threadIdx.x;
@@ -52,7 +52,8 @@ __global__ void k_atomic_ops(unsigned *r)
     atomicInc(&r[5], 9u);
     atomicDec(&r[6], 9u);
     unsigned guess = 0, seen = 0;
-    do { // adds 2 by compare and swap
+    // Adds 2 by compare and swap.
+    do {
         guess = seen;
         seen = atomicCAS(&r[7], guess, guess + 2);
     } while (seen != guess);
@@ -68,11 +69,12 @@ static void atomic_ops(void)
     CHECK(v[4] == 32);             // 1 ^ 2 ^ ... ^ 32
     CHECK(v[5] == 2 && v[6] == 3); // 32 steps modulo 10, up from 0 and down from 5
     CHECK(v[7] == 64);
-    CHECK(v[8] + v[9] == 528); // every value was the last or was replaced once
+    // Every value was replaced once, or is the last one.
+    CHECK(v[8] + v[9] == 528);
 }
 
-// High half: the largest value's bits in an order-preserving form; low half: its index from the
-// end.
+// The high half is the largest value's bits in a form that keeps the order; the low half is its
+// index from the end.
 __global__ void k_argmax(unsigned long long *best, const float *x, int n)
 {
     unsigned long long mine = 0;
@@ -92,7 +94,8 @@ __global__ void k_argmax(unsigned long long *best, const float *x, int n)
 static void argmax(void)
 {
     auto x = random_floats(1000);
-    x[700] = x[300] = 5; // the first of equals wins
+    // The first of equal values wins.
+    x[700] = x[300] = 5;
     Buffer<float> dx(x);
     Buffer<unsigned long long> best(std::vector<unsigned long long>{ 0 });
     OK(launch(k_argmax, { .grid = 3, .block = 128 }, best.p, dx.p, 1000));
@@ -129,7 +132,8 @@ __global__ void k_layers_atomic(float *a, float *b, const float *w, int n, int l
     for (int l = 0; l < layers; l++) {
         layer(l % 2 ? a : b, l % 2 ? b : a, w, n);
         __syncthreads();
-        if (threadIdx.x == 0) { // the counter only grows
+        // The counter only grows.
+        if (threadIdx.x == 0) {
             __threadfence();
             add_release(counter, 1);
             while (load_acquire(counter) < (l + 1) * gridDim.x)
@@ -161,7 +165,8 @@ static void persistent(void)
             OK(launch(k_layers_atomic, c, da.p, db.p, dw.p, n, layers, counter.p));
         else
             OK(launch(k_layers_grid, c, da.p, db.p, dw.p, n, layers));
-        auto out = da.get(); // an even number of layers
+        // There is an even number of layers.
+        auto out = da.get();
         for (int i = 0; i < n; i++)
             CHECK(near(out[i], x[i], 1e-4));
     }

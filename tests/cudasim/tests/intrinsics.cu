@@ -18,7 +18,7 @@ __global__ void k_warp(int *out)
     r[5] = __reduce_add_sync(~0u, lane);
     r[6] = __reduce_max_sync(~0u, lane ^ 21);
     r[7] = __reduce_min_sync(~0u, lane - 40);
-    // Halves of a warp on their own ways, each with its own mask.
+    // The two halves of a warp go different ways, each with its own mask.
     if (lane < 16)
         r[8] = __shfl_xor_sync(0x0000ffffu, lane, 1);
     else
@@ -26,7 +26,8 @@ __global__ void k_warp(int *out)
     r[9] = (int)__shfl_xor_sync(~0u, (unsigned long long)lane << 33, 4) +
            (int)(__shfl_xor_sync(~0u, (unsigned long long)lane << 33, 4) >> 33);
     r[10] = (int)__half2float(__shfl_xor_sync(~0u, __float2half((float)lane), 1));
-    r[11] = __shfl_xor_sync(~0u, lane, 24, 16); // beyond the width: the own value
+    // A lane beyond the width gives the lane's own value.
+    r[11] = __shfl_xor_sync(~0u, lane, 24, 16);
     for (int i = 0; i < N_WARP; i++)
         out[i * 32 + lane] = r[i];
 }
@@ -57,7 +58,8 @@ static void warp(void)
     }
 }
 
-// Two halves of the block hand values to each other twice, each pair of warps at its own barrier.
+// Two halves of the block hand values to each other twice; each pair of warps has its own
+// barrier.
 __global__ void k_barriers(int *out)
 {
     SHARED(int[128], box);
@@ -79,13 +81,14 @@ static void barriers(void)
     OK(launch(k_barriers, { .block = dim3(8, 4, 4) }, out.p));
     auto r = out.get();
     for (int t = 0; t < 128; t++) {
-        const int u = 127 - t; // box[u] holds what u read, plus 1
+        // box[u] holds the value that u read, plus 1.
+        const int u = 127 - t;
         CHECK(r[t] == u / 64 * 64 + 63 - u % 64 + 1 + 1000 * 66);
     }
 }
 
-// Threads that have returned do not count at a barrier, on hardware since Volta. Not by our rules,
-// but the simulator can be told to allow it.
+// On hardware since Volta, threads that have returned do not count at a barrier. Our rules forbid
+// this, but the simulator can be told to allow it.
 __global__ void k_early_return(int *out, int n)
 {
     SHARED(int[64], box);
@@ -135,7 +138,7 @@ __global__ void k_bits(unsigned *r, unsigned a, unsigned b)
 
 static void bits(void)
 {
-    // bytes, low first: a = 77 01 7f 80 (119 1 127 -128), b = 02 ff 01 01 (2 -1 1 1)
+    // The bytes, low first: a = 77 01 7f 80 (119 1 127 -128), b = 02 ff 01 01 (2 -1 1 1).
     const unsigned a = 0x807f0177u, b = 0x0101ff02u;
     const unsigned want[N_BITS] = {
         7 + 238 - 1 + 127 - 128,

@@ -49,7 +49,8 @@ static void rmsnorm(void)
     }
 }
 
-struct Quantised { // rows of int8, one scale for 32
+// Rows of int8, with one scale for 32 of them.
+struct Quantised {
     int8_t *codes;
     float *scales;
 };
@@ -106,7 +107,8 @@ static void matvec_of(int rows, int cols)
     auto codes = xq.get();
     auto scales = xd.get();
     for (int b = 0; b < cols / 32; b++)
-        for (int i = 0; i < 32; i++) // at most half a step away
+        // The code is at most half a step away.
+        for (int i = 0; i < 32; i++)
             CHECK(fabs(codes[b * 32 + i] * scales[b] - x[b * 32 + i]) <= 0.501 * scales[b]);
     for (int r = 0; r < rows; r++) {
         double s = 0;
@@ -118,7 +120,8 @@ static void matvec_of(int rows, int cols)
 }
 static void matvec(void)
 {
-    matvec_of(33, 288); // the last block of k_quantise is not full
+    // The last block of k_quantise is not full.
+    matvec_of(33, 288);
     matvec_of(100, 1024);
 }
 

@@ -26,11 +26,11 @@ static void device(void)
     CHECK(cudaGetDeviceProperties(&p, 1) == cudaErrorInvalidDevice);
 }
 
-/* What code was made for, and where it runs. */
+/* For which device the code was made, and where it runs. */
 static void code(void)
 {
     struct cudaFuncAttributes a;
-    static const char kernel[1]; /* it is not looked at */
+    static const char kernel[1]; /* the runtime does not look at it */
     OK(cudaFuncGetAttributes(&a, kernel));
     CHECK(a.ptxVersion == 86 && a.binaryVersion == 86);
     cudasim_settings()->ptx_version = 80;
@@ -56,7 +56,8 @@ static void last_error(void)
     void *p;
     CHECK(cudaGetLastError() == cudaSuccess);
     CHECK(cudaSetDevice(5) == cudaErrorInvalidDevice);
-    OK(cudaMalloc(&p, 16)); /* a success does not clear it */
+    /* A success does not clear the error. */
+    OK(cudaMalloc(&p, 16));
     CHECK(cudaPeekAtLastError() == cudaErrorInvalidDevice);
     CHECK(cudaGetLastError() == cudaErrorInvalidDevice);
     CHECK(cudaGetLastError() == cudaSuccess);
@@ -109,11 +110,11 @@ static void copies(void)
     CHECK(a.type == cudaMemoryTypeDevice);
     OK(cudaPointerGetAttributes(&a, host));
     CHECK(a.type == cudaMemoryTypeUnregistered);
-    /* two rows of two out of rows of three */
+    /* Copies two elements from each of two rows of three. */
     OK(cudaMemcpy2D(d, 8, host, 12, 8, 2, cudaMemcpyHostToDevice));
     OK(cudaMemcpy(back, d, sizeof back, cudaMemcpyDeviceToHost));
     CHECK(back[0] == 1 && back[1] == 2 && back[2] == 4 && back[3] == 5);
-    /* pinned: not there before the wait; too long: refused */
+    /* The values are not in pinned memory before the wait. A copy that is too long is refused. */
     OK(cudaMemcpyAsync(pinned, d, 16, cudaMemcpyDeviceToHost, NULL));
     CHECK(pinned[0] == -1);
     OK(cudaDeviceSynchronize());
