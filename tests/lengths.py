@@ -11,12 +11,12 @@ import sys
 MEDIAN, P90, MOST = 11, 25, 60
 HELD = ('src', 'cuda', 'kernels', 'tools')
 TOLD = ('tests',)
-# not a macro, and not the end of an array or a structure
+# neither a macro nor the end of an array or a structure
 ONE_LINE = re.compile(r'[A-Za-z_].*\w\(.*\) \{.*\}$')
 
 
 def functions(lines):
-    """(number of the first line, lines) of each function."""
+    """Returns (number of the first line, lines) of each function."""
     start = None
     for i, line in enumerate(lines):
         if line == '{':
@@ -31,12 +31,12 @@ def functions(lines):
 
 
 def ends(line):
-    """Whether what stands before a function ends with this line."""
+    """Returns True if this line ends what stands before a function."""
     return line == '' or line.startswith(('#', '//', '}', ' *')) or line.endswith((';', '*/', '}', '\\'))
 
 
 def measure(root, top):
-    """[(lines, place)] of a folder, the shortest first."""
+    """Returns [(lines, place)] of a folder, the shortest first."""
     found = []
     for folder, _, files in os.walk(os.path.join(root, top)):
         for name in files:

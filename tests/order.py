@@ -10,7 +10,7 @@ import sys
 
 LIBRARY = 'include src/base src/format src/text'
 INSIDE = LIBRARY + ' src/draw src src/arch src/cpu src/run'
-# the tests that know a program from outside only
+# the tests that know a program only from outside
 BLACK_BOX = 'include src/base tools/schema tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/schema tools/synth tests/support'
 ROOMS = {
@@ -26,7 +26,7 @@ ROOMS = {
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
     'src/run': LIBRARY + ' src/draw src',
-    # tools: the library by weft.h, and base; synth, gpu-bench and gpu-model look inside
+    # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
     'tools/schema': 'include src/base',
     'tools/weft': 'include src/base tools/schema',
     'tools/examples': 'include',
@@ -55,18 +55,18 @@ ROOMS = {
 # The one way up: what the simulator must know of a kernel, which no other build includes.
 EXCEPTIONS = {('kernels/cu.cuh', 'tests/cudasim/launch.h'), ('kernels/ptx.cuh', 'tests/cudasim/ptx.h')}
 MOST_IN_SRC = 14
-# What a layer is stands in struct layer: backends ask the config only about the model as a whole.
+# struct layer says what a layer is: backends ask the config only about the model as a whole.
 BACKENDS = ('src/cpu', 'cuda')
 OF_THE_MODEL = {'n_vocab', 'dim', 'n_layers', 'norm_eps'}
 ASKED = re.compile(r'\bconfig(?:\.|->)(\w+)|\b(struct (?:config|arch))\b')
 FOLDERS = ('include', 'src', 'cuda', 'kernels', 'tools', 'tests')
-# as the compilers are told: behind the folder of the file itself
+# as the compilers are told; the folder of the file itself comes first
 PATHS = ('include', 'src', 'tools', '', 'tests', 'tests/cudasim/include')
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
 
 
 def room_of(path):
-    """The name of the room that a file stands in, or None."""
+    """Returns the name of the room that a file stands in, or None."""
     folder = os.path.dirname(path)
     if folder in ROOMS:
         return folder
@@ -87,7 +87,7 @@ def sources(root):
 
 
 def find(name, path, files):
-    """The file that an #include of `path` means, or None."""
+    """Returns the file that an #include of `path` means, or None."""
     for start in (os.path.dirname(path), *PATHS):
         found = os.path.normpath(os.path.join(start, name))
         if found in files:
@@ -104,7 +104,7 @@ def includes(root, path):
 
 
 def complaint(path, found):
-    """Why the file must not include what was found; None if it may."""
+    """Returns the reason why the file must not include what was found, or None if it may."""
     here, there = room_of(path), room_of(found)
     sees = ROOMS[here].split()
     if here == there or there in sees or found in sees or (path, found) in EXCEPTIONS:
@@ -117,7 +117,7 @@ def complaint(path, found):
 
 
 def questions(root, path):
-    """Where a backend asks the config what only a layer says."""
+    """Returns the places where a backend asks the config for what only a layer says."""
     if room_of(path) not in BACKENDS:
         return
     with open(os.path.join(root, path), encoding='utf-8') as f:
@@ -128,7 +128,8 @@ def questions(root, path):
 
 
 def circles(graph):
-    """Each circle of a graph {node: [nodes]} once, as the list of its nodes from the least back to it."""
+    """Returns each circle of a graph {node: [nodes]} once, as a list from its least node back to
+    it."""
     state, stack, found = {}, [], []
 
     def visit(node):
@@ -151,7 +152,8 @@ def circles(graph):
 
 
 def check(root):
-    """What is wrong, a line each; and the numbers of files, rooms, and arrows between rooms."""
+    """Returns what is wrong, a line each, and the numbers of files, rooms, and arrows between
+    rooms."""
     files = set(sources(root))
     wrong, arrows, headers = [], set(), {}
     for path in sorted(files):

@@ -60,7 +60,7 @@ class MatvecTest(unittest.TestCase):
             self.assertAlmostEqual(loaded, launch.bytes, delta=1)
 
     def test_bytes_of_parts(self):
-        """Types whose loop has half of the rows at a time."""
+        """Covers types whose loop has half of the rows at a time."""
         table = {'Q4_0': [counts(weights=2048), counts(weights=2048)]}
         _, loaded, launch = run(device(), job(4096, 2048), 128, table=table, rounds=1000)
         self.assertAlmostEqual(loaded, launch.bytes, delta=1)
@@ -90,7 +90,7 @@ class MatvecTest(unittest.TestCase):
         self.assertLess(ns, d.cycles(2 * 20000 * d.v['chain']))
 
     def test_monotonic(self):
-        """More latency, less bandwidth, a later residual: never faster."""
+        """More latency, less bandwidth or a later residual never make it faster."""
         j = job(8192, 3072, split=2, mode='add')
         times = [run(device(latency=n), j, 256)[0] for n in (400, 550, 700)]
         self.assertEqual(times, sorted(times))
@@ -99,22 +99,22 @@ class MatvecTest(unittest.TestCase):
         self.assertGreater(late - run(device(), j, 256)[0], device().cycles(200))
 
     def test_pipelined(self):
-        """The next step's loads before this one's arithmetic."""
+        """The next step's loads come before this step's arithmetic."""
         d, j = device(), job(8448, 4096)
         table = {'Q4_0': [counts(n=300, pipelined=True)]}
         slow = run(d, j, 132, table={'Q4_0': [counts(n=300)]})[0]
         self.assertLess(run(d, j, 132, table=table)[0], slow)
 
     def test_prefetch(self):
-        """Of weights that are asked for early enough, nobody waits for DRAM."""
+        """Nobody waits for DRAM if the weights were asked for early enough."""
         j, d = job(132 * 32, 1024), device()
         early = run(d, j, 132, early=5000.0, prologue=100.0)[0]
         late = run(d, j, 132, early=5000.0, prologue=100.0, prefetches=0)[0]
         self.assertGreater(late - early, 0.5 * (d.latency - d.l2))
 
     def test_prefetch_next(self):
-        """Tiles that are asked for while the one before is computed come faster, but not faster
-        than DRAM gives; what is beyond the plan's bytes waits as before."""
+        """Tiles that are asked for while the tile before is computed come faster, but not faster
+        than DRAM delivers. Bytes beyond the plan's are waited for as before."""
         d, table = device(), {'Q4_0': [counts(n=283)]}
         for mode, n_w in (('store', 1), ('swiglu', 2)):
             j = dict(job(132 * 2 * 32 * 4, 3584, mode=mode, n_w=n_w), prefetch=65536)
@@ -132,7 +132,7 @@ class MatvecTest(unittest.TestCase):
         self.assertEqual(run(device(), j, 256)[0], run(device(), j, 256)[0])
 
     def test_rounds_left_out(self):
-        """Rounds in the middle that are not simulated are like those that are."""
+        """Rounds in the middle that are not simulated count like those that are."""
         j = job(132 * 2 * 32 * 14 - 40, 3584)
         whole, short = run(device(), j, 264, rounds=1000)[0], run(device(), j, 264)[0]
         self.assertAlmostEqual(short / whole, 1, delta=0.01)
@@ -196,7 +196,7 @@ class AttendTest(unittest.TestCase):
         self.assertLess(attend_us(attention(8, 8), latency=400), attend_us(attention(8, 8)))
 
     def test_prefetch(self):
-        """Pages that are asked for before the wait: less, but not less than without K and V."""
+        """Pages that are asked for before the wait save time, but not more than K and V take."""
         facts = dict(FACTS, prefetches=2, early_loads=2)
         record, d = attention(8, 8), device()
         now = attend.Attention(d, record, FACTS, 3, 1.5).us()
@@ -240,8 +240,8 @@ class ManyTest(unittest.TestCase):
         return n / us / 1e3
 
     def test_load(self):
-        """One reader of a mapped file is the bound; eight that read(), and a ring with room, are
-        not: then it is the way to the device, if what happens there goes on beside it."""
+        """One reader of a mapped file is the bound. Eight readers that read(), with room in the
+        ring, are not: then the way to the device is the bound, if its work overlaps."""
         v = values()
         self.assertAlmostEqual(self.load(load.Upload(1, 2, True), [1]), v['memcpy'], delta=0.01)
         eight = min(8 * v['pread'], v['host_memory'], v['pcie'])
@@ -292,7 +292,8 @@ class SassTest(unittest.TestCase):
         self.assertFalse(c['pipelined'])
 
     def test_pipelined(self):
-        """Loaded behind its use: it is the next turn that uses it, and the load is under way then."""
+        """A register is loaded behind its use: the next turn uses it, and the load is still under
+        way then."""
         lines = CODE.split('\n')
         first, use = (next(i for i, x in enumerate(lines) if text in x)
                       for text in ('LDG.E.NA', 'IDP'))
@@ -343,7 +344,7 @@ class GatesTest(unittest.TestCase):
             self.assertIn(text, wrong[0])
 
     def test_lost(self):
-        """A kernel that asks for nothing ahead any more has no number for it."""
+        """A kernel that no longer asks for anything ahead has no number for it."""
         def row(**more):
             return gates.kernel_row(dict(self.ROW, local=0, stack=0, prefetches=0, later_prefetches=0,
                                          **more))
@@ -388,8 +389,8 @@ class FiguresTest(unittest.TestCase):
                 ('qwen2.5-7b', 100): 1994, ('qwen2.5-7b', 512): 2031, ('qwen2.5-7b', 4096): 2547}
 
     def test_f4705f1(self):
-        """What the first version of this model gave, with the launches and the machine code of then:
-        an assumption that improves a figure of today would move these."""
+        """The figures of the first version of this model, with its launches and machine code: a
+        changed assumption that improves today's figures would move these."""
         with open(os.path.join(DATA, 'f4705f1-sass.json'), encoding='utf-8') as f:
             p = Predictor(device(), json.load(f))
         cases = launches.read(os.path.join(DATA, 'f4705f1.jsonl'))
@@ -402,7 +403,7 @@ class FiguresTest(unittest.TestCase):
             self.assertAlmostEqual(us / expected, 1, delta=0.02, msg=f'{name} {pos}: {us:.0f}')
 
     def test_unknown_kernel(self):
-        """A new kernel is not taken for one that costs nothing."""
+        """An unknown kernel does not count as one that costs nothing."""
         p = Predictor(device(), {})
         with self.assertRaises(SystemExit):
             p.small({'name': 'k_new', 'grid': [1, 1, 1]})
@@ -418,7 +419,7 @@ class FiguresTest(unittest.TestCase):
                                        [model.Figure('a', 101.9, '')], {}), [])
 
     def test_assumptions(self):
-        """Every one says where it comes from, and lies in its range."""
+        """Every assumption says where it comes from, and lies in its range."""
         for name, a in assumptions.TABLE.items():
             self.assertTrue(a.low <= a.value <= a.high, name)
             self.assertGreater(len(a.source), 10, name)

@@ -53,7 +53,7 @@ def result() -> dict:
 
 
 class TopTokenTogether(unittest.TestCase):
-    """What no single comparison shows is seen in all of them."""
+    """Differences that no single comparison shows are seen in all of them together."""
 
     @staticmethod
     def results(n: int, weft_wrong: int, llama_wrong: int) -> list[dict]:

@@ -1,5 +1,5 @@
-// A C++ program that generates text: every kind of call, and a callback that is a lambda. tests/api/cxx.sh compiles this under
-// several standards. usage: cxx_run MODEL
+// A C++ program that generates text with every kind of call, and with a callback that is a lambda.
+// tests/api/cxx.sh compiles this under several standards. usage: cxx_run MODEL
 #include <weft.h>
 
 #include <cstdio>

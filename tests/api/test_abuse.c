@@ -1,9 +1,9 @@
-/* Every public function with arguments that no caller should give: each handle NULL, released, of
- * another type, or no handle at all; each pointer NULL; sizes 0 and SIZE_MAX; buffers too small;
- * structs of impossible sizes; ids outside the vocabulary. One row per function, one function per
- * kind of abuse. Every case has the status that weft.h promises, what fails changes nothing, and
- * after each function's cases the engine still writes the same text. Includes only weft.h of the
- * library. */
+/* Calls every public function with arguments that no caller should give: each handle NULL,
+ * released, of another type, or not a handle at all; each pointer NULL; sizes 0 and SIZE_MAX;
+ * buffers too small; structs of impossible sizes; ids outside the vocabulary. There is one row per
+ * function, and one function per kind of abuse. Every case has the status that weft.h promises; a
+ * call that fails changes nothing; and after each function's cases the engine still writes the same
+ * text. Includes only weft.h of the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,22 +16,22 @@
 
 #include "support/abuse_rig.h"
 
-/* What a function takes, besides its handle and err. */
+/* The arguments of a function besides its handle and err. */
 enum {
-    PATH = 1,     /* NULL and what is no file are refused */
-    STATE = 8192, /* in[n] or the path is a saved state */
-    IN = 2,       /* in[n]: NULL only with n = 0, n = SIZE_MAX never */
-    VOCAB = 4,    /* in[n] is ids of the vocabulary */
-    NEEDS_IN = 8, /* in[n]: not even n = 0 */
+    PATH = 1,     /* NULL, and a path where there is no file, are refused */
+    STATE = 8192, /* in[n], or the file at the path, is a saved state */
+    IN = 2,       /* in[n]; NULL is allowed only with n = 0, n = SIZE_MAX never */
+    VOCAB = 4,    /* in[n] holds ids of the vocabulary */
+    NEEDS_IN = 8, /* in[n] with n = 0 is refused too */
     TOKEN = 16,   /* one id of the vocabulary */
     DST = 32,     /* dst, cap, needed */
     OUT = 64,     /* out, not NULL */
     PARAMS = 128, /* a struct that may be NULL */
-    INFO = 256,   /* a struct to fill */
-    INDEX = 512,  /* i, too large at SIZE_MAX */
+    INFO = 256,   /* a struct that the function fills */
+    INDEX = 512,  /* an index i; SIZE_MAX is too large */
     FLAGS = 1024,
-    LENGTH = 2048, /* n alone, too large at SIZE_MAX */
-    SLOW = 4096    /* about a second */
+    LENGTH = 2048, /* n alone; SIZE_MAX is too large */
+    SLOW = 4096    /* takes about a second */
 };
 
 struct args {
@@ -108,13 +108,13 @@ struct row {
     weft_status (*call)(const struct args *);
     enum kind kind;
     unsigned takes;
-    enum kind makes; /* what *out owns afterwards */
+    enum kind makes; /* what *out owns after the call */
     const void *in;
     size_t n;
     size_t size; /* of an element of dst, or of *info */
     const void *params;
     size_t params_size;
-    weft_status beyond; /* for n beyond all memory, if it is not WEFT_E_ARG */
+    weft_status beyond; /* the status for an n beyond all memory, if it is not WEFT_E_ARG */
 };
 
 #define ROW(f) .name = #f, .call = call_##f
@@ -177,7 +177,7 @@ enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
 /* ---------------------------------------------------------------- one case */
 
-enum { ROOM = 8192, MARK = 0x5a }; /* bytes of a buffer; what untouched ones hold */
+enum { ROOM = 8192, MARK = 0x5a }; /* bytes of a buffer; the value of untouched bytes */
 
 struct space {
     unsigned char out[512], info[512], dst[ROOM];
@@ -185,7 +185,7 @@ struct space {
     weft_seq *seq;
 };
 
-/* Arguments that are all as they should be. */
+/* Returns arguments that are all valid. */
 static struct args good(const struct row *r, struct space *s)
 {
     memset(s, MARK, sizeof *s);
@@ -211,7 +211,7 @@ static struct args good(const struct row *r, struct space *s)
                           .err = E };
 }
 
-/* What must be the same before and after a call that fails. */
+/* What a call that fails must leave as it is. */
 struct snapshot {
     size_t len, pending, n_seqs, n_kv_free;
     weft_finish finish;
@@ -245,7 +245,7 @@ static bool untouched(const unsigned char *bytes, size_t n)
     return true;
 }
 
-/* One case: the call has this status; if it fails, it says why and has changed nothing. */
+/* Makes one call and expects this status. If it fails, it must say why and have changed nothing. */
 static void expect(const struct row *r, struct args a, struct space *s, weft_status want,
                    const char *what)
 {
@@ -352,12 +352,13 @@ static void abuse_in(const struct row *r)
         a = good(r, &s);
         a.in = i == 0 ? r->in : NULL;
         a.n = 0;
-        /* a template may have words of its own around no message at all, or refuse that */
+        /* Around no messages a template may have words of its own, or it may refuse to render
+         * nothing. */
         weft_status want = r->takes & NEEDS_IN ? WEFT_E_ARG : WEFT_OK;
         want = r->takes & STATE ? i == 0 ? WEFT_E_FORMAT : WEFT_E_ARG : want;
         expect(r, a, &s, want, i == 0 ? "n = 0" : "in NULL, n = 0");
     }
-    /* no array can have as many elements */
+    /* No array can have so many elements. */
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         a = good(r, &s);
         a.n = counts[i];
@@ -459,7 +460,7 @@ static void abuse_params(const struct row *r)
         { 4096, 4095, WEFT_E_ARG },
         { 4096, 0, WEFT_OK },
         { n + 8, 0, WEFT_OK },
-        { n, n, WEFT_OK }, /* behind its end */
+        { n, n, WEFT_OK }, /* the byte is behind the struct's end */
         { sizeof(size_t), 0, WEFT_OK },
     };
     struct space s;

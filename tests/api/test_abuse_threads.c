@@ -1,7 +1,7 @@
 /* Abuse in time: every order of releasing five handles, a model given up while its sequences write,
- * callbacks that call back, eight threads in one sequence, on one engine, on two engines of one
- * model, and releases that race with steps. Threads only count what they see; the test's own thread
- * judges after they have ended. Includes only weft.h of the library. */
+ * callbacks that call back, eight threads in one sequence, on one engine, and on two engines of one
+ * model, and releases that race with steps. The threads only count what they see; the test's own
+ * thread judges after they have ended. Includes only weft.h of the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ enum { N_THREADS = 8 };
 
 /* ---------------------------------------------------------------- orders of release */
 
-/* The i-th order of 0 to 4. */
+/* Writes the i-th order of the numbers 0 to 4. */
 static void order_of(size_t i, size_t *order)
 {
     for (size_t k = 0; k < 5; k++) {
@@ -29,7 +29,7 @@ static void order_of(size_t i, size_t *order)
     }
 }
 
-/* What a sequence can do while its engine may have been given up: everything but a step. */
+/* Makes every call that a sequence allows after its engine was given up: all but a step. */
 static void use(weft_seq *seq)
 {
     int32_t tokens[64];
@@ -46,7 +46,8 @@ static void use(weft_seq *seq)
     OK(weft_seq_rewind(seq, n, E));
 }
 
-/* A model, an engine, a sequence, its fork, and one that still waits to be computed. */
+/* A model, an engine, a sequence, its fork, and a sequence that still waits to be computed are
+ * released in every order. */
 static void test_orders(void **state)
 {
     (void)state;
@@ -76,7 +77,7 @@ static void test_orders(void **state)
     }
 }
 
-/* Two engines of one model, each with a sequence. */
+/* Two engines of one model, each with a sequence, are released in every order. */
 static void test_orders_of_two(void **state)
 {
     (void)state;
@@ -139,7 +140,7 @@ struct caller {
     size_t n_calls, n_wrong;
 };
 
-/* Functions of a model are free: they may be called from anywhere. */
+/* Functions of a model may be called from everywhere, also from a callback. */
 static void call_model(struct caller *c)
 {
     int32_t ids[8];
@@ -229,7 +230,8 @@ struct intruder {
     size_t n_appended, n_other;
 };
 
-/* Whatever other threads do, the numbers are of one moment. */
+/* Returns true if the engine's numbers fit together, that is, if they are of one moment. Other
+ * threads may do anything meanwhile. */
 static bool consistent(weft_engine *engine)
 {
     weft_engine_stats s = { .size = sizeof s };
@@ -240,8 +242,8 @@ static bool consistent(weft_engine *engine)
            s.n_opened - s.n_released == s.n_seqs;
 }
 
-/* Everything but what shortens the sequence: each call works, is turned away, or comes at the wrong
- * time. */
+/* Makes a random call, but none that shortens the sequence. Each call works, is turned away because
+ * the sequence is busy, or comes in a wrong state. */
 static weft_status intrude_once(struct intruder *t)
 {
     char text[256];
@@ -317,7 +319,7 @@ static void test_one_sequence(void **state)
     still_the_same("eight threads in one sequence");
 }
 
-/* Whoever comes in puts the same state there. */
+/* Whichever thread comes in, it loads the same state. */
 static void *load_again(void *arg)
 {
     struct intruder *t = arg;
@@ -365,14 +367,15 @@ static void test_one_sequence_loaded(void **state)
 }
 
 struct writer {
-    weft_model *model; /* may be NULL; given up first */
+    weft_model *model; /* may be NULL; is given up first */
     weft_engine *engine;
-    bool owns_engine; /* gives it up at the end */
+    bool owns_engine; /* the writer gives up the engine at the end */
     size_t n_rounds, n_wrong;
     weft_status status;
 };
 
-/* The reference text, while other threads' steps may do the work. Errors end it. */
+/* Writes the reference text, while the steps of other threads may do the work. An error ends the
+ * text. */
 static weft_status write_once(struct writer *w, weft_engine *engine)
 {
     weft_sampling s = WEFT_SAMPLING_INIT;
@@ -391,7 +394,8 @@ static weft_status write_once(struct writer *w, weft_engine *engine)
         }
         status = status == WEFT_OK ? weft_seq_next(seq, &token, NULL) : status;
         w->n_wrong += status == WEFT_OK && token != reference[i];
-        if (status == WEFT_OK && i % 7 == 3) { /* goes on as a fork; the first one is released */
+        /* The text goes on in a fork, and the first sequence is released. */
+        if (status == WEFT_OK && i % 7 == 3) {
             status = weft_seq_fork(seq, &copy, NULL);
             weft_seq_release(&seq);
             seq = copy;
@@ -439,7 +443,7 @@ static void test_one_engine(void **state)
     rig_close(&r);
 }
 
-/* The model is given up by one of the threads while all of them write. */
+/* One of the threads gives up the model while all of them write. */
 static void test_two_engines(void **state)
 {
     (void)state;
@@ -458,7 +462,8 @@ static void test_two_engines(void **state)
     rig_close(&r);
 }
 
-/* Each thread gives up an engine of its own, all of them of one model, which goes with the last. */
+/* Each thread gives up its own engine. All engines belong to one model, which goes with the last of
+ * them. */
 static void test_engines_released(void **state)
 {
     (void)state;
@@ -481,7 +486,7 @@ struct stepper {
     size_t number, n_failed;
 };
 
-/* The first two threads do nothing but step; the others open, feed, and release in the middle. */
+/* The first two threads only step; the others open, feed, and release sequences while steps run. */
 static void *come_and_go(void *arg)
 {
     struct stepper *t = arg;

@@ -1,6 +1,6 @@
-/* Abuse by values: functions that have no status and so must give 0 for what is no handle; sampling
- * and engine parameters out of range, NaN, infinite; every function of a sequence in every state
- * that a sequence can be in. Includes only weft.h of the library. */
+/* Abuse by values. Functions without a status must return 0 for what is not a handle. Sampling and
+ * engine parameters are out of range, NaN or infinite. Every function of a sequence is called in
+ * every state that a sequence can be in. Includes only weft.h of the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +31,8 @@ static uint64_t s_len(void *h) { return weft_seq_len(h); }
 static uint64_t s_cached(void *h)
 {
     bool works = weft_seq_append(h, ids_in, 1, NULL) == WEFT_OK;
-    return weft_seq_cached(h) + works; /* the rig has no known pages */
+    /* The rig knows no pages, so weft_seq_cached() returns 0. */
+    return weft_seq_cached(h) + works;
 }
 static uint64_t s_finish(void *h) { return weft_seq_finish(h) != WEFT_FINISH_END; }
 static uint64_t s_pending(void *h)
@@ -46,7 +47,7 @@ static uint64_t s_cancel(void *h)
 
 static const struct value_row {
     const char *name;
-    uint64_t (*get)(void *); /* not 0 for a good handle, 0 for any other */
+    uint64_t (*get)(void *); /* returns 0 for any handle but a good one, and not 0 for a good one */
     enum kind kind;
 } value_rows[] = {
     { "file_version", f_version, FILE_HANDLE },
@@ -92,7 +93,8 @@ static void test_values(void **state)
     }
 }
 
-/* NULL, a cleared handle and one of another type: nothing happens, and the pointer stays. */
+/* A handle that is NULL, cleared or of another type: a release does nothing and leaves the
+ * pointer. */
 static void test_releases(void **state)
 {
     (void)state;
@@ -230,7 +232,7 @@ static void test_bias(void **state)
     s.bias = all;
     s.n_bias = 2;
     try_sampling(s, WEFT_E_ARG, "twice");
-    /* nothing is left to draw: refused, and possible again with other values */
+    /* Nothing is left to draw. The draw is refused, and works again with other values. */
     weft_seq *seq = NULL;
     int32_t token = -7;
     assert_in_range(rig.n_vocab, 1, 1024);
@@ -500,7 +502,7 @@ static const struct {
     weft_status (*call)(weft_seq *);
     weft_status want[N_STATES];
 } in_state[] = {
-    /* empty, waiting, ready, drawn, end, stop, length, ended, full, cancelled */
+    /* Columns: empty, waiting, ready, drawn, end, stop, length, ended, full, cancelled. */
     { "append", do_append, { 0, 0, 0, 0, 0, 0, CTX, 0, CTX, GONE } },
     { "append nothing", do_append_0, { 0, 0, 0, 0, 0, 0, 0, 0, 0, GONE } },
     { "next", do_next, { STATE, STATE, 0, STATE, STATE, STATE, STATE, STATE, CTX, GONE } },

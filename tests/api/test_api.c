@@ -1,7 +1,7 @@
 /* Every public function with what it must refuse: NULL and mixed-up handles, missing outputs,
- * buffers too small, tokens and flags that do not exist. Nothing may crash, a call that fails
- * changes nothing, and the message names the thing and the numbers. Parameter structs are in
- * test_params.c. Includes only weft.h of the library. */
+ * buffers too small, tokens and flags that do not exist. Nothing crashes, a call that fails changes
+ * nothing, and the message names the thing and the numbers. Parameter structs are in test_params.c.
+ * Includes only weft.h of the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static int teardown(void **state)
 
 /* ---------------------------------------------------------------- handles */
 
-/* All functions of a model with this for a handle. */
+/* Calls all functions of a model with this handle. */
 static void refuse_model(weft_model *m, weft_status want)
 {
     weft_model_info info = { .size = sizeof info };
@@ -170,7 +170,7 @@ static void test_release_anything(void **state)
     weft_seq_release(&s);
     weft_file_release(NULL);
     weft_file_release(&f);
-    /* a handle of another type stays as it is */
+    /* A release leaves a handle of another type as it is. */
     m = (void *)rig.engine;
     weft_model_release(&m);
     assert_ptr_equal(m, rig.engine);
@@ -201,7 +201,7 @@ static void test_missing_outputs(void **state)
     FAILS(WEFT_E_ARG, weft_engine_get_info(rig.engine, NULL, E));
     FAILS(WEFT_E_ARG, weft_file_key(file, 0, NULL, E));
     FAILS(WEFT_E_ARG, weft_file_tensor(file, 0, NULL, E));
-    /* err may be NULL everywhere, and a step need not report */
+    /* err may be NULL everywhere, and a step need not report anything. */
     assert_int_equal(weft_model_open(NULL, NULL, NULL, NULL), WEFT_E_ARG);
     assert_int_equal(weft_seq_next(seq, NULL, NULL), WEFT_E_ARG);
     assert_int_equal(weft_engine_step(rig.engine, NULL, NULL), WEFT_OK);
@@ -264,7 +264,7 @@ static void test_small_buffers(void **state)
     assert_int_equal(n, m);
 }
 
-/* A buffer too small for the text leaves the text where it is. */
+/* If a buffer is too small for the text, the text stays to be taken. */
 static void test_text_not_consumed(void **state)
 {
     (void)state;
@@ -423,8 +423,8 @@ static void take_line(void *user, weft_log_level level, const char *text)
     l->n++;
 }
 
-/* A path longer than the message: the cause still stands at the end, whole characters around the
- * gap. */
+/* The path is longer than the message: the cause still stands at the end, and the characters around
+ * the gap are whole. */
 static void test_long_path(void **state)
 {
     (void)state;
@@ -461,7 +461,7 @@ static void test_log(void **state)
     assert_non_null(strstr(lines.last, "cpu"));
     weft_engine_release(&engine);
     weft_model_release(&model);
-    /* a line stays one line, whatever the file calls itself */
+    /* A line of the log stays one line, whatever the name in the file. */
     const char *path = model_path("two\nlines.gguf");
     const struct edit name = { .what = EDIT_KEY_STR, .name = "general.name", .s = "a\n\x1b[31mb" };
     edit_model(model_file("tiny-qwen2"), path, &name, 1);

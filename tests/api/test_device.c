@@ -1,6 +1,6 @@
-/* Devices as a program sees them, on whatever machine and build this is: the list, the platform,
- * what may be opened, and the one line of the log when "auto" comes down to the CPU. Includes only
- * weft.h of the library. */
+/* Devices as a program sees them, on any machine and in any build: the list, the platform, what may
+ * be opened, and the one line of the log when "auto" falls back to the CPU. Includes only weft.h of
+ * the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,14 +37,14 @@ static void test_platform(void **state)
     const weft_platform_info *p = &platform;
     (void)state;
     assert_true(p->n_devices >= 1);
-    /* a problem is told exactly where there is no GPU */
+    /* cuda_problem is set if, and only if, there is no GPU. */
     assert_int_equal(p->n_devices == 1, p->cuda_problem[0] != '\0');
     assert_int_equal(p->cuda_built, p->cuda_runtime > 0);
     assert_true(p->cuda_built || p->cuda_driver == 0);
     assert_true(p->cuda_built || strstr(p->cuda_problem, "nvcc") != NULL);
     assert_true(p->cpu_name[0] != '\0');
     assert_true(p->n_cores >= 1 && p->n_cores <= p->n_threads);
-    /* the kernels are those of the best instructions there are */
+    /* The kernels are those for the best instructions of this processor. */
     const bool avx2 = strstr(p->cpu_features, "avx2 fma f16c") != NULL;
     const bool vnni = strstr(p->cpu_features, "avx512vnni") != NULL;
     assert_true(avx2 || strcmp(p->cpu_kernels, "scalar") == 0);
@@ -60,7 +60,8 @@ static void test_platform_refused(void **state)
     WORDS("weft_platform_info", "NULL");
     FAILS(WEFT_E_ARG, weft_platform_get(&p, E));
     WORDS("weft_platform_info", "size is 0");
-    /* an older caller's shorter struct: nothing behind its end is written */
+    /* The struct is that of an older caller, which is shorter: nothing behind its end is
+     * written. */
     memset(&p, 0x55, sizeof p);
     p.size = offsetof(weft_platform_info, cpu_name);
     OK(weft_platform_get(&p, E));
@@ -113,7 +114,7 @@ static void take_line(void *user, weft_log_level level, const char *text)
     l->n_why += strncmp(text, "no GPU: ", 8) == 0;
 }
 
-/* Opens an engine and releases it; its backend's name, and the lines it logged. */
+/* Opens an engine and releases it. Returns the name of its backend; *lines gets what it logged. */
 static const char *open_on(const char *name, struct lines *lines, weft_status want)
 {
     static char backend[32];
@@ -159,7 +160,7 @@ static void test_auto(void **state)
         assert_string_equal(open_on(names[i], &lines, WEFT_OK), gpu ? "cuda" : "cpu");
         assert_int_equal(lines.n_why, !gpu && platform.cuda_built);
         if (lines.n_why > 0) {
-            /* the reason is the one that the platform gives, then comes what was opened */
+            /* The log first gives the platform's reason, then names the device that was opened. */
             assert_int_equal(lines.n, 2);
             assert_true(platform.n_devices > 1 ||
                         strstr(lines.first, platform.cuda_problem) != NULL);

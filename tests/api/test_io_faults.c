@@ -1,10 +1,11 @@
-/* Every call to the operating system fails once. The path from opening a split file and a model to
- * sixteen sequences that are written, saved and loaded runs again and again, with the model mapped
- * and with the model read; in each run one call fails in one way: with an errno, by taking less
- * than it was given, or nothing. What must follow is a table: an interrupted or a short call is not
- * noticed, any other gives WEFT_E_IO; the same call again then works and the text comes out as if
- * nothing had happened. An old saved file is whole until the new one has its name; no file, no
- * descriptor and no mapping is left behind. The program is linked with --wrap for these calls. */
+/* Every call to the operating system fails once. A program path opens a split file and a model, and
+ * writes, saves and loads sixteen sequences; it runs again and again, with the model mapped and
+ * with the model read. In each run one call fails in one way: with an errno, by transferring less
+ * than it was given, or by transferring nothing. A table says what must follow: an interrupted or
+ * short call is not noticed; any other failure gives WEFT_E_IO, and then the same call works and
+ * the text comes out as if nothing had happened. An old saved file is whole until the new one has
+ * its name; no file, descriptor or mapping is left behind. The program is linked with --wrap for
+ * these calls. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,11 +35,11 @@ enum call {
     CALL_STAT,
     CALL_MMAP,
     CALL_READ,
-    CALL_CLOSE, /* of a file that was read */
+    CALL_CLOSE, /* a file that was read */
     CALL_MKOSTEMP,
     CALL_WRITE,
     CALL_FSYNC,
-    CALL_CLOSE_NEW, /* of one that was written */
+    CALL_CLOSE_NEW, /* a file that was written */
     CALL_RENAME,
     CALL_UNLINK,
     N_CALLS
@@ -62,14 +63,14 @@ enum { SHORT = -1, NOTHING = -2 }; /* besides the values of errno */
 static const struct fault {
     const char *name;
     int error;
-    unsigned calls;   /* that can fail in this way */
-    unsigned refused; /* of these, those that make a function fail */
+    unsigned calls;   /* the calls that can fail in this way */
+    unsigned refused; /* those of them that make a function fail */
 } faults[] = {
 #define BIT(call) (1u << CALL_##call)
 #define NEW_FILE (BIT(MKOSTEMP) | BIT(WRITE) | BIT(FSYNC) | BIT(CLOSE_NEW) | BIT(RENAME))
 #define ALL ((1u << N_CALLS) - 1)
-    /* what is read may be closed as it likes; without the file of /sys the CPU is counted otherwise
-     */
+    /* A file that was read may fail to close. Without the file in /sys the processors are counted
+     * in another way. */
     { "EIO", EIO, ALL, ALL & ~(BIT(FOPEN) | BIT(CLOSE)) },
     { "EINTR", EINTR, ALL & ~BIT(MMAP), 0 },
     { "ENOSPC", ENOSPC, NEW_FILE, NEW_FILE },
@@ -85,16 +86,16 @@ enum { N_FAULTS = sizeof faults / sizeof faults[0], MAX_POINTS = 4096 };
 
 static struct {
     bool armed;
-    const struct fault *fault; /* NULL = none fails */
-    size_t at, n;              /* the call that fails; calls so far */
+    const struct fault *fault; /* NULL = no call fails */
+    size_t at, n;              /* the call that fails; the calls so far */
     enum call seen[MAX_POINTS];
     int new_fd;
     long n_maps;
-    unsigned failing; /* calls that always fail, and how */
+    unsigned failing; /* calls that always fail, with this error */
     int error;
 } os = { .new_fd = -1 };
 
-/* How this call is to fail: 0 = not at all, else an errno, SHORT or NOTHING. */
+/* Returns how this call has to fail: 0 = not at all, else an errno, SHORT or NOTHING. */
 static int fails(enum call call)
 {
     if (!os.armed) {
@@ -108,7 +109,7 @@ static int fails(enum call call)
     return os.fault != NULL && os.n - 1 == os.at ? os.fault->error : 0;
 }
 
-/* True, with errno, when the call is to fail as a whole. */
+/* Returns true, and sets errno, if the call has to fail as a whole. */
 static bool refused(enum call call)
 {
     int how = fails(call);
@@ -199,7 +200,7 @@ ssize_t __wrap_write(int fd, const void *src, size_t n)
     return how > 0 ? -1 : __real_write(fd, src, least(how, n));
 }
 
-/* A descriptor is gone whatever close() says. */
+/* The descriptor is closed whatever close() returns. */
 int __wrap_close(int fd)
 {
     bool fail = refused(fd == os.new_fd ? CALL_CLOSE_NEW : CALL_CLOSE);
@@ -210,7 +211,7 @@ int __wrap_close(int fd)
     return fail ? -1 : result;
 }
 
-/* What glibc does when it fails: the letters are no longer X. */
+/* A failing mkostemp() of glibc has already replaced the letters X. */
 int __wrap_mkostemp(char *path, int flags)
 {
     if (refused(CALL_MKOSTEMP)) {
@@ -235,7 +236,7 @@ int __wrap_unlink(const char *path) { return refused(CALL_UNLINK) ? -1 : __real_
 enum { N_SEQS = 16, N_PROMPT = 5, N_NEW = 3, DIM = 512, MAX_STATE = 1 << 16 };
 
 struct path {
-    size_t n_refused; /* calls that had to be made again */
+    size_t n_refused; /* calls that had to be made a second time */
     weft_file *file;
     weft_model *model;
     weft_engine *engine;
@@ -271,7 +272,7 @@ static void expect_file(const char *path, const void *data, size_t n)
     fclose(f);
 }
 
-/* What a call returned. True if it has to be made again. */
+/* Judges what a call returned. Returns true if the call has to be made again. */
 static bool again(struct path *p, weft_status status, const char *call)
 {
     if (status == WEFT_OK) {
@@ -328,7 +329,8 @@ static void write_all(struct path *p)
     }
 }
 
-/* Until the new file has its name the old one is whole; both times nothing else is there. */
+/* Saves a sequence over an old file. The old file stays whole until the new one has its name, and
+ * no other file is left. */
 static void save(struct path *p)
 {
     const char *directory = scratch_path(".");
@@ -371,7 +373,7 @@ static void release(struct path *p)
     weft_file_release(&p->file);
 }
 
-/* The path; the files' names are in *p. */
+/* Walks the path; *p holds the names of the files. */
 static void walk(struct path *p, bool no_mmap)
 {
     size_t n_fds = count_in("/proc/self/fd");
@@ -410,7 +412,7 @@ static void write_part(const char *name, uint16_t no)
     free(b.data);
 }
 
-/* A path with a model file of its own. */
+/* Makes a path that has a model file of its own. */
 static struct path *path_new(void)
 {
     struct path *p = calloc(1, sizeof *p);
@@ -433,7 +435,7 @@ static void expect_same(const struct path *got, const struct path *want)
     assert_memory_equal(got->state, want->state, got->n_state);
 }
 
-/* Each call of a clean run, failing in each way that it can. */
+/* Lets each call of a clean run fail in each way that it can. */
 static void fail_each(bool no_mmap)
 {
     static enum call seen[MAX_POINTS];
@@ -495,7 +497,7 @@ static weft_status save_armed(weft_seq *seq, const char *path)
     return status;
 }
 
-/* A new file that fails is taken away also when that is interrupted. */
+/* A new file that failed is removed even if the removal is interrupted. */
 static void test_interrupted_twice(void **state)
 {
     (void)state;

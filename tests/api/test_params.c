@@ -39,7 +39,7 @@ static int teardown(void **state)
 
 /* ---------------------------------------------------------------- structs */
 
-/* A struct with room behind it, as a newer caller would have. */
+/* A struct with room behind it, as a newer caller's struct has. */
 union larger_engine {
     weft_engine_params p;
     unsigned char bytes[sizeof(weft_engine_params) + 64];
@@ -71,8 +71,8 @@ static void test_struct_sizes(void **state)
     try_engine_size(sizeof(size_t) - 1, 0, WEFT_E_ARG);
     try_engine_size(SIZE_MAX, 0, WEFT_E_ARG);
     try_engine_size(n - sizeof(size_t), 0, WEFT_OK); /* an older caller */
-    try_engine_size(n, 1, WEFT_OK);                  /* the tail is not part of it */
-    try_engine_size(n + 64, 0, WEFT_OK);             /* a newer caller who uses nothing new */
+    try_engine_size(n, 1, WEFT_OK);                  /* the last byte is not part of the struct */
+    try_engine_size(n + 64, 0, WEFT_OK);             /* a newer caller that uses nothing new */
     try_engine_size(n + 64, 1, WEFT_E_ARG);
     try_engine_size(n + 1, 1, WEFT_E_ARG);
 }
@@ -98,7 +98,8 @@ static void test_struct_size_of_each(void **state)
     FAILS(WEFT_E_ARG, weft_model_get_info(rig.model, &mi, E));
     WORDS("weft_model_info");
     FAILS(WEFT_E_ARG, weft_engine_get_info(rig.engine, &ei, E));
-    /* an older caller's shorter struct: nothing behind its end is written */
+    /* The structs are those of an older caller, which are shorter: nothing behind their end is
+     * written. */
     mi.size = offsetof(weft_model_info, type);
     mi.type = "untouched";
     OK(weft_model_get_info(rig.model, &mi, E));
@@ -154,7 +155,7 @@ static void test_sampling(void **state)
     static const struct {
         const char *name;
         size_t offset;
-        float bad[5]; /* unused places hold NaN too */
+        float bad[5]; /* places that are not used hold NaN too */
     } fields[] = {
         { "temperature",
           offsetof(weft_sampling, temperature),

@@ -1,5 +1,6 @@
-/* file.c: what may be opened and what is refused (missing, directory, pipe, device, empty), that
- * mapped and read files hold the same bytes, and that a file which shrinks is noticed. */
+/* file.c: what it opens and what it refuses (missing files, directories, pipes, devices, empty
+ * files), that mapped and read files hold the same bytes, and that a file which shrinks is
+ * noticed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -47,7 +48,7 @@ static void test_unreadable(void **state)
     const char *path = scratch_write("locked", "x", 1);
     assert_int_equal(chmod(path, 0), 0);
     if (access(path, R_OK) == 0) {
-        skip(); /* root reads everything */
+        skip(); /* root may read everything */
     }
     refuse(path, WEFT_E_IO, "Permission denied");
 }
@@ -108,7 +109,7 @@ static void test_shrinks(void **state)
     }
 }
 
-/* What a judge sees, and what it says. */
+/* What a judge is given, and the verdict that it returns. */
 struct seen {
     uint8_t head[FILE_HEAD];
     size_t n, n_calls;
@@ -148,13 +149,13 @@ static void test_judged(void **state)
         assert_int_equal(file_open(path, &how, &f, &err), WEFT_E_FORMAT);
         assert_string_equal(err.message, "refused");
         assert_int_equal(s.n_calls, 2);
-        /* a mapped file costs nothing: its reader finds out */
+        /* Mapping a file costs nothing, so nobody judges it first: its reader finds out. */
         how.use_mmap = true;
         assert_int_equal(file_open(path, &how, &f, &err), WEFT_OK);
         assert_int_equal(s.n_calls, 2);
         file_close(&f);
     }
-    /* larger than memory, and refused */
+    /* This file is larger than memory, and the judge refuses it. */
     struct seen s = { .verdict = WEFT_E_FORMAT };
     struct file f;
     const char *path = scratch_write("judged", data, sizeof data);
@@ -164,7 +165,7 @@ static void test_judged(void **state)
     assert_int_equal(s.n, (size_t)1 << 42);
 }
 
-/* A zeroed struct has fd 0, which is somebody else's. */
+/* A zeroed struct has fd 0, which belongs to somebody else and must stay open. */
 static void test_close_zeroed(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* hash.h: seeds differ, also where the system gives no random numbers; what an unseeded hash puts
- * on one slot is spread; and the hash of files stays what it is. */
+/* hash.h: seeds differ, even if the system gives no random numbers; keys that share a slot under an
+ * unseeded hash are spread; and the hash of files stays as it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 #include "base/hash.h"
 #include "base/u64map.h"
 
-/* Bytes that getrandom() gives; it stands in the way of the C library's. */
+/* The most bytes that getrandom() gives; this function takes the place of that of the C library. */
 static size_t most_random = SIZE_MAX;
 
 ssize_t getrandom(void *dst, size_t n, unsigned flags)
@@ -37,13 +37,13 @@ static void test_seeds(void **state)
             n_same += seed.start == before.start || seed.factor == before.factor;
             before = seed;
         }
-        /* clocks may stand still for a moment */
+        /* A clock may stand still for a moment. */
         assert_true(k == 0 ? n_same == 0 : n_same < 50);
     }
     most_random = SIZE_MAX;
 }
 
-/* Lengths count, and every byte, at every place in a word. */
+/* The length counts, and so does every byte, at every place in a word. */
 static void test_bytes(void **state)
 {
     (void)state;
@@ -61,8 +61,8 @@ static void test_bytes(void **state)
     }
 }
 
-/* The two differences that cancel each other in hash64(), whatever it begins with: a text with and
- * one without them. With a seed they do not. */
+/* The two differences cancel each other in hash64(), whatever it begins with: one text has them and
+ * one does not. With a seed they do not cancel. */
 static void test_differences(void **state)
 {
     (void)state;
@@ -77,7 +77,7 @@ static void test_differences(void **state)
     }
 }
 
-/* The longest run of full slots when key(i) of n keys go into twice as many slots. */
+/* Returns the longest run of full slots when key(i) of n keys go into twice as many slots. */
 static size_t longest_run(const struct hash_seed *seed, uint64_t (*key)(uint64_t i))
 {
     enum { N = 4096, SLOTS = 2 * N };
@@ -103,7 +103,7 @@ static uint64_t middle(uint64_t i) { return i << 26; }
 static uint64_t high(uint64_t i) { return i << 52; }
 static uint64_t both(uint64_t i) { return i << 32 | (i * 7 & 0xfff); }
 
-/* Keys with a pattern, with a hundred seeds that are always the same: none is a bad case. */
+/* Keys with a pattern, with a hundred seeds that are always the same: no seed is a bad case. */
 static void test_spread(void **state)
 {
     (void)state;
@@ -117,11 +117,11 @@ static void test_spread(void **state)
             longest = run > longest ? run : longest;
         }
     }
-    /* about 60 for random numbers */
+    /* It is about 60 for random numbers. */
     assert_in_range(longest, 20, 100);
 }
 
-/* What saved states and the fingerprints of models hold. */
+/* Saved states and the fingerprints of models hold these hashes. */
 static void test_files(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* utf8.c: what is written is read again, for every code point; texts are cut between characters
- * only; and nothing that a terminal obeys is left. What is no character: text/test_stream.c. */
+/* utf8.c: every code point that is written is read again; texts are cut only between characters;
+ * and no character that a terminal obeys is left. text/test_stream.c tests bytes that are not
+ * characters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +22,7 @@ static void test_write(void **state)
         char text[UTF8_MAX];
         size_t len, n = utf8_write(c, text);
         assert_int_equal(n, 1 + (c >= 0x80) + (c >= 0x800) + (c >= 0x10000));
-        /* surrogates are written as any other number, but are no characters */
+        /* Surrogates are written like any other number, but they are not characters. */
         if (is_surrogate(c)) {
             assert_int_equal(utf8_next(text, n, &len), UTF8_INVALID);
             continue;
@@ -35,7 +36,7 @@ static void test_write(void **state)
 static void test_fit(void **state)
 {
     (void)state;
-    /* 1, 2, 3 and 4 bytes, so that a character begins at 0, 1, 3, 6 and 10 */
+    /* The characters have 1, 2, 3 and 4 bytes, so they begin at 0, 1, 3, 6 and 10. */
     static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82z";
     static const size_t want[] = { 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11 };
     const size_t n = sizeof text - 1;
@@ -51,7 +52,7 @@ static void test_fit(void **state)
         }
         assert_ptr_equal(utf8_start(text + at), text + begin);
     }
-    /* bytes that continue nothing: nothing is shown, nothing is read behind the end */
+    /* These bytes continue nothing: nothing is shown, and nothing behind the end is read. */
     assert_int_equal(utf8_fit("\x80\x80\x80", 3, 2), 0);
     assert_int_equal(*utf8_start("\x80\x80"), '\0');
 }
@@ -88,7 +89,7 @@ static void test_message(void **state)
         assert_true(chars > 100);
         assert_non_null(strstr(err.message, ": gone"));
     }
-    /* one that vsnprintf has cut */
+    /* A text that vsnprintf has cut. */
     char cut[] = "ab\xe2\x82";
     error_clean(cut);
     assert_string_equal(cut, "ab");

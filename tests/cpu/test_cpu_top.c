@@ -1,5 +1,6 @@
-/* The best logits of each row, as the CPU backend finds them: those of a search through the whole
- * row, for any number of threads and rows, with equal logits, infinities and NaN among them. */
+/* The best logits of each row, as the CPU backend finds them, equal those of a search through the
+ * whole row, for any number of threads and rows, with equal logits, infinities and NaN among
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,7 @@
 
 enum { MAX_ROWS = 9 };
 
-/* Rank 0 is the best; equal logits by ascending id. */
+/* Sorts the logits: the best one comes first, equal ones by ascending id. */
 static void best_of(const float *row, size_t n, size_t k, int32_t *ids, float *values)
 {
     bool *taken = calloc(n, sizeof *taken);
@@ -34,8 +35,8 @@ static void best_of(const float *row, size_t n, size_t k, int32_t *ids, float *v
     free(taken);
 }
 
-/* Kinds of rows: smooth; rising, so that each is better than all before it; few different values;
- * infinities, most of them negative; all equal. */
+/* Fills a row of one of these kinds: smooth; rising, so that each logit is better than all before
+ * it; few different values; infinities, most of them negative; all equal. */
 static void fill(float *row, size_t n, uint64_t *random)
 {
     uint32_t kind = rig_random(random, 5);

@@ -10,10 +10,10 @@
 #include "cpu/pack.h"
 #include "support/level.h"
 
-enum { MAX_ROWS = 64, N_W = TILE_ROWS + 3 }; /* one full tile, one with rows missing */
+enum { MAX_ROWS = 64, N_W = TILE_ROWS + 3 }; /* one full tile, and one that lacks rows */
 
-/* Exactly n bytes rounded up to the alignment, so that a sanitizer sees what reads or writes past
- * them. */
+/* Allocates n bytes, rounded up to the alignment and no more, so that a sanitizer sees reads and
+ * writes past the end. */
 static void *aligned(size_t n)
 {
     void *p = aligned_alloc(64, (n + 63) / 64 * 64);
@@ -40,7 +40,7 @@ static void acts_free(struct acts *a)
     free(a->x);
 }
 
-/* Random rows; some blocks are extreme: all codes 127 or -127. */
+/* Makes random rows. Some blocks are extreme: all their codes are 127 or -127. */
 static struct acts acts_random(const struct cpu_ops *ops, size_t n_cols)
 {
     struct acts a = acts_new(n_cols);
@@ -75,8 +75,8 @@ static const struct {
     AT(QUANT_IQ4_XS, block_iq4_xs, d),
 };
 
-/* n_w rows: random codes under sane scales, so that no encoder is needed. Row 1 has all bits of its
- * codes set. */
+/* Makes n_w rows of random codes under scales of an ordinary size, so that no encoder is needed.
+ * Row 1 has all bits of its codes set. */
 static void weights_random(const struct quant_type *t, size_t n_cols, uint8_t *w)
 {
     const size_t row_bytes = n_cols / t->block * t->bytes;
@@ -100,8 +100,8 @@ static void weights_random(const struct quant_type *t, size_t n_cols, uint8_t *w
     }
 }
 
-/* out[r, w] in double: decoded weights times the activations as quantised (or as given, for float
- * weights). */
+/* Computes out[r, w] in double: the decoded weights times the activations as they were quantised
+ * (or as they are given, for float weights). */
 static void matmul_double(const struct quant_type *t, const uint8_t *weights, const struct acts *a,
                           double *out)
 {
@@ -129,10 +129,10 @@ struct matmul_case {
     uint8_t *weights;
     struct packed w;
     void *scratch;
-    float *out; /* [MAX_ROWS, N_W] by the variant under test */
+    float *out; /* [MAX_ROWS, N_W], computed by the variant under test */
 };
 
-/* w packed from `rows`. */
+/* Packs the weights from `rows`. */
 static struct packed pack_all(const struct quant_type *t, const uint8_t *rows, size_t n_cols)
 {
     struct packed w = pack_describe(t, rows, N_W, n_cols);
@@ -144,7 +144,7 @@ static struct packed pack_all(const struct quant_type *t, const uint8_t *rows, s
     return w;
 }
 
-/* out[r * ld + i] for activation rows [first, first + n) and all rows of w. */
+/* Computes out[r * ld + i] for activation rows [first, first + n) and all rows of w. */
 static void matmul(const struct cpu_ops *ops, const struct matmul_case *c, const struct acts *a,
                    size_t first, size_t n, float *out, size_t ld)
 {
@@ -195,10 +195,11 @@ static void each_case(const struct cpu_ops *ops,
     }
 }
 
-/* A sum takes two additions for each block of 32 or 16 columns, 608 at most, each off by 2^-24 of a
- * partial sum that the offsets make at most 3 times the result's size (255 against 255 - 128). The
- * errors are as likely up as down: NMSE about 608 * 2^-48 * 9 / 2 = 1e-11 at the most columns; and
- * the same again for the rounding of the decoded weights themselves. */
+/* A sum takes two additions for each block of 32 or 16 columns, 608 at most. Each is off by 2^-24
+ * of a partial sum, which the offsets make at most 3 times as large as the result (255 against 255
+ * - 128). The errors are as likely up as down: for the largest number of columns the NMSE is about
+ * 608 * 2^-48 * 9 / 2 = 1e-11. The rounding of the decoded weights themselves adds as much
+ * again. */
 static void check_double(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     double ref[MAX_ROWS * N_W], error = 0, size = 0;
@@ -214,7 +215,7 @@ static void check_double(const struct cpu_ops *ops, const struct matmul_case *c)
 
 static void test_matmul_double(void **state) { each_case(variant(state), check_double); }
 
-/* The bits of the scalar kernels. */
+/* The bits are those of the scalar kernels. */
 static void check_scalar(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     float want[MAX_ROWS * N_W];
@@ -224,7 +225,8 @@ static void check_scalar(const struct cpu_ops *ops, const struct matmul_case *c)
     }
 }
 
-/* The reference in dot_scalar.c, which reads the file's blocks, for few and for many rows. */
+/* The bits are those of the reference in dot_scalar.c, which reads the file's blocks, for few and
+ * for many rows. */
 static void check_plain(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     if (c->type->id != QUANT_Q4_K) {
@@ -271,8 +273,8 @@ static void check_bits(const struct cpu_ops *ops, const struct matmul_case *c)
 
 static void test_matmul_bits(void **state) { each_case(variant(state), check_bits); }
 
-/* Any rows, any number of them, rows of out further apart, dirty scratch: the same bits, nothing
- * else touched. */
+/* Any rows and any number of rows, with the rows of out further apart and with dirty scratch, give
+ * the same bits, and nothing else is touched. */
 static void check_groups(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     static const size_t groups[] = { 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 15, 16 };
@@ -298,7 +300,7 @@ static void check_groups(const struct cpu_ops *ops, const struct matmul_case *c)
 
 static void test_matmul_groups(void **state) { each_case(variant(state), check_groups); }
 
-/* Added to what stands in out: that plus the product, rounded once; nothing else touched. */
+/* The product is added to the values in out, with one rounding, and nothing else is touched. */
 static void check_add(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     enum { N = 9 };
@@ -335,7 +337,7 @@ static void test_pack_unaligned(void **state)
     each_case(cpu_ops_scalar(), check_unaligned);
 }
 
-/* A row with a NaN or Inf gives NaN throughout; its neighbours do not notice. */
+/* A row with a NaN or Inf gives NaN everywhere; the rows beside it do not change. */
 static void check_nan(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     if (c->n_cols > 300) {
@@ -371,7 +373,7 @@ static void check_block(const float *x, size_t n, const struct acts *a, size_t b
         sum[i / 16] += q[i];
         assert_true(q[i] >= -127);
         assert_true(a->x[32 * b + i] == v);
-        /* Half a step, and the two roundings of x * (127 / amax). */
+        /* The error is half a step, and the two roundings of x * (127 / amax). */
         assert_true(fabs((double)v - (double)s->d * q[i]) <= s->d * (0.5 + 127 * 0x1p-23));
     }
     assert_true(s->d == amax / 127.0f);
@@ -397,14 +399,15 @@ static void test_quantize(void **state)
         }
         assert_memory_equal(a.q, b.q, a.stride);
         assert_memory_equal(a.scales, b.scales, a.stride / 32 * sizeof *a.scales);
-        assert_true(a.q[a.stride] == -1); /* the next row */
+        /* The next row is untouched. */
+        assert_true(a.q[a.stride] == -1);
         free(x);
         acts_free(&a);
         acts_free(&b);
     }
 }
 
-/* Rows in pieces of 32 columns: the bits of whole rows, in whatever forms are kept. */
+/* Rows in pieces of 32 columns give the bits of whole rows, whatever forms are kept. */
 static void test_quantize_part(void **state)
 {
     enum { N_COLS = 96, N = 5, FIRST = 2 };
@@ -433,7 +436,8 @@ static void test_quantize_part(void **state)
                         memcmp(a.scales + s, b.scales + s, N_COLS / 32 * sizeof *a.scales) == 0);
             assert_true(kept.q16 == NULL || memcmp(a.q16 + at, b.q16 + at, N_COLS * 2) == 0);
             assert_true(kept.x == NULL || memcmp(a.x + at, b.x + at, N_COLS * 4) == 0);
-            assert_true(b.q[at + N_COLS] == -1); /* as it was */
+            /* The bytes behind the piece are as they were. */
+            assert_true(b.q[at + N_COLS] == -1);
         }
         acts_free(&a);
         acts_free(&b);
@@ -443,7 +447,7 @@ static void test_quantize_part(void **state)
 static void test_quantize_edges(void **state)
 {
     const struct cpu_ops *ops = variant(state);
-    /* amax 127 makes the step 1: ties go to even. */
+    /* amax 127 makes the step 1, so that ties go to even. */
     static const float ties[] = { 127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, -127.0f };
     static const int8_t codes[] = { 127, 0, 2, 2, 0, -2, -2, -127 };
     float x[6 * 32] = { 0 };
@@ -455,7 +459,8 @@ static void test_quantize_edges(void **state)
     struct acts a = acts_new(6 * 32);
     ops->quantize(x, &a, 0);
     assert_memory_equal(a.q, codes, sizeof codes);
-    for (size_t b = 1; b < 3; b++) { /* zero, and so small that it counts as zero */
+    /* The values are zero, or so small that they count as zero. */
+    for (size_t b = 1; b < 3; b++) {
         const struct act_scale *s = &a.scales[b];
         assert_true(s->d == 0.0f && s->sum32 == 0.0f && s->sum16[0] == 0.0f);
         assert_true(a.q[32 * b + 5] == 0);

@@ -7,21 +7,21 @@
 #include "support/dot_variants.h"
 #include "support/level.h"
 
-/* n positions in pages, read by the last n_rows of them. */
+/* n positions in pages; the rows of the last n_rows positions read them. */
 struct attend_case {
     size_t n_rows, n_heads, head_dim, n, window;
     weft_kv_type type[2];
     float scale;
     float *q, *out;     /* [n_rows, n_heads, head_dim] */
     float *kv[2];       /* [n, head_dim] as stored, rounded to the type */
-    uint8_t *blocks[2]; /* of twice as many pages as are needed */
+    uint8_t *blocks[2]; /* for twice as many pages as are needed */
     uint32_t pages[32]; /* in no order */
     size_t block_bytes[2];
 };
 
 static size_t n_pages(const struct attend_case *c) { return (c->n + KV_PAGE - 1) / KV_PAGE; }
 
-/* Position t of K or V becomes x[head_dim]. */
+/* Stores x[head_dim] as position t of K or V. */
 static void attend_store(struct attend_case *c, size_t which, size_t t, const float *x)
 {
     const struct kv_shape shape = { c->type[which], (enum kv_which)which, c->head_dim };
@@ -37,7 +37,7 @@ static void attend_store(struct attend_case *c, size_t which, size_t t, const fl
     }
 }
 
-/* All but the positions [0, n) is NaN. */
+/* Makes a case in which everything but the positions [0, n) is NaN. */
 static struct attend_case attend_new(size_t n_rows, size_t n_heads, size_t head_dim, size_t n,
                                      size_t window, weft_kv_type k, weft_kv_type v)
 {
@@ -79,7 +79,7 @@ static void attend_free(struct attend_case *c)
     }
 }
 
-/* Rows [r, r + n_r) in heads [h, h + n_h). */
+/* Computes rows [r, r + n_r) in heads [h, h + n_h). */
 static void attend_run(const struct cpu_ops *ops, const struct attend_case *c, size_t r, size_t n_r,
                        size_t h, size_t n_h, float *out)
 {
@@ -110,10 +110,11 @@ static void attend_all(const struct cpu_ops *ops, const struct attend_case *c, f
     attend_run(ops, c, 0, c->n_rows, 0, c->n_heads, out);
 }
 
-/* One head of one row. With values in (-1, 1): a score is off by at most (head_dim + 2) * 2^-24 *
- * sum |q k| / sqrt(head_dim), which is 5e-5 at 256 with a mean |q k| of 1/5; as is the logarithm of
- * a weight, twice, and the exponential's 1e-7 and n * 2^-24 of the sums are small beside it. The
- * roundings of a sum are not all of one sign: a tenth of that in all. */
+/* Checks one head of one row. With values in (-1, 1) a score is off by at most (head_dim + 2) *
+ * 2^-24 * sum |q k| / sqrt(head_dim), which is 5e-5 at 256 with a mean |q k| of 1/5. The logarithm
+ * of a weight is off by as much, twice; the 1e-7 of the exponential and the n * 2^-24 of the sums
+ * are small beside it. The roundings of a sum do not all have the same sign: together they are a
+ * tenth of that. */
 static void check_row(const struct attend_case *c, size_t r, size_t h)
 {
     const size_t end = c->n - c->n_rows + r + 1, at = (r * c->n_heads + h) * c->head_dim;
@@ -140,8 +141,8 @@ static void check_row(const struct attend_case *c, size_t r, size_t h)
     free(p);
 }
 
-/* Against double; against the scalar kernels; and rows and heads in blocks of any size, down to one
- * head of one row, which cannot see what stands behind it: NaN. */
+/* Compares with sums in double, with the scalar kernels, and with rows and heads in blocks of any
+ * size, down to one head of one row. A row cannot see the positions behind it, which are NaN. */
 static void check_attend(const struct cpu_ops *ops, struct attend_case *c)
 {
     const size_t bytes = c->n_rows * c->n_heads * c->head_dim * sizeof(float);
@@ -191,7 +192,7 @@ static void test_attend(void **state)
     check_attend(ops, &c);
 }
 
-/* Rows of a prompt, at its beginning and across pages, with and without a window. */
+/* The rows of a prompt stand at its beginning and across pages, with and without a window. */
 static void test_attend_rows(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -223,7 +224,7 @@ static void store_one(struct attend_case *c, size_t which, size_t t, size_t i, f
     attend_store(c, which, t, x);
 }
 
-/* NaN in a key or value reaches the output of every row that sees it, and of no other. */
+/* A NaN in a key or value reaches the output of every row that sees it, and of no other row. */
 static void test_attend_nan(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -250,8 +251,8 @@ static void test_attend_nan(void **state)
     attend_free(&c);
 }
 
-/* Huge scores make a clean choice, and those of -Inf weigh nothing, also where a whole page has no
- * other; where all have, there is nothing to choose from. */
+/* Of huge scores only the largest count, and scores of -Inf have no weight, even if a whole page
+ * has no others. If all scores are -Inf, there is nothing to choose from. */
 static void test_attend_extremes(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -284,8 +285,9 @@ static void test_attend_extremes(void **state)
     attend_free(&c);
 }
 
-/* Against the definition: entry (i, j) of the matrix is -1 to the number of bits that i and j
- * share. A sum of n terms; twice gives the same again. */
+/* Compares with the definition: entry (i, j) of the matrix is (-1)^b, where b is the number of bits
+ * that are set in both i and j. An output is a sum of n terms; rotating twice gives the input
+ * again. */
 static void test_rotate(void **state)
 {
     (void)state;
@@ -312,7 +314,7 @@ static void test_rotate(void **state)
     }
 }
 
-/* Every row of a block comes back as it was put, and the others with it. */
+/* Every row of a block comes back as it was put, and so do the other rows. */
 static void test_kv_block(void **state)
 {
     (void)state;
@@ -341,9 +343,9 @@ static void test_kv_block(void **state)
     }
 }
 
-/* Two positions with scores 0 and x give e^x as out[1] / out[0]: the 1e-7 promised for the
- * exponential, and two divisions. Every 997th float of [-87, -1e-8], and beyond; at the
- * level thin every 9973th. */
+/* Two positions with scores 0 and x give e^x as out[1] / out[0]. The error is the 1e-7 that is
+ * promised for the exponential, and two divisions. x is every 997th float of [-87, -1e-8], and
+ * beyond; at the level thin every 9973th. */
 static void test_exp(void **state)
 {
     const struct cpu_ops *ops = variant(state);

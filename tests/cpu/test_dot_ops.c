@@ -20,7 +20,8 @@ static void test_rmsnorm(void **state)
         for (size_t i = 0; i < n; i++) {
             sum += (double)x[i] * x[i];
         }
-        /* The root halves the error of a sum of n / 16 terms per lane; six more roundings. */
+        /* A lane sums n / 16 terms, and the root halves the error of the sum; six more roundings
+         * follow. */
         const double scale = 1 / sqrt(sum / (double)n + (double)1e-6f);
         const double bound = ((double)n / 32 + 8) * 0x1p-24;
         for (size_t i = 0; i < n; i++) {
@@ -56,7 +57,8 @@ static void test_swiglu(void **state)
         ops->swiglu(g, up, n, h);
         for (size_t i = 0; i < n; i++) {
             double want = g[i] / (1 + exp(-(double)g[i])) * up[i];
-            /* Below -87 the exponential is 0. Above: 1e-7 of it, and five roundings. */
+            /* Below -87 the exponential is 0. Above, it is off by 1e-7 of itself, and five
+             * roundings follow. */
             assert_true(fabs(h[i] - want) <= (g[i] < -87.0f ? 2e-36 : fabs(want) * 5e-7));
         }
         float *other = room(n * sizeof *other);
@@ -111,8 +113,7 @@ static void test_add(void **state)
     }
 }
 
-/* All halves come back, and any float, NaN and ties included, becomes what f32_to_f16 makes of
- * it. */
+/* All halves come back. Any float, also a NaN and a tie, becomes what f32_to_f16() makes of it. */
 static void test_to_f16(void **state)
 {
     const struct cpu_ops *ops = variant(state);

@@ -1,12 +1,13 @@
-/* Measuring the processor: that its two loops do all the work that they are credited with, and that
- * the figures are those of a processor. */
+/* Measuring the processor: its two loops do all the work that they are credited with, and the
+ * figures are plausible for a processor. */
 #include <stdio.h>
 
 #include "support/dot_variants.h"
 #include "support/models.h"
 #include "support/rig.h"
 
-/* All words are read: the sum is that of a plain loop, for every length around the unrolled one. */
+/* Every word is read: the sum is that of a plain loop, for every length around that of the unrolled
+ * loop. */
 static void test_reads_all(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -26,8 +27,8 @@ static void test_reads_all(void **state)
     free(p);
 }
 
-/* It says how many multiply-adds it did by doing them: n rounds are n times one round, and a byte
- * that is 0 is missed. */
+/* The function returns how many multiply-adds it did: n rounds are n times one round. A byte that
+ * is 0 shows in the result. */
 static void test_multiplies_all(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -63,9 +64,9 @@ static void assert_near(double a, double b, double factor)
     }
 }
 
-/* The floors are a hundredth of what a slow machine does under a sanitizer; above the ceilings
- * nothing was read or multiplied. The best of several passes is nearly the same again, but other
- * programs may take most of the processor for all of a second. */
+/* The lower bounds are a hundredth of what a slow machine does under a sanitizer; above the upper
+ * bounds nothing can have been read or multiplied. The best of several passes is nearly the same
+ * again, unless other programs take most of the processor for a whole second. */
 static void test_engine(void **state)
 {
     (void)state;

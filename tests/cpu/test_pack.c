@@ -1,7 +1,7 @@
-/* Packed tiles (src/cpu/pack.h), byte by byte as the drawing there has them: the numbers here are
- * those of the drawing, not of the code. And what pack.h says of a tensor type, against quant.h.
- * Tried by hand: a group in the wrong vector, k and l exchanged, planes exchanged, a unit of 128.
- */
+/* Packed tiles (src/cpu/pack.h) byte by byte, as the drawing there shows them: the numbers here are
+ * those of the drawing, not of the code. The properties of tensor types in pack.h are compared with
+ * quant.h. Mistakes tried by hand, each of them found: a group in the wrong vector, k and l
+ * exchanged, planes exchanged, a unit of 128. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ struct tile {
     size_t n_units;
 };
 
-/* Of random blocks: packing only moves bits. */
+/* Makes a tile of random blocks: packing only moves bits. */
 static struct tile tile_of(uint32_t id, size_t n_units)
 {
     const struct quant_type *t = quant_find(id);
@@ -55,7 +55,7 @@ static const struct pack_unit *unit_at(const struct tile *t, size_t row, size_t 
     return &t->units[row * t->n_units + unit];
 }
 
-/* Units of Q4_K are 320 bytes: d, e, 8 times k, 8 times l, of 16 rows each. */
+/* A unit of Q4_K has 320 bytes: d, e, 8 times k, 8 times l, each for 16 rows. */
 static void test_scales(void **state)
 {
     (void)state;
@@ -75,7 +75,8 @@ static void test_scales(void **state)
     tile_free(&t);
 }
 
-/* Blocks of Q8_0 are 8 vectors of 64 bytes, behind units of 32 bytes: 3 of them up to 128. */
+/* A block of Q8_0 has 8 vectors of 64 bytes. Before the blocks are units of 32 bytes: 3 of them,
+ * padded to 128. */
 static void test_bytes(void **state)
 {
     (void)state;
@@ -92,8 +93,8 @@ static void test_bytes(void **state)
     tile_free(&t);
 }
 
-/* Blocks of Q5_K are 5 vectors: two groups of low bits in each of four, all high bits in the last.
- */
+/* A block of Q5_K has 5 vectors: each of four holds two groups of low bits, the last one holds all
+ * high bits. */
 static void test_planes(void **state)
 {
     (void)state;
@@ -114,8 +115,8 @@ static void test_planes(void **state)
     tile_free(&t);
 }
 
-/* The columns of a unit stand in PACK_TYPES and in the table of tensor types: kernels need them as
- * a constant. No type is missing. */
+/* The columns of a unit are in PACK_TYPES and in the table of tensor types, because kernels need
+ * them as a constant. No type is missing. */
 static void test_types(void **state)
 {
     (void)state;
@@ -128,14 +129,15 @@ static void test_types(void **state)
     }
 }
 
-/* Floats: the 16 rows of a column side by side. */
+/* Floats: the 16 rows of a column stand side by side. */
 static void test_floats(void **state)
 {
     (void)state;
     const struct quant_type *t = quant_find(QUANT_F16);
     uint16_t rows[N_ROWS - 3][5], tile[5][N_ROWS];
     const struct packed w = pack_describe(t, (const uint8_t *)rows, N_ROWS - 3, 5);
-    assert_int_equal(w.layout.n, 192); /* 160 up to a multiple of 64 */
+    /* 160, rounded up to a multiple of 64. */
+    assert_int_equal(w.layout.n, 192);
     for (uint16_t i = 0; i < (N_ROWS - 3) * 5; i++) {
         rows[i / 5][i % 5] = (uint16_t)(100 + i);
     }

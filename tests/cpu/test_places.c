@@ -20,8 +20,8 @@
 
 enum { N_THREADS = 3, N_TOKENS = 9 };
 
-/* Of this process's threads that may run on one processor only: their number, and in *on each of
- * these processors. */
+/* Returns the number of this process's threads that may run on one processor only; *on gets these
+ * processors. */
 static size_t bound_threads(cpu_set_t *on)
 {
     size_t n = 0;
@@ -47,7 +47,8 @@ static size_t n_allowed(void)
     return (size_t)CPU_COUNT(&may);
 }
 
-/* The processors that share a core with one, as the system writes them; empty if it does not. */
+/* Reads the processors that share a core with this one, as the system writes them. The text is
+ * empty if the system does not say. */
 static void siblings(unsigned cpu, char out[256])
 {
     char path[96];
@@ -60,7 +61,7 @@ static void siblings(unsigned cpu, char out[256])
     }
 }
 
-/* Writes root/path, and makes the folders on the way. */
+/* Writes the file root/path, and makes the folders on the way. */
 static void put_file(const char *root, const char *path, const char *text)
 {
     char whole[512];
@@ -83,7 +84,8 @@ static void test_quota(void **state)
         const char *files[6]; /* path, text */
         size_t want;
     } cases[] = {
-        /* version 2: none, the group's own, one above it, the least of them, rounded up */
+        /* Version 2: no limit, the group's own, that of a group above it, the least of several,
+         * rounded up. */
         { "0::/\n", { NULL }, 0 },
         { "0::/\n", { "cpu.max", "max 100000\n" }, 0 },
         { "0::/\n", { "cpu.max", "200000 100000\n" }, 2 },
@@ -95,7 +97,7 @@ static void test_quota(void **state)
         { "0::/a/b\n", { "a/b/cpu.max", "max 100000\n", "a/cpu.max", "100000 50000\n" }, 2 },
         { "0::/a/b\n", { "a/b/cpu.max", "400000 100000\n", "cpu.max", "300000 100000\n" }, 3 },
         { "0::/gone\n", { "cpu.max", "500000 100000\n" }, 5 },
-        /* version 1 */
+        /* Version 1. */
         { "3:cpu,cpuacct:/x\n",
           { "cpu,cpuacct/x/cpu.cfs_quota_us", "250000\n", "cpu,cpuacct/x/cpu.cfs_period_us",
             "100000\n" },
@@ -106,7 +108,7 @@ static void test_quota(void **state)
         { "3:cpuset:/\n",
           { "cpuset/cpu.cfs_quota_us", "100000\n", "cpuset/cpu.cfs_period_us", "100000\n" },
           0 },
-        /* both */
+        /* Both versions. */
         { "1:cpu:/\n0::/\n",
           { "cpu/cpu.cfs_quota_us", "400000\n", "cpu/cpu.cfs_period_us", "100000\n", "cpu.max",
             "300000 100000\n" },
@@ -155,7 +157,7 @@ static void test_places(void **state)
     }
 }
 
-/* A thread that was joined may be listed for a moment longer. */
+/* A thread that was joined may be listed for a moment longer; this waits until none is. */
 static void wait_for_none_bound(void)
 {
     cpu_set_t on;

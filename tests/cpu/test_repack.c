@@ -1,6 +1,7 @@
-/* Weights laid out anew when an engine opens, and as they are in the file: the same logits, bit by
- * bit, for every tensor type. Engines of one model share the new layout; opening can be cancelled;
- * a mapped file is not in memory twice. Includes only weft.h of the library. */
+/* Weights that are laid out anew when an engine opens give the same logits as weights used as they
+ * are in the file, bit by bit, for every tensor type. Engines of one model share the new layout;
+ * opening can be cancelled; a mapped file is not in memory twice. Includes only weft.h of the
+ * library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +62,7 @@ static void test_same(void **state)
     }
 }
 
-/* Rows of a width that K-quants need, some tiles not full. */
+/* The rows are as wide as K-quants need, and some tiles are not full. */
 static void test_same_k(void **state)
 {
     static const char *const types[] = { "q4_k", "q5_k", "q6_k" };
@@ -78,7 +79,7 @@ static void test_same_k(void **state)
     }
 }
 
-/* Weights of one model that read their activations in different forms, next to each other. */
+/* One model has weights that read their activations in different forms, next to each other. */
 static void test_same_mixed(void **state)
 {
     static const char *const mixes[] = { "q4_0+f16", "f16+q4_0+q8_0", "q8_0+q4_0+q5_1+f32+iq4_nl",
@@ -166,7 +167,7 @@ static bool watch(void *user, uint64_t done, uint64_t total)
     return p->go_on;
 }
 
-/* Seen and stopped; the next engine finds nothing half done. */
+/* Progress is reported, and a stopped opening leaves nothing half done for the next engine. */
 static void test_progress(void **state)
 {
     struct progress seen = { .go_on = true }, stopped = { 0 };
@@ -189,7 +190,7 @@ static void test_progress(void **state)
     rig_close(&r);
 }
 
-/* Bytes of this process that lie in files. */
+/* Returns how many bytes of this process's memory belong to files. */
 static size_t file_bytes(void)
 {
     FILE *f = fopen("/proc/self/smaps_rollup", "r");
@@ -223,8 +224,9 @@ static void test_not_twice_in_memory(void **state)
         rig_close(&r);
         skip();
     }
-    /* of 36 MB of weights, all of which were read; what stays is the embedding table, pages at the
-     * ends of pieces, and what the system maps around a page that is touched */
+    /* The weights are 36 MB, and all of them were read. What stays in memory is the embedding
+     * table, the pages at the ends of pieces, and pages that the system maps around a page that is
+     * touched. */
     size_t after = file_bytes();
     assert_true(rig_info(&r).weight_bytes > 30 << 20);
     if (after > before + (8 << 20)) {

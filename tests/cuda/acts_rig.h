@@ -20,7 +20,7 @@ static inline bool thin(void) { return !level_all("most shapes of products"); }
 
 static inline size_t up32(size_t n) { return (n + 31) / 32 * 32; }
 
-/* n rows of activations on the host; forms that the device has not are NULL. */
+/* n rows of activations on the host. Forms that the device's activations lack are NULL. */
 struct host_acts {
     size_t n_cols, stride;
     const int8_t *q;
@@ -48,14 +48,14 @@ static inline struct host_acts acts_get(const struct dacts *a, size_t n)
     return h;
 }
 
-/* The same bits; of NaN it does not matter which. */
+/* Returns true for the same bits, and for any two NaN. */
 static inline bool same_float(float a, float b)
 {
     return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
 }
 
-/* Blocks of h, n rows, that are not the CPU's quantisation of x [n, h->stride], of which the
- * columns past n_cols are zeros. */
+/* Counts the blocks of h, n rows, that differ from the CPU's quantisation of x [n, h->stride]. The
+ * columns of x past n_cols are zeros. */
 static inline size_t wrong_blocks(const struct host_acts *h, size_t n, const float *x)
 {
     const size_t stride = (h->n_cols + 511) / 512 * 512;

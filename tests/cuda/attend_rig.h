@@ -23,14 +23,14 @@ struct shape {
     uint32_t head_dim, n_kv, group, window;
 };
 
-/* How the pools that are made keep K and V. */
+/* The types of K and V in the pools that are made. */
 static weft_kv_type kv_types[2];
 static const weft_kv_type q8_pairs[][2] = { { WEFT_KV_Q8_0, WEFT_KV_Q8_0 },
                                             { WEFT_KV_Q8_0, WEFT_KV_F16 },
                                             { WEFT_KV_F16, WEFT_KV_Q8_0 } };
 enum { N_Q8_PAIRS = sizeof q8_pairs / sizeof q8_pairs[0] };
 
-/* NULL: f16 */
+/* Sets the types; NULL means f16. */
 static inline void set_types(const weft_kv_type *types)
 {
     kv_types[0] = types != NULL ? types[0] : WEFT_KV_F16;
@@ -61,7 +61,7 @@ static inline uint32_t first_seen(uint32_t pos, uint32_t window)
 
 static inline size_t up32(size_t n) { return (n + 31) / 32 * 32; }
 
-/* [0, n) in a random order. */
+/* Returns the numbers [0, n) in a random order. */
 static inline uint32_t *shuffled(uint64_t seed, uint32_t n)
 {
     uint32_t *x = device_host(n * sizeof *x);
@@ -80,8 +80,8 @@ static inline size_t element(const struct pool *p, uint32_t seq, uint32_t pos, u
     return ((page * p->shape.n_kv + kv_head) * PAGE + pos % PAGE) * p->shape.head_dim;
 }
 
-/* Copies K or V to the device, and rounds it to what is kept there; all that is not in a span is
- * bytes of 0xff. */
+/* Copies K or V to the device, and rounds x to the values that the device keeps. Elements in no
+ * span become bytes of 0xff. */
 static inline struct dptr put_halves(float *x, size_t n)
 {
     f16_bits *h = device_host(n * sizeof *h);
@@ -121,8 +121,8 @@ static inline struct dptr put_pool(const struct pool *p, size_t which, size_t n,
     return d;
 }
 
-/* Sequences with their pages scattered over a pool. far: added to all page numbers, while the pool
- * is said to begin as much earlier. */
+/* Makes sequences whose pages are scattered over a pool. `far` is added to all page numbers, and
+ * the pool is said to begin as much earlier. */
 static inline struct pool make_pool(struct shape s, const struct span *spans, uint32_t n_seqs,
                                     size_t far)
 {
@@ -171,8 +171,9 @@ static inline struct pool make_pool(struct shape s, const struct span *spans, ui
     return p;
 }
 
-/* o [head_dim] of one head, q in units in which the weight of a position is 2^(q . k). By what
- * errors are measured: mass [head_dim] is the same sum with |v|, reach the largest sum of |q k|. */
+/* Computes o [head_dim] of one head. The units of q are those in which the weight of a position is
+ * 2^(q . k). Errors are measured by `mass` [head_dim], which is the same sum with |v|, and by the
+ * result, which is the largest sum of |q k|. */
 static inline double reference(const struct pool *p, uint32_t seq, struct span seen,
                                uint32_t kv_head, const double *q, double *o, double *mass)
 {
@@ -208,8 +209,8 @@ static inline double reference(const struct pool *p, uint32_t seq, struct span s
     return reach;
 }
 
-/* What the scale of the scores is: scores differ by some units, so that no position is like another
- * and none wins alone. */
+/* Returns a scale with which the scores differ by some units, so that positions differ and none
+ * wins alone. */
 static inline float scale_of(uint32_t head_dim) { return 3.0f / sqrtf((float)head_dim); }
 
 /* Rows of a step and their attention. */
@@ -222,7 +223,7 @@ struct rows {
     struct dstep step;
 };
 
-/* Forms of o that were filled with 0xff, so that what is not written shows. */
+/* Makes forms of o that are filled with 0xff, so that values that are not written show. */
 static inline struct dacts blank_acts(size_t n, size_t n_cols, uint32_t forms)
 {
     const size_t stride = up32(n_cols), bytes = n * stride * sizeof(float);
@@ -262,10 +263,10 @@ static inline struct rows make_rows(struct shape s, const struct span *spans, ui
     return r;
 }
 
-/* Row i of x, the result in F32, against the reference for q [n_heads * head_dim] (as above).
- * Scores may be off by reach * 2^-19: q is rounded twice, and a dot product adds at most 15 times
- * or, in a tensor core that cuts off instead of rounding, 16 times. The rest of the bound is the
- * caller's. */
+/* Checks row i of x, the result in F32, against the reference for q [n_heads * head_dim] (in the
+ * units of reference()). Scores may be off by reach * 2^-19: q is rounded twice, and a dot product
+ * adds at most 15 times or, in a tensor core that cuts off instead of rounding, 16 times. The
+ * caller gives the rest of the bound. */
 static inline void check_row(const struct rows *r, uint32_t i, const float *x, const double *q,
                              double relative, double absolute)
 {
@@ -292,7 +293,7 @@ static inline void check_row(const struct rows *r, uint32_t i, const float *x, c
     }
 }
 
-/* Frees what a case has allocated: the more there is, the slower is the simulator. */
+/* Frees what a case has allocated: the more allocations there are, the slower is the simulator. */
 static inline void case_done(void)
 {
     assert_int_equal(device_teardown(NULL), 0);

@@ -120,7 +120,7 @@ float *random_floats(uint64_t seed, size_t n)
     return x;
 }
 
-/* Where the half floats of a block stand, and about how large d and m may be so that weights are
+/* Writes the half floats d and m of a block. They are finite, and of a size with which weights are
  * about 1. */
 static void finite_scales(const struct quant_type *t, uint8_t *block, uint64_t *state)
 {

@@ -1,4 +1,4 @@
-/* When weft-gpu-bench --leak says that memory is lost. */
+/* Checks when weft-gpu-bench --leak reports that memory is lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +16,9 @@ static void test_quiet(void **state)
     size_t same[N], once[N], back[N], twice[N];
     for (size_t i = 0; i < N; i++) {
         same[i] = 900 * MIB;
-        once[i] = (i < 7 ? 900 : 898) * MIB;      /* the driver took a piece, and keeps it */
-        back[i] = (i % 3 == 1 ? 898 : 900) * MIB; /* takes and returns it */
+        /* The driver takes a piece once and keeps it, or takes it and returns it. */
+        once[i] = (i < 7 ? 900 : 898) * MIB;
+        back[i] = (i % 3 == 1 ? 898 : 900) * MIB;
         twice[i] = (i < 5 ? 900 : i < 9 ? 898 : 896) * MIB;
     }
     assert_false(bench_shrinks(same, N));
@@ -31,9 +32,11 @@ static void test_lost(void **state)
     (void)state;
     size_t each[4], slow[N], hidden[N];
     for (size_t i = 0; i < N; i++) {
-        each[i % 4] = 900 * MIB - i % 4; /* a byte with each round */
+        /* Each round loses a byte. */
+        each[i % 4] = 900 * MIB - i % 4;
         slow[i] = (900 - 2 * (i / 4)) * MIB;
-        hidden[i] = (900 - 2 * (i / 3) + (i % 2 ? 4 : 0)) * MIB; /* behind what the driver does */
+        /* The loss is hidden behind what the driver takes and returns. */
+        hidden[i] = (900 - 2 * (i / 3) + (i % 2 ? 4 : 0)) * MIB;
     }
     assert_true(bench_shrinks(each, 4));
     assert_true(bench_shrinks(slow, N));

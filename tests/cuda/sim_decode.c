@@ -1,5 +1,5 @@
-/* Decode on the simulator, where kernels can be counted: how many a token takes, and that steps
- * ahead give what single steps give. */
+/* Decoding on the simulator, where kernels can be counted: how many kernels a token takes, and that
+ * steps ahead give the same as single steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +85,7 @@ static struct step step_of(const struct decoder *r, size_t n)
                           .out_rows = r->out_rows };
 }
 
-/* One step of n sequences; their best tokens become the next ones. */
+/* Computes one step of n sequences; their best tokens become the next ones. */
 static void one_step(struct decoder *r, size_t n)
 {
     weft_error err;
@@ -98,7 +98,7 @@ static void one_step(struct decoder *r, size_t n)
     }
 }
 
-/* Kernels of a step of one row, the last of them the head. */
+/* Returns the number of kernels in a step of one row, the last of which is the head. */
 static size_t count_kernels(struct decoder *r)
 {
     weft_error err;
@@ -112,8 +112,8 @@ static size_t count_kernels(struct decoder *r)
     return (size_t)(cudasim_stats()->launches - before);
 }
 
-/* At most six kernels for each layer, one for the embedding and one for the head. Biases cost three
- * more: of attn_output, of ffn_down, and a SwiGLU apart from its products. */
+/* A step has at most six kernels for each layer, one for the embedding and one for the head. Biases
+ * cost three more: that of attn_output, that of ffn_down, and a SwiGLU of its own. */
 static void test_kernels_per_layer(void **state)
 {
     (void)state;
@@ -142,7 +142,7 @@ static void check_ahead(const char *path)
         open_file(&r, path);
         size_t n_vocab = r.model->config.n_vocab;
         float *last = calloc(n_vocab, sizeof *last), *again = calloc(n_vocab, sizeof *again);
-        /* from a position just before a page's end on, so that the steps cross into the next */
+        /* The steps begin just before a page's end, so that they cross into the next page. */
         for (size_t t = 0; t < KV_PAGE - 4; t++) {
             one_step(&r, n);
         }
@@ -172,7 +172,8 @@ static void test_ahead(void **state)
     check_ahead(biased_file());
 }
 
-/* More rows than one pass of the mat-vec kernel: no graph, the same logits. */
+/* The step has more rows than one pass of the mat-vec kernel: no graph is made, and the logits are
+ * the same. */
 static void test_nine_rows(void **state)
 {
     (void)state;
@@ -193,7 +194,7 @@ static void test_nine_rows(void **state)
     close_rig(&r);
 }
 
-/* What attention by rows was launched for: the least and the largest number of splits. */
+/* The least and the largest number of splits for which attention by rows was launched. */
 struct grids {
     unsigned least, most;
 };
@@ -207,7 +208,7 @@ static void note_grid(void *user, const struct cudasim_entry *e)
     }
 }
 
-/* Greedy tokens behind a prompt that ends shortly before position 512, ahead by 4. */
+/* Draws greedy tokens, 4 ahead, behind a prompt that ends shortly before position 512. */
 static struct grids cross_512(bool no_graphs, int32_t *dst, size_t n)
 {
     enum { PROMPT = 505 };
@@ -237,8 +238,8 @@ static struct grids cross_512(bool no_graphs, int32_t *dst, size_t n)
     return g;
 }
 
-/* Attention is launched for the splits of 512 positions as long as all of a chain of steps stand
- * below, then for more; the text is that of kernels launched one by one. */
+/* Attention is launched for the splits of 512 positions as long as all steps of a chain stand below
+ * position 512, then for more. The text is that of kernels that are launched one by one. */
 static void test_bounds(void **state)
 {
     (void)state;

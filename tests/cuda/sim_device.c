@@ -1,6 +1,6 @@
-/* Choosing a device through the public API, from the settings of the simulated one down to the
- * backend that opens: what "auto" does with a driver that is missing, a GPU that is too old, too
- * small or too simple, and one whose calls fail. */
+/* Choosing a device through the public API, from the settings of the simulated device down to the
+ * backend that opens: what "auto" does if the driver is missing, if the GPU is too old, too small
+ * or too simple, and if its calls fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,7 +72,7 @@ static weft_engine_params small(const char *device)
     return p;
 }
 
-/* The engine opens on this backend, after so many lines that say why there is no GPU. */
+/* The engine opens on this backend, after n_why lines that say why there is no GPU. */
 static void opens(const char *path, const char *device, const char *backend, size_t n_why)
 {
     weft_engine_info info = { .size = sizeof info };
@@ -173,7 +173,8 @@ static void test_old_device(void **state)
     WORDS("cuda:0 (cudasim)", "7.5", "8.0");
 }
 
-/* No room is an error with the numbers, in "auto" too; nothing stays on the device. */
+/* If the model has no room, that is an error with the numbers, also with "auto", and nothing stays
+ * on the device. */
 static void test_small_device(void **state)
 {
     const char *const names[] = { "auto", "cuda", "cuda:0" };
@@ -204,7 +205,7 @@ static void test_shape_that_kernels_do_not_run(void **state)
     weft_model_release(&model);
 }
 
-/* A call that fails leaves a device that cannot be used and says why, or one that can. */
+/* After a call has failed, the device cannot be used and says why, or it can be used. */
 static void test_failing_calls(void **state)
 {
     (void)state;
@@ -215,7 +216,7 @@ static void test_failing_calls(void **state)
     for (uint64_t k = 1; k <= n_calls; k++) {
         cudasim_fail_call(k, false);
         weft_device_info d = device(0);
-        /* with the count lost, the CPU is the first device */
+        /* If the count of GPUs is lost, the CPU is the first device. */
         assert_int_equal(d.usable, d.why[0] == '\0');
         assert_true(!d.usable || strcmp(d.name, "cpu") == 0);
         assert_int_equal(cudaGetLastError(), cudaSuccess);
@@ -249,7 +250,7 @@ static void test_progress(void **state)
     assert_true(seen.n > 0 && seen.total > 0);
     assert_int_equal(seen.done, seen.total);
     weft_engine_release(&engine);
-    /* stopped is stopped: the CPU is no way out */
+    /* A user who stops the opening gets no engine on the CPU instead. */
     seen = (struct progress){ .stop_at = 1 };
     FAILS(WEFT_E_CANCELLED, weft_engine_open(model, &p, &engine, E));
     assert_int_equal(seen.n, 1);

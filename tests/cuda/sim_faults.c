@@ -1,5 +1,5 @@
 /* Every call of CUDA and cuBLAS between opening an engine and closing it fails once, on the
- * simulator: the error is clean and names the call, nothing is left behind, and another engine of
+ * simulator. The error is clean and names the call, nothing is left behind, and another engine of
  * the same process goes on as if nothing had happened. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,7 +41,7 @@ static weft_engine_params params(size_t n_ahead)
     return p;
 }
 
-/* The twin becomes what the sequence is, through its saved state. */
+/* Makes the twin what the sequence is, through its saved state. */
 static weft_status pass_state(weft_seq *seq, weft_seq *twin, weft_error *err)
 {
     static uint8_t state[65536];
@@ -50,7 +50,8 @@ static weft_status pass_state(weft_seq *seq, weft_seq *twin, weft_error *err)
     return s == WEFT_OK ? weft_seq_load(twin, state, n, err) : s;
 }
 
-/* PROMPT tokens, then TOKENS greedy ones; a fork, a copied page and a saved state on the way. */
+/* Computes PROMPT tokens, then TOKENS greedy ones. A fork, a copied page and a saved state come on
+ * the way. */
 static weft_status generate(weft_engine *e, int32_t out[TOKENS], weft_error *err)
 {
     weft_sampling greedy = WEFT_SAMPLING_INIT;
@@ -112,7 +113,8 @@ static int teardown(void **state)
     return cudasim_leaks(stderr) != 0;
 }
 
-/* Every `stride`-th call fails, from call `first` on; at the level thin every fifth of these. */
+/* Every `stride`-th call fails, from call `first` on; at the level thin only every fifth of these
+ * calls. */
 static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
 {
     cudasim_catch_faults();
@@ -132,11 +134,12 @@ static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
         const char *call = names();
         cudasim_fail_call(0, false);
         if (s == WEFT_OK) {
-            /* the call only released something, or asked what the engine can do without */
+            /* The call only released something, or asked for something that the engine can do
+             * without. */
             assert_memory_equal(got, expected, sizeof got);
         } else {
             n_failed++;
-            /* WEFT_E_UNSUPPORTED: the device could not be asked what it is */
+            /* WEFT_E_UNSUPPORTED means that the device could not be asked what it is. */
             if (s != WEFT_E_DEVICE_LOST && s != WEFT_E_DEVMEM && s != WEFT_E_UNSUPPORTED) {
                 fail_msg("call %llu, %s: %s: %s", (unsigned long long)k, call, weft_status_name(s),
                          err.message);
@@ -159,7 +162,8 @@ static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
     assert_memory_equal(got, expected, sizeof got);
     print_message("%zu of %llu calls made to fail%s, %zu of them failed the engine\n", n_tried,
                   (unsigned long long)n_calls, sticky ? " with all after them" : "", n_failed);
-    assert_true(n_failed * 3 > n_tried); /* a call in a capture costs no more than the graph */
+    /* A call that fails in a capture costs no more than the graph. */
+    assert_true(n_failed * 3 > n_tried);
 }
 
 static void test_each_call(void **state)
@@ -171,7 +175,8 @@ static void test_each_call(void **state)
 static void test_each_call_ahead(void **state)
 {
     (void)state;
-    sweep(4, false, n_open_calls, 1); /* opening is the same */
+    /* The calls of opening are the same as before. */
+    sweep(4, false, n_open_calls, 1);
 }
 
 static void test_from_each_call_on(void **state)
@@ -185,12 +190,13 @@ struct lost_rig {
     weft_seq *seq;
 };
 
-/* An engine with a token to compute. */
+/* Opens an engine with a token to compute. */
 static struct lost_rig open_lost(void)
 {
     weft_engine_params p = params(1);
     struct lost_rig r = { 0 };
-    p.deterministic = true; /* no thread that opens cuBLAS and whose calls are counted, too */
+    /* Otherwise the calls of the thread that opens cuBLAS would be counted too. */
+    p.deterministic = true;
     int32_t token = 1;
     OK(weft_engine_open(model, &p, &r.e, E));
     OK(weft_seq_open(r.e, NULL, &r.seq, E));
@@ -206,7 +212,8 @@ static void close_lost(struct lost_rig *r)
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
 
-/* An engine whose device failed says so again, and can still be closed; another one computes. */
+/* An engine whose device has failed says so again, and can still be closed. Another engine
+ * computes. */
 static void test_lost(void **state)
 {
     int32_t got[TOKENS] = { 0 };
@@ -224,8 +231,8 @@ static void test_lost(void **state)
     close_lost(&r);
 }
 
-/* After the fault of a kernel no engine computes, and none opens: that is said instead, also by an
- * engine that had no fault of its own; no engine becomes one of the CPU unasked. */
+/* After the fault of a kernel no engine computes, and none opens. The error says so, also for an
+ * engine that had no fault of its own. No engine goes to the CPU unless it is asked for. */
 static void test_process_lost(void **state)
 {
     static const char *const devices[] = { NULL, "auto", "cuda", "cuda:0" };
@@ -256,7 +263,7 @@ static void test_process_lost(void **state)
     cudasim_fail_call(0, false);
 }
 
-/* Refused before anything is allocated, with the numbers. */
+/* The model is refused, with the numbers, before anything is allocated. */
 static void test_too_small(void **state)
 {
     (void)state;
@@ -273,7 +280,8 @@ static void test_too_small(void **state)
     assert_int_equal(cudasim_leaks(NULL), clean);
 }
 
-/* Rows of a step of an engine on a device with so much memory, 0 if it is refused. */
+/* Returns the rows of a step of an engine on a device with so much memory, 0 if opening is
+ * refused. */
 static size_t batch_of(weft_model *m, size_t n_batch, size_t memory, uint64_t *scratch)
 {
     struct cudasim_config *config = cudasim_settings();
@@ -301,8 +309,8 @@ static size_t batch_of(weft_model *m, size_t n_batch, size_t memory, uint64_t *s
     return info.n_batch;
 }
 
-/* With ever less memory: 2048 rows by default, 1024, 512, refused. What is asked for is kept, or
- * refused as soon as the default is less. */
+/* With ever less memory there are 2048 rows by default, then 1024, 512, and then opening is
+ * refused. A number that is asked for is kept, or refused as soon as the default is less. */
 static void test_default_batch(void **state)
 {
     (void)state;
@@ -325,7 +333,7 @@ static void test_default_batch(void **state)
     assert_int_equal(seen, 3);
 }
 
-/* When halves of gate and up do not fit as a whole, they come in pieces. */
+/* If the halves of gate and up do not fit as a whole, they come in pieces. */
 static void test_pieces(void **state)
 {
     (void)state;
@@ -345,7 +353,8 @@ static void test_pieces(void **state)
         memory += 2;
     }
     weft_model_release(&large);
-    assert_int_equal(whole - piece, 6 * MIB); /* halves of 38 MiB, or 32 of them at a time */
+    /* All halves have 38 MiB; the pieces have 32 MiB. */
+    assert_int_equal(whole - piece, 6 * MIB);
 }
 
 int main(void)
@@ -358,7 +367,8 @@ int main(void)
         cmocka_unit_test(test_too_small),
         cmocka_unit_test(test_default_batch),
         cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_process_lost), /* last: nothing computes after it */
+        /* This is the last test, because nothing computes after it. */
+        cmocka_unit_test(test_process_lost),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

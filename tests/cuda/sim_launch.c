@@ -1,6 +1,6 @@
 /* How a step's kernels are launched, on the simulator, which counts launches and graphs: what the
- * device, its code, its driver and the caller allow, and what becomes of a graph that cannot be
- * made. The text is the same in every case. */
+ * device, its code, its driver and the caller allow, and what happens if a graph cannot be made.
+ * The text is the same in every case. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static struct launched since(struct launched a)
                               b.graphs - a.graphs, b.broken - a.broken };
 }
 
-/* An engine from its opening to its end; the text must be the expected one. */
+/* Opens an engine, writes a text, which must be the expected one, and closes the engine. */
 static struct launched life(weft_engine_params p)
 {
     weft_engine *e = NULL;
@@ -150,7 +150,8 @@ static int restore(void **state)
 
 static const size_t aheads[] = { 1, 4 };
 
-/* PTX for 8.0 that the driver compiles for a later device does not wait for the kernel before. */
+/* If the code is PTX for 8.0 that the driver compiles for a later device, no kernel starts before
+ * the one before it has ended. */
 static void test_code_decides(void **state)
 {
     static const struct {
@@ -197,8 +198,8 @@ static void test_no_graphs(void **state)
     }
 }
 
-/* Neither graphs nor overlapping kernels, and a line that says so, but not to somebody who asked
- * for that. */
+/* There are neither graphs nor overlapping kernels, and a line of the log says so, unless the
+ * caller asked for that. */
 static void test_old_driver(void **state)
 {
     (void)state;
@@ -219,7 +220,7 @@ static void test_old_driver(void **state)
     assert_true(n.programmatic > 0 && n.graphs > 0);
 }
 
-/* A build for another device: it is listed, with the reason, and not used. */
+/* The build is for another device: the device is listed, with the reason, and not used. */
 static void test_no_code(void **state)
 {
     weft_device_info d = { .size = sizeof d };
@@ -242,8 +243,8 @@ static void test_no_code(void **state)
 
 /* ---------------------------------------------------------------- graphs that cannot be made */
 
-/* A capture that somebody breaks costs one step its graph, and nothing else; the next one has it.
- */
+/* If somebody breaks a capture, one step has no graph, and nothing else happens; the next step has
+ * its graph. */
 static void test_broken_capture(void **state)
 {
     (void)state;
@@ -266,7 +267,7 @@ static void test_broken_capture(void **state)
     }
 }
 
-/* One that is broken each time is tried less and less often. */
+/* If every capture is broken, captures are tried less and less often. */
 static void test_always_broken(void **state)
 {
     const weft_engine_params p = params(1);
@@ -283,13 +284,14 @@ static void test_always_broken(void **state)
         assert_int_equal(token, expected[i]);
     }
     assert_int_equal(since(start).graphs, 0);
-    assert_int_equal(since(start).broken, 5); /* of decode steps 1, 2, 4, 8 and 16 */
+    assert_int_equal(since(start).broken, 5); /* those of decode steps 1, 2, 4, 8 and 16 */
     assert_int_equal(n_warnings, 1);
     weft_seq_release(&seq);
     weft_engine_release(&e);
 }
 
-/* No memory for a graph, or a capture that does not begin or end: the same. */
+/* There is no memory for a graph, or a capture does not begin or end. That too costs only the
+ * graph. */
 static void test_no_graph(void **state)
 {
     static const char *const calls[] = { "cudaStreamBeginCapture", "cudaStreamEndCapture",
@@ -336,7 +338,7 @@ static void test_no_graph(void **state)
 static atomic_bool stop;
 static atomic_size_t n_handles;
 
-/* What opening and closing engines do with cuBLAS, again and again. */
+/* Does with cuBLAS what opening and closing engines do, again and again. */
 static void *open_and_close(void *arg)
 {
     const struct timespec pause = { .tv_nsec = 50000 };
@@ -358,7 +360,7 @@ static void *open_and_close(void *arg)
     return NULL;
 }
 
-/* An engine that closes breaks no capture of another one. */
+/* An engine that closes does not break a capture of another engine. */
 static void test_two_engines(void **state)
 {
     enum { LIVES = 20 };

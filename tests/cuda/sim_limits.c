@@ -1,5 +1,5 @@
-/* What the limits of a device are measured with, on the simulator: the product is looked at by a
- * function in cuBLAS's place. Zeros would be faster than any model, and an idle device slower. */
+/* How the limits of a device are measured, on the simulator. A function in cuBLAS's place inspects
+ * the product: zeros would be faster than any model, and an idle device slower. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +21,8 @@ enum { PRODUCT_MS = 20 };
 #define BUSY_SECONDS 0.2
 
 static size_t n_products;
-static double first, last;    /* when the first product began and the last one ended */
-static f16_bits *matrices[2]; /* of the first product */
+static double first, last;    /* when the first product began and when the last one ended */
+static f16_bits *matrices[2]; /* those of the first product */
 static size_t n_halves[2];
 
 static void check(weft_status status, const weft_error *err)
@@ -32,8 +32,8 @@ static void check(weft_status status, const weft_error *err)
     }
 }
 
-/* Numbers like those of a model: of both signs, below 1, hardly two alike, none of them zero but by
- * chance. */
+/* Checks that the numbers are like those of a model: of both signs, below 1, hardly two alike, and
+ * zero only by chance. */
 static void check_random(const f16_bits *halves, size_t n)
 {
     size_t n_zero = 0, n_negative = 0, n_like_the_one_before = 0;
@@ -48,7 +48,8 @@ static void check_random(const f16_bits *halves, size_t n)
     }
     assert_true(n_zero < n / 100 && n_like_the_one_before < n / 100);
     assert_true(n_negative > n / 3 && n_negative < n - n / 3);
-    assert_true(sum > 0.4 * (double)n && sum < 0.6 * (double)n); /* uniform: half of it */
+    /* The numbers are uniform, so the sum of their magnitudes is half of their count. */
+    assert_true(sum > 0.4 * (double)n && sum < 0.6 * (double)n);
 }
 
 static double seconds(void)
@@ -78,7 +79,7 @@ static void take_matrix(size_t i, const void *device, size_t n)
 
 static cudaStream_t stream;
 
-/* A product of some milliseconds. */
+/* Takes some milliseconds for a product. */
 static cublasStatus_t spy(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb, int m,
                           int n, int k, const void *alpha, const void *a, cudaDataType a_type,
                           int lda, const void *b, cudaDataType b_type, int ldb, const void *beta,
@@ -118,7 +119,7 @@ static void test_limits(void **state)
     stream = c->queue.stream;
     check(b->ops->limits(b, &limits, &err), &err);
     assert_true(limits.read_bytes_per_s > 0);
-    /* the device was busy before the first of several figures, and these are of whole products */
+    /* The device was kept busy before the first figure, and each figure is for whole products. */
     assert_true(last - first >= BUSY_SECONDS + 2 * (double)PRODUCT_MS * 1e-3);
     double product = 768.0 * 768 * 768 / limits.macs_per_s;
     assert_true(product >= (double)PRODUCT_MS * 1e-3 && product <= last - first);

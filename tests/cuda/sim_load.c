@@ -1,7 +1,7 @@
-/* How weights get to the device, on the simulator: whatever the number of threads that read, the
- * order in which they are done, failures of the system and of the device, every byte is where it
- * belongs or the error says why not, and nothing is left behind. And cuBLAS, which is opened
- * meanwhile. The program is linked with --wrap for pread, pthread_create and dlsym. */
+/* How weights get to the device, on the simulator. Whatever the number of reading threads, the
+ * order in which they finish, and the failures of the system and of the device: every byte is where
+ * it belongs, or the error says why not, and nothing is left behind. cuBLAS is opened meanwhile.
+ * The program is linked with --wrap for pread, pthread_create and dlsym. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,8 +28,8 @@
 
 static struct {
     atomic_size_t n_reads, n_bytes, n_threads;
-    size_t fail_read;   /* the k-th read fails; 0 = none */
-    size_t max_threads; /* no more are granted */
+    size_t fail_read;   /* this read fails; 0 = none */
+    size_t max_threads; /* no more threads are granted */
     bool no_cublas;
 } os;
 
@@ -40,8 +40,8 @@ int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(
 void *__real_dlsym(void *handle, const char *name);
 void *__wrap_dlsym(void *handle, const char *name);
 
-/* Takes its time, so that threads are done in another order than they began; is interrupted, and
- * reads less than asked. */
+/* Takes its time, so that threads end in another order than they began. It is interrupted, and
+ * reads less than it was asked for. */
 ssize_t __wrap_pread(int fd, void *dst, size_t n, off_t at)
 {
     size_t k = atomic_fetch_add(&os.n_reads, 1) + 1;
@@ -105,7 +105,8 @@ static int check_left(void **state)
 
 /* ---------------------------------------------------------------- models and backends */
 
-/* More pieces than any ring has buffers; rows of blocks and of padded floats. */
+/* Makes a file with more pieces than any ring has buffers, and with rows of blocks and of padded
+ * floats. */
 static const char *file_of_mix(const char *mix)
 {
     struct synth_spec spec;
@@ -166,7 +167,7 @@ static uint8_t *read_back(struct dptr d, size_t bytes)
     return p;
 }
 
-/* Each plane has its bytes of every block, and zeros behind a row of floats. */
+/* Checks that each plane has its bytes of every block, and that a row of floats ends with zeros. */
 static void check_matrix(const struct tensor *t, const struct dmatrix *m)
 {
     const size_t n_blocks = t->n_cols / t->type->block, row = n_blocks * t->type->bytes;
@@ -235,7 +236,7 @@ struct progress {
     size_t n, stop_at;
     uint64_t done, total;
     pthread_t thread;
-    const char *cut; /* a file that is cut at the first call */
+    const char *cut; /* a file that is cut when the function is first called */
 };
 
 static bool on_progress(void *user, uint64_t done, uint64_t total)
@@ -277,7 +278,8 @@ static void test_readers(void **state)
             struct backend_params p = listened(readers[k], &seen);
             struct model *m = open_model(path, k == 3);
             p.no_arena = k != 2;
-            p.deterministic = true; /* no thread for cuBLAS */
+            /* No thread for cuBLAS is wanted. */
+            p.deterministic = true;
             atomic_store(&os.n_threads, 0);
             opens_right(m, &p);
             if (readers[k] > 0) {
@@ -285,14 +287,15 @@ static void test_readers(void **state)
             } else {
                 assert_true(os.n_threads > 0 && os.n_threads <= 8);
             }
-            assert_true(seen.n > READERS_BUFFERS_MAX); /* the ring went round */
+            /* The ring went round. */
+            assert_true(seen.n > READERS_BUFFERS_MAX);
             assert_int_equal(seen.done, seen.total);
             model_close(m);
         }
     }
 }
 
-/* Every bias that a file may have. */
+/* The file has every bias that a file may have. */
 static void test_biases(void **state)
 {
     (void)state;
@@ -309,7 +312,7 @@ static void test_biases(void **state)
     }
 }
 
-/* The system grants fewer threads than wanted, or none. */
+/* The system grants fewer threads than were wanted, or none. */
 static void test_no_threads(void **state)
 {
     (void)state;
@@ -347,7 +350,7 @@ static void test_cancel(void **state)
     model_close(m);
 }
 
-/* A disk that fails, and a file that is cut, while it is read: an error, and no SIGBUS. */
+/* The disk fails, or the file is cut, while it is read. That is an error, and no SIGBUS. */
 static void test_file_fails(void **state)
 {
     (void)state;
@@ -371,7 +374,7 @@ static void test_file_fails(void **state)
         rig_message((const char *const[]){ path, "ends before byte ", "open it again", NULL });
         assert_int_equal(cudasim_leaks(stderr), 0);
         assert_int_equal(running_threads(), threads);
-        /* one that lies in memory does not notice */
+        /* A file that lies in memory does not notice the cut. */
         p = params(n_readers);
         opens_right(whole, &p);
         model_close(m);
@@ -384,7 +387,7 @@ static bool releases(const char *call)
     return strstr(call, "Destroy") != NULL || strcmp(call, "cudaFreeHost") == 0;
 }
 
-/* Each call of CUDA fails once while the weights are read by several threads. */
+/* Each call of CUDA fails once while several threads read the weights. */
 static void test_device_fails(void **state)
 {
     (void)state;
@@ -422,7 +425,8 @@ static void test_device_fails(void **state)
     model_close(m);
 }
 
-/* One allocation, of pieces that are aligned and do not overlap; or one for each. */
+/* There is one allocation, of pieces that are aligned and do not overlap, or there is one for each
+ * piece. */
 static void test_arena(void **state)
 {
     (void)state;
@@ -447,7 +451,7 @@ static void test_arena(void **state)
     model_close(m);
 }
 
-/* The file is read ahead once, or until it is stopped, and not if it lies in memory. */
+/* The file is read ahead once, or until somebody stops it, and not at all if it lies in memory. */
 static void test_preread(void **state)
 {
     (void)state;
@@ -489,7 +493,7 @@ static void take_line(void *user, weft_log_level level, const char *text)
     lines.n_warnings += level == WEFT_LOG_WARN && strstr(text, "libcublas") != NULL;
 }
 
-/* Logits behind n tokens, by the public API. */
+/* Returns the logits behind n tokens, through the public API. */
 static float *logits_of(const char *path, size_t n, bool deterministic)
 {
     enum { MOST = 32 };
@@ -514,8 +518,8 @@ static float *logits_of(const char *path, size_t n, bool deterministic)
     return logits;
 }
 
-/* Without cuBLAS prompts go through the kernels that `deterministic` takes, and the log says so
- * once, when a long one comes. */
+/* Without cuBLAS prompts go through the kernels that `deterministic` uses, and the log says so
+ * once, when a long prompt comes. */
 static void test_no_cublas(void **state)
 {
     (void)state;
@@ -533,7 +537,7 @@ static void test_no_cublas(void **state)
     assert_int_equal(lines.n_warnings, 1);
     assert_memory_equal(got, want, 600 * sizeof *want);
     os.no_cublas = false;
-    /* the system has no thread for it: it is opened when it is needed */
+    /* The system has no thread to open cuBLAS, so it is opened when it is needed. */
     os.max_threads = 0;
     float *alone = logits_of(path, 30, false);
     assert_int_equal(lines.n_warnings, 1);

@@ -1,8 +1,8 @@
-/* Attention of rows one by one, their positions split among blocks (kernel_attend). */
+/* Attention row by row, with the positions of a row split among blocks (kernel_attend). */
 #include "cuda/attend_rig.h"
 
-/* A device so large that rows of few KV heads are split into as many parts as there may be; fewer
- * multiprocessors are a test's choice. */
+/* The device is so large that rows of few KV heads are split into as many parts as there may be. A
+ * test may choose fewer multiprocessors. */
 enum { MANY_SMS = 132 };
 static uint32_t n_sms = MANY_SMS;
 
@@ -13,7 +13,7 @@ static struct dqueue queue(void)
     return on;
 }
 
-/* Launches the listed rows, list NULL = all. The counters have to be zero afterwards. */
+/* Launches the listed rows; all rows if list is NULL. The counters have to be zero afterwards. */
 static void attend(struct rows *r, const uint32_t *list, uint32_t n, size_t n_ctx)
 {
     const struct dqueue on = queue();
@@ -32,7 +32,7 @@ static void attend(struct rows *r, const uint32_t *list, uint32_t n, size_t n_ct
 }
 
 /* A value is a sum over at most 16 positions of each of a split's pages (3 here), 4 warps and 64
- * splits, and its weights are off by some ulp of exp2: 2^-16 of the sum of |weight * v|. */
+ * splits. Its weights are off by some ulp of exp2: 2^-16 of the sum of |weight * v|. */
 static void check(const struct rows *r, uint32_t i, const float *x)
 {
     const size_t n_cols = r->job.o.n_cols;
@@ -43,8 +43,8 @@ static void check(const struct rows *r, uint32_t i, const float *x)
     check_row(r, i, x, q, 0x1p-16, 0.0);
 }
 
-/* One sequence per row, so that all past its position is NaN; between the rows of the list others,
- * which nobody may look at. */
+/* Each row has its own sequence, so that all past its position is NaN. Between the rows of the list
+ * there are other rows, which nobody may read. */
 static void check_positions(struct shape s, const uint32_t *pos, uint32_t n, size_t far)
 {
     struct span spans[16];
@@ -93,7 +93,7 @@ static void test_every_head_size(void **state)
     }
 }
 
-/* q8_0 in K, in V, in both: every kernel there is of them, all group sizes, with and without a
+/* K, V or both are in q8_0. This runs every kernel for q8_0, all group sizes, with and without a
  * window. */
 static void test_q8(void **state)
 {
@@ -120,7 +120,8 @@ static void test_windows(void **state)
     }
 }
 
-/* Splits of several heads and chunks of 128 columns, more than a thread reads at once. */
+/* There are splits of several heads, and chunks of 128 columns, more than a thread reads at
+ * once. */
 static void test_many_splits(void **state)
 {
     (void)state;
@@ -136,9 +137,9 @@ static void test_many_splits(void **state)
     }
 }
 
-/* How many parts a row has: no more than the multiprocessors, or with few heads in a block twice
- * the multiprocessors, have blocks for all KV heads, at least one, and for short rows one for each
- * page. */
+/* The number of splits of a row: at least one, for short rows one for each page, and so few that
+ * all KV heads together give a multiprocessor one block at most, or two if a block has few
+ * heads. */
 static void test_number_of_splits(void **state)
 {
     (void)state;
@@ -158,7 +159,7 @@ static void test_number_of_splits(void **state)
         n_sms = cases[i].n_sms;
         const struct dqueue on = queue();
         assert_int_equal(attend_splits(&kv, cases[i].pages, &on), cases[i].splits);
-        /* whatever the position, there is room for what its splits leave */
+        /* Whatever the position, there is room for the results of its splits. */
         const size_t one = kv.n_heads * (kv.head_dim + 2);
         for (uint32_t pages = 1; pages <= cases[i].pages; pages++) {
             assert_true(attend_splits(&kv, pages, &on) * one <=
@@ -168,7 +169,7 @@ static void test_number_of_splits(void **state)
     n_sms = MANY_SMS;
 }
 
-/* On few multiprocessors a split has several pages, or a row but one split. */
+/* On few multiprocessors a split has several pages, or a row has only one split. */
 static void test_few_splits(void **state)
 {
     (void)state;
@@ -179,18 +180,18 @@ static void test_few_splits(void **state)
     n_sms = MANY_SMS;
 }
 
-/* More pages than splits: 64, 65, 128, 129 and 131 of them. */
+/* There are more pages than splits: 64, 65, 128, 129 and 131. */
 static void test_long_sequences(void **state)
 {
     (void)state;
     static const uint32_t pos[] = { 64 * 64 - 1, 64 * 64, 64 * 128 - 1, 64 * 128, 64 * 130 + 5 };
     const uint32_t n = thin() ? 2 : 5;
     check_positions((struct shape){ 8, 1, 1, 0 }, pos, n, 0);    /* rows are combined as a whole */
-    check_positions((struct shape){ 8, 1, 4, 0 }, pos, n, 0);    /* heads are */
+    check_positions((struct shape){ 8, 1, 4, 0 }, pos, n, 0);    /* heads are combined alone */
     check_positions((struct shape){ 8, 1, 1, 5000 }, pos, n, 0); /* 79 pages */
 }
 
-/* Places in the pool that 32 bits cannot number, neither in bytes nor in elements. */
+/* These places in the pool cannot be numbered in 32 bits, neither in bytes nor in elements. */
 static void test_beyond_32_bits(void **state)
 {
     (void)state;
@@ -202,7 +203,8 @@ static void test_beyond_32_bits(void **state)
     set_types(NULL);
 }
 
-/* Rows one by one give the bits that they give together, and with a longer context. */
+/* Rows that are computed one by one have the bits that they have together, and with a longer
+ * context. */
 static void test_bits_of_a_row(void **state)
 {
     (void)state;
@@ -232,7 +234,7 @@ static void test_bits_of_a_row(void **state)
     set_types(NULL);
 }
 
-/* A block of 32 in Q8 as device.cuh has it. */
+/* Checks a block of 32 in Q8, as device.cuh describes it. */
 static void check_q8(const float *x, const int8_t *q, const struct act_block *block)
 {
     float top = 0.0f;
@@ -250,8 +252,8 @@ static void check_q8(const float *x, const int8_t *q, const struct act_block *bl
     assert_int_equal(block->sum[1], sum[1]);
 }
 
-/* All forms hold the same numbers: whether blocks of 32 columns belong to one block of heads or
- * straddle two, in rows of one split and of several, with and without padding. */
+/* All forms hold the same numbers, whether blocks of 32 columns belong to one block of heads or to
+ * two, in rows of one split and of several, with and without padding. */
 static void test_forms(void **state)
 {
     (void)state;

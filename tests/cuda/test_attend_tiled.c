@@ -1,9 +1,9 @@
 /* Attention of tiles of rows on tensor cores (kernel_attend_tiled). */
 #include "cuda/attend_rig.h"
 
-/* The reference has q rounded to half, as the kernel rounds it, and what q8_0 becomes. p is rounded
- * to half too, by 2^-11 of itself or, where that is less than a half can show, by 2^-25 of the
- * largest. */
+/* The reference gets q rounded to half, as the kernel rounds it, and the values to which q8_0
+ * rounds K and V. The kernel also rounds p to half: by 2^-11 of itself or, for p too small for a
+ * half, by 2^-25 of the largest p. */
 static void check(const struct rows *r, uint32_t i, const float *x, const f16_bits *half)
 {
     const size_t n_cols = r->job.o.n_cols;
@@ -25,7 +25,7 @@ static void round_to_half(float *x, size_t n)
     }
 }
 
-/* Sequences with rows [begin, begin + n) in one step. */
+/* The rows [begin, begin + n) of a sequence, in one step. */
 struct chunk {
     uint32_t begin, n;
 };
@@ -35,7 +35,8 @@ static void check_chunks(struct shape s, const struct chunk *chunks, uint32_t n_
     struct span spans[8];
     struct drow row[512];
     struct attend_tile tile[16];
-    uint32_t n = 1, n_tiles = 0; /* row 0 is nobody's, as is the last */
+    /* Row 0 and the last row belong to nobody. */
+    uint32_t n = 1, n_tiles = 0;
     memset(row, 0xff, sizeof row);
     for (uint32_t i = 0; i < n_chunks; i++) {
         const uint32_t begin = chunks[i].begin;
@@ -69,7 +70,7 @@ static void check_chunks(struct shape s, const struct chunk *chunks, uint32_t n_
     case_done();
 }
 
-/* Whole tiles and parts, from the middle of a page and across pages. */
+/* Whole and partial tiles, from the middle of a page and across pages. */
 static const struct chunk few[] = { { 0, 64 }, { 37, 17 }, { 127, 2 }, { 150, 70 } };
 
 static void test_tiles_of_every_head_size(void **state)
@@ -117,7 +118,7 @@ static void test_tile_edges(void **state)
     static const struct chunk edges[][2] = {
         { { 0, 1 }, { 0, 15 } },    { { 0, 16 }, { 63, 1 } },  { { 64, 1 }, { 63, 2 } },
         { { 1, 63 }, { 127, 33 } }, { { 300, 3 }, { 5, 48 } }, { { 65, 49 }, { 128, 64 } },
-        { { 49, 16 }, { 33, 64 } }, /* the last row of a warp is the first of a page */
+        { { 49, 16 }, { 33, 64 } }, /* the last row of a warp is the first row of a page */
     };
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
         check_chunks((struct shape){ 64, 1, 2, i % 2 ? 20 : 0 }, edges[i], 2, 0);

@@ -1,4 +1,4 @@
-/* Bias, per-head norm, RoPE and the way into the pages, against a reference in double. */
+/* Bias, per-head norm, RoPE and the writes to the pages, against a reference in double. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,20 +15,20 @@ enum { PAGE = ATTEND_PAGE, MAX_DIM = 256 };
 struct shape {
     uint32_t head_dim, n_heads, n_kv, n_rot;
     bool neox;
-    unsigned bias;  /* bits: of q, k, v */
-    unsigned norms; /* bits: of q, k */
+    unsigned bias;  /* bits: q, k, v have one */
+    unsigned norms; /* bits: q, k have one */
     float factor;
-    size_t far; /* added to all page numbers, while the pool is said to begin as much earlier */
+    size_t far; /* added to all page numbers; the pool is said to begin as much earlier */
     weft_kv_type types[2]; /* of K and V */
-    bool joint;            /* q, k and v side by side in rows with a gap; q goes elsewhere */
-    unsigned scaled;       /* bits: rows of q, k, v are to be multiplied */
+    bool joint;      /* q, k and v lie side by side in rows with a gap; the new q goes elsewhere */
+    unsigned scaled; /* bits: the rows of q, k, v have to be multiplied */
 };
 
-/* Two sequences of up to 3 pages; a table row is longer than that. */
+/* Two sequences of up to 3 pages; a row of the page table is longer than that. */
 enum { N_SEQS = 2, SEQ_PAGES = 3, N_PAGES = 8 };
 static const uint32_t page_numbers[N_SEQS][SEQ_PAGES] = { { 6, 1, 3 }, { 0, 7, 4 } };
 
-/* One launch and what went into it. */
+/* One launch and its inputs. */
 struct run {
     struct shape s;
     size_t n, stride; /* rows; entries of a sequence in the page table */
@@ -49,7 +49,7 @@ static size_t row_floats(const struct shape *s, size_t which)
     return (size_t)heads_of(s, which) * s->head_dim;
 }
 
-/* Of K (0) or V (1) of a page and KV head. */
+/* Returns the bytes of K (0) or V (1) of a page and KV head. */
 static size_t block_bytes(const struct shape *s, size_t which)
 {
     return PAGE * kv_type_bytes(s->types[which], s->head_dim);
@@ -65,14 +65,15 @@ static struct dptr blank_pool(const struct shape *s, size_t which)
     return d;
 }
 
-/* The page that holds a position: tables go on after SEQ_PAGES with the same pages, so that large
- * positions need no large pool. */
+/* Returns the page that holds a position. Behind SEQ_PAGES the table repeats the same pages, so
+ * that large positions need no large pool. */
 static uint32_t page_of(uint32_t seq, uint32_t pos)
 {
     return page_numbers[seq][pos / PAGE % SEQ_PAGES];
 }
 
-/* q, k and v to the device, of rows that are multiplied there a part. */
+/* Puts q, k and v on the device. Rows that are multiplied there are first divided by the same
+ * factor. */
 static void put_rows(struct run *r)
 {
     const struct shape *s = &r->s;
@@ -112,7 +113,7 @@ static struct run make_run(struct shape s, const struct drow *row, size_t n)
     const struct shape *p = &r.s;
     struct heads *job = &r.job;
     for (size_t i = 0; i < 3; i++) {
-        /* one more row, which has to stay */
+        /* One more row, which has to stay as it is. */
         r.in[i] = random_floats(i + 11, (n + 1) * row_floats(p, i));
         r.bias[i] = random_floats(i + 21, row_floats(p, i));
         if (s.bias >> i & 1) {
@@ -165,10 +166,10 @@ static void launch_run(struct run *r)
     CU(kernel_heads(&r->job, &step, r->n, device_queue()));
 }
 
-/* A head as it should be; bound: how far each element may be off. In units of 2^-24 of the pair:
- * 1 for the bias, 8 for the norm (its sum adds 13 times, of which the root leaves half), and for
- * the rotation 2 of the angle as a float, 3 of sine and cosine, 1 of the factor and 2 of the sums.
- */
+/* Computes a head as it should be; `bound` is how far each element may be off. In units of 2^-24 of
+ * the pair: 1 for the bias, 8 for the norm (its sum adds 13 times, of which the root leaves half),
+ * and for the rotation 2 of the angle as a float, 3 of sine and cosine, 1 of the factor and 2 of
+ * the sums. */
 static void expected_head(const struct run *r, size_t which, size_t row, uint32_t head, double *h,
                           double *bound)
 {
@@ -203,8 +204,8 @@ static void expected_head(const struct run *r, size_t which, size_t row, uint32_
     }
 }
 
-/* What kv_rotate() makes of h[n]: sums of a block, each of which takes the errors of all its terms,
- * and as many roundings as the block has halves, and that of the scale. */
+/* Does what kv_rotate() does to h[n]: the sums of a block, each with the errors of all its terms,
+ * with as many roundings as a block can be halved, and with the rounding of the scale. */
 static void rotated(double *h, double *bound, uint32_t n)
 {
     const uint32_t block = (uint32_t)kv_rotate_block(n);
@@ -252,9 +253,9 @@ static void check_q(const struct run *r)
     assert_memory_equal(q + r->n * n, r->in[0] + r->n * n, n * sizeof *q);
 }
 
-/* A head as it stands in the pool: got [head_dim]; what was read becomes 0xff. Its error beside
- * that of the value: off[d]. Halves are off by 2^-11 of the value. Codes by half a step, and by
- * 2^-11 of what they stand for because the step is a half. */
+/* Takes a head from the pool to got [head_dim]; the bytes that were read become 0xff. off[d] is the
+ * error that storing adds. Halves are off by 2^-11 of the value. Codes are off by half a step, and
+ * by 2^-11 of their value because the step is a half. */
 static void take_head(const struct shape *s, size_t which, uint8_t *block, uint32_t row,
                       double *got, double *off)
 {
@@ -279,7 +280,8 @@ static void take_head(const struct shape *s, size_t which, uint8_t *block, uint3
     memset(scales, 0xff, dim / 32 * sizeof *scales);
 }
 
-/* What V becomes, whose only operations before it is rounded are an addition: bit-equal. */
+/* Computes V as it should be. The only operation before it is rounded is an addition, so it is
+ * bit-equal. */
 static void expected_v(const struct run *r, size_t row, uint32_t head, double *h)
 {
     const struct shape *s = &r->s;
@@ -301,7 +303,8 @@ static void expected_v(const struct run *r, size_t row, uint32_t head, double *h
     }
 }
 
-/* One of the pools: the rows' positions as they should be, all the rest untouched. */
+/* Checks one of the pools: the rows' positions are as they should be, and all the rest is
+ * untouched. */
 static void check_pool(const struct run *r, size_t which)
 {
     const struct shape *s = &r->s;
@@ -340,7 +343,7 @@ static void check(struct shape s, const struct drow *row, size_t n)
     check_q(&r);
     check_pool(&r, 0);
     check_pool(&r, 1);
-    /* the more allocations there are, the slower is the simulator */
+    /* The more allocations there are, the slower is the simulator. */
     assert_int_equal(device_teardown(NULL), 0);
     assert_int_equal(device_setup(NULL), 0);
 }
@@ -418,9 +421,9 @@ static void test_q8(void **state)
     }
 }
 
-/* The bytes of the encoder of quant.c, for blocks with ties, of zeros, with values whose inverse
- * scale is infinite, and beyond what a half can scale. Of values that are not finite neither is the
- * scale. */
+/* The bytes are those of the encoder of quant.c, for blocks with ties, of zeros, with values whose
+ * inverse scale is infinite, and with values beyond those that a half can scale. If values are not
+ * finite, neither is the scale. */
 static void test_q8_bits(void **state)
 {
     (void)state;
@@ -457,8 +460,8 @@ static void test_q8_bits(void **state)
     assert_true(isinf(f16_to_f32(scale[LAST / 32 + 1])));
 }
 
-/* Pairs (1, 0) become cosine and sine. As the nearest float an angle is off by pi / 2^25, and
- * sincospif by one in the last place of numbers up to 1. */
+/* Pairs (1, 0) become cosine and sine. An angle is the nearest float, off by pi / 2^25, and
+ * sincospif is off by one in the last place of numbers up to 1. */
 static void test_angles(void **state)
 {
     (void)state;
@@ -484,7 +487,7 @@ static void test_angles(void **state)
     }
 }
 
-/* Places in the pool that 32 bits cannot number, neither in bytes nor in elements. */
+/* These places in the pool cannot be numbered in 32 bits, neither in bytes nor in elements. */
 static void test_beyond_32_bits(void **state)
 {
     (void)state;

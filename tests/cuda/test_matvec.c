@@ -1,11 +1,11 @@
-/* kernel_matvec for every type against double arithmetic on the same weights and the same quantised
- * activations; its bits against themselves, however the rows are cut into passes and the columns
- * into parts. */
+/* kernel_matvec for every type, against double arithmetic on the same weights and the same
+ * quantised activations. Its bits are always the same, however the rows are cut into passes and the
+ * columns into parts. */
 #include <stdio.h>
 
 #include "cuda/acts_rig.h"
 
-/* Weights as the device has them and as numbers. */
+/* Weights on the device, and as numbers. */
 struct test_weights {
     const struct quant_type *t;
     size_t n_rows, n_cols;
@@ -31,7 +31,8 @@ static const struct quant_type *type(const char *name)
 
 static struct dptr put(const float *x, size_t n) { return device_put(x, n * sizeof *x); }
 
-/* Rows of activations on the device in the forms Q8 and F32, and what they stand for. */
+/* Rows of activations on the device in the forms Q8 and F32, and the numbers that they stand
+ * for. */
 struct input {
     struct dacts d;
     struct host_acts h;
@@ -45,7 +46,7 @@ static struct input input_of(const float *x, size_t n, size_t n_cols)
     return in;
 }
 
-/* Row r and those after it. */
+/* Returns row r and the rows after it. */
 static struct dacts from_row(struct dacts a, size_t r)
 {
     a.q.at += r * a.stride;
@@ -54,7 +55,7 @@ static struct dacts from_row(struct dacts a, size_t r)
     return a;
 }
 
-/* The product of weight row i and activation row r, and how far off floats may be. */
+/* The product of weight row i and activation row r, and how far off a result in floats may be. */
 struct product {
     double value, tolerance;
 };
@@ -73,9 +74,9 @@ static struct product product(const struct test_weights *w, size_t i, const stru
         largest = fmax(largest, fabs(weight));
     }
     /* A lane adds n_cols / 32 products of floats one by one, or n_cols / 512 sums of 16 products;
-     * then come 5 + 3 additions of lanes and parts. Inside such a sum scale * code, + add, * d
-     * round 4 times; where scale * code and add cancel, both are at most twice the largest weight.
-     */
+     * then come 5 + 3 additions of lanes and parts. Inside such a sum the operations scale * code,
+     * + add, * d round 4 times; where scale * code and add cancel, both are at most twice the
+     * largest weight. */
     const double adds = (double)w->n_cols / (floats ? 32 : 512) + 8 + 4;
     return (struct product){ sum, adds * 0x1p-24 * (floats ? terms : 3 * largest * inputs) };
 }
@@ -89,7 +90,7 @@ static void expect_near(float got, struct product want)
     }
 }
 
-/* Runs a job with outputs [n, w[i].n_rows] of its own, first filled with `fill`. */
+/* Runs a job with outputs [n, w[i].n_rows] of its own, which are first filled with `fill`. */
 static void run(struct matvec *job, size_t n, const struct dqueue *on, float fill)
 {
     for (size_t k = 0; k < job->n_w; k++) {
@@ -117,11 +118,12 @@ static size_t cols_of(const struct quant_type *t, size_t k)
 {
     static const size_t floats[] = { 1, 31, 33, 255, 257, 1023 }, blocks[] = { 1, 2, 5, 7, 9, 13 };
     k %= N_ROW_COUNTS;
-    /* blocks of 32: more than a warp's 32, so that lanes go round */
+    /* Blocks of 32 get more columns than the 32 lanes of a warp take at once, so that lanes go
+     * round. */
     return t->block == 1 ? floats[k] : t->block * blocks[k] * (t->block == 32 && k > 2 ? 5 : 1);
 }
 
-/* One matrix: modes STORE (with and without bias) and ADD. */
+/* Checks one matrix in the modes STORE (with and without bias) and ADD. */
 static void expect_products(const struct test_weights *w, size_t n, uint64_t seed)
 {
     const struct input in = input_of(random_floats(seed, n * w->n_cols), n, w->n_cols);
@@ -151,15 +153,15 @@ static void each_type(void **state)
     for (size_t k = 0; k < n_jobs; k++) {
         const size_t row_count = row_counts[(k + t->id) % N_ROW_COUNTS];
         const struct test_weights w = weights_of(t, k, row_count, cols_of(t, k));
-        /* the slow ones of the product with few rows of activations and the other way round */
+        /* The shapes with a slow product get few rows of activations, and the others get many. */
         expect_products(&w, row_count > 200 ? n[k % 4] : n[k], 100 + k);
     }
 }
 
 /* ---------------------------------------------------------------- gate and up */
 
-/* silu(gate) * up, and how far off: 8 roundings of its own (tests/cuda/test_rows.c), and silu has a
- * slope of at most 1.1. */
+/* Returns silu(gate) * up, and how far off it may be: 8 roundings of its own
+ * (tests/cuda/test_rows.c), and silu has a slope of at most 1.1. */
 static struct product gated(struct product gate, struct product up)
 {
     const double silu = gate.value / (1 + exp(-gate.value));
@@ -225,7 +227,8 @@ static void swiglu(void **state)
 
 /* ---------------------------------------------------------------- the norm inside */
 
-/* A job whose blocks normalise gives the bits of kernel_norm and the same job without. */
+/* A job whose blocks normalise gives the bits of kernel_norm followed by the same job without a
+ * norm. */
 static void expect_norm_inside(struct matvec job, const struct norm *norm, size_t n,
                                const struct dqueue *on)
 {
@@ -281,7 +284,7 @@ static void norm_inside(void **state)
     }
 }
 
-/* Rows that do not fit into shared memory all at once take more passes, of the same bits; a row
+/* Rows that do not fit into shared memory all at once take more passes, with the same bits. A row
  * that does not fit alone is an error. */
 static void little_shared_memory(void **state)
 {
@@ -289,7 +292,8 @@ static void little_shared_memory(void **state)
     enum { DIM = 5120, N = 8, N_ROWS = 40 };
     const struct norm norm = norm_of(N, DIM, 1);
     struct matvec job = { .n_w = 1, .w = { weights_of(type("Q4_0"), 1, N_ROWS, DIM).d } };
-    job.norm = norm; /* 8 * 6.25 KB: more than a block has without asking */
+    /* The rows take 8 * 6.25 KB, more than a block has unless it asks. */
+    job.norm = norm;
     run(&job, N, device_queue(), NAN);
     const float *want = out_of(&job, 0, N);
     for (uint32_t rows = 0; rows <= 3; rows++) {
@@ -307,7 +311,7 @@ static void little_shared_memory(void **state)
 
 /* ---------------------------------------------------------------- the same bits */
 
-/* A row's bits do not depend on how many rows there are, in any mode and for every type. */
+/* The bits of a row do not depend on the number of rows, in any mode and for any type. */
 static void same_bits(void **state)
 {
     const struct quant_type *t = *state;
@@ -337,8 +341,8 @@ static void same_bits(void **state)
     }
 }
 
-/* Few rows and long columns: 2, 4 or 8 parts of the columns by the size of the device, and several
- * tiles for a block. */
+/* There are few rows and long columns. The columns are divided into 2, 4 or 8 parts, depending on
+ * the size of the device, and a block has several tiles. */
 static void parts(void **state)
 {
     (void)state;
@@ -360,7 +364,7 @@ static void parts(void **state)
     }
 }
 
-/* More tiles than blocks that run at once: each block has several. */
+/* There are more tiles than blocks that run at once, so each block has several. */
 static void many_tiles(void **state)
 {
     (void)state;
@@ -431,7 +435,8 @@ static void no_work(void **state)
     struct matvec job = { .n_w = 1, .w = { w.d } };
     CU(kernel_matvec(&job, 0, device_queue()));
     CU(cudaStreamSynchronize(device_queue()->stream));
-    job.w[0].type = 9; /* Q8_1: of files, but none that has weights */
+    /* Q8_1 is a type of files, but no weights have it. */
+    job.w[0].type = 9;
     assert_int_equal(kernel_matvec(&job, 1, device_queue()), cudaErrorInvalidValue);
 }
 

@@ -27,7 +27,8 @@ static void test_read(void **state)
 {
     (void)state;
     const size_t wave =
-        (size_t)device_queue()->n_sms * 256 * 16; /* bytes of a load of each thread */
+        /* The bytes of one load of every thread. */
+        (size_t)device_queue()->n_sms * 256 * 16;
     const size_t sizes[] = {
         0, 16, 48, 4096, wave, wave + 16, 4 * wave - 16, 4 * wave, 4 * wave + 16, 7 * wave + 160
     };

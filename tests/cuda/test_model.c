@@ -5,20 +5,21 @@
  * scattered; what no step has written is NaN on the simulator.
  *
  * Bounds, as NMSE of each row's logits:
- *   mat-vec kernels against the CPU backend, float weights: both sides compute in float; K and V
- * are rounded to half, now and then the other way, 3e-8 for each (see tests/model/test_forward.c):
- *     FLOAT_BOUND.
- *   the same with quantised weights: activations are rounded to 8 bits on both sides, and as in
- *     tests/model/test_forward.c one that rounds the other way leaves the noise of the codes:
- * NOISE_BOUND. tensor cores against tests/support/reference.c with exact activations: weights,
- * activations, queries, attention weights and K and V are rounded to half. 2^-22 / 12 = 2e-8 for
- * each rounding, about ten on the way to a logit, the worst of many rows ten times the mean:
- *     HALF_BOUND. The head is a mat-vec kernel here too: with quantised weights its activations are
- *     rounded to 8 bits, (3/127)^2/12 = 5e-5, twice that in the worst row: HEAD_BOUND.
- *   K and V in q8_0 against the reference that rounds them likewise, float weights: a value between
- *     two codes may take the other, (2.5/127)^2 = 4e-4 of one among 32 or more of a head: Q8_BOUND.
- *     On tensor cores values differ by roundings to half, many take the other code, and what is
- *     left is the noise of the codes: NOISE_BOUND. */
+ *   FLOAT_BOUND: mat-vec kernels against the CPU backend, with float weights. Both sides compute in
+ *     float. K and V are rounded to half, now and then in the other direction: 3e-8 for each (see
+ *     tests/model/test_forward.c).
+ *   NOISE_BOUND: the same comparison with quantised weights. Both sides round activations to 8
+ *     bits, and as in tests/model/test_forward.c one value that is rounded in the other direction
+ *     leaves the noise of the codes.
+ *   HALF_BOUND: tensor cores against tests/support/reference.c with exact activations. Weights,
+ *     activations, queries, attention weights and K and V are rounded to half: 2^-22 / 12 = 2e-8
+ *     for each rounding, about ten on the way to a logit, the worst of many rows ten times that.
+ *   HEAD_BOUND: the head is a mat-vec kernel here too. With quantised weights its activations are
+ *     rounded to 8 bits: (3/127)^2/12 = 5e-5, twice that in the worst row.
+ *   Q8_BOUND: K and V in q8_0 against the reference that rounds them in the same way, with float
+ *     weights. A value between two codes may take the other code: (2.5/127)^2 = 4e-4 of one value
+ *     among 32 or more of a head. On tensor cores values differ by roundings to half, many take
+ *     the other code, and what is left is the noise of the codes: NOISE_BOUND. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,7 +65,7 @@ static void check(weft_status status, const weft_error *err)
     }
 }
 
-/* Rows [first, first + n) of each text as one step, all with logits. */
+/* Computes rows [first, first + n) of each text as one step, all with logits. */
 static void run_step(struct backend *b, const struct text *t, size_t first, size_t n, float *logits)
 {
     weft_error err;
@@ -98,7 +99,7 @@ static void run_step(struct backend *b, const struct text *t, size_t first, size
     }
 }
 
-/* Logits [N_TEXTS, n, n_vocab] of the texts, computed `chunk` tokens at a time. */
+/* Returns logits [N_TEXTS, n, n_vocab] of the texts, computed `chunk` tokens at a time. */
 static float *run(opener *open, const struct model *m, const struct text *t, size_t chunk,
                   bool deterministic)
 {
@@ -183,7 +184,7 @@ static void compare_exactly(const struct text *t, const float *got, const char *
     }
 }
 
-/* n random tokens a text. */
+/* Makes texts of n random tokens. */
 static struct text text_of(const struct model *m, size_t n, size_t n_ctx)
 {
     struct text t = { .n = n, .n_ctx = n_ctx > 0 ? n_ctx : n, .n_vocab = m->config.n_vocab };
@@ -195,7 +196,8 @@ static struct text text_of(const struct model *m, size_t n, size_t n_ctx)
     return t;
 }
 
-/* n tokens a text. every_way: token by token and deterministically in one step as well. */
+/* Checks texts of n tokens. If every_way is true, they are also computed token by token, and
+ * deterministically in one step. */
 static void check_ways(const struct synth_spec *spec, size_t n, size_t n_ctx, bool every_way,
                        const char *what)
 {
@@ -271,7 +273,8 @@ static void test_types(void **state)
             s.n_heads = shapes[i].n_heads;
             s.n_kv_heads = shapes[i].n_kv_heads;
             s.head_dim = shapes[i].head_dim;
-            if (wide) { /* rows of attn_output are multiples of 256 */
+            /* The rows of attn_output are multiples of 256. */
+            if (wide) {
                 s.n_heads = 4, s.n_kv_heads = 2, s.head_dim = 64;
             }
             s.type_mix = types[j];
@@ -296,7 +299,7 @@ static void test_rare_types(void **state)
     }
 }
 
-/* Past a page, in several steps of many rows. */
+/* The text goes past a page, in several steps of many rows. */
 static void test_context(void **state)
 {
     (void)state;
@@ -308,7 +311,7 @@ static void test_context(void **state)
     }
 }
 
-/* What a layer is stands in the layer, not in the keys. */
+/* The layer itself says what it is, not the keys. */
 static void check_layers_differ(const char *type)
 {
     weft_error err;
@@ -374,7 +377,7 @@ static void test_variants(void **state)
     check_spec(&s, 20, 0, "12 heads on one");
 }
 
-/* Biases on all products that may have one, and q, k and v in one tensor. */
+/* Every product that may have a bias has one, and q, k and v are in one tensor. */
 static void test_biases(void **state)
 {
     (void)state;
@@ -394,7 +397,8 @@ static void test_biases(void **state)
         s.biases = true;
         s.fused_qkv = cases[i].fused;
         s.type_mix = cases[i].type;
-        if (i == 2) { /* rows that are no multiple of 4 */
+        /* The rows are not multiples of 4. */
+        if (i == 2) {
             s.n_ff = 99, s.n_heads = 3, s.n_kv_heads = 3, s.head_dim = 40;
             s.dim = 70;
         }
@@ -403,7 +407,7 @@ static void test_biases(void **state)
     }
 }
 
-/* K and V in q8_0, beside a reference that rounds them likewise. */
+/* K and V are in q8_0; the reference rounds them in the same way. */
 static void check_q8(const struct synth_spec *spec, size_t n, const weft_kv_type *types,
                      const char *what)
 {
@@ -456,7 +460,7 @@ static void test_q8(void **state)
     }
 }
 
-/* Shapes that kernels do not run are refused by name. */
+/* Shapes that the kernels do not run are refused by name. */
 static void test_refused(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* Pages of the CUDA backend with K and V in each of their types. Bit by bit: what is read from them
- * is what a trace shows, written elsewhere it is read again and attention sees the same; so for
- * whole pages, for parts and for copies. */
+/* Pages of the CUDA backend with K and V in each of their types, bit by bit. The values read from a
+ * page are those that a trace shows. Written to another page they read the same again, and
+ * attention sees the same. This holds for whole pages, for parts and for copies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@ struct bench {
     const struct model *model;
     struct backend *b;
     weft_kv_type types[2];
-    uint32_t pages[2]; /* of the sequence */
+    uint32_t pages[2]; /* the pages of the sequence */
 };
 
 static struct bench open_bench(const struct model *m, const weft_kv_type *types, uint32_t page0,
@@ -56,7 +56,7 @@ static struct bench open_bench(const struct model *m, const weft_kv_type *types,
     return x;
 }
 
-/* Bytes of n positions of K or V in one layer. */
+/* Returns the bytes of n positions of K or V in one layer. */
 static size_t bytes_of(const struct bench *x, size_t which, size_t n)
 {
     const struct config *g = &x->model->config;
@@ -86,8 +86,8 @@ static void same_page(const struct bench *x, uint32_t page, size_t n, const uint
     free(got);
 }
 
-/* All N positions, stage by stage; K and V of every layer as a trace has them, [n_layers, 2, N,
- * n_kv_heads * head_dim]. */
+/* Computes all N positions, stage by stage. Returns K and V of every layer as a trace shows them,
+ * [n_layers, 2, N, n_kv_heads * head_dim]. */
 static float *run_values(const struct bench *x)
 {
     weft_error err;
@@ -115,7 +115,7 @@ static float *run_values(const struct bench *x)
     return values;
 }
 
-/* Positions [first, first + n) as they were read, against the values. */
+/* Compares positions [first, first + n), as they were read, with the values. */
 static void check_values(const struct bench *x, const uint8_t *kv, size_t first, size_t n,
                          const float *values)
 {
@@ -137,7 +137,7 @@ static void check_values(const struct bench *x, const uint8_t *kv, size_t first,
     }
 }
 
-/* The logits behind one more token. */
+/* Returns the logits behind one more token. */
 static float *next_logits(const struct bench *x)
 {
     weft_error err;

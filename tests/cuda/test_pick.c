@@ -47,7 +47,8 @@ static void fill(float *row, size_t n, enum kind kind)
         float x = (float)below(1u << 24) * 0x1p-20f - 8;
         switch (kind) {
         case TIES:
-            x = (float)((int)below(5) - 4); /* both zeros are the largest: they are equal */
+            /* The largest values are the zeros of both signs, which are equal. */
+            x = (float)((int)below(5) - 4);
             x = x == 0 && below(2) ? -0.0f : x;
             break;
         case INFINITE: x = below(3) ? x : below(2) ? INFINITY : -INFINITY; break;
@@ -55,7 +56,8 @@ static void fill(float *row, size_t n, enum kind kind)
         case LOWEST: x = -INFINITY; break;
         case RISING: x = (float)i * 0.5f - 100; break;
         case ALL_NAN: x = NAN; break;
-        case CLOSE: x = from_bits(0x41200000u + below(300)); break; /* 8 bits decide little */
+        /* 8 bits decide little here. */
+        case CLOSE: x = from_bits(0x41200000u + below(300)); break;
         default: break;
         }
         row[i] = x;
@@ -97,7 +99,7 @@ static void check_row(const float *row, size_t n_vocab, size_t k, const int32_t 
     free(all);
 }
 
-/* Rows of all kinds in turn, beginning with this one. */
+/* Checks rows of all kinds in turn, beginning with this kind. */
 static void check(size_t n, size_t n_vocab, size_t k, size_t kind)
 {
     float *logits = device_host(n * n_vocab * sizeof *logits);
@@ -149,7 +151,8 @@ static void test_rows(void **state)
     check(n, 300, 20, 4);
 }
 
-/* A vocabulary as large as they come: 122 slices, and more keys to merge than threads. */
+/* The vocabulary is as large as vocabularies get: 122 slices, and more keys to merge than
+ * threads. */
 static void test_large(void **state)
 {
     (void)state;

@@ -21,7 +21,7 @@ def first(lines, **fields):
 
 
 def thinned(lines):
-    """What the gates look at, of many alike products of a prompt one."""
+    """Keeps what the gates look at, and of many similar products of a prompt only one."""
     gemms = {}
     kept = []
     for x in lines:
@@ -87,7 +87,7 @@ class Gates(unittest.TestCase):
         self.assert_only("ahead is")
 
     def test_several_rows_apart(self):
-        """A plan that is worse for two rows only needs a row of its own."""
+        """If a plan is worse for two rows only, two rows get a row of their own."""
         for p, x in plans.products(self.lines):
             if p == "down" and x["matvec"]["n"] == 2:
                 x["grid"][0] //= 2
@@ -130,7 +130,8 @@ class Gates(unittest.TestCase):
         self.assertEqual(len(list(plans.gate_kernels([], [], rows))), 1)
 
     def test_writing(self):
-        """Values are today's; reasons stay where something falls short, and go where nothing does."""
+        """Writing stores today's values. A reason stays while something falls short, and goes when
+        nothing does."""
         short = next(r for r in self.rows["plans"] if r["warps"] < plans.WANT_WARPS)
         fine = next(r for r in self.rows["plans"] if "reason" not in r)
         short["warps"], fine["reason"] = 0.123, "few_rows"

@@ -1,5 +1,5 @@
-/* cuda/device.c: what it says about drivers and devices that are made up here, since no machine has
- * all of their faults. The file is compiled into this program with another runtime under it. */
+/* cuda/device.c: what it says about drivers and devices. They are made up here, because no machine
+ * has all of their faults. The file is compiled into this program with another runtime under it. */
 #include "kernels/kernels.h"
 
 #undef cudaGetDeviceProperties
@@ -38,7 +38,7 @@ static struct {
     const char *name;
     bool contexts[MAX_DEVICES];
 } machine;
-/* the runtime keeps these for each thread */
+/* The runtime keeps these for each thread. */
 static _Thread_local int current;
 static _Thread_local cudaError_t last;
 
@@ -77,7 +77,7 @@ static cudaError_t made_up_properties(struct cudaDeviceProp *p, int device)
     return keep(machine.properties_error);
 }
 
-/* As the runtime does since CUDA 12: a device that is made current gets its context at once. */
+/* Since CUDA 12 the runtime gives a device its context as soon as it is made current. */
 static cudaError_t made_up_set(int device)
 {
     assert_true(device >= 0 && device < MAX_DEVICES);
@@ -133,7 +133,7 @@ static void says(const char *text, const char *const *words)
 }
 #define SAYS(text, ...) says(text, (const char *const[]){ __VA_ARGS__, NULL })
 
-/* The problem of a platform without a device. */
+/* Returns the problem of a platform that has no device. */
 static const char *problem(int driver, int n, cudaError_t e)
 {
     static struct cuda_platform p;
@@ -182,11 +182,11 @@ static void test_no_device(void **state)
     SAYS(problem(13010, 0, cudaErrorNoDevice), "CUDA 13.1", "cudaErrorNoDevice", "nvidia-smi",
          "CUDA_VISIBLE_DEVICES hides it");
     SAYS(problem(13010, 0, cudaSuccess), "shows no GPU", "cudaErrorNoDevice");
-    /* a count that comes with an error is none */
+    /* A count that comes with an error does not count. */
     SAYS(problem(13010, 3, cudaErrorNoDevice), "shows no GPU");
 }
 
-/* Whatever goes wrong is named, and nothing of the text is cut off. */
+/* Every error is named, and its text is not cut off. */
 static void test_every_error(void **state)
 {
     (void)state;
@@ -239,7 +239,7 @@ static void test_capability(void **state)
     told_device(0, &d);
     SAYS(d.problem, "7.5", "8.0 or later");
     assert_true(d.total_bytes == 5000 && d.free_bytes == 0);
-    /* it is not woken for nothing */
+    /* The device is not woken for nothing. */
     assert_false(machine.contexts[0]);
     machine.major = 8;
     machine.minor = 0;
@@ -271,7 +271,7 @@ static void test_silent_devices(void **state)
     assert_int_equal(last, cudaSuccess);
 }
 
-/* After the fault of a kernel in this process nothing helps but a new one. */
+/* After the fault of a kernel in this process only a new process helps. */
 static void test_lost(void **state)
 {
     struct cuda_platform p;
@@ -290,7 +290,7 @@ static void test_lost(void **state)
     told_platform(&p);
     assert_true(p.lost);
     SAYS(p.problem, cudaGetErrorName(cudaErrorAssert), "restart the program");
-    /* it is the process's own fault, not that of others */
+    /* The process itself is at fault, not others. */
     machine.count_error = machine.properties_error = cudaSuccess;
     machine.memory_error = cudaErrorDevicesUnavailable;
     told_platform(&p);
@@ -298,7 +298,7 @@ static void test_lost(void **state)
     assert_false(p.lost || d.lost);
 }
 
-/* Code for other devices only, or PTX that the driver cannot compile. */
+/* The code is for other devices only, or it is PTX that the driver cannot compile. */
 static void test_no_code(void **state)
 {
     static const cudaError_t errors[] = { cudaErrorNoKernelImageForDevice,
@@ -314,13 +314,13 @@ static void test_no_code(void **state)
         assert_true(d.total_bytes == 4000 && !d.lost);
         assert_int_equal(last, cudaSuccess);
     }
-    /* opening an engine is what fails then */
+    /* Only opening an engine fails then. */
     machine.queue_error = cudaErrorMemoryAllocation;
     told_device(0, &d);
     assert_string_equal(d.problem, "");
 }
 
-/* Whether there is room is asked when an engine is opened, with its numbers. */
+/* Opening an engine asks whether there is room, and says the numbers. */
 static void test_full_device(void **state)
 {
     struct cuda_device d;

@@ -1,10 +1,10 @@
-/* Steps of many rows where ordinary models do not lead: rows whose halves are scaled, gate and up
- * beyond what a half holds, products of matrices of several types, matrices in pieces. Each against
- * tests/support/reference.c, with exact activations.
+/* Steps of many rows with values that ordinary models do not have: rows whose halves are scaled,
+ * gate and up beyond what a half holds, products of matrices of several types, matrices in pieces.
+ * Each is compared with tests/support/reference.c, with exact activations.
  *
- * Bounds, as NMSE of the last row's logits, are those of tests/cuda/test_model.c for tensor cores:
- * HALF_BOUND for f16 and f32, HEAD_BOUND where a matrix is quantised. A scale that is left out, or
- * a product in a wrong place, have an NMSE near 1. */
+ * The bounds, as NMSE of the last row's logits, are those of tests/cuda/test_model.c for tensor
+ * cores: HALF_BOUND for f16 and f32, HEAD_BOUND if a matrix is quantised. A scale that is left out,
+ * or a product in a wrong place, has an NMSE near 1. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@
 
 enum { N = 40, MAX_WEIGHTS = 1 << 20 };
 
-/* Tensors whose names hold `name` are multiplied. */
+/* The tensors whose names contain `name` are multiplied. */
 struct factor {
     const char *name;
     float by;
@@ -47,7 +47,8 @@ static struct synth_spec spec_of(const char *preset, const char *types)
     return s;
 }
 
-/* All values of a tensor in the file, by a power of two: Q8_0 keeps its codes. */
+/* Multiplies all values of a tensor in the file by a power of two: the codes of Q8_0 stay as they
+ * are. */
 static void multiply_tensor(int fd, const struct gguf *g, const struct gguf_tensor *t, float by)
 {
     static float x[MAX_WEIGHTS];
@@ -86,8 +87,8 @@ static const char *model_with(const struct synth_spec *spec, const struct factor
     return path;
 }
 
-/* The model in one step of many rows. rows: so many rows of weights become halves at once, 0 = all
- * of a product. */
+/* Checks the model in one step of many rows. `rows` is the number of weight rows that become halves
+ * at once, 0 = all rows of a product. */
 static void check_model(const char *path, double bound, size_t rows, const char *what)
 {
     const weft_engine_params p = { .size = sizeof p, .device = "cuda", .n_batch = 64 };
@@ -99,7 +100,8 @@ static void check_model(const char *path, double bound, size_t rows, const char 
     if (rows > 0) {
         struct cuda *c = (struct cuda *)r.engine->backend;
         assert_true(c->halves_bytes > rows * 512);
-        c->halves_bytes = rows * 512; /* of 256 columns */
+        /* A row has 256 columns. */
+        c->halves_bytes = rows * 512;
     }
     weft_seq *seq = rig_fed(&r, tokens, N);
     float *got = rig_logits(&r, seq);
@@ -118,8 +120,8 @@ static void check_model(const char *path, double bound, size_t rows, const char 
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 enum { N_PRESETS = sizeof presets / sizeof presets[0] };
 
-/* Normalised rows of up to 3 * 2^16, which are halved until halves hold them. Weights are as much
- * smaller, so that what follows is as ever. */
+/* Normalised rows of up to 3 * 2^16 are halved until halves hold them. Their weights are smaller by
+ * as much, so that later values are as usual. */
 static void test_large_norms(void **state)
 {
     (void)state;
@@ -141,8 +143,8 @@ static void test_large_norms(void **state)
     }
 }
 
-/* Up or gate of about 10^5, beyond halves, as which those of quantised weights come; and what
- * follows as ever. */
+/* Up or gate is about 10^5, more than a half holds; the product of quantised weights would be
+ * halves. Later values are as usual. */
 static void test_large_gates(void **state)
 {
     (void)state;
@@ -150,15 +152,16 @@ static void test_large_gates(void **state)
     const struct factor gate[] = { { "ffn_gate.", 0x1p17f }, { "ffn_down.", 0x1p-17f } };
     for (size_t i = 0; i < N_PRESETS; i++) {
         const struct synth_spec s = spec_of(presets[i], "q8_0");
-        if (strcmp(s.arch, "phi3") != 0) { /* there gate and up are one tensor */
+        /* In phi3 gate and up are one tensor. */
+        if (strcmp(s.arch, "phi3") != 0) {
             check_model(model_with(&s, up, 2), HEAD_BOUND, 0, "large up");
             check_model(model_with(&s, gate, 2), HEAD_BOUND, 0, "large gate");
         }
     }
 }
 
-/* Biases of gate and up that halves could not hold, of weights whose gate and up come as halves
- * where there are none. */
+/* Biases of gate and up that halves could not hold. Without biases the products of these weights
+ * would be halves. */
 static void test_large_biases(void **state)
 {
     (void)state;
@@ -171,8 +174,8 @@ static void test_large_biases(void **state)
     check_model(model_with(&s, gate, 2), HEAD_BOUND, 0, "large bias of gate");
 }
 
-/* Types that take turns: in a product of several matrices as in a model, every neighbour is
- * another. */
+/* Types take turns, so that neighbours differ in type, in a product of several matrices and in the
+ * model. */
 static void test_mixed_types(void **state)
 {
     (void)state;
@@ -183,14 +186,16 @@ static void test_mixed_types(void **state)
                   { "f16+f16+f32", HALF_BOUND },       { "q4_k+q6_k", HEAD_BOUND },
                   { "q4_k+f32+q6_k+f16", HEAD_BOUND }, { "q8_0+q4_k+f32", HEAD_BOUND } };
     for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
-        for (size_t k = 0; k < 2; k++) { /* with biases; with norms of heads */
+        /* First with biases, then with norms of heads. */
+        for (size_t k = 0; k < 2; k++) {
             const struct synth_spec s = spec_of(presets[k], mixes[i].types);
             check_model(model_file_of(&s), mixes[i].bound, 0, mixes[i].types);
         }
     }
 }
 
-/* Pieces that end within a matrix, with it, and behind several; less than a tile, less than two. */
+/* Pieces end within a matrix, with a matrix, and behind several; they are less than a tile, and
+ * less than two. */
 static void test_pieces(void **state)
 {
     (void)state;
@@ -202,7 +207,7 @@ static void test_pieces(void **state)
     }
 }
 
-/* Tiny models leave room for the most rows. */
+/* Tiny models leave room for the largest number of rows. */
 static void test_default(void **state)
 {
     (void)state;

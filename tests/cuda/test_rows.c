@@ -8,7 +8,7 @@ static const size_t widths[] = { 1,   4,   31,   32,   33,   127,  128, 132,
                                  255, 896, 1023, 1024, 1028, 2080, 5000 };
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], N_ROWS = 5 };
 
-/* The least power of two that is no less. */
+/* Returns the least power of two that is at least x. */
 static double power_up(double x)
 {
     double p = 0x1p-149;
@@ -18,8 +18,9 @@ static double power_up(double x)
     return p;
 }
 
-/* The power of two that brings the largest magnitude of a row to at most 32768, or with a reach
- * both, rounded up to powers of two. */
+/* Returns the least power of two by which the largest magnitude of a row, rounded up to a power of
+ * two, has to be divided to be at most 32768. With a reach, the magnitude is first multiplied by
+ * the reach, which is rounded up too. */
 static float want_half_scale(const float *x, size_t n, double reach)
 {
     double top = 0;
@@ -41,8 +42,8 @@ static bool same_half(f16_bits h, float want)
     return isnan(want) ? (h & 0x7fff) > 0x7c00 : h == f32_to_f16(want);
 }
 
-/* Forms Q8 and F16 of n rows have to be those of form F32; returns that, [n, stride]. reach: that
- * of a, 0 if there is none. */
+/* Expects that forms Q8 and F16 of n rows are those of form F32, and returns F32, [n, stride].
+ * reach: that of a, 0 if there is none. */
 static const float *expect_forms_of(const struct dacts *a, size_t n, double reach)
 {
     const struct host_acts h = acts_get(a, n);
@@ -52,7 +53,7 @@ static const float *expect_forms_of(const struct dacts *a, size_t n, double reac
         assert_true(h.half_scale[r] == scale);
         for (size_t i = 0; i < h.stride; i++) {
             wrong += !same_half(h.half[r * h.stride + i], x[i] / scale);
-            /* the norm of a row with a NaN is NaN throughout */
+            /* The norm of a row with a NaN is all NaN. */
             wrong += i >= h.n_cols && !same_float(x[i], 0.0f) && !isnan(x[0]);
         }
     }
@@ -66,11 +67,11 @@ static const float *expect_forms(const struct dacts *a, size_t n)
     return expect_forms_of(a, n, 0);
 }
 
-/* What runs a kernel into the forms of `out`. */
+/* Runs a kernel into the forms of `out`. */
 typedef void produce_fn(const void *job, size_t n, const struct dacts *out);
 
-/* Runs it into all forms, checks them against each other and each form alone against its part of
- * all; returns F32. */
+/* Runs the kernel into all forms together, and checks them against each other; then runs it into
+ * each form alone, and compares. Returns F32. */
 static const float *produce(produce_fn *run, const void *job, size_t n, size_t n_cols)
 {
     struct dacts all = device_acts(n, n_cols, ALL_FORMS);
@@ -124,8 +125,8 @@ static void norm(void **state)
                 squares += (double)x[r * dim + i] * (double)x[r * dim + i];
             }
             const double scale = 1 / sqrt(squares / (double)dim + (double)job.eps);
-            /* a sum of squares rounds dim / 256 times in each thread, then 5 + 8 times; the root
-             * halves that; 6 more roundings */
+            /* A sum of squares rounds dim / 256 times in each thread, then 5 + 8 times. The root
+             * halves this error, and 6 more roundings follow. */
             const double u = ((double)dim / 256 + 13) / 2 + 6;
             for (size_t i = 0; i < dim; i++) {
                 const double want = (double)x[r * dim + i] * scale * (double)w[i];
@@ -141,7 +142,7 @@ static void norm(void **state)
     }
 }
 
-/* A row more than 2^33 elements into x, of which only that row exists. */
+/* The row lies more than 2^33 elements into x, of which only this row exists. */
 static void far_row(void **state)
 {
     (void)state;
@@ -180,8 +181,8 @@ static void swiglu(void **state)
         const float *got = produce(run_swiglu, &job, N_ROWS, n_cols);
         for (size_t i = 0; i < n; i++) {
             const double g = (double)gate[i], want = g / (1 + exp(-g)) * (double)up[i];
-            /* expf is within 2 ulp, four operations within half each; a subnormal e^-|gate| is off
-             * by a step of its own, times gate and up */
+            /* expf is within 2 ulp, and four operations are within half an ulp each. A subnormal
+             * e^-|gate| is off by a step of its own, times gate and up. */
             const double step = 0x1p-149 * (fabs(g) + 1) * (fabs((double)up[i]) + 1);
             const double tolerance = 4 * 0x1p-23 * fabs(want) + step;
             assert_true(fabs((double)got[i / n_cols * stride + i % n_cols] - want) <= tolerance);
@@ -189,8 +190,8 @@ static void swiglu(void **state)
     }
 }
 
-/* Gate and up side by side in rows with a gap, as halves or floats, and scaled: the same bits as
- * those that are floats, apart, and multiplied before. */
+/* Gate and up lie side by side in rows with a gap, as halves or floats, and are scaled. They give
+ * the bits of floats that lie apart and were multiplied before. */
 static void swiglu_joint(void **state)
 {
     (void)state;
@@ -234,7 +235,8 @@ static void swiglu_joint(void **state)
     assert_int_equal(kernel_swiglu(&odd, 1, &out, device_queue()), cudaErrorInvalidValue);
 }
 
-/* With biases, scaled or not: the bits of gate and up to which they were added before. */
+/* With biases, scaled or not, the bits are those of gate and up to which the biases were added
+ * before. */
 static void swiglu_biased(void **state)
 {
     (void)state;
@@ -278,7 +280,7 @@ static void swiglu_biased(void **state)
     assert_int_equal(kernel_swiglu(&halves, 1, &out, device_queue()), cudaErrorInvalidValue);
 }
 
-/* With a reach the halves are so small that sum |w a| stays below what a half holds. */
+/* With a reach the halves are so small that sum |w a| stays below the largest half. */
 static void reach(void **state)
 {
     (void)state;
@@ -310,7 +312,7 @@ static void run_convert(const void *job, size_t n, const struct dacts *out)
     CU(kernel_convert(*(const struct dptr *)job, n, out, device_queue()));
 }
 
-/* Rows that are hard to quantise or to halve. */
+/* Fills rows that are hard to quantise or to turn into halves. */
 static void fill_special(float *row, size_t n, size_t kind)
 {
     static const float one[] = { 0.0f,      -0.0f,    1e-36f,   9e-36f,   1e-35f,    2e-35f,
@@ -322,11 +324,13 @@ static void fill_special(float *row, size_t n, size_t kind)
     }
     if (kind < N_ONE) {
         row[n * 3 / 4] = one[kind];
-    } else if (kind == N_ONE) { /* ties: d = 1, and codes half way between two integers */
+        /* Ties: d = 1, and codes lie half-way between two integers. */
+    } else if (kind == N_ONE) {
         for (size_t i = 0; i < n; i++) {
             row[i] = i % 32 == 0 ? 127.0f : (float)(i % 32) * 4.0f - 63.5f;
         }
-    } else { /* equal magnitudes */
+        /* All magnitudes are equal. */
+    } else {
         for (size_t i = 0; i < n; i++) {
             row[i] = i % 3 == 0 ? -2.5f : 2.5f;
         }
@@ -351,7 +355,7 @@ static void convert(void **state)
     }
 }
 
-/* A NaN or Inf stays to be seen behind a norm and a SwiGLU, in every form. */
+/* A NaN or Inf can still be seen behind a norm and a SwiGLU, in every form. */
 static void broken(void **state)
 {
     (void)state;
@@ -413,7 +417,7 @@ static void add_bias(void **state)
     }
 }
 
-/* Nothing to do is no error, and touches nothing. */
+/* A call with no rows is no error, and touches nothing. */
 static void no_rows(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* Random schedules on a GPU, deterministically; how: tests/support/schedule_rig.h. Fewer operations
- * than in tests/run/test_schedule.c, since the simulator takes some milliseconds for a token;
- * one of two is left out at the level thin. */
+/* Random schedules on a GPU, deterministically; tests/support/schedule_rig.h says how. There are
+ * fewer operations than in tests/run/test_schedule.c, because the simulator takes some milliseconds
+ * per token; the level thin leaves out one of two. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
-/* Saved state of an engine on CUDA: the same bytes come back from the device as were written to it,
- * from full pages and from partly filled ones; what a CPU has computed goes on on the GPU and the
- * other way round, in one format.
+/* Saved states of an engine on CUDA. The bytes that were written to the device come back from it,
+ * from full pages and from partly filled ones. A state that a CPU has computed goes on on the GPU
+ * and the other way round, in one format.
  *
- * Between the backends K and V differ by the rounding to half of values computed in another order,
- * and the logits behind them as in test_model.c with float weights: FLOAT_BOUND, as NMSE. */
+ * Between the backends, K and V differ by the rounding to half of values computed in another order,
+ * and the logits behind them differ as in test_model.c with float weights: FLOAT_BOUND, as NMSE. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static const char *small_model(const char *preset)
     return model_file_of(&spec);
 }
 
-/* A sequence that holds the state, with logits. */
+/* Opens a sequence that holds the state, with logits. */
 static weft_seq *loaded(const struct rig *r, const struct state *s)
 {
     weft_seq *seq = state_load(r, s);
@@ -69,7 +69,7 @@ static void compare(const struct rig *r, weft_seq *seq, const float *want, doubl
     free(got);
 }
 
-/* Saved and loaded on one device: the same bits, again and again. */
+/* A state that is saved and loaded on one device keeps its bits, again and again. */
 static void check_same(const char *preset, size_t n)
 {
     const char *file = small_model(preset);
@@ -79,7 +79,8 @@ static void check_same(const char *preset, size_t n)
     weft_seq *seq = rig_fed(&r, tokens, n), *taken = rig_fed(&other, tokens, 3);
     float *want = rig_logits(&r, seq);
     struct state s = state_save(seq);
-    weft_seq *back = loaded(&other, &s); /* into other pages than those it came from */
+    /* The pages are not those from which the state came. */
+    weft_seq *back = loaded(&other, &s);
     struct state again = state_save(back);
     assert_int_equal(again.n, s.n);
     assert_memory_equal(again.data, s.data, s.n);
@@ -107,7 +108,8 @@ static void test_same(void **state)
     }
 }
 
-/* From the CPU to the GPU and back. What the GPU has not computed again comes back bit by bit. */
+/* A state goes from the CPU to the GPU and back. Everything that the GPU has not computed again
+ * comes back bit by bit. */
 static void test_between(void **state)
 {
     (void)state;
@@ -126,7 +128,7 @@ static void test_between(void **state)
         weft_seq *there = loaded(&gpu, &s), *back = loaded(&cpu, &of_gpu);
         compare(&gpu, there, want, FLOAT_BOUND);
         compare(&cpu, back, want, FLOAT_BOUND);
-        /* all pages but the one with the last token */
+        /* All pages but the one with the last token. */
         size_t head = 80 + n * sizeof *tokens, position = (s.n - head - 8) / n;
         struct state round = state_save(there);
         assert_int_equal(round.n, s.n);

@@ -1,11 +1,11 @@
-/* Values between stages, as the CUDA backend gives them to a trace, beside those of the CPU
+/* Values between stages as the CUDA backend gives them to a trace, compared with those of the CPU
  * backend: in steps of few rows (mat-vec kernels) and of many (tensor cores, attention in tiles),
- * for every architecture. And the limits of the device.
+ * for every architecture. The limits of the device are checked too.
  *
- * Bound: NMSE of each checkpoint. Both sides round activations before products with quantised
- * weights, to 8 bits or (many rows) to half; NOISE_BOUND is that of tests/cuda/test_model.c, for
- * logits, which are behind all of these. A buffer mixed up with another, or rows with the wrong
- * stride, have an NMSE near 1. */
+ * Bound: the NMSE of each checkpoint. Both sides round activations before products with quantised
+ * weights, to 8 bits or (many rows) to half. NOISE_BOUND is that of tests/cuda/test_model.c for
+ * logits, which come after all of these values. A buffer that is mixed up with another, or rows
+ * with the wrong stride, have an NMSE near 1. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,8 +105,8 @@ static void test_values(void **state)
     }
 }
 
-/* The same of weights that become halves, and of some that do: products of several matrices come
- * out side by side, and are then apart. */
+/* The same values for weights that become halves, and for models where only some do: products of
+ * several matrices come out side by side, and are then put apart. */
 static void test_values_of_halves(void **state)
 {
     (void)state;

@@ -15,7 +15,7 @@
 
 enum { POOL = 768 }; /* blocks of a quantised type in a pool */
 
-/* Half floats of a block, by place. */
+/* Finds where the half floats of a block lie, and returns their number. */
 static size_t halves(uint32_t type, size_t at[2])
 {
     switch (type) {
@@ -43,8 +43,9 @@ static uint8_t *random_bytes(uint64_t seed, size_t n)
     return b;
 }
 
-/* Blocks in which every byte has every value (so every code, every scale and minimum), then blocks
- * of random codes under every pair of these half floats, then blocks at random. */
+/* Makes a pool of blocks: first blocks in which every byte has every value (and so every code,
+ * scale and minimum), then blocks of random codes under every pair of special half floats, then
+ * random blocks. */
 static uint8_t *block_pool(const struct quant_type *t)
 {
     static const f16_bits special[] = { 0x0000, 0x8000, 0x0001, 0x83ff, 0x3c00, 0xbc00,
@@ -57,7 +58,8 @@ static uint8_t *block_pool(const struct quant_type *t)
         memset(pool + i * t->bytes, (int)i, t->bytes);
     }
     for (size_t i = 0; i < 256 + n_special * n_special; i++) {
-        /* bytes alone would make many of the first 256 infinite: +-0.1 for those */
+        /* These bytes alone would make many of the first 256 blocks infinite, so they get the half
+         * floats +-0.1. */
         const size_t sane = i % 2 ? 8 + 9 * n_special : 9 + 8 * n_special;
         const size_t k = i < 256 ? sane : i - 256;
         for (size_t j = 0; j < n; j++) {
@@ -68,8 +70,9 @@ static uint8_t *block_pool(const struct quant_type *t)
     return pool;
 }
 
-/* n_rows * n_cols weights of any type: from the pool of a quantised one, from place `from` on and
- * round; of a float type every half or the start of every float, likewise. */
+/* Returns n_rows * n_cols weights of any type. Those of a quantised type come from its pool, from
+ * place `from` on and round; those of a float type are every half, or every beginning of a float,
+ * also from place `from` on. */
 static uint8_t *weights(const struct quant_type *t, size_t from, size_t n_rows, size_t n_cols)
 {
     const size_t n = n_rows * n_cols / t->block;
@@ -92,7 +95,7 @@ static float *reference(const struct quant_type *t, const uint8_t *file, size_t 
     return y;
 }
 
-/* The same bits; of NaN it does not matter which. */
+/* Returns true for the same bits, and for any two NaN. */
 static bool same_float(float a, float b)
 {
     return memcmp(&a, &b, sizeof(a)) == 0 || (isnan(a) && isnan(b));
@@ -105,8 +108,8 @@ static bool same_half(f16_bits h, float want)
 
 static size_t up8(size_t n) { return (n + 7) / 8 * 8; }
 
-/* Weights of rows [first, first + n) whose half is not the one of `want` [n, n_cols], or whose
- * padding is not 0. A guard behind the rows has to stay. */
+/* Counts the weights of rows [first, first + n) whose half differs from that of `want` [n, n_cols],
+ * or whose padding is not 0. A guard behind the rows has to stay. */
 static size_t wrong_halves(const struct dmatrix *m, size_t first, size_t n, const float *want)
 {
     const size_t stride = up8(m->n_cols), bytes = n * stride * sizeof(f16_bits);
@@ -143,8 +146,8 @@ static const float *embedded(const struct dmatrix *m, const int32_t *tokens, siz
     return (const float *)(const void *)got;
 }
 
-/* Weights of rows [first, first + n) that the embedding of tokens first + n - 1 .. first does not
- * give as `want` [n, n_cols] has them. */
+/* Counts the weights of rows [first, first + n) that differ from `want` [n, n_cols] when the tokens
+ * first + n - 1 .. first are embedded. */
 static size_t wrong_floats(const struct dmatrix *m, size_t first, size_t n, const float *want)
 {
     int32_t *tokens = device_host(n * sizeof(*tokens));
@@ -201,7 +204,7 @@ static void test_layout(void **state)
         for (size_t b = 0; b < t->bytes; b++) {
             assert_int_equal(owners[b], 1);
         }
-        /* each load of codes is 16 aligned bytes */
+        /* Each load of codes is 16 aligned bytes. */
         assert_int_equal(plane_row_bytes(t->id, PLANE_CODES, t->block) % 16, 0);
     }
     assert_int_equal(plane_row_bytes(QUANT_F32, PLANE_CODES, 1023), 4096);
@@ -215,7 +218,7 @@ static void test_layout(void **state)
                      cudaErrorInvalidValue);
 }
 
-/* Planes are built here byte by byte, as kernels.h describes them. */
+/* Builds a plane byte by byte, as kernels.h describes it. */
 static uint8_t *plane_of(const struct quant_type *t, enum weight_plane p, const uint8_t *file,
                          size_t n_rows, size_t n_cols)
 {
@@ -231,8 +234,8 @@ static uint8_t *plane_of(const struct quant_type *t, enum weight_plane p, const 
     return plane;
 }
 
-/* Rows in chunks of odd sizes, from addresses that are multiples of 2 only. What stands behind the
- * planes has to stay. */
+/* Repacks rows in chunks of odd sizes, from addresses that are multiples of 2 only. The bytes
+ * behind the planes have to stay. */
 static void test_repack_in_chunks(void **state)
 {
     const struct quant_type *t = *state;
@@ -283,7 +286,7 @@ static void test_shapes(void **state)
         t->block > 1 ? sizeof(blocks) / sizeof(blocks[0]) : sizeof(cols) / sizeof(cols[0]);
     for (size_t r = 0; r < (thin() ? 1 : sizeof(rows) / sizeof(rows[0])); r++) {
         for (size_t c = 0; c < n; c++) {
-            /* 390: blocks under special scales, then random ones */
+            /* From place 390 on come blocks under special scales, then random ones. */
             check_shape(t, 390 + 17 * c, rows[r], t->block > 1 ? blocks[c] * t->block : cols[c]);
         }
     }
@@ -303,8 +306,8 @@ static void test_rows_of_a_matrix(void **state)
     assert_int_equal(wrong_floats(&m, 3, 0, want), 0);
 }
 
-/* The planes of three rows, said to begin more than 2^33 weights earlier: whatever computes places
- * in 32 bits leaves the three rows. */
+/* The planes of three rows are said to begin more than 2^33 weights earlier. Code that computes
+ * places in 32 bits misses the three rows. */
 static void test_beyond_32_bits(void **state)
 {
     const struct quant_type *t = *state;
@@ -324,7 +327,7 @@ static void test_beyond_32_bits(void **state)
     assert_int_equal(wrong_floats(&m, first, 3, want), 0);
 }
 
-/* These tests can fail: each plane moved by one row is noticed. */
+/* These tests can fail: they notice each plane that is moved by one row. */
 static void test_a_moved_plane_is_noticed(void **state)
 {
     const struct quant_type *t = *state;
@@ -365,8 +368,8 @@ static void test_weights_beyond_half(void **state)
     }
 }
 
-/* The reach of random matrices, and that of the larger of two. Sums of halves in float: n_cols / 8
- * additions of a thread's and 10 of the block, each off by 2^-24 of the sum. */
+/* The reach of random matrices, and that of the larger of two. The sums of halves are in float:
+ * n_cols / 8 additions in a thread and 10 in the block, each off by 2^-24 of the sum. */
 static void test_reach(void **state)
 {
     const struct quant_type *t = *state;
@@ -416,7 +419,7 @@ static void test_tokens(void **state)
     }
 }
 
-/* The first few are run once, the others for each type of the table. */
+/* The first few tests run once, the others for each type of the table. */
 static const struct {
     const char *name;
     CMUnitTestFunction run;

@@ -32,7 +32,8 @@ static struct matcher *open_matcher(const char *text)
 
 enum verdict { REFUSED, BEGINS, WHOLE };
 
-/* What the text is to the grammar: cut into pieces of `cut` bytes, none if 0. */
+/* Tells what the text is to the grammar. The text is read in pieces of `cut` bytes, or as a whole
+ * if `cut` is 0. */
 static enum verdict judge(struct matcher *m, const char *text, size_t n, size_t cut)
 {
     matcher_restart(m);
@@ -44,7 +45,7 @@ static enum verdict judge(struct matcher *m, const char *text, size_t n, size_t 
     return matcher_may_end(m) ? WHOLE : matcher_alive(m) ? BEGINS : REFUSED;
 }
 
-/* Texts of the whole grammar, then NULL, then texts that are not, then NULL. */
+/* Checks texts that belong to the grammar, then NULL, then texts that do not, then NULL. */
 static void check_texts(const char *grammar, const char *const *texts)
 {
     struct matcher *m = open_matcher(grammar);
@@ -93,17 +94,17 @@ static void test_rules(void **state)
     (void)state;
     TEXTS("# a list\nroot ::= item (\",\" item)* # comment\nitem ::= [0-9]+\n", "1,23", "4", NULL,
           "", "1,");
-    /* rules that call each other, lines in parentheses, and alternatives on lines of their own */
+    /* Rules that call each other, lines in parentheses, and alternatives on lines of their own. */
     TEXTS("root ::= (\n  list\n  | atom # one\n)\nlist ::= \"(\" (root\n )* \")\"\natom ::= [a-z]",
           "a", "(ab(c)())", NULL, "", "(", "())", "ab");
     TEXTS("x ::=\n  \"a\" |\n  \"b\"\n  | \"c\"\r\n\r\nroot ::= x_1 x\nx_1 ::= \"1\"", "1a", "1b",
           "1c", NULL, "1", "a");
     TEXTS("root ::= \"(\" root? \")\" | \"x\"", "x", "(x)", "((()))", NULL, "((x)", "(xx)");
     TEXTS("root ::= a\na ::= \"a\" a | \"\"", "", "aaaa", NULL, "b");
-    /* what matches nothing may be repeated */
+    /* An element that matches nothing may be repeated. */
     TEXTS("root ::= (\"a\"? | \"\"){2,}  (\"b\"*)* (\"c\"*)+", "", "aaabbccc", NULL, "ba", "d");
     TEXTS("root ::= (\"\")* \"a\"", "a", NULL, "", "aa");
-    /* alternatives with a common beginning */
+    /* Alternatives that begin alike. */
     TEXTS("root ::= \"ab\" | \"abc\" | \"abcd\"", "ab", "abc", "abcd", NULL, "a", "abcde");
 }
 
@@ -165,7 +166,8 @@ static void test_errors(void **state)
     }
 }
 
-/* `times` repetitions of a piece, in which %d is a number that counts up, between two ends. */
+/* Writes `begin`, then `times` repetitions of a piece, in which %d becomes a number that counts up,
+ * then `end`. */
 static struct bytes written(const char *begin, const char *piece, size_t times, const char *end)
 {
     struct bytes b = { 0 };
@@ -210,12 +212,12 @@ static void test_sizes(void **state)
     check_size(written("root ::= ((\"a\"{1000}){1000}){1000}", "", 0, ""), "200000 elements");
     check_size(written("root ::= [", "ab", 90000, "]"), NULL);
     check_size(written("root ::= \"", "aa", 100000, "\""), "200000 elements");
-    /* operators behind operators: what they copy adds up, but for {1} */
+    /* Operators behind operators: the operations that they copy add up, except those of {1}. */
     check_size(written("root ::= \"a\"", "?", 25000, ""), "copy more than 4000000");
     check_size(written("root ::= \"a\"", "{2}?", 60, ""), "200000 elements");
     check_size(written("root ::= [a]{99000}", "{1}", 300000, ""), NULL);
     check_size(written("root ::= [a]{90000}", "{1,1}*", 3, ""), NULL);
-    /* long chains of rules: nothing may recurse on them, or search them for each other */
+    /* Long chains of rules: no function may recurse on them, or search them for each other. */
     struct bytes chain = { 0 };
     for (int i = 0; i < 9000; i++) {
         char text[64];
@@ -242,7 +244,7 @@ static void test_depth(void **state)
     assert_int_equal(judge(m, text, 2 * MATCHER_MAX_DEPTH, 0), BEGINS);
     assert_int_equal(judge(m, text, 2 * MATCHER_MAX_DEPTH + 1, 0), WHOLE);
     matcher_close(m);
-    /* recursion at the end of a rule needs no stack */
+    /* A recursion at the end of a rule needs no stack. */
     m = open_matcher("root ::= \"(\" root | \"(\" (root | \"y\")");
     memset(text, '(', 3 * MATCHER_MAX_DEPTH);
     assert_int_equal(judge(m, text, 3 * MATCHER_MAX_DEPTH, 0), BEGINS);
@@ -268,7 +270,8 @@ static void test_stacks(void **state)
     }
 }
 
-/* Each character doubles the ways to have come here, and all of them are one set. */
+/* Each character doubles the number of ways in which it can be reached, but all ways are one
+ * set. */
 static void test_ambiguous(void **state)
 {
     (void)state;
@@ -281,7 +284,7 @@ static void test_ambiguous(void **state)
     matcher_close(m);
 }
 
-/* A matcher that has grown large forgets what it does not need, and stays where it is. */
+/* A matcher that has grown large forgets what it does not need, but not where it is. */
 static void test_trim(void **state)
 {
     (void)state;

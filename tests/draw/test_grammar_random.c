@@ -21,7 +21,7 @@
 
 enum { MAX_TEXT = 12, N_RULES = 3, MAX_TREES = 400, N_LETTERS = 5 };
 
-/* characters of one to four bytes */
+/* Characters of one to four bytes. */
 static const char *const letters[N_LETTERS] = { "a", "b", "\xc3\xa9", "\xe4\xb8\xad",
                                                 "\xf0\x9f\x98\x80" };
 
@@ -32,7 +32,7 @@ struct tree {
     int letters[2], n_letters; /* LITERAL */
     unsigned members;          /* CLASS: one bit for each letter */
     int child[2];              /* SEQUENCE, CHOICE; REPEAT has one */
-    int min, max;              /* REPEAT; max -1 = none */
+    int min, max;              /* REPEAT; max -1 = without end */
     int rule;
 };
 
@@ -46,7 +46,8 @@ struct trees {
 
 static int below(struct trees *t, uint32_t n) { return (int)rig_random(&t->seed, n); }
 
-/* A random tree. Rules may be called by those before them, and by all behind a literal. */
+/* Makes a random tree. It may call the rules that come after its own, and behind a literal any
+ * rule. */
 static int grow(struct trees *t, int rule, int depth, bool guarded)
 {
     int index = t->n++;
@@ -103,7 +104,7 @@ static void write_repeat(struct bytes *b, const struct tree *t)
     }
 }
 
-/* The tree as GBNF. */
+/* Writes the tree as GBNF. */
 static void write_tree(const struct trees *t, int index, struct bytes *b)
 {
     const struct tree *tree = &t->at[index];
@@ -144,8 +145,8 @@ static void write_tree(const struct trees *t, int index, struct bytes *b)
     }
 }
 
-/* The places (bits) where the tree may end that begins at `from`; *open: it may go on behind the
- * end of the text. */
+/* Returns the places (bits) where the tree that begins at `from` may end. *open is set if the tree
+ * may go on behind the end of the text. */
 static unsigned ends(const struct trees *t, int index, int from, bool *open)
 {
     const struct tree *tree = &t->at[index];
@@ -216,7 +217,7 @@ static struct matcher *random_matcher(struct trees *t, struct bytes *text)
     return m;
 }
 
-/* Letters that the grammar allows with good odds, so that texts get anywhere. */
+/* Most letters are letters that the grammar allows, so that texts are not refused at once. */
 static int random_text(struct trees *t, struct matcher *m, int *text)
 {
     int n = 0;
@@ -240,7 +241,7 @@ static int random_text(struct trees *t, struct matcher *m, int *text)
     return n;
 }
 
-/* Reads the letters in pieces of random length, which cut characters. */
+/* Reads the letters in pieces of random length; a piece may end inside a character. */
 static void read_cut(struct trees *t, struct matcher *m, const int *text, int n)
 {
     struct bytes b = { 0 };
@@ -257,8 +258,8 @@ static void read_cut(struct trees *t, struct matcher *m, const int *text, int n)
     free(b.data);
 }
 
-/* Whether a set came near the limit: what may be read in thousands of ways, such as nested
- * repetitions of themselves. */
+/* Returns true if a set came near its limit, because a text may be read in thousands of ways, as
+ * with nested repetitions. */
 static bool met_limit(const struct matcher *m)
 {
     for (size_t i = 0; i < m->n_sets; i++) {
@@ -334,7 +335,7 @@ static void close_vocabulary(struct vocabulary *v)
     gguf_close(v->file);
 }
 
-/* Whether the token may follow, by reading it. */
+/* Returns true if the token may follow; tries it by reading the token. */
 static bool may_follow(const struct vocabulary *v, const struct matcher *m, int32_t token)
 {
     enum token_type type = tokenizer_type(v->t, token);
@@ -387,7 +388,7 @@ static void test_masks(void **state)
         { "root ::= .", "\xed" },
         { "root ::= .", "\xe0" },
         { "root ::= .*", "" },
-        /* of plain characters any, a few, all but one */
+        /* Any number of plain characters, a few of them, all but one of them. */
         { "root ::= [^\"\\\\\\x00-\\x1f]* \"\\\"\"", "a" },
         { "root ::= .{0,2}", "" },
         { "root ::= .{0,2}", "a" },
@@ -416,7 +417,7 @@ static void test_masks(void **state)
             OK(matcher_read(m, cases[i].text, strlen(cases[i].text), E));
             size_t n = check_mask(&v, m, cases[i].gbnf);
             assert_int_equal(n == 0, !matcher_alive(m));
-            /* the same again from what is kept */
+            /* The kept answers give the same mask again. */
             assert_int_equal(check_mask(&v, m, cases[i].gbnf), n);
             matcher_close(m);
         }
@@ -451,8 +452,8 @@ static void test_random_masks(void **state)
     assert_true(n > 100);
 }
 
-/* Beyond the work that a mask may take, nothing is allowed; and the answer is the same for one that
- * has found much of it before. */
+/* A mask that takes more work than allowed allows nothing, and a matcher that has done much of the
+ * work before gives the same answer. */
 static void test_work(void **state)
 {
     (void)state;
@@ -483,8 +484,9 @@ static void test_work(void **state)
     close_vocabulary(&v);
 }
 
-/* A few bytes of grammar with very many ways through it, and very many classes of characters under
- * one lead byte: the work of a mask is bounded whatever the grammar, by its limit and one move. */
+/* A grammar of a few bytes with very many ways through it, and with very many classes of characters
+ * under one lead byte. Whatever the grammar, the work of a mask is bounded by its limit and one
+ * move. */
 static void test_work_of_classes(void **state)
 {
     (void)state;

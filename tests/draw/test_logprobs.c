@@ -1,4 +1,4 @@
-/* Log-probabilities of generated tokens: those of the logits, whatever the sampling does. */
+/* The log-probabilities of generated tokens are those of the logits, whatever the sampling does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,8 +15,8 @@
 
 enum { N = 20, TOP = 5 };
 
-/* exp(logprob) is exp(logit) over the sum of all; the best are the best logits. float has 24 bits:
- * 1e-6 of a logarithm below 16. */
+/* exp(logprob) must be exp(logit) over the sum of all, and the best tokens those of the best
+ * logits. float has 24 bits, which is 1e-6 of a logarithm below 16. */
 static void check(const struct rig *r, const float *logits, const weft_logprob *l, size_t n_top,
                   int32_t token)
 {

@@ -1,6 +1,6 @@
-/* What a model's file recommends of sampling: weft_model_get_sampling() gives it over the defaults
- * and says which fields these are; what cannot be followed is left out and named in the log; the
- * result is always one that a sequence takes. */
+/* The sampling that a model's file recommends. weft_model_get_sampling() puts it over the defaults
+ * and says which fields it has set; a recommendation that cannot be followed is left out and named
+ * in the log; a sequence always accepts the result. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ struct recommended {
     weft_sampling s;
     unsigned fields;
     size_t n_warnings;
-    char log[1024]; /* the warnings, a line each */
+    char log[1024]; /* the warnings, one on each line */
 };
 
 static void on_log(void *user, weft_log_level level, const char *text)
@@ -32,7 +32,8 @@ static void on_log(void *user, weft_log_level level, const char *text)
     }
 }
 
-/* What a model with these keys, the last one NULL, recommends. A sequence takes it. */
+/* Returns what a model with these keys recommends; the last key is NULL. A sequence must accept
+ * it. */
 static struct recommended recommended(const char *const *keys)
 {
     struct recommended r = { .s = { .size = sizeof(weft_sampling) } };
@@ -48,7 +49,8 @@ static struct recommended recommended(const char *const *keys)
     p.log = on_log;
     p.log_user = &r;
     OK(weft_model_open(model_file_of(&spec), &p, &rig.model, E));
-    assert_int_equal(r.n_warnings, 0); /* those who do not ask hear nothing of it */
+    /* A caller that does not ask for the recommendation hears nothing of it. */
+    assert_int_equal(r.n_warnings, 0);
     OK(weft_model_get_sampling(rig.model, &r.s, &r.fields, E));
     OK(weft_engine_open(rig.model, &ep, &rig.engine, E));
     weft_seq *seq = rig_seq(&rig, &r.s);
@@ -100,7 +102,7 @@ static void test_all(void **state)
     assert_int_equal(r.n_warnings, 0);
 }
 
-/* One field comes from the file, in whatever type of number; the others are the defaults. */
+/* One field comes from the file, whatever its type of number; the others are the defaults. */
 static void test_one(void **state)
 {
     (void)state;
@@ -115,7 +117,7 @@ static void test_one(void **state)
     assert_int_equal(r.fields, WEFT_SAMPLING_TEMPERATURE | WEFT_SAMPLING_TOP_K);
 }
 
-/* Each is left out and named, and does not take the others with it. */
+/* Each of these recommendations is left out and named, and the others stay. */
 static void test_not_followed(void **state)
 {
     (void)state;
@@ -146,7 +148,7 @@ static void test_not_followed(void **state)
     }
 }
 
-/* Numbers that mean "off" to those who write them. */
+/* Some numbers mean "off" to those who write them. */
 static void test_off(void **state)
 {
     (void)state;
@@ -173,13 +175,14 @@ static void test_lacking(void **state)
     assert_non_null(strstr(r.log, "xtc_probability"));
     assert_non_null(strstr(r.log, "sequence"));
     assert_int_equal(r.fields, 0);
-    /* switched off, they are not missed */
+    /* Settings that Weft does not have are no loss if the file switches them off. */
     r = RECOMMENDED("general.sampling.mirostat=i32:0", "general.sampling.xtc_probability=f32:0",
                     "general.sampling.xtc_threshold=f32:0.1");
     assert_int_equal(r.n_warnings, 0);
 }
 
-/* An older caller's shorter struct, and one who does not ask for the fields. */
+/* The struct may be that of an older caller, which is shorter, and the fields need not be asked
+ * for. */
 static void test_versions(void **state)
 {
     (void)state;

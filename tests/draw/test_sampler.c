@@ -16,7 +16,7 @@
 
 static uint64_t random_state;
 
-/* In [0, 1). */
+/* Returns a number in [0, 1). */
 static double random_unit(void)
 {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
@@ -25,7 +25,7 @@ static double random_unit(void)
 
 static size_t random_below(size_t n) { return (size_t)(random_unit() * (double)n); }
 
-/* Near to a normal distribution of deviation 3, as logits are. */
+/* Writes numbers of a nearly normal distribution with deviation 3, like logits. */
 static void random_logits(float *logits, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -72,8 +72,8 @@ static void softmax(struct slow *c, size_t n, long double temperature)
     }
 }
 
-/* The steps after the penalties, on all of logits[n]; returns how many candidates stay, with their
- * probabilities. */
+/* Does the steps behind the penalties on all of logits[n]. Returns how many candidates stay; *c
+ * gets their probabilities. */
 static size_t slow_steps(const weft_sampling *p, const float *logits, size_t n, struct slow *c)
 {
     for (size_t i = 0; i < n; i++) {
@@ -125,9 +125,9 @@ static size_t slow_steps(const weft_sampling *p, const float *logits, size_t n, 
     return n;
 }
 
-/* Upper bound of a chi-square variable of f degrees of freedom that is passed with probability 1e-6
- * (Wilson and Hilferty's normal approximation, z = 4.75). The seeds are fixed, so a pass is a pass
- * for ever. */
+/* Returns a bound that a chi-square variable of f degrees of freedom exceeds with probability 1e-6
+ * (Wilson and Hilferty's normal approximation, z = 4.75). The seeds are fixed, so a test that
+ * passes once passes always. */
 static double chi_square_bound(size_t f)
 {
     double k = (double)f;
@@ -137,7 +137,8 @@ static double chi_square_bound(size_t f)
 
 enum { N_DRAWS = 20000 };
 
-/* Draws often; tokens outside the slow set must never come, those inside with their probability. */
+/* Draws often. Tokens outside the slow set must never come, and tokens inside must come with their
+ * probability. */
 static void check_distribution(const weft_sampling *p, const float *logits, size_t n_vocab)
 {
     struct slow c[64];
@@ -157,7 +158,7 @@ static void check_distribution(const weft_sampling *p, const float *logits, size
         double want = (double)c[i].p * (double)N_DRAWS;
         double got = (double)count[c[i].id];
         total += count[c[i].id];
-        /* the usual rule: cells of less than 5 expected are put together */
+        /* As usual, cells of which less than 5 are expected are put together. */
         if (want < 5) {
             rare_want += want;
             rare_got += got;
@@ -223,7 +224,7 @@ static void test_combinations_against_slow(void **state)
     }
 }
 
-/* splitmix64 as published, to predict each draw. */
+/* splitmix64 as published; it predicts each draw. */
 static uint64_t splitmix(uint64_t *x)
 {
     uint64_t z = (*x += 0x9e3779b97f4a7c15u);
@@ -232,8 +233,8 @@ static uint64_t splitmix(uint64_t *x)
     return z ^ (z >> 31);
 }
 
-/* The first outputs for seed 1234567 in the generator's public test vectors; uniform logits over
- * 2^16 tokens show the upper 16 bits of each. */
+/* The first outputs for seed 1234567 are in the generator's public test vectors. Uniform logits
+ * over 2^16 tokens show the upper 16 bits of each. */
 static void test_random_numbers_are_the_published_ones(void **state)
 {
     (void)state;
@@ -253,9 +254,9 @@ static void test_random_numbers_are_the_published_ones(void **state)
     free(logits);
 }
 
-/* Every draw, not only their distribution. Candidates stand by id, after top-p by probability. A
- * draw nearer than 1e-12 to a border may go either way: double sums of 500 terms are off by less
- * than 500 * 2^-53. */
+/* Every single draw is predicted, not only the distribution. Candidates stand in the order of ids,
+ * and after top-p in the order of probability. A draw that is nearer than 1e-12 to a border may go
+ * either way: double sums of 500 terms are off by less than 500 * 2^-53. */
 static void test_single_draws_are_predicted(void **state)
 {
     (void)state;
@@ -334,7 +335,7 @@ static void test_ties_go_to_the_lowest_id(void **state)
     struct sampler *s = open_sampler(&p, 6);
     assert_int_equal(pick(s, logits), 1);
     sampler_close(s);
-    /* of four equal ones, top-k 2 and a small top-p keep the first */
+    /* Of four equal tokens, top-k 2 and a small top-p keep the first. */
     p.temperature = 1;
     p.top_k = 2;
     s = open_sampler(&p, 6);
@@ -352,8 +353,8 @@ static void test_ties_go_to_the_lowest_id(void **state)
     sampler_close(s);
 }
 
-/* Where a sum of probabilities meets the limit exactly: top-p stops there, typical goes one
- * further. */
+/* A sum of probabilities meets the limit exactly. top-p stops there; typical takes one token
+ * more. */
 static void test_exact_limits(void **state)
 {
     (void)state;
@@ -370,8 +371,8 @@ static void test_exact_limits(void **state)
         assert_int_equal(count[1] > 0, typical);
         sampler_close(s);
     }
-    /* min-p: the nearest floats around exp(-x) tell that our exponential is right to that precision
-     */
+    /* min-p: the nearest floats around exp(-x) show that our exponential is right to that
+     * precision. */
     for (int i = 0; i < 150; i++) {
         float x = (float)i * 0.1f + 0.01f;
         const float logits[] = { x, 0 };
@@ -379,7 +380,7 @@ static void test_exact_limits(void **state)
         for (int above = 0; above < 2; above++) {
             weft_sampling p = plain;
             p.min_p = nextafterf(limit, above ? 1 : 0);
-            /* hot, so that both come equally often if both are kept */
+            /* The temperature is high, so that both come equally often if both are kept. */
             p.temperature = 100;
             struct sampler *s = open_sampler(&p, 2);
             size_t second = 0;
@@ -392,7 +393,7 @@ static void test_exact_limits(void **state)
     }
 }
 
-/* Bias and penalties token by token, in float as the formulas are written. */
+/* Applies bias and penalties token by token, in float, as the formulas are written. */
 static int slow_greedy(const weft_sampling *p, const float *logits, size_t n, const int32_t *past,
                        size_t n_past)
 {
@@ -450,7 +451,7 @@ static void test_bias_and_penalties_against_slow(void **state)
         size_t n_past = random_below(41);
         weft_error err;
         int32_t token = -1;
-        /* twice: the counts of the first call must be gone */
+        /* The token is picked twice: the counts of the first call must be gone. */
         for (int i = 0; i < 2; i++) {
             assert_int_equal(pick_in(s, logits,
                                      &(struct draw_context){ .past = past, .n_past = n_past },
@@ -461,7 +462,7 @@ static void test_bias_and_penalties_against_slow(void **state)
         changed += token != slow_greedy(&plain, logits, 24, past, 0);
         sampler_close(s);
     }
-    /* most rounds must depend on what is tested */
+    /* Most rounds must depend on the thing that is tested. */
     assert_true(changed > 1000);
 }
 

@@ -38,7 +38,7 @@ static void test_bans(void **state)
         assert_int_equal(count[4] > 0, !greedy);
         sampler_close(s);
     }
-    /* without ignore_end the end tokens may come */
+    /* Without ignore_end the end tokens may come. */
     p.ignore_end = false;
     p.temperature = 0;
     struct sampler *s = open_sampler(&p, 5);
@@ -63,7 +63,7 @@ static void test_infinite_logits_share_everything(void **state)
             count[pick(s, logits)]++;
         }
         assert_int_equal(count[1] + count[3], 1000);
-        /* binomial(1000, 1/2): seven deviations of 15.8 */
+        /* The count is binomial(1000, 1/2), and seven deviations of 15.8 are allowed. */
         assert_true(count[1] > 390 && count[1] < 610);
         sampler_close(s);
     }
@@ -208,7 +208,7 @@ static void test_vocabulary_sizes(void **state)
     s = open_sampler(NULL, 1);
     assert_int_equal(pick(s, one), 0);
     sampler_close(s);
-    /* a bias list as long as it may be */
+    /* The list of biases is as long as it may be. */
     static weft_logit_bias bias[1024];
     for (int32_t i = 0; i < 1024; i++) {
         bias[i] = (weft_logit_bias){ .token = 1023 - i, .bias = i == 7 ? 1 : 0 };

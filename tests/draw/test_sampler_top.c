@@ -1,5 +1,6 @@
-/* Drawing from the best few logits is drawing from all of them: the same token, the same status and
- * the same random numbers afterwards, for samplings that look at no more than that. */
+/* Drawing from the best few logits gives the same as drawing from all of them: the same token, the
+ * same status and the same random numbers afterwards, for samplings that look at no more than those
+ * few. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@ static uint32_t below(uint32_t n)
 }
 static float unit(void) { return (float)below(1 << 24) * 0x1p-24f; }
 
-/* Kinds of rows: smooth; full of ties, also of both zeros; full of infinities; with a NaN. */
+/* Makes a row of one of four kinds: smooth; full of ties, also of both zeros; full of infinities;
+ * with a NaN. */
 static void random_row(float *logits, size_t n)
 {
     uint32_t kind = below(8);
@@ -69,7 +71,7 @@ static int by_value(const void *a, const void *b)
     return x->value != y->value ? (x->value < y->value ? 1 : -1) : x->id - y->id;
 }
 
-/* The n best as a backend gives them. */
+/* Finds the n best logits, as a backend gives them. */
 static void best_of(const float *logits, size_t n_vocab, size_t n, int32_t *ids, float *values)
 {
     struct best all[MAX_VOCAB];
@@ -96,19 +98,21 @@ static void test_same_draws(void **state)
         size_t n_vocab = 1 + below(MAX_VOCAB), k = 0;
         weft_sampling p = random_sampling();
         struct sampler *whole = open_sampler(&p, n_vocab), *few = open_sampler(&p, n_vocab);
-        /* one may stand twice, or not be in the vocabulary */
+        /* An end token may stand twice, or not be in the vocabulary. */
         int32_t end[3] = { (int32_t)below(MAX_VOCAB), (int32_t)below((uint32_t)n_vocab), -1 };
         size_t n_end = below(4);
         if (!sampler_top(few, n_end, &k)) {
             assert_true(k > SAMPLER_TOP && p.ignore_end);
             n_whole++;
-            k = n_vocab; /* all of them must do as well */
+            /* All logits together must do as well. */
+            k = n_vocab;
         }
         assert_in_range(k, 1, n_vocab);
         for (size_t i = 0; i < 6; i++) {
             float logits[MAX_VOCAB], values[MAX_VOCAB];
             int32_t ids[MAX_VOCAB], want = -2, got = -2;
-            size_t n = k + below((uint32_t)(n_vocab - k + 1)); /* others may have asked for more */
+            /* Other sequences may have asked for more candidates. */
+            size_t n = k + below((uint32_t)(n_vocab - k + 1));
             weft_error e1 = { 0 }, e2 = { 0 };
             random_row(logits, n_vocab);
             best_of(logits, n_vocab, n, ids, values);
@@ -126,7 +130,7 @@ static void test_same_draws(void **state)
     assert_true(n_drawn > 20000 && n_refused > 5000 && n_whole > 20);
 }
 
-/* How many candidates, and the samplings that need the whole vocabulary. */
+/* How many candidates each sampling needs, and which samplings need the whole vocabulary. */
 static void test_who_needs_how_many(void **state)
 {
     (void)state;
@@ -164,7 +168,7 @@ static void test_who_needs_how_many(void **state)
         }
         sampler_close(s);
     }
-    /* a vocabulary smaller than top_k */
+    /* The vocabulary is smaller than top_k. */
     struct sampler *s = open_sampler(&cases[0].p, 7);
     size_t k = 0;
     assert_true(sampler_top(s, 3, &k));

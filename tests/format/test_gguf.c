@@ -22,7 +22,7 @@
 
 #define P(n) ((uint64_t)1 << (n))
 
-/* Raw bytes of a file, in any order and with any value. */
+/* These functions append the bytes of a file to *b, in any order and with any value. */
 static void raw(struct bytes *b, const void *p, size_t n) { assert_true(bytes_add(b, p, n)); }
 static void u32(struct bytes *b, uint32_t v) { raw(b, &v, sizeof v); }
 static void u64(struct bytes *b, uint64_t v) { raw(b, &v, sizeof v); }
@@ -41,14 +41,14 @@ static void head(struct bytes *b, uint64_t n_tensors, uint64_t n_kv)
     u64(b, n_kv);
 }
 
-/* A key named "k" up to its value. */
+/* Appends a key named "k", without its value. */
 static void key(struct bytes *b, uint32_t type)
 {
     str(b, "k", 1);
     u32(b, type);
 }
 
-/* The description of a one-dimensional F32 tensor of n elements. */
+/* Appends the description of a one-dimensional F32 tensor of n elements. */
 static void info(struct bytes *b, const char *name, uint64_t n, uint64_t offset)
 {
     str(b, name, strlen(name));
@@ -65,32 +65,32 @@ static void zeros(struct bytes *b, size_t n)
     }
 }
 
-/* Pads to 32 bytes, then n bytes of tensor data. */
+/* Pads to 32 bytes and appends n bytes of tensor data. */
 static void data(struct bytes *b, size_t n) { zeros(b, (32 - b->n % 32) % 32 + n); }
 
 struct bad {
     const char *name;
     void (*make)(struct bytes *b, const struct bad *c);
-    uint64_t a, b, c, d; /* what the maker makes of them is said there */
+    uint64_t a, b, c, d; /* each maker explains them */
     weft_status status;
     const char *fragment;
 };
 
-/* Four bytes a at place b of the header: the magic or the version. */
+/* The header with the four bytes a at its place b: the magic or the version. */
 static void word(struct bytes *b, const struct bad *c)
 {
     head(b, 0, 0);
     memcpy(b->data + c->b, &c->a, 4);
 }
 
-/* a tensors and b keys declared, c zero bytes follow. */
+/* A header that declares a tensors and b keys; c zero bytes follow. */
 static void counts(struct bytes *b, const struct bad *c)
 {
     head(b, c->a, c->b);
     zeros(b, c->c);
 }
 
-/* A key (a = 0) or tensor (1) whose name is the b bytes of c. */
+/* A key (a = 0) or tensor (a = 1) whose name is the first b bytes of c. */
 static void name_bytes(struct bytes *b, const struct bad *c)
 {
     head(b, c->a == 1, c->a == 0);
@@ -103,7 +103,8 @@ static void name_bytes(struct bytes *b, const struct bad *c)
     data(b, 32);
 }
 
-/* A key (c = 0) or tensor (1) whose name has length a, with b bytes 'x' in the file. */
+/* A key (c = 0) or tensor (c = 1) that declares a name of a bytes; the file has b bytes 'x' of
+ * it. */
 static void name_length(struct bytes *b, const struct bad *c)
 {
     head(b, c->c, 1 - c->c);
@@ -114,7 +115,7 @@ static void name_length(struct bytes *b, const struct bad *c)
     zeros(b, c->c == 1 ? 64 : 20);
 }
 
-/* A string value of declared length a in a short file. */
+/* A string that declares a bytes, in a short file. */
 static void string_length(struct bytes *b, const struct bad *c)
 {
     head(b, 0, 1);
@@ -141,7 +142,7 @@ static void array(struct bytes *b, const struct bad *c)
     zeros(b, c->c);
 }
 
-/* Three strings, the last of length a. */
+/* An array of three strings, the last of which declares a bytes. */
 static void array_string(struct bytes *b, const struct bad *c)
 {
     head(b, 0, 1);
@@ -165,7 +166,7 @@ static void nested(struct bytes *b, const struct bad *c)
     }
 }
 
-/* A bool of byte b, alone (a = 0) or last of an array of a. */
+/* A bool whose byte is b, alone (a = 0) or as the last of an array of a. */
 static void boolean(struct bytes *b, const struct bad *c)
 {
     uint8_t v = (uint8_t)c->b;
@@ -180,7 +181,7 @@ static void boolean(struct bytes *b, const struct bad *c)
     zeros(b, 8);
 }
 
-/* general.alignment of type a with the bytes of b, then a tensor. */
+/* The key general.alignment of type a with the bytes of b, then a tensor. */
 static void alignment(struct bytes *b, const struct bad *c)
 {
     head(b, 1, 1);
@@ -213,7 +214,7 @@ static void n_dims(struct bytes *b, const struct bad *c)
     data(b, 64);
 }
 
-/* A tensor of type a and b elements a row, of which there are c; d bytes of data. */
+/* A tensor of type a with c rows of b elements, and d bytes of data. */
 static void type(struct bytes *b, const struct bad *c)
 {
     head(b, 1, 0);
@@ -226,7 +227,7 @@ static void type(struct bytes *b, const struct bad *c)
     data(b, c->d);
 }
 
-/* 16 F32 (64 bytes) at offset a, in a data section of b bytes. */
+/* A tensor of 16 F32 (64 bytes) at offset a, in a data section of b bytes. */
 static void offset(struct bytes *b, const struct bad *c)
 {
     head(b, 1, 0);
@@ -234,7 +235,7 @@ static void offset(struct bytes *b, const struct bad *c)
     data(b, c->b);
 }
 
-/* Two tensors of c and 16 elements at offsets a and b. */
+/* Two tensors, of c and of 16 elements, at offsets a and b. */
 static void overlap(struct bytes *b, const struct bad *c)
 {
     head(b, 2, 0);
@@ -243,7 +244,7 @@ static void overlap(struct bytes *b, const struct bad *c)
     data(b, 512);
 }
 
-/* Three tensors that each fit into 2^64, but not together. */
+/* Three tensors, each of which fits into 2^64 bytes, but not all together. */
 static void sum_wraps(struct bytes *b, const struct bad *c)
 {
     head(b, 3, 0);
@@ -516,8 +517,8 @@ static void test_hostile(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_case(&cases[i]);
     }
-    /* the files themselves have at most 12 MB; the declared sizes go up to 2^64. AddressSanitizer
-     * keeps what is freed, so twice that is for it. */
+    /* The files themselves have at most 12 MB; the sizes that they declare go up to 2^64.
+     * AddressSanitizer keeps freed memory, so it is allowed twice as much. */
 #ifdef __SANITIZE_ADDRESS__
     const long most = 128 * 1024;
 #else
@@ -526,7 +527,7 @@ static void test_hostile(void **state)
     assert_in_range(peak_kb() - before, 0, most);
 }
 
-/* Every row of the type table refuses a row that is no multiple of its block, except the types
+/* Every row of the type table refuses rows that are not a multiple of its block, except the types
  * without blocks. */
 static void test_block_remainder(void **state)
 {
@@ -542,7 +543,7 @@ static void test_block_remainder(void **state)
     }
 }
 
-/* G25: every number that is no type, of a value and of the elements of an array. */
+/* G25: every number that is not a type, for a value and for the elements of an array. */
 static void test_types(void **state)
 {
     (void)state;
@@ -563,7 +564,7 @@ static bool collides(uint64_t h)
     return ((h ^ h >> 32) & 0x1ffff) < 64;
 }
 
-/* Names of keys and tensors that were made to be slow to look up are as quick as others. */
+/* Names of keys and tensors that were made to be slow are found as quickly as others. */
 static void test_colliding_names(void **state)
 {
     (void)state;

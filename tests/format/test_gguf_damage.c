@@ -1,6 +1,7 @@
-/* gguf_open on a small file cut to every length and with every bit of its header and metadata
- * flipped: it must open or give a clean error, and what opens must be safe to use to its last
- * byte. A file that shrinks while open is noticed, and a string of more than 16 MiB is refused. */
+/* gguf_open on a small file that is cut to every length, and that has every bit of its header and
+ * metadata flipped. It must open or give a clean error, and a file that opens must be safe to use
+ * to its last byte. A file that shrinks while open is noticed, and a string of more than 16 MiB is
+ * refused. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +43,8 @@ static void small_file(struct bytes *out, size_t *n_meta)
     writer_free(&w);
 }
 
-/* G06, G15: every length from 0 on; only the padding after the last tensor may be missing. */
+/* G06, G15: the file is cut at every length from 0 on. Only the padding after the last tensor may
+ * be missing. */
 static void test_truncated(void **state)
 {
     (void)state;
@@ -67,7 +69,7 @@ static void test_truncated(void **state)
     free(b.data);
 }
 
-/* Whatever opens must be safe to use to the last byte. */
+/* Uses everything that the file describes, to its last byte. */
 static uint64_t touch(const struct gguf *g)
 {
     uint64_t sum = 0;
@@ -116,7 +118,7 @@ static void test_flipped(void **state)
     }
     close(fd);
     free(b.data);
-    /* a letter of a name or a value may change unnoticed, the rest may not */
+    /* A letter of a name or a value may change unnoticed, everything else may not. */
     assert_in_range(n_ok, 1, n_meta * 4);
 }
 
@@ -145,7 +147,8 @@ static void test_shrinks(void **state)
     free(b.data);
 }
 
-/* G18, V01: strings that are really there, but larger than allowed; the file is sparse. */
+/* G18, V01: strings that the file really holds, but that are larger than allowed. The file is
+ * sparse. */
 static void test_large(void **state)
 {
     (void)state;

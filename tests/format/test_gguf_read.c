@@ -52,7 +52,7 @@ static void open_bad(const char *path, weft_status status, const char *fragment)
     }
 }
 
-/* Keys of every type, with values at the borders of u32. */
+/* Writes keys of every type, with values at the borders of u32. */
 static const char *write_values(uint32_t version)
 {
     static const int8_t i8 = -5;
@@ -112,7 +112,7 @@ static void expect_u32(const struct gguf *g, const char *key, weft_status status
     }
 }
 
-/* G20: a value of any type asked for as another. */
+/* G20: a value of each type is read as each other type. */
 static void test_integers(void **state)
 {
     (void)state;
@@ -213,7 +213,7 @@ static void test_arrays(void **state)
     gguf_close(g);
 }
 
-/* Offset and bytes of a tensor that lies beyond 4 GiB; the file is sparse. */
+/* The offset and the bytes of a tensor that lies beyond 4 GiB are right; the file is sparse. */
 static void test_far_offset(void **state)
 {
     (void)state;
@@ -244,7 +244,7 @@ static void test_far_offset(void **state)
     free(b.data);
 }
 
-/* As many keys as are allowed open fast: the index does not degrade. */
+/* A file with as many keys as are allowed opens fast: the index does not degrade. */
 static void test_many_keys(void **state)
 {
     (void)state;
@@ -269,7 +269,8 @@ static void test_many_keys(void **state)
     gguf_close(g);
 }
 
-/* A part of a split file, as gguf-split writes it: u16, u16, i32. `tensor` NULL = none. */
+/* The keys of one part of a split file, as gguf-split writes them: u16, u16, i32. `tensor` may be
+ * NULL: the part has none. */
 struct part {
     uint16_t no, count;
     int32_t n_tensors;
@@ -421,8 +422,8 @@ static void test_weft_file(void **state)
     weft_file_release(NULL);
 }
 
-/* Every preset of test size, in a plain type and in the mix, opens and has what its architecture
- * needs. */
+/* Every preset of test size opens and has what its architecture needs, in a plain type and in the
+ * mix. */
 static void test_synth(void **state)
 {
     (void)state;
@@ -456,8 +457,10 @@ static void test_synth(void **state)
     }
 }
 
-/* Same spec, same bytes; another seed, other bytes; no half-written file stays behind. */
-/* A file that was read is not looked at again: it may be cut. A mapped one would give SIGBUS. */
+/* The same spec gives the same bytes, another seed other bytes; no half-written file stays
+ * behind. */
+/* A file that was read into memory is not looked at again: it may be cut. A mapped file would give
+ * SIGBUS. */
 static void test_loaded(void **state)
 {
     (void)state;
@@ -503,7 +506,7 @@ static void test_synth_files(void **state)
     assert_int_equal(access(scratch_path("bad.part"), F_OK), -1);
 }
 
-/* A sparse model is described like any other: its matrices are zeros, its vectors numbers. */
+/* A sparse model is described like any other: its matrices are zeros, its vectors are numbers. */
 static void test_synth_sparse(void **state)
 {
     (void)state;

@@ -34,7 +34,7 @@ static float from_bits(uint32_t u)
     return f;
 }
 
-/* The value of a finite half, from the definition of the format. */
+/* Returns the value of a finite half, by the definition of the format. */
 static double half_value(uint32_t h)
 {
     const int exponent = (int)(h >> 10 & 31), mantissa = (int)(h & 1023);
@@ -56,12 +56,12 @@ static void test_f16_to_f32(void **state)
             assert_int_equal(f32_to_f16(f), h);
         }
     }
-    /* -0 went through (float)half_value above: the sign must have survived */
+    /* -0 went through (float)half_value() above; its sign must have survived. */
     assert_int_equal(bits_of(f16_to_f32(0x8000)), 0x80000000);
 }
 
-/* Between every two neighbouring halves: the midpoint goes to the even one, the floats beside it
- * to the nearer one. The last midpoint, 65520, lies between the largest half and Inf. */
+/* The midpoint between two neighbouring halves goes to the even one, the floats beside it to the
+ * nearer one. The last midpoint, 65520, lies between the largest half and Inf. */
 static void test_f16_midpoints(void **state)
 {
     (void)state;
@@ -82,7 +82,7 @@ static void test_f16_random(void **state)
     for (int i = 0; i < 1000000; i++) {
         uint32_t u = random_u32();
         if (i % 2) {
-            /* half of them in the range of halves */
+            /* Half of the floats lie in the range of halves. */
             u = (u & 0x807fffff) | (100 + (u >> 23) % 48) << 23;
         }
         const float x = from_bits(u);
@@ -123,7 +123,7 @@ static void test_bf16(void **state)
             assert_int_equal(f32_to_bf16(from_bits(mid + 1)), h + 1);
         }
     }
-    /* NaNs whose payload lies in the dropped half */
+    /* These are NaNs whose payload lies in the half that is dropped. */
     assert_true((f32_to_bf16(from_bits(0x7f800001)) & 0x7fff) > 0x7f80);
     assert_true((f32_to_bf16(from_bits(0xff807fff)) & 0x7fff) > 0x7f80);
     assert_true((f32_to_bf16(from_bits(0x7fffffff)) & 0x7fff) > 0x7f80);

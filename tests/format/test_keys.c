@@ -21,7 +21,7 @@
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
 
-/* Those of gguf-py/gguf/constants.py, 0.19.0, of a qwen2 model, and those that src/llama-arch.cpp
+/* The keys of a qwen2 model in gguf-py/gguf/constants.py, 0.19.0, and those that src/llama-arch.cpp
  * of llama.cpp or other writers have besides. */
 static const char *const field[] = {
     "adapter.alora.invocation_tokens",
@@ -347,7 +347,7 @@ static void test_known(void **state)
     gguf_close(g);
 }
 
-/* A name that the row stands for. */
+/* Writes a name that the row stands for. */
 static void name_of(const struct key_rule *rule, char *dst, size_t cap)
 {
     const char *star = strchr(rule->name, '*');
@@ -356,7 +356,7 @@ static void name_of(const struct key_rule *rule, char *dst, size_t cap)
              star != NULL ? "x" : "", star != NULL ? star + 1 : "");
 }
 
-/* No row hides behind another. */
+/* No row of the table hides behind another. */
 static void test_once(void **state)
 {
     (void)state;
@@ -386,7 +386,8 @@ static void test_names(void **state)
     assert_int_equal(keys_use(g, "qwen2.context_length"), WEFT_KEY_OBEYED);
     assert_int_equal(keys_use(g, "qwen2.logit_scale"), WEFT_KEY_REFUSED);
     assert_int_equal(keys_use(g, "qwen2.vocab_size"), WEFT_KEY_HARMLESS);
-    /* of another architecture, without one, and with more or less behind */
+    /* These keys belong to another architecture or to none, or have more or less behind the
+     * name. */
     assert_int_equal(keys_use(g, "llama.context_length"), WEFT_KEY_UNKNOWN);
     assert_int_equal(keys_use(g, ".context_length"), WEFT_KEY_UNKNOWN);
     assert_int_equal(keys_use(g, "context_length"), WEFT_KEY_UNKNOWN);
@@ -431,7 +432,8 @@ static void refuses(const char *path, struct edit e, weft_status want)
     WORDS(edited, e.name);
 }
 
-/* What a row takes and what it does not; EDIT_KEY_DROP in place of what it does not have. */
+/* Values that a row takes and values that it does not; EDIT_KEY_DROP fills the places that are not
+ * used. */
 struct values {
     struct edit good[3], bad[3];
 };
@@ -504,7 +506,7 @@ static void test_refused(void **state)
     assert_true(n > 30);
 }
 
-/* What the messages say. */
+/* The words of the messages. */
 static void test_messages(void **state)
 {
     (void)state;
@@ -526,7 +528,7 @@ static void test_messages(void **state)
             WEFT_E_FORMAT);
 }
 
-/* A vocabulary is asked for the keys of its tokenizer only. */
+/* A model that is opened for its vocabulary needs only the keys of its tokenizer. */
 static void test_vocab_only(void **state)
 {
     (void)state;
@@ -543,7 +545,7 @@ static void test_vocab_only(void **state)
     WORDS("remove_extra_whitespaces is 1");
 }
 
-/* Each layer may have a value of its own. */
+/* Each layer may have a value of its own, in an array. */
 static void test_arrays(void **state)
 {
     (void)state;
@@ -553,7 +555,7 @@ static void test_arrays(void **state)
         const char *key;
         enum gguf_type element;
         const void *values;
-        const char *word; /* NULL = taken */
+        const char *word; /* NULL = the values are taken */
     } cases[] = {
         { "qwen2.swiglu_clamp_exp", GGUF_U32, zeros, NULL },
         { "qwen2.swiglu_clamp_exp", GGUF_U32, mixed, "is 3 at 1" },
@@ -575,7 +577,7 @@ static void test_arrays(void **state)
     }
 }
 
-/* What real files of the architectures that Weft runs have, as converters write it. */
+/* The values that real files of the architectures that Weft runs have, as converters write them. */
 static void test_real_values(void **state)
 {
     (void)state;
@@ -643,7 +645,7 @@ static void test_unknown(void **state)
     assert_int_equal(l.n_warnings, 1);
     assert_non_null(strstr(l.text, "qwen2.new_number, qwen2.attention.new_kind"));
     assert_null(strstr(l.text, "somebody"));
-    /* a key that is nobody's hyper-parameter is no reason for a warning */
+    /* A key that is nobody's hyper-parameter is no reason for a warning. */
     assert_int_equal(log_of(&edits[2], 1).n_warnings, 0);
     assert_int_equal(log_of(NULL, 0).n_warnings, 0);
 }
@@ -669,7 +671,7 @@ static void test_many_unknown(void **state)
     assert_non_null(strstr(l.text, more));
 }
 
-/* The file's API says the same of every key. */
+/* The file's API says the same about every key. */
 static void test_file(void **state)
 {
     (void)state;

@@ -53,7 +53,7 @@ static float from_bits(uint32_t u)
     return f;
 }
 
-/* As in the public description of the format. */
+/* The types, as the public description of the format gives them. */
 static const struct expected_row {
     const char *name;
     uint32_t id, block, bytes;
@@ -212,13 +212,13 @@ static void test_golden(void **state)
     fclose(f);
     for (size_t i = 0; i < N_ROWS; i++) {
         assert_true(decoded[i] >= 2);
-        /* how the K types choose their scales is not fixed by the format */
+        /* The format does not fix how an encoder of the K types chooses its scales. */
         assert_true(encoded[i] >= 2 || !rows[i].encodes || rows[i].block == 256);
     }
 }
 
-/* A number in a block: `width` bits at `shift` of a byte, and its higher bits elsewhere (width
- * 0: none). */
+/* A number in a block: `width` bits at `shift` of one byte, and its higher bits in another byte.
+ * width 0 means that there is no such number. */
 struct field {
     size_t byte, high_byte;
     unsigned shift, width, high_shift, high_width;
@@ -242,7 +242,7 @@ static unsigned field_get(const uint8_t *block, struct field f)
     return low | (f.high_width ? high << f.width : 0);
 }
 
-/* Where the code of element i lies. */
+/* Returns where the code of element i lies. */
 static struct field code_field(uint32_t id, unsigned i)
 {
     const unsigned pair = i / 32 % 4 * 2;
@@ -271,7 +271,7 @@ static struct field code_field(uint32_t id, unsigned i)
     }
 }
 
-/* Where the scale of group g lies; width 0 when the type has no groups. */
+/* Returns where the scale of group g lies. The width is 0 if the type has no groups. */
 static struct field scale_field(uint32_t id, unsigned g)
 {
     switch (id) {
@@ -299,14 +299,14 @@ static struct field min_field(uint32_t id, unsigned g)
     }
 }
 
-/* What a code and the numbers in a block mean. */
+/* The meaning of a code and of the numbers in a block. */
 static const struct meaning {
     uint32_t id;
-    unsigned codes, bias;        /* value = code - bias, or of the code book, or two's complement */
-    unsigned group;              /* elements of a group */
-    unsigned scales, scale_bias; /* number of values of a group's scale; 0: no groups */
+    unsigned codes, bias; /* a value is code - bias, or from the code book, or a two's complement */
+    unsigned group;       /* elements of a group */
+    unsigned scales, scale_bias; /* number of values that a group's scale has; 0 = no groups */
     unsigned mins;
-    size_t d, m; /* offsets of the half floats; SIZE_MAX: none */
+    size_t d, m; /* offsets of the half floats; SIZE_MAX = none */
 } meanings[] = {
     { QUANT_Q4_0, 16, 8, 32, 0, 0, 0, 0, SIZE_MAX },
     { QUANT_Q4_1, 16, 0, 32, 0, 0, 0, 0, 2 },
@@ -340,8 +340,8 @@ static float block_half(const uint8_t *block, size_t at)
     return f16_to_f32((f16_bits)(block[at] | block[at + 1] << 8));
 }
 
-/* Scale and offset of the group of element i: x = scale * value + offset, in this order of float
- * operations. */
+/* Finds the scale and the offset of the group of element i: x = scale * value + offset, in this
+ * order of float operations. */
 static void group_of(const struct meaning *k, const uint8_t *block, unsigned i, float *scale,
                      float *offset)
 {
@@ -364,7 +364,7 @@ static void random_half(uint8_t *at)
     memcpy(at, &h, sizeof(h));
 }
 
-/* Every element takes every code, and every group every scale and minimum. */
+/* Every element takes every code, and every group takes every scale and minimum. */
 static void test_code_points(void **state)
 {
     (void)state;
@@ -403,8 +403,8 @@ static void test_code_points(void **state)
     }
 }
 
-/* No code of its group comes nearer to x than the one chosen; slack: the roundings of floats, also
- * of x / scale, which may tip a near tie. */
+/* Checks that no code of the group comes nearer to x than the one that was chosen. The slack is for
+ * the roundings of floats, also of x / scale, which may tip a near tie. */
 static void check_nearest(const struct meaning *k, const uint8_t *block, const float *x,
                           const float *y, unsigned i)
 {
@@ -418,9 +418,9 @@ static void check_nearest(const struct meaning *k, const uint8_t *block, const f
     }
 }
 
-/* The level of ggml's own quantiser on N(0,1) and uniform 0..1 data (llama-cpp-python 0.3.36,
- * 10^6 elements), times the 1.02 that is allowed; the sampling error of 65536 elements is about
- * 0.3 %. */
+/* The bounds are the errors of ggml's own quantiser on data from N(0,1) and uniform data in 0..1
+ * (llama-cpp-python 0.3.36, 10^6 elements), times the 1.02 that is allowed. The sampling error of
+ * 65536 elements is about 0.3 %. */
 static void test_k_encode(void **state)
 {
     (void)state;
@@ -459,9 +459,9 @@ static void test_k_encode(void **state)
     }
 }
 
-/* d of the largest range or magnitude; half of it is the bound of the rounding to levels. To
- * that the stored scale adds up to 2^-11 of itself per level away from the origin, the stored
- * minimum 2^-11 of itself, and the float arithmetic less than 2^-18 of the range. */
+/* d comes from the largest range or magnitude; rounding to levels costs at most half of d. The
+ * stored scale adds up to 2^-11 of itself per level away from the origin, the stored minimum 2^-11
+ * of itself, and the float arithmetic less than 2^-18 of the range. */
 static double legacy_bound(uint32_t id, const float *x, float v)
 {
     double lo = (double)x[0], hi = lo;
@@ -477,7 +477,7 @@ static double legacy_bound(uint32_t id, const float *x, float v)
     }
     if (id == QUANT_Q4_0 || id == QUANT_Q5_0) {
         const double levels = id == QUANT_Q4_0 ? 8.0 : 16.0, d = peak / -levels;
-        /* opposite to the peak one level is missing: up to a whole d there */
+        /* Opposite to the peak one level is missing, so the error is up to a whole d there. */
         const double step = (double)v / d > levels - 1.5 ? 1.0 : 0.5;
         return fabs(d) * (step + levels * (half + eps));
     }
@@ -504,16 +504,16 @@ static void test_legacy_bounds(void **state)
             for (int i = 0; i < 32; i++) {
                 assert_true(fabs((double)x[i] - (double)y[i]) <= legacy_bound(ids[k], x, x[i]));
             }
-            /* what was decoded is encoded to the same block: its peak, or its extremes, are
-             * exact levels */
+            /* The decoded values are encoded to the same block again, because its peak, or its
+             * extremes, are exact levels. */
             t->encode(y, again, 32);
             assert_memory_equal(again, block, t->bytes);
         }
     }
 }
 
-/* Blocks with a NaN, an Inf or a huge number: every byte is defined, the neighbours are
- * untouched (run under UBSan, which reports a float that does not fit its integer). */
+/* Blocks with a NaN, an Inf or a huge number. Every byte is defined, and the neighbours are
+ * untouched. UBSan, under which this runs too, reports a float that does not fit its integer. */
 static void test_encode_special(void **state)
 {
     (void)state;
@@ -521,7 +521,7 @@ static void test_encode_special(void **state)
                                      -3.4e38f, 1e30f, 1e-45f,   -0.0f };
     random_state = 5;
     for (size_t r = 0; r < N_ROWS; r++) {
-        /* s even: the whole middle block, odd: one element of it */
+        /* If s is even, the whole middle block is special; if it is odd, only one element. */
         const struct quant_type *t = quant_at(r);
         for (size_t s = 0; t->encode && s < 2 * sizeof(special) / sizeof(special[0]); s++) {
             float x[3 * MAX_BLOCK], y[3 * MAX_BLOCK];
@@ -543,8 +543,8 @@ static void test_encode_special(void **state)
             assert_memory_equal(a + 2 * t->bytes, clean + 2 * t->bytes, t->bytes);
             t->decode(a, y, 3 * (size_t)t->block);
             for (size_t i = from; i < to && t->block == 256; i++) {
-                /* the scales of the K types are held at the largest half: they never decode to
-                 * NaN */
+                /* The scales of the K types are held at the largest half, so they never decode to
+                 * NaN. */
                 assert_true(y[i] == y[i]);
             }
         }

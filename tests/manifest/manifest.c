@@ -31,7 +31,7 @@ static void report_stats(struct run *run)
     report(run->rig, "stats", hash);
 }
 
-/* Back to the prompts, and other tokens behind them. */
+/* Goes back to the prompts, and draws other tokens behind them. */
 static void draw_again(struct run *run)
 {
     weft_error err = { 0 };
@@ -47,7 +47,7 @@ static void draw_again(struct run *run)
     report(run->rig, "drawn-logits", logits);
 }
 
-/* Greedy, saved, then back to the prompts and drawn. */
+/* Draws greedily and saves, then goes back to the prompts and draws again. */
 static void case_texts(struct rig *rig, size_t n_seqs, bool pieces)
 {
     struct run run;
@@ -97,8 +97,8 @@ static void case_embed(struct rig *rig, bool pieces)
     free(prompt);
 }
 
-/* A text that begins like another finds what that computed; a fork and a loaded state go on like
- * the sequence that they come from. */
+/* A text that begins like another finds the pages that the other has computed. A fork and a loaded
+ * state go on like the sequence that they come from. */
 static void case_reuse(struct rig *rig)
 {
     struct run run;
@@ -136,7 +136,7 @@ static void see_logits(void *user, size_t pos, const float *logits, size_t n_voc
     hash_bytes(user, logits, n_vocab * sizeof *logits);
 }
 
-/* Logits of every position, then log-probabilities, then what a grammar allows. */
+/* Logits of every position, then log-probabilities, then text that a grammar allows. */
 static void case_observed(struct rig *rig)
 {
     static const char grammar[] = "root ::= [a-z]+ (\" \" [a-z]+)*";
@@ -178,7 +178,8 @@ static void case_observed(struct rig *rig)
     run_close(&run);
 }
 
-/* A hash for each name, so that a checkpoint which a tree gives besides is a case besides. */
+/* There is a hash for each name, so that a checkpoint that only one tree has is a case that only
+ * this tree has. */
 enum { MAX_CHECKPOINTS = 32 };
 struct checkpoints {
     size_t n;
@@ -210,7 +211,7 @@ static void see_values(void *user, const weft_checkpoint *c)
     hash_bytes(&all->of[i].hash, c->values, c->n_rows * c->n_cols * sizeof *c->values);
 }
 
-/* What all stages cost together, whatever they are called. */
+/* Adds up the costs of all stages, whatever their names are. */
 static void see_cost(void *user, const weft_stage *stage)
 {
     uint64_t *sums = user;
@@ -241,7 +242,7 @@ static void case_stages(struct rig *rig)
     run_close(&run);
 }
 
-/* Tokens that a GPU computes ahead; a CPU does without. */
+/* Tokens that a GPU computes ahead; a CPU computes none ahead. */
 static void case_ahead(struct rig *rig)
 {
     struct run run;
@@ -258,7 +259,7 @@ static void case_ahead(struct rig *rig)
     run_close(&run);
 }
 
-/* What the file is said to be, and what a step is said to cost. */
+/* The descriptions of the file, and the costs of a step. */
 static void case_info(struct rig *rig)
 {
     struct run run;

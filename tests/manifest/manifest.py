@@ -59,7 +59,7 @@ Q8_0 = ("--kv", "q8_0/q8_0")
 SHORT, LONG = ("--ctx", "512"), ("--ctx", "1024")  # phi3's other factors begin behind 512
 LIMIT_S = 900  # of a program; none takes a tenth of it, so it waits for something
 DEFAULT = ("--prompt", "66", "--new", "2")  # more than one page of 64
-# What a file may say beside its shape: (architecture, name, keys).
+# The keys that a file may have besides its shape: (architecture, name, keys).
 KEYS = (
     ("phi3", "window", ("phi3.attention.sliding_window=u32:33",)),
     ("llama", "linear", ("llama.rope.scaling.type=str:linear", "llama.rope.scaling.factor=f32:4")),
@@ -68,7 +68,8 @@ KEYS = (
 
 
 class Job(NamedTuple):
-    """One model in one setup. `recipe` is what weft-synth is told; None: the file is there."""
+    """One model in one setup. `recipe` is the arguments of weft-synth; None means that the file
+    exists."""
 
     model: str
     recipe: tuple | None
@@ -78,7 +79,7 @@ class Job(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """A program of a tree, and what it is to run with."""
+    """A program of a tree, and the settings that it runs with."""
 
     name: str
     program: str
@@ -88,7 +89,7 @@ class Kernels(NamedTuple):
 
 class Tree(NamedTuple):
     path: Path
-    build: str  # below it
+    build: str  # path below the tree
     label: str
 
     def program(self, name: str) -> Path:
@@ -146,7 +147,7 @@ def sim_jobs():
 
 
 def kernels_here() -> list[Kernels]:
-    """All that this processor runs; the first is the one that records."""
+    """Returns all sets of kernels that this processor runs; the first is the one that records."""
     flags = set(
         Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
     )
@@ -180,7 +181,7 @@ def run(command: list, what: str, **more) -> str:
 
 
 def make(tree: Tree, *words: str, linked: bool = True) -> None:
-    """By the tree's own Makefile; what another make hands down is not for it."""
+    """Builds with the tree's own Makefile; variables that an outer make hands down are removed."""
     kept = {
         k: v
         for k, v in os.environ.items()
@@ -250,7 +251,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def run_job(parent: Tree, tree: Tree, job: Job, kernels: Kernels, plant: tuple) -> dict[str, str]:
-    """Hashes of one model, by case."""
+    """Returns the hashes of one model, by case."""
     few = ("--few",) if kernels.slow else ()
     command = [
         tree.program(kernels.program),
@@ -278,7 +279,7 @@ def written(path: Path) -> dict[str, str]:
 
 
 class Part(NamedTuple):
-    """What is recorded in a file of its own: the CPU's, or the simulator's."""
+    """The part of a record that has a file of its own: the CPU's, or the simulator's."""
 
     name: str
     jobs: list
@@ -288,7 +289,7 @@ class Part(NamedTuple):
         return ROOT / "build" / f"manifest-{commit[:12]}{self.name}.txt"
 
     def header(self, commit: str) -> str:
-        """A record with another one is of other cases, or of another machine."""
+        """A record with another header has other cases, or comes from another machine."""
         said = hashlib.sha256(repr((self.jobs, os.uname(), self.kernels)).encode())
         for path in sorted(HERE.glob("manifest*.*")):
             said.update(path.read_bytes())
@@ -305,13 +306,14 @@ class Part(NamedTuple):
 def parts(with_sim: bool) -> list[Part]:
     if not REAL.exists():
         print(f"skip {REAL.name}: it is not there; `make real` gets it")
-    # the longest first, so that no core waits for it at the end
+    # the longest job first, so that no core waits for it at the end
     found = [Part("", sorted(cpu_jobs(), key=lambda job: job.model != REAL.name), kernels_here())]
     return found + [Part("-sim", list(sim_jobs()), [SIMULATOR])] if with_sim else found
 
 
 def in_parallel(work: list) -> list:
-    """Results of functions without arguments, in order; the exception instead of a result."""
+    """Returns the results of functions without arguments, in order; for a failed one, its
+    exception."""
 
     def one(function):
         try:
@@ -324,7 +326,7 @@ def in_parallel(work: list) -> list:
 
 
 def files_of(parent: Tree, tree: Tree, part: Part, folder: Path) -> list:
-    """What the programs say and write, by functions."""
+    """Collects what the programs print and write, as functions."""
     synthesize(tree, part.jobs, folder)
     work = [
         lambda p=p: inspected(tree, p) for p in sorted({model_path(parent, j) for j in part.jobs})
@@ -362,7 +364,7 @@ def differences(name: str, result, expected: dict[str, str]) -> list[str]:
 
 
 def can_fail(parent: Tree, tree: Tree, part: Part, expected: dict[str, str]) -> None:
-    """Spoils all hashes of one job, and looks whether each is noticed."""
+    """Spoils all hashes of one job, and checks that each is noticed."""
     job = next(j for j in part.jobs if j.model != REAL.name)
     spoilt = run_job(parent, tree, job, part.kernels[0], ("--plant", "all"))
     n = len(differences("", spoilt, expected))
@@ -374,7 +376,7 @@ def can_fail(parent: Tree, tree: Tree, part: Part, expected: dict[str, str]) -> 
 def check(
     parent: Tree, tree: Tree, part: Part, expected: dict[str, str], args
 ) -> tuple[list[str], int]:
-    """What differs, and how many hashes were compared."""
+    """Returns the differences, and how many hashes were compared."""
     start = time.monotonic()
     plant = ("--plant", args.plant) if args.plant else ()
     can_fail(parent, tree, part, expected)
@@ -412,7 +414,7 @@ HOW = ("-q", "--device", "cpu", "--temp", "0")
 
 
 def states(old: Tree, tree: Tree) -> tuple[list[str], int]:
-    """States that the old program saved go on in this tree as they do there."""
+    """Checks that states which the old program saved go on in this tree as they do there."""
     found, n = [], 0
     for job in [j for j in cpu_jobs() if j.recipe is None and j.model != REAL.name]:
         kv_k, kv_v = job.options[job.options.index("--kv") + 1].split("/")

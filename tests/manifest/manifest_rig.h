@@ -1,6 +1,6 @@
-/* Hashes, prompts, and an engine with sequences, for manifest.c. What fails ends the program with a
- * message. All is static: the program is linked with the objects of a library, whose names it does
- * not know. */
+/* Hashes, prompts, and an engine with sequences, for manifest.c. A failure ends the program with a
+ * message. Everything is static: the program is linked with the objects of a library, whose names
+ * this file does not know. */
 #ifndef WEFT_TESTS_MANIFEST_RIG_H
 #define WEFT_TESTS_MANIFEST_RIG_H
 
@@ -12,7 +12,7 @@
 #include "weft.h"
 
 #define MAX_SEQS 16u
-#define PIECE_BATCH 24u /* rows of a step where a prompt goes in pieces */
+#define PIECE_BATCH 24u /* rows of a step in setups where prompts come in pieces */
 
 struct setup {
     const char *device, *kv, *plant, *path;
@@ -26,7 +26,7 @@ struct rig {
     const struct setup *setup;
     weft_model *model;
     weft_model_info info;
-    char name[64]; /* of the case that runs */
+    char name[64]; /* that of the case under way */
     int32_t *text;
     size_t n_text; /* tokens of `passage` */
     float *logits; /* [n_vocab] */
@@ -98,8 +98,8 @@ static void *must_alloc(size_t n, size_t size)
 
 /* ---------------------------------------------------------------- prompts */
 
-/* Sequences of even numbers read the passage, from different places on; those of odd ones ids that
- * no text has. The first is the longest, so that it fills more than a page. */
+/* Sequences of even numbers read the passage from different places on; sequences of odd numbers
+ * read ids that are in no text. The first one is the longest, so that it fills more than a page. */
 static size_t make_prompt(const struct rig *rig, size_t i, int32_t *dst)
 {
     size_t n = i == 0 ? rig->setup->n_prompt : 1 + i * 29 % (1 + rig->setup->n_prompt / 5);
@@ -184,7 +184,8 @@ static void settle(struct run *run)
     } while (ready < run->n_seqs);
 }
 
-/* Appends all prompts; in pieces of growing size with a step between them, or each in one. */
+/* Appends all prompts, either in pieces of growing size with a step between them, or each as a
+ * whole. */
 static void append(struct run *run, bool pieces)
 {
     struct rig *rig = run->rig;
@@ -223,8 +224,8 @@ static void hash_text(struct run *run, weft_seq *seq, uint64_t *hash)
     hash_bytes(hash, text, n);
 }
 
-/* n_new tokens in every sequence. `logits` may be NULL: those of tokens computed ahead are not
- * kept. */
+/* Draws n_new tokens in every sequence. `logits` may be NULL, because the logits of tokens computed
+ * ahead are not kept. */
 static void generate(struct run *run, uint64_t *ids, uint64_t *logits)
 {
     struct rig *rig = run->rig;

@@ -16,7 +16,7 @@ enum { N_LAYERS = 5, AT_LAYER = 2 };
 struct counter {
     struct backend base;
     atomic_bool cancelled[2];
-    size_t n_to_cancel; /* at AT_LAYER */
+    size_t n_to_cancel; /* sequences to cancel at AT_LAYER */
     size_t n_layers, n_heads;
 };
 

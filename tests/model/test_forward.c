@@ -57,12 +57,12 @@ enum { BATCH = 48 };
 
 struct run {
     const char *what;
-    size_t n_texts, n; /* texts and tokens of each; several texts share one step */
+    size_t n_texts, n; /* number of texts, and tokens of each; several texts share one step */
     size_t n_ctx;      /* 0 = n */
     weft_kv_type kv_type[2];
     size_t n_vocab;
     int32_t *tokens; /* [n_texts, n] */
-    float *logits;   /* [n_texts, n, n_vocab] of Weft */
+    float *logits;   /* the logits that Weft computes, [n_texts, n, n_vocab] */
     bool differ;     /* see layers_differ() */
     struct reference_layer layers[LAYERS_MAX];
 };
@@ -74,8 +74,8 @@ static void check(weft_status status, const weft_error *err)
     }
 }
 
-/* Rows [first, first + n) of each text as one step, all with logits. Pages are taken from the last
- * one on. */
+/* Computes rows [first, first + n) of each text as one step, all with logits. Pages are taken from
+ * the last one on, downwards. */
 static void run_step(struct backend *b, struct run *r, size_t first, size_t n)
 {
     weft_error err;
@@ -143,7 +143,7 @@ static void run_weft(const char *path, struct run *r)
     model_close(m);
 }
 
-/* The index of the largest, and how far the second is below it. */
+/* Returns the index of the largest value; *gap is how far the second largest lies below it. */
 static size_t top(const double *x, size_t n, double *gap)
 {
     size_t best = x[0] >= x[1] ? 0 : 1;
@@ -160,7 +160,8 @@ static size_t top(const double *x, size_t n, double *gap)
     return best;
 }
 
-/* The top token is the reference's, where that has one by more than ten times the error allowed. */
+/* If the reference's top token leads by more than ten times the error that is allowed, it must be
+ * the top token here too. */
 static void check_top(const struct run *r, const float *got, const double *want, double bound)
 {
     double gap;
@@ -176,7 +177,8 @@ static void check_top(const struct run *r, const float *got, const double *want,
     }
 }
 
-/* Every row below `bound`. Returns how many texts are all below CLEAN_BOUND. */
+/* Every row must stay below `bound`. Returns the number of texts of which all rows stay below
+ * CLEAN_BOUND. */
 static size_t compare_rows(const char *path, const struct run *r, double bound)
 {
     const struct reference_options options = { .n_ctx = r->n_ctx,
@@ -208,7 +210,7 @@ static size_t compare_rows(const char *path, const struct run *r, double bound)
     return n_clean;
 }
 
-/* All rows of a text together, against exact arithmetic. */
+/* Compares all rows of a text together with exact arithmetic. */
 static void compare_exactly(const char *path, const struct run *r, double bound)
 {
     const struct reference_options options = { .n_ctx = r->n_ctx };
@@ -228,7 +230,7 @@ static void compare_exactly(const char *path, const struct run *r, double bound)
     }
 }
 
-/* Weft against the reference on a model of this spec, with the bounds of its tensor type. */
+/* Compares Weft with the reference on a model of this spec, with the bounds of its tensor type. */
 static void check_texts(const struct synth_spec *spec, size_t n_texts, size_t n, size_t n_ctx,
                         const char *what)
 {
@@ -266,12 +268,12 @@ static struct synth_spec spec_of(const char *preset)
 
 /* ---------------------------------------------------------------- architectures x types */
 
-/* Shapes of the architectures for types of small blocks and, if all rows are multiples of 256, for
- * the others. */
+/* The shapes of the architectures for types with small blocks, and shapes in which all rows are
+ * multiples of 256, for the other types. */
 struct shape {
     const char *preset;
     size_t n_heads, n_kv_heads, head_dim;
-    size_t dim, n_ff; /* multiples of 32, not of 64 */
+    size_t dim, n_ff; /* multiples of 32, but not of 64 */
     size_t dim_256, n_ff_256, heads_256;
 };
 
@@ -328,14 +330,16 @@ static void test_context(void **state)
     }
 }
 
-/* What a layer is stands in the layer, not in the keys. */
+/* The layer itself says what it is, not the keys. */
 static void test_layers_differ(void **state)
 {
     (void)state;
     static const char *const types[] = { "f32", "q8_0" };
     for (size_t i = 0; i < 2 * sizeof shapes / sizeof shapes[0]; i++) {
         struct synth_spec s = spec_of(shapes[i / 2].preset);
-        s.head_dim = 96; /* the larger, the less is one value of K or V that rounds the other way */
+        /* The larger the head, the less does one value of K or V that rounds the other way
+         * matter. */
+        s.head_dim = 96;
         s.type_mix = types[i % 2];
         struct run r = {
             .what = "layers that differ", .n_texts = 2, .n = 24, .n_ctx = 24, .differ = true
@@ -361,7 +365,7 @@ static void test_tied_and_untied(void **state)
     }
 }
 
-/* Groups of query heads on one KV head, and head sizes that are no multiple of a vector. */
+/* Several query heads share one KV head, and head sizes are not multiples of a vector. */
 static void test_heads(void **state)
 {
     (void)state;
@@ -404,7 +408,7 @@ static void test_partial_rotary(void **state)
     }
 }
 
-/* The context of the engine, not the length of the text, decides. */
+/* The context of the engine decides, not the length of the text. */
 static void test_long_short(void **state)
 {
     (void)state;
@@ -485,7 +489,8 @@ static void test_kv_types(void **state)
     }
 }
 
-/* Biases on all products that may have one; q, k and v in one tensor, as phi3 has them anyway. */
+/* Every product that may have a bias has one. q, k and v are in one tensor, as they always are in
+ * phi3. */
 static void test_biases(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
-/* Opening models that are not what they should be: every hyper-parameter zero, huge, of a wrong
- * type or missing; every tensor of a wrong shape, of a wrong type, missing, or one too many; what
- * Weft does not run is refused by name. An edited file either opens and computes, or is refused
- * with a message that names the file and the key or tensor; it never crashes, and never takes more
- * than a moment. */
+/* Opening models with faults: every hyper-parameter zero, huge, of a wrong type or missing; every
+ * tensor of a wrong shape, of a wrong type, missing, or one too many; features that Weft does not
+ * run, which are refused by name. An edited file either opens and computes, or is refused with a
+ * message that names the file and the key or tensor. It never crashes, and never takes more than a
+ * moment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,8 +27,8 @@
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 enum { N_PRESETS = 4 };
 
-/* Processor time of an opening, refused or not: what is promised, and ten times that where every
- * memory access is checked. */
+/* Processor time of an opening, refused or not: the time that is promised, and ten times as much
+ * where every memory access is checked. */
 #ifdef SLOWED
 #define MOST_SECONDS 0.5
 #else
@@ -61,7 +61,7 @@ static weft_status open_edited(const char *path, const struct edit *edits, size_
     return status;
 }
 
-/* Opens the copy with these edits and expects to be refused so. */
+/* Opens the copy with these edits, and expects a refusal with this status. */
 static void refuse(const char *path, const struct edit *edits, size_t n, weft_status want)
 {
     weft_model *model = NULL;
@@ -89,11 +89,11 @@ static void compute(weft_model *model)
 
 /* ---------------------------------------------------------------- keys */
 
-/* Which values of a key are refused: the others must give a model that computes. */
+/* Which values of a key are refused; with the other values the model must compute. */
 struct key_case {
     const char *suffix;
     bool is_float;
-    bool missing, zero, huge; /* refused so? */
+    bool missing, zero, huge; /* refused? */
 };
 
 static const struct key_case keys[] = {
@@ -131,12 +131,12 @@ static void try_key(const char *path, const struct edit *e, bool refused, const 
                  weft_status_name(status));
     }
     WORDS(edited);
-    /* the message names the key, or the last part of it */
+    /* The message names the key, or the last part of it. */
     const char *dot = strrchr(suffix, '.');
     WORDS(dot != NULL ? dot + 1 : suffix);
 }
 
-/* Whether a file of this preset can do without the key, and means the same by it. */
+/* Returns true if a file of this preset means the same without the key. */
 static bool may_miss(const char *preset, const struct key_case *k)
 {
     return strcmp(k->suffix, "attention.head_count_kv") == 0
@@ -158,7 +158,8 @@ static void try_values(const char *path, const char *preset, const struct key_ca
     }
     e.what = k->is_float ? EDIT_KEY_F32 : EDIT_KEY_U32;
     if (!length || may_miss(preset, k)) {
-        try_key(path, &e, k->zero, k->suffix); /* a length of zero is an absent one */
+        /* A length of zero counts as an absent key. */
+        try_key(path, &e, k->zero, k->suffix);
     }
     e.u = UINT32_MAX;
     e.f = INFINITY;
@@ -170,7 +171,7 @@ static void try_values(const char *path, const char *preset, const struct key_ca
     try_key(path, &e, true, k->suffix);
 }
 
-/* V07: hyper-parameters that are missing, zero, huge, no number or of another kind. */
+/* V07: hyper-parameters that are missing, zero, huge, not a number or of another kind. */
 static void test_keys(void **state)
 {
     (void)state;
@@ -181,8 +182,8 @@ static void test_keys(void **state)
     }
 }
 
-/* G17, G20: every key of the files in turn is missing, then of every other type. What may be absent
- * is ignored or refused, and what opens computes. */
+/* G17, G20: every key of the files in turn is missing, and then has every other type. The file is
+ * refused, or it opens and the model computes. */
 static void test_every_key(void **state)
 {
     (void)state;
@@ -210,18 +211,19 @@ static void test_every_key(void **state)
                 WORDS(edited);
             }
         }
-        /* at least the architecture, the five sizes of a model, and the four arrays of a vocabulary
-         * are indispensable */
+        /* A model cannot do without the architecture, its five sizes, and the four arrays of a
+         * vocabulary. */
         assert_true(n_refused > (i + 1) * 10 * (GGUF_N_TYPES - 1));
         gguf_close(g);
     }
 }
 
-/* V07: numbers that contradict each other, or the tensors. */
+/* V07: numbers that contradict each other or the tensors. */
 static void test_contradictions(void **state)
 {
     (void)state;
-    const char *qwen2 = model_file("tiny-qwen2"); /* dim 64, 4 heads, 2 KV heads, n_ff 96 */
+    /* tiny-qwen2 has dim 64, 4 heads, 2 KV heads, n_ff 96. */
+    const char *qwen2 = model_file("tiny-qwen2");
 #define U32(key, value) { .what = EDIT_KEY_U32, .name = key, .u = value }
     REFUSE(qwen2, WEFT_E_FORMAT, U32("qwen2.attention.head_count", 3));
     WORDS("head_count", "3");
@@ -267,8 +269,8 @@ static void test_refused_by_name(void **state)
     WORDS("yarn", "linear", "longrope");
 }
 
-/* A factor without a type is linear scaling, also under the key's old name; "none" switches it off.
- */
+/* A factor without a type means linear scaling, also under the key's old name. The type "none"
+ * switches the factor off. */
 static void test_rope_scaling(void **state)
 {
     (void)state;
@@ -321,15 +323,15 @@ static bool optional(const char *name)
     return false;
 }
 
-/* V08: each tensor of each architecture: missing, one row or column more, of a type that cannot be.
- */
+/* V08: each tensor of each architecture is missing, or has one row or column more, or a type that
+ * cannot be. */
 static void check_tensor(const char *path, const struct gguf_tensor *t)
 {
     const char *name = t->name;
     bool vector = t->n_dims == 1;
     if (!optional(name)) {
         REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = name });
-        /* without attn_qkv most architectures want q, k and v */
+        /* Without attn_qkv most architectures want q, k and v. */
         WORDS(strcmp(name, "blk.1.attn_qkv.weight") == 0 ? "blk.1.attn_q" : name, "missing");
     }
     REFUSE(
@@ -352,7 +354,7 @@ static void check_tensors(const char *path)
     struct gguf *g;
     assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
     for (size_t j = 0; j < g->n_tensors; j++) {
-        /* the layers are alike: the last one stands for all */
+        /* The layers are alike, so the last one stands for all. */
         if (strncmp(g->tensors[j].name, "blk.0.", 6) != 0) {
             check_tensor(path, &g->tensors[j]);
         }
@@ -360,7 +362,7 @@ static void check_tensors(const char *path)
     gguf_close(g);
 }
 
-/* Of the plain models, and of those with every bias that an architecture may have. */
+/* The tensors of the plain models, and of those with every bias that an architecture may have. */
 static void test_tensors(void **state)
 {
     (void)state;
@@ -375,7 +377,7 @@ static void test_tensors(void **state)
     }
 }
 
-/* V08: a tensor that the architecture does not have. */
+/* V08: the file has a tensor that the architecture does not have. */
 static void test_extra_tensors(void **state)
 {
     (void)state;
@@ -388,7 +390,7 @@ static void test_extra_tensors(void **state)
             WORDS(names[j], presets[i] + 5);
         }
     }
-    /* biases and norms belong to some architectures only */
+    /* Only some architectures have these biases and norms. */
     static const char *const biases[] = { "blk.0.attn_output.bias", "blk.0.ffn_gate.bias",
                                           "blk.0.ffn_up.bias", "blk.0.ffn_down.bias",
                                           "output.bias" };
@@ -405,7 +407,7 @@ static void test_extra_tensors(void **state)
            { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q_norm.weight", .ne = { 16 } });
 }
 
-/* The message that users see most, word for word. */
+/* The message that users see most often is compared word for word. */
 static void test_message(void **state)
 {
     (void)state;
@@ -426,7 +428,7 @@ static void test_message(void **state)
     assert_string_equal(rig_err.message, want);
 }
 
-/* Long and short factors come as a pair of positive numbers. */
+/* Long and short factors come as a pair, and are positive numbers. */
 static void test_factor_pairs(void **state)
 {
     (void)state;
@@ -445,7 +447,7 @@ static void test_factor_pairs(void **state)
     WORDS(long_name, "missing");
     REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = short_name });
     WORDS(short_name, "missing");
-    /* the scaling type promises both */
+    /* The scaling type promises both of them. */
     REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = long_name },
            { .what = EDIT_TENSOR_DROP, .name = short_name });
     WORDS(long_name, "missing");
@@ -472,7 +474,7 @@ static void test_vocab_only(void **state)
     REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_ALL_TENSORS_DROP });
     WORDS("vocab_only");
     for (size_t i = 0; i < 2; i++) {
-        /* the edited file without tensors, and a whole one */
+        /* First the edited file without tensors is opened, then a whole one. */
         OK(weft_model_open(i == 0 ? edited : path, &vocab_only, &model, E));
         OK(weft_tokenize(model, "Hello", 5, 0, tokens, 8, &n, E));
         OK(weft_model_get_info(model, &info, E));
@@ -484,7 +486,7 @@ static void test_vocab_only(void **state)
     }
 }
 
-/* V10: weights that are no numbers: logits are no numbers, and drawing from them is an error, not a
+/* V10: the weights are NaN. The logits are NaN too, and drawing from them is an error, not a
  * crash. */
 static void test_nan(void **state)
 {
@@ -537,8 +539,8 @@ static void test_info(void **state)
     assert_int_equal(info.n_ff, 128);
     assert_true(info.adds_bos);
     assert_int_equal(info.bos, 1);
-    /* embedding and output; in each layer qkv of 5 heads, output of 3, fused gate and up, down, and
-     * norms */
+    /* The embedding and the output matrix; in each layer qkv of 5 heads, the output of 3 heads,
+     * fused gate and up, down, and norms. */
     size_t layer = 96 * 160 + 96 * 96 + 96 * 256 + 128 * 96 + 2 * 96;
     assert_int_equal(info.n_params, 2 * 640 * 96 + 2 * layer + 96);
     assert_int_equal(info.n_bytes, 4 * info.n_params);

@@ -1,6 +1,6 @@
-/* Tensors that a file may have or not: biases, and q, k and v in one tensor or in three. What a
- * file has is computed with, and a part of what comes together is refused; test_model.c has their
- * shapes and types, test_forward.c their arithmetic. */
+/* Tensors that a file may have or not: biases, and q, k and v in one tensor or in three. If the
+ * file has them, they are used; if only a part of a group is there, the file is refused.
+ * test_model.c tests their shapes and types, test_forward.c their arithmetic. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,7 +68,7 @@ static void refused(const struct edit *edits, size_t n, const char *path, weft_s
     rig_message((const char *const[]){ edited, name, what, NULL });
 }
 
-/* What comes together, of the last layer. */
+/* Groups of tensors that come together; these are those of the last layer. */
 static const struct group {
     const char *preset;
     size_t n;
@@ -83,7 +83,7 @@ static const struct group {
     { "tiny-qwen2", 1, { "output.bias" } },
 };
 
-/* All of a group may be absent, and then the logits are others. One of it may not. */
+/* All tensors of a group may be absent, which changes the logits. One alone may not. */
 static void test_groups(void **state)
 {
     (void)state;
@@ -120,7 +120,7 @@ static void test_each(void **state)
     }
 }
 
-/* Biases that are zeros give the bits of none. */
+/* Biases that are all zeros give the same bits as no biases. */
 static void test_zeros(void **state)
 {
     (void)state;
@@ -129,7 +129,7 @@ static void test_zeros(void **state)
                                          "ffn_down.bias" };
     enum { N = sizeof names / sizeof names[0] };
     static char of_layer[2 * N][32];
-    const uint64_t ne[N] = { 64, 64, 64, 64, 96, 96, 64 }; /* of tiny-llama */
+    const uint64_t ne[N] = { 64, 64, 64, 64, 96, 96, 64 }; /* the lengths in tiny-llama */
     struct edit zeros[2 * N];
     for (size_t i = 0; i < 2 * (size_t)N; i++) {
         snprintf(of_layer[i], sizeof of_layer[i], "blk.%zu.%s", i / N, names[i % N]);
@@ -140,7 +140,7 @@ static void test_zeros(void **state)
     assert_true(same_logits(model_file("tiny-llama"), edited));
 }
 
-/* A copy in which attn_qkv of each layer, weight and bias, is in three parts. */
+/* Makes a copy in which attn_qkv of each layer, weight and bias, is in three parts. */
 static void split_qkv(const char *path)
 {
     enum { N_LAYERS = 2, PER_LAYER = 8 };
@@ -175,7 +175,8 @@ static void split_qkv(const char *path)
     gguf_close(g);
 }
 
-/* q, k and v in one tensor or in three, with one bias or three: the same model, the same bits. */
+/* q, k and v in one tensor or in three, with one bias or three, give the same model and the same
+ * bits. */
 static void test_fused_qkv(void **state)
 {
     (void)state;
@@ -183,7 +184,7 @@ static void test_fused_qkv(void **state)
         const char *path = biased(presets[i], true);
         split_qkv(path);
         assert_true(same_logits(path, edited));
-        /* a part beside the whole is one too many */
+        /* A part beside the whole is one tensor too many. */
         const struct edit more[] = {
             { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_q.weight", .ne = { 64, 64 } },
             { .what = EDIT_TENSOR_NEW, .name = "blk.0.attn_v.bias", .ne = { 64 } },
@@ -194,9 +195,9 @@ static void test_fused_qkv(void **state)
     }
 }
 
-/* However a text is cut into steps and work into threads, with any instructions, from packed
- * weights or from the file: the same bits. Rows that fill no tile, biases that stand at no round
- * address. */
+/* The bits are the same however a text is cut into steps and the work is cut for threads, with any
+ * instructions, from packed weights or from the file. The rows fill no tile, and the biases stand
+ * at no round address. */
 static void test_cuts(void **state)
 {
     (void)state;
@@ -239,7 +240,7 @@ static void test_cuts(void **state)
     }
 }
 
-/* A state that was saved without a bias is none of the model with it. */
+/* A state of the model without a bias does not belong to the model with it. */
 static void test_states(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* What forward() asks of a backend: the stages in their order, told to whoever watches; a backend
- * that lacks one refuses the model by its name. And the list of a layer's tensors. */
+/* What forward() asks of a backend: the stages in their order, which the watcher is told of; a
+ * backend that lacks a stage refuses the model and names the stage. The list of a layer's tensors
+ * is tested here too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,12 +17,12 @@
 
 enum { N_LAYERS = 2, MAX_SEEN = 40 };
 
-/* A backend that computes nothing, and who watches it. */
+/* A backend that computes nothing, and its watcher. */
 struct bench {
     struct backend base;
     struct watcher watcher;
     size_t n_begun, n_ended, n_stages, n_whole;
-    bool fails;       /* at the last stage of a layer */
+    bool fails;       /* the last stage of a layer fails */
     bool told_enough; /* the watcher fails at the first stage of a layer */
     struct {
         enum stage stage;
@@ -111,13 +112,13 @@ static void test_order(void **state)
     assert_int_equal(x.seen[x.n_stages - 2].stage, STAGE_HEAD_NORM);
     assert_int_equal(x.seen[x.n_stages - 1].stage, STAGE_HEAD);
     assert_int_equal(x.seen[x.n_stages - 1].layer, N_LAYERS);
-    /* nobody wants logits */
+    /* Nobody wants logits. */
     struct bench y = { .fails = false };
     assert_int_equal(run(&y, true, 0, NULL), WEFT_OK);
     assert_int_equal(y.n_stages, 1 + N_LAYERS * n);
 }
 
-/* A shorter way shows no stage, so it is not taken while somebody watches. */
+/* The shorter way shows no stages, so it is not taken while somebody watches. */
 static void test_shorter_way(void **state)
 {
     (void)state;
@@ -129,7 +130,8 @@ static void test_shorter_way(void **state)
     assert_int_equal(y.n_whole, 0);
 }
 
-/* A stage that failed is not told, and is the last one; so is one whose watcher fails. */
+/* A stage that has failed is not reported and is the last one. If the watcher fails, its stage is
+ * the last one too. */
 static void test_failure(void **state)
 {
     (void)state;
@@ -173,7 +175,7 @@ static void test_lacking(void **state)
     assert_non_null(strstr(err.message, "8 values in K and 16 in V"));
 }
 
-/* Every name once; a stage that reads vectors or matrices is one of a layer. */
+/* Every name occurs once. A stage that reads vectors or matrices is a stage of a layer. */
 static void test_tensors(void **state)
 {
     (void)state;
@@ -203,8 +205,9 @@ static void test_ropes(void **state)
     assert_int_equal(m.n_ropes, MAX_ROPES);
 }
 
-/* Each architecture has a preset for tests, whose layers are whole: every rope is one of the
- * model's, every store one of its stores, and nothing is larger than the most of any layer. */
+/* Each architecture has a preset for tests. Its layers are complete: every rope is one of the
+ * model's ropes, every store is one of its stores, and no size is above the largest of any
+ * layer. */
 static void test_every_architecture(void **state)
 {
     (void)state;

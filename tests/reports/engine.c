@@ -1,8 +1,11 @@
-/* What a stranger's file does to the other sequences of an engine.
- *   engine state MODEL VALUE       a saved state whose K and V are all this half (hexadecimal), its
- * checksum made to fit engine grammar MODEL FILE      the processor's time of a grammar: parsing,
- * then tokens, which hold the engine's lock Prints what was found; exit code 0, or 1 if the file
- * could be told from a text of one's own. */
+/* Shows what a stranger's file does to the other sequences of an engine.
+ *
+ *   engine state MODEL VALUE
+ *     loads a saved state whose K and V are all this half (hexadecimal); its checksum fits
+ *   engine grammar MODEL FILE
+ *     times a grammar: parsing, then tokens, which hold the engine's lock
+ *
+ * Prints what was found. Exit code 0, or 1 if the file could be told from a text of one's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +40,8 @@ static weft_engine *open_engine(weft_model *model)
     return engine;
 }
 
-/* A new sequence of the text, computed; its logits, how many there are, how much was known. */
+/* Opens a sequence of the text and computes it. Gives its logits, their number, and how many
+ * positions were known. */
 static weft_seq *compute(weft_engine *engine, float *logits, size_t *n, size_t *n_known)
 {
     weft_seq *seq = NULL;
@@ -94,7 +98,8 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* A second for the grammar, and 50 ms of the lock; ten times as much if slowed. */
+/* A grammar may take a second, of which it may hold the lock for 50 ms; ten times as much if
+ * slowed. */
 #ifdef SLOWED
 static const double most_whole = 10, most_locked = 0.5;
 #else
@@ -113,7 +118,8 @@ static int grammar(weft_model *model, const char *path)
     fclose(f);
     weft_engine *engine = open_engine(model);
     weft_seq *seq = compute(engine, honest, &n_logits, &n_known);
-    /* the first grammar of an engine also sorts the vocabulary, which is the same for all */
+    /* The first grammar of an engine also sorts the vocabulary, which is the same for all
+     * grammars. */
     OK(weft_seq_set_grammar(seq, "root ::= \"a\"", 12, &err));
     double start = seconds(), worst = 0;
     weft_status status = weft_seq_set_grammar(seq, text, n, &err);

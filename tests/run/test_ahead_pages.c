@@ -1,5 +1,5 @@
-/* Tokens computed ahead take KV pages, as long as nobody else needs them: nothing fails for want of
- * them, and what is not used is given back. */
+/* Tokens computed ahead take KV pages only as long as nobody else needs them: nothing fails for
+ * lack of these pages, and unused ones are given back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,11 +17,13 @@ static void test_pages(void **state)
     struct rig r = open_ahead(64, 0, 4 * PAGE);
     const int32_t one = 1;
     weft_seq *seq = waiting(&r, 1, PAGE - 2);
-    step_next(&r, seq); /* a token waits at 62; 63 more positions go to the next page */
+    /* A token waits at position 62; computing 63 more tokens needs the next page. */
+    step_next(&r, seq);
     assert_int_equal(rig_free(&r), 3 * PAGE);
     assert_int_equal(steps_of(&r), 64);
     assert_int_equal(rig_free(&r), 2 * PAGE);
-    /* the five ways to want no more of it */
+    /* Five calls give up the tokens ahead: an append, a rewind, an end, a stop string, a
+     * release. */
     OK(weft_seq_append(seq, &one, 1, E));
     assert_int_equal(rig_free(&r), 3 * PAGE);
     step_next(&r, seq);
@@ -33,7 +35,7 @@ static void test_pages(void **state)
     assert_int_equal(rig_free(&r), 2 * PAGE);
     OK(weft_seq_end(seq, E));
     assert_int_equal(rig_free(&r), 3 * PAGE);
-    /* a stop string: the text that comes anyway */
+    /* The stop string is the text that the model writes anyway. */
     char text[256];
     OK(weft_seq_rewind(seq, PAGE - 4, E));
     rig_generate(&r, seq, PAGE - 1, text, sizeof text);
@@ -56,14 +58,14 @@ static void test_pages_for_others(void **state)
     struct rig r = open_ahead(64, 0, 3 * PAGE);
     weft_seq *seq = waiting(&r, 1, PAGE - 2), *other = NULL, *late = NULL;
     step_next(&r, seq);
-    /* no page is left: it goes as far as its own page reaches */
+    /* No page is left, so the steps ahead go as far as the sequence's own page reaches. */
     other = waiting(&r, 2, 2 * PAGE);
     weft_seq_cancel(other);
     assert_int_equal(rig_free(&r), 0);
     assert_int_equal(steps_of(&r), 2);
     assert_int_equal(rig_free(&r), 0);
     weft_seq_release(&other);
-    /* another one gets what it needs */
+    /* Another sequence gets the pages that it needs. */
     OK(weft_seq_rewind(seq, PAGE - 2, E));
     other = waiting(&r, 2, PAGE);
     weft_seq_cancel(other);
@@ -74,7 +76,8 @@ static void test_pages_for_others(void **state)
     assert_int_equal(rig_free(&r), 0);
     weft_seq_release(&late);
     assert_int_equal(rig_free(&r), PAGE);
-    next(seq); /* the next one was still known, and now waits */
+    /* The next token was still known, and now waits. */
+    next(seq);
     assert_int_equal(weft_seq_pending(seq), 1);
     weft_seq_release(&seq);
     weft_seq_release(&other);
@@ -95,13 +98,13 @@ static void test_pages_for_copies(void **state)
     struct rig r = open_ahead(64, 0, 3 * PAGE);
     weft_seq *greedy_one = waiting(&r, 1, PAGE - 2), *seq = waiting(&r, 2, 20), *fork = NULL;
     step(&r);
-    /* a rewind of a fork, into a page that it shares */
+    /* A fork is rewound into a page that it shares. */
     OK(weft_seq_fork(seq, &fork, E));
     take_last_page(&r, greedy_one);
     OK(weft_seq_rewind(fork, 10, E));
     assert_int_equal(ahead_beyond(greedy_one), 0);
     weft_seq_release(&fork);
-    /* a fork with a token that waits */
+    /* A fork has a token that waits. */
     next(seq);
     weft_seq_cancel(seq);
     take_last_page(&r, greedy_one);
@@ -113,7 +116,7 @@ static void test_pages_for_copies(void **state)
     rig_close(&r);
 }
 
-/* One page for two sequences that both would like it. */
+/* One page is free, and two sequences could use it for tokens ahead. */
 static void test_pages_for_all_or_none(void **state)
 {
     (void)state;
@@ -130,7 +133,7 @@ static void test_pages_for_all_or_none(void **state)
     rig_close(&r);
 }
 
-/* A call that fails changes nothing: a NaN right at the next token. */
+/* A call that fails changes nothing: here the logits of the very next token are NaN. */
 static void test_failure_keeps_pages(void **state)
 {
     (void)state;
@@ -151,7 +154,7 @@ static void test_failure_keeps_pages(void **state)
     rig_close(&r);
 }
 
-/* The list of pages itself grows, and moves, while the step that it is for is already packed. */
+/* The list of pages grows, and so moves, while the step for which it grows is already packed. */
 static void test_list_moves(void **state)
 {
     (void)state;

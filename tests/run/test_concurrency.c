@@ -98,8 +98,8 @@ static void *append_one(void *arg)
     return NULL;
 }
 
-/* A thread that waits for the engine stays inside the sequence; every other one is turned away
- * meanwhile. */
+/* A thread that waits for the engine stays inside the sequence; meanwhile every other thread is
+ * turned away. */
 static void test_turned_away(void **state)
 {
     (void)state;
@@ -111,7 +111,8 @@ static void test_turned_away(void **state)
     pthread_t thread = start(append_one, &a);
     size_t n_tries = 0;
     while (weft_seq_text(a.seq, NULL, 0, NULL, NULL) != WEFT_E_BUSY && n_tries++ < 10000) {
-        usleep(1000); /* until the thread has come in */
+        /* The loop ends when the thread has come in. */
+        usleep(1000);
     }
     assert_true(n_tries < 10000);
     FAILS(WEFT_E_BUSY, weft_seq_append(a.seq, &(const int32_t){ 301 }, 1, E));
@@ -136,8 +137,8 @@ static void *open_one(void *arg)
     return seq;
 }
 
-/* A thread that gives up the engine and wants it again at once, as one that steps in a loop does,
- * comes after those that have been waiting. */
+/* A thread that gives up the engine and wants it again at once, like one that steps in a loop,
+ * comes after the threads that have been waiting. */
 static void test_order(void **state)
 {
     (void)state;
@@ -171,7 +172,7 @@ struct writer {
     weft_status status;
 };
 
-/* Generates n_new tokens; other threads' steps may do the work. */
+/* Generates n_new tokens; the steps of other threads may do the work. */
 static void *write_text(void *arg)
 {
     struct writer *w = arg;
@@ -200,7 +201,7 @@ static void open_writer(const struct rig *r, struct writer *w, const int32_t *pr
                           .n_new = 30 };
 }
 
-/* The same text as one sequence alone in an engine of its own. */
+/* Checks that the text is that of a sequence alone in its own engine. */
 static void check_writer(const struct rig *alone, const struct writer *w, size_t i)
 {
     struct writer again;
@@ -328,7 +329,7 @@ static void *release_all(void *arg)
     return NULL;
 }
 
-/* A handle of each kind is given up in a thread of its own, while another sequence goes on. */
+/* A thread of its own gives up a handle of each kind, while another sequence goes on. */
 static void test_release(void **state)
 {
     (void)state;
@@ -350,7 +351,7 @@ static void test_release(void **state)
             join(threads[i]);
         }
         assert_int_equal(rig_info(&r).n_seqs, 1);
-        /* the last two references go at the same time */
+        /* The last two references are given up at the same time. */
         struct owner engine = { .engine = r.engine }, seq = { .seq = last };
         threads[0] = start(release_all, &engine);
         threads[1] = start(release_all, &seq);
@@ -369,8 +370,8 @@ static void count_signal(int number)
     n_signals++;
 }
 
-/* A program that blocks a signal, to wait for it where it likes, is not surprised by its handler
- * running on a thread of the engine. */
+/* A program may block a signal, to wait for it where it likes. Then no thread of the engine may run
+ * the handler. */
 static void test_signals(void **state)
 {
     (void)state;

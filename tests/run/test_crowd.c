@@ -26,9 +26,9 @@
 
 enum { N_THREADS = 8, N_STORIES = 10, N_NEW = 24, MAX_PROMPT = 140 };
 
-static double seconds; /* of each test */
+static double seconds; /* that each test takes */
 
-/* A prompt, how the text goes on, and the ids that a sequence alone draws. */
+/* A prompt, the way in which its text goes on, and the ids that a sequence draws alone. */
 struct story {
     weft_sampling sampling;
     const char *grammar; /* NULL = none */
@@ -49,16 +49,16 @@ struct crowd {
 struct member {
     struct crowd *crowd;
     uint64_t random;
-    size_t n_wrong; /* ids that are not those of the story */
+    size_t n_wrong; /* ids that differ from those of the story */
     size_t n_drawn, n_forks, n_cancels, n_full, n_failed;
-    weft_error first; /* the first error that nobody expected */
+    weft_error first; /* the first unexpected error */
 };
 
 /* ---------------------------------------------------------------- one sequence */
 
 static bool dice(struct member *m, uint32_t n) { return rig_random(&m->random, n) == 0; }
 
-/* Counts an unexpected error. True if the call worked. */
+/* Counts an unexpected error. Returns true if the call worked. */
 static bool good(struct member *m, weft_status status, const weft_error *err)
 {
     if (status == WEFT_OK) {
@@ -94,7 +94,7 @@ static bool draw(struct member *m, weft_seq *seq, const struct story *story, siz
     return true;
 }
 
-/* What else a thread may do to a sequence of which i ids were drawn. */
+/* Does something to a sequence of which i ids were drawn, that must not change its ids. */
 static void disturb(struct member *m, weft_seq *seq, size_t i)
 {
     weft_error err = { 0 };
@@ -113,7 +113,8 @@ static void disturb(struct member *m, weft_seq *seq, size_t i)
 
 static void tell(struct member *m, weft_seq *seq, const struct story *story, size_t from);
 
-/* A fork goes on as the sequence that it was made of, which ends here or goes on as well. */
+/* Forks the sequence. The fork goes on as the sequence would; the sequence ends here or goes on as
+ * well. */
 static void branch(struct member *m, weft_seq *seq, const struct story *story, size_t from)
 {
     weft_error err = { 0 };
@@ -126,7 +127,7 @@ static void branch(struct member *m, weft_seq *seq, const struct story *story, s
     }
 }
 
-/* The ids of the story, from the given one on. */
+/* Draws the ids of the story, from this one on. */
 static void tell(struct member *m, weft_seq *seq, const struct story *story, size_t from)
 {
     for (size_t i = from; i < N_NEW; i++) {
@@ -188,11 +189,12 @@ static struct story story_of(struct crowd *c, size_t i)
     s.sampling.repeat_penalty = i % 4 == 1 ? 1.2f : 1;
     s.grammar = i % 5 == 4 ? grammars[i / 5] : NULL;
     s.logprobs = i == 7;
-    rig_tokens(&c->r, i / 2, s.prompt, s.n); /* two begin alike */
+    /* Two stories begin alike. */
+    rig_tokens(&c->r, i / 2, s.prompt, s.n);
     return s;
 }
 
-/* The ids of a story, in an engine that does nothing else. */
+/* Draws the ids of a story in an engine that does nothing else. */
 static void write_down(const struct rig *alone, struct story *s)
 {
     weft_seq *seq = rig_seq(alone, &s->sampling);
@@ -208,7 +210,8 @@ static void write_down(const struct rig *alone, struct story *s)
     weft_seq_release(&seq);
 }
 
-/* Steps whenever there is something to do, until all have left. */
+/* Steps whenever there is something to do, until all threads have left. Returns the number of
+ * steps. */
 static size_t step_all(struct crowd *c)
 {
     size_t n_steps = 0;
@@ -286,7 +289,7 @@ static void test_room_for_all(void **state)
     run_crowd(N_THREADS * 8 * 256);
 }
 
-/* So small that the pool is full again and again. */
+/* The pool is so small that it is full again and again. */
 static void test_small_pool(void **state)
 {
     (void)state;

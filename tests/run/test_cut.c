@@ -1,6 +1,6 @@
-/* The file of an open model is cut: what lies in memory works on, what would touch the file says
- * WEFT_E_IO and changes nothing, and nothing dies of SIGBUS. A model that was read does not notice.
- * Includes only weft.h of the library. */
+/* The file of an open model is cut. Whatever lies in memory goes on working; a call that would
+ * touch the file returns WEFT_E_IO and changes nothing; nothing dies of SIGBUS. A model that was
+ * read does not notice. Includes only weft.h of the library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ enum { DIM = 512 };
 
 static const int32_t few[] = { 300, 301, 302 };
 
-/* A model whose file is cut while all this is open on it. */
+/* Everything that is open when the model's file is cut. */
 struct cut {
     bool mapped;
     weft_file *file;
@@ -58,7 +58,7 @@ static void cut_close(struct cut *c)
     weft_file_release(&c->file);
 }
 
-/* Nothing of these lies in the file any more. */
+/* Uses things that no longer lie in the file. */
 static void use_copies(struct cut *c)
 {
     static const char grammar[] = "root ::= [a-z]*";
@@ -93,7 +93,7 @@ static void use_copies(struct cut *c)
     weft_seq_release(&copy);
 }
 
-/* What touches the file says that it was cut, and changes nothing. */
+/* A call that touches the file says that the file was cut, and changes nothing. */
 static void use_file(struct cut *c)
 {
     const weft_status want = c->mapped ? WEFT_E_IO : WEFT_OK;
@@ -122,7 +122,8 @@ static void use_file(struct cut *c)
     weft_engine_release(&second);
 }
 
-/* At any length, of a mapped and of a read model; nothing touches what is gone. */
+/* The file is cut at any length, for a mapped and for a read model; nothing touches the part that
+ * is gone. */
 static void test_cut(void **state)
 {
     (void)state;

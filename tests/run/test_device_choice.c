@@ -1,6 +1,5 @@
-/* src/run/device.c: which device a name means, what "auto" does and what it says, on machines that
- * are made up here: the file is compiled into this program with other backends than the real ones.
- */
+/* src/run/device.c: which device a name means, and what "auto" does and says. The machines are made
+ * up here: the file is compiled into this program with other backends than the real ones. */
 #define cuda_platform_get made_up_cuda
 #define cuda_device_get made_up_device
 #define cuda_backend_open made_up_cuda_open
@@ -24,7 +23,7 @@ static struct {
     struct cuda_platform cuda;
     struct cuda_device gpus[MAX_GPUS];
     weft_status cuda_status;
-    size_t n_asked, n_woken[MAX_GPUS]; /* calls about the platform, about each GPU */
+    size_t n_asked, n_woken[MAX_GPUS]; /* questions about the platform, and about each GPU */
     int opened;                        /* the GPU that was opened last, -1 = none */
     size_t n_cpu;                      /* backends opened on the CPU */
     char line[512];
@@ -106,7 +105,7 @@ static void no_gpu(void)
     strcpy(machine.cuda.problem, "no driver, get one");
 }
 
-/* usable: one letter per GPU, y or n */
+/* usable: one letter per GPU, y or n. */
 static void gpus(const char *usable)
 {
     no_cuda();
@@ -156,7 +155,7 @@ static void opens_gpu(const char *device, int i)
     assert_int_equal(machine.n_cpu, 0);
 }
 
-/* n_lines: of the log */
+/* n_lines: the lines that the log gets. */
 static void opens_cpu(const char *device, size_t n_lines)
 {
     struct backend *b;
@@ -222,7 +221,7 @@ static void test_first_that_can_be_used(void **state)
     gpus("yy");
     opens_gpu("auto", 0);
     opens_gpu("cuda", 0);
-    /* a GPU that is not wanted is not woken: it would lose memory to a context */
+    /* A GPU that is not wanted is not woken: a context would take some of its memory. */
     assert_int_equal(machine.n_woken[1], 0);
     gpus("nyy");
     opens_gpu(NULL, 1);
@@ -260,7 +259,7 @@ static void test_none_can_be_used(void **state)
     assert_int_equal(machine.opened, -1);
 }
 
-/* No room is no reason for the CPU: the user would only see that it is slow. */
+/* If the GPU has no room, "auto" does not take the CPU: the user would only see that it is slow. */
 static void test_no_room(void **state)
 {
     (void)state;
@@ -273,7 +272,8 @@ static void test_no_room(void **state)
     }
 }
 
-/* A GPU that a kernel's fault has taken from this process: the same, and the CPU is not told of. */
+/* A kernel's fault has taken the GPU from this process. Then too "auto" does not take the CPU, and
+ * says nothing about it. */
 static void test_lost(void **state)
 {
     (void)state;

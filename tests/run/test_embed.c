@@ -1,5 +1,5 @@
-/* Embeddings. The models are causal, so that an embedding can be had in two other ways: the last
- * state times the output matrix is the logits, and the mean over a text is the mean of the last
+/* Embeddings. The models are causal, so an embedding can be computed in two other ways: the last
+ * state times the output matrix gives the logits, and the mean over a text is the mean of the last
  * states of its beginnings. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ static float *embed(const struct rig *r, const int32_t *tokens, size_t n, weft_p
     return v;
 }
 
-/* In float weights a product with the output matrix rounds nothing but its sums. */
+/* With float weights a product with the output matrix rounds nothing but its sums. */
 static void test_last_state_gives_logits(void **state)
 {
     (void)state;
@@ -65,7 +65,8 @@ static void test_last_state_gives_logits(void **state)
             for (size_t c = 0; c < w->n_cols; c++) {
                 logit += (double)row[c] * (double)h[c];
             }
-            /* float sums of n_cols terms: far below 1e-4 of the logits' size, which is near 1 */
+            /* The sums of n_cols floats are off by far less than 1e-4 of the logits' size, which is
+             * near 1. */
             assert_true(fabs(logit - (double)want[k]) < 1e-4 * (1 + fabs((double)want[k])));
         }
         free(row);
@@ -109,7 +110,8 @@ static void test_mean_is_the_mean_of_last_states(void **state)
     rig_close(&r);
 }
 
-/* The same bits in small steps and beside sequences that wait, which are not disturbed. */
+/* The bits are the same in small steps and beside sequences that wait, and those are not
+ * disturbed. */
 static void test_other_work(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
-/* The same work divided in other ways gives the same bits: prompts in chunks of any size, any
+/* The same work, divided in other ways, gives the same bits: prompts in chunks of any size, any
  * number of threads, every set of CPU kernels, many sequences in one step, sequences that come and
- * go. And the engine's own accounts: sizes, pages, the order of releases, two engines on one model,
- * two models. */
+ * go. The engine's own accounts are checked too: sizes, pages, the order of releases, two engines
+ * on one model, two models. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ static weft_engine_params params_of(size_t n_batch, size_t n_threads, weft_cpu_i
                                  .cpu_isa = isa };
 }
 
-/* Logits behind tokens[n] of an engine opened with these parameters. */
+/* Returns the logits behind tokens[n] in an engine that was opened with these parameters. */
 static float *logits_with(const char *path, weft_engine_params p, const int32_t *tokens, size_t n)
 {
     struct rig r = rig_open(path, &p);
@@ -63,8 +63,8 @@ static void test_chunks(void **state)
     }
 }
 
-/* Appended and computed one by one, the logits at every position are those of the text so far in
- * one go. */
+/* A text is appended and computed token by token. The logits at every position are those of the
+ * text so far, computed in one go. */
 static void test_one_by_one(void **state)
 {
     (void)state;
@@ -105,7 +105,7 @@ static void test_threads(void **state)
     }
 }
 
-/* True if this machine has the instructions; otherwise opening says so. */
+/* Returns true if this machine has the instructions; otherwise opening must say that it has not. */
 static bool has_isa(const char *path, weft_cpu_isa isa)
 {
     weft_engine_params p = params_of(0, 1, isa);
@@ -175,7 +175,7 @@ static void test_sixteen(void **state)
         while (ready < 16) {
             OK(weft_engine_step(r.engine, &ready, E));
         }
-        /* 560 rows in steps of 512; then one token of each in a single step */
+        /* There are 560 rows in steps of 512; then one token of each sequence in a single step. */
         assert_int_equal(rig_info(&r).n_steps - before, 2);
         for (size_t j = 0; j < 16; j++) {
             OK(weft_seq_append(seqs[j], tokens[j] + 20 + 2 * j, 1, E));
@@ -191,7 +191,7 @@ static void test_sixteen(void **state)
     }
 }
 
-/* A sequence of the random test, and what it should hold. */
+/* A sequence of the random test, and the tokens that it should hold. */
 struct guest {
     weft_seq *seq;
     int32_t tokens[128];
@@ -221,8 +221,8 @@ static void guest_rewind(struct guest *g, uint64_t *random)
     OK(weft_seq_rewind(g->seq, g->n, E));
 }
 
-/* Sequences join, grow, shrink and leave between steps. Now and then one is compared with a run of
- * its own in another engine. */
+/* Sequences join, grow, shrink and leave between steps. Now and then one of them is compared with a
+ * run of its own in another engine. */
 static void test_random(void **state)
 {
     (void)state;
@@ -269,20 +269,21 @@ static void test_defaults(void **state)
     struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
     weft_engine_info info = rig_info(&r);
     assert_string_equal(info.backend, "cpu");
-    assert_int_equal(info.n_ctx, 256); /* trained for less than 4096 */
+    /* The model was trained for 256 positions, fewer than the default of 4096. */
+    assert_int_equal(info.n_ctx, 256);
     assert_int_equal(info.n_kv, WEFT_CTX_DEFAULT);
     assert_int_equal(info.page, WEFT_KV_PAGE);
     assert_int_equal(info.n_kv_free, WEFT_CTX_DEFAULT);
     assert_int_equal(info.n_batch, 512);
     assert_int_equal(info.n_threads, 1);
     assert_int_equal(info.n_steps, 0);
-    /* 2 layers, K and V, 2 heads of 16 half floats */
+    /* 2 layers, K and V, 2 heads of 16 halves. */
     assert_int_equal(info.kv_bytes, 4096 * 2 * 2 * 2 * 16 * 2);
     assert_true(info.scratch_bytes > 0);
     rig_close(&r);
 }
 
-/* Types of K and V, and heads that have no whole blocks of them. */
+/* Types of K and V, and heads that are not whole blocks of these types. */
 static void test_kv_types(void **state)
 {
     (void)state;
@@ -293,7 +294,7 @@ static void test_kv_types(void **state)
                                        .type_k = types & 1 ? WEFT_KV_Q8_0 : WEFT_KV_F16,
                                        .type_v = types & 2 ? WEFT_KV_Q8_0 : WEFT_KV_F16 };
         struct rig r = rig_open(model_file("tiny-qwen3"), &p);
-        /* 2 layers, 2 heads of 32 */
+        /* 2 layers, 2 heads of 32. */
         size_t position = 4 * (types & 1 ? 34u : 64u) + 4 * (types & 2 ? 34u : 64u);
         assert_int_equal(rig_info(&r).kv_position_bytes, position);
         assert_int_equal(rig_info(&r).kv_bytes, 4096 * position);
@@ -330,7 +331,8 @@ static void test_nothing_to_do(void **state)
     rig_close(&r);
 }
 
-/* All orders of giving up a model, an engine and two sequences; what is left must still work. */
+/* A model, an engine and two sequences are given up in this order; those that are left must still
+ * work. */
 static void release_in_order(const size_t order[4])
 {
     struct rig r = rig_open(model_file("tiny-llama"), NULL);
@@ -399,7 +401,7 @@ static void test_two_models(void **state)
     rig_close(&b);
 }
 
-/* Two engines on one model share nothing but the weights. */
+/* Two engines on one model share only the weights. */
 static void test_two_engines(void **state)
 {
     (void)state;
@@ -422,7 +424,7 @@ static void test_two_engines(void **state)
     rig_close(&b);
 }
 
-/* The model read into memory instead of mapped. */
+/* The model is read into memory, not mapped. */
 static void test_no_mmap(void **state)
 {
     (void)state;
@@ -441,7 +443,7 @@ static void test_no_mmap(void **state)
     rig_close(&b);
 }
 
-/* A mapped file that is cut off under an open model is noticed before its pages are touched. */
+/* The mapped file of an open model is cut off. This is noticed before its pages are touched. */
 static void test_shrunk(void **state)
 {
     (void)state;

@@ -16,7 +16,7 @@
 
 enum { N_PROMPT = 5, MAX_TOKENS = 400 };
 
-/* lists of one to four numbers and words, some of several bytes a letter */
+/* Lists of one to four numbers and words, in which some letters have several bytes. */
 static const char lists[] =
     "root ::= \"[\" item (\",\" \" \"? item){0,3} \"]\"\n"
     "item ::= \"-\"? [1-9] [0-9]{0,2} | \"\\\"\" [a-z\xc3\xa9\xe4\xb8\xad]{0,4}"
@@ -27,7 +27,7 @@ static void set_grammar(weft_seq *seq, const char *gbnf)
     OK(weft_seq_set_grammar(seq, gbnf, strlen(gbnf), E));
 }
 
-/* A sequence with a prompt, computed. */
+/* Opens a sequence and computes its prompt. */
 static weft_seq *prompted(const struct rig *r, const weft_sampling *sampling, const char *gbnf)
 {
     int32_t prompt[N_PROMPT];
@@ -77,7 +77,7 @@ static void test_seeds(void **state)
     }
 }
 
-/* Greedy and sampled sequences with and without grammars in the same steps give what they give
+/* Greedy and sampled sequences, with and without grammars, give in the same steps what they give
  * alone. */
 static void test_together(void **state)
 {
@@ -122,7 +122,7 @@ static void test_together(void **state)
     rig_close(&r);
 }
 
-/* Draws n tokens or until the text ends; returns how many. */
+/* Draws n tokens, or until the text ends; returns how many were drawn. */
 static size_t draw(const struct rig *r, weft_seq *seq, size_t n)
 {
     size_t i = 0;
@@ -158,7 +158,7 @@ static void test_fork(void **state)
                 assert_string_equal(text, rest);
             }
         }
-        /* a fork of a finished one, gone back into its text */
+        /* A fork of a finished sequence goes back into its text. */
         n = weft_seq_len(copy) - N_PROMPT;
         OK(weft_seq_rewind(copy, N_PROMPT + n / 2, E));
         weft_seq_release(&other);
@@ -173,8 +173,8 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* After every rewind the rest is drawn as before, because the kept tokens stand in the grammar
- * where they stood. */
+/* After every rewind the rest is drawn as before, because the grammar is again where it was behind
+ * the kept tokens. */
 static void test_rewind(void **state)
 {
     (void)state;
@@ -196,11 +196,11 @@ static void test_rewind(void **state)
         assert_int_equal(n_got, n);
         assert_memory_equal(got, want, n * sizeof *want);
     }
-    /* into the prompt: the text begins anew behind what is kept */
+    /* After a rewind into the prompt, the text begins anew behind the tokens that are kept. */
     OK(weft_seq_rewind(seq, 2, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
-    /* an end token that is kept ends the text before it */
+    /* An end token that is kept ends the text before it. */
     OK(weft_seq_rewind(seq, weft_seq_len(seq), E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
@@ -216,7 +216,7 @@ static void test_append(void **state)
     weft_seq *seq = prompted(&r, &s, "root ::= \"abcdefgh\"");
     int32_t token = 60;
     char text[2000];
-    /* behind an append a text begins, finished or not */
+    /* Behind an append a new text begins, whether or not the last one was finished. */
     draw(&r, seq, 2);
     OK(weft_seq_text(seq, text, sizeof text, NULL, E));
     for (int i = 0; i < 2; i++) {
@@ -225,7 +225,7 @@ static void test_append(void **state)
         assert_string_equal(text, "abcdefgh");
         assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_END);
     }
-    /* back behind the append, in the first text */
+    /* A rewind to before the append goes back into the first text. */
     OK(weft_seq_rewind(seq, N_PROMPT + 1, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     assert_true(strlen(text) > 0 && strlen(text) < 8);
@@ -277,7 +277,7 @@ static void test_dead_end(void **state)
             OK(weft_seq_append(seq, &token, 1, E));
         }
         weft_seq_release(&seq);
-        /* nothing at all: more ways to begin than are followed */
+        /* There is no way at all to go on: the grammar has more ways to begin than are followed. */
         struct {
             char gbnf[6 * 17000 + 20];
         } *many = malloc(sizeof *many);
@@ -313,8 +313,8 @@ static void test_stops(void **state)
     rig_close(&r);
 }
 
-/* Tokens computed ahead know nothing of grammars: none are used, also when the grammar comes while
- * some wait. */
+/* Tokens computed ahead know nothing of grammars. None of them is used, even if the grammar comes
+ * while some of them wait. */
 static void test_ahead(void **state)
 {
     (void)state;
@@ -360,7 +360,7 @@ static void test_errors(void **state)
     FAILS(WEFT_E_FORMAT, weft_seq_set_grammar(seq, text, SIZE_MAX, E));
     FAILS(WEFT_E_FORMAT, weft_seq_set_grammar(seq, "root ::= \"a\"\nroot ::=", 21, E));
     rig_message((const char *const[]){ "line 2, column 1", NULL });
-    /* a call that fails changes nothing */
+    /* A call that fails changes nothing. */
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     assert_string_equal(text, "abc");
     weft_seq_release(&seq);

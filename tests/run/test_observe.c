@@ -1,5 +1,5 @@
-/* Sequences whose every position gives its logits: that these are the logits of the sequence, in
- * order and each once, whatever else is computed beside it. */
+/* Sequences whose every position gives its logits: they are the logits of the sequence, in order
+ * and each once, whatever else is computed beside it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +74,8 @@ static void test_every_position(void **state)
     }
 }
 
-/* Beside a sequence that decodes and one that reads a prompt; neither is disturbed. */
+/* One sequence is observed beside one that decodes and one that reads a prompt; those two are not
+ * disturbed. */
 static void test_among_others(void **state)
 {
     (void)state;
@@ -108,7 +109,8 @@ static void test_among_others(void **state)
     rig_close(&r);
 }
 
-/* From the middle on, through drawn tokens, until it is switched off; forks are not observed. */
+/* Observing begins in the middle, goes on through drawn tokens, and is switched off. Forks are not
+ * observed. */
 static void test_begin_and_end(void **state)
 {
     (void)state;
@@ -142,7 +144,7 @@ static void test_begin_and_end(void **state)
     OK(weft_seq_append(seq, tokens, 10, E));
     rig_compute(&r, seq);
     assert_int_equal(seen.n, 20 + MORE);
-    /* computed again after a rewind, a position is seen again */
+    /* A position that is computed again after a rewind is seen again. */
     seen.n = 0;
     OK(weft_seq_observe(seq, look, &seen, E));
     OK(weft_seq_rewind(seq, 50, E));

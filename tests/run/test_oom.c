@@ -25,12 +25,12 @@
 /* ---------------------------------------------------------------- the allocator */
 
 static atomic_bool armed;     /* allocations count, and may fail */
-static atomic_long countdown; /* the allocation at which it reaches 0 fails */
-static atomic_bool for_good;  /* so do all after it */
+static atomic_long countdown; /* the allocation that brings it to 0 fails */
+static atomic_bool for_good;  /* all later allocations fail too */
 static atomic_size_t n_failed, n_live;
-static void (*meanwhile)(void); /* what another thread does just then; NULL = nothing */
+static void (*meanwhile)(void); /* what another thread does at that moment; NULL = nothing */
 
-/* True when this allocation is to fail. */
+/* Returns true if this allocation has to fail. */
 static bool fails(void)
 {
     if (!atomic_load(&armed)) {
@@ -119,12 +119,12 @@ int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(
 enum { N_NEW = 8 };
 
 struct path {
-    bool again; /* a call that ran out of memory is made again */
+    bool again; /* a call that ran out of memory is made a second time */
     weft_model *model;
     weft_engine *engine;
     weft_seq *seq, *copy;
     size_t n_tokens, n_text;
-    uint8_t state[40000]; /* of the sequence, and where it is in a file */
+    uint8_t state[40000]; /* the state of the sequence; `file` is the file that it is in */
     const char *file;
     int32_t tokens[64]; /* the prompt, then what was drawn */
     char text[256];
@@ -175,7 +175,7 @@ static weft_status generate(struct path *p, weft_seq *seq, size_t n)
     return WEFT_OK;
 }
 
-/* The copy becomes what the sequence was; through memory and through a file. */
+/* Makes the copy what the sequence was, through memory and through a file. */
 static weft_status save_and_load(struct path *p)
 {
     size_t n = 0;
@@ -216,7 +216,7 @@ static void release(struct path *p)
     weft_model_release(&p->model);
 }
 
-/* The path with the k-th allocation failing. True if it was reached. */
+/* Walks the path while the k-th allocation fails. Returns true if there were so many. */
 static bool run(struct path *p, const char *file, long k, bool again, weft_status *status)
 {
     static const char *state;
@@ -285,8 +285,8 @@ static void test_spm(void **state)
 
 enum { N_PROMPT = 58, N_GREEDY = 14 }; /* on into the second page */
 
-/* Draws greedily from an engine with such a backend; the k-th allocation after the prompt fails,
- * and the call is made again. False if it was not reached. */
+/* Draws greedily from an engine whose backend computes ahead. The k-th allocation after the prompt
+ * fails, and the call is made a second time. Returns false if there were not so many. */
 static bool run_ahead(long k, int32_t *tokens)
 {
     struct path p = { .again = true };
@@ -335,7 +335,8 @@ static void test_ahead(void **state)
 static weft_engine *idle_engine;
 static size_t n_stepped;
 
-/* What a draw from all logits allocates while it holds no lock: others step then. */
+/* A draw from all logits allocates while it holds no lock, so the step of another thread may come
+ * in between. This is such a step. */
 static void step_meanwhile(void)
 {
     if (!idle_engine->lock.held) {
@@ -344,8 +345,9 @@ static void step_meanwhile(void)
     }
 }
 
-/* A first draw whose k-th allocation fails; where a step came in between, it has overwritten the
- * logits. Nothing has changed for the sequence. False if there were not so many allocations. */
+/* Makes a first draw whose k-th allocation fails. If a step came in between, it has overwritten the
+ * logits. Nothing has changed for the sequence. Returns false if there were not so many
+ * allocations. */
 static bool draw_without(long k, bool look)
 {
     struct rig r = rig_open(model_file("tiny-qwen2"), NULL);

@@ -1,6 +1,6 @@
-/* Texts that begin like earlier ones: that pages are found exactly where the text is the same from
- * its first token on, that what is computed with them has the same bits as without, and that the
- * pool neither loses a page nor gives one away that is in use. */
+/* Texts that begin like earlier ones. Pages are found exactly where the text is the same from its
+ * first token on; computing with them gives the same bits as without; and the pool neither loses a
+ * page nor gives away one that is in use. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,12 +45,13 @@ static void test_index(void **state)
     prefix_learn(&c, 1, prefix_serial(&c, 3), b);
     assert_true(prefix_find(&c, prefix_serial(&c, 3), b, &page) && page == 1);
     assert_false(prefix_find(&c, PREFIX_START, b, &page));
-    /* the same content is known once; a page without a known parent is not */
+    /* The same content is known only once. A page whose parent is not known is not known. */
     prefix_learn(&c, 4, PREFIX_START, a);
     assert_true(prefix_serial(&c, 4) == 0);
     prefix_learn(&c, 4, 0, b);
     assert_true(prefix_serial(&c, 4) == 0);
-    /* when the first page gets another text, what stood behind it is not found behind that */
+    /* When the first page gets another text, the page that stood behind it is not found behind the
+     * new text. */
     uint64_t before = prefix_serial(&c, 3);
     prefix_forget(&c, 3);
     assert_false(prefix_find(&c, PREFIX_START, a, &page));
@@ -72,7 +73,7 @@ static struct rig open_rig(size_t n_kv)
     return rig_open_as(model_file("tiny-qwen2"), &p);
 }
 
-/* Rows computed for the sequence's waiting tokens. */
+/* Returns the number of rows that were computed for the sequence's waiting tokens. */
 static size_t rows_for(const struct rig *r, weft_seq *seq)
 {
     uint64_t before = rig_info(r).n_rows;
@@ -90,7 +91,8 @@ static void check_bits(const struct rig *r, weft_seq *seq, const int32_t *tokens
     rig_close(&plain);
 }
 
-/* A text again, while the first runs and after it is gone; a longer one, a shorter one, another. */
+/* A text comes again, while the first sequence runs and after it is gone; then a longer text, a
+ * shorter one, another one. */
 static void test_found(void **state)
 {
     (void)state;
@@ -129,7 +131,7 @@ static void test_found(void **state)
     }
 }
 
-/* What is generated is known, too: a conversation is appended as a whole, with its answer. */
+/* Generated text is known, too: a conversation is appended as a whole, with its answer. */
 static void test_generated_text(void **state)
 {
     (void)state;
@@ -158,7 +160,7 @@ static void test_generated_text(void **state)
     rig_close(&r);
 }
 
-/* The state of tokens[N], with K and V that nobody computed: all 1, or all NaN. */
+/* Returns the state of tokens[N] with K and V that nobody computed: all of them 1, or all NaN. */
 static unsigned char *forged(const struct rig *r, const int32_t *tokens, uint16_t half, size_t *n)
 {
     weft_seq *seq = rig_seq(r, NULL);
@@ -169,7 +171,8 @@ static unsigned char *forged(const struct rig *r, const int32_t *tokens, uint16_
     assert_non_null(state);
     OK(weft_seq_save(seq, state, *n, n, E));
     weft_seq_release(&seq);
-    size_t kv = (*n - 8) / N * N / 2; /* well behind the tokens */
+    /* This place lies well behind the tokens. */
+    size_t kv = (*n - 8) / N * N / 2;
     for (size_t i = kv; i + 10 <= *n; i += sizeof half) {
         memcpy(state + i, &half, sizeof half);
     }
@@ -180,7 +183,7 @@ static unsigned char *forged(const struct rig *r, const int32_t *tokens, uint16_
 
 enum ways { LOADED, RELEASED, FORKED, REWOUND, CONTINUED, N_WAYS };
 
-/* Uses the forged state in one of these ways; *left and *fork (NULL if none) are still open. */
+/* Uses the forged state in one of these ways. *left and *fork stay open; they may be NULL. */
 static void use_forged(struct rig *r, enum ways way, const int32_t *tokens, weft_seq **left,
                        weft_seq **fork)
 {
@@ -202,7 +205,7 @@ static void use_forged(struct rig *r, enum ways way, const int32_t *tokens, weft
     }
 }
 
-/* Whoever loads a forged state reads nonsense, and nobody else does. */
+/* A sequence that loads a forged state reads nonsense, but no other sequence does. */
 static void test_given(void **state)
 {
     (void)state;
@@ -221,7 +224,7 @@ static void test_given(void **state)
         assert_int_equal(weft_seq_cached(victim), 0);
         rig_compute(&r, victim);
         check_bits(&r, victim, tokens, N);
-        /* from 0 on all is computed here, and found by others */
+        /* From position 0 on everything is computed here, and other sequences find it. */
         weft_seq_release(&victim);
         weft_seq_release(&fork);
         weft_seq_release(&loaded);
@@ -237,8 +240,8 @@ static void test_given(void **state)
     }
 }
 
-/* Going back into a found page leaves the other text's alone, and the page itself is not found for
- * a text that it no longer holds. */
+/* A rewind into a page that was found leaves the page to the other text, and the page is not found
+ * for a text that it no longer holds. */
 static void test_rewind(void **state)
 {
     (void)state;
@@ -262,7 +265,7 @@ static void test_rewind(void **state)
     OK(weft_seq_rewind(a, N, E));
     rig_compute(&r, a);
     check_bits(&r, a, tokens, N);
-    /* alone on its pages now: these are written in place */
+    /* The sequence is now alone on its pages, so they are written in place. */
     OK(weft_seq_rewind(a, 30, E));
     OK(weft_seq_append(a, other + 30, 60, E));
     rig_compute(&r, a);
@@ -277,7 +280,7 @@ static void test_rewind(void **state)
     rig_close(&r);
 }
 
-/* Known pages are free pages: a full pool takes them, those that were left first before others. */
+/* Known pages are free pages: a full pool takes them, and first those that were given up first. */
 static void test_small_pool(void **state)
 {
     (void)state;
@@ -296,12 +299,12 @@ static void test_small_pool(void **state)
     rig_compute(&r, seq);
     check_bits(&r, seq, a, 65);
     weft_seq_release(&seq);
-    /* that took one page of b's; whichever, all that is found must be right */
+    /* That took one page of b's. Whichever page it was, everything that is found must be right. */
     seq = rig_seq(&r, NULL);
     OK(weft_seq_append(seq, b, 193, E));
     rig_compute(&r, seq);
     check_bits(&r, seq, b, 193);
-    /* no room: nothing changes, and what had been found is given back */
+    /* There is no room. Nothing changes, and the pages that had been found are given back. */
     weft_seq *more = rig_seq(&r, NULL);
     FAILS(WEFT_E_KV_FULL, weft_seq_append(more, b, 193, E));
     assert_int_equal(weft_seq_cached(more), 0);

@@ -25,7 +25,7 @@ static struct rig open_small(bool prefix_cache)
 
 static size_t free_pages(const struct rig *r) { return rig_free(r) / PAGE; }
 
-/* Takes all pages that are free. */
+/* Opens a sequence that takes all free pages. */
 static weft_seq *take_all(const struct rig *r)
 {
     int32_t tokens[256];
@@ -51,14 +51,15 @@ static void test_kept(void **state)
     weft_seq *other = take_all(&r), *third = rig_seq(&r, NULL);
     FAILS(WEFT_E_KV_FULL, weft_seq_append(third, tokens, 1, E));
     FAILS(WEFT_E_KV_FULL, weft_seq_reserve(third, 1, E));
-    /* appended and drawn, 140 tokens in all */
+    /* 140 tokens in all are appended and drawn. */
     OK(weft_seq_append(seq, tokens, 70, E));
     for (size_t i = 0; i < 70; i++) {
         rig_compute(&r, seq);
         OK(weft_seq_next(seq, &token, E));
         FAILS(WEFT_E_KV_FULL, weft_seq_append(third, tokens, 1, E));
     }
-    OK(weft_seq_append(seq, tokens, 42, E)); /* the page's end */
+    /* This fills the page to its end. */
+    OK(weft_seq_append(seq, tokens, 42, E));
     FAILS(WEFT_E_KV_FULL, weft_seq_append(seq, tokens, 1, E));
     assert_int_equal(weft_seq_len(seq), 192);
     weft_seq_release(&other);
@@ -80,7 +81,7 @@ static void test_refused(void **state)
     FAILS(WEFT_E_CTX_FULL, weft_seq_reserve(seq, SIZE_MAX, E));
     weft_seq *other = take_all(&r);
     FAILS(WEFT_E_KV_FULL, weft_seq_reserve(seq, 100, E));
-    /* a call that fails leaves what was set aside before, and takes nothing */
+    /* A call that fails takes nothing, and leaves the pages that were set aside before. */
     weft_seq_release(&other);
     assert_int_equal(free_pages(&r), N_PAGES - 2);
     OK(weft_seq_reserve(seq, 156, E));
@@ -119,8 +120,8 @@ static void test_given_back(void **state)
     rig_close(&r);
 }
 
-/* A fork shares the tokens, not what is set aside: the sequence writes to its page as it was
- * promised, even if the pool is full. */
+/* A fork shares the tokens, but not the pages that are set aside: the sequence writes to its page
+ * as it was promised, even if the pool is full. */
 static void test_fork(void **state)
 {
     (void)state;
@@ -141,7 +142,7 @@ static void test_fork(void **state)
     weft_seq_release(&copy);
     rig_check(&r, seq, tokens, 128, "the sequence, in what was set aside");
     weft_seq_release(&seq);
-    /* a fork for which there is no page of its own */
+    /* There is no page for this fork. */
     seq = rig_fed(&r, tokens, 100);
     OK(weft_seq_reserve(seq, 28, E));
     other = take_all(&r);
@@ -152,7 +153,7 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* Known pages take the place of those that were set aside. */
+/* Pages that are found take the place of those that were set aside. */
 static void test_prefix(void **state)
 {
     (void)state;

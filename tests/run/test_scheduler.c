@@ -1,6 +1,6 @@
-/* What goes into a step: that it fits, that no sequence waits longer than one round through all,
- * that neither prompts nor decoding starve the other. Sequences are bare scheduler entries here;
- * computing is counting. */
+/* What goes into a step: it fits, no sequence waits longer than one round through all, and neither
+ * prompts nor decoding starve the other. Sequences are bare scheduler entries here; computing is
+ * counting. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,8 +18,8 @@ struct bench {
     struct scheduler sched;
     struct sched_seq seqs[MAX_SEQS];
     size_t n_seqs;
-    size_t unserved[MAX_SEQS]; /* steps without a row while waiting */
-    size_t longest;            /* the most of any */
+    size_t unserved[MAX_SEQS]; /* steps without a row for the sequence, while it waits */
+    size_t longest;            /* the largest value that any unserved[] had */
 };
 
 static struct bench *bench_open(size_t n_batch, size_t n_out)
@@ -31,7 +31,7 @@ static struct bench *bench_open(size_t n_batch, size_t n_out)
     return b;
 }
 
-/* A sequence with n waiting tokens, numbered so that a mix-up shows. */
+/* Adds a sequence with n waiting tokens, which are numbered so that a mix-up shows. */
 static void bench_add(struct bench *b, size_t n)
 {
     weft_error err;
@@ -60,8 +60,8 @@ static size_t waiting(const struct sched_seq *q)
     return sched_runs(q) ? q->tokens.n - q->n_done : 0;
 }
 
-/* The step is well-formed: rows in order, tokens those that wait, logits exactly for last tokens.
- */
+/* Checks that the step is well-formed: its rows are in order, its tokens are the waiting ones, and
+ * exactly the last tokens want logits. */
 static void check_step(const struct bench *b)
 {
     const struct step *s = &b->sched.step;
@@ -144,8 +144,8 @@ static void test_prompts(void **state)
     bench_close(b);
 }
 
-/* Up to three quarters of the rows decode in every step, whatever prompts wait; the prompt gets all
- * the others. */
+/* Sequences that decode get up to three quarters of the rows in every step, whatever prompts wait;
+ * the prompt gets all the others. */
 static void test_decode_beside_prompt(void **state)
 {
     (void)state;
@@ -165,8 +165,8 @@ static void test_decode_beside_prompt(void **state)
     bench_close(b);
 }
 
-/* More decoding sequences than rows: a quarter is left for the prompt, which so takes 4 times as
- * long at most. */
+/* More sequences decode than a step has rows. A quarter of the rows is left for the prompt, so it
+ * takes at most 4 times as long. */
 static void test_prompt_beside_decode(void **state)
 {
     (void)state;
@@ -187,7 +187,7 @@ static void test_prompt_beside_decode(void **state)
     bench_close(b);
 }
 
-/* With any mixture and any size of step, a waiting sequence is left out of at most n_seqs - 1 steps
+/* For any mixture and any size of step, a waiting sequence is left out of at most n_seqs - 1 steps
  * in a row. */
 static void test_nobody_starves(void **state)
 {
@@ -216,7 +216,7 @@ static void test_nobody_starves(void **state)
     }
 }
 
-/* Taking sequences out must not push back the one whose turn it is. */
+/* Removing sequences must not push back the sequence whose turn it is. */
 static void test_remove(void **state)
 {
     (void)state;
@@ -232,7 +232,8 @@ static void test_remove(void **state)
     sched_remove(&b->sched, &b->seqs[3]);
     bench_step(b);
     assert_int_equal(b->seqs[4].n_done, 1);
-    sched_remove(&b->sched, &b->seqs[3]); /* not there: nothing happens */
+    /* This sequence is no longer there, so nothing happens. */
+    sched_remove(&b->sched, &b->seqs[3]);
     assert_int_equal(b->sched.n_seqs, 4);
     bench_close(b);
 }

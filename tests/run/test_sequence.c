@@ -26,7 +26,7 @@ static struct rig open_tiny(size_t n_ctx, size_t n_kv)
     return rig_open(model_file("tiny-qwen2"), &p);
 }
 
-/* A sampling that is sure to draw this token. */
+/* Returns a sampling that is sure to draw the token of this bias. */
 static weft_sampling always(const weft_logit_bias *bias)
 {
     weft_sampling s = WEFT_SAMPLING_INIT;
@@ -44,7 +44,7 @@ static int32_t end_token(const struct rig *r)
     return info.eos;
 }
 
-/* The single token of a text. */
+/* Returns the single token of a text. */
 static int32_t token_of(const struct rig *r, const char *text)
 {
     int32_t token[8];
@@ -65,7 +65,7 @@ static void draw(const struct rig *r, weft_seq *seq, int32_t want)
     assert_int_equal(token, want);
 }
 
-/* Takes all text there is and compares it. */
+/* Takes all text that is ready and compares it. */
 static void expect_text(weft_seq *seq, const char *want)
 {
     char text[256];
@@ -77,8 +77,8 @@ static void expect_text(weft_seq *seq, const char *want)
 
 /* ---------------------------------------------------------------- fork */
 
-/* Forks after n computed tokens and lets both go different ways, each against a sequence of its
- * own. */
+/* Forks after n computed tokens, and lets the two sequences go different ways. Each is compared
+ * with a sequence of its own. */
 static void check_fork(const struct rig *r, size_t n, size_t n_pending)
 {
     int32_t a[160], b[160];
@@ -97,8 +97,8 @@ static void check_fork(const struct rig *r, size_t n, size_t n_pending)
     rig_compute(r, first);
     rig_check(r, first, a, n + 3, "the forked sequence");
     rig_check(r, second, b, n + 7, "the fork");
-    /* what the one writes into its page must not be seen by the other, also later and after its
-     * release */
+    /* The fork must not see what the first sequence writes into its page, also not later, after the
+     * first was released. */
     weft_seq_release(&first);
     OK(weft_seq_append(second, b + n + 7, 2, E));
     rig_compute(r, second);
@@ -118,7 +118,8 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* Logits, random state and text state are part of a fork: both go on with the same text. */
+/* Logits, random state and text state are part of a fork: both sequences go on with the same
+ * text. */
 static void test_fork_after_next(void **state)
 {
     (void)state;
@@ -137,7 +138,7 @@ static void test_fork_after_next(void **state)
     assert_string_equal(text_a, text_b);
     assert_true(weft_seq_len(first) > 26);
     assert_int_equal(weft_seq_len(first), weft_seq_len(second));
-    /* straight after next(): the new token waits in both */
+    /* The fork follows right after next(): the new token waits in both sequences. */
     weft_seq_release(&second);
     OK(weft_seq_rewind(first, 20, E));
     rig_compute(&r, first);
@@ -156,8 +157,8 @@ static void test_fork_after_next(void **state)
     rig_close(&r);
 }
 
-/* A prefix in full pages costs nothing; the page in the middle of which it ends is copied when
- * written. */
+/* A prefix in full pages costs nothing. If it ends in the middle of a page, this page is copied
+ * when it is written. */
 static void test_fork_pages(void **state)
 {
     (void)state;
@@ -175,7 +176,7 @@ static void test_fork_pages(void **state)
         OK(weft_seq_append(seqs[i], tokens, 1, E));
         assert_int_equal(rig_free(&r), before - i * PAGE);
     }
-    /* only one user is left of the first page in the middle: it writes in place */
+    /* Only one sequence still uses the first of the two pages, so it writes in place. */
     OK(weft_seq_append(seqs[0], tokens, 1, E));
     assert_int_equal(rig_free(&r), before - 5 * PAGE);
     for (size_t i = 0; i < 6; i++) {
@@ -213,7 +214,8 @@ static void test_rewind(void **state)
     OK(weft_seq_rewind(seq, 0, E));
     assert_int_equal(weft_seq_len(seq), 0);
     assert_int_equal(weft_seq_pending(seq), 0);
-    /* nothing waits, and yet the logits from before are of no text any more */
+    /* Nothing waits, and yet there are no logits: the logits from before belong to a text that is
+     * gone. */
     int32_t token;
     FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
     FAILS(WEFT_E_STATE, weft_seq_logits(seq, NULL, 0, NULL, E));
@@ -227,7 +229,8 @@ static void test_rewind(void **state)
     rig_close(&r);
 }
 
-/* Rewinding into a shared page, with waiting tokens, and not the other sequence's business. */
+/* A sequence with waiting tokens is rewound into a page that it shares; the other sequence stays as
+ * it is. */
 static void test_rewind_fork(void **state)
 {
     (void)state;
@@ -240,7 +243,7 @@ static void test_rewind_fork(void **state)
         OK(weft_seq_fork(first, &second, E));
         size_t before = rig_free(&r);
         OK(weft_seq_rewind(second, n, E));
-        /* the token computed again goes into a page of its own */
+        /* The token that is computed again goes into a page of the sequence's own. */
         assert_int_equal(rig_free(&r), before - PAGE);
         memcpy(b, a, n * sizeof *a);
         OK(weft_seq_append(second, b + n, 5, E));
@@ -272,7 +275,8 @@ static void test_kv_full(void **state)
     assert_int_equal(weft_seq_len(b), PAGE);
     assert_int_equal(weft_seq_pending(b), 0);
     rig_compute(&r, b);
-    /* the logits survive the refusal; the pool is filled to the last page and next() has no room */
+    /* The logits survive the refusal. The pool is filled to the last page, so next() has no
+     * room. */
     OK(weft_seq_append(b, tokens, PAGE, E));
     assert_int_equal(rig_free(&r), 0);
     rig_compute(&r, b);
@@ -289,7 +293,7 @@ static void test_kv_full(void **state)
     rig_close(&r);
 }
 
-/* A fork whose waiting tokens need pages of their own, when there are none. */
+/* The waiting tokens of a fork need pages of their own, and there are none. */
 /* The pool is full, but the rewind itself frees the page that it needs. */
 static void test_kv_full_rewind(void **state)
 {
@@ -304,7 +308,8 @@ static void test_kv_full_rewind(void **state)
     OK(weft_seq_rewind(b, PAGE + 3, E));
     assert_int_equal(rig_free(&r), 0);
     rig_compute(&r, b);
-    /* all pages of this one are shared, so that it frees none: refused, and all is as before */
+    /* All pages of this sequence are shared, so a rewind frees none. It is refused, and everything
+     * is as before. */
     OK(weft_seq_fork(a, &c, E));
     FAILS(WEFT_E_KV_FULL, weft_seq_rewind(c, PAGE + 3, E));
     assert_int_equal(weft_seq_len(c), 2 * PAGE + 9);
@@ -351,7 +356,7 @@ static void test_ctx_full(void **state)
     assert_int_equal(weft_seq_len(seq), 90);
     assert_int_equal(rig_free(&r), before);
     OK(weft_seq_append(seq, tokens, 8, E));
-    /* two more places: the second token fills the context, so that it is the last */
+    /* There are two more places: the second token fills the context, so it is the last. */
     weft_sampling s = WEFT_SAMPLING_INIT;
     s.ignore_end = true;
     OK(weft_seq_set_sampling(seq, &s, E));
@@ -367,7 +372,7 @@ static void test_ctx_full(void **state)
     OK(weft_seq_next(seq, &token, E));
     assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_LENGTH);
     weft_seq_release(&seq);
-    /* a prompt that fills it leaves no place for an answer */
+    /* A prompt that fills the context leaves no place for an answer. */
     seq = rig_fed(&r, tokens, 100);
     FAILS(WEFT_E_CTX_FULL, weft_seq_next(seq, &token, E));
     weft_seq_release(&seq);
@@ -388,7 +393,7 @@ static void test_end(void **state)
     assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_END);
     expect_text(seq, " the");
     FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
-    /* it waits until more is appended */
+    /* The token waits until more is appended. */
     assert_int_equal(weft_seq_pending(seq), 1);
     OK(weft_engine_step(r.engine, NULL, E));
     assert_int_equal(weft_seq_pending(seq), 1);
@@ -450,7 +455,7 @@ static void test_stop(void **state)
     weft_seq *seq = rig_fed(&r, tokens, 10);
     OK(weft_seq_set_stops(seq, stops, 2, E));
     draw(&r, seq, token_of(&r, " the"));
-    expect_text(seq, " th"); /* the e may begin the stop */
+    expect_text(seq, " th"); /* the e may begin the stop string */
     draw(&r, seq, token_of(&r, " and"));
     expect_text(seq, "");
     draw(&r, seq, token_of(&r, " in"));
@@ -527,7 +532,8 @@ static void test_states(void **state)
     FAILS(WEFT_E_BUFFER, weft_seq_logits(seq, &logit, 1, &needed, E));
     assert_int_equal(needed, r.n_vocab);
     OK(weft_seq_next(seq, &token, E));
-    FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E)); /* exactly once */
+    /* Each token is drawn only once. */
+    FAILS(WEFT_E_STATE, weft_seq_next(seq, &token, E));
     weft_seq_release(&seq);
     rig_close(&r);
 }
@@ -545,7 +551,8 @@ static void test_cancel(void **state)
     weft_seq_cancel(seq);
     OK(weft_engine_step(r.engine, &ready, E));
     assert_int_equal(ready, 1);
-    assert_int_equal(weft_seq_pending(seq), 5); /* out of the step, not forgotten */
+    /* The tokens were taken out of the step, but not forgotten. */
+    assert_int_equal(weft_seq_pending(seq), 5);
     FAILS(WEFT_E_CANCELLED, weft_seq_append(seq, tokens + 15, 5, E));
     assert_int_equal(weft_seq_len(seq), 15);
     OK(weft_seq_append(seq, tokens + 15, 5, E));

@@ -1,5 +1,5 @@
-/* Saved state: what is saved and loaded goes on as if it had never been away, bit by bit, and only
- * new tokens are computed. Every test ends with all pages free. */
+/* Saved states: a sequence that is saved and loaded goes on as if it had never been away, bit by
+ * bit, and only new tokens are computed. Every test ends with all pages free. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ enum { PAGE = 64, MAX_TOKENS = 256 };
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 enum { N_PRESETS = sizeof presets / sizeof presets[0] };
 
-/* Computes what waits and expects that these were so many rows. */
+/* Computes the waiting tokens and expects that this takes so many rows. */
 static void compute_rows(const struct rig *r, weft_seq *seq, size_t want)
 {
     uint64_t before = rig_info(r).n_rows;
@@ -31,7 +31,8 @@ static void compute_rows(const struct rig *r, weft_seq *seq, size_t want)
 
 /* ---------------------------------------------------------------- round trips */
 
-/* n tokens computed, n_waiting not: saved, loaded, and continued by five. */
+/* A sequence with n computed and n_waiting other tokens is saved, loaded, and continued by five
+ * tokens. */
 static void check_round_trip(const struct rig *r, size_t n, size_t n_waiting)
 {
     int32_t tokens[MAX_TOKENS];
@@ -40,7 +41,7 @@ static void check_round_trip(const struct rig *r, size_t n, size_t n_waiting)
     weft_seq *seq = n > 0 ? rig_fed(r, tokens, n) : rig_seq(r, NULL);
     OK(weft_seq_append(seq, tokens + n, n_waiting, E));
     struct state s = state_save(seq);
-    /* the saved one goes on as if nothing had happened */
+    /* The sequence that was saved goes on as if nothing had happened. */
     assert_int_equal(weft_seq_pending(seq), n_waiting);
     rig_compute(r, seq);
     rig_check(r, seq, tokens, all, "saved");
@@ -56,7 +57,7 @@ static void check_round_trip(const struct rig *r, size_t n, size_t n_waiting)
     compute_rows(r, seq, 5);
     rig_check(r, seq, tokens, all + 5, "loaded and continued");
     weft_seq_release(&seq);
-    /* all in one go: the prompt behind a state costs itself and one row */
+    /* A prompt that is appended to a loaded state costs its own rows and one more. */
     seq = state_load(r, &s);
     OK(weft_seq_append(seq, tokens + all, 5, E));
     compute_rows(r, seq, again + 5);
@@ -81,7 +82,8 @@ static void test_round_trip(void **state)
     }
 }
 
-/* K and V in q8_0: the bytes of the file are what attention reads, so these are bit-equal too. */
+/* K and V are in q8_0. The file holds the bytes that attention reads, so these states are bit-equal
+ * too. */
 static void test_kv_types(void **state)
 {
     (void)state;
@@ -132,7 +134,7 @@ static void test_empty(void **state)
     rig_close(&r);
 }
 
-/* Half of a prompt is computed when it is saved. */
+/* A prompt is saved when half of it is computed. */
 static void test_in_the_prompt(void **state)
 {
     (void)state;
@@ -156,8 +158,8 @@ static void test_in_the_prompt(void **state)
     rig_close(&r);
 }
 
-/* The same file opened again, with other sizes and threads; and one whose steps are traced, so that
- * it computes through src/run/watch.c. */
+/* The same file is opened again with other sizes and threads, and once with a trace of the steps,
+ * so that it computes through src/run/watch.c. */
 static void ignore_values(void *user, const weft_checkpoint *checkpoint)
 {
     (void)user, (void)checkpoint;
@@ -190,7 +192,8 @@ static void test_other_engine(void **state)
             struct state third = state_save(seq);
             assert_int_equal(third.n, s.n);
             assert_memory_equal(third.data, s.data, s.n);
-            assert_true(again.n < s.n); /* the last token waited */
+            /* The last token waited. */
+            assert_true(again.n < s.n);
             free(again.data);
             free(third.data);
             free(got);
@@ -203,7 +206,7 @@ static void test_other_engine(void **state)
     }
 }
 
-/* A fork is saved; what is loaded is forked and rewound. */
+/* A fork is saved, and the sequence that loads it is forked and rewound. */
 static void test_fork_and_rewind(void **state)
 {
     (void)state;
@@ -219,7 +222,7 @@ static void test_fork_and_rewind(void **state)
     rig_compute(&r, first);
     rig_compute(&r, second);
     struct state s = state_save(second);
-    /* into the other one of the two, whose pages are partly shared */
+    /* The state is loaded into the other sequence of the two, whose pages are partly shared. */
     OK(weft_seq_load(first, s.data, s.n, E));
     compute_rows(&r, first, 1);
     rig_check(&r, second, b, 100, "the saved fork");
@@ -240,7 +243,8 @@ static void test_fork_and_rewind(void **state)
 
 /* ---------------------------------------------------------------- text, sampling, tokens ahead */
 
-/* Text not taken is dropped, the finished sequence runs, its seed starts anew, its stops stay. */
+/* Text that was not taken is dropped, a finished sequence can go on, its seed starts anew, and its
+ * stop strings stay. */
 static void test_text(void **state)
 {
     (void)state;
@@ -259,7 +263,7 @@ static void test_text(void **state)
     OK(weft_seq_load(seq, s.data, s.n, E));
     rig_generate(&r, seq, 60, want, sizeof want);
     assert_true(strlen(want) > 0);
-    /* the same sequence again, in the middle of another text */
+    /* The state is loaded into the same sequence, in the middle of another text. */
     OK(weft_seq_rewind(seq, 10, E));
     rig_compute(&r, seq);
     OK(weft_seq_next(seq, &token, E));
@@ -303,8 +307,8 @@ static void test_observed(void **state)
     rig_close(&r);
 }
 
-/* Tokens that a device has computed ahead are not yet the sequence's: they are not saved, and their
- * pages are given back when a state needs them. */
+/* Tokens that a device has computed ahead do not yet belong to the sequence. They are not saved,
+ * and their pages are given back when a state needs them. */
 static void test_ahead(void **state)
 {
     (void)state;
@@ -321,7 +325,8 @@ static void test_ahead(void **state)
     weft_seq *seq = rig_seq(&r, &greedy), *other = rig_seq(&r, NULL);
     OK(weft_seq_append(seq, tokens, 60, E));
     rig_compute(&r, seq);
-    for (size_t i = 0; i < 2; i++) { /* the second one comes with ten more, beyond the page */
+    /* Ten more tokens, beyond the page, are computed with the second one. */
+    for (size_t i = 0; i < 2; i++) {
         OK(weft_seq_next(seq, &token, E));
         tokens[60 + i] = token;
         rig_compute(&r, seq);
@@ -332,7 +337,8 @@ static void test_ahead(void **state)
     assert_int_equal(rig_free(&r), PAGE);
     OK(weft_seq_append(other, tokens, PAGE, E));
     assert_int_equal(rig_free(&r), 0);
-    OK(weft_seq_append(other, tokens + PAGE, 1, E)); /* takes the page that was ahead */
+    /* It takes the page that the tokens ahead had. */
+    OK(weft_seq_append(other, tokens + PAGE, 1, E));
     OK(weft_seq_rewind(other, 0, E));
     OK(weft_seq_load(other, s.data, s.n, E));
     state_tokens(other, tokens, n);
@@ -366,7 +372,8 @@ static void *save_and_load(void *arg)
     return ok ? NULL : arg;
 }
 
-/* The first to save computes the fingerprint of the model: several at once, on one model. */
+/* The first thread that saves computes the fingerprint of the model; here several threads do so at
+ * once, on one model. */
 static void test_threads(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Saved state in files: a complete new file or the old one, whatever fails while it is written; and
- * what can stand at a path. */
+/* Saved states in files: there is a complete new file or the old one, whatever fails while it is
+ * written; and what may stand at a path. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static int teardown(void **state)
     return scratch_close(state);
 }
 
-/* The file holds a state of n tokens. */
+/* Expects that the file holds a state of n tokens. */
 static void expect_file(const char *path, size_t n)
 {
     weft_seq *seq = rig_seq(&rig, NULL);
@@ -55,7 +55,7 @@ static void expect_file(const char *path, size_t n)
     weft_seq_release(&seq);
 }
 
-/* Files in the directory of this path; a failure leaves none behind. */
+/* Returns the number of files in the directory of this path; a failure leaves no file behind. */
 static size_t count_files(const char *path)
 {
     char name[512];
@@ -96,7 +96,7 @@ static void test_round_trip(void **state)
     assert_int_equal(count_files(path), before + 1);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 077, 0);
-    /* the bytes are those that weft_seq_save() gives */
+    /* The bytes are those that weft_seq_save() gives. */
     size_t n = 0;
     FAILS(WEFT_E_BUFFER, weft_seq_save(brief, NULL, 0, &n, E));
     assert_int_equal(st.st_size, n);
@@ -106,7 +106,8 @@ static void test_round_trip(void **state)
 static void test_paths(void **state)
 {
     (void)state;
-    char directory[128], pipe[128]; /* the paths of scratch_path() do not live long enough */
+    /* The paths are copied, because those of scratch_path() do not live long enough. */
+    char directory[128], pipe[128];
     snprintf(directory, sizeof directory, "%s", scratch_path("directory"));
     snprintf(pipe, sizeof pipe, "%s", scratch_path("pipe"));
     assert_int_equal(mkdir(directory, 0700), 0);
@@ -133,8 +134,8 @@ static void test_paths(void **state)
     assert_int_equal(remove(pipe), 0);
 }
 
-/* The disk is full, here as a limit on the size of files: at the first byte, in the middle, at the
- * last byte. */
+/* The disk is full, which is simulated by a limit on the size of files: at the first byte, in the
+ * middle, at the last byte. */
 static void test_full(void **state)
 {
     (void)state;
@@ -167,7 +168,7 @@ static void test_full(void **state)
     assert_int_equal(remove(path), 0);
 }
 
-/* A directory in which this user may not write. root may everywhere, so it becomes nobody. */
+/* This user may not write in the directory. root may write everywhere, so root becomes nobody. */
 static void test_no_permission(void **state)
 {
     (void)state;
@@ -194,8 +195,8 @@ static void test_no_permission(void **state)
     assert_int_equal(rmdir(directory), 0);
 }
 
-/* Written by one handle on the model while another one reads: always one of the two states, whole.
- */
+/* One handle on the model writes the file while another one reads it. The reader always sees one of
+ * the two states, and sees it whole. */
 static void test_replaced_while_read(void **state)
 {
     (void)state;
@@ -204,7 +205,7 @@ static void test_replaced_while_read(void **state)
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
     OK(weft_seq_save_file(large, path, E));
-    /* the old file is still there for who has it open */
+    /* A reader that has the old file open still has it. */
     size_t n = 0;
     FAILS(WEFT_E_BUFFER, weft_seq_save(brief, NULL, 0, &n, E));
     uint8_t *data = malloc(n);
@@ -218,7 +219,7 @@ static void test_replaced_while_read(void **state)
     assert_int_equal(remove(path), 0);
 }
 
-/* Files whose first bytes, or size, say no are not read: they are larger than any memory. */
+/* Files whose first bytes or size are wrong are not read: they are larger than any memory. */
 static void test_head(void **state)
 {
     (void)state;
@@ -248,7 +249,7 @@ static void test_head(void **state)
         { 64, 8, N_SHORT + 1, (off_t)n, WEFT_E_FORMAT, "was cut" },
         { 72, 8, N_SHORT + 1, (off_t)n, WEFT_E_FORMAT, "contradicts" },
         { 64, 8, UINT64_MAX, huge, WEFT_E_FORMAT, "contradicts" },
-        /* as long as it says, and longer than any context */
+        /* The file is as long as its header says, but longer than any context. */
         { 64, 16, tokens_for_huge, huge, WEFT_E_CTX_FULL, "the context is" },
     };
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
@@ -258,7 +259,8 @@ static void test_head(void **state)
         memcpy(lie + lies[i].at, value, lies[i].bytes);
         snprintf(path, sizeof path, "%s", scratch_write("huge", lie, sizeof lie));
         if (truncate(path, lies[i].size) != 0) {
-            assert_int_equal(errno, EFBIG); /* a file system of small files */
+            /* This file system allows small files only. */
+            assert_int_equal(errno, EFBIG);
             assert_int_equal(truncate(path, (off_t)6 << 30), 0);
         }
         refuse_load(path, lies[i].want, lies[i].word);

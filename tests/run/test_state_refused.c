@@ -1,5 +1,5 @@
-/* States that must be refused: cut, changed, forged, of another model, too long. Then nothing has
- * changed. Every test ends with all pages free. */
+/* States that must be refused: cut, changed, forged, of another model, too long. A refusal changes
+ * nothing. Every test ends with all pages free. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,7 +73,8 @@ static void test_cut(void **state)
     victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 5);
     for (size_t n = 0; n < s.n; n++) {
-        uint8_t *cut = malloc(n + 1); /* of its own, so that a sanitizer sees a read behind it */
+        /* The copy has its own memory, so that a sanitizer sees a read behind it. */
+        uint8_t *cut = malloc(n + 1);
         memcpy(cut, s.data, n);
         FAILS(WEFT_E_FORMAT, weft_seq_load(v.seq, cut, n, E));
         free(cut);
@@ -99,15 +100,15 @@ static void test_flips(void **state)
     victim_open(&v, state_rig(0, 0));
     struct state s = small_state(&v.r, 70);
     for (size_t i = 0; i < 2000; i++) {
-        /* every byte of the header and the checksum, then anywhere */
+        /* First every byte of the header and the checksum, then bytes anywhere. */
         size_t at = i < STATE_HEADER                    ? i
                     : i < STATE_HEADER + STATE_CHECKSUM ? s.n - 1 - (i - STATE_HEADER)
                                                         : rig_random(&random, (uint32_t)s.n);
         uint8_t flip = (uint8_t)(1 + rig_random(&random, 255));
         s.data[at] ^= flip;
         weft_status status = weft_seq_load(v.seq, s.data, s.n, E);
-        /* what a header says is believed until the rest has been read: of another version, or model
-         */
+        /* Some changes to the header are refused before the checksum is read, as another version or
+         * another model. */
         bool believed =
             at >= STATE_VERSION && at < STATE_TOKENS &&
             (status == WEFT_E_UNSUPPORTED || status == WEFT_E_ARG || status == WEFT_E_ENGINE);
@@ -170,7 +171,7 @@ static void test_forged(void **state)
     victim_close(&v);
 }
 
-/* More computed positions than tokens, in a file whose size fits. */
+/* More positions are computed than there are tokens, in a file whose size fits. */
 static void test_forged_counts(void **state)
 {
     (void)state;
@@ -202,7 +203,7 @@ static void test_other_model(void **state)
         free(s.data);
         rig_close(&other);
     }
-    /* the same shapes, other weights; and another number of layers */
+    /* A model of the same shapes with other weights, and one with another number of layers. */
     struct synth_spec spec;
     assert_true(synth_preset("tiny-qwen2", &spec));
     for (size_t i = 0; i < 2; i++) {
@@ -218,7 +219,7 @@ static void test_other_model(void **state)
     victim_close(&v);
 }
 
-/* K and V of other types than the engine's, each way. */
+/* The types of K and V are not those of the engine, in either direction. */
 static void test_other_types(void **state)
 {
     (void)state;
@@ -254,7 +255,7 @@ static void test_other_types(void **state)
     }
 }
 
-/* Long and short factors give other K at the same position. */
+/* Long and short factors give different K at the same position. */
 static void test_rope_factors(void **state)
 {
     (void)state;
@@ -296,7 +297,8 @@ static void test_too_long(void **state)
     FAILS(WEFT_E_CTX_FULL, weft_seq_load(v.seq, s.data, s.n, E));
     rig_message((const char *const[]){ "200", "199", NULL });
     victim_close(&v);
-    /* 4 pages, 2 of them the sequence's own: they count as free unless a fork has them too */
+    /* The pool has 4 pages, of which the sequence itself has 2: they count as free unless a fork
+     * has them too. */
     victim_open(&v, state_rig(256, 4 * PAGE));
     weft_seq *twin = NULL;
     OK(weft_seq_fork(v.seq, &twin, E));
@@ -333,7 +335,7 @@ static void test_arguments(void **state)
     FAILS(WEFT_E_ARG, weft_seq_load_file(v.seq, NULL, E));
     FAILS(WEFT_E_ARG, weft_seq_load(NULL, s.data, s.n, E));
     FAILS(WEFT_E_HANDLE, weft_seq_load((weft_seq *)(void *)v.r.engine, s.data, s.n, E));
-    /* the state may stand at any address */
+    /* The state may stand at any address. */
     uint8_t *odd = malloc(s.n + 1);
     memcpy(odd + 1, s.data, s.n);
     weft_seq *seq = rig_seq(&v.r, NULL);

@@ -1,6 +1,6 @@
-/* weft_engine_get_stats(): the numbers of a story that is told step by step, and the bytes of
- * sequences against what the allocator was asked for. The program is linked with --wrap for the
- * allocator. */
+/* weft_engine_get_stats(): its numbers are checked after every step of a story, and the bytes of
+ * sequences are compared with what the allocator was asked for. The program is linked with --wrap
+ * for the allocator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,11 +18,11 @@
 
 enum { MAX_BLOCKS = 4096 };
 
-/* Blocks that were asked for while `on`. One thread. */
+/* The blocks that were asked for while `on` was set, by one thread. */
 static struct {
     bool on;
     struct {
-        void *at; /* NULL = none any more */
+        void *at; /* NULL = freed */
         size_t n;
     } blocks[MAX_BLOCKS];
     size_t n;
@@ -124,7 +124,7 @@ static struct rig open_engine(size_t n_kv, size_t n_ahead)
         assert_int_equal((s).n_cached, cached);                                                    \
     } while (0)
 
-/* A text, its fork that writes on, both released, and the same text found again. */
+/* A text and its fork, which writes on, are both released, and the same text is found again. */
 static void test_pages(void **state)
 {
     (void)state;
@@ -151,7 +151,7 @@ static void test_pages(void **state)
     PAGES(s, 3, 0, 3, 6);
     POSITIONS(s, 300, 300, 150);
     assert_int_equal(s.n_page_copies, 0);
-    /* the last page is written to: each has its own from now on */
+    /* The last page is written to, so from now on each sequence has its own. */
     OK(weft_seq_next(copy, &token, E));
     rig_compute(&r, copy);
     s = stats_of(&r);
@@ -159,7 +159,7 @@ static void test_pages(void **state)
     POSITIONS(s, 301, 301, 150 + 151 - 128);
     ROWS(s, 2, 150, 1, 0);
     assert_int_equal(s.n_page_copies, 1);
-    /* what a rewind computes again was not drawn */
+    /* Tokens that are computed again after a rewind do not count as drawn. */
     OK(weft_seq_rewind(copy, 151, E));
     rig_compute(&r, copy);
     ROWS(stats_of(&r), 3, 151, 1, 0);
@@ -204,7 +204,7 @@ static void test_refusals(void **state)
     assert_int_equal(s.n_kv_full, 4);
     PAGES(s, 2, 0, 0, 2);
     weft_seq_release(&seq);
-    /* pages of an embedding are not those of a sequence, and nobody can find them */
+    /* The pages of an embedding do not belong to a sequence, and nobody can find them. */
     OK(weft_embed(r.engine, tokens, 100, NULL, vector, 512, NULL, E));
     s = stats_of(&r);
     ROWS(s, 2, 228, 0, 0);
@@ -212,7 +212,7 @@ static void test_refusals(void **state)
     rig_close(&r);
 }
 
-/* Tokens that a backend computes ahead are decode rows when they are computed. */
+/* Tokens that a backend computes ahead count as decode rows when they are computed. */
 static void test_ahead(void **state)
 {
     (void)state;
@@ -244,15 +244,16 @@ static void test_ahead(void **state)
 
 /* ---------------------------------------------------------------- memory */
 
-/* Of the sequences, and of what they draw in. */
+/* Returns the bytes of the sequences and of the memory in which they draw. */
 static uint64_t host_bytes(const struct rig *r)
 {
     weft_engine_stats s = stats_of(r);
     return s.seq_bytes + s.draw_bytes;
 }
 
-/* Each setting of a sequence, and what it writes, by itself and one after the other. The parsed
- * grammar belongs to all forks, so that only a second sequence with it, a fork, is exact. */
+/* Each setting of a sequence, and the memory for what it writes, first by itself, then one after
+ * the other. All forks share the parsed grammar, so only the bytes of a second sequence with it, a
+ * fork, are exact. */
 static void test_seq_bytes(void **state)
 {
     (void)state;
@@ -268,7 +269,8 @@ static void test_seq_bytes(void **state)
     s.bias = bias;
     s.n_bias = 2;
     rig_tokens(&r, 1, tokens, 200);
-    weft_seq *other = rig_fed(&r, tokens, 30); /* the engine's list of sequences grows no more */
+    /* Now the engine's list of sequences grows no more. */
+    weft_seq *other = rig_fed(&r, tokens, 30);
     const size_t base = host_bytes(&r);
 #define EXACT() assert_int_equal(host_bytes(&r) - base, heap_bytes())
     heap.on = true;
@@ -315,7 +317,8 @@ static void test_seq_bytes(void **state)
     rig_close(&r);
 }
 
-/* The model's weights as the file has them, and nothing that depends on sequences. */
+/* The numbers are the model's weights as the file has them, and nothing that depends on
+ * sequences. */
 static void test_memory(void **state)
 {
     (void)state;
@@ -329,7 +332,8 @@ static void test_memory(void **state)
     assert_int_equal(s.page_bytes, PAGE * e.kv_position_bytes);
     assert_int_equal(s.kv_bytes, e.kv_bytes);
     assert_int_equal(s.scratch_bytes, e.scratch_bytes);
-    /* an older caller's shorter struct: nothing behind its end is written */
+    /* The struct is that of an older caller, which is shorter: nothing behind its end is
+     * written. */
     s.size = offsetof(weft_engine_stats, n_pages_free);
     s.n_pages_free = 77;
     OK(weft_engine_get_stats(r.engine, &s, E));

@@ -1,5 +1,6 @@
-/* A text that is cut anywhere and goes on, in every way there is, is together the text without the
- * cut: also inside a character. Tokens are forced by a bias, so the text is known. */
+/* A text may be cut anywhere and go on, in every way that there is: the two parts together are the
+ * text without the cut, even inside a character. Tokens are forced by a bias, so the text is
+ * known. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,17 +14,18 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-/* "aé日🙂z", an incomplete 日 before a letter, and a last character that stays incomplete */
+/* "aé日🙂z", an incomplete 日 before a letter, and a last character that stays incomplete. */
 static const char whole[] = "a\xc3\xa9\xe6\x97\xa5\xf0\x9f\x99\x82z\xe6\x97y\xf0\x9f\x99";
-/* as it is shown: the part in the middle is broken, the one at the end may still be completed */
+/* The same bytes as they are shown: the broken character in the middle is replaced; the one at the
+ * end may still be completed. */
 static const char shown[] = "a\xc3\xa9\xe6\x97\xa5\xf0\x9f\x99\x82z\xef\xbf\xbdy";
 enum { N_BYTES = sizeof whole - 1, MAX_TEXT = 256 };
 
 static const char *const presets[] = { "tiny-qwen2", "tiny-llama" };
 static struct rig rig;
-static int32_t ids[N_BYTES]; /* one of each byte */
+static int32_t ids[N_BYTES]; /* the token of each byte */
 
-/* The token that is this byte and nothing else. */
+/* Returns the token that is this byte and nothing else. */
 static int32_t token_of(char byte)
 {
     for (int32_t id = 0; (size_t)id < rig.n_vocab; id++) {
@@ -46,7 +48,7 @@ static void rig_begin(const char *preset)
     }
 }
 
-/* A sequence that begins with a token and draws nothing yet. */
+/* Opens a sequence of one token, from which nothing was drawn. */
 static weft_seq *begin(void)
 {
     weft_seq *seq = rig_seq(&rig, NULL);
@@ -107,7 +109,8 @@ static weft_seq *forked(weft_seq *seq)
     return rewound(copy);
 }
 
-/* Appended again, to an empty sequence: as a prompt that ends there. */
+/* Appends the same tokens to a new sequence, as a prompt that ends there, and releases the old
+ * one. */
 static weft_seq *prompted(weft_seq *seq)
 {
     int32_t tokens[2 * N_BYTES];
@@ -146,7 +149,7 @@ static void test_cut_once(void **state)
     }
 }
 
-/* Behind every token, each time in another way. */
+/* The text is cut behind every token, each time in another way. */
 static void test_cut_everywhere(void **state)
 {
     (void)state;
@@ -164,7 +167,7 @@ static void test_cut_everywhere(void **state)
     rig_close(&rig);
 }
 
-/* A stop string whose first bytes were there before the cut. */
+/* The first bytes of a stop string come before the cut. */
 static void test_stop(void **state)
 {
     (void)state;
@@ -186,14 +189,16 @@ static void test_stop(void **state)
     rig_close(&rig);
 }
 
-/* Tokens that are appended in the middle of a character end it, and may begin another. */
+/* Tokens that are appended in the middle of a character end the character, and may begin
+ * another. */
 static void test_appended(void **state)
 {
     (void)state;
     rig_begin(presets[0]);
     char text[MAX_TEXT] = "";
     weft_seq *seq = begin();
-    const int32_t other[] = { token_of('q'), ids[6], ids[7] }; /* two bytes of four */
+    /* The last two are two bytes of a character of four. */
+    const int32_t other[] = { token_of('q'), ids[6], ids[7] };
     draw(seq, 0, 5);
     OK(weft_seq_append(seq, other, 3, E));
     draw(seq, 8, 11);

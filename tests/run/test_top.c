@@ -1,6 +1,6 @@
 /* What the engine asks of a backend that has `top` and `ahead`: how little it reads, when it goes
- * ahead and how far, and what happens when a call fails. The pages that takes: test_ahead_pages.c.
- * That the results are those of a backend without them: test_top_random.c. */
+ * ahead and how far, and what happens if a call fails. test_ahead_pages.c tests the pages that this
+ * takes, test_top_random.c that the results equal those of a backend without the two. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,8 @@ static void test_only_whole_samplings_read_logits(void **state)
     step(&r);
     assert_int_equal(top.n_top, 1);
     assert_int_equal(top.n_read, 0); /* until somebody draws */
-    /* 64 candidates came for all: enough for other samplings too, but not for all of them */
+    /* 64 candidates came for all sequences. They are enough for some other samplings too, but not
+     * for all. */
     OK(weft_seq_set_sampling(seqs[0], &few, E));
     next(seqs[0]);
     next(seqs[1]);
@@ -50,7 +51,7 @@ static void test_only_whole_samplings_read_logits(void **state)
     OK(weft_seq_set_sampling(seqs[2], &all, E));
     next(seqs[2]);
     assert_int_equal(top.n_read, 2);
-    /* the best one came, and the sampling now asks for 64 */
+    /* Only the best token came, and the sampling now asks for 64. */
     weft_seq_release(&seqs[0]);
     weft_seq_release(&seqs[1]);
     seqs[0] = waiting(&r, 1, 5);
@@ -76,7 +77,9 @@ static void test_logits_outlive_the_step(void **state)
     OK(weft_seq_fork(second, &fork, E));
     assert_int_equal(top.n_read, 0);
     next(first);
-    step(&r); /* fresh and left alone: the second one and its fork */
+    /* Nobody has used the logits of the second sequence and its fork, so they are read before the
+     * step. */
+    step(&r);
     assert_int_equal(top.n_read, 2);
     rig_check(&r, second, b, 30, "left alone");
     rig_check(&r, fork, b, 30, "its fork");
@@ -100,7 +103,7 @@ static void test_range(void **state)
     FAILS(WEFT_E_ARG, weft_engine_open(model, &p, &engine, E));
     rig_message((const char *const[]){ "n_ahead", "65", "64", NULL });
     weft_model_release(&model);
-    /* a backend without it takes one step at a time */
+    /* A backend without `ahead` takes one step at a time. */
     struct rig r = open_ahead(64, 0, 0);
     top.ops.ahead = NULL;
     weft_seq *seq = waiting(&r, 1, 1);
@@ -118,10 +121,12 @@ static void test_tokens_wait(void **state)
     weft_seq *seq = waiting(&r, 1, 10);
     int32_t token;
     float logits[4096];
-    step_next(&r, seq); /* a prompt is no decode */
+    /* A prompt is not decoding. */
+    step_next(&r, seq);
     assert_int_equal(rig_info(&r).n_steps, 1);
     for (size_t i = 0; i < 8; i++) {
-        step(&r); /* only the first one has something to do */
+        /* Only the first step has something to do. */
+        step(&r);
         assert_int_equal(rig_info(&r).n_steps, 9);
         assert_int_equal(rig_info(&r).n_rows, 10 + 8);
         assert_int_equal(weft_seq_pending(seq), 0);
@@ -151,24 +156,24 @@ static void test_when(void **state)
     for (size_t i = 0; i < 4; i++) {
         next(seqs[i]);
     }
-    /* one that is not greedy */
+    /* One sequence is not greedy. */
     s.repeat_penalty = 1.1f;
     OK(weft_seq_set_sampling(seqs[1], &s, E));
     assert_int_equal(steps_of(&r), 1);
-    /* a prompt */
+    /* One sequence has a prompt. */
     for (size_t i = 0; i < 4; i++) {
         next(seqs[i]);
     }
     weft_seq_release(&seqs[1]);
     seqs[1] = waiting(&r, 7, 2);
     assert_int_equal(steps_of(&r), 1);
-    /* more rows than the backend takes */
+    /* There are more rows than the backend takes. */
     seqs[4] = waiting(&r, 7, 1);
     for (size_t i = 0; i < 4; i++) {
         next(seqs[i]);
     }
     assert_int_equal(steps_of(&r), 1);
-    /* one that waits, but was taken out, does not count */
+    /* A sequence that waits but was taken out does not count. */
     for (size_t i = 0; i < 5; i++) {
         next(seqs[i]);
     }
@@ -190,7 +195,7 @@ static weft_status count_end(struct watcher *w, struct backend *b, enum stage st
     return WEFT_OK;
 }
 
-/* Who watches sees every stage, so nothing is computed ahead. */
+/* A watcher must see every stage, so nothing is computed ahead. */
 static void test_watched(void **state)
 {
     (void)state;
@@ -208,7 +213,7 @@ static void test_watched(void **state)
     rig_close(&r);
 }
 
-/* Sequences for which the step has no room wait as little as without steps ahead. */
+/* Sequences for which the step has no room wait no longer than they do without steps ahead. */
 static void test_small_batch(void **state)
 {
     (void)state;
@@ -243,7 +248,8 @@ static void test_meets_again(void **state)
     next(seqs[0]);
     seqs[1] = waiting(&r, 2, 10);
     assert_int_equal(steps_of(&r), 1);
-    next(seqs[0]); /* 6 are left */
+    /* 6 tokens are left. */
+    next(seqs[0]);
     next(seqs[1]);
     assert_int_equal(steps_of(&r), 6);
     for (size_t i = 0; i < 6; i++) {
@@ -253,7 +259,7 @@ static void test_meets_again(void **state)
     uint64_t before = rig_info(&r).n_rows;
     assert_int_equal(steps_of(&r), 8);
     assert_int_equal(rig_info(&r).n_rows - before, 2 * 8);
-    /* one that has ended is not waited for */
+    /* The others do not wait for a sequence that has ended. */
     OK(weft_seq_end(seqs[0], E));
     for (size_t i = 0; i < 8; i++) {
         next(seqs[1]);
@@ -269,7 +275,8 @@ static void test_end_of_context(void **state)
     (void)state;
     struct rig r = open_ahead(64, 100, 0);
     weft_seq *seq = waiting(&r, 1, 90);
-    step_next(&r, seq); /* 91; the token at 99 is the last, and is not computed */
+    /* The sequence has 91 tokens; the token at 99 is the last one, and is not computed. */
+    step_next(&r, seq);
     assert_int_equal(steps_of(&r), 9);
     for (size_t i = 0; i < 9; i++) {
         assert_int_equal(weft_seq_finish(seq), WEFT_RUNNING);
@@ -283,7 +290,7 @@ static void test_end_of_context(void **state)
 
 /* ---------------------------------------------------------------- other sampling, failures */
 
-/* The next token is known, but the new sampling asks for more. */
+/* The next token is known, but the new sampling asks for more than that. */
 static void test_other_sampling(void **state)
 {
     (void)state;
@@ -311,7 +318,8 @@ static void test_other_sampling(void **state)
     rig_close(&r);
 }
 
-/* The tokens of a greedy sequence that never draws `end`, and what they cost. */
+/* Draws the tokens of a greedy sequence that never draws `end`, and counts the steps that they
+ * take. */
 static void draw_without(uint64_t seed, size_t n_ahead, int32_t end, int32_t *tokens, size_t n,
                          size_t *n_steps)
 {
@@ -330,7 +338,7 @@ static void draw_without(uint64_t seed, size_t n_ahead, int32_t end, int32_t *to
     rig_close(&r);
 }
 
-/* Where the last token stands that no other before it equals. */
+/* Returns the last place whose token equals no token before it. */
 static size_t last_new(const int32_t *tokens, size_t n)
 {
     size_t at = 0;
@@ -344,8 +352,8 @@ static size_t last_new(const int32_t *tokens, size_t n)
     return at;
 }
 
-/* An end token that is banned: the next best one is drawn, and no logits are read for it, unless it
- * came up in what was computed ahead; then its row is computed once more. */
+/* An end token is banned: the next best token is drawn, and no logits are read for it. But if the
+ * end token came up among the tokens computed ahead, its row is computed once more. */
 static void test_banned_end(void **state)
 {
     enum { N = 24 };
@@ -353,7 +361,8 @@ static void test_banned_end(void **state)
     size_t n_steps, at = 0;
     uint64_t seed = 0;
     (void)state;
-    while (at < 3) { /* some texts of the model are one token over and over */
+    /* Some texts of the model repeat one token. */
+    while (at < 3) {
         assert_in_range(++seed, 1, 100);
         draw_without(seed, 0, -1, all, N, &n_steps);
         at = last_new(all, N);
@@ -367,7 +376,7 @@ static void test_banned_end(void **state)
     assert_memory_equal(got, want, sizeof want);
 }
 
-/* A fork shares the pages of the tokens, and gets none of what was computed behind them. */
+/* A fork shares the pages of the tokens, but gets nothing that was computed behind them. */
 static void test_fork(void **state)
 {
     (void)state;
@@ -396,29 +405,29 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* A failing call of the backend: nothing has changed, and the next step does it all. */
+/* A call of the backend fails: nothing has changed, and the next step does all of it. */
 static void test_failures(void **state)
 {
     (void)state;
     struct rig r = open_ahead(64, 0, 4 * PAGE);
     weft_seq *seq = waiting(&r, 1, PAGE - 2), *other = waiting(&r, 2, 10);
     top.failure = WEFT_E_INTERNAL;
-    top.fail = 1; /* top */
+    top.fail = 1; /* the call top() fails */
     FAILS(WEFT_E_INTERNAL, weft_engine_step(r.engine, NULL, E));
     assert_int_equal(weft_seq_pending(seq), PAGE - 2);
     step(&r);
     next(seq);
-    top.fail = 1; /* read_logits of the other one, before the step */
+    top.fail = 1; /* read_logits() of the other sequence, before the step */
     FAILS(WEFT_E_INTERNAL, weft_engine_step(r.engine, NULL, E));
     assert_int_equal(weft_seq_pending(seq), 1);
-    top.fail = 2; /* ahead */
+    top.fail = 2; /* ahead() fails */
     FAILS(WEFT_E_INTERNAL, weft_engine_step(r.engine, NULL, E));
     assert_int_equal(weft_seq_pending(seq), 1);
     assert_int_equal(rig_free(&r), 2 * PAGE);
     assert_int_equal(rig_info(&r).n_steps, 1);
     assert_int_equal(steps_of(&r), 64);
     next(other);
-    /* read_logits for the changed sampling */
+    /* read_logits() for the changed sampling. */
     weft_sampling s = WEFT_SAMPLING_INIT;
     int32_t token;
     OK(weft_seq_set_sampling(seq, &s, E));
@@ -428,7 +437,7 @@ static void test_failures(void **state)
     FAILS(WEFT_E_INTERNAL, weft_seq_next(seq, &token, E));
     assert_int_equal(weft_seq_len(seq), PAGE - 1);
     next(seq);
-    /* a lost device is lost for good */
+    /* A lost device stays lost. */
     top.failure = WEFT_E_DEVICE_LOST;
     top.fail = 1;
     FAILS(WEFT_E_DEVICE_LOST, weft_engine_step(r.engine, NULL, E));
@@ -456,7 +465,7 @@ static void test_cancelled_under_way(void **state)
     top.interrupt = NULL;
     FAILS(WEFT_E_CANCELLED, weft_seq_next(seq, &token, E));
     step(&r);
-    /* later, between two of the tokens ahead: reported once, and they are still there */
+    /* A cancel between two of the tokens ahead is reported once, and the tokens are still there. */
     next(seq);
     weft_seq_cancel(seq);
     FAILS(WEFT_E_CANCELLED, weft_seq_next(seq, &token, E));

@@ -30,7 +30,7 @@ struct schedule {
     struct top_backend top[N_ENGINES];
     struct guest guests[N_GUESTS];
     uint64_t random;
-    size_t n_tokens, n_logits, n_lost, n_nan, n_full; /* what happened */
+    size_t n_tokens, n_logits, n_lost, n_nan, n_full; /* counts of what happened */
     char where[64];
 };
 
@@ -50,7 +50,7 @@ static void open_rigs(struct schedule *s, size_t n_kv, size_t n_ahead, unsigned 
     top_backend_wrap(&s->top[TOPPED], s->rig[TOPPED].engine, what, ahead_rows);
 }
 
-/* Returns the status, which must be that of both. */
+/* Returns the status, which both engines must have returned. */
 static weft_status same(struct schedule *s, const char *what, weft_status plain, weft_status topped)
 {
     if (plain != topped) {
@@ -135,7 +135,8 @@ static void do_next(struct schedule *s, struct guest *g)
     int32_t tokens[N_ENGINES] = { -2, -2 };
     bool running = weft_seq_finish(g->seq[PLAIN]) == WEFT_RUNNING;
     if (running && !is_fresh(g) && !g->cancelled) {
-        return; /* the one may know a token already that the other has to compute */
+        /* One engine may already know a token that the other still has to compute. */
+        return;
     }
     weft_status status = same(s, "next", weft_seq_next(g->seq[0], &tokens[0], NULL),
                               weft_seq_next(g->seq[1], &tokens[1], NULL));
@@ -155,7 +156,7 @@ static void do_generate(struct schedule *s, struct guest *g)
     }
 }
 
-/* All sequences at once, as a server does. */
+/* Serves all sequences at once, as a server does. */
 static void do_serve(struct schedule *s)
 {
     for (size_t n = below(s, 20); n > 0; n--) {
@@ -171,7 +172,8 @@ static void do_serve(struct schedule *s)
 static void do_fork(struct schedule *s, const struct guest *g)
 {
     if (weft_seq_pending(g->seq[0]) != weft_seq_pending(g->seq[1])) {
-        return; /* waiting tokens need pages of their own in the fork */
+        /* The waiting tokens need pages of their own in the fork. */
+        return;
     }
     for (size_t i = 0; i < N_GUESTS; i++) {
         struct guest *copy = &s->guests[i];
@@ -260,7 +262,7 @@ static void compare_guest(const struct guest *g)
     assert_true(weft_seq_pending(g->seq[1]) <= weft_seq_pending(g->seq[0]));
 }
 
-/* The pages that are not free are the same, but for those of tokens computed ahead. */
+/* Checks that the pages that are not free are the same, but for those of tokens computed ahead. */
 static void compare_pages(struct schedule *s)
 {
     assert_true(rig_free(&s->rig[1]) <= rig_free(&s->rig[0]));
@@ -366,7 +368,7 @@ static void test_ahead(void **state)
     run_schedule(0, 64, TOP_BEST | TOP_AHEAD, 2, 8);
 }
 
-/* A pool of 7 pages for 5 sequences of up to 4. */
+/* A pool of 7 pages serves 5 sequences of up to 4 pages each. */
 static void test_ahead_small_pool(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* weft_engine_wait() and weft_engine_wake(): what makes a wait return, with which answer, and that
- * nothing rung before it, or between its look and its sleep, is slept over. Threads only note what
- * they see; the test's own thread judges after they have ended. */
+/* weft_engine_wait() and weft_engine_wake(): what makes a wait return, with which answer. A wait
+ * must not sleep if a ring came before it, or between its look and its sleep. Threads only note
+ * what they see; the test's own thread judges after they have ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,8 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-enum { LONG_MS = 60000 }; /* a wait that nothing ends fails by the clock of the whole suite */
+/* If nothing ends a wait, the time limit of the whole suite lets it fail. */
+enum { LONG_MS = 60000 };
 
 static double now(void)
 {
@@ -76,7 +77,8 @@ static void test_at_once(void **state)
     OK(weft_engine_wait(r.engine, 50, &ready, E));
     assert_false(ready);
     assert_true(now() - begin >= 0.05);
-    /* rows: at once, as often as one asks, until they are computed; nobody needs the answer */
+    /* If there are rows, every wait returns at once until they are computed. The answer may be left
+     * out. */
     OK(weft_seq_append(seq, &token, 1, E));
     OK(weft_engine_wait(r.engine, LONG_MS, &ready, E));
     assert_true(ready);
@@ -84,7 +86,7 @@ static void test_at_once(void **state)
     OK(weft_engine_step(r.engine, NULL, E));
     OK(weft_engine_wait(r.engine, 0, &ready, E));
     assert_false(ready);
-    /* what waits in a cancelled sequence is not computed */
+    /* Tokens that wait in a cancelled sequence are not computed. */
     OK(weft_seq_append(seq, &token, 1, E));
     weft_seq_cancel(seq);
     OK(weft_engine_wait(r.engine, 0, &ready, E));
@@ -93,7 +95,7 @@ static void test_at_once(void **state)
     rig_close(&r);
 }
 
-/* All that makes rows, from another thread. */
+/* Another thread makes rows, in every way there is. */
 static void test_rows(void **state)
 {
     (void)state;
@@ -129,8 +131,8 @@ static void wake_it(int number)
     weft_engine_wake(of_handler);
 }
 
-/* What makes no rows, but may have made room, and weft_engine_wake(), also from a signal handler.
- */
+/* These calls make no rows, but may have made room. weft_engine_wake() is called too, also from a
+ * signal handler. */
 static void test_woken(void **state)
 {
     (void)state;
@@ -153,7 +155,7 @@ static void test_woken(void **state)
         }
         woken(t, &w, false);
     }
-    /* what comes while nobody waits is kept, once */
+    /* A ring that comes while nobody waits is kept, but only one. */
     weft_engine_wake(r.engine);
     weft_engine_wake(r.engine);
     OK(weft_engine_wait(r.engine, LONG_MS, &ready, E));
@@ -165,7 +167,7 @@ static void test_woken(void **state)
     rig_close(&r);
 }
 
-/* One wake is for all who sleep. While they do, the engine is free for others. */
+/* One wake wakes all threads that sleep. While they sleep, others can use the engine. */
 static void test_many(void **state)
 {
     (void)state;
@@ -205,8 +207,8 @@ static void *ask(void *arg)
     return NULL;
 }
 
-/* A thread asks, wakes, and goes on only when the other has seen it: one lost wake would be the
- * end. */
+/* Two threads wake each other in turn, and each goes on only when the other has answered: one lost
+ * wake would stop both. */
 static void test_none_lost(void **state)
 {
     (void)state;

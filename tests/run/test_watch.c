@@ -1,5 +1,5 @@
-/* What a trace and a profile tell: every stage once and in order, values that are those of the
- * forward pass, and costs that are those of the model. That they change no bit. */
+/* What a trace and a profile report: every stage once and in order, values that are those of the
+ * forward pass, and costs that are those of the model. They change no bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ struct told {
         size_t layer, n_rows, n_cols;
         double sum;
     } points[MAX_EVENTS];
-    float *logits, *residual; /* of the last row */
+    float *logits, *residual; /* those of the last row */
     size_t n_stages;
     weft_stage stages[MAX_EVENTS];
 };
@@ -116,7 +116,7 @@ static void test_every_architecture(void **state)
         assert_int_equal(t.points[2].n_cols, info.n_kv_heads * info.head_dim);
         assert_int_equal(t.points[6].n_cols, info.n_ff);
         assert_int_equal(t.points[7].n_cols, info.dim);
-        /* the same bits as without, and those the trace showed */
+        /* The bits are those without a trace, and those that the trace showed. */
         float *want = rig_expected(&plain, tokens, N), *got = rig_logits(&r, seq);
         rig_same(&r, got, want, "logits of a traced engine");
         rig_same(&r, t.logits, want, "traced logits");
@@ -129,7 +129,7 @@ static void test_every_architecture(void **state)
     }
 }
 
-/* The costs of a step of one row add up to those of the engine's info; K and V are counted too. */
+/* The costs of a step of one row add up to those in the engine's info; K and V are counted too. */
 static void test_costs(void **state)
 {
     (void)state;
@@ -162,7 +162,7 @@ static void test_costs(void **state)
     rig_close(&r);
 }
 
-/* Only one of the two asked for, and several sequences in one step. */
+/* The caller asks for only one of the two, with several sequences in one step. */
 static void test_one_of_them(void **state)
 {
     (void)state;
@@ -185,8 +185,8 @@ static void test_one_of_them(void **state)
     rig_close(&r);
 }
 
-/* What is no stage goes through: pages that are copied, saved and loaded, limits, the best tokens.
- */
+/* Work that is no stage goes through: copying, saving and loading pages, limits, the best
+ * tokens. */
 static void test_all_else(void **state)
 {
     (void)state;

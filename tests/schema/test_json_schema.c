@@ -37,7 +37,7 @@ static bool accepts(struct matcher *m, const char *text)
     return matcher_may_end(m);
 }
 
-/* Texts that the schema lets through, NULL, texts that it does not, NULL. */
+/* Checks texts that the schema allows, then NULL, then texts that it does not allow, then NULL. */
 static void check_texts(const char *schema, const char *const *texts)
 {
     struct matcher *m = open_schema(schema);
@@ -99,7 +99,7 @@ static void test_strings(void **state)
           NULL, "\"123e4567e89b12d3a456426614174000\"");
 }
 
-/* The calendar, from its definition. */
+/* Returns the number of days in a month, by the definition of the calendar. */
 static int days_of(int year, int month)
 {
     static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
@@ -117,7 +117,7 @@ static void check_date(struct matcher *m, int year, int month, int day, const ch
     }
 }
 
-/* Every day of years of all kinds, the ends of every February. */
+/* Every day of years of all kinds, and the end of every February. */
 static void test_dates(void **state)
 {
     (void)state;
@@ -274,7 +274,7 @@ static void test_ranges(void **state)
           "0", "3");
 }
 
-/* Any key but the names of the properties. */
+/* Every key except the names of the properties. */
 static void test_names(void **state)
 {
     (void)state;
@@ -406,7 +406,7 @@ static void test_refusals(void **state)
         }
         bytes_free(&gbnf);
     }
-    /* schemas in schemas, as deep as the parser goes */
+    /* Schemas lie in schemas, as deep as the parser goes. */
     char deep[2000] = "";
     for (int i = 0; i < 210; i++) {
         memcpy(deep + i * 9, "{\"items\":", 9);

@@ -22,7 +22,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The source asks the processor before it hands out its functions. */
+/* The source asks the processor before it gives out its functions. */
 #define __builtin_cpu_supports(feature) 1
 
 union emulated {
@@ -140,7 +140,7 @@ static inline __m512i emulated_join_i(__m256i low, __m256i high)
 {
     return (union emulated){ .i256 = { low, high } }.i;
 }
-/* half 0 or 1 */
+/* Returns half 0 or 1. */
 static inline __m256 emulated_half(__m512 x, int half)
 {
     return (union emulated){ .v = x }.v256[half];
@@ -237,7 +237,7 @@ static inline __m512i emulated_srai_epi32(__m512i x, unsigned n)
 
 /* ---------------------------------------------------------------- over all lanes */
 
-/* The tree of the real ones: l + 8, l + 4, l + 2, l + 1. */
+/* Adds in the order of the real intrinsics: l + 8, l + 4, l + 2, l + 1. */
 #define REDUCE(name, vector, type, expression)                                                     \
     static inline type emulated_reduce_##name(vector x)                                            \
     {                                                                                              \

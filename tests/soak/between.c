@@ -1,7 +1,7 @@
-/* What a server pays beside the backend: between MODEL [N_SEQS [N_TOKENS [N_THREADS]]] draws from
- * many sequences at once, with the default sampling and with one that looks at all logits, and says
- * which part of the time was not spent in stages of the backend; then what an idle sequence takes
- * of the process's memory. Includes only weft.h. */
+/* Shows what a server pays besides the backend. usage: between MODEL [N_SEQS [N_TOKENS
+ * [N_THREADS]]]. It draws from many sequences at once, with the default sampling and with one that
+ * looks at all logits, and prints which part of the time was not spent in stages of the backend.
+ * Then it prints how much of the process's memory an idle sequence takes. Includes only weft.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +95,7 @@ static void measure(weft_engine *engine, size_t n_seqs, size_t n_tokens, float p
     free(seqs);
 }
 
-/* Sequences that have drawn a token and wait for their users. */
+/* Weighs sequences that have drawn a token and wait for their users. */
 static void weigh(weft_engine *engine)
 {
     enum { N = 100, MOST = 50 };

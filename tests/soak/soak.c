@@ -1,11 +1,11 @@
 /* Hours in small: thousands of generations in one engine, and of engines opened and closed, with
- * random sizes, forks, rewinds, cancels, releases, saved states and grammars. What must hold: every
- * text that is generated again has the ids it had the first time, whatever ran beside it; all KV
- * pages come back; resident memory stays where it was after the first tenth.
+ * random sizes, forks, rewinds, cancels, releases, saved states and grammars. Three things must
+ * hold: a text that is generated again has the ids that it had the first time, whatever ran beside
+ * it; all KV pages come back; resident memory stays where it was after the first tenth.
  *
- *     soak [SECONDS [GENERATIONS [CYCLES]]]
+ *   soak [SECONDS [GENERATIONS [CYCLES]]]
  *
- * Ends when all three are reached. Prints a line now and then, and what was wrong. */
+ * It ends when all three are reached. It prints a line now and then, and what was wrong. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdarg.h>
@@ -25,13 +25,14 @@ static const char *const presets[N_MODELS] = { "tiny-qwen2", "tiny-qwen3", "tiny
 static char paths[N_MODELS][64], state_path[64];
 static uint64_t state = 1;
 static size_t n_forks, n_rewinds, n_cancels, n_abandoned, n_saves, n_loads, n_grammars;
-static size_t n_repeated, n_returned; /* texts with the ids of before; times all pages were free */
+/* Texts that had the same ids again; times when all pages were free. */
+static size_t n_repeated, n_returned;
 
 /* Words and numbers without an end, so that every length can be drawn. */
 static const char grammar[] = "root ::= (word | number) (\" \" (word | number))*\n"
                               "word ::= [a-z] [a-z]*\nnumber ::= \"-\"? [0-9] [0-9]*\n";
 
-/* Something to generate, and what came out the first time. */
+/* A text to generate, and the ids that came the first time. */
 struct text {
     size_t n_prompt, n_new;
     uint64_t seed;
@@ -78,8 +79,8 @@ static void ok(weft_status status, const char *call)
 }
 #define OK(call) ok(call, #call)
 
-/* Bytes of this process in memory. What the allocator merely keeps is given back first: it is no
- * leak. */
+/* Returns the bytes of this process in memory. Memory that the allocator merely keeps is given back
+ * first: it is no leak. */
 static size_t resident(void)
 {
     long pages = 0;
@@ -100,7 +101,7 @@ static void token_of(const struct text *t, size_t i, size_t n_vocab, int32_t *to
     *token = (int32_t)((x >> 20) % n_vocab);
 }
 
-/* An empty sequence that draws as this text wants it. */
+/* Opens an empty sequence with the sampling and the grammar of this text. */
 static weft_seq *seq_for(weft_engine *e, const struct text *t)
 {
     weft_seq *seq = NULL;
@@ -123,7 +124,8 @@ static void begin(weft_engine *e, size_t n_vocab, struct slot *s, struct text *t
         token_of(t, i, n_vocab, &tokens[i]);
     }
     weft_status status = weft_seq_append(s->seq, tokens, t->n_prompt, &err);
-    if (status == WEFT_E_KV_FULL) { /* others hold the pages; another time */
+    /* Other sequences hold the pages, so the text has to wait. */
+    if (status == WEFT_E_KV_FULL) {
         weft_seq_release(&s->seq);
     } else {
         OK(status);
@@ -145,7 +147,7 @@ static size_t end(struct slot *s)
     return 1;
 }
 
-/* Goes back to somewhere and reads again what stood behind that. */
+/* Goes back to a random place and appends again the tokens that stood behind it. */
 static void retrace(struct slot *s)
 {
     int32_t tokens[MAX_PROMPT + MAX_NEW];
@@ -165,7 +167,8 @@ static void retrace(struct slot *s)
     }
 }
 
-/* The state of `from`, loaded into `to`, through memory or a file; false if the pool is full. */
+/* Loads the state of `from` into `to`, through memory or a file. Returns false if the pool is
+ * full. */
 static bool carry(weft_seq *from, weft_seq *to)
 {
     weft_status status;
@@ -174,7 +177,8 @@ static bool carry(weft_seq *from, weft_seq *to)
         status = weft_seq_load_file(to, state_path, &err);
     } else {
         size_t n = 0;
-        (void)weft_seq_save(from, NULL, 0, &n, NULL); /* how much */
+        /* Asks for the size. */
+        (void)weft_seq_save(from, NULL, 0, &n, NULL);
         void *data = malloc(n);
         if (data == NULL) {
             die("no memory for a state of %zu bytes", n);
@@ -192,13 +196,15 @@ static bool carry(weft_seq *from, weft_seq *to)
     return true;
 }
 
-/* Loading begins random numbers and grammars anew: nothing may have been drawn that they knew. */
+/* Loading starts random numbers and grammars anew, so nothing may have been drawn with them.
+ * Returns true if this is so. */
 static bool restarts(const struct slot *s)
 {
     return s->n_new == 0 || (s->text->greedy && !s->text->grammar);
 }
 
-/* A sequence that was loaded goes on in its place: itself, or another one. */
+/* A sequence with the loaded state takes the place of the old one: either the same sequence or
+ * another one. */
 static void reload(weft_engine *e, struct slot *s)
 {
     if (below(2) == 0) {
@@ -214,12 +220,13 @@ static void reload(weft_engine *e, struct slot *s)
     weft_seq_release(&other);
 }
 
-/* Things that happen to a sequence and must not change its ids. */
+/* Does something to a sequence that must not change its ids. */
 static void disturb(weft_engine *e, struct slot *s)
 {
     weft_seq *copy = NULL;
     switch (below(24)) {
-    case 0: { /* the copy goes on in its place */
+    /* The copy takes the place of the sequence. */
+    case 0: {
         weft_status status = weft_seq_fork(s->seq, &copy, &err);
         if (status == WEFT_OK) {
             n_forks++;
@@ -231,7 +238,8 @@ static void disturb(weft_engine *e, struct slot *s)
         break;
     }
     case 1:
-        if (!s->text->grammar || s->n_new == 0) { /* a grammar begins behind what is appended */
+        /* A grammar begins behind the appended tokens. */
+        if (!s->text->grammar || s->n_new == 0) {
             retrace(s);
         }
         break;
@@ -254,7 +262,7 @@ static void disturb(weft_engine *e, struct slot *s)
     }
 }
 
-/* Draws what is ready; the number of texts that ended. */
+/* Draws the tokens that are ready. Returns the number of texts that ended. */
 static size_t draw(struct slot *s)
 {
     int32_t token;
@@ -266,7 +274,8 @@ static size_t draw(struct slot *s)
     }
     weft_status status = weft_seq_next(s->seq, &token, &err);
     if (status == WEFT_E_CANCELLED || status == WEFT_E_STATE) {
-        return 0; /* once, or rewound just now */
+        /* The cancel is reported once; or the sequence was rewound just now. */
+        return 0;
     }
     if (status == WEFT_E_KV_FULL) {
         n_abandoned++;
@@ -400,7 +409,7 @@ struct done {
     size_t now, first, most; /* resident: now; most in the first tenth, and behind it */
 };
 
-/* How much of the goal is reached, of what is furthest behind. */
+/* Returns how much of the goal is reached, in the part that is furthest behind. */
 static double reached(const struct goal *goal, const struct done *d)
 {
     double of_all = (seconds() - d->start) / goal->seconds;
@@ -413,7 +422,7 @@ static double reached(const struct goal *goal, const struct done *d)
 static void measure(const struct goal *goal, struct done *d)
 {
     d->now = resident();
-    /* the first tenth fills what is filled only once: tables, stacks of threads */
+    /* The first tenth fills what is filled only once: tables, stacks of threads. */
     if (d->n_cycles < 100 || reached(goal, d) < 0.1) {
         d->first = d->now > d->first ? d->now : d->first;
     } else {
@@ -444,7 +453,8 @@ static void sum_up(const struct done *d)
     }
     putchar('\n');
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    grown = 0; /* these keep what is freed for a while; AddressSanitizer looks for leaks itself */
+    /* Sanitizers keep freed memory for a while; AddressSanitizer looks for leaks itself. */
+    grown = 0;
 #endif
     if (grown > 1) {
         die("resident memory has grown by %.2f MiB, expected at most 1", grown);
@@ -458,7 +468,7 @@ static void soak(const struct goal *goal)
     struct text texts[N_TEXTS], of_cycles[N_MODELS];
     struct done d = { .start = seconds() };
     weft_model_info info = { .size = sizeof info };
-    /* a pool that is too small for all slots, so that it is full now and then */
+    /* The pool is too small for all slots, so that it is full now and then. */
     const weft_engine_params p = {
         .size = sizeof p, .device = "cpu", .n_ctx = 256, .n_kv = 1024, .n_batch = 96, .n_threads = 2
     };

@@ -17,7 +17,7 @@
 #include "synth/writer.h"
 #include "text/chat.h"
 
-/* ids 0 to 2 are <unk>, <s> and </s> */
+/* Ids 0 to 2 are <unk>, <s> and </s>. */
 static const char *const special_texts[] = { "<unk>",
                                              "<s>",
                                              "</s>",
@@ -35,18 +35,18 @@ static const char *const special_texts[] = { "<unk>",
                                              "[/INST]" };
 
 struct vocab_options {
-    const char
-        *name; /* general.name: "phi3" makes control tokens take the white space behind them */
-    size_t n_specials; /* the first so many of special_texts */
-    uint32_t type;     /* token type of those after </s> */
-    bool prefix;       /* a space in front of text */
+    /* The value of general.name. "phi3" makes control tokens take the white space behind them. */
+    const char *name;
+    size_t n_specials; /* the number of special_texts that the vocabulary has */
+    uint32_t type;     /* the token type of those behind </s> */
+    bool prefix;       /* a space is put in front of a text */
     bool bos;
     bool no_eos;
 };
 
 static const struct vocab_options full = { "test", 15, TOKEN_CONTROL, false, true, false };
 
-/* One token per byte, a few merged ones, and control tokens. */
+/* Makes a vocabulary of one token per byte, a few merged tokens, and control tokens. */
 static struct tokenizer *make_vocab(const struct vocab_options *o)
 {
     static const char *const words[] = {
@@ -105,7 +105,7 @@ static struct tokenizer *make_vocab(const struct vocab_options *o)
     return t;
 }
 
-/* NULL if the file is not there. */
+/* Returns NULL if the file does not exist. */
 static struct tokenizer *open_vocab(const char *path)
 {
     if (access(path, R_OK) != 0) {
@@ -171,7 +171,7 @@ static size_t row_messages(json_t *row, weft_message *m)
     return n;
 }
 
-/* Encodes the row; false if the vocabulary lacks the template's tokens. */
+/* Encodes the messages of the row. Returns false if the vocabulary lacks the template's tokens. */
 static bool row_encode(json_t *row, const struct tokenizer *t, struct tokens *out)
 {
     weft_message m[MAX_MESSAGES];
@@ -209,7 +209,7 @@ static void test_text_is_what_jinja_renders(void **state)
     json_decref(rows);
 }
 
-/* Returns how many rows fit the vocabulary. */
+/* Checks the rows that fit the vocabulary, and returns how many there are. */
 static size_t check_rows_on(json_t *rows, const struct tokenizer *t)
 {
     bool eos_is_s = tokenizer_eos(t) >= 0 && tokenizer_eos(t) == tokenizer_find(t, "</s>", 4);
@@ -232,7 +232,7 @@ static size_t check_rows_on(json_t *rows, const struct tokenizer *t)
     return fit;
 }
 
-/* The tokenizer's own division at control tokens is the second opinion here. */
+/* The second opinion is the tokenizer's own division of the text at control tokens. */
 static void test_ids_are_those_of_the_text(void **state)
 {
     (void)state;
@@ -271,8 +271,8 @@ static const weft_message long_chat[] = {
     { "user", "Bye" },
 };
 
-/* Behind an answer that was cut the continuation begins with the token that ends it; behind one
- * that ended it is what it is without the last token. */
+/* Behind an answer that was cut, the continuation is `end` and then `rest`; behind an answer that
+ * has ended, it is `rest`. */
 static void check_cut(const char *name, const struct tokenizer *t, size_t at, int32_t end,
                       const struct tokens *rest)
 {
@@ -299,8 +299,8 @@ static void check_cut(const char *name, const struct tokenizer *t, size_t at, in
     free(after_end.data);
 }
 
-/* Cut behind each answer: the first part, the answer with its end, and the continuation are the
- * whole. */
+/* The conversation is cut behind each answer. The first part, the answer with its end, and the
+ * continuation together give the ids of the whole. */
 static void check_continues(const char *name, const struct tokenizer *t)
 {
     struct tokens whole = { 0 };
@@ -366,9 +366,9 @@ static size_t count_specials(const struct tokenizer *t, const struct tokens *ids
     return n;
 }
 
-/* A message that spells every special token: as many of them in the ids as with a harmless message,
- * and the text is kept. Also when the vocabulary calls them user-defined, which the tokenizer finds
- * in any text. */
+/* A message spells every special token. Its ids contain as many special tokens as those of a
+ * harmless message, and its text is kept. This holds even if the vocabulary calls the tokens
+ * user-defined, which the tokenizer finds in any text. */
 static void test_contents_never_become_control_tokens(void **state)
 {
     (void)state;
@@ -401,7 +401,8 @@ static void test_contents_never_become_control_tokens(void **state)
                 assert_non_null(at);
                 at++;
             }
-            /* of user-defined tokens the tokenizer finds those that are none of this template's */
+            /* Among user-defined tokens the tokenizer also finds those that do not belong to this
+             * template. */
             if (types[i] == TOKEN_CONTROL) {
                 assert_int_equal(count_specials(t, &b), count_specials(t, &a));
             }
@@ -413,7 +414,8 @@ static void test_contents_never_become_control_tokens(void **state)
     }
 }
 
-/* With user-defined control tokens, those of the template itself are kept out of the contents. */
+/* If the control tokens are user-defined, those of the template itself are kept out of the
+ * contents. */
 static void test_user_defined_control_tokens_in_contents(void **state)
 {
     (void)state;
@@ -443,7 +445,7 @@ static void test_user_defined_control_tokens_in_contents(void **state)
             count += ids.data[k] == id;
         }
         assert_int_equal(count, rows[i].want);
-        /* where the content was cut no space may come in */
+        /* No space may come in where the content was cut. */
         struct bytes text = { 0 };
         assert_int_equal(tokenizer_decode(t, ids.data, ids.n, WEFT_DETOKENIZE_SPECIAL, &text, &err),
                          WEFT_OK);
@@ -455,8 +457,8 @@ static void test_user_defined_control_tokens_in_contents(void **state)
     tokenizer_close(t);
 }
 
-/* BOS is the vocabulary's decision; a default system prompt stands only in front of a new
- * conversation without one. */
+/* The vocabulary decides about BOS. A default system prompt stands only in front of a new
+ * conversation that has no system message. */
 static void test_start_of_a_conversation(void **state)
 {
     (void)state;
@@ -471,7 +473,8 @@ static void test_start_of_a_conversation(void **state)
                                                { "smollm2", "named SmolLM, trained" } };
         for (size_t i = 0; i < 4; i++) {
             for (int kind = 0; kind < 3; kind++) {
-                /* 0: with a system message, 1: without, 2: without, continuing */
+                /* kind 0 has a system message, kinds 1 and 2 have none, and kind 2 continues a
+                 * conversation. */
                 struct tokens ids = { 0 };
                 struct bytes text = { 0 };
                 weft_error err;
@@ -520,7 +523,7 @@ static void test_errors(void **state)
     const weft_message only_system[] = { { "system", "S" } };
     const weft_message system_user[] = { { "system", "S" }, { "user", "U" } };
     struct tokenizer *t = make_vocab(&full);
-    /* an unknown template: the message lists all names */
+    /* The message about an unknown template lists all names. */
     for (size_t i = 0; chat_at(i) != NULL; i++) {
         expect_error("nonsense", t, &user, 1, false, WEFT_E_UNSUPPORTED, chat_name(chat_at(i)));
     }
@@ -550,7 +553,7 @@ static void test_errors(void **state)
     expect_error("phi3", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|user|>");
     expect_error("llama3", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|start_header_id|>");
     tokenizer_close(t);
-    /* there, but as ordinary text: the model does not know it as a mark */
+    /* The token exists, but as ordinary text: the model does not know it as a mark. */
     o = full;
     o.type = TOKEN_NORMAL;
     t = make_vocab(&o);

@@ -73,7 +73,8 @@ static void expect_name(const char *text, size_t n, const char *want)
     }
 }
 
-/* Those whose rendering was compared, and nothing else: a byte more is another source. */
+/* The sources whose rendering was compared are recognised, and no others: with one more byte it is
+ * another source. */
 static void test_exact_sources(void **state)
 {
     (void)state;
@@ -113,7 +114,7 @@ static void test_publishers_sources_are_recognised(void **state)
     }
 }
 
-/* Other blanks and quotes, and \n as a line break, are the same template. */
+/* With other blanks and quotes, or with \n for a line break, a template is still the same. */
 static void test_spelling_does_not_matter(void **state)
 {
     (void)state;
@@ -158,7 +159,7 @@ static void test_others_are_not_recognised(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect_name(rows[i], strlen(rows[i]), NULL);
     }
-    /* marks past the part that is looked at, and a text that only begins like one */
+    /* Marks behind the part that is looked at, and a text that only begins like a mark. */
     char *large = calloc(1, 1 << 20);
     assert_non_null(large);
     memset(large, '<', 1 << 20);
@@ -182,8 +183,8 @@ static void test_names(void **state)
     assert_null(chat_find(""));
 }
 
-/* Half-begun marks of every kind, over and over, do not slow it down: 1 MiB in 50 ms, as any other
- * hostile key of a file. */
+/* Half-begun marks of every kind, many times over, do not slow the search down: 1 MiB takes at most
+ * 50 ms, like any other hostile key of a file. */
 static void test_hostile_sources(void **state)
 {
     (void)state;

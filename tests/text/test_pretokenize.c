@@ -24,7 +24,7 @@ static struct splitter *open_splitter(const char *pre, struct pretokenizer **p)
     return s;
 }
 
-/* The words of `text` under a pattern, joined by '|'. */
+/* Expects these words of `text` under a pattern; `want` joins them by '|'. */
 static void expect_words(const char *pre, const char *text, const char *want)
 {
     struct pretokenizer *p;
@@ -45,8 +45,8 @@ static void expect_words(const char *pre, const char *text, const char *want)
     pretokenizer_close(p);
 }
 
-/* English, and what the scripts of the world add: marks, Han, Hangul, Thai, numbers that are no
- * digits, an ideographic space. */
+/* An English text, and one with what the scripts of the world add: marks, Han, Hangul, Thai,
+ * numbers that are not digits, an ideographic space. */
 static const char english[] = "I'LL  eat 12345 Pies!?\n (it's)";
 static const char mixed[] =
     "aB cafe\xcc\x81 \xe4\xb8\xad\xe6\x96\x87"
@@ -54,7 +54,7 @@ static const char mixed[] =
     "\xe4\xba\x86\xe3\x80\x82"
     "a b";
 
-/* The first name of each pattern. */
+/* The first name of each pattern, and the words of both texts. */
 static const struct {
     const char *pre, *english, *mixed;
 } words[] = {
@@ -204,12 +204,12 @@ static void test_words(void **state)
         expect_words(words[i].pre, mixed, words[i].mixed);
     }
     expect_words("default", "a+b 1234.", "a|+|b| |123|4|.");
-    /* U+180E is no white space, U+3000 is; a byte that is no UTF-8 is a symbol */
+    /* U+180E is not white space, but U+3000 is. A byte that is not UTF-8 is a symbol. */
     expect_words("qwen2", "\xe1\xa0\x8e\xe1\xa0\x8e.\xe3\x80\x80\xff!",
                  "\xe1\xa0\x8e\xe1\xa0\x8e.|\xe3\x80\x80|\xff!");
 }
 
-/* Case: a capital ends a word in those made for GPT-4o and its like, and in no others. */
+/* A capital ends a word in the patterns made for GPT-4o and models like it, and in no others. */
 static void test_case(void **state)
 {
     (void)state;
@@ -229,7 +229,8 @@ static void test_case(void **state)
                  "B");
 }
 
-/* Numbers in threes: from the front, from the end, from the end unless a letter follows. */
+/* Numbers are cut into groups of three: from the front, from the end, or from the end unless a
+ * letter follows. */
 static void test_threes(void **state)
 {
     (void)state;
@@ -245,7 +246,8 @@ static void test_threes(void **state)
                  "12| |\xd9\xa1|\xd9\xa2\xd9\xa3\xd9\xa4");
     expect_words("tiny_aya", "1234567 1234x 1234_ 1234.",
                  "1|234|567| |123|4|x| |123|4|_| |1|234|.");
-    /* llama.cpp: the first digits stay with what no other pattern parts from them */
+    /* As in llama.cpp, the first digits stay together with characters that no other pattern
+     * separates from them. */
     expect_words("afmoe",
                  "1234567 1234x \x01"
                  "1234",
@@ -253,7 +255,7 @@ static void test_threes(void **state)
                  "1|234");
 }
 
-/* Long white space is cut into powers of two where a line goes on, and only there. */
+/* Long white space is cut into powers of two where a line goes on, and nowhere else. */
 static void test_cascade(void **state)
 {
     (void)state;
@@ -391,7 +393,7 @@ static void test_names(void **state)
     }
 }
 
-/* One name for each pattern stands in the message. */
+/* The message names one name for each pattern. */
 static void test_unknown(void **state)
 {
     (void)state;
@@ -412,7 +414,7 @@ static void test_unknown(void **state)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-/* A text that begins anew with `unit` until it is full, and ends with `end`. */
+/* Fills the text with `unit` again and again, and ends it with `end`. */
 static size_t repeat(char *text, size_t size, const char *unit, const char *end)
 {
     size_t len = strlen(unit), total = (size - strlen(end)) / len * len;
@@ -441,8 +443,8 @@ static void expect_fast(struct splitter *s, const char *pre, const char *unit, c
     assert_int_equal(ends[n - 1], total);
 }
 
-/* V11: a long run of one kind of character, or of two in turn, costs every pattern the same for
- * each byte: a megabyte in less than a second, and no more of the stack. */
+/* V11: a long run of one kind of character, or of two kinds in turn, costs every pattern the same
+ * time for each byte: a megabyte takes less than a second, and no more of the stack. */
 static void test_long_runs(void **state)
 {
     (void)state;

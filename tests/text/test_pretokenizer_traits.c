@@ -50,7 +50,7 @@ static void expect_bos(const struct spec *base, const char *pre, int add_bos, bo
     tokenizer_close(t);
 }
 
-/* The file's word counts, but where converters were known to write the wrong one. */
+/* The file's key decides, except for models for which converters wrote the wrong value. */
 static void test_bos(void **state)
 {
     (void)state;
@@ -70,13 +70,13 @@ static void test_bos(void **state)
         expect_bos(&bpe_spec, "granite-embed-multi-311m", add, true);
         expect_bos(&bpe_spec, "sarvam-moe", add, add == 1);
     }
-    /* there is none to add */
+    /* There is no BOS to add. */
     struct spec s = bpe_spec;
     s.bos = -1;
     expect_bos(&s, "gemma4", 0, false);
 }
 
-/* Tokens of characters: spaces as U+2581, what is no token spelt by bytes. */
+/* A vocabulary of characters: spaces are U+2581, and bytes spell everything that is not a token. */
 static const struct entry entries[] = {
     { "<s>", 3, 0 },       { "</s>", 3, 0 },   { "<0xC3>", 6, 0 },   { "<0xA9>", 6, 0 },
     { SPACE, 1, 0 },       { "a", 1, 0 },      { "b", 1, 0 },        { SPACE "a", 1, 0 },
@@ -124,10 +124,10 @@ static void test_characters(void **state)
     expect_ids(t, "a\xc3\xa4\xc3\xa9", 0, IDS(C_A_AE, C_C3, C_A9));
     expect_text(t, IDS(C_A_AE, C_C3, C_A9), 0, "a\xc3\xa4\xc3\xa9");
     expect_ids(t, "b<tool> a", 0, IDS(C_B, C_TOOL, C_SPACE_A));
-    /* half a character, and no merge over the end of a line */
+    /* Half a character; then newlines, over which nothing merges. */
     expect_ids(t, "\xc3", 0, IDS(C_C3));
     expect_ids(t, "a\n\nb", WEFT_TOKENIZE_BOS, IDS(C_A, C_NL, C_NL, C_B));
-    /* a character with neither a token nor byte tokens, as in llama.cpp */
+    /* As in llama.cpp, a character that has neither a token nor byte tokens is left out. */
     expect_ids(t, "acb", 0, IDS(C_A, C_B));
     tokenizer_close(t);
     struct spec s = characters;
@@ -137,8 +137,8 @@ static void test_characters(void **state)
     tokenizer_close(t);
 }
 
-/* Gemma 4, by the kind of its tokenizer, whatever tokenizer.ggml.pre says: newlines that are a
- * token, but not one for control. */
+/* Gemma 4 is known by the kind of its tokenizer, whatever tokenizer.ggml.pre says. Two newlines are
+ * a token, but not a control token. */
 static void test_gemma4(void **state)
 {
     (void)state;
@@ -173,8 +173,8 @@ static void test_mask(void **state)
     tokenizer_close(t);
 }
 
-/* Tokens known by their text: Gemma 4's ends, to which </s> is HTML, and DeepSeek's places to fill,
- * which a user's text does not become unasked. */
+/* Some tokens are known by their text: Gemma 4's end tokens, for which </s> is HTML, and DeepSeek's
+ * placeholders, which a user's text does not become unless the caller asks for it. */
 static void test_known(void **state)
 {
     (void)state;
@@ -207,7 +207,7 @@ static void test_known(void **state)
     tokenizer_close(t);
 }
 
-/* An empty name is none. */
+/* An empty name counts as no name. */
 static void test_no_name(void **state)
 {
     (void)state;
@@ -219,7 +219,8 @@ static void test_no_name(void **state)
     }
 }
 
-/* All other kinds of llama.cpp are refused by name, with what they are for. */
+/* All other kinds of tokenizers of llama.cpp are refused by name, and the message says what they
+ * are for. */
 static void test_kinds(void **state)
 {
     (void)state;

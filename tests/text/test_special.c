@@ -17,7 +17,8 @@
 #include "text/special.h"
 
 #ifdef SLOWED
-enum { LONG = 1 << 16 }; /* everything is slower; the time bound stays */
+/* Everything is slower here; the time bound stays the same. */
+enum { LONG = 1 << 16 };
 #else
 enum { LONG = 1 << 20 };
 #endif
@@ -30,8 +31,9 @@ static uint32_t random_below(uint32_t n)
     return (uint32_t)((random_state >> 33) % n);
 }
 
-/* Token by token, longest first, each wherever it stands in what is left: owner[i] is the token
- * that byte i belongs to, -1 for text, -2 for white space that a token took. */
+/* Takes token by token, the longest first, each wherever it stands in the rest of the text.
+ * owner[i] is the token that byte i belongs to, -1 for text, -2 for white space that a token
+ * took. */
 static void slow_split(const struct specials *s, const char *text, size_t n, bool all,
                        int32_t *owner)
 {
@@ -86,7 +88,7 @@ static void compare_split(const struct specials *s, const char *text, size_t n, 
         for (size_t k = 0; k < f.at[i].n; k++) {
             assert_int_equal(owner[at++], f.at[i].id);
         }
-        /* text goes on to the next token */
+        /* Text goes on up to the next token. */
         assert_true(f.at[i].id >= 0 || at == n || owner[at] != -1);
     }
     while (at < n && owner[at] == -2) {
@@ -96,7 +98,7 @@ static void compare_split(const struct specials *s, const char *text, size_t n, 
     free(f.at);
 }
 
-/* Writes tokens of these texts and types, nothing else, and reads them as a vocabulary. */
+/* Writes a vocabulary of tokens with these texts and types, and reads it back. */
 static void make_vocab(struct vocab *v, const char *const *texts, const int32_t *types, size_t n)
 {
     struct gguf_writer w;
@@ -121,9 +123,8 @@ static void make_vocab(struct vocab *v, const char *const *texts, const int32_t 
 static void test_special_search(void **state)
 {
     (void)state;
-    /* tokens that overlap, begin and end with one another; some take the white space before or
-     * behind them
-     */
+    /* These tokens overlap, and begin and end with one another. Some take the white space before or
+     * behind them. */
     static const char *const texts[] = { "a",    "ab",   "abc", "bcd", "cd",
                                          "aaaa", "aa a", "b\n", "dcba" };
     static const char letters[] = "aaabbccd \n";
@@ -156,8 +157,8 @@ static void test_special_search(void **state)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-/* A thousand special tokens, and tokens that all begin with one another, do not slow a long text
- * down. */
+/* A thousand special tokens, and tokens that all begin with one another, do not slow down the
+ * splitting of a long text. */
 static void test_special_time(void **state)
 {
     (void)state;
@@ -190,7 +191,7 @@ static void test_special_time(void **state)
         f.n = 0;
         assert_int_equal(specials_split(&s, text, LONG, true, &f, &err), WEFT_OK);
         assert_true(cpu_seconds() - start < 1.0);
-        /* the longest of the first 200 has 201 bytes, one piece may be left */
+        /* The longest of the first 200 tokens has 201 bytes, and one piece may be left. */
         assert_true(p == 0 ? f.n <= LONG / 201 + 2 : p == 2 ? f.n >= LONG / 15 : f.n == 1);
     }
     free(f.at);
@@ -210,8 +211,8 @@ static void expect_quick(const struct specials *s, const char *text, size_t n_mo
     free(f.at);
 }
 
-/* Vocabularies made to be slow: tokens of which every place of a text almost has one, and tokens
- * that have to give way to shorter ones again and again. */
+/* These vocabularies are made to be slow: at every place of the first text a token almost matches;
+ * in the second, tokens have to give way to shorter ones again and again. */
 static void test_special_hostile(void **state)
 {
     (void)state;

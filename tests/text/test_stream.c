@@ -80,8 +80,8 @@ static size_t encode(uint32_t c, char *to)
     return 4;
 }
 
-/* A bit mask of n - 1 bits names a division of n bytes: bit i set = a new push starts at byte i
- * + 1. */
+/* A division of n bytes is named by a bit mask of n - 1 bits: if bit i is set, a new push starts at
+ * byte i + 1. */
 static void test_every_scalar_value_in_every_division(void **state)
 {
     (void)state;
@@ -101,7 +101,7 @@ static void test_every_scalar_value_in_every_division(void **state)
                 if (i == n || (division >> (i - 1) & 1) != 0) {
                     push(&s, text + from, i - from);
                     from = i;
-                    /* not a byte before the character is whole */
+                    /* No byte is shown before the character is whole. */
                     assert_int_equal(s.out.n, i == n ? n : 0);
                 }
             }
@@ -114,8 +114,8 @@ static void test_every_scalar_value_in_every_division(void **state)
     stream_free(&s);
 }
 
-/* Rows of the Unicode standard, chapter 3.9, and its neighbours: how many U+FFFD the bytes become.
- * '.' is one. */
+/* Rows of the Unicode standard, chapter 3.9, and similar ones. `want` shows how many U+FFFD the
+ * bytes become; each is written as '.'. */
 static void test_invalid_sequences_of_the_standard(void **state)
 {
     (void)state;
@@ -157,8 +157,8 @@ static void test_invalid_sequences_of_the_standard(void **state)
     }
 }
 
-/* Decides by trying: the bytes at `at` begin a character, or the longest beginning of one that is
- * there is replaced. */
+/* Decides by trying: either a character begins at `at`, or the longest beginning of a character
+ * that stands there is replaced. */
 static void slow_decode(const unsigned char *in, size_t n, struct bytes *out)
 {
     size_t at = 0;
@@ -168,8 +168,8 @@ static void slow_decode(const unsigned char *in, size_t n, struct bytes *out)
         static const uint32_t first[] = { 0, 0x80, 0x800, 0x10000 };
         static const uint32_t last[] = { 0x7f, 0x7ff, 0xffff, 0x10ffff };
         for (size_t len = 1; len <= 4 && !whole; len++) {
-            /* all characters of this length agree with in[at, at + k) for some k; the code point is
-             * built bytewise */
+            /* All characters of this length agree with in[at, at + k) for some k. The code point is
+             * built byte by byte. */
             for (size_t k = 1; k <= len && at + k <= n; k++) {
                 static const unsigned char lead_mask[] = { 0x80, 0xe0, 0xf0, 0xf8 };
                 static const unsigned char lead_bits[] = { 0x00, 0xc0, 0xe0, 0xf0 };
@@ -187,7 +187,7 @@ static void slow_decode(const unsigned char *in, size_t n, struct bytes *out)
                     low <<= 6;
                     high = high << 6 | 63;
                 }
-                /* [low, high] must hold a scalar value of this length */
+                /* The range [low, high] must hold a scalar value of this length. */
                 low = low < first[len - 1] ? first[len - 1] : low;
                 high = high > last[len - 1] ? last[len - 1] : high;
                 if (!good || low > high || (low >= 0xd800 && high <= 0xdfff)) {
@@ -202,7 +202,8 @@ static void slow_decode(const unsigned char *in, size_t n, struct bytes *out)
     }
 }
 
-/* Bytes at the borders of the table, so that every kind of wrong sequence is likely. */
+/* The bytes are those at the borders of the table, so that every kind of wrong sequence is
+ * likely. */
 static void test_random_bytes_against_slow_decoder(void **state)
 {
     (void)state;
@@ -224,7 +225,7 @@ static void test_random_bytes_against_slow_decoder(void **state)
         for (size_t at = 0; at < n;) {
             size_t k = 1 + random_below((uint32_t)(n - at));
             push(&s, (const char *)in + at, k);
-            /* an incomplete character is all that may wait */
+            /* Only an incomplete character may wait. */
             assert_true(s.in.n <= 3);
             at += k;
         }
@@ -262,7 +263,7 @@ static void test_stop_across_pushes(void **state)
     expect_text(&s, "");
     push(&s, "a", 1);
     expect_text(&s, "");
-    /* "aaa" cannot become "aab" from its first letter */
+    /* After its first letter, "aaa" can no longer become "aab". */
     push(&s, "a", 1);
     expect_text(&s, "a");
     assert_false(s.stopped);
@@ -297,7 +298,7 @@ static void test_held_prefix_is_released(void **state)
     expect_text(&s, "x <|ent");
     finish(&s);
     expect_text(&s, "x <|ent</");
-    /* what finish gave away is no longer part of a stop string */
+    /* Text that finish gave out is no longer part of a stop string. */
     push(&s, "s>", 2);
     assert_false(s.stopped);
     expect_text(&s, "x <|ent</s>");
@@ -308,7 +309,7 @@ static void test_stop_of_many_bytes_per_character(void **state)
 {
     (void)state;
     static const char *const stops[] = { "\xe7\x94\xa8\xe6\x88\xb7", "\xf0\x9f\x98\x80" };
-    /* U+7528 alone, then the stop U+7528 U+6237, byte by byte */
+    /* U+7528 stands alone; then the stop string U+7528 U+6237 comes byte by byte. */
     static const char text[] = "\xe7\x94\xa8x\xe7\x94\xa8\xe6\x88\xb7";
     struct stream s;
     stream_init(&s);
@@ -318,7 +319,7 @@ static void test_stop_of_many_bytes_per_character(void **state)
     }
     assert_true(s.stopped);
     expect_text(&s, "\xe7\x94\xa8x");
-    /* an incomplete character in front of a stop string is an invalid one */
+    /* An incomplete character in front of a stop string is an invalid character. */
     stream_reset(&s);
     push(&s, "\xf0\x9f\x98\xf0\x9f\x98\x80", 7);
     assert_true(s.stopped);
@@ -326,8 +327,8 @@ static void test_stop_of_many_bytes_per_character(void **state)
     stream_free(&s);
 }
 
-/* The definition, word by word: the first byte that ends a stop string ends the text, before the
- * longest such stop. */
+/* Follows the definition: the first byte that ends a stop string ends the text, before the longest
+ * stop string that ends there. */
 static size_t slow_stop(const char *text, size_t n, const char *const *stops, size_t n_stops,
                         bool *stopped)
 {
@@ -361,7 +362,7 @@ static void check_stops(const char *text, size_t n, const char *const *stops, si
         size_t k = 1 + random_below((uint32_t)(n - at));
         push(&s, text + at, k);
         at += k;
-        /* never shows what may still be taken back */
+        /* Text that may still be taken back is never shown. */
         assert_true(s.out.n <= want.n);
     }
     assert_int_equal(s.stopped, stopped);
@@ -403,9 +404,12 @@ static void test_several_stops(void **state)
     static const struct {
         const char *text, *first, *second, *want;
     } rows[] = {
-        { "xabcd", "abcd", "bc", "xa" }, /* complete first wins */
-        { "xabcd", "bcd", "abcd", "x" }, /* complete together: the longer one */
-        { "xabcd", "abcd", "bcd", "x" },    { "xabab", "abc", "bab", "xa" },
+        /* The stop string that is complete first ends the text. */
+        { "xabcd", "abcd", "bc", "xa" },
+        /* Of two that are complete together, the longer one ends the text. */
+        { "xabcd", "bcd", "abcd", "x" },
+        { "xabcd", "abcd", "bcd", "x" },
+        { "xabab", "abc", "bab", "xa" },
         { "one\ntwo", "two", "\n", "one" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -515,8 +519,8 @@ static void test_copy_is_independent(void **state)
     stream_free(&a);
 }
 
-/* The worst text for a naive search, which would compare sixteen times 200 held positions for each
- * of these bytes. */
+/* The worst text for a naive search: for each byte it would compare sixteen stop strings at up to
+ * 200 held positions. */
 static void test_worst_case_is_linear(void **state)
 {
     (void)state;

@@ -19,7 +19,8 @@
 #include "support/tiny_vocab.h"
 
 #ifdef SLOWED
-enum { LONG = 1 << 16 }; /* everything is slower; the time bound stays */
+/* Everything is slower here; the time bound stays the same. */
+enum { LONG = 1 << 16 };
 #else
 enum { LONG = 1 << 20 };
 #endif
@@ -32,7 +33,7 @@ static uint32_t random_below(uint32_t n)
     return (uint32_t)((random_state >> 33) % n);
 }
 
-/* Text comes back from its ids, and token by token too, up to SPM's leading space. */
+/* The text comes back from its ids, also token by token, except for SPM's leading space. */
 static void round_trip(const struct tokenizer *t, const char *text, size_t n)
 {
     struct tokens ids = { 0 };
@@ -65,7 +66,8 @@ static const char *const demo[] = { "models/weft-demo-qwen2.gguf", "models/weft-
 
 enum { MAX_VOCABS = 8 };
 
-/* The tokenizers of the small specs, the demo models and, if asked for and there, the real ones. */
+/* Opens the tokenizers of the small specs, those of the demo models and, if with_real is set and
+ * they exist, the real ones. */
 static size_t open_all(struct tokenizer **t, bool with_real)
 {
     size_t n = 0;
@@ -97,7 +99,8 @@ static char *read_text(const char *path, const char *suffix, size_t *n)
     return data;
 }
 
-/* <vocab>.inp holds texts between separator lines, <vocab>.out a line of ids for each. */
+/* The file <vocab>.inp holds texts between separator lines, <vocab>.out a line of ids for each
+ * text. */
 static void check_published(const char *path)
 {
     static const char separator[] = "\n__ggml_vocab_test__\n";
@@ -139,7 +142,8 @@ static void test_published(void **state)
     }
 }
 
-/* Characters of all lengths and classes, never U+2581: SPM cannot tell it from a space. */
+/* Writes characters of all lengths and classes, but never U+2581, which SPM cannot tell from a
+ * space. */
 static size_t random_text(char *to, size_t n_max, bool valid)
 {
     static const char *const parts[] = { " ",
@@ -199,7 +203,7 @@ static void test_round_trip(void **state)
     }
 }
 
-/* Control tokens come from text only where that is asked for. */
+/* A text gives control tokens only if the caller asks for them. */
 static void test_control(void **state)
 {
     (void)state;
@@ -227,8 +231,8 @@ static void test_control(void **state)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-/* V11: a megabyte of one character takes less than a second of processor time: the bound of the
- * reliability goals, and two to ten times what it takes on a slow machine. */
+/* V11: a megabyte of one character takes less than a second of processor time. This bound is one of
+ * the reliability goals, and two to ten times what a slow machine takes. */
 static void test_long_runs(void **state)
 {
     (void)state;
@@ -284,20 +288,20 @@ static void test_spm(void **state)
     expect_ids(t, "", bos, IDS(1));
     expect_ids(t, "a", bos, IDS(1, SP_A));
     expect_ids(t, "a", middle, IDS(A));
-    /* bc has a higher score than ab */
+    /* bc has a higher score than ab. */
     expect_ids(t, "abc", middle, IDS(A, BC));
     expect_ids(t, "aaaaaa", middle, IDS(AAAA, AA));
     expect_ids(t, " a", middle, IDS(SP_A));
     expect_ids(t, "  a", 0, IDS(SP, SP, SP_A));
-    /* no token: bytes */
+    /* A character without a token becomes bytes. */
     expect_ids(t, "x", middle, IDS(3 + 'x'));
     expect_ids(t, "\xc3\xa9", middle, IDS(3 + 0xc3, 3 + 0xa9));
     expect_ids(t, "\xe4 a", middle, IDS(3 + 0xe4, SP_A));
-    /* control tokens only when asked for; the text behind one gets the space again */
+    /* Control tokens come only if asked for. The text behind one gets the leading space again. */
     expect_ids(t, "<s>a", special, IDS(1, SP_A));
     expect_ids(t, "a<|user|>a", special | middle, IDS(A, USER, SP_A));
     expect_ids(t, "<s>", middle, IDS(3 + '<', 3 + 's', 3 + '>'));
-    /* user-defined tokens always, the longest first */
+    /* User-defined tokens are always found, the longest first. */
     expect_ids(t, "<tool>b", middle, IDS(TOOL, SP, B));
     expect_ids(t, "<toob", middle, IDS(TOO, SP, B));
     expect_ids(t, "<0x41>", middle, IDS(3 + '<', 3 + '0', 3 + 'x', 3 + '4', 3 + '1', 3 + '>'));
@@ -321,7 +325,8 @@ static void test_spm(void **state)
     tokenizer_close(t);
 }
 
-/* EOS behind a whole text: where the file asks for it, the call does, and it is not there. */
+/* EOS is put behind a text if the file asks for it, the call asks for it too, and it is not there
+ * yet. */
 static void test_eos(void **state)
 {
     (void)state;
@@ -349,12 +354,12 @@ static void test_bpe(void **state)
     struct tokenizer *t = open_spec(&spec);
     assert_false(tokenizer_adds_bos(t));
     expect_ids(t, "", WEFT_TOKENIZE_BOS, NO_IDS);
-    /* b c merges before a b, then a bc */
+    /* First b c merges, then a b, then a bc. */
     expect_ids(t, "abc", 0, IDS(B_ABC));
     expect_ids(t, "abab", 0, IDS(B_AB, B_AB));
     expect_ids(t, "cab", 0, IDS('c', B_AB));
     expect_ids(t, "aaaaaaa", 0, IDS(B_AAAA, B_AA, 'a'));
-    /* words do not merge with one another, a word takes the space before it */
+    /* Words do not merge with one another. A word takes the space before it. */
     expect_ids(t, "a a\na", 0, IDS('a', B_SP_A, '\n', 'a'));
     expect_ids(t, "a1bc", 0, IDS('a', '1', B_BC));
     expect_ids(t, "\xff\xc3", 0, IDS(0xff, 0xc3));
@@ -367,7 +372,7 @@ static void test_bpe(void **state)
     assert_int_equal(tokenizer_find(t, "abcd", 4), -1);
     tokenizer_close(t);
 
-    /* Llama 3: a word that is a token is taken whole, and BOS is the default */
+    /* Llama 3: a word that is a token becomes that token, and BOS is the default. */
     spec.pre = "llama-bpe";
     t = open_spec(&spec);
     expect_ids(t, "cab", WEFT_TOKENIZE_BOS, IDS(B_END, B_CAB));
@@ -392,7 +397,7 @@ static void test_strip_right(void **state)
     tokenizer_close(t);
 }
 
-/* V12: neither newline nor byte tokens. */
+/* V12: a vocabulary with neither newline nor byte tokens. */
 static void test_no_bytes(void **state)
 {
     (void)state;
@@ -400,12 +405,12 @@ static void test_no_bytes(void **state)
     struct spec spec = spm_spec;
     spec.no_bytes = true;
     struct tokenizer *t = open_spec(&spec);
-    /* the unknown token stands for each byte */
+    /* The unknown token stands for each byte. */
     expect_ids(t, "ax\xc3\xa9", WEFT_TOKENIZE_NO_PREFIX, IDS(FIRST, 0, 0, 0));
     tokenizer_close(t);
 
-    /* a BPE vocabulary leaves them out; nothing merges across them, and the unknown token, here a
-     * control token, does not come in */
+    /* A BPE vocabulary leaves these bytes out. Nothing merges across them, and the unknown token,
+     * which is a control token here, does not appear. */
     spec = bpe_spec;
     spec.no_bytes = true;
     static const char *const merges[] = { "a a", NULL };
@@ -447,7 +452,7 @@ static void test_arguments(void **state)
     tokenizer_close(NULL);
 }
 
-/* One compiled pattern, many threads. */
+/* Many threads use one compiled pattern. */
 static void *encode_often(void *t)
 {
     struct tokens first = { 0 };
@@ -480,7 +485,7 @@ static void test_threads(void **state)
     tokenizer_close(t);
 }
 
-/* Names that mark the end of a text or a turn, whatever type the file gives them. */
+/* Some names mark the end of a text or a turn, whatever type the file gives them. */
 static void test_ends(void **state)
 {
     (void)state;
@@ -500,15 +505,16 @@ static void test_ends(void **state)
     const bool ends[] = { true, true, true, false, false, true };
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         assert_int_equal(tokenizer_is_end(t, (int32_t)(FIRST_BPE + i)), ends[i]);
-        /* those known by name are control tokens; the file's own eos keeps its type */
+        /* The tokens known by name are control tokens; the EOS that the file names keeps its
+         * type. */
         assert_int_equal(tokenizer_type(t, (int32_t)(FIRST_BPE + i)),
                          i < 5 ? TOKEN_CONTROL : TOKEN_NORMAL);
     }
     tokenizer_close(t);
 }
 
-/* A text that is special elsewhere is an ordinary token where merges make it, unless the file gives
- * it another type or a role. */
+/* A text that is special in other models is an ordinary token if merges make it, unless the file
+ * gives it another type or a role. */
 static void test_ordinary(void **state)
 {
     (void)state;

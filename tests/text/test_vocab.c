@@ -1,5 +1,5 @@
 /* Vocabularies that no honest converter writes: each is refused with a status and a message that
- * names the fault, or loads and does no harm. */
+ * names the fault, or it loads and does no harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,8 +18,8 @@
 #include "support/tiny_vocab.h"
 #include "text/special.h"
 
-/* Processor time of a refusal: what is promised, and ten times that where every memory access is
- * checked. */
+/* Processor time of a refusal: the time that is promised, and ten times as much where every memory
+ * access is checked. */
 #ifdef SLOWED
 #define MOST_SECONDS 0.5
 #else
@@ -53,7 +53,7 @@ static void expect_refusal(const struct spec *s, weft_status want, const char *s
 }
 
 /* V04 (scores), V06, V09: merges, byte tokens and types that are not as they must be, and special
- * tokens too long. */
+ * tokens that are too long. */
 static void test_refused_specs(void **state)
 {
     (void)state;
@@ -95,7 +95,7 @@ static void test_refused_specs(void **state)
     expect_refusal(&s, WEFT_E_FORMAT, "special token");
 }
 
-/* To be closed. */
+/* Opens the tokenizer; the caller closes it. */
 static struct tokenizer *opened(struct gguf_writer *w)
 {
     struct tokenizer *t = NULL;
@@ -106,8 +106,8 @@ static struct tokenizer *opened(struct gguf_writer *w)
     return t;
 }
 
-/* Special tokens outside the vocabulary are as if they were not named, as in llama.cpp: SPM then
- * has its usual ones, BPE none, and none is added. */
+/* Special tokens outside the vocabulary count as not named, as in llama.cpp: SPM then has its usual
+ * special tokens, BPE has none, and none is added. */
 static void test_ids_out_of_range(void **state)
 {
     (void)state;
@@ -127,7 +127,7 @@ static void test_ids_out_of_range(void **state)
             tokenizer_close(t);
         }
     }
-    /* of no type: as good as any other */
+    /* Tokens without a type are as good as any others. */
     static const struct entry entries[] = { { "c", 0, 0 }, { NULL, 0, 0 } };
     struct gguf_writer w;
     struct spec s = spm_spec;
@@ -153,7 +153,7 @@ static void test_ids_out_of_range(void **state)
     tokenizer_close(t);
 }
 
-/* V05: tokenizers that need more than Weft has. */
+/* V05: tokenizers that need features that Weft does not have. */
 static void test_refused_keys(void **state)
 {
     (void)state;
@@ -216,7 +216,7 @@ static void test_refused_arrays(void **state)
     }
 }
 
-/* The texts as a vocabulary of this model, all of one type. */
+/* Writes the texts as a vocabulary of this model; all tokens have one type. */
 static void write_texts(struct gguf_writer *w, const char *model, char *const *texts, size_t n,
                         int32_t type)
 {
@@ -236,8 +236,8 @@ static void write_texts(struct gguf_writer *w, const char *model, char *const *t
     free(scores);
 }
 
-/* V01: a token of 64 KiB is one of BPE's words like any other, a longer one is refused; SPM and the
- * search for special tokens have limits of their own. One of 2^31 bytes is no GGUF string
+/* V01: a token of 64 KiB is one of BPE's words like any other; a longer one is refused. SPM and the
+ * search for special tokens have limits of their own. A token of 2^31 bytes is no GGUF string
  * (test_gguf_damage.c). */
 static void test_long_token(void **state)
 {
@@ -277,8 +277,8 @@ static void test_long_token(void **state)
     free(text);
 }
 
-/* V03, V12: vocabularies of 0 to 4 tokens. Their default special tokens may not be there, and
- * neither are the bytes of a text; the unknown token stands for them if there is one. */
+/* V03, V12: vocabularies of 0 to 4 tokens. They may lack their default special tokens and the bytes
+ * of a text; the unknown token stands for those bytes if there is one. */
 static void test_tiny(void **state)
 {
     (void)state;
@@ -311,7 +311,7 @@ static void test_tiny(void **state)
             struct tokens ids = { 0 };
             assert_int_equal(open_written(&w, &t, &err), WEFT_OK);
             assert_true(tokenizer_bos(t) < (int32_t)n && tokenizer_eos(t) < (int32_t)n);
-            /* SPM has to spell each byte, BPE leaves out those without a token */
+            /* SPM has to spell each byte; BPE leaves out bytes without a token. */
             bool spm = m == 0;
             assert_int_equal(tokenizer_encode(t, "a\n", 2, WEFT_TOKENIZE_NO_PREFIX, &ids, &err),
                              spm ? WEFT_E_UNSUPPORTED : WEFT_OK);
@@ -325,8 +325,8 @@ static void test_tiny(void **state)
     }
 }
 
-/* V02: counts are unsigned and of full width all the way: an array one longer than 2^24 is refused
- * where it stands (G18 of test_gguf.c), one of 2^31 or 2^63 as well. */
+/* V02: counts are unsigned and keep their full width all the way. An array of 2^24 + 1 elements is
+ * refused where it stands (G18 of test_gguf.c), and so is one of 2^31 or 2^63. */
 static void test_counts(void **state)
 {
     (void)state;
@@ -354,7 +354,7 @@ static void test_counts(void **state)
 }
 
 /* The names collide in a table of 65,536 slots that is indexed by FNV-1a and a mix of its bits:
- * each look-up would be a walk through thousands of others. */
+ * each look-up would walk through thousands of others. */
 enum { N_COLLIDING = 20000 };
 
 static bool collides(uint64_t h)
@@ -364,7 +364,8 @@ static bool collides(uint64_t h)
     return (h >> 32 & 0xffff) < 64;
 }
 
-/* V09: token texts made for that make nothing slow: they are found by a hash with a seed. */
+/* V09: texts of tokens that were made to collide make nothing slow, because they are found by a
+ * hash with a seed. */
 static void test_colliding_tokens(void **state)
 {
     (void)state;
@@ -387,7 +388,7 @@ static void test_colliding_tokens(void **state)
     free(names);
 }
 
-/* The same for merges: pairs of N_HALVES tokens. */
+/* Merges that collide in the same way: pairs of N_HALVES tokens. */
 enum { N_PAIRS = 20000, N_HALVES = 4096 };
 
 static bool pair_collides(uint32_t left, uint32_t right)
@@ -433,8 +434,8 @@ static void test_colliding_merges(void **state)
     free(room);
 }
 
-/* V09: odd, but no reason to refuse: empty and repeated tokens, merges that would spell a control
- * token, tokens without merges, merges twice over. */
+/* V09: a vocabulary may be odd in these ways without being refused: empty and repeated tokens,
+ * merges that would spell a control token, tokens without merges, merges that come twice. */
 static void test_tolerated(void **state)
 {
     (void)state;
@@ -455,7 +456,7 @@ static void test_tolerated(void **state)
     assert_int_equal(tokenizer_find(t, "", 0), -1);
     assert_int_equal(tokenizer_bos(t), -1);
     tokenizer_close(t);
-    /* no tokenizer.ggml.pre is "default" */
+    /* A file without tokenizer.ggml.pre counts as "default". */
     s.pre = NULL;
     t = open_spec(&s);
     expect_ids(t, "123", 0, IDS('1', '2', '3'));

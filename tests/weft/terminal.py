@@ -16,7 +16,8 @@ import time
 PROGRAM, MODEL = sys.argv[1:3]
 SLOW = 60  # seconds: sanitizers and loaded machines
 passed = failed = 0
-# whoever runs the tests in the background ignores SIGINT, and the program would inherit that; a handler ends with exec
+# a parent that runs the tests in the background ignores SIGINT, and the program would inherit that;
+# exec resets a handler
 signal.signal(signal.SIGINT, signal.default_int_handler)
 SUPPRESSED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
 os.environ["LSAN_OPTIONS"] = f"{os.environ.get('LSAN_OPTIONS', '')}:suppressions={SUPPRESSED}:print_suppressions=0"
@@ -29,8 +30,8 @@ def check(name, ok, why=""):
 
 
 class Chat:
-    """The program behind a terminal. `raw` is all that it has written, `seen` the same without what it asks of the
-    terminal."""
+    """The program behind a terminal. `raw` is everything that it has written; `seen` is the same
+    without the requests to the terminal."""
 
     def __init__(self, *args, home=None, command=None):
         self.raw, self.seen, self.at = b"", b"", 0
@@ -52,7 +53,8 @@ class Chat:
         return data
 
     def until(self, text, seconds=SLOW):
-        """Waits for text behind what was waited for before; what came up to its end, or None."""
+        """Waits for text that comes after the text of the last wait. Returns the output up to its
+        end, or None."""
         end = time.monotonic() + seconds
         while text not in self.seen[self.at:]:
             if time.monotonic() > end or self.read(0.2) == b"":
@@ -62,7 +64,8 @@ class Chat:
         return self.seen[start : self.at]
 
     def prompt(self, text=b"> "):
-        """Waits for the prompt, and until libedit has the terminal: it shows the prompt first."""
+        """Waits for the prompt and then until libedit controls the terminal; it shows the prompt
+        first."""
         end = time.monotonic() + SLOW
         found = self.until(text)
         while termios.tcgetattr(self.fd)[3] & termios.ICANON and time.monotonic() < end:
@@ -73,7 +76,7 @@ class Chat:
         os.write(self.fd, data)
 
     def leave(self, seconds=SLOW):
-        """The exit code; -N for signal N, None if it does not end."""
+        """Returns the exit code; -N for signal N, None if the program does not end."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -125,7 +128,7 @@ def answers():
 
 
 def slow():
-    """An answer that takes seconds."""
+    """Asks for an answer that takes seconds."""
     return Chat("--no-history", "--ignore-eos", "--no-repack", "--cpu-isa", "scalar")
 
 
@@ -150,7 +153,7 @@ def interrupts():
     code = c.leave()
     check("/quit leaves", code == 0, (code, c.seen[-300:]))
 
-    # a second Ctrl-C as soon as the prompt is back, however soon: it must not wait for a key
+    # a second Ctrl-C as soon as the prompt is back: the program must not wait for a key
     left = 0
     for i in range(6):
         c = slow()
@@ -202,7 +205,7 @@ ON, OFF = b"\x1b[?2004h", b"\x1b[?2004l"
 
 
 def kept(home):
-    """The messages in the history, as libedit writes them, without its first line."""
+    """Returns the messages in the history, as libedit writes them, without its first line."""
     with open(os.path.join(home, ".weft_history"), "rb") as f:
         return [line.decode("unicode_escape").encode("latin-1").rstrip(b"\n") for line in f.read().splitlines()[1:]]
 
@@ -256,7 +259,7 @@ def pastes():
     check("paste: Ctrl-C in the middle drops it", c.until(b"^C") and c.prompt(), c.seen[-200:])
     c.send(b"/quit\r")
     check("paste: the chat goes on", c.leave() == 0)
-    # a terminal that knows nothing is not asked; one that goes away is no harm
+    # a terminal without features is sent no requests; a terminal that goes away does no harm
     c = Chat(command=["env", "TERM=dumb", PROGRAM, "chat", "-m", MODEL, "--device", "cpu", "-t", "1", "--no-history"])
     c.prompt()
     c.send(b"\x04")
@@ -280,7 +283,7 @@ def pastes():
 
 
 def signals():
-    # a shell with job control: without one a terminal's only program cannot be stopped
+    # this needs a shell with job control: without one, a terminal's only program cannot be stopped
     if shutil.which("bash"):
         c = Chat(command=["bash", "--norc", "--noprofile", "-i"])
         c.send(f"PS1='$ '; exec 2>&1; {PROGRAM} chat -m {MODEL} --temp 0 -t 1 --device cpu --no-history\r".encode())
@@ -313,7 +316,7 @@ def signals():
 
 
 def plain():
-    """Without libedit: standard output is a file, the prompt goes to standard error."""
+    """Without libedit: standard output is a file, and the prompt goes to standard error."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out")
         pid, fd = pty.fork()

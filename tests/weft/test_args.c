@@ -78,7 +78,7 @@ static void test_all_spellings(void **state)
     assert_int_equal(PARSE(CMD_RUN, "--model=b=c", "--n-predict", "5", "--temperature", "1"), 0);
     assert_string_equal(opt.model, "b=c");
     assert_int_equal(opt.n_predict, 5);
-    /* the last one wins, as in a script that adds to a list */
+    /* The last value wins, as in a script that adds to a list. */
     assert_int_equal(PARSE(CMD_RUN, "-n", "3", "--predict=4"), 0);
     assert_int_equal(opt.n_predict, 4);
 }
@@ -130,10 +130,10 @@ static void test_unknown(void **state)
     assert_refused(CMD_RUN, "--top_p", "1", "did you mean --top-p?");
     assert_refused(CMD_RUN, "--tem", "1", "did you mean --temp?");
     assert_refused(CMD_RUN, "--hlep", NULL, "did you mean --help?");
-    /* an abbreviation is unknown, even where it is unique */
+    /* An abbreviation is unknown, even if it is unique. */
     assert_refused(CMD_RUN, "--repeat-pen", "1", "unknown option");
     assert_refused(CMD_RUN, "-n5", NULL, "unknown option");
-    /* known to another command only */
+    /* Only another command knows this option. */
     assert_refused(CMD_TOKENIZE, "--temp", "1", "unknown option --temp");
     assert_refused(CMD_RUN, "--quiet=1", NULL, "takes no value");
     assert_refused(CMD_RUN, "--xyzzyxyzzy", NULL, "unknown option --xyzzyxyzzy");
@@ -310,7 +310,7 @@ static void test_contradictions(void **state)
     assert_true(options_check(&opt, CMD_RUN, &why));
 }
 
-/* Without options the library's own defaults reach the library, to the bit. */
+/* Without options the library gets its own defaults, to the bit. */
 static void test_defaults(void **state)
 {
     const weft_sampling want = WEFT_SAMPLING_INIT;
@@ -337,7 +337,7 @@ static void test_defaults(void **state)
     assert_int_equal(options_engine(&opt).n_ctx, 77);
 }
 
-/* What the user types counts, whatever it is; the rest comes from the file. */
+/* The options that the user gives count, whatever their values; the others come from the file. */
 static void test_recommended(void **state)
 {
     (void)state;
@@ -355,12 +355,12 @@ static void test_recommended(void **state)
     assert_true(got.repeat_penalty == file.repeat_penalty && got.min_p == 0.05f);
     options_followed(&opt, text, sizeof text);
     assert_string_equal(text, "top-k 20, repeat-penalty 1.1");
-    /* a penalty without a window is none */
+    /* A penalty without a window is no penalty. */
     assert_int_equal(PARSE(CMD_RUN, "--repeat-last-n", "0"), 0);
     options_follow(&opt, &file, fields);
     got = options_sampling(&opt);
     assert_true(got.repeat_penalty == 1 && got.temperature == file.temperature);
-    /* a refused value is not given */
+    /* A value that was refused does not count as given. */
     assert_int_equal(PARSE(CMD_RUN, "--top-k", "-3"), ARGS_BAD);
     assert_int_equal(opt.given, 0);
     options_init(&opt);
@@ -394,12 +394,13 @@ static void test_default_texts(void **state)
     }
 }
 
-/* The table itself: what the parser and the help rely on. */
+/* The parser and the help rely on these properties of the table. */
 static void test_table(void **state)
 {
     (void)state;
     for (const struct arg_option *o = option_table; o->names[0] != NULL; o++) {
-        if (o->kind == ARG_TAKEN) { /* no help, and a value or some choices or neither */
+        /* It has no help, and has a value or some choices or neither. */
+        if (o->kind == ARG_TAKEN) {
             assert_true(o->commands != 0 && o->help == NULL && o->offset == 0);
             assert_true(o->value == NULL || o->choices == NULL);
             continue;
@@ -412,7 +413,7 @@ static void test_table(void **state)
         if (o->kind == ARG_INT || o->kind == ARG_FLOAT) {
             assert_true(o->min < o->max);
         }
-        /* one name means one thing in one command */
+        /* One name means one thing in one command. */
         for (unsigned bit = CMD_RUN; bit <= CMD_VERSION; bit *= 2) {
             for (size_t i = 0; i < 4 && o->names[i] != NULL && (o->commands & bit); i++) {
                 assert_ptr_equal(args_find(option_table, bit, o->names[i]), o);

@@ -42,7 +42,7 @@ ssize_t __wrap_read(int fd, void *dst, size_t n)
     return how > 0 ? -1 : __real_read(fd, dst, how == SHORT ? 1 : n);
 }
 
-/* Standard output is kept here; a pipe takes at most so much at a time. */
+/* Standard output is kept in os.out. Like a pipe, it takes at most so many bytes at a time. */
 ssize_t __wrap_write(int fd, const void *src, size_t n)
 {
     if (fd != STDOUT_FILENO || !os.armed) {
@@ -91,7 +91,7 @@ static void arm(int how, size_t at)
 
 static const struct {
     int how;
-    bool seen; /* by who reads or writes */
+    bool seen; /* the reader or writer must notice it */
 } faults[] = {
     { EINTR, false }, { SHORT, false }, { EIO, true }, { ENOSPC, true }, { EPIPE, true }
 };
@@ -139,7 +139,8 @@ static void test_write(void **state)
             assert_memory_equal(os.out, bytes, os.n_out);
             assert_int_equal(os.n_polls, 0);
         }
-        arm(EAGAIN, at); /* waits until there is room again */
+        /* The program waits until there is room again. */
+        arm(EAGAIN, at);
         assert_int_equal(io_write(bytes, N_BYTES), EXIT_OK);
         assert_int_equal(os.n_polls, 1);
         assert_memory_equal(os.out, bytes, N_BYTES);
@@ -160,7 +161,7 @@ static int setup(void **state)
     return scratch_open(state);
 }
 
-/* As many bytes as allowed, and one more: from a file. */
+/* A file with exactly as many bytes as are allowed, and a file with one byte more. */
 static void test_limits(void **state)
 {
     (void)state;
@@ -169,7 +170,8 @@ static void test_limits(void **state)
     for (size_t more = 0; more < 2; more++) {
         struct bytes got = { 0 };
         const char *path = scratch_write("limit", data, sizeof data - 1 + more);
-        assert_true(text_add(&got, "before", 6)); /* what is there already does not count */
+        /* The bytes that are already there do not count. */
+        assert_true(text_add(&got, "before", 6));
         assert_int_equal(io_read(path, &limit, &got), more ? EXIT_USAGE : EXIT_OK);
         assert_true(more || got.n == 6 + sizeof data - 1);
         bytes_free(&got);

@@ -1,11 +1,11 @@
-/* Every allocation of the program `weft` fails once: the whole program runs again and again in
- * processes of its own, and the k-th allocation fails, of the commands themselves, of the library
- * or of jansson, for k = 1, 2, ... until a run gets through without reaching it. Each run must end
- * by itself, without a signal. It either says on standard error what it had no memory for, and
- * returns the exit code of that, or it writes what a run with enough memory writes. The program is
- * linked with --wrap for the allocator and for main(). Without another sanitizer it is linked with
- * LeakSanitizer, too, which needs no other objects and costs little: a run that loses memory behind
- * an allocation that failed ends with an exit code of its own. */
+/* Every allocation of the program `weft` fails once. The whole program runs again and again in
+ * processes of its own; the k-th allocation of the commands, of the library or of jansson fails,
+ * for k = 1, 2, ... until a run gets through without reaching it. Each run must end by itself,
+ * without a signal. It either says on standard error what it had no memory for, and returns the
+ * exit code for that, or it writes what a run with enough memory writes. The program is linked with
+ * --wrap for the allocator and for main(). Unless another sanitizer is used, it is also linked with
+ * LeakSanitizer, which needs no other objects and costs little: a run that loses memory behind an
+ * allocation that failed ends with an exit code of its own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,8 +27,8 @@
 #include "synth/synth.h"
 #include "weft/term.h"
 
-/* The other sanitizers make a run take a second, so that only each third allocation fails: another
- * third with each command, since commands have most of their allocations in common, those of the
+/* With the other sanitizers a run takes a second, so only each third allocation fails. Each command
+ * has another third, because commands have most of their allocations in common: those of the
  * library. */
 #if defined(SLOWED) && !defined(COUNTED)
 enum { STEP = 3 };
@@ -38,7 +38,7 @@ enum { STEP = 1 };
 
 /* ---------------------------------------------------------------- the allocator */
 
-static atomic_long countdown; /* the allocation at which it reaches 0 fails */
+static atomic_long countdown; /* the allocation that brings it to 0 fails */
 
 static bool fails(void) { return atomic_fetch_sub(&countdown, 1) == 1; }
 
@@ -48,7 +48,7 @@ void *__real_realloc(void *p, size_t n);
 void *__real_aligned_alloc(size_t alignment, size_t n);
 int __real_posix_memalign(void **p, size_t alignment, size_t n);
 char *__real_strdup(const char *s);
-int __real_main(int argc, char **argv); /* of the program */
+int __real_main(int argc, char **argv); /* main() of the program */
 
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
@@ -56,7 +56,7 @@ void *__wrap_realloc(void *p, size_t n);
 void *__wrap_aligned_alloc(size_t alignment, size_t n);
 int __wrap_posix_memalign(void **p, size_t alignment, size_t n);
 char *__wrap_strdup(const char *s);
-int __wrap_main(void); /* of the test */
+int __wrap_main(void); /* main() of this test */
 
 void *__wrap_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }
 
@@ -93,8 +93,8 @@ static void redirect(int fd, const char *path, int flags)
     close(to);
 }
 
-/* Runs the program, whose k-th allocation fails (0: none). Returns the exit code; *reached: whether
- * there were so many. */
+/* Runs the program and lets its k-th allocation fail (k = 0: none). Returns the exit code; *reached
+ * tells whether there were so many allocations. */
 static int run(char *const *args, long k, bool *reached)
 {
     char *argv[MAX_ARGS + 2] = { "weft" };
@@ -119,7 +119,7 @@ static int run(char *const *args, long k, bool *reached)
         exit(write(pipe_of[1], &hit, 1) == 1 ? code : 99);
     }
     close(pipe_of[1]);
-    char hit = 1; /* if the program ended itself */
+    char hit = 1; /* stays 1 if the program ended itself */
     ssize_t got = read(pipe_of[0], &hit, 1);
     close(pipe_of[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -143,7 +143,8 @@ static char *read_all(const char *path)
 
 /* ---------------------------------------------------------------- all runs of a command */
 
-/* `same`: what it writes is the same each time. The first `most` allocations fail. */
+/* The first `most` allocations fail, one after the other. If `same` is true, the program has to
+ * write the same each time. */
 static void check(bool same, long most, char *const *args)
 {
     bool reached;
@@ -156,7 +157,7 @@ static void check(bool same, long most, char *const *args)
         char *out = read_all(paths.out), *err = read_all(paths.err);
         bool told = strstr(err, "memory") != NULL;
         n_refused += code == EXIT_MEMORY;
-        /* jansson takes a string that it has no memory for as a mistake in the text */
+        /* jansson reports a string for which it has no memory as a mistake in the text. */
         told = told || strstr(err, "weft: option --json-schema: line 1, column ") != NULL;
         code = code == EXIT_USAGE && told ? EXIT_MEMORY : code;
         if (code != EXIT_OK ? code != EXIT_MEMORY || !told : same && strcmp(out, want) != 0) {
@@ -225,7 +226,8 @@ static void test_scores(void **state)
     CHECK(true, "embed", ENGINE, "-p", "abc", "-q");
 }
 
-/* No more than these: what comes behind them measures the device first, which takes its time. */
+/* Only the first allocation fails: before the later ones the device is measured, which takes its
+ * time. */
 static void test_bench(void **state)
 {
     (void)state;
@@ -253,7 +255,8 @@ static int open_files(void **state)
     snprintf(paths.out, sizeof paths.out, "%s", scratch_path("out"));
     snprintf(paths.err, sizeof paths.err, "%s", scratch_path("err"));
     snprintf(paths.file, sizeof paths.file, "%s", scratch_path("file"));
-    json_set_alloc_funcs(malloc, free); /* these, which may fail */
+    /* These functions may fail. */
+    json_set_alloc_funcs(malloc, free);
     return synth_write(&spec, paths.model, &err) == WEFT_OK ? 0 : -1;
 }
 
