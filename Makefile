@@ -11,22 +11,24 @@ DESTDIR ?=
 ifeq ($(origin CC),default)
 CC = gcc
 endif
-# as many jobs as cores, unless the caller has asked for a number
+# As many jobs as cores, unless the caller has asked for a number.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
-# V=1 shows the commands
+# V=1 shows the commands.
 Q = $(if $(V),,@)
 OPT ?= -O3
 # Flags of a variant of the whole build: make BUILD=build/asan SAN='-fsanitize=address,undefined'
 SAN ?=
-# Flags that count what is reached of src/ and tools/, not of the tests; COUNTED tells these that their code is slower
+# Flags that count which lines of src/ and tools/ are reached, but not lines of the tests. COUNTED tells the tests that the
+# code is slower.
 COUNT ?=
 VERSION := $(shell sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
-# the number of the soname; CONTRIBUTING.md says when it moves
+# The number of the soname; CONTRIBUTING.md says when it changes.
 ABI := $(shell sed -n 's/^.define WEFT_ABI_VERSION \([0-9]*\)u/\1/p' include/weft.h)
 SONAME = libweft.so.$(ABI)
 
-# A warning is an error where Weft is developed, that is in a git checkout. A tarball has no .git: there a compiler that warns of
-# more than ours must not fail the build. WERROR= turns it off in a checkout, WERROR=1 on in a tarball.
+# Where Weft is developed, that is in a git checkout, a warning is an error. A tarball has no .git: there the build must not
+# fail because a compiler warns of more than ours do. WERROR= turns errors off in a checkout, WERROR=1 turns them on in a
+# tarball.
 WERROR ?= $(wildcard .git)
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes $(if $(WERROR),-Werror)
 # -ffp-contract=off: a product is fused only where the source says fmaf, so that every CPU path gives the same bits
@@ -41,9 +43,9 @@ LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
 
 # --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
-# What kernels are compiled for: sm_*, machine code; compute_*, PTX, which the driver compiles for later GPUs than that. By
-# default for the GPUs of this machine. A release has code for all there are, and PTX of 9.0, whose kernels overlap, for those
-# to come.
+# What kernels are compiled for. sm_* is machine code; compute_* is PTX, which the driver compiles for later GPUs. By
+# default they are compiled for the GPUs of this machine. A release has code for all GPUs that exist, and for future ones
+# the PTX of 9.0, whose kernels overlap.
 CUDA_RELEASE = sm_80 sm_90a sm_100 sm_120 compute_90
 ifneq ($(NVCC),)
 ifeq ($(origin CUDA_ARCH),undefined)
@@ -61,7 +63,7 @@ else
 BACKENDS = CPU and CUDA ($(NVCC), for $(CUDA_ARCH))
 BACKEND_SRC := $(CUDA_SRC)
 KERNEL_OBJ := $(KERNELS:%.cu=build/%.o)
-# linked as a whole: nothing of CUDA has to be installed where the program runs
+# CUDA's runtime is linked into the program, so nothing of CUDA has to be installed where the program runs.
 CUDA_LIBS = $(CUDA_DIR)/lib64/libcudart_static.a -lstdc++ -ldl -lrt
 ARCH_STAMP = build/kernels/arch.stamp
 endif
@@ -72,7 +74,7 @@ BASE_SRC := $(wildcard src/base/*.c)
 SCHEMA_SRC := $(wildcard tools/schema/*.c)
 TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SCHEMA_SRC)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
-# each folder is named after what its programs test; those of tests/cuda have rules of their own
+# Each folder is named after what its programs test. The programs in tests/cuda have their own rules.
 TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/test_*.c))
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 
@@ -87,21 +89,21 @@ TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 $(BUILD)/obj/src/cpu/kernels/dot_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/obj/src/cpu/kernels/dot_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 
-# Sanitizers make much of the scalar kernels' small loops: minutes of compiling, or seconds without optimising.
+# With sanitizers, the small loops of the scalar kernels take minutes to compile, but only seconds without optimisation.
 ifneq ($(SAN),)
 $(BUILD)/obj/src/cpu/kernels/dot_scalar.o: CFLAGS += -O0
 endif
 
-# The arithmetic has next to no paths that a fuzzer could look for, and counting them would be most of its time; and clang
-# compiles its many small loops for minutes if each index is checked, too. `make asan` checks them.
+# A fuzzer would find hardly any paths in the arithmetic, and counting them would take most of its time. Besides, clang
+# needs minutes to compile the many small loops if each index is checked. `make asan` checks them.
 ifneq ($(findstring fuzzer,$(SAN)),)
 $(BUILD)/obj/src/cpu/kernels/dot_%.o: CFLAGS += -fno-sanitize=fuzzer-no-link,undefined
 endif
 
-# Counters in the arithmetic would make its tests, which run over every variant, take many minutes.
+# With counters in the arithmetic, its tests, which run over every variant, would take many minutes.
 $(BUILD)/obj/src/%.o $(BUILD)/obj/tools/%.o: CFLAGS += $(COUNT)
 $(BUILD)/obj/src/cpu/kernels/dot_%.o: override COUNT =
-# these two tests include files of src/ and tools/, and are the only ones that reach all of them
+# These two tests include files of src/ and tools/, and only they reach all of those files.
 $(BUILD)/obj/tests/weft/test_args.o $(BUILD)/obj/tests/run/test_device_choice.o: CFLAGS += $(COUNT)
 $(BUILD)/obj/tests/%.o: CFLAGS += -Itests $(filter -D%,$(COUNT))
 
@@ -120,7 +122,7 @@ $(BUILD)/backends.stamp: Makefile $(KERNELS) $(ARCH_STAMP)
 
 $(BUILD)/obj/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
-# Written when it changes, and then kernels are compiled anew.
+# The stamp is written when these settings change; then kernels are compiled again.
 .PHONY: always
 build/kernels/arch.stamp: always
 	@mkdir -p $(@D)
@@ -144,7 +146,8 @@ $(BUILD)/libweft-all.a: $(LIB_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-# What knows of no model and keeps no state, for the tools too; libweft has it within, hidden, so the two do not clash.
+# The code that knows no model and keeps no state, for the tools too. libweft contains it as hidden symbols, so the two do
+# not clash.
 $(BUILD)/libbase.a: $(BASE_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -201,7 +204,7 @@ $(REAL):
 real: $(REAL)
 	@echo $(REAL)
 
-# What is said to make is said to the model, so nothing else may read it, nor stand in what comes out.
+# Standard input goes to the model, so no other command may read it, and nothing else may be written to standard output.
 .PHONY: chat
 chat:
 	@sh tools/deps.sh </dev/null >&2
@@ -209,7 +212,7 @@ chat:
 	@$(MAKE) $(JOBS) --no-print-directory -s all >&2
 	@$(BUILD)/weft chat -m $(REAL)
 
-# To be given away: with kernels for every GPU, which takes several times as long to compile.
+# A build to give away has kernels for every GPU, which takes several times as long to compile.
 .PHONY: release
 release: deps
 	@$(MAKE) $(JOBS) --no-print-directory all CUDA_ARCH='$(CUDA_RELEASE)'
@@ -223,7 +226,7 @@ include tools/install.mk
 
 # --- tests -------------------------------------------------------------------------------------------
 
-# How much each test does: thin, some cases of each kind; all, every case. See tests/support/level.h.
+# How much each test does: thin = some cases of each kind, all = every case. See tests/support/level.h.
 LEVEL = thin
 export WEFT_TEST_LEVEL = $(LEVEL)
 
@@ -240,18 +243,18 @@ test: deps
 test-all:
 	@$(MAKE) --no-print-directory test LEVEL=all
 
-# The suite, for any variant of the build; says at the end how many programs passed.
+# Runs the suite, for any variant of the build, and says at the end how many programs passed.
 .PHONY: check
 check: all $(TESTS) $(BUILD)/soak
 	@SAN="$(SAN) $(COUNT)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
 
-# While one works on the CPU side: without nvcc, and without the programs that take longest.
+# For work on the CPU side: without nvcc, and without the programs that take longest.
 .PHONY: quick
 quick: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/quick NVCC= QUICK=1
 
-# Sanitizers make code several times slower, and look at each access and each operation, not at the numbers that come out: some
-# cases of each kind make the same ones as all. With LEVEL=all `check` runs all.
+# Sanitizers make code several times slower. They check each access and each operation, not the results, so some cases of
+# each kind show them as much as all cases. With LEVEL=all `check` runs all.
 .PHONY: asan
 asan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check cuda-sim BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' \
@@ -261,7 +264,8 @@ asan: deps
 tsan: deps
 	@$(MAKE) $(JOBS) --no-print-directory check BUILD=build/tsan OPT='-O1' SAN='-fsanitize=thread'
 
-# What the tests reach, without a GPU. Counters are atomic where threads share them; those of an older run are not added to.
+# Measures what the tests reach, without a GPU. Counters that threads share are atomic; counters of an older run are not
+# continued.
 .PHONY: coverage
 coverage:
 	@sh tools/deps.sh coverage
@@ -270,7 +274,7 @@ coverage:
 	    COUNT='--coverage -fprofile-update=prefer-atomic -DCOUNTED'; \
 	    code=$$?; sh tests/coverage.sh build/coverage && exit $$code
 
-# Generations, engines opened and closed: ids, pages and memory must stay what they are. Add SAN= for a variant.
+# Generates texts, opens and closes engines: ids, pages and memory must stay as they are. Add SAN= for a variant.
 SOAK_SECONDS ?= 600
 SOAK_GENERATIONS ?= 10000
 SOAK_CYCLES ?= 1000
@@ -284,12 +288,12 @@ $(BUILD)/soak: $(BUILD)/obj/tests/soak/soak.o $(SYNTH_OBJ) $(BUILD)/libweft-all.
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
-# --- beside llama.cpp: Python tools, in an environment outside the tree that is made once for each requirements.txt
+# --- beside llama.cpp: Python tools, in an environment outside the tree, which is made once for each requirements.txt
 
 PARITY = tools/parity
 VENV = $(CACHE)/parity-$(shell cksum $(PARITY)/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
 
-# llama.cpp is compiled here, which takes some minutes; only what is used of it.
+# llama.cpp is compiled here, but only the part that is used; this takes some minutes.
 $(VENV)/done: $(PARITY)/requirements.txt
 	@sh tools/deps.sh parity
 	@echo "making $(VENV); llama.cpp is compiled for it"
@@ -298,7 +302,7 @@ $(VENV)/done: $(PARITY)/requirements.txt
 	    $(VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(VENV); exit 1; }
 	@touch $@
 
-# Without a network the real model is skipped, and that is said; .ci/run gets it first, and fails without it.
+# Without a network the real model is skipped, with a message; .ci/run gets the model first, and fails without it.
 # tools/parity/table.py $(BUILD)/parity.json --update-readme README.md puts the table into the README.
 .PHONY: parity
 parity: deps $(VENV)/done
@@ -318,7 +322,7 @@ bench: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all
 	@sh tools/compare/bench.sh $(BUILD) $(VENV)/bin/python
 
-# While the insides change: what the tree gives, bit for bit as the commit PARENT gave it.
+# For changes of the insides: checks that the tree still gives, bit for bit, what the commit PARENT gives.
 PARENT ?= HEAD
 
 .PHONY: manifest
@@ -338,7 +342,7 @@ fuzz: deps
 	@$(FUZZ_BUILD)
 	@sh tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),300)
 
-# Twice as long, with a table at the end.
+# Runs twice as long, and prints a table at the end.
 .PHONY: fuzz-all
 fuzz-all: deps
 	@$(FUZZ_BUILD)
@@ -347,7 +351,7 @@ fuzz-all: deps
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
 
-# An archive, so that a target takes along only what it calls; main() is the fuzzer's.
+# This is an archive, so that a target contains only what it calls; main() is the fuzzer's.
 $(BUILD)/tools-all.a: $(filter-out $(BUILD)/obj/tools/weft/weft.o,$(TOOL_OBJ)) $(SYNTH_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -393,7 +397,7 @@ help:
 
 $(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term) $(BUILD)/libbase.a
 
-# AVX-512 by SIMDe, so that its source is tested on machines without it; see tests/simde/immintrin.h.
+# SIMDe emulates AVX-512, so that the source of AVX-512 is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o
 $(patsubst %,$(BUILD)/tests/cpu/test_%,dot dot_ops dot_attend limits): $(SIMDE_OBJ)
 $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
@@ -406,17 +410,18 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
-# The same for the whole program, whose main() the test calls; with LeakSanitizer, where the compiler has it and no sanitizer is.
+# The same is done for the whole program, whose main() the test calls. The test has LeakSanitizer if the compiler has it and
+# no sanitizer is used.
 LSAN = $(if $(SAN),,$(shell echo 'int main(void) { return 0; }' | $(CC) -fsanitize=leak -x c - -o /dev/null 2>/dev/null && \
     echo -fsanitize=leak))
 $(BUILD)/tests/weft/test_tool_memory: $(TOOL_OBJ)
 $(BUILD)/tests/weft/test_tool_memory: TEST_LDFLAGS = $(LSAN) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
     -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=main $(BUILD)/libweft-all.a $(TOOL_LIBS)
 
-# What a sequence takes is compared with what the allocator was asked for.
+# The memory of a sequence is compared with the requests to the allocator.
 $(BUILD)/tests/run/test_stats: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
-# Failures of the operating system are injected likewise.
+# Failures of the operating system are injected in the same way.
 $(BUILD)/tests/api/test_io_faults: TEST_LDFLAGS = -Wl,--wrap=open,--wrap=fopen,--wrap=fstat,--wrap=stat,--wrap=mmap,--wrap=munmap \
     -Wl,--wrap=read,--wrap=close,--wrap=mkostemp,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=unlink
 

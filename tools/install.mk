@@ -1,12 +1,12 @@
-# What goes to other machines: install, uninstall, the tarball, and the compilers that are there. tests/install/install.sh does
-# all of it but the last in a scratch folder.
+# For other machines: install, uninstall, the tarball, and a check of all installed compilers. tests/install/install.sh does
+# all of this but the last in a scratch folder.
 #
-# A packager says DESTDIR and PREFIX, and LIBDIR where libraries have a folder for each architecture:
+# A packager sets DESTDIR and PREFIX, and LIBDIR if libraries have a folder for each architecture:
 #
 #     make NVCC= PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu
 #     make NVCC= PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu DESTDIR=$PWD/debian/tmp install
 #
-# Licence, changelog and README are not installed: packages take them from the source, each to its own place.
+# Licence, changelog and README are not installed: each package copies them from the source to its own place.
 
 DEST_BIN = $(DESTDIR)$(BINDIR)
 DEST_INCLUDE = $(DESTDIR)$(INCLUDEDIR)
@@ -15,7 +15,7 @@ DEST_MAN = $(DESTDIR)$(DATADIR)/man/man1
 DEST_BASH = $(DESTDIR)$(DATADIR)/bash-completion/completions
 DEST_ZSH = $(DESTDIR)$(DATADIR)/zsh/site-functions
 
-# A program finds the library by SONAME, the linker by libweft.so; both lead to the file of this version.
+# A program finds the library by SONAME, the linker finds it by libweft.so; both names lead to the file of this version.
 .PHONY: install
 install: all $(BUILD)/weft.1 $(BUILD)/weft.bash $(BUILD)/_weft $(BUILD)/weft.pc
 	install -d $(DEST_BIN) $(DEST_INCLUDE) $(DEST_LIB)/pkgconfig $(DEST_MAN) $(DEST_BASH) $(DEST_ZSH)
@@ -30,7 +30,7 @@ install: all $(BUILD)/weft.1 $(BUILD)/weft.bash $(BUILD)/_weft $(BUILD)/weft.pc
 	install -m 644 $(BUILD)/weft.bash $(DEST_BASH)/weft
 	install -m 644 $(BUILD)/_weft $(DEST_ZSH)/_weft
 
-# Takes away what install of this version brought; folders stay, as others use them.
+# Removes what `install` of this version has installed. Folders stay, because others use them.
 .PHONY: uninstall
 uninstall:
 	rm -f $(DEST_BIN)/weft $(DEST_INCLUDE)/weft.h $(DEST_MAN)/weft.1 $(DEST_BASH)/weft $(DEST_ZSH)/_weft
@@ -46,7 +46,8 @@ $(BUILD)/weft.bash: $(BUILD)/weft
 $(BUILD)/_weft: $(BUILD)/weft
 	$(Q)$(BUILD)/weft help --completion zsh >$@.part && mv $@.part $@
 
-# Written anew each time, as PREFIX may be another one; and at once, as tests that read it run side by side.
+# The file is written each time, because PREFIX may have changed; and it is replaced at once, because tests that read it run
+# side by side.
 .PHONY: $(BUILD)/weft.pc
 $(BUILD)/weft.pc:
 	@mkdir -p $(@D)
@@ -55,17 +56,19 @@ $(BUILD)/weft.pc:
 	    'Description: Library that runs GGUF language models on CPUs and NVIDIA GPUs' 'Version: $(VERSION)' \
 	    'Libs: -L$${libdir} -lweft' 'Libs.private: $(LIB_LIBS) -pthread' 'Cflags: -I$${includedir}' >$@.$$$$ && mv $@.$$$$ $@
 
-# What linked programs rely on, written down anew; make check compares with it. CONTRIBUTING.md, "Versions", says what follows.
+# Writes the list of what linked programs rely on again; `make check` compares with it. CONTRIBUTING.md, "Versions", says
+# what follows from a difference.
 .PHONY: abi-record
 abi-record: $(BUILD)/libweft.so
 	@CC="$(CC)" python3 tests/api/abi.py record $(BUILD)/libweft.so
 
-# Every gcc and clang that is installed, from -O0 to -O3: no warning, and the same bits. COMPILERS='gcc clang-19' names some.
+# Tries every installed gcc and clang from -O0 to -O3: there must be no warning, and the bits must be the same.
+# COMPILERS='gcc clang-19' tries only these.
 .PHONY: compilers
 compilers: deps
 	@sh tests/compilers.sh $(COMPILERS)
 
-# The files of a commit, without their history: the same commit gives the same bytes, whoever packs it, and when.
+# Packs the files of a commit without their history. The same commit gives the same bytes, whoever packs it, and whenever.
 DIST = weft-$(VERSION)
 DIST_COMMIT ?= HEAD
 

@@ -14,7 +14,7 @@ CUDA_TEST_OBJ := $(BUILD)/obj/tests/cuda/device.o $(SUPPORT_OBJ) $(SYNTH_OBJ)
 SIM_TESTS := $(SIM_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%)
 GPU_TESTS := $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/gpu/%)
 SIM_OBJ := $(KERNELS:%.cu=$(CUDASIM_OUT)/%.cu.o) $(CUDASIM_OUT)/libcudasim.a
-# The engine looks for cuBLAS at run time: here it has to find the simulator's.
+# The engine looks for cuBLAS at run time; here it has to find that of the simulator.
 SIM_LIBS = -Wl,-u,cublasCreate_v2 $(CUDASIM_LDFLAGS) -lpcre2-8 -lm
 
 $(BUILD)/obj/tests/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
@@ -36,7 +36,7 @@ $(BUILD)/gpu/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(KERNE
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
 
-# Failures of the system beside those of the device.
+# These tests plan failures of the system, besides those of the device.
 $(BUILD)/sim/sim_load: SIM_LIBS += -Wl,--wrap=pread,--wrap=pthread_create,--wrap=dlsym
 
 .PHONY: cuda-check cuda-sim cuda-tsan cuda-coverage gpu-check-test test-gpu
@@ -54,7 +54,7 @@ gpu-check-test: gpu-check-programs
 cuda-sim: $(SIM_TESTS) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(if $(SAN),,$(BUILD)/sim/launches.jsonl)
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
-# Of kernels only: whole models take too long.
+# Only kernels run here, because whole models take too long.
 cuda-tsan: $(filter-out %/test_model %/test_shapes %/test_schedule %/test_prefill,$(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%))
 	@sh tests/cuda/run.sh $(BUILD) '$(SAN)'
 
@@ -87,7 +87,8 @@ $(BUILD)/sim/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(SIM_LIBS)
 
-# weft-launches says what the host's code launches for real models: on the simulator, which computes nothing of it.
+# weft-launches records what the host's code launches for real models. It runs on the simulator, which computes nothing of
+# that.
 LAUNCHES_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/gpu-model/*.c)) $(SYNTH_OBJ)
 $(BUILD)/obj/tools/gpu-model/%.o: CFLAGS += -Itools/gpu-model -isystem $(CUDA_DIR)/include
 
@@ -100,11 +101,11 @@ $(BUILD)/sim/launches.jsonl: $(BUILD)/sim/weft-launches
 	$(if $(V),,@echo '  RUN $<')
 	$(Q)$< >$@.part && mv $@.part $@
 
-# What tools/gpu-check.sh runs.
+# The programs that tools/gpu-check.sh runs.
 .PHONY: gpu-programs
 gpu-programs: $(GPU_TESTS) $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/weft-gpu-bench
 
-# The same on the simulator, for tools/gpu-check.sh --smoke.
+# The same programs on the simulator, for tools/gpu-check.sh --smoke.
 .PHONY: gpu-check-programs gpu-check-smoke
 gpu-check-programs: $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%) $(BUILD)/sim/weft $(BUILD)/sim/weft-gpu-bench $(BUILD)/weft-synth
 

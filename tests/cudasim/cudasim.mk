@@ -15,7 +15,7 @@ CXX = g++
 endif
 CUDASIM_OUT ?= $(BUILD)/cudasim
 CUDASIM_OPT ?= -O2
-# as in the Makefile, for run.sh, which reads this file alone
+# The Makefile has this line too; it is here for run.sh, which reads only this file.
 WERROR ?= $(wildcard .git)
 CUDA_INC ?= $(firstword $(wildcard $(CUDA_HOME)/include/cuda_runtime.h \
     /usr/local/cuda/include/cuda_runtime.h))

@@ -1,9 +1,9 @@
-# Read behind the Makefile of a tree, its own or an older one, to link manifest.c with that tree's library:
+# This is read behind the Makefile of a tree, its own or an older one, to link manifest.c with that tree's library:
 #
 #     make -f Makefile -f manifest.mk BUILD=... NVCC= BUILD/manifest BUILD/manifest-emulated
 #     make -f Makefile -f manifest.mk BUILD=... BUILD/manifest-sim
 #
-# It asks the Makefile for these variables; where a tree names one anew, it stands here under both names.
+# It uses these variables of the Makefile. If a tree has renamed one, it is here under both names:
 #   HOST_OBJ            objects of the library, without those of nvcc
 #   LIB_LIBS            what they are linked with
 #   SIMDE_OBJ           AVX-512 as SIMDe emulates it: an object of the same name as the library's, whose function has
@@ -21,7 +21,7 @@ $(if $(filter 1,$(words $(MANIFEST_NATIVE))),,$(error manifest.mk: $(words $(MAN
 $(BUILD)/manifest: $(MANIFEST) $(HOST_OBJ)
 	@$(MANIFEST_LINK) $(LIB_LIBS)
 
-# AVX-512 by SIMDe in the place of the library's own.
+# AVX-512 as SIMDe emulates it takes the place of the library's own.
 $(BUILD)/manifest-emulated: $(MANIFEST) $(filter-out $(MANIFEST_NATIVE),$(HOST_OBJ)) $(BUILD)/manifest-simde.o
 	@$(MANIFEST_LINK) $(LIB_LIBS)
 

@@ -1,16 +1,16 @@
-# What the kernels would take on an H200, and gates on their machine code; see tools/gpu-model/MODEL.md.
+# Predicts the time of the kernels on an H200, and checks gates on their machine code; see tools/gpu-model/MODEL.md.
 #
 #   gpu-model         prints a line for each model and case; fails if a figure or a row of the gates has become worse
-#   gpu-model-write   records the figures and rows of now, and shows what they were
+#   gpu-model-write   records the current figures and rows, and shows the old ones
 #   gpu-model-detail  each kernel of the decode steps
 #
-# nvdisasm and cuobjdump come with most CUDA toolkits; where they are missing, pip has them. cuda-check runs gpu-model, too,
-# unless they cannot be had at all, or there is no Python 3.11.
+# nvdisasm and cuobjdump come with most CUDA toolkits; if they are missing, pip installs them. cuda-check also runs
+# gpu-model, unless these programs cannot be installed or there is no Python 3.11.
 
 GPU_MODEL = tools/gpu-model
 GPU_LAUNCHES ?= $(BUILD)/sim/launches.jsonl
 GPU_VENV = $(CACHE)/gpu-model-$(shell cksum $(GPU_MODEL)/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
-# where both are, if they are anywhere
+# The folder of both programs, if they are installed.
 GPU_TOOLS := $(firstword $(foreach d,$(CUDA_DIR)/bin $(patsubst %/,%,$(dir $(shell command -v nvdisasm 2>/dev/null))),\
     $(if $(wildcard $(d)/nvdisasm),$(if $(wildcard $(d)/cuobjdump),$(d)))))
 GPU_TOOLS_DONE = $(if $(GPU_TOOLS),,$(GPU_VENV)/done)
@@ -50,7 +50,7 @@ gpu-model-detail: $(GPU_MODEL_NEEDS)
 gpu-model-test:
 	@python3 -m unittest -q tests/test_gpu_model.py
 
-# What the other make needs is made here, lest two make the same at a time.
+# The files that the other make needs are made here, so that two makes do not build the same file at the same time.
 .PHONY: gpu-model-if-possible
 gpu-model-if-possible: $(KERNEL_OBJ) $(GPU_LAUNCHES)
 	@if ! python3 -c 'import tomllib' 2>/dev/null; then echo "skip gpu-model: no Python 3.11 or later"; \
@@ -59,7 +59,7 @@ gpu-model-if-possible: $(KERNEL_OBJ) $(GPU_LAUNCHES)
 	    then $(MAKE) --no-print-directory gpu-model; \
 	    else echo "skip gpu-model: no nvdisasm, and pip cannot install it"; fi
 
-# Variants of the host code launch the same kernels.
+# All variants of the host code launch the same kernels.
 ifeq ($(SAN),)
 cuda-check: gpu-model-if-possible
 endif
