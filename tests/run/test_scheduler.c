@@ -12,7 +12,7 @@
 
 #include "run/scheduler.h"
 
-enum { MAX_SEQS = 40, MAX_TOKENS = 4096 };
+enum { MAX_SEQS = 320, MAX_TOKENS = 4096 };
 
 struct bench {
     struct scheduler sched;
@@ -216,6 +216,40 @@ static void test_nobody_starves(void **state)
     }
 }
 
+/* More sequences generate than a step can give logits to, while prompts of new ones come. Over some
+ * steps each sequence gets the same number of rows, and each prompt ends. */
+static void test_hundreds(void **state)
+{
+    (void)state;
+    enum { N = 300, N_OUT = 256, N_STEPS = 300 };
+    struct bench *b = bench_open(512, N_OUT);
+    for (size_t i = 0; i < N; i++) {
+        bench_add(b, 1);
+    }
+    size_t n_prompts = 0;
+    for (size_t step = 0; step < N_STEPS; step++) {
+        if (step % 20 == 10) {
+            bench_add(b, 700);
+            n_prompts++;
+        }
+        bench_step(b);
+        assert_int_equal(b->sched.step.n_out, N_OUT);
+        for (size_t i = 0; i < N; i++) {
+            b->seqs[i].tokens.n = b->seqs[i].n_done + 1;
+        }
+    }
+    /* A prompt takes one of the places for logits, once. */
+    size_t n_rows = (N_STEPS * (size_t)N_OUT - n_prompts) / N;
+    for (size_t i = 0; i < N; i++) {
+        assert_in_range(b->seqs[i].n_done, n_rows - 1, n_rows + 1);
+    }
+    for (size_t i = N; i < b->n_seqs; i++) {
+        assert_int_equal(waiting(&b->seqs[i]), 0);
+    }
+    assert_in_range(b->longest, 1, 3);
+    bench_close(b);
+}
+
 /* Removing sequences must not push back the sequence whose turn it is. */
 static void test_remove(void **state)
 {
@@ -246,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_decode_beside_prompt),
         cmocka_unit_test(test_prompt_beside_decode),
         cmocka_unit_test(test_nobody_starves),
+        cmocka_unit_test(test_hundreds),
         cmocka_unit_test(test_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
