@@ -227,12 +227,67 @@ static void test_full(void **state)
     rig_close(&rig);
 }
 
+/* How a program shows control tokens that a model writes inside its text: the text comes without
+ * them, and the id of each tells what it is. */
+static void test_control_tokens(void **state)
+{
+    (void)state;
+    struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
+    static const char name[] = "<|im_start|>";
+    int32_t control, token, tokens[10];
+    char seen[200] = "", text[100];
+    size_t n, n_seen = 0, n_control = 0;
+    OK(weft_tokenize(r.model, name, sizeof name - 1, WEFT_TOKENIZE_SPECIAL, &control, 1, &n, E));
+    assert_int_equal(n, 1);
+    rig_tokens(&r, 3, tokens, 10);
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    const weft_logit_bias bias = { control, 1e6f };
+    s.temperature = 0;
+    s.ignore_end = true;
+    weft_seq *seq = rig_fed(&r, tokens, 10);
+    for (int i = 0; i < 6; i++) {
+        s.bias = &bias;
+        s.n_bias = i == 2 || i == 4;
+        OK(weft_seq_set_sampling(seq, &s, E));
+        OK(weft_seq_next(seq, &token, E));
+        OK(weft_seq_text(seq, text, sizeof text, &n, E));
+        memcpy(seen + n_seen, text, n);
+        n_seen += n;
+        size_t n_plain, n_special;
+        OK(weft_detokenize(r.model, &token, 1, 0, text, sizeof text, &n_plain, E));
+        OK(weft_detokenize(r.model, &token, 1, WEFT_DETOKENIZE_SPECIAL, text, sizeof text,
+                           &n_special, E));
+        if (n_plain == 0 && n_special > 0) {
+            assert_int_equal(token, control);
+            assert_int_equal(n, 0);
+            OK(weft_token_text(r.model, token, seen + n_seen, sizeof seen - n_seen, &n, E));
+            assert_int_equal(n, sizeof name - 1);
+            n_seen += n;
+            n_control++;
+        }
+        rig_compute(&r, seq);
+    }
+    assert_int_equal(n_control, 2);
+    OK(weft_seq_end(seq, E));
+    OK(weft_seq_text(seq, text, sizeof text, &n, E));
+    memcpy(seen + n_seen, text, n);
+    n_seen += n;
+    /* It is what the whole sequence says, but for a character that was not complete. */
+    int32_t all[16];
+    OK(weft_seq_tokens(seq, all, 16, NULL, E));
+    OK(weft_detokenize(r.model, all + 10, 6, WEFT_DETOKENIZE_SPECIAL, text, sizeof text, &n, E));
+    assert_true(n_seen <= n && n_seen >= 2 * (sizeof name - 1));
+    assert_non_null(memmem(seen, n_seen, name, sizeof name - 1));
+    weft_seq_release(&seq);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_once), cmocka_unit_test(test_cut_everywhere),
         cmocka_unit_test(test_stop),     cmocka_unit_test(test_appended),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_full),     cmocka_unit_test(test_control_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
