@@ -83,7 +83,8 @@ def parts(text):
         for value in re.findall(r"(\w+)(?: = [^,]+)?(?:,|$)", body.strip()):
             prints.append(f'"value {value} = %lld\\n", (long long){value}')
     forget_nothing(text)
-    prints.append('"constant WEFT_CTX_MODEL = %zu\\n", WEFT_CTX_MODEL')
+    for name in re.findall(r"^#define (WEFT_\w+) (?:SIZE_MAX|\d+)(?!\w)", HEADER.read_text(), re.M):
+        prints.append(f'"constant {name} = %zu\\n", (size_t){name}')
     prints.append('"abi %u, in libweft.so.%u\\n", WEFT_ABI_VERSION, WEFT_ABI_VERSION')
     return lines, prints
 
