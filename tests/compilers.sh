@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds the library and the programs with every gcc and clang that is installed, from -O0 to -O3, warnings being errors; they
-# must give the same logits, bit for bit, on every instruction set of this machine. "some" does the levels that no other part
-# of CI has, with gcc and clang as they are called without a number.
-# usage: tests/compilers.sh [some | COMPILER...]
+# Builds the library and the programs with every installed gcc and clang, from -O0 to -O3; warnings are errors. All builds
+# must give the same logits, bit for bit, on every instruction set of this machine. "some" tries only the levels that no
+# other part of CI has, with the gcc and clang that are called without a number. usage: tests/compilers.sh [some |
+# COMPILER...]
 set -u
 cd "$(dirname "$0")/.." || exit 1
 out=build/compilers
@@ -16,7 +16,7 @@ verdict() { # ok or FAIL, text
     echo "$1 $2"
 }
 
-# The logits of a short text, as float32.
+# Prints the logits of a short text, as float32, to a file.
 logits() { # program, instruction set, file
     "$1" logits -q -m models/weft-demo-phi3.gguf -p 'The capital of France is Paris, and that of Japan' --cpu-isa "$2" --full "$3" \
         -o /dev/null 2>"$3.log"
@@ -44,7 +44,7 @@ build_with() { # compiler, level
     done
 }
 
-# Each compiler once: "gcc" is one of those with a number, too.
+# Each compiler is tried once: "gcc" is the same as one of those with a number.
 installed() {
     seen=' '
     for file in $(command -v gcc) $(command -v clang) $(echo "$PATH" | tr ':' '\n' | while read -r folder; do

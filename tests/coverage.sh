@@ -1,7 +1,8 @@
 #!/bin/sh
-# What the tests of a build with --coverage have reached of src/ and tools/, together, and of reading lines, which a terminal
-# drives, by itself; the weakest files; fails if it is less than it should be. Not counted are tools/synth, which only makes
-# models for tests, and the arithmetic in src/cpu/kernels/dot_*, whose tests run over every variant. usage: tests/coverage.sh BUILD
+# Prints how much of src/ and tools/ the tests of a build with --coverage have reached, together, and how much of reading
+# lines, which needs a terminal, by itself; then the weakest files. Fails if it is less than it should be. Two things are
+# not counted: tools/synth, which only makes models for tests, and the arithmetic in src/cpu/kernels/dot_*, whose tests run
+# over every variant. usage: tests/coverage.sh BUILD
 set -u
 build=$1
 all=$build/coverage.json
@@ -9,7 +10,7 @@ status=0
 gcovr -r . --object-directory "$build" -f 'src/' -f 'tools/' -e 'tools/synth/' -e 'src/cpu/kernels/dot_' --exclude-unreachable-branches --json "$all" "$build" ||
     exit 1
 
-# least WHAT PERCENT ARGUMENT...: the line that gcovr's summary has for WHAT, and whether it is enough
+# least WHAT PERCENT ARGUMENT...: prints the line of gcovr's summary for WHAT, and says whether it is enough
 least() {
     what=$1 want=$2
     shift 2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the kernels are compiled for, on machines whose nvidia-smi and nvcc are made up here, and that a change of it compiles
-# them anew.
+# Tests for which GPUs the kernels are compiled, on machines whose nvidia-smi and nvcc are made up here, and that kernels
+# are compiled again if that changes.
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 failed=0
@@ -52,7 +52,7 @@ gpus 'Field "compute_cap" is not a valid field to query.\n' 2 && is 'a driver th
 gpus 'NVIDIA-SMI has failed because ...\n' 9 && is 'a driver that does not run' "$(arch)" 'sm_90a compute_80'
 gpus '[N/A]\n' && is 'a GPU that does not know' "$(arch)" 'sm_90a compute_80'
 
-# make, in a tree that is only as large as this takes
+# Runs make in a tree that has only the files that this needs.
 mkdir -p "$dir/tree/tests/cudasim" "$dir/tree/tests/cuda" "$dir/tree/kernels"
 cp Makefile "$dir/tree/"
 cp -r tools include "$dir/tree/"

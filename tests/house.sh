@@ -1,7 +1,6 @@
 #!/bin/sh
-# That the source keeps to its order, and its functions short: tests/order.py, tests/lengths.py, and the tests of these two.
-# And that the manifest, which is run only when it is wanted, still fits weft.h.
-# usage: tests/house.sh
+# Checks that the source keeps its order and has short functions: tests/order.py, tests/lengths.py, and the tests of these
+# two. Also checks that the manifest, which runs only when it is wanted, still fits weft.h. usage: tests/house.sh
 if ! command -v python3 >/dev/null 2>&1; then
     echo 'skip house: no python3'
     exit 0

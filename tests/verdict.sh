@@ -1,4 +1,5 @@
-# Sourced by scripts that count what is right: $T is a folder of their own, gone when they end.
+# For scripts that count their results: $T is a folder of the script, which is removed when the script ends. Scripts source
+# this.
 
 passed=0
 failed=0

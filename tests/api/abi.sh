@@ -1,5 +1,5 @@
 #!/bin/sh
-# That libweft is what tests/api/abi.txt says, and that abi.py notices when it is not. usage: tests/api/abi.sh BUILD
+# Checks that libweft is as tests/api/abi.txt says, and that abi.py notices if it is not. usage: tests/api/abi.sh BUILD
 if ! command -v python3 >/dev/null 2>&1; then
     echo 'skip abi: no python3'
     exit 0

@@ -1,11 +1,11 @@
 #!/bin/sh
-# weft.h in C++ programs, whose warnings are errors: one that only looks at it, and one that is linked with the library and
-# generates text. usage: tests/api/cxx.sh BUILD [compiler flags of that build]
+# Uses weft.h in C++ programs, whose warnings are errors: a program that only includes it, and one that is linked with the
+# library and generates text. usage: tests/api/cxx.sh BUILD [compiler flags of that build]
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
 shift
 warnings='-Wall -Wextra -pedantic -Wshadow -Wconversion -Wold-style-cast -Werror'
-# what the library itself needs stands in weft.pc
+# weft.pc lists what the library itself needs.
 make -s "BUILD=$build" "$build/weft.pc" >/dev/null || exit 1
 libs=$(sed -n 's/^Libs.private: //p' "$build/weft.pc")
 T=$(mktemp -d) || exit 1
@@ -36,7 +36,7 @@ for cxx in $compilers; do
             say ok "$cxx -std=$std, linked" || say FAIL "$cxx -std=$std, linked"
     done
 done
-# a new one is not forgotten
+# A new standard must not be forgotten.
 for macro in $(sed -n 's/^#define \(WEFT_[A-Z_]*_INIT\)\>.*/\1/p' include/weft.h); do
     grep -q "\<$macro\>" tests/api/cxx.cpp && say ok "$macro" || say FAIL "$macro is not in tests/api/cxx.cpp"
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# tools/gpu-check.sh, on the simulator: bash tests/cuda/gpu_check.sh BUILD [all]
-# Planted failures are found and run again in other ways; a call that is out of time, or told to end, still prints its table and
-# packs its logs; a sanitizer that cannot attach is named. All: both calls as a whole, and the faults that only models show.
+# Tests tools/gpu-check.sh on the simulator. usage: bash tests/cuda/gpu_check.sh BUILD [all]. Planted failures must be found
+# and run again in other ways. A call that is out of time, or is told to end, must still print its table and pack its logs.
+# A sanitizer that cannot attach must be named. "all" also runs both calls as a whole, and the faults that only models show.
 set -u
 all=${2:-}
 build=$(cd "$1" && pwd)
@@ -40,14 +40,14 @@ fake() { # program: what it does is read from the input
     chmod +x "$work/bin/$1"
 }
 
-# what all programs do, in both calls
+# These programs do what all programs do, in both calls.
 if [ "$all" ]; then
     check whole --only 'test_pick demo ids' &
     whole=$!
 fi
 
-# a sanitizer that works (it runs the program, and finds an error in the planted one, or where buffers lie in one arena), one
-# that must not attach
+# One sanitizer works: it runs the program, and finds an error in the planted one, or if buffers lie in one arena. The other
+# one must not attach.
 fake compute-sanitizer <<'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do
@@ -88,7 +88,7 @@ if [ "$all" ]; then
     expect lost 1 '^FAIL leak ' 'LOST, engine after engine' 'again leak, by itself: fails'
 fi
 
-# programs of which nothing works: also those that do not say so by their exit code
+# These programs do nothing right, and some of them do not say so by their exit code.
 mkdir "$work/broken_programs"
 for f in weft-gpu-bench weft-synth weft; do
     printf '#!/bin/sh\necho %s is broken\n[ %s != weft-gpu-bench ]\n' $f $f >"$work/broken_programs/$f"
@@ -98,7 +98,7 @@ check broken --programs "$work/broken_programs" --call A --part tests --only dem
 expect broken 1 '^FAIL the first kernels: exit code 1' '^FAIL demo qwen2 ' 'again demo qwen2, by itself: fails' \
     '^gpu-check A: 0 passed, 5 not'
 
-# out of time: ended by itself, soon, with a table
+# A call that is out of time ends by itself, soon, and prints its table.
 start=$SECONDS
 check late --only 'test_rows test_pick' --call A --seconds 14
 took=$((SECONDS - start))
@@ -106,7 +106,7 @@ expect late 1 '^SKIP |^TIME ' '^gpu-check A: [0-9]+ passed, [1-9][0-9]* not, in'
 [ $took -le 20 ] || { echo "FAIL gpu-check: $took s, expected at most 14" && failed=1; }
 [ -s "$work/late/gpu-check-A.tar.xz" ] || { echo "FAIL gpu-check: no logs of what was late" && failed=1; }
 
-# told to end
+# A call is told to end.
 mkdir "$work/told"
 OUT=$work/told tools/gpu-check.sh --smoke --programs "$build/sim" --call A --only test_model >"$work/told.txt" 2>&1 &
 pid=$!

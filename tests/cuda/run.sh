@@ -1,13 +1,13 @@
 #!/bin/sh
 # Runs the CUDA backend's tests on the simulator, as many at a time as there are cores: sh tests/cuda/run.sh BUILD [SAN]
-# One line for each program and order of threads; a failing one prints what it printed.
+# Prints a line for each program and order of threads. If a program fails, its output follows.
 #
-# At the level all every program of kernels runs in seven orders of threads, and those that run whole models for minutes in
-# the first order with all their cases and in a random one with some. At the level thin there are three orders, programs of
-# kernels do all of their cases in the first order only, and those of whole models do some; the host's code, which is the same
-# in every order, is watched for touches of device memory in the first one only. With a sanitizer every program runs once, on
-# some of its cases whatever the level: it looks at each access, and all shapes make the same ones. With ThreadSanitizer only
-# programs of kernels run, for races within these.
+# At the level all, every program of kernels runs in seven orders of threads. Programs that run whole models for minutes run
+# all their cases in the first order, and some in a random one. At the level thin there are three orders. Programs of
+# kernels run all their cases in the first order only, and those of whole models run some. Touches of device memory by the host's code, which is the same in every order, are watched only in
+# the first order. With a sanitizer every program runs once, with some of its cases at every level: a sanitizer checks each
+# access, and all shapes make the same accesses. With ThreadSanitizer only programs of kernels run, to find races within
+# kernels.
 set -u
 . tests/job.sh
 if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, level

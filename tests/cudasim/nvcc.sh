@@ -1,7 +1,6 @@
 #!/bin/sh
-# The sample and bug kernels, cu.cuh and ptx.cuh through nvcc without a warning: sm_80, sm_90a and
-# PTX. Compiles only.
-# sh tests/cudasim/nvcc.sh NVCC OUT
+# Compiles the sample and bug kernels, cu.cuh and ptx.cuh with nvcc for sm_80, sm_90a and PTX, without a warning. Runs
+# nothing. usage: sh tests/cudasim/nvcc.sh NVCC OUT
 set -u
 nvcc=$1
 out=$2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What tests/fuzz/run.sh has done in DIR, a line for each target: executions, coverage (edges) and the corpus (inputs and
-# their size) at the end, and how many findings are kept there. usage: tests/fuzz/table.sh DIR
+# Prints what tests/fuzz/run.sh has done in DIR, a line for each target: executions, coverage (edges) and the corpus (inputs
+# and their size) at the end, and how many findings are kept there. usage: tests/fuzz/table.sh DIR
 dir=$1
 printf '%-16s %12s %8s %8s %16s %9s\n' target executions /s coverage corpus findings
 for log in "$dir"/fuzz_*.log; do

@@ -1,8 +1,7 @@
 #!/bin/sh
-# What a packager does: makes the tarball, builds it in another folder, where there is no git, installs into a prefix and into
-# DESTDIR, compiles programs against that through pkg-config, reads the man page, and uninstalls. The kernels of CUDA are left
-# out, and nothing is optimised: what is tested here are files and flags.
-# usage: tests/install/install.sh
+# Does what a packager does: makes the tarball, builds it in another folder, where there is no git, installs into a prefix
+# and into DESTDIR, compiles programs against the result through pkg-config, reads the man page, and uninstalls. CUDA's
+# kernels are left out, and nothing is optimised, because files and flags are tested here. usage: tests/install/install.sh
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 if ! git rev-parse --git-dir >/dev/null 2>&1; then
@@ -29,7 +28,7 @@ has() { command -v "$1" >/dev/null 2>&1 || { echo "skip $2: there is no $1"; ret
 version=$(sed -n 's/^.define WEFT_VERSION "\(.*\)"/\1/p' include/weft.h)
 soname=libweft.so.$(sed -n 's/^.define WEFT_ABI_VERSION \([0-9]*\)u/\1/p' include/weft.h)
 
-# what is not committed yet is tested, too
+# Changes that are not committed yet are tested, too.
 commit=$(git stash create)
 commit=${commit:-HEAD}
 check 'make dist' make -s "BUILD=$T/a" "DIST_COMMIT=$commit" dist
@@ -40,7 +39,7 @@ tree=$T/weft-$version
 in_tree() { make -s -j2 -C "$tree" NVCC= OPT=-O0 "$@"; }
 check 'it builds without git, and at -O0 without a warning' in_tree WERROR=1 all
 
-# a compiler that warns of something is played by a variable that nobody uses
+# A variable that nobody uses stands for a compiler that warns of something.
 echo 'void later_warning(void); void later_warning(void) { int unused; }' >>"$tree/src/base/hash_extra.c"
 check 'a warning is no error in a tarball' in_tree build/obj/src/base/hash_extra.o
 rm "$tree/build/obj/src/base/hash_extra.o"

@@ -6,7 +6,7 @@ check 'a dead end of a grammar' 5 '' run -m "$BPE" -p a --grammar "$IN/dead-end.
 check 'a dead end, with its closing line' 5 'grammar' run -m "$BPE" -p a --grammar "$IN/dead-end.gbnf" -l "$x-inf" -n 5
 check 'a dead end of one of three' 5 '' run -m "$BPE" -p a --grammar "$IN/dead-end.gbnf" -l "$x-inf" -n 5 -np 3 -q
 
-# the peak is that of this program, not of a larger one that started it
+# The peak must be that of this program, not of a larger one that started it.
 if command -v python3 >/dev/null 2>&1; then
     python3 -c 'import subprocess, sys
 block = bytearray(b"x" * 300000000)
@@ -18,7 +18,7 @@ else
     skip 'peak memory' 'no python3'
 fi
 
-# --no-mmap is obeyed: memory for the whole file, which a mapped one does not take
+# --no-mmap is obeyed: the whole file takes memory, which a mapped file does not.
 if command -v python3 >/dev/null 2>&1 && cp "$IN/embed-causal.gguf" "$T/wide.gguf" && truncate -s 300M "$T/wide.gguf"; then
     for o in '' --no-check; do
         check "inspect $o" 0 '' inspect "$T/wide.gguf" $o
@@ -35,7 +35,7 @@ else
     skip '--no-mmap' 'no python3'
 fi
 
-# a file of texts, as other systems and editors write it
+# A file of texts as other systems and editors write it.
 vectors() {
     weft embed -m "$BPE" -f "$1" -q
     sed 's/"index": *[0-9]*, *//' "$T/out" >"$2"
@@ -59,7 +59,7 @@ printf '\357\273\277' >"$T/bom.gbnf"
 check 'nothing but a byte order mark' 2 'is empty' run -m "$BPE" -p a --grammar "$T/bom.gbnf" -n 5 -q
 check 'x{,n}' 0 '' run -m "$BPE" -p hi -n 2 -q --grammar "$IN/repeat-open.gbnf"
 
-# what does not end is not read for ever
+# An input without an end is not read for ever.
 endless() {
     name=$1
     shift
@@ -85,7 +85,7 @@ code=$?
 code=$?
 [ $code -eq 1 ] && holds 'endless: a block of a chat' 'the message has more than 256 MiB' "$T/err" || bad 'endless: a block of a chat' "code $code"
 
-# a prompt that leaves no room is told in the words of the command line
+# The message about a prompt that leaves no room uses the words of the command line.
 six='a a a a a a' # 6 tokens
 full() {
     check "$@"
@@ -110,7 +110,7 @@ for c in "$n" $((n - 1)); do
 done
 check 'a text longer than the context: embed' 1 '-c sets n_ctx' embed -m "$IN/embed-causal.gguf" -p "$six" -c 5
 
-# several texts are told apart, one is what was generated
+# Several texts are kept apart; one text is only what was generated.
 printf 'root ::= "a\\n"' >"$T/line.gbnf"
 several() {
     check "$1" 0 '' run -m "$BPE" -p hi --grammar-file "$T/line.gbnf" -n 20 -q $2

@@ -1,7 +1,7 @@
 # A stranger's state or grammar costs the other sequences of an engine nothing: neither their answers nor their time.
 
 build=$(dirname "$WEFT")
-# what the library itself needs, CUDA included, stands in weft.pc
+# weft.pc lists what the library itself needs, CUDA included.
 libs=$(make -s -C "$top" "BUILD=$build" "$build/weft.pc" >/dev/null 2>&1 && sed -n 's/^Libs.private: //p' "$build/weft.pc")
 # shellcheck disable=SC2086
 if ${CC:-gcc} -std=c11 -O1 -D_GNU_SOURCE ${SAN:-} -I"$top/include" -I"$top/src" -I"$top" -o "$T/engine" "$top/tests/reports/engine.c" \
@@ -25,7 +25,7 @@ G=$IN/attacks
 unharmed 'classes under every lead byte' grammar "$BPE" "$G/grammar-classes-small.gbnf"
 unharmed '25,000 question marks' grammar "$BPE" "$G/grammar-question-25000.gbnf"
 unharmed '5,000 repetitions' grammar "$BPE" "$G/grammar-repeat-5000.gbnf"
-# the same, as large as they may be; and in other words
+# The grammar has as many ways and classes as it may have; then the same is said in other words.
 awk 'BEGIN { printf "root ::= \"a\""; for (i = 1; i < 16000; i++) printf "|\"a\""
     printf "\nz ::= ["; for (i = 0; i < 60000; i++) printf "\\U%08x", 65536 + 2 * i; printf "]\n" }' >"$T/classes.gbnf"
 unharmed '16,000 ways, 60,000 classes' grammar "$BPE" "$T/classes.gbnf"

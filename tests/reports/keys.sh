@@ -1,4 +1,4 @@
-# What a file says of itself is obeyed, or the file is refused, or a line says what was taken instead.
+# The keys of a file are obeyed, or the file is refused, or a line says which value was taken instead.
 
 check 'attention in both directions is refused' 3 'attention.causal is false' embed -m "$IN/embed-not-causal.gguf" -p 'hello world' -q
 check 'the same for a text' 3 'attention.causal is false' run -m "$IN/embed-not-causal.gguf" -p a -n 1
@@ -35,7 +35,7 @@ tagged 'a</s>b' '97 634 115 62 98' --special
 tagged '</s>' '634 115 62' --special
 tagged 'a<s>b' '97 60 115 62 98'
 
-# add_eos_token: the vector of such a model is that of the end
+# add_eos_token: the vector of such a model is that of the end token.
 embedded() {
     if grep -q "\"n_tokens\": *$2," "$T/out"; then ok "$1"; else bad "$1" "$(cut -c1-40 "$T/out")"; fi
 }
@@ -69,7 +69,7 @@ made() { # file, KEY...: a tiny model with these keys
     shift
     "$SYNTH" --like tiny-qwen2 -o "$file" "$@" >/dev/null
 }
-hidden() { # name, text: it is not in the errors
+hidden() { # name, text, which must not be in the errors
     if grep -qF -e "$2" "$T/err"; then bad "$1" "says $2"; else ok "$1"; fi
 }
 if [ -x "$SYNTH" ]; then
@@ -115,7 +115,7 @@ if [ -x "$SYNTH" ]; then
     holds 'samplers that Weft lacks' 'XTC (general.sampling.xtc_probability), mirostat (general.sampling.mirostat)' "$T/err"
     hidden 'nothing was followed' 'as the file recommends'
 
-    # the maker of these models
+    # The maker of these models.
     made "$T/m.gguf" qwen2.context_length=u32:128 'a.list=i32[]:-1,2' a.text=str:x=y:z
     weft inspect --keys --no-check "$T/m.gguf"
     holds 'weft-synth --key replaces' 'qwen2.context_length                       u32   128' "$T/out"
@@ -129,8 +129,7 @@ else
     skip 'keys of made models' "no $SYNTH"
 fi
 
-# ids that no token has, and tokens of no type: a line, as llama.cpp has it, and the file is taken
-# after KEY FILE: the offset of the value of a u32 key
+# Ids that no token has, and tokens without a type: the program prints a line, as llama.cpp does, and takes the file.
 after() { expr "$(grep -obUa "$1" "$2" | head -n 1 | cut -d: -f1)" + ${#1} + 4; }
 # forge KEY BYTES: a model with these bytes (octal escapes) as the value of KEY
 forge() {
@@ -150,7 +149,7 @@ for k in bos eos unknown; do
 done
 the=$("$WEFT" tokenize -m "$SPM" --ids -p ' the' | tr ' ' '\n' | tail -n 1)
 cp "$SPM" "$T/forged.gguf" && chmod u+w "$T/forged.gguf"
-# behind the key: its type, that of the elements, their number
+# Behind the key stand its type, the type of the elements, and their number.
 printf '\0' | dd of="$T/forged.gguf" bs=1 seek=$(($(after tokenizer.ggml.token_type "$SPM") + 12 + 4 * the)) conv=notrunc 2>/dev/null
 check 'a token of type 0' 0 "token_type of token $the is 0" tokenize -m "$T/forged.gguf" -p 'of the'
 "$WEFT" tokenize -m "$SPM" -p 'of the' >"$T/want" 2>"$T/err"

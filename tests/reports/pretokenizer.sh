@@ -1,7 +1,8 @@
-# Files whose pre-tokenizer was not known: Phi-4 and Granite say dbrx. A name that nobody knows is met with those that are.
+# Files whose pre-tokenizer was not known: Phi-4 and Granite say dbrx. The message about an unknown name lists the known
+# names.
 check 'pre dbrx' 0 '1 generated tokens' run -m "$IN/pre-dbrx.gguf" -p hi -n 1 --temp 0
 check 'inspect finds nothing wrong' 0 '' inspect "$IN/pre-dbrx.gguf"
-# the same words as llama-bpe, but no token is taken whole
+# The words are those of llama-bpe, but no token is taken whole.
 check 'its ids' 0 '' tokenize -m "$IN/pre-dbrx.gguf" --ids -p "I'LL 12345"
 [ "$(cat "$T/out")" = '73 39 76 76 32 49 50 51 52 53' ] && ok 'its ids: the right ones' || bad 'its ids: the right ones' "$(cat "$T/out")"
 for name in glm4 jais olmo; do

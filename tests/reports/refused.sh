@@ -1,4 +1,4 @@
-# What is refused is named: limits of options, odd bytes in what is read, damaged files of logits, commands of a chat.
+# Everything that is refused is named: limits of options, odd bytes in inputs, damaged files of logits, commands of a chat.
 
 # repeat N WORD...: these words N times, to $words
 repeat() {
@@ -114,7 +114,7 @@ for quiet in '/clear' '/undo' "/save $T/chat" "/load $T/chat" '/system x'; do
     [ $? -eq 0 ] && [ ! -s "$T/err" ] && ok "quiet: $quiet" || bad "quiet: $quiet" 'a line'
 done
 
-# a name that is no UTF-8 stands in JSON with a character in place of what is none
+# A name that is not UTF-8 has a replacement character in JSON for each wrong part.
 odd=$T/$(printf 'a\377b').gguf
 cp "$IN/embed-causal.gguf" "$odd"
 check 'logits of a file with an odd name' 0 '' logits -m "$odd" -p hi --full "$T/$(printf 'l\377l')" -o "$T/lines"

@@ -1,5 +1,5 @@
-# Schemas that were large in what they ask for, not in what they say: a second (two, for slow machines) and 256 MiB are enough
-# for any of them, beside the program itself.
+# Schemas that were large in their demands, not in their text: a second (two, for slow machines) and 256 MiB besides the
+# program itself are enough for each of them.
 
 # bounded NAME CODE TEXT_IN_STDERR SCHEMA
 bounded() {
@@ -50,7 +50,7 @@ done
 printf '{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#/anyOf/0"}}]}' >"$T/s.json"
 bounded '$ref to item 0 of an array' 0 '' "$T/s.json"
 
-# a mistake is told in the words of what was written
+# A message about a mistake uses the words of the schema.
 bounded 'a pattern {2,1}' 2 'smaller number comes last' "$A/schema-pattern-min-max.json"
 bounded 'a pattern {1,2,3}' 2 'three numbers' "$A/schema-pattern-repeat.json"
 bounded 'a schema that is itself' 2 'refers to itself' "$A/schema-self-ref.json"
@@ -63,8 +63,7 @@ bounded 'sound repetitions' 0 '' "$T/s.json"
 printf '{"type":"string","pattern":"^a{2}b{1,3}$"}' >"$T/s.json"
 bounded 'a repetition before another' 0 '' "$T/s.json"
 
-# what is nested is followed on a small stack, or refused
-# nested NAME CODE TEXT_IN_STDERR
+# A nested schema is followed on a small stack, or refused.
 nested() {
     (ulimit -s 512 2>/dev/null; bounded "$@" "$(cat "$T/s.json")"; echo "$passed $failed" >"$T/counts")
     read -r passed failed <"$T/counts"

@@ -1,4 +1,4 @@
-# Files that others wrote: bases of a comparison, names that terminals would obey.
+# Files that others wrote: bases of a comparison, and names that terminals would obey.
 
 printf 'The capital of France is Paris. The capital of Japan is Tokyo. One and one is two.\n' >"$T/text"
 check 'base: saved' 0 '' perplexity -m "$BPE" -f "$T/text" -c 8 --save-base "$T/base" -q
@@ -38,8 +38,7 @@ check 'base: handed, one NaN' 1 'damaged' perplexity -m "$TINY" --kl-base "$IN/a
 check 'base: handed, trailing' 1 'goes on behind' perplexity -m "$TINY" --kl-base "$IN/attacks/base-trailing.base" -q
 check 'base: handed, huge count' 1 'ends too early' perplexity -m "$TINY" --kl-base "$IN/attacks/base-count.base" -q
 
-# counts are promises: memory is for what the file has (sanitizers aside)
-# promises NAME FILE: told within 300 MB that it ends too early
+# A count is only a promise: memory is taken for what the file really has (except with sanitizers).
 promises() {
     (ulimit -v 600000 2>/dev/null; timeout 20 "$WEFT" perplexity -m "$TINY" -q -t 1 --kl-base "$2" >"$T/out" 2>"$T/err" </dev/null)
     code=$?
@@ -74,8 +73,7 @@ c1 'C1 in a path'
 weft run -m "$BPE" -p a "--$(printf 'x\302\220y')"
 c1 'C1 in an option'
 
-# a text that is cut inside a character goes on with that character: together they are the text
-# divided NAME MODEL ID...: one run for each token, each going on from the state of the one before
+# A text that is cut inside a character goes on with that character: the parts together are the text.
 divided() {
     name=$1 m=$2
     shift 2

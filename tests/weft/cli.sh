@@ -119,7 +119,7 @@ refused_tests() {
     check 'a cut file' 3 '' inspect "$T/cut.gguf"
 }
 
-# What there is to compute with. $why: lines that say why there is no GPU, 1 in a build with CUDA.
+# The devices that can compute. $why: the number of lines that say why there is no GPU, 1 in a build with CUDA.
 device_tests() {
     check 'doctor' 0 '' doctor
     [ -s "$T/err" ] && bad 'doctor is silent on stderr' 'it is not' || ok 'doctor is silent on stderr'
@@ -286,7 +286,7 @@ broken_output_tests() {
 }
 
 interrupt_tests() {
-    # many texts, slowly: this takes longer than two seconds on any machine
+    # There are many texts, written slowly, so this takes longer than two seconds on any machine.
     timeout --preserve-status -k 60 -s INT 2 "$WEFT" run -m "$m" -p "$say" --ignore-eos -np 24 \
         --cpu-isa scalar -t 1 >"$T/out" 2>"$T/err"
     code=$?
@@ -296,7 +296,7 @@ interrupt_tests() {
         bad "$n: it counts the prompt once" "$(tail -n 1 "$T/err")"
     [ -s "$T/out" ] && ok "$n: Ctrl-C shows what there is" || bad "$n: Ctrl-C shows what there is" 'nothing'
     [ $n = weft-demo-qwen2 ] || return
-    # one key press that arrives twice, as timeout(1) may send it, is one
+    # One key press that arrives twice, as timeout(1) may send it, counts once.
     command -v env >/dev/null && env --default-signal=INT true 2>/dev/null || {
         skip "$n: a doubled Ctrl-C" 'env knows no --default-signal'
         return

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Black-box tests of weft bench: exit codes, the four formats, and that what it generates does not depend on how it is run.
-# Usage: tests/weft/cli_bench.sh [path of weft]. One line per case; the last line counts them. Exits with 1 if one failed.
-# Speeds are not judged. Needs sh and coreutils; python3 only to judge JSON and CSV. What cannot run is reported as "skip".
+# Black-box tests of weft bench: exit codes, the four formats, and that the generated ids do not depend on how it is run.
+# Speeds are not judged. Usage: tests/weft/cli_bench.sh [path of weft]. One line per case; the last line counts them. Exits
+# with 1 if one failed. Needs sh and coreutils; python3 only to judge JSON and CSV. What cannot run is reported as "skip".
 
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
@@ -70,7 +70,7 @@ json_tests() {
         for r in rows)'
 }
 
-# Another number of threads, other kernels, other steps, other sequences beside it: the same tokens.
+# With another number of threads, other kernels, other steps, or other sequences beside it, the tokens are the same.
 same_ids_tests() {
     bench_check 'threads' 0 '' -m "$QWEN" -p 40 -n 12 -d 0,70 -t 1,2 -r 1 -o json
     judge 'the same ids with 1 and 2 threads' 'len(rows) == 8
@@ -155,7 +155,7 @@ failure_tests() {
     fi
 }
 
-# The second row would take minutes; Ctrl-C comes when the first is there.
+# The second row would take minutes; Ctrl-C comes when the first row is there.
 interrupt_tests() {
     if ! env --default-signal=INT true 2>"$T/err"; then
         echo 'skip Ctrl-C: env knows no --default-signal'

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Black-box tests of --grammar, --json-schema and -j: what comes out is what the grammar allows, and what is refused.
-# Usage: tests/weft/cli_grammar.sh [path of weft].
+# Black-box tests of --grammar, --json-schema and -j: the output is text that the grammar allows, and bad grammars are
+# refused. Usage: tests/weft/cli_grammar.sh [path of weft].
 
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
 . "$(dirname "$0")/cli_lib.sh"
 
-# draw ARGUMENT...: a text, with its end in $T/err
+# draw ARGUMENT...: writes a text; its end is in $T/err
 draw() { weft run -p 'The answer:' -n 200 -t 1 "$@"; }
 
 # every NAME PROGRAM ARGUMENT...: with five seeds and greedily the text ends by itself, and the python program, which has it

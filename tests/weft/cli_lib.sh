@@ -1,8 +1,8 @@
-# What the black-box tests share: running weft, judging what came out, counting. Sourced; $WEFT is the program.
+# For the black-box tests: runs weft, judges its output, and counts. Scripts source this; $WEFT is the program.
 
 LC_ALL=C
 export LC_ALL
-# the texts compared here are the CPU's; GPUs are hidden, so that a build with CUDA finds none
+# The texts that are compared here are those of the CPU. GPUs are hidden, so that a build with CUDA finds none.
 CUDA_VISIBLE_DEVICES=
 export CUDA_VISIBLE_DEVICES
 . "$(dirname "$0")/../verdict.sh"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Black-box tests of weft logits, weft perplexity and weft embed: what they write, that it is of the same numbers in every form, and what
-# they refuse. Usage: tests/weft/cli_score.sh [path of weft].
+# Black-box tests of weft logits, weft perplexity and weft embed: what they write, whether the numbers agree in every form,
+# and what they refuse. Usage: tests/weft/cli_score.sh [path of weft].
 
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
@@ -135,7 +135,7 @@ assert j["n_scored"] == 252 and j["ppl"] == j["base_ppl"] > 1 and j["nll_error"]
     [ $? -eq 1 ] && ok 'its result on a full disk' || bad 'its result on a full disk' 'exit code is not 1'
 }
 
-# The same windows and figures once more, from the logits that weft logits writes.
+# Computes the same windows and figures once more, from the logits that weft logits writes.
 definition_test() {
     weft perplexity -m $QWEN -f "$T/text" -c 32 --chunks 2 --json
     cp "$T/out" "$T/json"
@@ -162,7 +162,7 @@ embed_tests() {
     check 'embed by the first token' 3 'mean or last' embed -m $QWEN -p a --pooling cls
     check 'embed, odd pooling' 2 'option --pooling' embed -m $QWEN -p a --pooling max
     check 'embed to a full disk' 1 'No space' embed -m $QWEN -p a -o /dev/full
-    # a pipe that nobody empties, and then Ctrl-C
+    # Nobody empties the pipe, and then Ctrl-C comes.
     seq 1 400 >"$T/lines"
     {
         timeout --preserve-status -k 60 -s INT 2 "$WEFT" embed --device cpu -m $QWEN -f "$T/lines" 2>"$T/err"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Black-box tests of saved state: --save-state and --load-state of weft run, /save and /load of weft chat. What is saved and
-# loaded goes on as if it had never been away; what cannot be saved or loaded leaves everything as it was.
-# Usage: tests/weft/cli_state.sh [path of weft].
+# Black-box tests of saved state: --save-state and --load-state of weft run, /save and /load of weft chat. A text that is
+# saved and loaded goes on as if it had never been away. A failure to save or load leaves everything as it was. Usage:
+# tests/weft/cli_state.sh [path of weft].
 
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
@@ -22,7 +22,7 @@ chat() {
     [ $code -eq "$want" ] && ok "$name" || bad "$name" "exit code $code, expected $want"
 }
 
-# The answer in line N of the last chat.
+# Prints the answer in line N of the last chat.
 line() { sed -n "${1}p" "$T/out"; }
 
 usage_tests() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tests/weft/completion.py where it can run. usage: tests/weft/completion.sh PROGRAM
+# Runs tests/weft/completion.py if it can run. usage: tests/weft/completion.sh PROGRAM
 if ! command -v python3 >/dev/null 2>&1; then
     echo 'skip completion: no python3'
 else

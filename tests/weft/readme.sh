@@ -5,7 +5,7 @@
 build=$1
 shift
 . tests/verdict.sh
-# what the library itself needs, CUDA included, stands in weft.pc
+# weft.pc lists what the library itself needs, CUDA included.
 make -s "BUILD=$build" "$build/weft.pc" >/dev/null || exit 1
 libs=$(sed -n 's/^Libs.private: //p' "$build/weft.pc")
 awk -v dir="$T" '/^```c$/ { n++; on = 1; next } /^```$/ { on = 0 } on { print > (dir "/" n ".c") }' README.md

@@ -6,7 +6,7 @@ shift
 top=$(cd "$(dirname "$0")/../.." && pwd)
 . "$top/tests/weft/cli_lib.sh"
 IN=$top/tests/data/reports
-# a model with ChatML and byte-level BPE, and one with SentencePiece
+# A model with ChatML and byte-level BPE, and one with SentencePiece.
 BPE=$top/models/weft-demo-qwen2.gguf
 SPM=$top/models/weft-demo-phi3.gguf
 [ $# -gt 0 ] || set -- "$top"/tests/reports/*.sh

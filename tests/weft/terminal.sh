@@ -1,5 +1,5 @@
 #!/bin/sh
-# tests/weft/terminal.py where it can run. usage: tests/weft/terminal.sh PROGRAM MODEL
+# Runs tests/weft/terminal.py if it can run. usage: tests/weft/terminal.sh PROGRAM MODEL
 if ! command -v python3 >/dev/null 2>&1; then
     echo 'skip terminal: no python3'
 elif [ ! -e /usr/include/histedit.h ] && [ ! -e /usr/local/include/histedit.h ]; then
