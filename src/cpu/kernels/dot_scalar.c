@@ -255,8 +255,8 @@ static inline i32x16 i_add(i32x16 x, i32x16 y)
 }
 #include "cpu/kernels/dot_tile.inc"
 
-static inline void i_dots(const uint8_t *block, struct codes codes, int g0, const struct acts *a,
-                          size_t row, size_t col, size_t n, int n_groups, i32x16 *out)
+INLINE void i_dots(const uint8_t *block, struct codes codes, int g0, const struct acts *a,
+                   size_t row, size_t col, size_t n, int n_groups, i32x16 *out)
 {
     for (size_t r = 0; r < n; r++) {
         const int8_t *q = a->q + (row + r) * a->stride + col;
