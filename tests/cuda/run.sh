@@ -3,11 +3,11 @@
 # Prints a line for each program and order of threads. If a program fails, its output follows.
 #
 # At the level all, every program of kernels runs in seven orders of threads. Programs that run whole models for minutes run
-# all their cases in the first order, and some in a random one. At the level thin there are three orders. Programs of
-# kernels run all their cases in the first order only, and those of whole models run some. Touches of device memory by the host's code, which is the same in every order, are watched only in
-# the first order. With a sanitizer every program runs once, with some of its cases at every level: a sanitizer checks each
-# access, and all shapes make the same accesses. With ThreadSanitizer only programs of kernels run, to find races within
-# kernels.
+# all their cases in the first order, and some in a random one. At the level thin there are three orders. Programs of kernels
+# run all their cases in the first order only, and those of whole models run some. Touches of device memory by the host's
+# code, which is the same in every order, are watched only in the first order. With a sanitizer every program runs once, with
+# some of its cases at every level: a sanitizer checks each access, and all shapes make the same accesses. With
+# ThreadSanitizer only programs of kernels run, to find races within kernels.
 set -u
 . tests/job.sh
 if [ "$1" = --one ]; then # build, sanitizer, program, order, seed, level
