@@ -245,7 +245,7 @@ test-all:
 
 # Runs the suite, for any variant of the build, and says at the end how many programs passed.
 .PHONY: check
-check: all $(TESTS) $(BUILD)/soak
+check: all $(TESTS) $(BUILD)/soak $(BUILD)/between
 	@SAN="$(SAN) $(COUNT)" CC="$(CC)" QUICK="$(QUICK)" sh tests/run.sh $(BUILD)
 
 # For work on the CPU side: without nvcc, and without the programs that take longest.
@@ -284,7 +284,8 @@ soak: deps
 	@$(MAKE) $(JOBS) --no-print-directory -s $(BUILD)/soak
 	@$(BUILD)/soak $(SOAK_SECONDS) $(SOAK_GENERATIONS) $(SOAK_CYCLES)
 
-$(BUILD)/soak: $(BUILD)/obj/tests/soak/soak.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
+# The second measures what sequences cost beside the backend: build/between MODEL [N_SEQS [N_TOKENS [N_THREADS]]].
+$(BUILD)/soak $(BUILD)/between: $(BUILD)/%: $(BUILD)/obj/tests/soak/%.o $(SYNTH_OBJ) $(BUILD)/libweft-all.a
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 

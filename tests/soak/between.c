@@ -95,13 +95,13 @@ static void measure(weft_engine *engine, size_t n_seqs, size_t n_tokens, float p
     free(seqs);
 }
 
-/* Weighs sequences that have drawn a token and wait for their users. */
-static void weigh(weft_engine *engine)
+/* Sequences that have drawn a token and wait for their users. Other sequences have used all pages
+ * of the pool before, so the pool does not count. */
+static void weigh(weft_engine *engine, size_t n_seqs)
 {
-    enum { N = 100, MOST = 50 };
-    static weft_seq *seqs[N];
+    weft_seq **seqs = calloc(n_seqs, sizeof(weft_seq *));
     double before = resident();
-    for (size_t i = 0; i < N; i++) {
+    for (size_t i = 0; seqs != NULL && i < n_seqs; i++) {
         seqs[i] = open_seq(engine, i, i % 2 == 0 ? 1 : 1.1f);
         for (size_t ready = 0; ready == 0;) {
             TRY(weft_engine_step(engine, &ready, &err));
@@ -110,10 +110,15 @@ static void weigh(weft_engine *engine)
         TRY(weft_seq_next(seqs[i], &token, &err));
         TRY(weft_seq_end(seqs[i], &err));
     }
-    printf("an idle sequence: %.1f KiB resident\n", (resident() - before) / N / 1024);
-    for (size_t i = 0; i < N; i++) {
+    weft_engine_stats stats = { .size = sizeof stats };
+    TRY(weft_engine_get_stats(engine, &stats, &err));
+    printf("an idle sequence: %.1f KiB more resident, %.1f KiB by the engine's count\n",
+           (resident() - before) / (double)n_seqs / 1024,
+           (double)stats.seq_bytes / (double)n_seqs / 1024);
+    for (size_t i = 0; i < n_seqs; i++) {
         weft_seq_release(&seqs[i]);
     }
+    free(seqs);
 }
 
 int main(int argc, char **argv)
@@ -130,14 +135,14 @@ int main(int argc, char **argv)
     p.n_threads = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
     p.device = "cpu";
     p.n_ctx = 256;
-    p.n_kv = (n_seqs > 100 ? n_seqs : 100) * 64;
+    p.n_kv = n_seqs * 64; /* a page for each */
     p.no_prefix_cache = true;
     p.profile = profile;
     TRY(weft_model_open(argv[1], NULL, &model, &err));
     TRY(weft_engine_open(model, &p, &engine, &err));
     measure(engine, n_seqs, n_tokens, 1);
     measure(engine, n_seqs, n_tokens, 1.1f);
-    weigh(engine);
+    weigh(engine, n_seqs);
     weft_engine_release(&engine);
     weft_model_release(&model);
     return 0;
