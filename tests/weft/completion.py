@@ -77,6 +77,12 @@ class Shell:
     def type(self, text):
         os.write(self.fd, text.encode())
 
+    def prompted(self, text):
+        """Types at the prompt. What comes before it goes through the terminal's own line editing, which takes Ctrl-U as
+        an order to forget the line."""
+        self.until("> ")
+        self.type(text)
+
     def until(self, text, seconds=30):
         """What the shell writes up to `text`; all there is, if it does not come."""
         end = time.monotonic() + seconds
@@ -91,7 +97,7 @@ class Shell:
 
     def run(self, keys):
         """The arguments with which weft is run by these keys."""
-        self.type(keys + "\n")
+        self.prompted(keys + "\n")
         return re.findall("<(.*?)>", self.until(">!\r\n").rpartition("\n<")[2].join(["<", ""]))
 
     def close(self):
@@ -134,7 +140,7 @@ def check_bash(folder):
 
 def check_zsh(folder, shell):
     for command in commands():
-        shell.type(f"weft {command} -\x14\x15echo 'do''ne'\n")
+        shell.prompted(f"weft {command} -\x14\x15echo 'do''ne'\n")
         shell.until("done\r\n")
         with open(f"{folder}/offered") as lines:
             offered = sorted({line.strip().rstrip("=") for line in lines})
