@@ -1,5 +1,7 @@
 #include "cpu/pack.h"
 
+#include "base/mem.h"
+
 #include <string.h>
 
 static const struct pack_type types[] = {
@@ -22,10 +24,10 @@ struct packed pack_describe(const struct quant_type *type, const uint8_t *rows, 
     } else {
         l.unit_bytes = TILE_ROWS * pack_scale_bytes(p->form, p->unit / p->sub);
         l.code_bytes = (size_t)(p->bits[0] + p->bits[1]) * VECTOR;
-        l.codes = (n_cols / p->unit * l.unit_bytes + VECTOR - 1) / VECTOR * VECTOR;
+        l.codes = round_up(n_cols / p->unit * l.unit_bytes, VECTOR);
         l.n = l.codes + n_cols / BLOCK_COLS * l.code_bytes;
     }
-    l.n = (l.n + VECTOR - 1) / VECTOR * VECTOR;
+    l.n = round_up(l.n, VECTOR);
     return (struct packed){ .type = type,
                             .how = p,
                             .layout = l,

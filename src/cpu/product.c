@@ -43,13 +43,13 @@ static struct task task_at(const struct work *w, size_t at)
     }
     size_t n = left / (w->j->c->n_threads * SHARES_PER_THREAD), of_p = pack_n_tiles(p->w) - at;
     if (p->gate != NULL) {
-        n = (n / 2 + PAIR - 1) / PAIR * PAIR; /* a tile of the gate comes with each */
+        n = round_up(n / 2, PAIR); /* a tile of the gate comes with each */
     }
     n = n < TASK_TILES_MAX ? n : TASK_TILES_MAX;
     n = n > 0 ? n : p->gate != NULL ? PAIR : 1;
     return (struct task){ .p = p,
                           .tile = at,
-                          .end = at + (n < of_p ? n : of_p),
+                          .end = at + size_min(n, of_p),
                           .first = first,
                           .n = w->n_rows - first < MATMUL_ROWS ? w->n_rows - first : MATMUL_ROWS };
 }
@@ -170,7 +170,7 @@ void cpu_multiply(struct job *j, size_t counter, size_t thread, const struct pro
                       .products = products,
                       .a = a,
                       .n_rows = n_rows,
-                      .n_groups = (n_rows + MATMUL_ROWS - 1) / MATMUL_ROWS };
+                      .n_groups = ceil_div(n_rows, MATMUL_ROWS) };
     for (size_t i = 0; i < n_products; i++) {
         w.n_tiles += pack_n_tiles(products[i].w);
     }

@@ -2,15 +2,13 @@
 
 /* ---------------------------------------------------------------- computing */
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* How many steps a sequence allows; 1 for one that would be kept waiting. */
 static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
 {
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
     if (q->in_step) {
         bool greedy = !q->observed && seq_greedy(seq);
-        return greedy ? least(k, e->n_ctx - q->tokens.n) : 1;
+        return greedy ? size_min(k, e->n_ctx - q->tokens.n) : 1;
     }
     if (!sched_runs(q)) {
         return k;
@@ -19,7 +17,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
         return 1;
     }
     /* sequences that are read side by side meet again in one step */
-    return ahead_beyond(seq) > 0 ? least(k, ahead_beyond(seq) + 1) : k;
+    return ahead_beyond(seq) > 0 ? size_min(k, ahead_beyond(seq) + 1) : k;
 }
 
 void ahead_undo(struct weft_engine *e)
@@ -82,7 +80,7 @@ size_t ahead_beyond(const struct weft_seq *seq)
 static size_t held(const struct weft_seq *seq)
 {
     size_t n = seq->sched.tokens.n + ahead_beyond(seq) + (seq->drawing ? 1 : 0);
-    return n > seq->n_room ? n : seq->n_room;
+    return size_max(n, seq->n_room);
 }
 
 void ahead_trim(struct weft_seq *seq) { kv_trim(&seq->engine->pool, &seq->sched.kv, held(seq)); }

@@ -99,7 +99,7 @@ static size_t widest_window(const struct model *m)
         if (window == 0) {
             return 0;
         }
-        widest = window > widest ? window : widest;
+        widest = size_max(window, widest);
     }
     return widest;
 }

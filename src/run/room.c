@@ -39,7 +39,7 @@ weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_er
     struct sched_seq *q = &seq->sched;
     const size_t from = q->tokens.n + n_cached, to = q->tokens.n + n;
     TRY(room_lists(seq, n, err));
-    return room_reserve(seq->engine, &q->kv, from, to > seq->n_room ? to : seq->n_room, err);
+    return room_reserve(seq->engine, &q->kv, from, size_max(to, seq->n_room), err);
 }
 
 void room_restore(struct weft_seq *seq, size_t n)

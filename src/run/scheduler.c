@@ -70,9 +70,9 @@ static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, siz
 {
     struct step *step = &s->step;
     size_t n_places = s->n_out - step->n_out;
-    n = n < n_waiting ? n : n_waiting;
+    n = size_min(n, n_waiting);
     if (q->observed) {
-        n = n < n_places ? n : n_places;
+        n = size_min(n, n_places);
     } else if (n == n_waiting && n_places == 0) {
         n--;
     }

@@ -22,7 +22,7 @@ static weft_status empty_state(const struct weft_engine *e, struct saved *out, w
     return WEFT_OK;
 }
 
-static size_t in_page(size_t n, size_t pos) { return n - pos < KV_PAGE ? n - pos : KV_PAGE; }
+static size_t in_page(size_t n, size_t pos) { return size_min(n - pos, KV_PAGE); }
 
 /* ---------------------------------------------------------------- save */
 
@@ -200,7 +200,7 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
     }
     /* as after a rewind: logits are not saved, so the last token is computed again */
     size_t most = s->n_tokens > 0 ? s->n_tokens - 1 : 0;
-    seq_restart(seq, s->n_tokens, s->n_computed < most ? s->n_computed : most);
+    seq_restart(seq, s->n_tokens, size_min(s->n_computed, most));
     constraint_replace(seq->constraint, s->n_tokens);
     sampler_restart(seq->sampler);
     return WEFT_OK;
