@@ -1,18 +1,18 @@
 /* Weft: GGUF language models in C. This is the only header a program includes.
  *
- * Three handles, each holding a reference on the one to its left, so that they may be released in
- * any order:
+ * There are three handles, each holding a reference on the one to its left, so that a program may
+ * release them in any order:
  *
  *     weft_model  <-  weft_engine  <-  weft_seq
  *     the file        device, KV      one text being read or written
  *
  * A program opens a model, an engine on it, and any number of sequences; it appends tokens, calls
  * weft_engine_step() until a sequence is ready, and takes the next token with weft_seq_next().
- * Without the checks for errors:
+ * The loop of a program, without its checks for errors:
  *
  *     weft_seq_append(seq, prompt, n, &err);
  *     while (weft_seq_finish(seq) == WEFT_RUNNING) {
- *         weft_engine_step(engine, &ready, &err);  // computes what waits, in all sequences at once
+ *         weft_engine_step(engine, &ready, &err);  // computes the waiting tokens of all sequences
  *         if (ready > 0) {
  *             weft_seq_next(seq, &token, &err);    // samples and accepts, exactly once
  *             weft_seq_text(seq, text, sizeof text, &n, &err);
@@ -28,10 +28,10 @@
  *     and WEFT_E_BUFFER is returned. dst may be NULL when cap is 0; `needed` may be NULL.
  *   - Parameter structs start with their own size; initialise them with the WEFT_..._INIT macro.
  *     A NULL pointer to one means the defaults.
- *   - Functions on a model are free-threaded. Those on an engine or a sequence take the engine's
- *     lock, in the order in which they come: they may wait for a step under way. weft_seq_text(),
+ *   - Functions on a model are free-threaded. Functions on an engine or a sequence take the
+ *     engine's lock, first come, first served: they may wait for a running step. weft_seq_text(),
  *     weft_seq_finish() and weft_seq_cancel() never wait. When two threads are inside one sequence,
- *     the second gets WEFT_E_BUSY. A handle must not be in use elsewhere while its last reference
+ *     the second gets WEFT_E_BUSY. No other thread may use a handle while its last reference
  *     is released.
  *   - The library never exits, aborts, prints, reads the environment, or keeps mutable globals.
  */
@@ -49,7 +49,7 @@ extern "C" {
 #define WEFT_VERSION "0.1.0"
 #define WEFT_ABI_VERSION 1u
 
-/* A struct of which only `size` is set. */
+/* Initialises a struct of which only `size` is set. */
 #ifdef __cplusplus
 #define WEFT_INIT(type) weft_init<type>()
 #else
@@ -67,26 +67,28 @@ extern "C" {
 
 typedef enum weft_status {
     WEFT_OK = 0,
-    WEFT_E_ARG,         /* an argument is NULL, out of range or contradicts another */
-    WEFT_E_HANDLE,      /* not a live handle of this type */
-    WEFT_E_STATE,       /* not now: no logits yet, or the sequence has finished */
-    WEFT_E_BUSY,        /* another thread is inside this sequence */
-    WEFT_E_BUFFER,      /* dst is too small; *needed says how much */
-    WEFT_E_NOMEM,       /* host memory */
-    WEFT_E_DEVMEM,      /* device memory */
-    WEFT_E_IO,          /* the operating system refused a read, or the file changed under us */
+    WEFT_E_ARG,    /* an argument is NULL, out of range or contradicts another */
+    WEFT_E_HANDLE, /* this is no live handle of this type */
+    WEFT_E_STATE,  /* not possible now: there are no logits yet, or the sequence has finished */
+    WEFT_E_BUSY,   /* another thread is inside this sequence */
+    WEFT_E_BUFFER, /* dst is too small; *needed says how much */
+    WEFT_E_NOMEM,  /* host memory is out */
+    WEFT_E_DEVMEM, /* device memory is out */
+    WEFT_E_IO, /* the operating system refused a read, or the file changed while it was in use */
     WEFT_E_FORMAT,      /* the file is malformed */
-    WEFT_E_UNSUPPORTED, /* well-formed, but not something this build runs */
-    WEFT_E_KV_FULL,     /* no free pages in the KV pool */
+    WEFT_E_UNSUPPORTED, /* the file is well-formed, but this build cannot run it */
+    WEFT_E_KV_FULL,     /* the KV pool has not enough free pages */
     WEFT_E_CTX_FULL,    /* the sequence would exceed n_ctx */
     WEFT_E_CANCELLED,   /* weft_seq_cancel() was called */
-    WEFT_E_DEVICE_LOST, /* the device failed; this engine computes no more. The message says whether
-                           a new one will, or the fault of a kernel has lost CUDA for the process */
-    WEFT_E_INTERNAL,    /* a bug in Weft */
-    WEFT_E_ENGINE       /* not with this engine; one that is opened as the message says can */
+    /* The device failed; this engine computes no more. The message says whether a new one will, or
+     * whether a faulty kernel has lost CUDA for the whole process. */
+    WEFT_E_DEVICE_LOST,
+    WEFT_E_INTERNAL, /* a bug in Weft */
+    /* This engine cannot do it. The message says how to open an engine that can. */
+    WEFT_E_ENGINE
 } weft_status;
 
-/* Filled by a failing call. `message` names the thing, what was found, what was expected, and the
+/* A failing call fills it. `message` names the thing, what was found, what was expected, and the
  * remedy. */
 typedef struct weft_error {
     weft_status code;
@@ -99,56 +101,58 @@ typedef struct weft_engine weft_engine;
 typedef struct weft_seq weft_seq;
 
 WEFT_API const char *weft_version(void);              /* "0.1.0" */
-WEFT_API uint32_t weft_abi_version(void);             /* compare with WEFT_ABI_VERSION */
+WEFT_API uint32_t weft_abi_version(void);             /* to be compared with WEFT_ABI_VERSION */
 WEFT_API const char *weft_status_name(weft_status s); /* "WEFT_E_ARG"; never NULL */
 
 /* ---------------------------------------------------------------- log */
 
 typedef enum weft_log_level { WEFT_LOG_INFO = 0, WEFT_LOG_WARN = 1 } weft_log_level;
 
-/* Called on the thread that is inside the library, never while an error is being returned instead.
- * `text` is one line without a newline and lives only during the call. */
+/* The library calls it on the thread that is inside the library, never while an error is being
+ * returned instead. `text` is one line without a newline and lives only during the call. */
 typedef void (*weft_log_fn)(void *user, weft_log_level level, const char *text);
 
 /* ---------------------------------------------------------------- devices */
 
-/* What this machine and this build of the library can compute with. Any thread, any time. */
+/* What this machine and this build of the library can compute with. Both functions may be called
+ * from any thread at any time. */
 
 typedef struct weft_platform_info {
-    size_t size;            /* set by the caller to sizeof(weft_platform_info) */
-    bool cuda_built;        /* the library was built with CUDA */
-    int cuda_driver;        /* newest CUDA that the driver runs, 13010 = 13.1; 0 = no driver */
-    int cuda_runtime;       /* CUDA that the library was built with; 0 = without */
+    size_t size;      /* set by the caller to sizeof(weft_platform_info) */
+    bool cuda_built;  /* the library was built with CUDA */
+    int cuda_driver;  /* newest CUDA version that the driver runs, 13010 = 13.1; 0 = no driver */
+    int cuda_runtime; /* CUDA version that the library was built with; 0 = without CUDA */
     char cuda_problem[200]; /* why there is no GPU, and the remedy; "" if there is one */
     char cpu_name[64];
-    char cpu_features[96];     /* instructions the CPU kernels can use: "avx2 fma f16c" */
-    const char *cpu_kernels;   /* the set of CPU kernels that would run: "avx2" */
-    size_t n_cores, n_threads; /* physical cores and hardware threads this process may use */
-    size_t n_devices;          /* for weft_device_get() */
+    char cpu_features[96];     /* instructions that the CPU kernels can use: "avx2 fma f16c" */
+    const char *cpu_kernels;   /* the set of CPU kernels that would be used: "avx2" */
+    size_t n_cores, n_threads; /* physical cores and hardware threads that this process may use */
+    size_t n_devices;          /* number of devices that weft_device_get() knows */
 } weft_platform_info;
 
 typedef struct weft_device_info {
-    size_t size;                      /* set by the caller to sizeof(weft_device_info) */
-    char name[32];                    /* what weft_engine_params.device takes: "cuda:0", "cpu" */
-    char description[128];            /* "NVIDIA H200" */
-    int major, minor;                 /* compute capability of a GPU; 0 on the CPU */
-    size_t n_units;                   /* multiprocessors of a GPU, physical cores of the CPU */
+    size_t size;           /* set by the caller to sizeof(weft_device_info) */
+    char name[32];         /* the name that weft_engine_params.device takes: "cuda:0", "cpu" */
+    char description[128]; /* "NVIDIA H200" */
+    int major, minor;      /* compute capability of a GPU; 0 on the CPU */
+    size_t n_units;        /* multiprocessors of a GPU, physical cores of the CPU */
     uint64_t total_bytes, free_bytes; /* memory; 0 = unknown */
     bool usable;
-    char why[200]; /* why it cannot be used, "" if it can */
+    char why[200]; /* why the device cannot be used; "" if it can */
 } weft_device_info;
 
 WEFT_API weft_status weft_platform_get(weft_platform_info *info, weft_error *err);
-/* The i-th device: the GPUs as the driver counts them, then the CPU. WEFT_E_ARG past the last.
- * "auto" is the first that is usable. Asking a GPU for its free memory opens a context on it, which
- * takes some hundred MiB there until the process ends. */
+/* Describes the i-th device: first come the GPUs in the driver's order, then the CPU. "auto" is the
+ * first device that is usable. The call opens a context on a GPU, to ask for its free memory; the
+ * context takes some hundred MiB there until the process ends. Errors: WEFT_E_ARG (i is past the
+ * last device). */
 WEFT_API weft_status weft_device_get(size_t i, weft_device_info *info, weft_error *err);
 
 /* ---------------------------------------------------------------- file */
 
-/* A GGUF file (v2 or v3, little-endian, split files through their first part), parsed and
- * fully bounds-checked, without a model being made of it. For inspection and validation. A
- * weft_file is read-only after opening and may be used from any number of threads. */
+/* A GGUF file (v2 or v3, little-endian; a split file is opened by its first part). It is parsed and
+ * fully bounds-checked, but no model is made of it: this is for inspection and validation. A
+ * weft_file is read-only after opening, and any number of threads may use it. */
 
 typedef struct weft_key_info {
     const char *name;    /* lives as long as the file */
@@ -161,31 +165,32 @@ typedef struct weft_tensor_info {
     const char *name; /* lives as long as the file */
     const char *type; /* "Q4_K" */
     size_t n_dims;
-    uint64_t shape[4]; /* as GGUF writes it: the row length first; unused dimensions are 1 */
+    uint64_t shape[4]; /* in the order of GGUF: the row length first; unused dimensions are 1 */
     uint64_t n_bytes;
     uint64_t offset; /* from the start of the part's data section */
-    size_t part;     /* index of the split part that holds it, 0 when not split */
+    size_t part;     /* index of the split part that holds the tensor, 0 if the file is not split */
 } weft_tensor_info;
 
-/* What Weft makes of a key, by its name alone. */
+/* What Weft does with a key. It depends on the name of the key alone. */
 typedef enum weft_key_use {
-    WEFT_KEY_UNKNOWN = 0, /* no key that Weft knows: it is not obeyed */
+    WEFT_KEY_UNKNOWN = 0, /* Weft does not know the key, and does not obey it */
     WEFT_KEY_OBEYED,
-    WEFT_KEY_HARMLESS, /* known, and changes nothing that Weft computes */
-    /* Known, changes what a model computes, and is not obeyed: weft_model_open() refuses a file in
-     * which it has another value than the one that asks for nothing. */
+    WEFT_KEY_HARMLESS, /* known, but changes nothing that Weft computes */
+    /* The key is known and changes what a model computes, but Weft does not obey it.
+     * weft_model_open() refuses the file unless the key has the value that asks for nothing. */
     WEFT_KEY_REFUSED
 } weft_key_use;
 
 WEFT_API weft_status weft_file_open(const char *path, weft_file **out, weft_error *err);
-/* The same, but the file is read into memory instead of being mapped: for files that somebody else
- * may cut, as no_mmap of weft_model_params, and for file systems that cannot map. */
+/* Opens the file as weft_file_open() does, but reads it into memory instead of mapping it. This is
+ * for files that another program may cut (see no_mmap of weft_model_params), and for file systems
+ * that cannot map. */
 WEFT_API weft_status weft_file_load(const char *path, weft_file **out, weft_error *err);
 WEFT_API void weft_file_release(weft_file **file);
 WEFT_API uint32_t weft_file_version(const weft_file *file); /* 2 or 3 */
-WEFT_API uint64_t weft_file_bytes(const weft_file *file);   /* of all parts */
+WEFT_API uint64_t weft_file_bytes(const weft_file *file);   /* bytes of all parts */
 WEFT_API size_t weft_file_n_parts(const weft_file *file);
-/* Path of the i-th part; NULL past the last. Lives as long as the file. */
+/* Returns the path of the i-th part, or NULL past the last. It lives as long as the file. */
 WEFT_API const char *weft_file_part(const weft_file *file, size_t i);
 WEFT_API size_t weft_file_n_keys(const weft_file *file);
 WEFT_API size_t weft_file_n_tensors(const weft_file *file);
@@ -193,96 +198,100 @@ WEFT_API weft_status weft_file_key(const weft_file *file, size_t i, weft_key_inf
                                    weft_error *err);
 WEFT_API weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *out,
                                       weft_error *err);
-/* What Weft makes of key `i`; keys of the architecture are those that begin with the file's
- * general.architecture. WEFT_E_ARG: there is no such key. */
+/* Says what Weft does with key `i`. Keys of the architecture are those that begin with the file's
+ * general.architecture. Errors: WEFT_E_ARG (there is no such key). */
 WEFT_API weft_status weft_file_key_use(const weft_file *file, size_t i, weft_key_use *out,
                                        weft_error *err);
-/* Element `j` of key `i` as text: strings as their bytes (may hold any byte, NUL included; not
- * terminated), integers in decimal, floats with enough digits to round-trip, bools as true/false.
- */
+/* Writes element `j` of key `i` as text. A string is written as its bytes, which may be any, NUL
+ * included, and is not terminated. Integers are decimal, floats have enough digits to round-trip,
+ * bools are true or false. */
 WEFT_API weft_status weft_file_value(const weft_file *file, size_t i, size_t j, char *dst,
                                      size_t cap, size_t *needed, weft_error *err);
 
 /* ---------------------------------------------------------------- model */
 
-/* The file, its vocabulary and its validated weights. Immutable after opening: any number of
- * engines and threads may share one. */
+/* A model is the file, its vocabulary and its validated weights. It does not change after opening:
+ * any number of engines and threads may share one. */
 
 typedef struct weft_model_params {
     size_t size;
-    bool vocab_only; /* only the tokenizer: for files without tensors, or to tokenize quickly */
-    /* Read the file into memory instead of mapping it: for files that somebody else may cut or
-     * write to. A mapped one that was cut is noticed before each step (WEFT_E_IO), but one that is
-     * cut during a step, or whose disk fails, ends the process with SIGBUS. */
+    bool vocab_only; /* loads only the tokenizer: for files without tensors, or to tokenize quickly
+                      */
+    /* Read the file into memory instead of mapping it. This is for files that another program may
+     * cut or write to. If a mapped file was cut, Weft notices it before the next step (WEFT_E_IO);
+     * but if it is cut during a step, or if its disk fails, the process ends with SIGBUS. */
     bool no_mmap;
-    weft_log_fn log; /* progress and remarks, also of later calls; NULL = silence */
+    weft_log_fn log; /* gets progress and remarks, also of later calls; NULL = nobody */
     void *log_user;
 } weft_model_params;
 #define WEFT_MODEL_PARAMS_INIT WEFT_INIT(weft_model_params)
 
 typedef struct weft_model_info {
     size_t size;              /* set by the caller to sizeof(weft_model_info) */
-    const char *architecture; /* "qwen2"; strings live as long as the model */
+    const char *architecture; /* "qwen2"; the strings live as long as the model */
     const char *name;         /* general.name, or "" */
     const char *type; /* the tensor type that holds most weights, "Q4_K"; "" without tensors */
     const char *chat_template; /* name of the recognised template, or NULL */
     size_t n_vocab;
-    /* 0 if vocab_only. Where layers differ, the most that one of them has; weft_model_get_layer()
-     * tells them apart. */
+    /* These are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
+     * weft_model_get_layer() describes each layer. */
     size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
     int32_t bos, eos;  /* token ids, -1 if the vocabulary has none */
     bool adds_bos;     /* whether the model wants BOS at the start of a text */
-    /* Positions that a token sees, itself included, in the layer that shows most; 0 = all before
-     * it. */
+    /* The number of positions that a token sees, itself included, in the layer where it sees most.
+     * 0 = all positions up to its own. */
     size_t n_window;
     bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
-    /* What of the file's own chat template (Jinja source) may be missing in `chat_template`, a
-     * sentence; NULL if that renders conversations just as the source does. */
+    /* A sentence that says what of the file's own chat template (Jinja source) `chat_template` may
+     * lack; NULL if both render conversations in the same way. */
     const char *chat_remark;
 } weft_model_info;
 
-/* Opens and validates `path`; for a split model, the path of its first part.
- * Errors: WEFT_E_ARG (the path of a later part), WEFT_E_IO, WEFT_E_FORMAT (malformed),
+/* Opens and validates the model file `path`; for a split model, `path` is its first part. Any
+ * thread. Errors: WEFT_E_ARG (`path` is a later part), WEFT_E_IO, WEFT_E_FORMAT (malformed),
  * WEFT_E_UNSUPPORTED (architecture, tensor type, tokenizer, a WEFT_KEY_REFUSED key),
  * WEFT_E_NOMEM. */
 WEFT_API weft_status weft_model_open(const char *path, const weft_model_params *params,
                                      weft_model **out, weft_error *err);
-/* Gives up the caller's reference and clears *model. NULL and *model == NULL are fine. Any thread,
- * any order. */
+/* Gives up the caller's reference and sets *model to NULL. Both `model` and *model may be NULL. Any
+ * thread; handles may be released in any order. */
 WEFT_API void weft_model_release(weft_model **model);
 WEFT_API weft_status weft_model_get_info(const weft_model *model, weft_model_info *info,
                                          weft_error *err);
 
-/* What a layer of the model is. Later kinds of layers leave 0 what they have none of. */
+/* What a layer of the model is. A kind of layer that lacks one of these things has 0 there. */
 typedef struct weft_layer_info {
     size_t size;         /* set by the caller to sizeof(weft_layer_info) */
     const char *mixer;   /* how positions see one another: "attention" */
     const char *ffn;     /* the feed-forward part: "dense" */
-    size_t n_heads;      /* of queries */
-    size_t n_kv_heads;   /* of K and of V */
-    size_t k_dim, v_dim; /* values of a head of K and of V */
-    size_t n_window;     /* positions that a token sees, itself included; 0 = all before it */
+    size_t n_heads;      /* heads of queries */
+    size_t n_kv_heads;   /* heads of K and of V */
+    size_t k_dim, v_dim; /* values in a head of K and of V */
+    size_t n_window;     /* positions that a token sees, itself included; 0 = all up to its own */
     size_t n_ff;         /* columns between the matrices of the feed-forward part */
-    uint64_t n_bytes;    /* of the layer's tensors in the file */
+    uint64_t n_bytes;    /* bytes of the layer's tensors in the file */
 } weft_layer_info;
 
-/* Layer i, counted from the one that comes behind the embedding. Any thread. Errors: WEFT_E_ARG
- * (there is no such layer, as in a model that was opened vocab_only). */
+/* Describes layer i; layer 0 follows the embedding. Any thread. Errors: WEFT_E_ARG (there is no
+ * such layer; a model that was opened vocab_only has none). */
 WEFT_API weft_status weft_model_get_layer(const weft_model *model, size_t i, weft_layer_info *info,
                                           weft_error *err);
 
 enum {
-    WEFT_TOKENIZE_BOS = 1u,       /* prepend BOS if the model wants it */
-    WEFT_TOKENIZE_SPECIAL = 2u,   /* parse control tokens in the text; never for text of a user */
-    WEFT_TOKENIZE_NO_PREFIX = 4u, /* the text continues another: no leading space (SPM) */
-    WEFT_TOKENIZE_EOS = 8u        /* append EOS if the model wants it and it is not there; for texts
-                                     that are complete: embeddings. Never for a prompt. */
+    WEFT_TOKENIZE_BOS = 1u, /* prepend BOS if the model wants it */
+    WEFT_TOKENIZE_SPECIAL =
+        2u, /* parse control tokens in the text; never use this for a user's text */
+    WEFT_TOKENIZE_NO_PREFIX = 4u, /* the text continues another text: add no leading space (SPM) */
+    /* Append EOS if the model wants it and the text does not end with it. This is for complete
+     * texts (embeddings), never for a prompt. */
+    WEFT_TOKENIZE_EOS = 8u
 };
-/* Text (n bytes, at most 256 MiB, any bytes) to ids dst[cap], *needed ids in all. Bytes for which a
- * BPE vocabulary has no token are left out (SmolLM2 has none for 0x04, nor for those that
- * UTF-8 does not use). */
+/* Converts text[n] (any bytes, at most 256 MiB) to ids dst[cap]; *needed is the number of all ids.
+ * Bytes for which a BPE vocabulary has no token are left out: SmolLM2 has none for 0x04, and none
+ * for the bytes that UTF-8 does not use. Any thread. Errors: WEFT_E_ARG, WEFT_E_BUFFER,
+ * WEFT_E_NOMEM. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,
                                    unsigned flags, int32_t *dst, size_t cap, size_t *needed,
                                    weft_error *err);
@@ -290,11 +299,12 @@ WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, si
 enum {
     WEFT_DETOKENIZE_SPECIAL = 1u /* write control tokens as their text, instead of nothing */
 };
-/* Ids to bytes dst[cap] (not NUL-terminated), the inverse of weft_tokenize for text without BOS. */
+/* Converts tokens[n] to bytes dst[cap], not NUL-terminated: the inverse of weft_tokenize() for a
+ * text without BOS. */
 WEFT_API weft_status weft_detokenize(const weft_model *model, const int32_t *tokens, size_t n,
                                      unsigned flags, char *dst, size_t cap, size_t *needed,
                                      weft_error *err);
-/* The token's text as the vocabulary stores it (for display). */
+/* Writes the token's text as the vocabulary stores it, for display. */
 WEFT_API weft_status weft_token_text(const weft_model *model, int32_t token, char *dst, size_t cap,
                                      size_t *needed, weft_error *err);
 /* True if the token ends a text or a turn. False for ids outside the vocabulary. */
@@ -309,263 +319,284 @@ typedef struct weft_message {
 
 typedef struct weft_chat_params {
     size_t size;
-    const char *template_name; /* NULL = the one the model's file names */
+    const char *template_name; /* NULL = the template that the model's file names */
     bool no_prompt;            /* do not open the assistant's turn at the end */
-    /* The messages continue a conversation already in the sequence: no BOS, no default system
-     * prompt, and the end of the assistant's turn before them is completed. */
+    /* The messages continue a conversation that is already in the sequence. BOS and the default
+     * system prompt are left out, and the end of the assistant's turn before the messages is
+     * completed. */
     bool continues;
-    /* With `continues`: the last token that the sequence holds. If it ends no turn, the answer was
-     * cut (by a limit, a stop string, a cancel) and its turn is ended first. NULL: it was not. */
+    /* With `continues`: points to the last token that the sequence holds. If that token ends no
+     * turn, the answer was cut (by a limit, a stop string, a cancel), and the turn is ended first.
+     * NULL means that the answer was not cut. */
     const int32_t *last;
 } weft_chat_params;
 #define WEFT_CHAT_PARAMS_INIT WEFT_INIT(weft_chat_params)
 
-/* Messages to ids: the template's own control tokens, BOS where the template or the model wants
- * it, and the contents as plain text. WEFT_E_UNSUPPORTED if the template is unknown (the message
- * lists the names), WEFT_E_ARG if a role is unknown or the template cannot express the order of the
- * messages.
- */
+/* Converts messages[n] to ids: the template's own control tokens, BOS where the template or the
+ * model wants it, and the contents as plain text. Errors: WEFT_E_UNSUPPORTED (the template is
+ * unknown; the message lists the names), WEFT_E_ARG (a role is unknown, or the template cannot
+ * express the order of the messages). */
 WEFT_API weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages,
                                       size_t n, const weft_chat_params *params, int32_t *dst,
                                       size_t cap, size_t *needed, weft_error *err);
-/* Name of the i-th built-in template, NULL past the last. */
+/* Returns the name of the i-th built-in template, or NULL past the last. */
 WEFT_API const char *weft_chat_template_name(size_t i);
 
 /* ---------------------------------------------------------------- engine */
 
 typedef enum weft_cpu_isa {
-    WEFT_ISA_AUTO = 0, /* the best this processor has */
+    WEFT_ISA_AUTO = 0, /* the best set that this processor can run */
     WEFT_ISA_SCALAR,
     WEFT_ISA_AVX2,  /* needs AVX2, FMA and F16C */
     WEFT_ISA_AVX512 /* needs AVX-512 F, BW, DQ, VL and VNNI */
 } weft_cpu_isa;
 
-/* How K and V are kept in the KV pool. */
+/* The format of K and V in the KV pool. */
 typedef enum weft_kv_type {
     WEFT_KV_F16 = 0,
-    WEFT_KV_Q8_0 /* 8 bits and a scale for each 32 values: 53 % of the memory */
+    WEFT_KV_Q8_0 /* 8 bits, and a scale for each 32 values: 53 % of the memory of f16 */
 } weft_kv_type;
 
-#define WEFT_CTX_MODEL SIZE_MAX /* n_ctx: all positions the model was trained for */
-#define WEFT_CTX_DEFAULT 4096   /* what n_ctx and n_kv are if they are 0, see there */
+#define WEFT_CTX_MODEL SIZE_MAX /* value of n_ctx: all positions that the model was trained for */
+#define WEFT_CTX_DEFAULT 4096   /* the default of n_ctx and n_kv in weft_engine_params */
 #define WEFT_KV_PAGE 64         /* positions of a page of the KV pool */
-#define WEFT_TOP_MAX 64         /* most of the best tokens that are found, or computed ahead */
+#define WEFT_TOP_MAX 64         /* limit of the best tokens that are found or computed ahead */
 
-/* Bytes of weights that have been uploaded or repacked, of all that will be. Called on the thread
- * inside weft_engine_open(); false ends it with WEFT_E_CANCELLED. It must not open another engine
- * of the model; one that another thread opens meanwhile may wait. */
+/* Called while weights are uploaded or repacked: `done` bytes of `total` are finished. The call
+ * comes on the thread that is inside weft_engine_open(). If it returns false, opening ends with
+ * WEFT_E_CANCELLED. It must not open another engine of the same model; if another thread opens one
+ * meanwhile, that thread may have to wait. */
 typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* Values between two stages of the transformer, for finding where two implementations part. */
+/* Values between two stages of the transformer. They help to find where two implementations
+ * diverge. */
 typedef struct weft_checkpoint {
-    /* What they are, in the order in which they come: "embed", then in every layer "q", "k", "v"
-     * (after bias, norm and RoPE; a GPU gives k and v as its KV cache has rounded them),
-     * "attention" (before its output matrix), "attn_out" (the residual stream behind it), "ffn_act"
-     * (silu(gate) * up), "ffn_out" (the residual stream behind it); at the end, for the tokens that
-     * want logits, "head_norm" (what the last norm leaves) and "logits". */
+    /* Says what the values are. They come in this order: "embed"; then in every layer "q", "k", "v"
+     * (after bias, norm and RoPE; a GPU gives k and v as rounded by its KV cache), "attention"
+     * (before its output matrix), "attn_out" (the residual stream behind it), "ffn_act" (silu(gate)
+     * * up), "ffn_out" (the residual stream behind it); at the end, for the tokens that want
+     * logits, "head_norm" (the result of the last norm) and "logits". */
     const char *name;
-    size_t layer;          /* SIZE_MAX where there is none: embed, head_norm, logits */
-    size_t n_rows, n_cols; /* one row for each token of the step; of "head_norm" and "logits", for
-                              those that want logits */
-    const float *values;   /* [n_rows, n_cols] in host memory, during the call */
+    size_t layer; /* SIZE_MAX outside the layers: embed, head_norm, logits */
+    /* There is one row for each token of the step; "head_norm" and "logits" have one for each token
+     * that wants logits. */
+    size_t n_rows, n_cols;
+    const float *values; /* [n_rows, n_cols] in host memory, valid during the call */
 } weft_checkpoint;
-/* Called inside weft_engine_step(), for every checkpoint. The engine's lock is held: functions of
- * the engine and its sequences must not be called. */
+/* Called inside weft_engine_step() for every checkpoint. The engine's lock is held, so the function
+ * must not call functions of the engine or its sequences. */
 typedef void (*weft_trace_fn)(void *user, const weft_checkpoint *checkpoint);
 
-/* One stage of a step, computed. */
+/* A stage of a step that has been computed. */
 typedef struct weft_stage {
     /* "embed", "attn_in", "attend", "attn_out", "ffn_in", "ffn_out", "head_norm", "head" */
     const char *name;
-    size_t layer;    /* SIZE_MAX where there is none: embed, head_norm, head */
-    size_t n_rows;   /* rows it was computed for */
-    double seconds;  /* from its beginning until its results were there */
-    uint64_t bytes;  /* of weights and of K and V, each counted once, that it has to read */
-    uint64_t n_macs; /* multiply-adds of its matrix products and dot products */
+    size_t layer;    /* SIZE_MAX outside the layers: embed, head_norm, head */
+    size_t n_rows;   /* rows that the stage was computed for */
+    double seconds;  /* time from its beginning until its results were there */
+    uint64_t bytes;  /* bytes of weights and of K and V that it has to read, each counted once */
+    uint64_t n_macs; /* multiply-adds in its matrix products and dot products */
 } weft_stage;
-/* Called as a weft_trace_fn is. */
+/* Called inside weft_engine_step() for every stage. The engine's lock is held, so the function must
+ * not call functions of the engine or its sequences. */
 typedef void (*weft_profile_fn)(void *user, const weft_stage *stage);
 
 typedef struct weft_engine_params {
     size_t size;
-    /* NULL or "auto": the first GPU that can be used, or the CPU if there is none or its kernels do
-     * not run this model; then a line of the log says why (in a build with CUDA). "cuda": the first
-     * GPU that can be used. "cuda:1", "cpu". */
+    /* NULL or "auto": the first GPU that can be used. If there is none, or if its kernels cannot
+     * run this model, "auto" is the CPU, and in a build with CUDA a line of the log says why.
+     * "cuda": the first GPU that can be used. "cuda:1" and "cpu" name a device. */
     const char *device;
-    size_t n_ctx; /* most tokens of one sequence; 0 = WEFT_CTX_DEFAULT, or what the model has if
-                     that is less */
-    size_t n_kv;  /* positions in the KV pool, shared by all sequences, rounded up to whole pages;
-                     0 = n_ctx, at least WEFT_CTX_DEFAULT */
-    /* Most rows computed in one step; 0 = 512 on the CPU, and on a GPU 2048, or 1024 or 512 if
-     * there is no room for more. More rows make prompts faster, and sequences that generate wait
-     * longer for a step that they share with a prompt. */
+    /* The most tokens of one sequence. 0 = WEFT_CTX_DEFAULT, or the model's context if that is
+     * shorter. */
+    size_t n_ctx;
+    /* Positions in the KV pool, which all sequences share, rounded up to whole pages. 0 = n_ctx,
+     * but at least WEFT_CTX_DEFAULT. */
+    size_t n_kv;
+    /* The most rows that one step computes. 0 = 512 on the CPU; on a GPU 2048, or 1024 or 512 if
+     * there is no room for more. With more rows prompts are faster, but sequences that generate
+     * wait longer for a step that they share with a prompt. */
     size_t n_batch;
-    /* 0 = one per physical core that this process may use, at most what the CPU quota of its
-     * control groups (a container) amounts to. With a GPU these threads read the weights while the
-     * engine opens, at most 8 of them. */
+    /* 0 = one thread for each physical core that this process may use, but no more than the CPU
+     * quota of its control groups (of a container) allows. With a GPU these threads, at most 8 of
+     * them, read the weights while the engine opens. */
     size_t n_threads;
     weft_cpu_isa cpu_isa; /* forces one set of CPU kernels; all give the same bits */
-    /* A sequence's logits do not depend on what other sequences are computed with it, nor on how
-     * its prompt was cut into steps. Always so on the CPU; slower prompts on a GPU. */
+    /* If true, a sequence's logits depend neither on the other sequences that are computed with it,
+     * nor on how its prompt was cut into steps. On the CPU this is always so; on a GPU it makes
+     * prompts slower. */
     bool deterministic;
-    /* Greedy tokens that a GPU may compute ahead of weft_seq_next() in one go, without waiting for
-     * the host; 0 or 1 = none, at most WEFT_TOP_MAX. The text is the same. weft_seq_next() then
-     * gives several tokens without a step between them; their logits are not kept, so that
-     * weft_seq_logits() returns WEFT_E_STATE until the step after the last of them. */
+    /* How many greedy tokens a GPU may compute ahead of weft_seq_next() in one go, without waiting
+     * for the host; 0 or 1 = none, at most WEFT_TOP_MAX. The text stays the same. weft_seq_next()
+     * then gives several tokens without a step between them. The logits of these tokens are not
+     * kept, so weft_seq_logits() returns WEFT_E_STATE until the step after the last of them. */
     size_t n_ahead;
-    /* Texts are computed from their first token on, also where they begin like an earlier one. By
-     * default K and V of whole pages (of WEFT_KV_PAGE positions) that are still there are used
-     * again, of sequences that run and of released ones. On a GPU without `deterministic` their
-     * last bits may differ from those that would be computed anew. */
+    /* If true, every text is computed from its first token on, even if it begins like an earlier
+     * one. By default, whole pages (of WEFT_KV_PAGE positions) of K and V that are still in memory
+     * are used again; they may be pages of running or of released sequences. On a GPU without
+     * `deterministic` the last bits of these K and V may differ from newly computed ones. */
     bool no_prefix_cache;
-    /* The CPU reads weights as they are in the file. By default it lays them out anew when the
-     * first engine of a model opens, which takes about a second for a gigabyte and memory for the
-     * weights (about as much as the file took; those of a mapped file are then not in memory
-     * twice), and computes several times faster. */
+    /* If true, the CPU reads weights in the layout of the file. By default it repacks them when the
+     * first engine of a model opens. Repacking takes about a second for a gigabyte, and memory for
+     * the weights, about as much as in the file; weights of a mapped file are then not in memory
+     * twice. Repacked weights are several times faster. */
     bool no_repack;
-    weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs heads of a multiple of 32 */
-    weft_progress_fn progress;   /* of the upload or the repacking of weights; may be NULL */
+    weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs a head size that is a multiple of 32 */
+    weft_progress_fn progress;   /* called while weights are uploaded or repacked; may be NULL */
     void *progress_user;
-    /* NULL = nobody. With one of these, every step goes stage by stage, and waits for each. */
+    /* NULL = nobody is told. If one of them is set, a step runs stage by stage, and waits for
+     * each. */
     weft_trace_fn trace;
     void *trace_user;
     weft_profile_fn profile;
     void *profile_user;
-    /* On the CPU every thread of the engine stays on a core, one of its own as long as there are
-     * enough; the first core is left to the thread that calls weft_engine_step(), which goes where
-     * the system puts it. For a machine that does nothing else: two engines get the same cores. */
+    /* On the CPU, every thread of the engine stays on a core; each has its own core as long as
+     * there are enough. The first core is left to the thread that calls weft_engine_step(), which
+     * the system may move. This is for a machine that does nothing else: two engines would get the
+     * same cores. */
     bool pin_threads;
-    /* For finding a fault on a GPU; all cost speed, none changes the text. no_graphs: the kernels
-     * of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins when the one
-     * before it has ended (no programmatic dependent launch). no_arena: each buffer on the device
-     * is an allocation of its own, so that compute-sanitizer notices an index beyond its end. */
+    /* For finding a fault on a GPU. All three cost speed, and none changes the text. no_graphs: the
+     * kernels of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins only
+     * when the kernel before it has ended (no programmatic dependent launch). no_arena: each buffer
+     * on the device is its own allocation, so that compute-sanitizer notices an index beyond its
+     * end. */
     bool no_graphs, no_pdl, no_arena;
 } weft_engine_params;
 #define WEFT_ENGINE_PARAMS_INIT WEFT_INIT(weft_engine_params)
 
 typedef struct weft_engine_info {
-    size_t size;         /* set by the caller */
+    size_t size;         /* set by the caller to sizeof(weft_engine_info) */
     const char *backend; /* "cpu" */
     const char *kernels; /* "avx512-vnni" */
     size_t n_ctx, n_kv, n_batch, n_threads;
     size_t n_kv_free; /* positions in free pages */
     size_t n_seqs;    /* open sequences */
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
-    uint64_t n_steps, n_rows; /* computed since the engine was opened */
-    uint64_t n_cached;        /* rows that did not have to be, see no_prefix_cache */
-    /* What a step costs at least. step_weight_bytes: weights that a step of one row reads; where a
-     * row uses some of a layer's experts, only those. row_macs: multiply-adds of one row with
-     * weights, the output matrix included. kv_position_bytes: what one position takes while every
-     * layer keeps its K and V; what a row reads of them, weft_engine_kv_read() says. */
+    uint64_t n_steps, n_rows; /* steps and rows computed since the engine was opened */
+    uint64_t n_cached;        /* rows that did not have to be computed, see no_prefix_cache */
+    /* The least work of a step. step_weight_bytes: the weights that a step of one row reads; where
+     * a row uses only some experts of a layer, only these are counted. row_macs: multiply-adds of
+     * one row with weights, the output matrix included. kv_position_bytes: the memory of one
+     * position while every layer keeps its K and V; weft_engine_kv_read() says how much of it a row
+     * reads. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
-    uint64_t most_weight_bytes; /* weights that a step of any number of rows reads at most */
-    size_t page; /* positions of a page of the KV pool: WEFT_KV_PAGE of the library that runs */
+    uint64_t most_weight_bytes; /* the most bytes of weights that a step of any size reads */
+    size_t page; /* positions of a page of the KV pool, WEFT_KV_PAGE of the library in use */
 } weft_engine_info;
 
-/* What an engine holds at this moment and has done since it was opened. Every number is exact, and
- * all are of the same moment; after the last sequence was released nothing is used. */
+/* What an engine holds at this moment, and what it has done since it was opened. Every number is
+ * exact, and all are of the same moment; after the last sequence was released nothing is used. */
 typedef struct weft_engine_stats {
     size_t size; /* set by the caller to sizeof(weft_engine_stats) */
-    /* K and V, in pages of WEFT_KV_PAGE positions; where layers keep them in several pools, the
-     * pages of all. n_pages = n_pages_used + n_pages_free. */
+    /* Pages of K and V, of WEFT_KV_PAGE positions each. Where layers keep K and V in several pools,
+     * the pages of all pools are counted. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
-    size_t n_pages_known;  /* free, but with a text that is remembered; a text that begins like it
-                              finds a page as long as those before it are remembered too */
-    size_t n_pages_shared; /* used by more than one sequence; a weft_embed() under way is one */
-    size_t n_page_refs;    /* used pages, each counted once for every sequence that uses it: what
-                              they would take if nothing were shared */
-    /* The open sequences. Tokens of all of them; those that are computed; and the positions whose K
-     * and V are stored for these, shared ones counted once. Each is at most the one before. */
+    /* Free pages whose text is remembered. A text that begins like it finds such a page as long as
+     * the pages before it are remembered too. */
+    size_t n_pages_known;
+    /* Pages that more than one sequence uses; a running weft_embed() counts as a sequence. */
+    size_t n_pages_shared;
+    /* Used pages, each counted once for every sequence that uses it: the number that would be
+     * needed if nothing were shared. */
+    size_t n_page_refs;
+    /* n_seqs: the open sequences. n_tokens: their tokens. n_computed: the tokens that are computed.
+     * n_stored: the positions whose K and V are stored for these tokens, shared ones counted once.
+     * n_tokens >= n_computed >= n_stored. */
     size_t n_seqs, n_tokens, n_computed, n_stored;
-    /* Memory; the first four are on the device. page_bytes: of a page, of the largest where pools
-     * differ. Where there is one pool, n_pages * page_bytes = kv_bytes. */
+    /* Memory; the first four numbers are memory of the device. page_bytes: the bytes of a page, or
+     * of the largest page where pools differ. Where there is one pool, n_pages * page_bytes =
+     * kv_bytes. */
     uint64_t page_bytes, kv_bytes, weight_bytes, scratch_bytes;
-    uint64_t seq_bytes; /* host memory of the open sequences: tokens, text, logits, sampler, stop
-                           strings, page tables, and where each stands in its grammar; not the
-                           grammars themselves, which forks share */
-    /* Since the engine was opened. n_rows = n_prompt_rows + n_decode_rows; decode rows are those of
-     * tokens that weft_seq_next() drew, or that were computed ahead of it; what is computed again
-     * after a rewind is not, nor is the text of a weft_embed(). n_opened - n_released = n_seqs;
-     * forks are opened too. */
+    /* Host memory of the open sequences: tokens, text, logits, sampler, stop strings, page tables,
+     * and the position of each in its grammar, but not the grammars, which forks share. */
+    uint64_t seq_bytes;
+    /* Counts since the engine was opened. n_rows = n_prompt_rows + n_decode_rows. Decode rows are
+     * the rows of tokens that weft_seq_next() drew or that were computed ahead of it; all others
+     * are prompt rows, also those computed again after a rewind and those of weft_embed(). n_opened
+     * - n_released = n_seqs; a fork counts as opened. */
     uint64_t n_steps, n_rows, n_prompt_rows, n_decode_rows;
     uint64_t n_cached;      /* rows that did not have to be computed, see no_prefix_cache */
-    uint64_t n_page_copies; /* shared pages that were copied before somebody wrote to them */
+    uint64_t n_page_copies; /* shared pages that were copied before a sequence wrote to them */
     uint64_t n_opened, n_released;
     uint64_t n_cancelled; /* calls that returned WEFT_E_CANCELLED */
     uint64_t n_kv_full;   /* calls that returned WEFT_E_KV_FULL */
-    /* Host memory for draws from all logits, as much as threads have made at the same time; it is
-     * kept until the engine is closed. */
+    /* Host memory for draws from all logits, enough for the largest number of threads that have
+     * drawn at the same time. It is kept until the engine is closed. */
     uint64_t draw_bytes;
 } weft_engine_stats;
 
-/* What the engine's device can do at best, measured now, with the engine's threads; takes about a
- * second and, on the CPU, 256 MiB of memory while it lasts. */
+/* What the engine's device can do at best, measured with the engine's threads. Measuring takes
+ * about a second and, on the CPU, 256 MiB of memory while it lasts. */
 typedef struct weft_limits {
     size_t size;             /* set by the caller to sizeof(weft_limits) */
-    double read_bytes_per_s; /* reading memory, as a weight matrix is read */
-    double macs_per_s;       /* multiply-adds of the instruction that the matrix products of a
-                                prompt use: int8 on the CPU, half on tensor cores */
+    double read_bytes_per_s; /* bytes read from memory, in the way that a weight matrix is read */
+    /* Multiply-adds of the instruction that the matrix products of a prompt use: int8 on the CPU,
+     * half precision on tensor cores. */
+    double macs_per_s;
 } weft_limits;
 
-/* Takes a reference on the model. Errors: WEFT_E_ARG (contradictory sizes), WEFT_E_STATE (the model
- * is vocab_only), WEFT_E_UNSUPPORTED (device, ISA, a type of K or V), WEFT_E_IO (the file was cut
- * since it was opened), WEFT_E_CANCELLED (by `progress`), WEFT_E_NOMEM, WEFT_E_DEVMEM,
- * WEFT_E_DEVICE_LOST (a call of CUDA failed, or an engine of this process has lost it before). */
+/* Opens an engine, which holds a reference on the model. Any thread. Errors: WEFT_E_ARG
+ * (contradictory sizes), WEFT_E_STATE (the model is vocab_only), WEFT_E_UNSUPPORTED (device, ISA, a
+ * type of K or V), WEFT_E_IO (the file was cut since it was opened), WEFT_E_CANCELLED (by
+ * `progress`), WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST (a call of CUDA failed, or
+ * an earlier engine of this process has lost CUDA). */
 WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_params *params,
                                       weft_engine **out, weft_error *err);
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
-/* Looks at every page number and every sequence once: cheap enough to be called after each step. */
+/* Looks at every page number and every sequence once, which is cheap enough after every step. */
 WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
                                            weft_error *err);
 
-/* Bytes of K and V that a row at this position of a sequence reads at least: in each layer, those
- * of the positions that it sees there. 0 for what is no engine. Any thread. */
+/* Returns the least number of bytes of K and V that a row at this position of a sequence reads: in
+ * each layer, those of the positions that it sees there. Returns 0 if `engine` is no engine. Any
+ * thread. */
 WEFT_API uint64_t weft_engine_kv_read(const weft_engine *engine, size_t pos);
 
-/* Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
+/* Measures the limits of the device. Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limits, weft_error *err);
 
 /* Computes one step: the waiting tokens of all sequences, at most n_batch rows; a long prompt takes
- * several steps. *ready (may be NULL) = number of sequences that now have logits, so that
- * weft_seq_next() can be called on them. With nothing to do it returns WEFT_OK at once. WEFT_E_IO,
- * WEFT_E_DEVICE_LOST: nothing was computed. */
+ * several steps. *ready (may be NULL) is the number of sequences that now have logits, so that
+ * weft_seq_next() can be called on them. If there is nothing to do, it returns WEFT_OK at once. On
+ * WEFT_E_IO and WEFT_E_DEVICE_LOST nothing was computed. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
 
-/* Sleeps until a step would have rows, for a thread that steps an engine which other threads
- * append to. *ready (may be NULL) = true then, at once if there are some; false after `ms`
- * milliseconds (-1 = no limit), and when it returns for another reason: a sequence was cancelled or
- * released, so that memory may be free now, or weft_engine_wake() was called. The engine's lock is
- * not held while this sleeps, but as other functions it may first wait for a step under way. Any
- * number of threads. Errors: WEFT_E_ARG, WEFT_E_HANDLE. */
+/* Sleeps until a step would have rows. It is for a thread that steps an engine to which other
+ * threads append. *ready (may be NULL) is true when there are rows; if there are some already, it
+ * returns at once. *ready is false after `ms` milliseconds (-1 = no limit), and when it returns for
+ * another reason: a sequence was cancelled or released, so that memory may be free now, or
+ * weft_engine_wake() was called. The engine's lock is not held while the thread sleeps, but the
+ * call may first wait for a running step. Any number of threads. Errors: WEFT_E_ARG,
+ * WEFT_E_HANDLE. */
 WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
-/* All threads inside weft_engine_wait() return; if there is none, the next call returns at once.
- * Any thread, also from a signal handler; NULL is fine. */
+/* Makes all threads inside weft_engine_wait() return; if there is none, the next call returns at
+ * once. Any thread, also a signal handler. `engine` may be NULL. */
 WEFT_API void weft_engine_wake(weft_engine *engine);
 
 /* ---------------------------------------------------------------- embeddings */
 
-/* How the states of a text's tokens become one vector. */
+/* How the states of a text's tokens are combined into one vector. */
 typedef enum weft_pooling {
-    WEFT_POOL_MODEL = 0, /* as the file's pooling_type says; the mean if it says nothing */
+    WEFT_POOL_MODEL = 0, /* as the file's pooling_type says; the mean if the file has none */
     WEFT_POOL_MEAN,
-    WEFT_POOL_LAST, /* the last token's, which has seen all others */
-    WEFT_POOL_CLS   /* the first token's; refused, as in these models it has seen nothing else */
+    WEFT_POOL_LAST, /* the state of the last token, which has seen all others */
+    WEFT_POOL_CLS   /* the first token's state; refused: in these models it has seen only itself */
 } weft_pooling;
 
 typedef struct weft_embed_params {
     size_t size;
     weft_pooling pooling;
-    bool raw; /* not scaled to length 1 */
+    bool raw; /* do not scale the vector to length 1 */
 } weft_embed_params;
 #define WEFT_EMBED_PARAMS_INIT WEFT_INIT(weft_embed_params)
 
-/* The vector dst[dim] of a text: states behind the last layer and its norm, pooled, of length 1.
- * Computes in steps of its own, between those of weft_engine_step(); its KV pages are free again
- * when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary), WEFT_E_UNSUPPORTED (a
- * pooling that this model cannot do), WEFT_E_CTX_FULL, WEFT_E_KV_FULL, those of
- * weft_engine_step(). */
+/* Computes the vector dst[dim] of a text: the states behind the last layer and its norm, pooled and
+ * scaled to length 1. It computes in its own steps, between those of weft_engine_step(); its KV
+ * pages are free again when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary),
+ * WEFT_E_UNSUPPORTED (a pooling that this model cannot do), WEFT_E_CTX_FULL, WEFT_E_KV_FULL, and
+ * those of weft_engine_step(). */
 WEFT_API weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
                                 const weft_embed_params *params, float *dst, size_t cap,
                                 size_t *needed, weft_error *err);
@@ -577,9 +608,9 @@ typedef struct weft_logit_bias {
     float bias; /* added to the logit; -INFINITY bans the token */
 } weft_logit_bias;
 
-/* How the next token is drawn. The order is fixed: logit bias, penalties, grammar, then greedy if
- * temperature is 0, else top-k, typical, top-p, min-p, temperature, draw. Ranges are checked
- * (WEFT_E_ARG names the field). */
+/* How the next token is drawn. The order is fixed: first logit bias, penalties and grammar; then
+ * greedy if temperature is 0, otherwise top-k, typical, top-p, min-p, temperature and draw. Ranges
+ * are checked (WEFT_E_ARG names the field). */
 typedef struct weft_sampling {
     size_t size;
     float temperature;           /* 0 = greedy; at most 100 */
@@ -590,13 +621,13 @@ typedef struct weft_sampling {
     float repeat_penalty;        /* > 0; 1 = off */
     float frequency_penalty;     /* in [-2, 2]; 0 = off */
     float presence_penalty;      /* in [-2, 2]; 0 = off */
-    int32_t repeat_last_n;       /* tokens the penalties look back at; -1 = all */
-    uint64_t seed;               /* same seed, same text */
+    int32_t repeat_last_n;       /* number of latest tokens that the penalties consider; -1 = all */
+    uint64_t seed;               /* the same seed gives the same text */
     bool ignore_end;             /* end tokens are never drawn */
     const weft_logit_bias *bias; /* copied */
     size_t n_bias;               /* at most 1024, each token once */
 } weft_sampling;
-/* Every field, in order; C++ before C++20 cannot name them. */
+/* The values stand in the order of the fields, because C++ before C++20 cannot name fields. */
 #define WEFT_SAMPLING_INIT                                                                         \
     {                                                                                              \
         sizeof(weft_sampling), 0.8f, 40, 0.95f, 0.05f, 1.0f, 1.0f, 0.0f, 0.0f, 64, 0, false, NULL, \
@@ -612,13 +643,13 @@ enum {
     WEFT_SAMPLING_REPEAT_PENALTY = 16u,
     WEFT_SAMPLING_REPEAT_LAST_N = 32u
 };
-/* The sampling that the model's file recommends (keys general.sampling.*): WEFT_SAMPLING_INIT with
- * the file's values; the caller sets sampling->size. *fields (may be NULL) = which fields these
- * are. No other function uses them: what this gives is for weft_seq_open(), which takes it as it
- * is. Advice that cannot be followed is no error: a value out of range or no number, and samplers
- * that Weft lacks (mirostat, XTC, an order of their own) are left out, and each call says so to the
- * model's log. A negative top_k is 0; a penalty_last_n of 0 is a repeat_penalty of 1. Any thread.
- * Errors: WEFT_E_ARG, WEFT_E_IO (the file was cut since it was opened). */
+/* Gives the sampling that the model's file recommends (keys general.sampling.*): WEFT_SAMPLING_INIT
+ * with the file's values. The caller sets sampling->size. *fields (may be NULL) says which fields
+ * the file sets. No other function uses these values: a program passes them to weft_seq_open().
+ * Advice that cannot be followed is no error: if a value is out of range or not a number, or if
+ * Weft lacks a sampler (mirostat, XTC, an order of their own), it is left out, and each call says
+ * so in the model's log. A negative top_k becomes 0; a penalty_last_n of 0 becomes a repeat_penalty
+ * of 1. Any thread. Errors: WEFT_E_ARG, WEFT_E_IO (the file was cut since it was opened). */
 WEFT_API weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,
                                              unsigned *fields, weft_error *err);
 
@@ -630,151 +661,164 @@ typedef enum weft_finish {
     WEFT_FINISH_GRAMMAR /* the grammar allows no token here */
 } weft_finish;
 
-/* Takes a reference on the engine. `sampling` NULL = WEFT_SAMPLING_INIT. */
+/* Opens an empty sequence, which holds a reference on the engine. `sampling` may be NULL, which
+ * means WEFT_SAMPLING_INIT. */
 WEFT_API weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling,
                                    weft_seq **out, weft_error *err);
-/* A second sequence with the same tokens, text state and logits. Full KV pages are shared, copied
- * on write. */
+/* Opens a second sequence with the same tokens, text state and logits. Both share full KV pages; a
+ * page is copied before one of them writes to it. */
 WEFT_API weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err);
 WEFT_API void weft_seq_release(weft_seq **seq);
-/* New sampling values, from the next token on; the random state restarts at the seed. */
+/* Sets new sampling values, from the next token on. The random state restarts at the seed. */
 WEFT_API weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *sampling,
                                            weft_error *err);
-/* Strings that end the text, copied; at most 16 of at most 256 bytes. They are matched across token
- * borders in the text generated from now on, and are not part of the text that comes out. */
+/* Sets the strings that end the text: at most 16, of at most 256 bytes each; they are copied. They
+ * are matched, across borders of tokens, in the text generated from now on, and are not part of the
+ * text that weft_seq_text() gives. */
 WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n,
                                         weft_error *err);
-/* Only text that this grammar allows is generated from now on; gbnf[n] is copied, n = 0 ends it.
- * GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`; alternatives a|b;
- * ( ); * + ? {m} {m,} {,n} {m,n}; "literals"; classes [a-z] [^0-9]; . for any character; comments
- * behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. JSON schemas are not
- * part of the library: `weft run --json-schema` makes grammars of them.
+/* From now on only text that this grammar allows is generated. gbnf[n] is copied; n = 0 ends the
+ * grammar. GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`;
+ * alternatives a|b; ( ); * + ? {m} {m,} {,n} {m,n}; "literals"; classes [a-z] [^0-9]; . for any
+ * character; comments behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. The
+ * library does not read JSON schemas: `weft run --json-schema` converts them to grammars.
  *
- * A text begins behind the last appended token and ends where the grammar lets it; only then end
- * tokens may be drawn, and where nothing else may follow they are. After a rewind the generated
- * tokens that were kept are the beginning of the text; after weft_seq_load() it begins anew. A fork
- * has the same grammar at the same place. Where neither a token nor an end token is allowed (none
- * spells what the grammar wants, or they are banned, or the grammar is so ambiguous that following
- * it takes too long), weft_seq_next() returns WEFT_OK with the token -1, adds nothing, and the
- * sequence has finished with WEFT_FINISH_GRAMMAR. Control tokens are never drawn.
+ * A text begins behind the last appended token and may end where the grammar lets it end. Only
+ * there end tokens may be drawn, and they must be where nothing else may follow. After a rewind,
+ * the generated tokens that were kept are the beginning of the text; after weft_seq_load() the text
+ * begins again. A fork has the same grammar at the same place. Sometimes neither a token nor an end
+ * token is allowed: no token spells what the grammar wants, or all such tokens are banned, or the
+ * grammar is so ambiguous that following it takes too long. Then weft_seq_next() returns WEFT_OK
+ * with the token -1, adds nothing, and the sequence has finished with WEFT_FINISH_GRAMMAR. Control
+ * tokens are never drawn.
  *
- * WEFT_E_FORMAT names line and column: syntax, undefined rules, left recursion, or more than 1 MiB
- * of text, 10,000 rules, 200,000 elements (x{100} counts x a hundred times), 200 levels of ( ). */
+ * Errors: WEFT_E_FORMAT, whose message names line and column: a syntax error, undefined rules, left
+ * recursion, or more than 1 MiB of text, 10,000 rules, 200,000 elements (x{100} counts x a hundred
+ * times) or 200 levels of ( ). */
 WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
                                           weft_error *err);
 
-/* Adds tokens (copied), to be computed by later steps. All or nothing: WEFT_E_ARG names an id
- * outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL give both numbers. A finished sequence
- * runs again after this. */
+/* Adds tokens[n], which are copied, for later steps to compute. It adds all of them or none:
+ * WEFT_E_ARG names an id outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL give both
+ * numbers. A finished sequence runs again after this. */
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
-/* Sets memory aside for n more tokens than the sequence holds: appending and drawing them then
- * fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other sequences
- * do. A later call replaces this one, n = 0 gives the memory back, and so do weft_seq_rewind(),
- * weft_seq_load() and the release. A fork has none set aside, and needs a page of its own if the
- * sequence has. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_NOMEM. */
+/* Sets memory aside for n more tokens than the sequence holds. Appending and drawing these tokens
+ * then fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other
+ * sequences do. A later call replaces this one. n = 0 gives the memory back, and so do
+ * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside; if the
+ * sequence has some, the fork needs a page of its own. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL,
+ * WEFT_E_NOMEM. */
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
-/* Samples the next token and accepts it, exactly once: it is part of the sequence and waits for the
- * next step, unless the engine has computed ahead; -1 if a grammar allows none. WEFT_E_STATE if
- * there are no fresh logits or the sequence has finished; WEFT_E_CTX_FULL, WEFT_E_KV_FULL if there
- * is no room for another token; WEFT_E_CANCELLED once after a cancel; WEFT_E_NOMEM. Logits are read
- * from the device when the draw needs them, and computed once more if they were not kept, so
- * WEFT_E_DEVICE_LOST and WEFT_E_IO may come of it, as from weft_engine_step(). A draw that looks at
- * all logits (no top_k, or more than 64; a bias, penalties, a grammar, log-probabilities) holds no
- * lock while it lasts: other threads step the engine and draw from other sequences meanwhile. */
+/* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
+ * for the next step, unless the engine has computed ahead. *token is -1 if a grammar allows none. A
+ * draw that looks at all logits (no top_k, or more than 64; a bias, penalties, a grammar,
+ * log-probabilities) holds no lock while it lasts, so other threads can step the engine and draw
+ * from other sequences meanwhile. Errors: WEFT_E_STATE (there are no fresh logits, or the sequence
+ * has finished), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (there is no room for another token),
+ * WEFT_E_CANCELLED (once after a cancel), WEFT_E_NOMEM, and WEFT_E_DEVICE_LOST and WEFT_E_IO as
+ * from weft_engine_step(), because a draw may read logits from the device, or compute them again if
+ * they were not kept. */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
-/* Takes the text generated since the last call: whole UTF-8 characters only, nothing that may still
- * become a stop string. When the sequence has finished, all that is left comes out (a broken
- * character as U+FFFD); a character that is not complete is left out if neither an end token nor a
- * stop string ended the text. A text behind tokens that end inside a character (appended ones, kept
- * ones, loaded ones) begins with that whole character, so that the texts of a sequence that was cut
- * and goes on, also from a saved state, are together the text without the cut. Not NUL-terminated.
+/* Takes the text generated since the last call: only whole UTF-8 characters, and nothing that may
+ * still become a stop string. When the sequence has finished, all the remaining text comes out, a
+ * broken character as U+FFFD; an incomplete character is left out if the text was ended neither by
+ * an end token nor by a stop string. If the tokens before a text (appended, kept or loaded ones)
+ * end inside a character, the text begins with that whole character. So when a sequence is cut and
+ * goes on, also from a saved state, its texts together are the text without the cut. Not
+ * NUL-terminated.
  *
  * Control tokens have no text here. A program that shows them (<think>, <tool_call>) asks for the
- * text of each token that weft_seq_next() gives: where weft_detokenize() of it alone is empty, but
- * not with WEFT_DETOKENIZE_SPECIAL, that is a control token, whose text weft_token_text() gives
- * too. It stands behind the text taken so far; what is held back then, as the possible beginning of
- * a stop string, comes later. */
+ * text of each token that weft_seq_next() gives. If weft_detokenize() of the token alone is empty,
+ * but not with WEFT_DETOKENIZE_SPECIAL, the token is a control token, and weft_token_text() gives
+ * its text too. That text belongs behind the text taken so far; text that is held back at that
+ * moment, as the possible beginning of a stop string, comes later. */
 WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed,
                                    weft_error *err);
-/* Ends the text here, for a limit of the caller's own: the sequence finishes with
- * WEFT_FINISH_LENGTH, so that what was held back as a possible stop string comes out. Does nothing
- * to a finished one. */
+/* Ends the text here, for a limit of the caller's own. The sequence finishes with
+ * WEFT_FINISH_LENGTH, so weft_seq_text() then gives also the text that was held back as a possible
+ * stop string. A finished sequence stays as it is. */
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
-/* Logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step. WEFT_E_STATE
- * if the sequence is empty, if tokens wait to be computed, or if they were computed ahead. */
+/* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
+ * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
+ * computed ahead). */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
-/* A token with the natural logarithm of the probability that the model gives it, before any
- * sampling step. */
+/* A token, and the natural logarithm of the probability that the model gives it before any sampling
+ * step. */
 typedef struct weft_logprob {
     int32_t token;
     float logprob;
 } weft_logprob;
 /* From now on weft_seq_next() keeps the log-probabilities of the token that it gives and of the
- * n_top best ones, at most WEFT_TOP_MAX; n_top -1 ends this. Tokens are then not computed ahead. */
+ * n_top best tokens, at most WEFT_TOP_MAX. n_top = -1 ends this. Meanwhile no tokens are computed
+ * ahead. */
 WEFT_API weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err);
-/* Those of the last token: dst[0] is the token itself, dst[1] and on are the best, best first, the
- * lower id first among equals. WEFT_E_STATE if they were not kept. */
+/* Copies the log-probabilities of the last token: dst[0] is the token itself; from dst[1] on follow
+ * the best tokens, the best first, and of equal ones the lower id first. Errors: WEFT_E_STATE (they
+ * were not kept). */
 WEFT_API weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t cap, size_t *needed,
                                        weft_error *err);
-/* Logits of one position: what the model says comes behind tokens [0, pos]. `logits` lives during
- * the call. */
+/* Gets the logits of one position: the model's prediction for the token behind tokens [0, pos].
+ * `logits`[n_vocab] lives during the call. */
 typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size_t n_vocab);
-/* From now on every position of the sequence that is computed gives its logits to fn, in order,
- * inside weft_engine_step(), for scoring a text that is already there. The engine's lock is held:
- * functions of the engine and its sequences must not be called, except weft_seq_cancel(). Such a
- * sequence gets at most 256 rows of a step. fn NULL ends this. A fork is not observed. */
+/* From now on, weft_engine_step() calls fn with the logits of every position of the sequence that
+ * it computes, in order. This is for scoring a text that exists already. The engine's lock is held,
+ * so fn must not call functions of the engine or its sequences, except weft_seq_cancel(). Such a
+ * sequence gets at most 256 rows of a step. fn = NULL ends this. A fork is not observed. */
 WEFT_API weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user,
                                       weft_error *err);
-/* All tokens of the sequence. */
+/* Copies all tokens of the sequence. */
 WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, size_t *needed,
                                      weft_error *err);
-/* Keeps the first n tokens and forgets the rest; the text not yet taken is dropped and a finished
- * sequence runs again. The last kept token is computed again, so that logits are ready after the
- * next step. */
+/* Keeps the first n tokens and forgets the rest. Text that was not taken yet is dropped, and a
+ * finished sequence runs again. The last kept token is computed again, so that logits are ready
+ * after the next step. */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 
-/* Saved state: the tokens of a sequence, how many of them are computed, and K and V of those; so
- * that a later process, or another engine on the same model, goes on without computing them again.
- * Not part of it: text not yet taken, stop strings, sampling, random state, logits. The format is
- * the same for all devices, n_ctx and n_batch; K and V have the engine's types. K and V of a loaded
- * state are believed, whoever wrote them; other sequences that begin with the same tokens do not
- * find them, and neither does anybody find what such a sequence or its forks compute, until they
- * are rewound to 0 tokens. */
+/* A saved state holds the tokens of a sequence, how many of them are computed, and the K and V of
+ * the computed ones. With it, a later process or another engine on the same model goes on without
+ * computing them again. It does not hold text that was not taken yet, stop strings, sampling,
+ * random state or logits. The format is the same for all devices, n_ctx and n_batch; K and V have
+ * the types of the engine. The K and V of a loaded state are believed, whoever wrote them.
+ * Therefore other sequences that begin with the same tokens do not find them, and do not find what
+ * the loaded sequence or its forks compute either, until they are rewound to 0 tokens. */
 
-/* The state as *needed bytes; the sequence goes on as if nothing had happened. Errors:
- * WEFT_E_BUFFER, WEFT_E_IO (the model's file was cut), WEFT_E_DEVICE_LOST. */
+/* Writes the state as *needed bytes; the sequence is not changed. Errors: WEFT_E_BUFFER, WEFT_E_IO
+ * (the model's file was cut), WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t *needed,
                                    weft_error *err);
-/* Replaces what the sequence holds. As after weft_seq_rewind(), text not yet taken is dropped, a
- * finished sequence runs again, and the last token is computed again, so that logits are ready
- * after the next step; of the other tokens only those that waited when they were saved. Sampling,
- * stop strings and observer stay this sequence's own; the random state restarts at the seed.
- * The first bytes and n are judged before the rest is looked at. WEFT_E_FORMAT: `data` is no saved
- * state, cut or damaged. WEFT_E_UNSUPPORTED: another version of the format. WEFT_E_ARG: it is of
- * another model. WEFT_E_ENGINE: it has K or V of other types than this engine, or was computed with
- * the RoPE factors of another n_ctx. WEFT_E_CTX_FULL, WEFT_E_KV_FULL: too long; the pages of the
- * sequence itself count as free. WEFT_E_DEVICE_LOST: the sequence may now be empty. */
+/* Replaces the content of the sequence. As after weft_seq_rewind(), text that was not taken yet is
+ * dropped, a finished sequence runs again, and the last token is computed again, so that logits are
+ * ready after the next step. Of the other tokens, only those that waited when the state was saved
+ * are computed. The sequence keeps its own sampling, stop strings and observer; the random state
+ * restarts at the seed. The first bytes and n are checked before the rest is read. Errors:
+ * WEFT_E_FORMAT (`data` is no saved state, or is cut or damaged), WEFT_E_UNSUPPORTED (another
+ * version of the format), WEFT_E_ARG (it is of another model), WEFT_E_ENGINE (its K or V have other
+ * types than this engine's, or were computed with the RoPE factors of another n_ctx),
+ * WEFT_E_CTX_FULL and WEFT_E_KV_FULL (it is too long; the pages of the sequence itself count as
+ * free), WEFT_E_DEVICE_LOST (the sequence may now be empty). */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
-/* The same with a file. Saving writes a new file beside `path`, readable by its owner alone, which
- * takes the name when it is complete: whatever fails (WEFT_E_IO), an old file stays whole. Both
- * need host memory of the file's size while they run; what a file's first bytes or its size refuse
- * is not read. Only regular files are loaded. */
+/* Save and load a state as the two functions above do, with a file. Saving writes a new file beside
+ * `path`, which only its owner can read, and which gets the name `path` when it is complete:
+ * whatever fails (WEFT_E_IO), an old file stays whole. Both need host memory of the file's size
+ * while they run; loading does not read the file if its first bytes or its size are already
+ * refused. Only regular files are loaded. */
 WEFT_API weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err);
 WEFT_API weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err);
 
-/* Number of tokens in the sequence, and how many of them wait to be computed. 0 where another
- * function would return WEFT_E_BUSY. */
+/* Return the number of tokens in the sequence, and how many of them wait to be computed. They
+ * return 0 where another function would return WEFT_E_BUSY. */
 WEFT_API size_t weft_seq_len(weft_seq *seq);
 WEFT_API size_t weft_seq_pending(weft_seq *seq);
-/* Positions of this sequence whose K and V were found, not computed, since it was opened. */
+/* Returns the number of positions of this sequence, since it was opened, whose K and V were found
+ * in the KV pool and not computed. */
 WEFT_API size_t weft_seq_cached(weft_seq *seq);
 WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
-/* Any thread, also from a signal handler: takes the sequence out of the next step, and ends a step
- * under way whose sequences are all cancelled. Its waiting tokens stay. The next call of
- * weft_seq_next() or weft_seq_append(), also one of no tokens, reports WEFT_E_CANCELLED once and
- * clears it; weft_seq_rewind() leaves it, and a fork is not cancelled. */
+/* Takes the sequence out of the next step, and ends a running step if all its sequences are
+ * cancelled. Any thread, also a signal handler. The sequence's waiting tokens stay. The next call
+ * of weft_seq_next() or weft_seq_append(), also one with no tokens, reports WEFT_E_CANCELLED once
+ * and clears the cancel. weft_seq_rewind() does not clear it, and a fork is not cancelled. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
 
 #ifdef __cplusplus
