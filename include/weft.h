@@ -280,9 +280,8 @@ WEFT_API weft_status weft_model_get_layer(const weft_model *model, size_t i, wef
                                           weft_error *err);
 
 enum {
-    WEFT_TOKENIZE_BOS = 1u, /* prepend BOS if the model wants it */
-    WEFT_TOKENIZE_SPECIAL =
-        2u, /* parse control tokens in the text; never use this for a user's text */
+    WEFT_TOKENIZE_BOS = 1u,       /* prepend BOS if the model wants it */
+    WEFT_TOKENIZE_SPECIAL = 2u,   /* parse control tokens in the text; never for a user's text */
     WEFT_TOKENIZE_NO_PREFIX = 4u, /* the text continues another text: add no leading space (SPM) */
     /* Append EOS if the model wants it and the text does not end with it. This is for complete
      * texts (embeddings), never for a prompt. */
@@ -290,8 +289,7 @@ enum {
 };
 /* Converts text[n] (any bytes, at most 256 MiB) to ids dst[cap]; *needed is the number of all ids.
  * Bytes for which a BPE vocabulary has no token are left out: SmolLM2 has none for 0x04, and none
- * for the bytes that UTF-8 does not use. Any thread. Errors: WEFT_E_ARG, WEFT_E_BUFFER,
- * WEFT_E_NOMEM. */
+ * for the bytes that UTF-8 does not use. Any thread. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t n,
                                    unsigned flags, int32_t *dst, size_t cap, size_t *needed,
                                    weft_error *err);

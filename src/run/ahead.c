@@ -2,7 +2,7 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* How many steps a sequence allows; 1 for one that would be kept waiting. */
+/* Returns how many steps this sequence allows; 1 if it would be kept waiting by more. */
 static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
 {
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
@@ -16,7 +16,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     if (q->n_done < q->tokens.n || seq->drawing) {
         return 1;
     }
-    /* sequences that are read side by side meet again in one step */
+    /* Sequences that are read side by side shall meet again in one step. */
     return ahead_beyond(seq) > 0 ? size_min(k, ahead_beyond(seq) + 1) : k;
 }
 
@@ -27,8 +27,8 @@ void ahead_undo(struct weft_engine *e)
     }
 }
 
-/* Pages for k - 1 positions behind the packed sequences; false, and none, if the pool lacks them.
- */
+/* Reserves pages for k - 1 positions behind the packed sequences. If the pool lacks them, it
+ * returns false and reserves none. */
 static bool ahead_reserve(struct weft_engine *e, size_t k)
 {
     weft_status status = WEFT_OK;
@@ -48,7 +48,7 @@ size_t ahead_plan(struct weft_engine *e)
     const struct step *step = &e->sched.step;
     const struct backend_ops *ops = e->backend->ops;
     bool decode = step->n_rows == step->n_seqs && step->n_rows == step->n_out;
-    /* who watches wants to see every stage */
+    /* A watcher wants to see every stage. */
     bool able = ops->ahead != NULL && e->backend->watcher == NULL;
     size_t k = able && decode && step->n_rows <= ops->ahead_rows ? e->n_ahead : 1;
     for (size_t i = 0; i < e->sched.n_seqs && k > 1; i++) {
@@ -68,15 +68,17 @@ void ahead_take(struct weft_engine *e, size_t k)
     }
 }
 
-/* ---------------------------------------------------------------- what waits in a sequence */
+/* ---------------------------------------------------------------- tokens known ahead in a
+ * sequence */
 
 size_t ahead_beyond(const struct weft_seq *seq)
 {
     return seq_fresh(seq) && seq->logits.place == LOGITS_AHEAD ? seq->logits.n - 1 : 0;
 }
 
-/* Positions whose pages a sequence holds on to: those of its tokens, of tokens known ahead, of the
- * one that is being drawn, and what weft_seq_reserve() has set aside. */
+/* Returns the number of positions whose pages the sequence keeps: those of its tokens, of the
+ * tokens known ahead and of the token that is being drawn, or those that weft_seq_reserve() has set
+ * aside if they are more. */
 static size_t held(const struct weft_seq *seq)
 {
     size_t n = seq->sched.tokens.n + ahead_beyond(seq) + (seq->drawing ? 1 : 0);

@@ -25,8 +25,8 @@ weft_status params_copy(void *dst, size_t dst_size, const void *src, const char 
     }
     size_t size;
     memcpy(&size, src, sizeof size);
-    /* of every version of these structs the size is a whole number of words: nothing is cut in half
-     */
+    /* In every version of these structs the size is a whole number of words, so no field is cut in
+     * half. */
     if (size < sizeof size || size > 4096 || size % sizeof size != 0) {
         return error_set(err, WEFT_E_ARG,
                          "%s.size is %zu, expected %zu; initialise the struct with its _INIT macro",

@@ -7,15 +7,16 @@
 #include "platform.h"
 #include "run/api.h"
 
-/* ---------------------------------------------------------------- choosing */
+/* ---------------------------------------------------------------- choosing a device */
 
-/* What keeps a GPU from being used; one that was lost is no reason to become slow on the CPU. */
+/* Returns the status for a GPU that cannot be used. A GPU that was lost is an error of its own,
+ * because it is no reason to compute on the slow CPU. */
 static weft_status problem_status(bool lost)
 {
     return lost ? WEFT_E_DEVICE_LOST : WEFT_E_UNSUPPORTED;
 }
 
-/* The first GPU that can be used, or the reason. */
+/* Finds the first GPU that can be used, or says why there is none. */
 static weft_status first_gpu(const struct cuda_platform *cuda, size_t *at, weft_error *why)
 {
     weft_status status = error_set(why, problem_status(cuda->lost), "%s", cuda->problem);
@@ -34,8 +35,8 @@ static weft_status first_gpu(const struct cuda_platform *cuda, size_t *at, weft_
     return status;
 }
 
-/* A backend that is being opened. Until it is known which one, the file is read ahead; then the
- * backend reads, with threads of its own. */
+/* A backend that is being opened. The file is read ahead until it is known which backend it will
+ * be; then that backend reads the file with its own threads. */
 struct opening {
     const struct model *m;
     struct backend_params *p;
@@ -72,7 +73,7 @@ static weft_status open_auto(struct opening *o, struct backend **out, weft_error
     return open_cpu(o, out, err);
 }
 
-/* Every name that means one device here: "cpu, cuda:0 and cuda:1". */
+/* Lists the names of the devices of this machine: "cpu, cuda:0 and cuda:1". */
 static void list_names(const struct cuda_platform *cuda, char *dst, size_t cap)
 {
     size_t n = (size_t)snprintf(dst, cap, "cpu");
@@ -82,7 +83,7 @@ static void list_names(const struct cuda_platform *cuda, char *dst, size_t cap)
     }
 }
 
-/* N of "cuda:N", SIZE_MAX if that is not what it is. */
+/* Returns N if `device` is "cuda:N", otherwise SIZE_MAX. */
 static size_t gpu_number(const char *device)
 {
     const char *digits = device + strlen("cuda:");
@@ -131,7 +132,7 @@ static weft_status open_numbered(struct opening *o, size_t i, struct backend **o
     return open_gpu(o, i, out, err);
 }
 
-/* `number`: of the GPU that `device` names, if it names one. */
+/* `number` is the number of the GPU if `device` names one. */
 static weft_status open_named(struct opening *o, const char *device, size_t number,
                               struct backend **out, weft_error *err)
 {
@@ -163,7 +164,7 @@ weft_status device_open_backend(const struct model *m, const char *device, struc
     return open_named(&o, device, number, out, err);
 }
 
-/* ---------------------------------------------------------------- telling */
+/* ---------------------------------------------------------------- describing devices */
 
 weft_status weft_platform_get(weft_platform_info *info, weft_error *err)
 {

@@ -1,5 +1,6 @@
-/* weft_embed(): a text as one vector. It runs through the backend like any other text, in pages of
- * its own, but nobody asks for logits: the residual stream is read and pooled here. */
+/* weft_embed() computes one vector for a text. The text runs through the backend like any other
+ * text, in pages of its own, but nobody asks for logits: this file reads the residual stream and
+ * pools it. */
 #include <math.h>
 
 #include "run/room.h"
@@ -11,11 +12,11 @@ struct embed {
     size_t n;
     weft_pooling pooling;
     struct kv_table kv;
-    float *x;    /* [n_batch, dim] residual stream of a step */
+    float *x;    /* [n_batch, dim] the residual stream of a step */
     double *sum; /* [dim] */
 };
 
-enum { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST }; /* as files number them */
+enum { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST }; /* the numbers that files use */
 
 static weft_status choose_pooling(const struct model *m, weft_pooling asked, weft_pooling *out,
                                   weft_error *err)
@@ -61,7 +62,7 @@ static weft_status embed_check(const struct weft_engine *e, const int32_t *token
     return tokenizer_check(e->model->tokenizer, tokens, n, err);
 }
 
-/* Adds the state of one row, behind the model's last norm. */
+/* Adds the state of one row behind the model's last norm. */
 static void add_state(struct embed *m, const float *x)
 {
     const struct model *model = m->engine->model;
@@ -77,7 +78,7 @@ static void add_state(struct embed *m, const float *x)
     }
 }
 
-/* Rows [first, first + n) of the text in one step. */
+/* Computes rows [first, first + n) of the text in one step. */
 static weft_status embed_step(struct embed *m, size_t first, size_t n, weft_error *err)
 {
     const struct step_seq seq = { .pages = { m->kv.pages }, .pos = first, .n_rows = n };
@@ -85,7 +86,7 @@ static weft_status embed_step(struct embed *m, size_t first, size_t n, weft_erro
     return step_run(m->engine, &s, m->x, err);
 }
 
-/* The lock is given back between steps, so that other threads wait no longer than for one. */
+/* Gives the lock back between steps, so that other threads wait for one step at most. */
 static weft_status embed_compute(struct embed *m, weft_error *err)
 {
     struct weft_engine *e = m->engine;

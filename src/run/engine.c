@@ -1,4 +1,5 @@
-/* The engine handle: opening a backend on a model, what is told of it, measuring, closing. */
+/* The engine handle: opens a backend on a model, gives information about it, measures it and closes
+ * it. */
 #include "run/engine.h"
 
 #include "cost.h"
@@ -9,7 +10,7 @@
 
 enum { MAX_BATCH = 65536 };
 
-/* Heads must be whole blocks of the type in every store. */
+/* Checks that the heads of every store are whole blocks of the type. */
 static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type type,
                                  weft_error *err)
 {
@@ -30,7 +31,8 @@ static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type 
     return WEFT_OK;
 }
 
-/* Turns what the caller asked for into sizes of the engine, or says what contradicts what. */
+/* Computes the engine's sizes from the caller's parameters, or says which parameters contradict
+ * each other. */
 static weft_status engine_plan(const struct model *m, const weft_engine_params *p,
                                struct backend_params *out, weft_error *err)
 {
@@ -137,7 +139,7 @@ weft_status weft_engine_open(weft_model *model, const weft_engine_params *params
         return error_set(err, WEFT_E_STATE,
                          "the model was opened with vocab_only; open it whole to run it");
     }
-    /* a backend reads the weights, and mapped ones that were cut off cannot be touched */
+    /* A backend reads the weights; a mapped file that was cut must not be touched. */
     TRY(gguf_check(model->model->file, err));
     TRY(engine_plan(model->model, &p, &bp, err));
     bp.log = &model->log;
@@ -287,7 +289,7 @@ weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **
         e->n_scratch++;
         e->draw_bytes += sampler_scratch_bytes(*out);
     }
-    /* it may grow while it is away */
+    /* it may grow while a draw has it */
     e->draw_bytes -= sampler_scratch_bytes(*out);
     return WEFT_OK;
 }

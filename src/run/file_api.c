@@ -1,4 +1,4 @@
-/* weft_file_*: a GGUF file seen from outside, key by key and tensor by tensor. A thin shell
+/* weft_file_*: shows a GGUF file from outside, key by key and tensor by tensor. It is a thin shell
  * around gguf.h that checks handles and indices. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #define FILE_MAGIC 0x656c6966u
 
 struct weft_file {
-    uint32_t magic; /* FILE_MAGIC while the handle lives */
+    uint32_t magic; /* FILE_MAGIC while the handle is live */
     struct gguf *g;
 };
 
@@ -21,7 +21,7 @@ static const struct gguf *live(const weft_file *file)
     return file != NULL && file->magic == FILE_MAGIC ? file->g : NULL;
 }
 
-/* What is wrong with a handle that is not live. */
+/* Says what is wrong with a handle that is not live. */
 static weft_status bad_handle(const weft_file *file, weft_error *err)
 {
     return file == NULL ? error_set(err, WEFT_E_ARG, "the file is NULL")
@@ -165,7 +165,7 @@ weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *
     return WEFT_OK;
 }
 
-/* The fewest digits, from 7 on, that read back as the same number. */
+/* Writes v with the fewest digits, at least 7, that read back as the same number. */
 static void format_float(double v, int max_digits, char *text, size_t cap)
 {
     for (int digits = 7; digits <= max_digits; digits++) {
@@ -177,7 +177,7 @@ static void format_float(double v, int max_digits, char *text, size_t cap)
     }
 }
 
-/* A number as text. Every case reads exactly the bytes of its type. */
+/* Writes a number as text. Every case reads exactly the bytes of its type. */
 static void format_number(enum gguf_type type, const uint8_t *p, char *text, size_t cap)
 {
     union {
@@ -222,7 +222,7 @@ weft_status weft_file_value(const weft_file *file, size_t i, size_t j, char *dst
     char number[64];
     const char *text = number;
     size_t n;
-    /* the values lie in the file, which may have been cut since */
+    /* The values are in the file, which may have been cut since it was opened. */
     TRY(gguf_check(g, err));
     if (kv->strs != NULL) {
         text = kv->strs[j].s;

@@ -2,7 +2,8 @@
 
 #include "base/hash.h"
 
-enum { SAMPLE = 4096 }; /* bytes at each end of a tensor; all of them would take seconds */
+/* Bytes at each end of a tensor. Reading all bytes would take seconds. */
+enum { SAMPLE = 4096 };
 
 static uint64_t add_text(uint64_t h, const char *text) { return hash64(h, text, strlen(text)); }
 
@@ -41,7 +42,7 @@ uint64_t fingerprint_of(struct weft_model *m)
 {
     uint64_t h = atomic_load(&m->fingerprint);
     if (h == 0) {
-        /* two threads that come here at once find the same */
+        /* Two threads that arrive here at the same time compute the same value. */
         h = compute(m->model);
         atomic_store(&m->fingerprint, h);
     }

@@ -17,7 +17,7 @@ void logits_set_ahead(struct logits *l, size_t k, const int32_t *ids, size_t str
 {
     l->place = LOGITS_AHEAD;
     l->n = k;
-    l->values[0] = 0; /* not known, and a single candidate's is of no importance */
+    l->values[0] = 0; /* the value is unknown; the value of a single candidate does not matter */
     for (size_t i = 0; i < k; i++) {
         l->ids[i] = ids[i * stride];
     }

@@ -54,7 +54,7 @@ weft_status kv_open(struct kv_pool *pool, size_t n_pages, struct backend *backen
         return error_nomem(err, "the list of KV pages", n_pages * sizeof *pool->links);
     }
     pool->links[ring] = (struct kv_links){ .before = ring, .after = ring };
-    /* low page numbers are taken first, so that a lightly used pool touches little memory */
+    /* Low page numbers are taken first, so that a lightly used pool touches little memory. */
     for (uint32_t i = ring; i > 0; i--) {
         insert(pool, i - 1, ring);
     }
@@ -74,9 +74,9 @@ void kv_close(struct kv_pool *pool)
     *pool = (struct kv_pool){ 0 };
 }
 
-/* ---------------------------------------------------------------- tables */
+/* ---------------------------------------------------------------- page tables */
 
-/* Pages [first, end) of the table that other sequences use too. */
+/* Returns how many of the pages [first, end) of the table other sequences use too. */
 static size_t count_shared(const struct kv_pool *pool, const struct kv_table *t, size_t first,
                            size_t end)
 {
@@ -110,7 +110,7 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
     for (size_t i = first; i < t->n && i < n; i++) {
         uint32_t old = t->pages[i];
         if (pool->refs[old] == 1) {
-            prefix_forget(&pool->prefix, old); /* written in place */
+            prefix_forget(&pool->prefix, old); /* the caller writes to the page in place */
         } else {
             uint32_t page = kv_take(pool);
             weft_status status = pool->backend->ops->copy_page(pool->backend, page, old, err);
@@ -129,7 +129,7 @@ weft_status kv_reserve(struct kv_pool *pool, struct kv_table *t, size_t from, si
     return WEFT_OK;
 }
 
-/* Free pages once the table has given back those from `keep` on. */
+/* Returns the number of free pages after the table has given back its pages from `keep` on. */
 static size_t free_without(const struct kv_pool *pool, const struct kv_table *t, size_t keep)
 {
     size_t n = pool->n_free;
@@ -224,7 +224,7 @@ struct kv_counts kv_count(struct kv_pool *pool)
 
 /* ---------------------------------------------------------------- known pages */
 
-/* What is known of the text before page i of the table. */
+/* Returns the serial of the page before page i of the table; PREFIX_START if i is 0. */
 static uint64_t parent_of(const struct kv_pool *pool, const struct kv_table *t, size_t i)
 {
     return i == 0 ? PREFIX_START : prefix_serial(&pool->prefix, t->pages[i - 1]);

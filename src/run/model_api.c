@@ -59,7 +59,7 @@ void weft_model_release(weft_model **model)
     }
 }
 
-/* The tensor type that most weights have. */
+/* Returns the name of the tensor type that holds most weights. */
 static const char *main_type(const struct gguf *g)
 {
     const char *best = "";
@@ -90,7 +90,7 @@ static const char *chat_remark(const struct model *m)
                                 : "the file has no template";
 }
 
-/* The widest window of a layer; 0 if one shows all positions. */
+/* Returns the widest window of a layer, or 0 if a layer sees all positions. */
 static size_t widest_window(const struct model *m)
 {
     size_t widest = 0;

@@ -13,7 +13,7 @@ struct weft_model {
     atomic_size_t refs;
     struct model *model;
     struct log log;
-    _Atomic uint64_t fingerprint; /* fingerprint.h; 0 = not yet computed */
+    _Atomic uint64_t fingerprint; /* of fingerprint.h; 0 = not yet computed */
 };
 
 weft_status model_check(const weft_model *m, weft_error *err);

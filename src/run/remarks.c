@@ -2,7 +2,8 @@
 
 #include <stdio.h>
 
-/* Early BPE files do not name their pattern, and the one taken instead may not be the model's. */
+/* Early BPE files do not name their pattern, and the pattern that is used instead may not be the
+ * model's. */
 static void no_pattern(const struct gguf *g, const struct log *log)
 {
     struct gguf_str model = { "", 0 };
@@ -16,7 +17,7 @@ static void no_pattern(const struct gguf *g, const struct log *log)
     }
 }
 
-/* Ids of special tokens that no token has. */
+/* Warns of ids of special tokens that are outside the vocabulary. */
 static void no_token(const struct gguf *g, size_t n_vocab, const struct log *log)
 {
     static const char *const names[] = { "bos", "eos", "unknown", "eot", "eom" };
@@ -45,7 +46,7 @@ static void no_token(const struct gguf *g, size_t n_vocab, const struct log *log
     }
 }
 
-/* Tokens of the type 0, undefined. */
+/* Warns of tokens whose type is 0, undefined. */
 static void no_type(const struct gguf *g, const struct log *log)
 {
     const struct gguf_kv *kv = gguf_find(g, "tokenizer.ggml.token_type");

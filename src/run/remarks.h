@@ -1,5 +1,4 @@
-/* What the keys of a model's tokenizer say that was not taken as they say it, as warnings in the
- * log. */
+/* Warns in the log where the keys of a model's tokenizer could not be taken literally. */
 #ifndef WEFT_REMARKS_H
 #define WEFT_REMARKS_H
 

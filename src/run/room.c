@@ -2,7 +2,7 @@
 
 #include "run/ahead.h"
 
-/* Whether a call that ended so is worth another try. */
+/* Returns true if a call that ended with this status is worth another try. */
 static bool room_again(struct weft_engine *e, weft_status status)
 {
     return status == WEFT_E_KV_FULL && ahead_yield(e);
@@ -47,7 +47,7 @@ void room_restore(struct weft_seq *seq, size_t n)
     struct kv_pool *pool = &seq->engine->pool;
     kv_trim(pool, &seq->sched.kv, n);
     if (seq->n_room > n) {
-        /* cannot fail: the pages are free, and the table was as long */
+        /* This cannot fail: the pages are free, and the table has been as long before. */
         kv_reserve(pool, &seq->sched.kv, n, seq->n_room, NULL);
     }
 }

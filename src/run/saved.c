@@ -9,7 +9,7 @@
 
 enum { VERSION = 1, CHECKSUM = 8 };
 
-/* The types of K and V by their number in the file, from 1 on. */
+/* The types of K and V. A file gives the index in this table, plus 1. */
 static const weft_kv_type kv_types[][2] = { { WEFT_KV_F16, WEFT_KV_F16 },
                                             { WEFT_KV_Q8_0, WEFT_KV_F16 },
                                             { WEFT_KV_F16, WEFT_KV_Q8_0 },

@@ -1,4 +1,4 @@
-/* The bytes of a saved sequence. All little-endian, without gaps:
+/* The bytes of a saved sequence. All numbers are little-endian, and there are no gaps:
  *
  *     "WEFTSEQ", NUL    8 bytes
  *     version           u32: 1
@@ -20,7 +20,7 @@
 
 enum { SAVED_HEAD = 80 }; /* bytes before the tokens */
 
-/* What K and V have to agree with. */
+/* The values that K and V depend on. */
 enum saved_field {
     SAVED_LAYERS,
     SAVED_KV_HEADS,
@@ -30,7 +30,7 @@ enum saved_field {
     SAVED_ROPE_BASE,        /* f32 */
     SAVED_ROPE_SCALE,       /* f32 */
     SAVED_ROPE_ATTN_FACTOR, /* f32 */
-    SAVED_ROPE_FACTORS,     /* 0 = none or always the same, 1 = short, 2 = long */
+    SAVED_ROPE_FACTORS,     /* 0 = no factors or always the same, 1 = short, 2 = long */
     SAVED_N_FIELDS
 };
 
@@ -41,30 +41,32 @@ struct saved {
     size_t n_tokens, n_computed;
 };
 
-/* Where the parts stand. */
+/* Where the parts of a saved state stand, in bytes. */
 struct saved_layout {
-    size_t tokens, kv, checksum, n; /* offsets, and the size of it all */
-    size_t position_bytes;          /* K and V of one position */
+    size_t tokens, kv, checksum, n; /* offsets, and the size of the whole state */
+    size_t position_bytes;          /* bytes of K and V of one position */
 };
 
-/* An empty state of this model in an engine with this n_ctx and these types of K and V. */
+/* Describes an empty state of this model in an engine with this n_ctx and these types of K and
+ * V. */
 struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
                       const weft_kv_type kv_type[2]);
-/* False when a size does not fit into memory. */
+/* Returns false if a size does not fit into size_t. */
 bool saved_layout(const struct saved *s, struct saved_layout *out);
-/* Writes all before the tokens; and, behind all the rest, the checksum. */
+/* Write everything before the tokens, and the checksum behind all the rest. */
 void saved_begin(const struct saved *s, uint8_t *dst);
 void saved_seal(const struct saved_layout *l, uint8_t *dst);
 
-/* Reads what stands before the tokens: head[] is the first SAVED_HEAD of n bytes, or all n if there
- * are fewer. *s and *l are then consistent with n, whatever wrote it. WEFT_E_FORMAT: not a saved
- * sequence, cut, contradicting itself; WEFT_E_UNSUPPORTED: of another version. */
+/* Reads the part before the tokens. head[] holds the first SAVED_HEAD bytes of n, or all n if there
+ * are fewer. On success *s and *l are consistent with n, whoever wrote the state. Errors:
+ * WEFT_E_FORMAT (not a saved sequence, cut, or contradictory), WEFT_E_UNSUPPORTED (another
+ * version). */
 weft_status saved_head(const uint8_t *head, size_t n, struct saved *s, struct saved_layout *l,
                        weft_error *err);
-/* WEFT_E_FORMAT unless the checksum of data[l->n], whose head was read, fits. */
+/* Returns WEFT_E_FORMAT unless the checksum of data[l->n] is right. Its head was read before. */
 weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft_error *err);
-/* WEFT_E_ARG unless `found` is of the same model; WEFT_E_ENGINE unless K and V are of the same
- * types and from the same RoPE as `expected`. */
+/* Returns WEFT_E_ARG unless `found` is of the same model as `expected`, and WEFT_E_ENGINE unless
+ * their K and V have the same types and were computed with the same RoPE. */
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err);
 
 #endif

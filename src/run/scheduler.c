@@ -64,8 +64,9 @@ bool sched_waits(const struct scheduler *s)
     return false;
 }
 
-/* Adds `n` of q's n_waiting rows to the step. The row of its last waiting token wants logits, of an
- * observed sequence every row; rows beyond the places that are left for logits stay behind. */
+/* Adds n of q's n_waiting rows to the step. Only the row of the last waiting token wants logits,
+ * but in an observed sequence every row does. Rows without a free place for their logits are left
+ * for a later step. */
 static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, size_t n)
 {
     struct step *step = &s->step;
@@ -94,7 +95,7 @@ static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, siz
     }
 }
 
-/* The i-th sequence, counted from the one whose turn it is. */
+/* Returns the i-th sequence, counted from the one whose turn it is. */
 static struct sched_seq *in_turn(const struct scheduler *s, size_t i)
 {
     return s->seqs[(s->turn + i) % s->n_seqs];
@@ -112,7 +113,7 @@ static void pack_decode(struct scheduler *s, size_t max_rows)
 static void pack_prompts(struct scheduler *s, size_t n_prompts)
 {
     for (size_t i = 0; i < s->n_seqs && s->step.n_rows < s->n_batch && n_prompts > 0; i++) {
-        /* read once: a cancel from another thread may come in between */
+        /* The value is read once, because another thread may cancel the sequence in between. */
         size_t n_waiting = waiting(in_turn(s, i));
         if (n_waiting > 1) {
             size_t left = s->n_batch - s->step.n_rows;
@@ -122,7 +123,8 @@ static void pack_prompts(struct scheduler *s, size_t n_prompts)
     }
 }
 
-/* Rows kept for prompts. A step too small to divide goes to one side or the other by turns. */
+/* Returns how many rows are kept for prompts. A step that is too small to divide belongs to prompts
+ * and decode in turn. */
 static size_t prompt_share(const struct scheduler *s, size_t n_prompts)
 {
     if (n_prompts == 0) {

@@ -7,20 +7,21 @@
 #include "backend.h"
 #include "run/memory.h"
 
-/* What the scheduler knows of a sequence. Tokens [n_done, tokens.n) wait to be computed; their
+/* What the scheduler knows of a sequence. Tokens [n_done, tokens.n) wait to be computed, and their
  * pages are reserved. */
 struct sched_seq {
     struct tokens tokens;
     size_t n_done;
     struct kv_table kv;
-    atomic_int finish; /* weft_finish */
-    bool observed;     /* all its rows give logits, not only that of its last token */
-    bool in_step;      /* has rows in the step under construction */
+    atomic_int finish; /* a weft_finish */
+    /* True if all its rows want logits, not only the row of its last token. */
+    bool observed;
+    bool in_step; /* it has rows in the step that is being packed */
     atomic_bool cancelled;
 };
 
-/* False for one that has finished or is cancelled: what waits of it is computed only when more is
- * appended, or when somebody has learnt of the cancel. */
+/* Returns false for a sequence that has finished or is cancelled. Its waiting tokens are computed
+ * only after more tokens are appended, or after a call has reported the cancel. */
 static inline bool sched_runs(const struct sched_seq *q)
 {
     return atomic_load_explicit(&q->finish, memory_order_relaxed) == WEFT_RUNNING &&
@@ -31,8 +32,9 @@ struct scheduler {
     size_t n_batch, n_out;
     struct sched_seq **seqs; /* [n_seqs] all open sequences */
     size_t n_seqs, cap_seqs;
-    size_t turn; /* the sequence that is first served in the next step */
-    /* the step under construction */
+    /* The sequence that the next step serves first. */
+    size_t turn;
+    /* The step that is being packed. */
     int32_t *tokens;            /* [n_batch] */
     uint32_t *out_rows;         /* [n_out] */
     struct step_seq *step_seqs; /* [n_batch] */
@@ -45,12 +47,12 @@ void sched_close(struct scheduler *s);
 weft_status sched_add(struct scheduler *s, struct sched_seq *seq, weft_error *err);
 void sched_remove(struct scheduler *s, const struct sched_seq *seq);
 
-/* Whether sched_pack() would give a step with rows. */
+/* Returns true if sched_pack() would make a step with rows. */
 bool sched_waits(const struct scheduler *s);
 /* Fills s->step and s->packed. Sequences with one waiting token (decode) are served first, but
- * while a longer prompt waits they get at most three quarters of the rows; prompts share what is
- * left evenly. The next step begins with the first sequence that got nothing in this one, so nobody
- * waits longer than one round through all. n_rows == 0: nothing waits. */
+ * while a longer prompt waits they get at most three quarters of the rows. Prompts share the other
+ * rows evenly. The next step begins with the first sequence that got nothing in this one, so nobody
+ * waits longer than one round through all sequences. n_rows == 0 means that nothing waits. */
 void sched_pack(struct scheduler *s);
 
 #endif

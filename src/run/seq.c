@@ -1,6 +1,6 @@
 #include "run/seq.h"
 
-/* ---------------------------------------------------------------- where it stands */
+/* ---------------------------------------------------------------- the state of a sequence */
 
 void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
 {
@@ -15,7 +15,7 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     seq_set_finish(seq, WEFT_RUNNING);
 }
 
-/* Whether the next draw wants none but the best logits. */
+/* Returns true if the next draw needs only the best logits. */
 static bool best_only(const struct weft_seq *seq)
 {
     return seq->constraint == NULL && !seq->logprobs.on;
@@ -31,7 +31,8 @@ bool seq_greedy(const struct weft_seq *seq)
     return best_only(seq) && sampler_greedy(seq->sampler) && !seq->logits.banned;
 }
 
-/* ---------------------------------------------------------------- on entry, and on the way out */
+/* ---------------------------------------------------------------- entering and leaving a
+ * sequence */
 
 weft_status seq_check(const weft_seq *seq, weft_error *err)
 {

@@ -1,5 +1,5 @@
-/* Saved state: a sequence's tokens and computed K and V as bytes, and back. saved.h describes the
- * bytes. */
+/* Saved state: writes a sequence's tokens and computed K and V as bytes, and reads them back.
+ * saved.h describes the bytes. */
 #include <string.h>
 
 #include "base/file.h"
@@ -8,7 +8,8 @@
 #include "run/room.h"
 #include "run/saved.h"
 
-/* An empty state of the engine's model; makes sure that there is a device to copy from or to. */
+/* Describes an empty state of the engine's model. Fails if there is no device to copy from or
+ * to. */
 static weft_status empty_state(const struct weft_engine *e, struct saved *out, weft_error *err)
 {
     TRY(engine_usable(e, err));
@@ -24,7 +25,7 @@ static weft_status empty_state(const struct weft_engine *e, struct saved *out, w
 
 static size_t in_page(size_t n, size_t pos) { return size_min(n - pos, KV_PAGE); }
 
-/* ---------------------------------------------------------------- save */
+/* ---------------------------------------------------------------- saving */
 
 static weft_status state_plan(const struct weft_seq *seq, struct saved *s, struct saved_layout *l,
                               weft_error *err)
@@ -38,7 +39,7 @@ static weft_status state_plan(const struct weft_seq *seq, struct saved *s, struc
     return WEFT_OK;
 }
 
-/* All but the checksum. */
+/* Writes the state without its checksum. */
 static weft_status write_state(const struct weft_seq *seq, const struct saved *s,
                                const struct saved_layout *l, uint8_t *dst, weft_error *err)
 {
@@ -85,7 +86,7 @@ weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t *needed, 
     return status;
 }
 
-/* The state in memory of its own. */
+/* Writes the state to newly allocated memory. */
 static weft_status save_new(const struct weft_seq *seq, uint8_t **out, struct saved_layout *l,
                             weft_error *err)
 {
@@ -113,14 +114,14 @@ weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err)
     return status;
 }
 
-/* ---------------------------------------------------------------- load */
+/* ---------------------------------------------------------------- loading */
 
-/* What a state is judged by before its tokens, K and V are looked at, or read at all. */
+/* Checks a state before its tokens, K and V are looked at, or even read. */
 struct judge {
-    struct saved mine; /* what it has to agree with */
+    struct saved mine; /* what the state has to agree with */
     size_t n_ctx;
-    const char *path; /* of a file */
-    struct saved s;   /* what it says of itself */
+    const char *path; /* of the file, for messages */
+    struct saved s;   /* what the state says of itself */
     struct saved_layout l;
 };
 
@@ -131,7 +132,7 @@ static weft_status judge_open(struct weft_seq *seq, struct judge *j, weft_error 
     return seq_leave(seq, empty_state(seq->engine, &j->mine, err));
 }
 
-/* By the first bytes of n. */
+/* Judges a state of n bytes by its first bytes. */
 static weft_status judge_head(struct judge *j, const uint8_t *head, size_t n, weft_error *err)
 {
     TRY(saved_head(head, n, &j->s, &j->l, err));
@@ -152,7 +153,7 @@ static weft_status judge_file(void *judge, const uint8_t *head, size_t n, weft_e
     return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, j->path);
 }
 
-/* Everything else that can be refused, and room for the tokens. */
+/* Checks everything else for which a state can be refused, and makes room for the tokens. */
 static weft_status prepare(struct weft_seq *seq, const struct saved *s, const uint8_t *tokens,
                            weft_error *err)
 {
@@ -198,7 +199,7 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
     if (s->n_tokens > 0) {
         memcpy(q->tokens.data, data + l->tokens, l->kv - l->tokens);
     }
-    /* as after a rewind: logits are not saved, so the last token is computed again */
+    /* As after a rewind, the last token is computed again, because logits are not saved. */
     size_t most = s->n_tokens > 0 ? s->n_tokens - 1 : 0;
     seq_restart(seq, s->n_tokens, size_min(s->n_computed, most));
     constraint_replace(seq->constraint, s->n_tokens);
@@ -206,7 +207,7 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
     return WEFT_OK;
 }
 
-/* data[j->l.n], whose head was found good. */
+/* Loads data[j->l.n], whose head was accepted. */
 static weft_status state_load(struct weft_seq *seq, const struct judge *j, const uint8_t *data,
                               weft_error *err)
 {
@@ -236,7 +237,7 @@ weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err)
         return error_set(err, WEFT_E_ARG, "path is NULL");
     }
     TRY(judge_open(seq, &j, err));
-    /* read, not mapped: somebody may write this file while it is looked at */
+    /* The file is read and not mapped, because another program may write to it meanwhile. */
     TRY(file_open(path, &(struct file_how){ .judge = judge_file, .user = &j }, &f, err));
     weft_status status = state_load(seq, &j, f.data, err);
     file_close(&f);

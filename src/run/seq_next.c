@@ -1,4 +1,5 @@
-/* weft_seq_next(): the next token is drawn from what the last step left, and joins the text. */
+/* weft_seq_next() draws the next token from the results of the last step, and adds it to the
+ * text. */
 #include "run/ahead.h"
 #include "run/room.h"
 #include "run/seq_text.h"
@@ -8,7 +9,8 @@ _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, bac
 
 /* ---------------------------------------------------------------- drawing */
 
-/* Whether the next draw can be made from what is kept of the best, or was computed ahead. */
+/* Returns true if the next draw can use the best logits that were kept, or a token computed
+ * ahead. */
 static bool enough(const struct weft_seq *seq)
 {
     const struct logits *l = &seq->logits;
@@ -16,7 +18,7 @@ static bool enough(const struct weft_seq *seq)
     return l->place == LOGITS_AHEAD ? seq_greedy(seq) : seq_top(seq, &k) && k <= l->n;
 }
 
-/* From all logits. Nothing that the engine's lock guards is written here. */
+/* Draws from all logits. It writes nothing that the engine's lock guards. */
 static weft_status draw_from(struct weft_seq *seq, struct sampler_scratch *scratch,
                              const float *logits, int32_t *token, weft_error *err)
 {
@@ -35,9 +37,9 @@ static weft_status draw_from(struct weft_seq *seq, struct sampler_scratch *scrat
     return WEFT_OK;
 }
 
-/* The logits for a draw: where they are on the host, or a copy in the memory of the draw. Those
- * that were not kept, and that other sampling values or a grammar now ask for, are computed again.
- */
+/* Finds the logits for a draw: those on the host, or else a copy in the memory of the draw. If the
+ * logits were not kept, but other sampling values or a grammar now need them, they are computed
+ * again. */
 static weft_status take_all(struct weft_seq *seq, struct sampler_scratch *scratch,
                             const float **logits, weft_error *err)
 {
@@ -51,7 +53,8 @@ static weft_status take_all(struct weft_seq *seq, struct sampler_scratch *scratc
                : logits_read(l, seq->engine->backend, sampler_scratch_logits(scratch), err);
 }
 
-/* A draw from all logits takes a while, longer with a grammar: others get the engine meanwhile. */
+/* Draws from all logits without the engine's lock, because such a draw takes a while, longer with a
+ * grammar. Other threads use the engine meanwhile. */
 static weft_status draw_aside(struct weft_seq *seq, int32_t *token, weft_error *err)
 {
     struct weft_engine *e = seq->engine;
@@ -70,9 +73,9 @@ static weft_status draw_aside(struct weft_seq *seq, int32_t *token, weft_error *
     return status;
 }
 
-/* Draws the next token of a fresh sequence, from no more than its sampler looks at. A draw from the
- * best logits takes a few microseconds, so it keeps the lock: who gives it away may wait for a step
- * to get it again. *token = -1: the grammar allows none. */
+/* Draws the next token of a fresh sequence from no more logits than its sampler looks at. A draw
+ * from the best logits takes a few microseconds, so it keeps the lock: a thread that gives the lock
+ * away may wait for a whole step to get it back. *token = -1 means that the grammar allows none. */
 static weft_status seq_draw(struct weft_seq *seq, int32_t *token, weft_error *err)
 {
     struct logits *l = &seq->logits;
@@ -104,8 +107,8 @@ static weft_status check_ready(struct weft_seq *seq, weft_error *err)
     return seq_fits(seq, 1, err);
 }
 
-/* The sequence holds seq->picked. If the token after it is known too, there is something to draw
- * from again; not for one that has finished. */
+/* Called after seq->picked was added to the tokens. If the token after it is known too and the
+ * sequence has not finished, there is something to draw from again. */
 static void add_token(struct weft_seq *seq, weft_finish finish)
 {
     struct sched_seq *q = &seq->sched;

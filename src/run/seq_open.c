@@ -1,4 +1,4 @@
-/* A sequence's life: open, fork, release. */
+/* The life of a sequence: open, fork, release. */
 #include <string.h>
 
 #include "run/room.h"
@@ -15,7 +15,7 @@ static void seq_free(struct weft_seq *seq)
     free(seq);
 }
 
-/* A sequence with its own memory, not yet known to the engine. */
+/* Makes a sequence with its own memory that the engine does not know yet. */
 static weft_status seq_new(struct weft_engine *engine, struct weft_seq **out, weft_error *err)
 {
     struct weft_seq *seq = calloc(1, sizeof *seq);
@@ -59,7 +59,7 @@ weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling, we
     return WEFT_OK;
 }
 
-/* Everything of src but its pages. */
+/* Copies everything of src except its pages. */
 static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, weft_error *err)
 {
     const struct tokens *t = &src->sched.tokens;
@@ -87,8 +87,8 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     struct weft_engine *e = seq->engine;
     TRY(copy_state(copy, seq, err));
     TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
-    /* the waiting tokens will be computed by both: each into pages of its own; nor may the copy
-     * share a page that was set aside for the tokens to come */
+    /* Both sequences will compute the waiting tokens, each into pages of its own. The copy must not
+     * share a page that was set aside for coming tokens either. */
     const size_t n = seq->sched.tokens.n;
     weft_status status = WEFT_OK;
     if (seq->sched.n_done < n || (seq->n_room > n && n % KV_PAGE != 0)) {

@@ -1,4 +1,4 @@
-/* What a caller reads of a sequence: tokens, logits and what follows from them. */
+/* What a caller reads of a sequence: tokens, logits, log-probabilities and counts. */
 #include "run/step.h"
 
 static weft_status logits_locked(struct weft_seq *seq, float *dst, size_t cap, size_t *needed,

@@ -1,4 +1,4 @@
-/* The settings of a sequence: how it draws, what ends its text, what else is wanted of it. */
+/* The settings of a sequence: sampling, stop strings, grammar, log-probabilities and observer. */
 #include "draw/grammar.h"
 #include "run/ahead.h"
 #include "run/seq.h"
@@ -37,7 +37,7 @@ weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err)
     seq->logprobs.on = n_top >= 0;
     seq->logprobs.n_top = n_top > 0 ? (size_t)n_top : 0;
     seq->logprobs.n = 0;
-    ahead_drop(seq); /* the logits of these were not kept */
+    ahead_drop(seq); /* the logits of these tokens were not kept */
     return seq_leave(seq, WEFT_OK);
 }
 
@@ -48,14 +48,14 @@ weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_
     seq->observer_user = user;
     seq->sched.observed = fn != NULL;
     if (fn != NULL) {
-        ahead_drop(seq); /* what was computed ahead, nobody has observed */
+        ahead_drop(seq); /* nobody has observed the tokens computed ahead */
     }
     return seq_leave(seq, WEFT_OK);
 }
 
 /* ---------------------------------------------------------------- grammar */
 
-/* Takes the matcher (NULL: no grammar), if it succeeds. */
+/* Sets the grammar of the matcher; NULL = no grammar. Takes over the matcher if it succeeds. */
 static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, weft_error *err)
 {
     struct weft_engine *e = seq->engine;
@@ -88,7 +88,7 @@ weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n, weft
     if (gbnf == NULL && n > 0) {
         return error_set(err, WEFT_E_ARG, "gbnf is NULL, but n is %zu", n);
     }
-    /* a large grammar takes a while: other sequences do not wait for it */
+    /* Reading a large grammar takes a while, so it is read before the lock is taken. */
     struct matcher *matcher = NULL;
     TRY(seq_claim(seq, err));
     weft_status status = n > 0 ? matcher_of(gbnf, n, &matcher, err) : WEFT_OK;

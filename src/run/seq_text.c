@@ -1,14 +1,15 @@
-/* Text of a sequence. It begins behind the tokens that were appended, kept by a rewind or loaded,
- * and these may end inside a character: then it begins with that character's first bytes, which the
- * text before left out. So texts that are cut anywhere and go on are together the same text. */
+/* The text of a sequence begins behind the tokens that were appended, kept by a rewind, or loaded.
+ * If these tokens end inside a character, the text begins with that character's first bytes, which
+ * the text before left out. So when a text is cut anywhere and goes on, its parts together are the
+ * whole text. */
 #include "run/seq_text.h"
 
 #include <string.h>
 
 #include "base/utf8.h"
 
-/* The bytes before the text that belong to its first character: at most UTF8_MAX - 1 in dst; *n =
- * their number. */
+/* Finds the bytes before the text that belong to its first character. Writes at most UTF8_MAX - 1
+ * bytes to dst and sets *n. */
 static weft_status first_bytes(const struct weft_seq *seq, char *dst, size_t *n, weft_error *err)
 {
     enum { WANT = UTF8_MAX - 1 };
@@ -20,7 +21,7 @@ static weft_status first_bytes(const struct weft_seq *seq, char *dst, size_t *n,
     for (size_t i = seq->sched.tokens.n; i-- > 0 && have < WANT && status == WEFT_OK;) {
         int32_t token = seq->sched.tokens.data[i];
         if (tokenizer_is_end(t, token)) {
-            break; /* of another text */
+            break; /* these bytes belong to another text */
         }
         piece.n = 0;
         status = tokenizer_piece(t, token, 0, &piece, err);
@@ -37,7 +38,7 @@ static weft_status first_bytes(const struct weft_seq *seq, char *dst, size_t *n,
     return WEFT_OK;
 }
 
-/* The bytes of a token, which does not end the text. */
+/* Adds the bytes of a token that does not end the text. */
 static weft_status push(struct weft_seq *seq, int32_t token, weft_error *err)
 {
     char first[UTF8_MAX];
@@ -72,14 +73,16 @@ weft_status seq_text_add(struct weft_seq *seq, int32_t token, weft_finish *finis
     TRY(push(seq, token, err));
     bool full = seq->sched.tokens.n + 1 == e->n_ctx;
     *finish = seq->stream.stopped ? WEFT_FINISH_STOP : full ? WEFT_FINISH_LENGTH : WEFT_RUNNING;
-    /* stream_push() has reserved what this needs: it cannot fail behind the text just taken */
+    /* stream_push() has reserved the memory for this, so it cannot fail after the text was
+     * changed. */
     return *finish == WEFT_FINISH_LENGTH ? stream_cut(&seq->stream, err) : WEFT_OK;
 }
 
 weft_status seq_text_resume(struct weft_seq *seq, weft_error *err)
 {
     if (utf8_partial(seq->stream.in.data, seq->stream.in.n) > 0) {
-        /* what follows may begin with this character; stream_push() has reserved what this needs */
+        /* The text that follows may begin with this character. stream_push() has reserved the
+         * memory. */
         TRY(stream_cut(&seq->stream, err));
     }
     seq->stream.stopped = false;
@@ -88,7 +91,7 @@ weft_status seq_text_resume(struct weft_seq *seq, weft_error *err)
 
 weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t *needed, weft_error *err)
 {
-    /* no engine lock: text can be taken while a step computes */
+    /* The call takes no engine lock, so text can be taken while a step computes. */
     TRY(seq_claim(seq, err));
     struct bytes *out = &seq->stream.out;
     weft_status status = copy_out(out->data, out->n, 1, dst, cap, needed, err);

@@ -1,11 +1,11 @@
-/* The tokens of a sequence, as its caller gives and takes them: append, end, rewind, cancel. */
+/* The functions that change the tokens of a sequence: append, end, rewind, cancel. */
 #include <string.h>
 
 #include "run/ahead.h"
 #include "run/room.h"
 #include "run/seq_text.h"
 
-/* Pages that are known to hold what tokens[n] begin with, all but the last token, whose logits are
+/* Adopts known pages that hold the beginning of tokens[n], except the last token, whose logits are
  * wanted. They take the place of pages that were set aside. Returns the number of positions. */
 static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
 {
@@ -22,13 +22,13 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
                                  weft_error *err)
 {
     TRY(seq_take_cancel(seq, err));
-    TRY(seq_fits(seq, n, err)); /* before the tokens are looked at: n may be beyond them */
+    TRY(seq_fits(seq, n, err)); /* the tokens are looked at later, because n may exceed the array */
     TRY(tokenizer_check(seq->engine->model->tokenizer, tokens, n, err));
     if (n == 0) {
         return WEFT_OK;
     }
     struct tokens *t = &seq->sched.tokens;
-    TRY(room_lists(seq, n, err)); /* before pages are given back */
+    TRY(room_lists(seq, n, err)); /* this can fail, so it comes before pages are given back */
     size_t n_cached = adopt(seq, tokens, n);
     weft_status status = room_tokens(seq, n, n_cached, err);
     if (status != WEFT_OK) {
@@ -99,7 +99,7 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
                          q->tokens.n);
     }
     size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
-    /* the last page kept may be shared, and is written next */
+    /* The last kept page may be shared, and the next step writes to it. */
     TRY(room_rewind(seq->engine, &q->kv, done, n, err));
     seq_restart(seq, n, done);
     return WEFT_OK;

@@ -1,4 +1,4 @@
-/* A step: what waits is packed and computed, and each sequence gets what it left for it. */
+/* A step: waiting tokens are packed and computed, and each sequence gets its results. */
 #include "run/step.h"
 
 #include "forward.h"
@@ -6,7 +6,7 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* Copies to the host what a step would overwrite. */
+/* Copies to the host the logits that a step would overwrite. */
 static weft_status keep_logits(struct weft_engine *e, weft_error *err)
 {
     for (size_t i = 0; i < e->sched.n_seqs; i++) {
@@ -15,7 +15,7 @@ static weft_status keep_logits(struct weft_engine *e, weft_error *err)
             continue;
         }
         if (seq->drawing) {
-            seq->logits.place = LOGITS_LOST; /* who draws has taken them already */
+            seq->logits.place = LOGITS_LOST; /* the thread that draws has copied them already */
         } else {
             TRY(logits_keep(&seq->logits, e->backend, err));
         }
@@ -23,7 +23,7 @@ static weft_status keep_logits(struct weft_engine *e, weft_error *err)
     return WEFT_OK;
 }
 
-/* Memory for what observers will see, before anything is computed. */
+/* Reserves the memory for the logits of observers, before anything is computed. */
 static weft_status reserve_shown(struct weft_engine *e, weft_error *err)
 {
     for (size_t i = 0; i < e->sched.step.n_seqs; i++) {
@@ -35,8 +35,8 @@ static weft_status reserve_shown(struct weft_engine *e, weft_error *err)
     return WEFT_OK;
 }
 
-/* The step, or k > 1 of them, each with the tokens that the one before leads to: these are then in
- * e->ids. */
+/* Computes the step, or k > 1 steps, each with the tokens that the step before it leads to. These
+ * tokens are then in e->ids. */
 static weft_status step_compute(struct weft_engine *e, const struct step *s, size_t k,
                                 weft_error *err)
 {
@@ -74,16 +74,17 @@ weft_status step_again(struct weft_seq *seq, weft_error *err)
     return WEFT_OK;
 }
 
-/* ---------------------------------------------------------------- what a step leaves */
+/* ---------------------------------------------------------------- the results of a step */
 
-/* Whether the i-th part of the packed step ends its sequence: then it has logits. */
+/* Returns true if the i-th part of the packed step reaches the end of its sequence, which then has
+ * logits. */
 static bool step_ends(const struct weft_engine *e, size_t i)
 {
     const struct sched_seq *q = e->sched.packed[i];
     return q->n_done + e->sched.step.seqs[i].n_rows == q->tokens.n;
 }
 
-/* How many of the best logits the packed sequences look at. */
+/* Returns how many of the best logits the packed sequences look at. */
 static size_t most_wanted(const struct weft_engine *e)
 {
     size_t most = 0, k;
@@ -95,8 +96,8 @@ static size_t most_wanted(const struct weft_engine *e)
     return most;
 }
 
-/* Reads the n_rows wanted rows from `row` on and shows them to the sequence's observer. The last of
- * them stays. */
+/* Reads n_rows wanted rows from `row` on and shows them to the sequence's observer. The last row
+ * stays in the sequence's memory. */
 static weft_status show(struct weft_seq *seq, size_t row, size_t n_rows, weft_error *err)
 {
     struct backend *b = seq->engine->backend;
@@ -108,8 +109,8 @@ static weft_status show(struct weft_seq *seq, size_t row, size_t n_rows, weft_er
     return WEFT_OK;
 }
 
-/* Takes the results of the packed step from the backend: the best logits, if a sampler asks for no
- * more; all of them stay there until a draw does. */
+/* Takes from the backend the best logits of the packed step, as many as the samplers look at. All
+ * logits stay in the backend until a draw needs them. */
 static weft_status take_logits(struct weft_engine *e, weft_error *err)
 {
     struct backend *b = e->backend;
@@ -130,7 +131,7 @@ static weft_status take_logits(struct weft_engine *e, weft_error *err)
         }
         logits_set(l, row - 1, most, e->ids + (row - 1) * most, e->values + (row - 1) * most);
         if (seq->sched.observed) {
-            l->place = LOGITS_HOST; /* shown a moment ago */
+            l->place = LOGITS_HOST; /* they were just shown to the observer */
         }
     }
     return WEFT_OK;
@@ -138,7 +139,7 @@ static weft_status take_logits(struct weft_engine *e, weft_error *err)
 
 /* ---------------------------------------------------------------- the public function */
 
-/* The packed step was computed, and k - 1 more: the sequences and the counts say so. */
+/* Updates the sequences and the counts after the packed step and k - 1 more were computed. */
 static void step_commit(struct weft_engine *e, size_t k)
 {
     const struct step *step = &e->sched.step;
@@ -157,7 +158,7 @@ static void step_commit(struct weft_engine *e, size_t k)
     e->n_decode_rows += (k - 1) * step->n_rows;
 }
 
-/* When it fails, no sequence has moved on; logits may have come to the host. */
+/* If it fails, no sequence has advanced, but logits may have been copied to the host. */
 static weft_status step_locked(struct weft_engine *e, weft_error *err)
 {
     TRY(engine_usable(e, err));
@@ -197,7 +198,7 @@ weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err
     TRY(engine_check(engine, err));
     lock_take(&engine->lock);
     weft_status status = step_locked(engine, err);
-    /* cancelled sequences keep their waiting tokens; each learns of it by its own next call */
+    /* A cancelled sequence keeps its waiting tokens, and its next call reports the cancel. */
     status = engine_note(engine, status == WEFT_E_CANCELLED ? WEFT_OK : status);
     if (status == WEFT_OK && ready != NULL) {
         *ready = count_ready(engine);

@@ -1,16 +1,16 @@
-/* All that computes: weft_engine_step(), and a step for those who need one besides (embed.c,
- * seq_next.c). A step overwrites the logits that the backend holds, so those that sequences still
- * need are copied to the host before. The caller holds the engine's lock. */
+/* Everything that computes: weft_engine_step(), and a single step for embed.c and seq_next.c. A
+ * step overwrites the logits in the backend, so logits that sequences still need are copied to the
+ * host before. The caller holds the engine's lock. */
 #ifndef WEFT_STEP_H
 #define WEFT_STEP_H
 
 #include "run/seq.h"
 
-/* Has the engine's backend compute this step, and counts it. x gets the residual stream behind the
- * last layer, [n_rows, dim], unless it is NULL. */
+/* Lets the engine's backend compute this step, and counts it. x [n_rows, dim] gets the residual
+ * stream behind the last layer; it may be NULL. */
 weft_status step_run(struct weft_engine *e, const struct step *s, float *x, weft_error *err);
 /* Computes the last token of a fresh sequence once more, for its logits, and forgets what was
- * computed ahead. The K and V that this writes are those already there. */
+ * computed ahead. It writes the same K and V that are already there. */
 weft_status step_again(struct weft_seq *seq, weft_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the library says of itself: names of statuses, its versions. */
+/* The names of statuses, and the versions of the library. */
 #include "weft.h"
 
 const char *weft_status_name(weft_status s)

@@ -1,6 +1,6 @@
-/* Sleeping until an engine has something to compute: for a thread that steps it, and does not want
- * to ask in a loop. What makes rows rings the bell (seq_leave()), so the engine's lock is held for
- * looking only, never while a thread sleeps. */
+/* Sleeping until an engine has something to compute. This is for a thread that steps the engine and
+ * does not want to poll. Calls that make rows ring the bell (seq_leave()). The engine's lock is
+ * held only while has_rows() looks, never while a thread sleeps. */
 #include "run/engine.h"
 
 static bool has_rows(struct weft_engine *e)
@@ -17,7 +17,8 @@ weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_erro
     const int64_t deadline = ms < 0 ? BELL_NEVER : bell_now() + (int64_t)ms * 1000000;
     const unsigned n_wakes = atomic_load(&engine->n_wakes);
     for (;;) {
-        /* asked first: what rings after has_rows() has looked is not slept over */
+        /* The rings are counted before has_rows() looks, so a ring after that look is not
+         * missed. */
         const unsigned seen = bell_count(&engine->bell);
         const bool rows = has_rows(engine);
         const bool woken = atomic_exchange(&engine->woken, false);

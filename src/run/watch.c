@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "cost.h"
 
-/* Something that a stage leaves behind. */
+/* A value that a stage writes, and its name in a checkpoint. */
 struct point {
     const char *name;
     enum backend_value value;
@@ -31,8 +31,8 @@ struct watch {
     void *trace_user;
     weft_profile_fn profile;
     void *profile_user;
-    double begin;  /* of the stage under way */
-    float *values; /* [cap_values] what is shown to the trace function */
+    double begin;  /* when the current stage began */
+    float *values; /* [cap_values] for the trace function */
     size_t cap_values;
 };
 
@@ -48,19 +48,19 @@ static bool of_the_head(enum stage stage)
     return stage == STAGE_HEAD_NORM || stage == STAGE_HEAD;
 }
 
-/* Rows that a stage works on. */
+/* Returns the number of rows that a stage works on. */
 static size_t n_rows_of(enum stage stage, const struct step *s)
 {
     return of_the_head(stage) ? s->n_out : s->n_rows;
 }
 
-/* The layer that a caller is told: SIZE_MAX outside of them. */
+/* Returns the layer that the caller is told; SIZE_MAX outside the layers. */
 static size_t shown_layer(enum stage stage, size_t layer)
 {
     return stage == STAGE_EMBED || of_the_head(stage) ? SIZE_MAX : layer;
 }
 
-/* Makes room for the values of a checkpoint, which are then in w->values. */
+/* Makes room for the values of a checkpoint in w->values. */
 static weft_status watch_reserve(struct watch *w, weft_checkpoint *c, weft_error *err)
 {
     size_t n;

@@ -1,4 +1,4 @@
-/* Tells a caller of every stage: how long it took, and the values that it left behind. */
+/* Tells a caller about every stage: how long it took, and which values it computed. */
 #ifndef WEFT_WATCH_H
 #define WEFT_WATCH_H
 
@@ -6,8 +6,7 @@
 
 struct watch;
 
-/* *out watches the backend from now on, if the parameters name a function to tell; else it is
- * NULL. */
+/* Begins to watch the backend if the parameters name a function to call; otherwise *out is NULL. */
 weft_status watch_open(const weft_engine_params *p, struct backend *b, struct watch **out,
                        weft_error *err);
 void watch_close(struct watch *w); /* NULL is fine */
