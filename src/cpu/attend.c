@@ -1,4 +1,4 @@
-/* K and V of the CPU backend: stored into pages, and read by attention. */
+/* K and V of the CPU backend: they are stored into pages, and attention reads them. */
 #include "base/mem.h"
 #include "cpu/job.h"
 
@@ -18,8 +18,9 @@ void cpu_store_kv(const struct job *j, size_t row)
     }
 }
 
-/* dot_attend.inc keeps there two rows of floats for each position of a page, K and V, and two for
- * each query, q and out; a vector more in each leaves room for the query's sum and max. */
+/* The scratch of dot_attend.inc holds two rows of floats for each position of a page (K and V), and
+ * two for each query (q and out). Each row is one vector longer than a head, which leaves room for
+ * the query's sum and max. */
 size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
 {
     size_t row, bytes;
@@ -30,20 +31,24 @@ size_t attend_scratch_bytes(size_t n_queries, size_t head_dim)
                : bytes;
 }
 
-/* Rows of one sequence that a task takes, so that a page is made floats for many queries. */
+/* Returns how many rows of one sequence a task takes. It is many, so that a page that was converted
+ * to floats serves many queries. */
 static size_t rows_of_task(size_t group)
 {
     return group < ATTEND_QUERIES ? ATTEND_QUERIES / group : 1;
 }
 
-/* Where a thread stands in the tasks, which it gets in ascending order. */
+/* Where a thread is in the list of tasks, which it gets in ascending order. */
 struct place {
-    size_t seq;   /* blocks of sequences [seq, n_seqs) are behind it */
-    size_t block; /* that many */
+    /* The sequences [seq, n_seqs) are done. */
+    size_t seq;
+    /* The number of blocks in the done sequences. */
+    size_t block;
 };
 
-/* Block i of the step, from its end: later rows see more positions, so they go first, and the
- * threads finish together. Returns its sequence, and its rows of it. */
+/* Finds block i of the step, counted from its end. Later rows see more positions, so they go first,
+ * and the threads finish together. Returns the block's sequence, and sets *first and *n to its rows
+ * in that sequence. */
 static const struct step_seq *find_block(const struct step *s, size_t n_rows, size_t i,
                                          struct place *at, size_t *first, size_t *n)
 {
@@ -59,8 +64,8 @@ static const struct step_seq *find_block(const struct step *s, size_t n_rows, si
     return q;
 }
 
-/* Rows [first, first + n) of a sequence in query heads [head, head + n_heads), which share a KV
- * head. */
+/* Computes attention for rows [first, first + n) of a sequence in the query heads [head, head +
+ * n_heads), which share a KV head. */
 static void attend_block(const struct job *j, const struct step_seq *seq, size_t first, size_t n,
                          size_t head, size_t n_heads, void *scratch)
 {
@@ -88,8 +93,8 @@ static void attend_block(const struct job *j, const struct step_seq *seq, size_t
     c->ops->attend(&a);
 }
 
-/* Query heads that a task takes of the `group` that share a KV head: all of them, so that K and V
- * are read once, unless there are threads for more than that. */
+/* Returns how many of the `group` query heads that share a KV head a task takes. It takes all of
+ * them, so that K and V are read once, unless there are more threads than such tasks. */
 static size_t heads_of_task(size_t group, size_t n_groups, size_t n_threads)
 {
     size_t parts = ceil_div(n_threads, n_groups);

@@ -1,6 +1,7 @@
-/* The CPU backend: the stages of backend.h over the arithmetic of dot.h. A stage is one call of
- * threads_run(); inside it the threads claim tasks from a counter, and meet at barriers between its
- * parts. Which thread computes what, and how rows are tiled, never changes a bit of the result. */
+/* The CPU backend: the stages of backend.h, computed with the functions of kernels/ops.h. A stage
+ * is one call of threads_run(). Inside it the threads claim tasks from a counter, and meet at
+ * barriers between the parts of the stage. The bits of a result never depend on which thread
+ * computes it, or on how the rows are tiled. */
 #include <math.h>
 #include <string.h>
 
@@ -8,7 +9,8 @@
 
 _Static_assert(N_LAYER_TENSORS == 18, "a tensor was added: which stage below reads it?");
 
-enum { DEFAULT_BATCH = 512 }; /* rows of a step, if the caller leaves them to the backend */
+/* Rows of a step, if the caller leaves the number to the backend. */
+enum { DEFAULT_BATCH = 512 };
 
 void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*part)(void *, size_t))
 {
@@ -25,7 +27,7 @@ void cpu_run(struct backend *b, const struct step *step, size_t layer, void (*pa
     threads_run(c->threads, part, &job);
 }
 
-/* Rows of a = quantised rmsnorm of those of x. */
+/* Normalises rows of x, and keeps the quantised results as rows of a. */
 static void norm_rows(struct job *j, size_t counter, size_t thread, const float *weight,
                       struct acts *a)
 {
@@ -40,8 +42,8 @@ static void norm_rows(struct job *j, size_t counter, size_t thread, const float 
 
 /* ---------------------------------------------------------------- embed */
 
-/* Where each row stands, and the sine and cosine of its angles. Angles are taken in double: at
- * position 100,000 a float angle is off by up to 0.004. */
+/* Finds the position of each row, and the sine and cosine of its angles. Angles are computed in
+ * double: at position 100,000 a float angle may be wrong by 0.004. */
 static void place_row(struct cpu *c, size_t row, const struct step_seq *seq)
 {
     const size_t pos = seq->pos + (row - seq->row);
@@ -93,7 +95,7 @@ static void rope_head(const struct rope *r, const float *cos_row, const float *s
     }
 }
 
-/* Bias, per-head norm and RoPE on the heads of one row; bias and norm may be NULL. */
+/* Applies bias, per-head norm and RoPE to the heads of one row. Bias and norm may be NULL. */
 static void finish_heads(const struct job *j, size_t row, float *heads, size_t n_heads,
                          const float *bias, const float *norm)
 {
@@ -139,8 +141,8 @@ static void attn_in_part(void *arg, size_t thread)
     }
 }
 
-/* Activations as long as the matrix that reads them wants them; rows stand as far apart as in a,
- * which is for the layer that wants the most. */
+/* Returns the activations with as many columns as the matrix that reads them has. The distance of
+ * rows stays that of a, which has room for the longest row of any layer. */
 static struct acts acts_of(const struct acts *a, const struct packed *reader)
 {
     struct acts b = *a;
@@ -221,7 +223,7 @@ static void head_part(void *arg, size_t thread)
     cpu_multiply(j, 1, thread, &output, 1, &c->in, j->step->n_out);
 }
 
-/* ---------------------------------------------------------------- stages and their results */
+/* ---------------------------------------------------------------- stages and results */
 
 static void (*const parts[N_STAGES])(void *job, size_t thread) = {
     [STAGE_EMBED] = embed_part,         [STAGE_ATTN_IN] = attn_in_part,

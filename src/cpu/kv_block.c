@@ -4,7 +4,7 @@
 
 #include "cpu/kernels/ops.h"
 
-/* Where the values of position t stand: value i at t * pos + i * value. */
+/* The place of the values of position t: value i stands at t * pos + i * value. */
 struct stride {
     size_t pos, value;
 };
@@ -82,11 +82,11 @@ static void get_q8_0(const struct kv_shape *s, const uint8_t *block, size_t t, u
 
 /* ---------------------------------------------------------------- all types */
 
-/* The way back to floats is in dot_attend.inc. */
+/* How each type is written. dot_attend.inc converts the values back to floats. */
 static const struct {
-    /* n floats to what a row has of them */
+    /* Converts x[n] to the bytes that a row has for these values. */
     void (*encode)(const struct cpu_ops *ops, const float *x, size_t n, uint8_t *row);
-    /* values [first, first + n) of position t; `row` begins with them */
+    /* Stores the values [first, first + n) of position t, which are at the beginning of `row`. */
     void (*put)(const struct kv_shape *s, uint8_t *block, size_t t, size_t first, size_t n,
                 const uint8_t *row);
     void (*get)(const struct kv_shape *s, const uint8_t *block, size_t t, uint8_t *row);

@@ -4,8 +4,8 @@
  *     f16    K [head_dim, KV_PAGE], V [KV_PAGE, head_dim]
  *     q8_0   codes int8 in these shapes, then f16 scales: K [head_dim / 32, KV_PAGE], V [KV_PAGE,
  *            head_dim / 32]
- * K of q8_0 is rotated, see kv_rotate(). A row is one position as read_kv of backend.h gives it:
- * the blocks of a GGUF file. */
+ * K of q8_0 is rotated, see kv_rotate(). A row is one position in the form that read_kv of
+ * backend.h gives: the blocks of a GGUF file. */
 #ifndef WEFT_CPU_KV_BLOCK_H
 #define WEFT_CPU_KV_BLOCK_H
 
@@ -25,17 +25,17 @@ static inline size_t kv_block_bytes(weft_kv_type type, size_t head_dim)
     return KV_PAGE * kv_type_bytes(type, head_dim);
 }
 
-/* The scales of a block of q8_0. */
+/* Returns the scales of a block of q8_0. */
 static inline const f16_bits *kv_block_scales(const uint8_t *block, size_t head_dim)
 {
     return (const f16_bits *)(const void *)(block + KV_PAGE * head_dim);
 }
 
 struct cpu_ops;
-/* x[head_dim] becomes position t of the block. */
+/* Stores x[head_dim] as position t of the block. */
 void kv_block_store(const struct cpu_ops *ops, const struct kv_shape *s, uint8_t *block, size_t t,
                     const float *x);
-/* The same for a row, and back. */
+/* Store a row as position t of the block, and read position t as a row. */
 void kv_block_put(const struct kv_shape *s, uint8_t *block, size_t t, const uint8_t *row);
 void kv_block_get(const struct kv_shape *s, const uint8_t *block, size_t t, uint8_t *row);
 

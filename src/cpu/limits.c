@@ -1,5 +1,5 @@
-/* What this processor can do at best, with the threads that compute: reading memory that no cache
- * holds, and multiplying bytes that are near. */
+/* Measures what this processor can do at best with the threads that compute: reading memory that is
+ * in no cache, and multiplying bytes that are in the nearest cache. */
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -9,11 +9,11 @@
 
 enum {
     READ_BYTES = 256 << 20,
-    CHUNK_WORDS = (1 << 20) / sizeof(uint64_t), /* what a thread claims at a time */
+    CHUNK_WORDS = (1 << 20) / sizeof(uint64_t), /* the words that a thread claims at a time */
     N_WORDS = READ_BYTES / sizeof(uint64_t),
     READ_PASSES = 12,
     MAC_PASSES = 4,
-    BURST = 4096 /* some 10 us: seldom enough to ask the clock */
+    BURST = 4096 /* about 10 us of work, so the clock is read seldom enough */
 };
 #define READ_SECONDS 0.5
 #define MAC_PASS_SECONDS 0.05
@@ -22,7 +22,7 @@ struct measuring {
     const struct cpu *c;
     uint64_t *words; /* [N_WORDS] */
     atomic_size_t next;
-    atomic_uint_fast64_t result; /* sum of the words, or number of multiply-adds */
+    atomic_uint_fast64_t result; /* the sum of the words, or the number of multiply-adds */
 };
 
 static double seconds(void)
@@ -38,7 +38,8 @@ static uint64_t *claim(struct measuring *m)
     return at < N_WORDS ? m->words + at : NULL;
 }
 
-/* Zeros alone would do, but pages that nobody has written to are all the same one. */
+/* Writes numbers to the memory. Zeros would do too, but all pages that were never written to are
+ * the same page of the system. */
 static void fill_part(void *arg, size_t thread)
 {
     (void)thread;
@@ -71,7 +72,7 @@ static void multiply_part(void *arg, size_t thread)
     atomic_fetch_add_explicit(&m->result, done, memory_order_relaxed);
 }
 
-/* Seconds of one run on all threads. */
+/* Returns the seconds of one run on all threads. */
 static double pass(struct measuring *m, void (*part)(void *, size_t))
 {
     double begin = seconds();
@@ -81,7 +82,7 @@ static double pass(struct measuring *m, void (*part)(void *, size_t))
     return seconds() - begin;
 }
 
-/* The best pass counts: the others were disturbed. */
+/* Returns the rate of the best pass. The other passes were disturbed. */
 static double read_rate(struct measuring *m)
 {
     double best = 0, used = 0;

@@ -49,13 +49,13 @@ static void pack_floats(const uint8_t *rows, size_t row_bytes, size_t n_rows, si
     }
 }
 
-/* Four codes of each row, one behind the other in a word. */
+/* Four codes of each row, which stand side by side in a word. */
 typedef uint32_t words[TILE_ROWS];
 
 static const uint32_t every_byte = 0x01010101;
 
-/* One plane of a block: of the codes of its 8 groups `bits` bits, from bit `at` on. Group g stands
- * in vector g mod bits. */
+/* Packs one plane of a block: `bits` bits, from bit `at` on, of the codes of the block's 8 groups.
+ * Group g stands in vector g mod bits. */
 static void pack_plane(words w[8], unsigned at, unsigned bits, uint8_t *out)
 {
     const uint32_t mask = every_byte * ((1u << bits) - 1);
@@ -70,7 +70,7 @@ static void pack_plane(words w[8], unsigned at, unsigned bits, uint8_t *out)
     }
 }
 
-/* The scales of a row in a unit at `at`. */
+/* Packs the scales of one row of a unit, which is at `at`. */
 static void pack_scales(const struct pack_type *p, const struct pack_unit *u, size_t row,
                         uint8_t *at)
 {
@@ -92,7 +92,7 @@ static void pack_scales(const struct pack_type *p, const struct pack_unit *u, si
     }
 }
 
-/* One unit of up to TILE_ROWS rows: its scales and its blocks. */
+/* Packs one unit of up to TILE_ROWS rows: its scales and its blocks. */
 static void pack_rows(const struct packed *w, size_t unit, const uint8_t *rows, size_t row_bytes,
                       size_t n_rows, uint8_t *tile)
 {

@@ -61,9 +61,9 @@
 /* VECTOR is in bytes. */
 enum { TILE_ROWS = 16, BLOCK_COLS = 32, VECTOR = 64 };
 
-/* How s and m of a sub are made; `bias` is what the type takes off its codes. */
+/* How s and m of a sub are computed. `bias` is what the type subtracts from its codes. */
 enum scale_form {
-    /* There are no codes: weights are floats, [n_cols, TILE_ROWS], as the file has them. */
+    /* There are no codes. The weights are floats [n_cols, TILE_ROWS], in the format of the file. */
     SCALE_NONE,
     /* d: s = d, m = -bias d */
     SCALE_BIAS,
@@ -73,15 +73,17 @@ enum scale_form {
     SCALE_SIGNED,
     /* d, e, k, l: s = d k, m = -e l */
     SCALE_PAIR,
-    /* As SCALE_PAIR, with k in the low half of a byte and l in the high half. */
+    /* The formula of SCALE_PAIR, but k is in the low half of a byte and l in the high half. */
     SCALE_NIBBLES,
 };
 
-/* Every tensor type whose weights are codes. All that the CPU knows of a type is its row here and
+/* Lists every tensor type whose weights are codes. The CPU knows of a type only its row here and
  * its reader in pack_read.c: the table of pack.c and the kernels of every instruction set are made
- * of the row.
- *     type, the same in lower case, form, columns of a unit, bits of a code in the first plane and
- *     in the second, columns of a sub, bias, whether codes stand for quant_iq4_values + 128 */
+ * from the row.
+ *
+ * Columns: type; the same name in lower case; form; columns of a unit; bits of a code in the first
+ * plane; bits in the second; columns of a sub; bias; whether the codes stand for quant_iq4_values +
+ * 128. */
 #define PACK_TYPES(X)                                                                              \
     X(Q4_0, q4_0, SCALE_BIAS, 32, 4, 0, 32, 8, false)                                              \
     X(Q4_1, q4_1, SCALE_OFFSET, 32, 4, 0, 32, 0, false)                                            \
@@ -102,7 +104,7 @@ enum scale_form {
     X(F16, f16, 2)                                                                                 \
     X(BF16, bf16, 2)
 
-/* How a tensor type is packed: a row of PACK_TYPES. bits: of the two planes. */
+/* How a tensor type is packed, from a row of PACK_TYPES. bits[] is for the two planes. */
 struct pack_type {
     uint32_t id;
     enum scale_form form;
@@ -117,13 +119,13 @@ struct pack_type {
         QUANT_##type, form, unit, { low, high }, sub, bias, lookup                                 \
     }
 
-/* The largest code of a type, or the largest that one stands for. */
+/* Returns the largest code of a type, or the largest value that a code stands for. */
 static inline int pack_top(const struct pack_type *how)
 {
     return how->lookup ? 255 : (1 << (how->bits[0] + how->bits[1])) - 1;
 }
 
-/* Bytes of scales for each row of a unit of n_subs subs. */
+/* Returns the bytes of scales that each row has in a unit of n_subs subs. */
 static inline size_t pack_scale_bytes(enum scale_form form, size_t n_subs)
 {
     switch (form) {
@@ -137,15 +139,15 @@ static inline size_t pack_scale_bytes(enum scale_form form, size_t n_subs)
     return 0;
 }
 
-/* Where the parts of a tile stand, in bytes: the size of a unit of scales; that of a block of
- * codes, or of a column if SCALE_NONE; where the codes begin; the size of a tile, a multiple of
- * VECTOR. */
+/* The layout of a tile, in bytes. unit_bytes: a unit of scales. code_bytes: a block of codes, or a
+ * column if SCALE_NONE. codes: where the codes begin. n: the whole tile, a multiple of VECTOR. */
 struct tile_layout {
     size_t unit_bytes, code_bytes, codes, n;
 };
 
-/* A weight matrix [n_rows, n_cols]. rows: as in the file. tiles: [ceil(n_rows / TILE_ROWS)], each
- * `stride` bytes behind the one before; NULL where they are packed whenever they are needed. */
+/* A weight matrix [n_rows, n_cols]. rows: the rows in the file. tiles: [ceil(n_rows / TILE_ROWS)],
+ * each `stride` bytes behind the tile before it; NULL if a tile is packed only when it is
+ * needed. */
 struct packed {
     const struct quant_type *type;
     const struct pack_type *how;
@@ -164,21 +166,23 @@ static inline size_t pack_n_tiles(const struct packed *w)
     return (w->n_rows + TILE_ROWS - 1) / TILE_ROWS;
 }
 
-/* The i-th tile; tiles is not NULL. */
+/* Returns the i-th tile. tiles must not be NULL. */
 static inline uint8_t *pack_tile_at(const struct packed *w, size_t i)
 {
     return w->tiles + i * w->stride;
 }
 
-/* Packs the i-th tile into room of layout.n bytes; rows past the last one are zeros. */
+/* Packs the i-th tile into `tile`, which has layout.n bytes. Rows past the last one become
+ * zeros. */
 void pack_tile(const struct packed *w, size_t i, uint8_t *tile);
 
-/* pack_row.c: row i of a packed matrix as floats [n_cols], bit-equal to type->decode. room:
- * PIECE_BYTES (ops.h), 64-byte aligned. */
+/* In pack_row.c: writes row i of a packed matrix as floats [n_cols], bit-equal to type->decode.
+ * room: PIECE_BYTES (ops.h), 64-byte aligned. */
 struct cpu_ops;
 void pack_row(const struct cpu_ops *ops, const struct packed *w, size_t i, float *dst, void *room);
 
-/* pack_read.c: a unit of one row, as a block of the file, taken apart. */
+/* In pack_read.c: reads a unit of one row, which is a block of the file, and separates its
+ * parts. */
 struct pack_unit {
     uint8_t codes[256];
     f16_bits d, e;

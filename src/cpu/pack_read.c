@@ -1,4 +1,4 @@
-/* One block of each quantised type taken apart into codes and scales. Block layouts: quant.h. */
+/* Separates a block of each quantised type into codes and scales. quant.h describes the blocks. */
 #include <string.h>
 
 #include "cpu/pack.h"
@@ -11,7 +11,7 @@ static void nibbles(const uint8_t *qs, uint8_t *low, uint8_t *high, size_t n)
     }
 }
 
-/* The fifth bits of 32 codes. */
+/* Adds the fifth bits of 32 codes. */
 static void fifth_bits(const uint8_t qh[4], uint8_t *codes)
 {
     for (int j = 0; j < 32; j++) {
@@ -78,7 +78,7 @@ static void read_iq4_xs(const void *src, struct pack_unit *b)
     }
 }
 
-/* Two bits of each code: 32 bytes hold 128 of them. */
+/* Reads two bits of each code: 32 bytes hold 128 codes. */
 static void pairs(const uint8_t *qs, uint8_t *codes)
 {
     for (int half = 0; half < 2; half++) {
@@ -97,7 +97,7 @@ static void read_q2_k(const void *src, struct pack_unit *b)
     pairs(s->qs, b->codes);
 }
 
-/* Sixteen 6-bit scales: four low bits in 8 bytes, two high bits in 4 bytes. */
+/* Reads sixteen 6-bit scales: the four low bits are in 8 bytes, the two high bits in 4 bytes. */
 static void read_q3_k(const void *src, struct pack_unit *b)
 {
     const struct block_q3_k *s = src;
@@ -112,7 +112,7 @@ static void read_q3_k(const void *src, struct pack_unit *b)
     }
 }
 
-/* Eight 6-bit scales and eight 6-bit minima in 12 bytes. */
+/* Reads eight 6-bit scales and eight 6-bit minima from 12 bytes. */
 static void scales_k(const uint8_t in[12], struct pack_unit *b)
 {
     for (int k = 0; k < 4; k++) {
@@ -168,7 +168,7 @@ void pack_read(const struct quant_type *type, const uint8_t *src, struct pack_un
 #define READER(type, name, ...) [QUANT_##type] = read_##name,
         PACK_TYPES(READER)
     };
-    /* Weights need not be aligned in the file. */
+    /* The weights in the file may be unaligned. */
     union {
 #define BLOCK(type, name, ...) struct block_##name name;
         PACK_TYPES(BLOCK)

@@ -1,7 +1,8 @@
-/* One row read back from its tile, as quant_type.decode gives it, bit by bit. */
+/* Reads a row back from its tile, with the same bits as quant_type.decode. */
 #include "cpu/kernels/ops.h"
 
-/* A decoder computes s * (u - bias) where there is a bias: that is s * u + m, rounded otherwise. */
+/* Where there is a bias, a decoder computes s * (u - bias). That equals s * u + m except for
+ * rounding, so this function computes it in the decoder's way. */
 static void row_of_piece(const struct pack_type *how, const struct piece *p, size_t row, float *dst)
 {
     const bool biased = how->form == SCALE_BIAS || how->form == SCALE_SIGNED;

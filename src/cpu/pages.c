@@ -1,4 +1,4 @@
-/* Pages of the KV pool as a whole: copied, read and written. */
+/* Copies, reads and writes whole pages of the KV pool. */
 #include <string.h>
 
 #include "cpu/state.h"
@@ -14,7 +14,8 @@ weft_status cpu_copy_page(struct backend *b, uint32_t dst, uint32_t src, weft_er
     return WEFT_OK;
 }
 
-/* Positions [0, n) of a head, from a block or to it. Returns the end of its bytes. */
+/* Copies positions [0, n) of a head from a block to bytes, or from bytes to a block. Returns the
+ * end of the bytes. */
 static uint8_t *read_block(const struct kv_shape *shape, const uint8_t *block, size_t n,
                            uint8_t *dst)
 {
@@ -33,7 +34,8 @@ static const uint8_t *write_block(const struct kv_shape *shape, uint8_t *block, 
     return src;
 }
 
-/* All of a page, in the order of backend.h: from the blocks to dst, or from src to the blocks. */
+/* Copies a whole page in the order of backend.h: from the blocks to dst, or from src to the
+ * blocks. */
 static void copy_blocks(const struct cpu *c, uint32_t page, size_t n, uint8_t *dst,
                         const uint8_t *src)
 {

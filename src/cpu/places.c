@@ -3,7 +3,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* The first CPU that shares a core with `cpu`, or `cpu` itself when the system does not say. */
+/* Returns the first CPU that shares a core with `cpu`, or `cpu` itself if the system does not
+ * say. */
 static unsigned first_sibling(unsigned cpu)
 {
     char path[96];

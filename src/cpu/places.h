@@ -5,13 +5,14 @@
 #include <sched.h>
 #include <stddef.h>
 
-enum { PLACES_MAX = 8192 }; /* as many as Linux can be built for */
+enum { PLACES_MAX = 8192 }; /* the largest number that Linux can be built for */
 
 typedef cpu_set_t places_mask[PLACES_MAX / CPU_SETSIZE];
 
-/* Those that this process may use, at least one: first one of each core, then the others. */
+/* The processors that this process may use, at least one. The first processor of each core comes
+ * first, then the others. */
 struct places {
-    size_t n_cores, n; /* physical cores; hardware threads */
+    size_t n_cores, n; /* number of physical cores, number of hardware threads */
     unsigned cpu[PLACES_MAX];
 };
 

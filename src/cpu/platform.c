@@ -1,4 +1,4 @@
-/* What the processor and the system say about themselves. */
+/* Finds out what the processor and the system are. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-/* __builtin_cpu_supports takes nothing but a literal */
+/* __builtin_cpu_supports accepts only a literal. */
 static void list_features(char *dst, size_t cap)
 {
     const struct {
@@ -42,7 +42,7 @@ static void list_features(char *dst, size_t cap)
     }
 }
 
-/* The brand string: 48 bytes in three leaves, padded with spaces at either end. */
+/* Reads the brand string: 48 bytes in three leaves, padded with spaces at either end. */
 static void read_name(char *dst, size_t cap)
 {
     unsigned words[12] = { 0 };
@@ -78,7 +78,7 @@ static void read_name(char *dst, size_t cap)
 
 #endif
 
-/* The number behind `key` in a file of the system, 0 if it says none. */
+/* Returns the number behind `key` in a file of the system, or 0 if there is none. */
 static uint64_t read_number(const char *path, const char *key)
 {
     char line[128];
@@ -101,7 +101,8 @@ static void read_memory(struct cpu_platform *p)
 {
     p->total_bytes = read_number("/proc/meminfo", "MemTotal:") * 1024;
     p->free_bytes = read_number("/proc/meminfo", "MemAvailable:") * 1024;
-    /* a container may use less than the machine has; "max" is no number */
+    /* A container may use less memory than the machine has. The text "max" is no number, so it
+     * reads as 0. */
     uint64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
     if (limit > 0 && limit < p->total_bytes) {
         p->total_bytes = limit;

@@ -1,38 +1,42 @@
-/* Matrix products: the threads claim groups of tiles, which they multiply with a few rows of
- * activations after the other. What comes out of a tile is used while it is near. */
+/* Matrix products. The threads claim groups of tiles, and multiply each tile with a few rows of
+ * activations after the other. The results of a tile are used while they are still in the cache. */
 #include <string.h>
 
 #include "cpu/job.h"
 
-/* Tiles that a thread claims at a time: neighbours, since memory is fastest when it is read in
- * order. Fewer and fewer of them, so that no thread waits long for the last one. */
+/* How many tiles a thread claims at a time. They are neighbours, because memory is fastest when it
+ * is read in order. Near the end a thread claims fewer and fewer tiles, so that no thread waits
+ * long for the last one. */
 enum { TASK_TILES_MAX = 64, SHARES_PER_THREAD = 2 };
 
-/* How far ahead of what is multiplied memory is asked for, in bytes: as much as one core reads
- * while memory answers once, since a few rows of activations take less time for a line of weights
- * than that. 25 GB/s times 300 ns are 7.5 KB. With 2 KiB 8 to 24 % of decode were lost; 4 to 32 KiB
- * could not be told apart. */
+/* How many bytes ahead of the multiplication memory is requested: as many as one core reads during
+ * one access to memory, because a few rows of activations take less time for a line of weights than
+ * an access. 25 GB/s times 300 ns is 7.5 KB. With 2 KiB, decode lost 8 to 24 %; there was no
+ * measurable difference between 4 and 32 KiB. */
 enum { PREFETCH_DISTANCE = 8192 };
 
-/* Tiles of gated rows computed together: as many columns as are quantised together. */
+/* Tiles of gated rows that are computed together. They have as many columns as are quantised
+ * together. */
 enum { PAIR = GATED_COLS / TILE_ROWS };
 
 /* Products that threads compute together. */
 struct work {
     struct job *j;
-    atomic_size_t *next; /* tile, counted over all groups of rows and in each over all products */
+    /* The next tile to claim. Tiles are counted over all groups of rows, and in each group over all
+     * products. */
+    atomic_size_t *next;
     const struct product *products;
     const struct acts *a;
     size_t n_rows, n_groups, n_tiles; /* tiles of all products */
 };
 
-/* Tiles [tile, end) of p, by rows [first, first + n) of activations. */
+/* The tiles [tile, end) of p, multiplied with rows [first, first + n) of activations. */
 struct task {
     const struct product *p;
     size_t tile, end, first, n;
 };
 
-/* The task that begins at tile `at` of all. */
+/* Returns the task that begins at tile `at`, counted over everything. */
 static struct task task_at(const struct work *w, size_t at)
 {
     const size_t left = w->n_groups * w->n_tiles - at, first = at / w->n_tiles * MATMUL_ROWS;
@@ -43,7 +47,7 @@ static struct task task_at(const struct work *w, size_t at)
     }
     size_t n = left / (w->j->c->n_threads * SHARES_PER_THREAD), of_p = pack_n_tiles(p->w) - at;
     if (p->gate != NULL) {
-        n = round_up(n / 2, PAIR); /* a tile of the gate comes with each */
+        n = round_up(n / 2, PAIR); /* a tile of the gate comes with each tile */
     }
     n = n < TASK_TILES_MAX ? n : TASK_TILES_MAX;
     n = n > 0 ? n : p->gate != NULL ? PAIR : 1;
@@ -67,7 +71,7 @@ static bool claim_task(const struct work *w, struct task *t)
     return true;
 }
 
-/* What one thread does: a task, and then the next one, which it may have claimed already. */
+/* The state of one thread: its task, and the next task, which it may have claimed already. */
 struct worker {
     const struct work *w;
     struct scratch *s;
@@ -82,15 +86,16 @@ static void claim_next(struct worker *k)
     }
 }
 
-/* Where tile i of a task stands; a tile of a gate is read before the one that it belongs to. */
+/* Returns the address of tile i of a task. With a gate, the gate's tile is read first, so its
+ * address is returned. */
 static uintptr_t tile_at(const struct task *t, size_t i)
 {
     return (uintptr_t)pack_tile_at(t->p->gate != NULL ? t->p->gate : t->p->w, i);
 }
 
-/* What to ask memory for while the tile `tile` of n bytes is read: what is read PREFETCH_DISTANCE
- * bytes later. At the end of a task that is in the next one, which is claimed no sooner, so that
- * threads do not wait long for the one that has it. */
+/* Returns the memory to request while the tile `tile` of n bytes is read: the bytes that are read
+ * PREFETCH_DISTANCE bytes later. At the end of a task these are in the next task. It is claimed
+ * only then, because other threads would wait for a task that is claimed too early. */
 static struct prefetch prefetch_from(struct worker *k, const uint8_t *tile, size_t n)
 {
     const uintptr_t end = tile_at(&k->now, k->now.end), at = (uintptr_t)tile + PREFETCH_DISTANCE;
@@ -103,7 +108,7 @@ static struct prefetch prefetch_from(struct worker *k, const uint8_t *tile, size
                     : (struct prefetch){ .at = next + (at - end), .end = UINTPTR_MAX };
 }
 
-/* bias: of all rows of w, or NULL */
+/* `bias` is for all rows of w, or NULL. */
 static void multiply_tile(struct worker *k, const struct packed *w, const float *bias, size_t tile,
                           bool add, float *out, size_t ld)
 {
@@ -125,7 +130,7 @@ static void multiply_tile(struct worker *k, const struct packed *w, const float 
     }
 }
 
-/* Tiles [tile, tile + PAIR) of a product with a gate, or as many as there are. */
+/* Computes tiles [tile, tile + PAIR) of a product with a gate, or as many as there are. */
 static void multiply_gated(struct worker *k, size_t tile)
 {
     const struct product *p = k->now.p;

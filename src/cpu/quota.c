@@ -7,7 +7,7 @@
 
 enum { PATH = 4096 };
 
-/* The first line of the file dir/name; false if there is none. */
+/* Reads the first line of the file dir/name. Returns false if there is none. */
 static bool read_line(const char *dir, const char *name, char *line, int cap)
 {
     char path[PATH + 64];
@@ -20,8 +20,9 @@ static bool read_line(const char *dir, const char *name, char *line, int cap)
     return ok;
 }
 
-/* Microseconds that may be used in each period: version 2 has both in one file ("max" where there
- * is no quota), version 1 in two (-1). */
+/* Returns the number of processors that the quota of the folder amounts to. A quota is the
+ * microseconds that may be used in each period. Version 2 has both numbers in one file ("max" means
+ * no quota), version 1 in two files (-1 means no quota). */
 static size_t quota_of(const char *dir)
 {
     char line[64];
@@ -44,8 +45,8 @@ static void take_least(size_t *least, size_t n)
     *least = n > 0 && (*least == 0 || n < *least) ? n : *least;
 }
 
-/* A group has at most what those above it have. In a container the path may be that of the machine,
- * and only the mount's root be there. */
+/* Takes the quotas of a group and of the groups above it, which limit it too. In a container, the
+ * path may be the machine's, while only the root of the mount exists. */
 static void take_group(size_t *least, const char *mount, const char *group)
 {
     char dir[PATH];
@@ -63,7 +64,7 @@ static void take_group(size_t *least, const char *mount, const char *group)
     }
 }
 
-/* Whether "cpu" is among the names between commas. */
+/* Returns true if "cpu" is among the names between commas. */
 static bool has_cpu(const char *names)
 {
     for (const char *at = names; at != NULL; at = strchr(at, ',')) {
@@ -81,7 +82,7 @@ size_t quota_cpus(const char *groups, const char *root)
     size_t least = 0;
     FILE *f = fopen(groups, "re");
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        /* number:names:path */
+        /* The line is number:names:path. */
         line[strcspn(line, "\n")] = '\0';
         char *names = strchr(line, ':'), *path = names != NULL ? strchr(names + 1, ':') : NULL;
         if (path == NULL) {

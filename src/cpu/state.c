@@ -1,9 +1,10 @@
-/* Everything is sized first, allocated once, and carved. */
+/* The memory of the CPU backend. All sizes are computed first; then one allocation is made and cut
+ * into buffers. */
 #include "cpu/state.h"
 
 enum { ALIGN = 64 };
 
-/* Lays buffers out one after the other. With base == NULL it only adds up the sizes. */
+/* Places buffers one after the other. With base == NULL it only adds up their sizes. */
 struct carver {
     char *base;
     size_t used;
@@ -21,7 +22,7 @@ static void *carve(struct carver *v, size_t n, size_t size)
     return v->base != NULL ? v->base + at : NULL;
 }
 
-/* In which forms weights read their activations. */
+/* The forms in which weights read their activations. */
 struct forms {
     bool floats, codes, wide;
 };
@@ -45,7 +46,7 @@ static void carve_acts(struct carver *v, struct acts *a, size_t n, size_t n_cols
     a->x = f->floats ? carve(v, n, a->stride * sizeof *a->x) : NULL;
 }
 
-/* The activations that a stage's products read. */
+/* Returns the forms of the activations that a stage's products read. */
 static struct forms *forms_of(enum stage stage, struct forms *in, struct forms *mid,
                               struct forms *ff)
 {
@@ -137,7 +138,7 @@ weft_status state_alloc_angles(struct cpu *c, weft_error *err)
     return WEFT_OK;
 }
 
-/* Where the blocks of each store stand in a page; false when sizes wrap. */
+/* Computes where the blocks of each store stand in a page. Returns false if a size wraps. */
 static bool place_stores(struct cpu *c, size_t which)
 {
     size_t *page = &c->page_bytes[which];
@@ -169,8 +170,8 @@ weft_status state_alloc_kv(struct cpu *c, weft_error *err)
                          c->params.n_pages);
     }
     for (size_t i = 0; i < 2; i++) {
-        /* never cleared: a page is read only where it was written, and what is behind the last page
-         * in use takes no memory */
+        /* The memory is never cleared: a page is read only where it was written, and the system
+         * gives no memory to pages that were not used yet. */
         c->kv[i] = mem_large(bytes[i]);
         if (c->kv[i] == NULL) {
             return error_nomem(err, "the KV pool; a smaller n_ctx or n_kv needs less", c->kv_bytes);

@@ -1,6 +1,6 @@
-/* Threads wait by spinning for a short time, since the next piece of work usually comes within
- * microseconds, and then sleep, so that an idle engine costs nothing and oversubscribed cores are
- * given up. */
+/* A pool of threads. A waiting thread spins for a short time, because the next piece of work
+ * usually comes within microseconds. Then it sleeps, so that an idle engine costs nothing and a
+ * core that others want is given up. */
 #include "cpu/threads.h"
 
 #include <pthread.h>
@@ -13,11 +13,11 @@
 #include "cpu/quota.h"
 #include "platform.h"
 
-/* 10 to 40 us, by the length of a pause: a longer spin steals the core of a thread that was
- * preempted. */
+/* 10 to 40 us, depending on the length of a pause. A longer spin would take the core from a thread
+ * that was preempted. */
 enum { SPINS = 1000 };
 
-/* A counter that threads wait on to change. */
+/* A counter. Threads wait until it changes. */
 struct gate {
     atomic_uint turn;
     pthread_mutex_t lock;
@@ -28,8 +28,8 @@ struct threads {
     size_t n;
     pthread_t *handles; /* [n - 1] */
     size_t n_started;
-    struct gate start, done; /* a piece of work begins; a barrier opens */
-    atomic_size_t arrived;   /* at the barrier */
+    struct gate start, done; /* one for new work, one for an open barrier */
+    atomic_size_t arrived;   /* threads that have reached the barrier */
     atomic_bool quit;
     void (*fn)(void *, size_t);
     void *arg;

@@ -6,19 +6,20 @@
 
 struct threads;
 
-/* n threads in all, the calling one included. n == 0: one per physical core that this process may
- * use. pin: each but the calling one stays on a processor, one of each core first; the first is
- * left to the calling one, and with more threads than processors they begin with it again. When the
- * system refuses a thread: WEFT_E_NOMEM; its processor: WEFT_E_UNSUPPORTED. */
+/* Opens a pool of n threads, the calling thread included. n == 0: one thread for each physical core
+ * that this process may use. pin: every thread except the calling one stays on a processor; first
+ * one processor of each core is used. The first processor is left to the calling thread. With more
+ * threads than processors, they begin with it again. Errors: WEFT_E_NOMEM (the system refuses a
+ * thread), WEFT_E_UNSUPPORTED (it refuses the processor of a thread). */
 weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err);
-void threads_close(struct threads *t); /* NULL is fine */
+void threads_close(struct threads *t); /* accepts NULL */
 size_t threads_count(const struct threads *t);
 
-/* Calls fn(arg, i) for i in [0, count), each on its own thread, i == 0 on the caller's; returns
- * when all are done. */
+/* Calls fn(arg, i) for each i in [0, count), each on its own thread; i == 0 is on the caller's
+ * thread. Returns when all calls have returned. */
 void threads_run(struct threads *t, void (*fn)(void *arg, size_t i), void *arg);
 
-/* Inside fn only: waits until all threads are here. */
+/* May be called only inside fn. Waits until all threads have called it. */
 void threads_barrier(struct threads *t);
 
 #endif

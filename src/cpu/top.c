@@ -1,16 +1,17 @@
-/* The best logits of each row. Threads search parts of rows; few logits are better than the best so
- * far, so most are only compared with the least of these. */
+/* Finds the best logits of each row. Each task searches a part of a row. Few logits are better than
+ * the best so far, so most logits are only compared with the least of these. */
 #include <math.h>
 #include <string.h>
 
 #include "cpu/job.h"
 
-enum { BLOCK = 64 }; /* logits that are compared at once */
+/* Logits that are compared at once. */
+enum { BLOCK = 64 };
 
-/* The best of a part of a row, best first, equal ones by ascending id. */
+/* The best logits of a part of a row, the best first, equal ones by ascending id. */
 struct best {
     size_t n;
-    bool nan; /* a logit was */
+    bool nan; /* true if a logit was a NaN */
     int32_t ids[BACKEND_TOP];
     float values[BACKEND_TOP];
 };
@@ -22,12 +23,12 @@ size_t cpu_top_bytes(size_t n_out, size_t n_threads)
 
 struct search {
     const struct cpu *c;
-    size_t k, n_rows, n_parts; /* parts of a row */
+    size_t k, n_rows, n_parts; /* n_parts: parts of a row */
     struct best *best;         /* [n_rows, n_parts] */
-    atomic_size_t next;        /* part of all rows */
+    atomic_size_t next;        /* the next part, counted over all rows */
 };
 
-/* `id` comes after all that are kept. */
+/* Keeps a logit if it is good enough. `id` is larger than all ids that are kept. */
 static void keep(struct best *b, size_t k, int32_t id, float value)
 {
     if (b->n == k && !(value > b->values[k - 1])) {
@@ -42,7 +43,7 @@ static void keep(struct best *b, size_t k, int32_t id, float value)
     b->values[at] = value;
 }
 
-/* Of a NaN, too. */
+/* Returns true if a logit is above `least` or is a NaN. */
 static bool any_above(const float *x, size_t n, float least)
 {
     int any = 0;
@@ -52,7 +53,7 @@ static bool any_above(const float *x, size_t n, float least)
     return any != 0;
 }
 
-/* Logits [first, end) of a row. */
+/* Searches logits [first, end) of a row. */
 static void search_range(struct best *b, size_t k, const float *logits, size_t first, size_t end)
 {
     for (size_t at = first; at < end; at += BLOCK) {

@@ -5,10 +5,11 @@
 
 #include "base/mem.h"
 
-enum { TASK_TILES = 64 }; /* the system maps pages around one that is touched: not too small */
+/* Not too small, because the system maps the pages around a page that is touched. */
+enum { TASK_TILES = 64 };
 
-/* The i-th matrix of all, one for each tensor of each layer, of which those that are none have no
- * rows; the last one is the output matrix. */
+/* Returns the i-th matrix. Each tensor of each layer counts as one; a tensor that the layer lacks,
+ * or that is a vector, has no rows. The last one is the output matrix. */
 static struct packed *matrix(struct cpu_weights *w, size_t i)
 {
     return i < w->n_layers * N_LAYER_TENSORS
@@ -85,16 +86,16 @@ struct packing {
     const struct backend_params *params;
     struct threads *threads;
     struct cpu_weights *w;
-    atomic_size_t next;          /* task */
-    atomic_uint_fast64_t n_done; /* bytes of the file */
-    uint64_t n_all;              /* that are packed */
+    atomic_size_t next;          /* the next task */
+    atomic_uint_fast64_t n_done; /* bytes of the file that are packed so far */
+    uint64_t n_all;              /* bytes of the file that will be packed */
     atomic_bool cancelled;
 };
 
 static size_t n_tasks(const struct packed *w) { return ceil_div(pack_n_tiles(w), TASK_TILES); }
 
-/* Tiles [first, first + TASK_TILES) of w. What they were made from is not needed any more: the
- * weights are not to be in memory twice. */
+/* Packs tiles [first, first + TASK_TILES) of w. Then the bytes of the file that they were made from
+ * are forgotten, so that the weights are not in memory twice. */
 static size_t pack_some(const struct model *m, const struct packed *w, size_t first)
 {
     size_t n = pack_n_tiles(w), end = size_min(first + TASK_TILES, n);
@@ -108,7 +109,7 @@ static size_t pack_some(const struct model *m, const struct packed *w, size_t fi
     return bytes;
 }
 
-/* Bytes of a matrix in the file. */
+/* Returns the bytes of a matrix in the file. */
 static size_t source_bytes(const struct packed *w)
 {
     return w->n_rows > 0 ? w->n_rows * (w->n_cols / w->type->block) * w->type->bytes : 0;
@@ -153,7 +154,7 @@ static size_t vector_bytes(const struct tensor *t)
     return t->name != NULL ? round_up(t->n_bytes, VECTOR) : 0;
 }
 
-/* Bytes of all tiles and vectors; false when they wrap. */
+/* Adds up the bytes of all tiles and vectors. Returns false if the sum wraps. */
 static bool count_bytes(const struct model *m, struct cpu_weights *w)
 {
     size_t bytes;
@@ -173,15 +174,16 @@ static bool count_bytes(const struct model *m, struct cpu_weights *w)
            add_ok(w->n_bytes, vector_bytes(&m->weights.output_bias), &w->n_bytes);
 }
 
-/* Returns the end of what is placed at `at`. */
+/* Gives a matrix its place at `at`. Returns the end of the matrix. */
 static uint8_t *place(struct packed *p, uint8_t *at)
 {
     p->tiles = at;
     return at + pack_n_tiles(p) * p->layout.n;
 }
 
-/* In the order in which they are read: memory is fastest that way, and what lies ahead is known. A
- * tile of gate and the one of up that belongs to it are read in turns. */
+/* Places the matrices in the order in which they are read: reading memory in order is fastest, and
+ * the address that is needed next is known. A tile of gate is followed by the tile of up that
+ * belongs to it, because they are read in turn. */
 static uint8_t *place_matrices(struct packed *all, uint8_t *at)
 {
     struct packed *gate = &all[FFN_GATE], *up = &all[FFN_UP];
@@ -208,7 +210,7 @@ static uint8_t *place_vector(const struct tensor *t, const float **v, uint8_t *a
     return at + vector_bytes(t);
 }
 
-/* Gives every tile and vector its place; vectors are copied to it. */
+/* Gives every tile and vector its place, and copies the vectors to it. */
 static weft_status weights_place(const struct model *m, struct cpu_weights *w, weft_error *err)
 {
     w->memory = count_bytes(m, w) ? mem_large(w->n_bytes) : NULL;
@@ -246,7 +248,7 @@ static weft_status weights_pack(void *arg, void **object, weft_error *err)
             p->n_all += source_bytes(matrix(p->w, i));
         }
         threads_run(p->threads, pack_part, p);
-        forget_all(p->m, p->w); /* what neighbours have brought in again */
+        forget_all(p->m, p->w); /* The system may have read neighbouring pages of the file again. */
         if (atomic_load(&p->cancelled) || !report(p, p->n_all)) {
             status = error_set(err, WEFT_E_CANCELLED, "opening the engine was cancelled");
         }

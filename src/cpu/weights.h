@@ -6,7 +6,7 @@
 #include "cpu/pack.h"
 #include "cpu/threads.h"
 
-/* Of each tensor one of the two, or neither if the layer lacks it. */
+/* Each tensor is either a matrix or a vector, or neither if the layer lacks it. */
 struct cpu_layer {
     struct packed matrix[N_LAYER_TENSORS];
     const float *vector[N_LAYER_TENSORS];
@@ -16,20 +16,22 @@ struct cpu_weights {
     struct cpu_layer *layers; /* [n_layers] */
     size_t n_layers;
     struct packed output;
-    bool tied; /* output is the embedding table as well, and packed */
+    /* The output matrix is the embedding table as well, and is packed. */
+    bool tied;
     const float *output_norm, *output_bias;
-    void *memory; /* of tiles and vectors; NULL: nothing is packed beforehand */
+    /* The memory of tiles and vectors. NULL = nothing is packed in advance. */
+    void *memory;
     size_t n_bytes;
 };
 
-/* Packs the weights of m, or takes those that another engine has packed, and forgets what of the
- * file is not needed any more; with p->no_repack only describes them. WEFT_E_NOMEM,
- * WEFT_E_CANCELLED by p->progress. */
+/* Packs the weights of m, or takes those that another engine has packed, and forgets the bytes of
+ * the file that are not needed any more. With p->no_repack it only describes the weights. Errors:
+ * WEFT_E_NOMEM, WEFT_E_CANCELLED (by p->progress). */
 weft_status cpu_weights_open(const struct model *m, const struct backend_params *p,
                              struct threads *t, struct cpu_weights **out, weft_error *err);
-void cpu_weights_close(const struct model *m, struct cpu_weights *w); /* NULL is fine */
+void cpu_weights_close(const struct model *m, struct cpu_weights *w); /* accepts NULL */
 
-/* Bytes of the largest tile. */
+/* Returns the bytes of the largest tile. */
 size_t cpu_weights_largest(const struct cpu_weights *w);
 
 #endif

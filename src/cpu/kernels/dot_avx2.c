@@ -1,5 +1,5 @@
-/* The 16-lane vector vocabulary in AVX2 + FMA + F16C: a vector is two halves of 8 lanes. Compiled
- * with those flags for this file only; nothing here runs before cpu_ops_avx2 has asked the
+/* The vocabulary of 16-lane vectors in AVX2 + FMA + F16C: a vector is two halves of 8 lanes. Only
+ * this file is compiled with these flags, and nothing in it runs before cpu_ops_avx2 has asked the
  * processor. */
 #include "cpu/kernels/ops.h"
 
@@ -151,7 +151,7 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     memcpy(p, t, n * sizeof *p);
 }
 
-/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+/* Absolute values have the order of their bits, in which Inf and NaN are the largest. */
 static inline __m256i abs_bits(__m256 x)
 {
     return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
@@ -179,7 +179,7 @@ static inline int v_store_codes(int8_t *q, v16 x)
     return _mm_cvtsi128_si32(s);
 }
 
-/* Lanes l and l + 4 of x in the low half of the result, of y in the high half. */
+/* Adds lanes l and l + 4: of x into the low half of the result, of y into the high half. */
 static inline __m256 fold_pair(__m256 x, __m256 y)
 {
     return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
@@ -222,7 +222,7 @@ static inline c64 c_or(c64 x, c64 y)
     return (c64){ _mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b) };
 }
 
-/* Bytes move by 16-bit shifts; what comes over from a neighbour falls outside of the mask. */
+/* Shifts bytes by 16-bit shifts. The mask removes the bits that come from a neighbouring byte. */
 static inline __m256i field(__m256i x, int at, int to, int bits)
 {
     __m256i mask = _mm256_set1_epi8((char)(((1 << bits) - 1) << to));
@@ -254,7 +254,7 @@ static inline void i_store(int32_t *p, i32x16 x)
     _mm256_storeu_si256((__m256i *)(p + 8), x.b);
 }
 
-/* Four bytes in every lane. */
+/* Puts the same four bytes into every lane. */
 static inline __m256i four(const void *p)
 {
     int bytes;
@@ -262,14 +262,14 @@ static inline __m256i four(const void *p)
     return _mm256_set1_epi32(bytes);
 }
 
-/* The value is wanted here and now: GCC would rather make all products first, for which there are
- * not enough registers. */
+/* Makes the compiler compute the value here. GCC would otherwise compute all products first, for
+ * which there are not enough registers. */
 #define NOW(x) __asm__ volatile("" : "+x"((x).a), "+x"((x).b))
 
 #include "cpu/kernels/dot_tile.inc"
 
-/* Codes up to 63. vpmaddubsw adds two products into 16 bits, which hold 2 * 127 * top * as many
- * groups as are added before they are widened. */
+/* For codes up to NARROW_TOP. vpmaddubsw adds two products into 16 bits. The 16-bit sums of `chain`
+ * groups, each at most 2 * 127 * top, fit before they are widened. */
 INLINE void dots_narrow(const uint8_t *block, struct codes codes, int g0, const int8_t *q,
                         size_t stride, size_t n, int n_groups, i32x16 *out)
 {
@@ -300,7 +300,7 @@ INLINE void dots_narrow(const uint8_t *block, struct codes codes, int g0, const 
     }
 }
 
-/* Any codes, as 16 bits: of each group the even ones, then the odd ones. */
+/* For any codes, as 16 bits: of each group the even ones, then the odd ones. */
 INLINE void dots_wide(const uint8_t *block, struct codes codes, int g0, const int16_t *q,
                       size_t stride, size_t n, int n_groups, i32x16 *out)
 {

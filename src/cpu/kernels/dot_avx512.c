@@ -1,5 +1,5 @@
-/* The 16-lane vector vocabulary in AVX-512 with VNNI. Compiled with those flags for this file only;
- * nothing here runs before cpu_ops_avx512 has asked the processor. */
+/* The vocabulary of 16-lane vectors in AVX-512 with VNNI. Only this file is compiled with these
+ * flags, and nothing in it runs before cpu_ops_avx512 has asked the processor. */
 #include "cpu/kernels/ops.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                      \
@@ -70,7 +70,7 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     _mm256_mask_storeu_epi16(p, first(n), h);
 }
 
-/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+/* Absolute values have the order of their bits, in which Inf and NaN are the largest. */
 static inline float v_top_abs(v16 x, v16 y)
 {
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
@@ -105,11 +105,11 @@ static inline c64 c_load(const uint8_t *u) { return _mm512_loadu_si512(u); }
 static inline void c_store(uint8_t *u, c64 x) { _mm512_storeu_si512(u, x); }
 static inline c64 c_or(c64 x, c64 y) { return _mm512_or_si512(x, y); }
 
-/* Where GCC 14 does not optimise, its shifts are macros with a conversion that it warns of. */
+/* Without optimisation, the shifts of GCC 14 are macros with a conversion that it warns of. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 
-/* Bytes move by shifts of words; what comes over from a neighbour falls outside of the mask. */
+/* Shifts bytes by shifts of words. The mask removes the bits that come from a neighbouring byte. */
 static inline c64 c_field(c64 x, int at, int to, int bits)
 {
     __m512i mask = _mm512_set1_epi8((char)(((1 << bits) - 1) << to));
@@ -150,7 +150,7 @@ INLINE void i_dots(const uint8_t *block, struct codes codes, int g0, const struc
     }
 }
 
-/* i_dots reads bytes. */
+/* Does nothing, because i_dots reads bytes. */
 static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 {
     (void)q;

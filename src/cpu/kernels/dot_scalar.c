@@ -1,6 +1,6 @@
-/* The 16-lane vector vocabulary in plain C: the readable reference, and the path of processors
- * without AVX2. fmaf is correctly rounded with or without hardware for it, so the bits are those of
- * the AVX files. What a product computes can be read in dot_row_q4_k, near the end. */
+/* The vocabulary of 16-lane vectors in plain C: the readable reference, and the path of processors
+ * without AVX2. fmaf rounds correctly with or without hardware for it, so the bits are those of the
+ * AVX files. dot_row_q4_k, near the end, shows what a product computes. */
 #include "cpu/kernels/ops.h"
 
 #include <math.h>
@@ -165,7 +165,7 @@ static inline void v_store_f16_n(f16_bits *p, size_t n, v16 x)
     }
 }
 
-/* The order of absolute values is the order of their bits, and puts Inf and NaN on top. */
+/* Absolute values have the order of their bits, in which Inf and NaN are the largest. */
 static inline float v_top_abs(v16 x, v16 y)
 {
     uint32_t top = 0, bits;
@@ -179,7 +179,7 @@ static inline float v_top_abs(v16 x, v16 y)
     return f;
 }
 
-/* Adding 1.5 * 2^23 rounds half to even; the integer then stands in the low bits. */
+/* Adding 1.5 * 2^23 rounds half to even, and leaves the integer in the low bits. */
 static inline int v_store_codes(int8_t *q, v16 x)
 {
     int sum = 0;
@@ -270,7 +270,7 @@ INLINE void i_dots(const uint8_t *block, struct codes codes, int g0, const struc
     }
 }
 
-/* i_dots reads bytes. */
+/* Does nothing, because i_dots reads bytes. */
 static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 {
     (void)q;
@@ -280,9 +280,9 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 
 #include "cpu/kernels/dot_body.inc"
 
-/* The kernels do this for 16 rows of weights at a time: the dot product of the codes of 32 columns
- * is an integer and exact, and takes part in the sum by one fused product; the offsets take part by
- * the sum of the activations, which was made when these were quantised. */
+/* The kernels do this for 16 rows of weights at a time. The dot product of the codes of 32 columns
+ * is an exact integer; one fused product adds it to the sum. Another one adds the offsets,
+ * multiplied with the sum of the activations, which was computed when these were quantised. */
 float dot_row_q4_k(const struct block_q4_k *w, const struct acts *a, size_t row)
 {
     float sum = 0.0f;
