@@ -1,5 +1,5 @@
-/* The bell is a futex: no other means of the system wakes all threads and may be used by a signal
- * handler. */
+/* The bell is a futex, because no other call of the system can wake all threads and may be used by
+ * a signal handler. */
 #include "base/bell.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ unsigned bell_count(const struct bell *b) { return atomic_load(&b->n_rung); }
 
 static void futex(struct bell *b, int op, unsigned value, const struct timespec *timeout)
 {
-    int before = errno; /* that of a program that a signal handler interrupts */
+    int before = errno; /* the errno of the program that the signal handler interrupts */
     syscall(SYS_futex, &b->n_rung, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
     errno = before;
 }

@@ -1,4 +1,4 @@
-/* A bell: threads, one or many, sleep until somebody rings it or a time has come. */
+/* A bell: one or many threads sleep until somebody rings it, or until a deadline. */
 #ifndef WEFT_BELL_H
 #define WEFT_BELL_H
 

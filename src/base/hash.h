@@ -50,8 +50,7 @@ static inline uint64_t hash_step(const struct hash_seed *seed, uint64_t h, uint6
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* The second step is needed because, with some factors, keys with a pattern would crowd
- * together. */
+/* One step is not enough: with some factors, keys with a pattern would crowd together. */
 static inline uint64_t hash_number(const struct hash_seed *seed, uint64_t number)
 {
     return hash_step(seed, hash_step(seed, seed->start, number), seed->start);

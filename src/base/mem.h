@@ -31,7 +31,7 @@ static inline size_t round_up(size_t n, size_t unit) { return ceil_div(n, unit) 
  * gives one element. */
 static inline void *mem_array(size_t n, size_t size) { return calloc(n ? n : 1, size); }
 
-/* Returns the bytes that such an array takes. */
+/* Returns the bytes that mem_array() takes for n elements of `size` bytes. */
 static inline size_t mem_array_bytes(size_t n, size_t size) { return (n ? n : 1) * size; }
 
 /* Returns n > 0 bytes, aligned to 64 bytes and not cleared, in large pages if the system has them:

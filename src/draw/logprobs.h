@@ -9,8 +9,8 @@ struct logprobs {
     bool on;
     size_t n_top; /* at most SAMPLER_TOP */
     size_t n;     /* in `list`; 0 = no token was drawn since it was switched on */
-    weft_logprob list[1 + SAMPLER_TOP]; /* the token that was drawn, then the best tokens, the best
-                                           one first */
+    /* The token that was drawn, then the best tokens, the best one first. */
+    weft_logprob list[1 + SAMPLER_TOP];
 };
 
 /* Keeps the log-probabilities for `token`, which was drawn from logits[n_vocab]. */

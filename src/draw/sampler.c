@@ -459,7 +459,7 @@ static weft_status all_banned(const struct sampler *s, weft_error *err)
                      s->n_vocab);
 }
 
-/* The steps behind top-k, over n candidates. */
+/* Applies the steps behind top-k to n candidates, and draws one. */
 static weft_status pick_candidate(struct sampler *s, struct candidate *c, size_t n, int32_t *token,
                                   weft_error *err)
 {

@@ -34,11 +34,14 @@ float *sampler_scratch_logits(struct sampler_scratch *m);
 
 /* What a draw needs besides the logits. All zeros mean: nothing. */
 struct draw_context {
-    const int32_t *past; /* [n_past] tokens of the sequence, for the penalties */
+    /* [n_past] The tokens of the sequence, for the penalties. */
+    const int32_t *past;
     size_t n_past;
-    const int32_t *end; /* [n_end] tokens that end a text; banned if p.ignore_end */
+    /* [n_end] The tokens that end a text. They are banned if p.ignore_end is true. */
+    const int32_t *end;
     size_t n_end;
-    const uint64_t *allowed; /* the bits of the tokens that a grammar allows; NULL = all */
+    /* The bits of the tokens that a grammar allows; NULL = all. */
+    const uint64_t *allowed;
 };
 
 /* Draws from logits[n_vocab]. *token is -1 if the grammar leaves no token. Returns WEFT_E_STATE if

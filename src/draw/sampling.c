@@ -88,7 +88,7 @@ weft_status sampling_check_bias(const weft_logit_bias *bias, size_t n, size_t n_
                              "sampling: bias of token %d is %g, expected a number or -inf",
                              (int)token, (double)bias[i].bias);
         }
-        /* at most MAX_BIAS times MAX_BIAS comparisons */
+        /* This makes at most MAX_BIAS times MAX_BIAS comparisons. */
         for (size_t j = 0; j < i; j++) {
             if (bias[j].token == token) {
                 return error_set(err, WEFT_E_ARG, "sampling: token %d is biased twice", (int)token);

@@ -14,10 +14,10 @@ enum special_strips { STRIPS_LEFT = 1, STRIPS_RIGHT = 2 };
 struct special_token {
     struct gguf_str text;
     int32_t id;
-    int32_t shorter; /* index of the longest other token that this token begins with; -1 if there is
-                        none */
-    bool always;     /* user-defined: found in any text */
-    uint8_t strips;  /* enum special_strips */
+    /* Index of the longest other token that this token begins with; -1 if there is none. */
+    int32_t shorter;
+    bool always;    /* user-defined: found in any text */
+    uint8_t strips; /* enum special_strips */
 };
 
 struct specials {
