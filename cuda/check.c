@@ -61,7 +61,7 @@ weft_status cuda_check(struct cuda *c, cudaError_t e, const char *call, weft_err
     if (e == cudaSuccess) {
         return WEFT_OK;
     }
-    (void)cudaGetLastError(); /* or the next call of another engine would find the error */
+    (void)cudaGetLastError(); /* otherwise the next call of another engine would find the error */
     return failed(c, call, cudaGetErrorName(e), cudaGetErrorString(e), e, err);
 }
 

@@ -11,7 +11,7 @@ enum { MIN_MAJOR = 8 };
 
 #define VERSION(v) (v) / 1000, (v) % 1000 / 10
 
-/* The text after the fault of a kernel of any engine. */
+/* Explains that a kernel of any engine of this process has failed before. */
 static void explain_lost(char *dst, size_t cap, cudaError_t e)
 {
     snprintf(dst, cap,

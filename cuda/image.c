@@ -20,8 +20,8 @@ static bool tiles_rows(const struct cuda *c, const struct step *s)
     return able;
 }
 
-/* With the larger of two neighbouring bounds, a short step costs some blocks that find nothing to
- * do. */
+/* Attention is launched for the next of these bounds above the number of positions, so that one
+ * graph serves many steps. A short step then has some blocks that find nothing to do. */
 static const size_t bounds[IMAGE_BUCKETS - 1] = { 512, 4096 };
 
 static size_t bucket_of(size_t n_positions)

@@ -7,7 +7,7 @@
 
 enum {
     PASSES = 3,
-    MOST_RUNS = 1 << 16, /* of a pass */
+    MOST_RUNS = 1 << 16, /* runs of a pass */
     READ_BLOCKS = 8,
     TILE = 128,
     WAVES = 8,

@@ -175,7 +175,7 @@ static weft_status open_upload(struct upload *u, size_t n_readers, weft_error *e
     struct cuda *c = u->c;
     size_t part = c->slab_bytes / UPLOAD_PARTS, most = PIECE_BYTES;
     most = size_max(most, c->row_bytes);
-    most = round_up(most, MEMORY_ALIGN); /* as the slab's parts are */
+    most = round_up(most, MEMORY_ALIGN); /* the parts of the slab are aligned too */
     u->part_bytes = size_min(part, most);
     TRY(add_matrices(u, err));
     TRY(add_vectors(u, err));

@@ -215,8 +215,8 @@ WEFT_API weft_status weft_file_value(const weft_file *file, size_t i, size_t j, 
 
 typedef struct weft_model_params {
     size_t size;
-    bool vocab_only; /* loads only the tokenizer: for files without tensors, or to tokenize quickly
-                      */
+    /* Load only the tokenizer: for files without tensors, or to tokenize quickly. */
+    bool vocab_only;
     /* Read the file into memory instead of mapping it. This is for files that another program may
      * cut or write to. If a mapped file was cut, Weft notices it before the next step (WEFT_E_IO);
      * but if it is cut during a step, or if its disk fails, the process ends with SIGBUS. */

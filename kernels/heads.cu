@@ -25,8 +25,7 @@ struct Pair {
     float x, y;
 };
 
-// Pairs [0, half) are the pairs that turn; the other pairs go through the rest of the head in
-// order.
+// Pairs [0, half) are the pairs that turn; the other pairs take the rest of the head in order.
 __device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t half, bool neox)
 {
     Pair p;

@@ -6,9 +6,9 @@
 // row, rows; 256 threads). `k_merge` finds the k best of all slices of a row (one block per row). A
 // logit becomes a key of 64 bits: its value, in an order of integers, above its id. So no two keys
 // of a row are equal, "best" is "largest", and the result shows neither the slices nor the order of
-// threads. k = 1 is a plain maximum. Otherwise the bits of the k-th largest key are found eight at
-// a time from the top, by one histogram for each eight, until all keys that begin with the bits
-// found are wanted. That mostly takes three of the eight possible passes.
+// threads. k = 1 is a plain maximum. Otherwise each pass finds eight bits of the k-th largest key,
+// from the top, with a histogram. The passes end when all keys that begin with the found bits are
+// wanted. Mostly this takes three of the eight possible passes.
 //
 // Bytes: 4 n n_vocab read once, 16 n k n_vocab / 2048 through scratch. Test:
 // tests/cuda/test_pick.c.

@@ -515,7 +515,7 @@ weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, s
         }
         enum token_type type = (enum token_type)t->vocab.type[tokens[i]];
         if (type != TOKEN_NORMAL && type != TOKEN_BYTE) {
-            /* Behind a token that stands for itself, a text begins anew. */
+            /* A new text begins behind a special token. */
             from = out->n;
             at_start = t->adds_prefix;
         } else if (at_start && out->n > from) {

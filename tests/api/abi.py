@@ -1,10 +1,10 @@
-"""What programs that are linked with libweft rely on: exported names, layouts of structs, values of enums. tests/api/abi.txt
-is the recorded list; `check` compares, and names every line that differs and what follows from it. CONTRIBUTING.md, "Versions",
-has the rule.
+"""Lists what programs that are linked with libweft rely on: exported names, layouts of structs, values of enums.
+tests/api/abi.txt is the recorded list. `check` compares it with the list of today, and prints every line that differs and what
+follows from that. The rule is in CONTRIBUTING.md, "Versions".
 
 usage: abi.py check LIBWEFT.SO     abi.py record LIBWEFT.SO
 
-The list is of weft.h in C, on a 64-bit machine; CC is the compiler.
+The list describes weft.h in C, on a 64-bit machine. CC is the compiler.
 """
 import os
 import re
@@ -19,7 +19,7 @@ LIST = Path(__file__).with_name("abi.txt")
 
 
 def declarations():
-    """weft.h without comments, directives and what is for C++ only."""
+    """Returns weft.h without comments, directives and the parts that only C++ sees."""
     text = re.sub(r"/\*.*?\*/", " ", HEADER.read_text(), flags=re.S).replace("\\\n", " ")
     kept, cxx = [], []
     for line in text.split("\n"):
@@ -37,13 +37,13 @@ def declarations():
 
 
 def nameless(parameters):
-    """The types of "const char *text, size_t n"."""
+    """Returns the types of parameters such as "const char *text, size_t n"."""
     types = [re.sub(r"\b\w+$", "", p.strip()).strip() if p.strip() != "void" else "void" for p in parameters.split(",")]
     return ", ".join(types)
 
 
 def fields_of(body):
-    """(name, type) of each field; "size_t a, b[4];" are two."""
+    """Yields (name, type) of each field; "size_t a, b[4];" declares two."""
     for declaration in filter(None, (d.strip() for d in body.split(";"))):
         kind, declarators = re.match(r"((?:const |unsigned )*\w+(?= |\*)\s*)(.*)", declaration).groups()
         for d in declarators.split(","):
@@ -58,7 +58,7 @@ ENUM = r"enum ?(\w*) \{(.*?)\}"
 
 
 def forget_nothing(text):
-    """What these patterns do not take must be names of handles."""
+    """Ends the program unless these patterns match all of weft.h, so that no declaration is forgotten."""
     for pattern in (FUNCTION, CALLBACK, STRUCT, rf"(?:typedef )?{ENUM}[ \w]*;", r"typedef struct (\w+) \1;"):
         text = re.sub(pattern, "", text)
     if text.strip():
@@ -66,7 +66,7 @@ def forget_nothing(text):
 
 
 def parts(text):
-    """Lines that the text itself gives, and a C program that prints the others."""
+    """Returns the lines that follow from the text alone, and the arguments of the printf() calls that print the others."""
     lines, prints = [], []
     for result, name, parameters in re.findall(FUNCTION, text):
         lines.append(f"function {name}({nameless(parameters)}) -> {result.strip()}")
@@ -101,7 +101,7 @@ def header_list():
 
 
 def problems_of_library(library, lines):
-    """The library exports the functions of weft.h, nothing else, under the soname of its ABI."""
+    """The library must export the functions of weft.h and nothing else, under the soname of its ABI. Yields what is wrong."""
     declared = {re.match(r"function (\w+)", line)[1] for line in lines if line.startswith("function ")}
     names = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
     exported = {line.split()[-1].split("@")[0] for line in names.splitlines()}
@@ -121,7 +121,7 @@ def key(line):
 
 
 def differences(old, new):
-    """(whether programs linked before break, what differs) for each line that does."""
+    """For each line that differs, yields (whether programs that were linked before break, what differs)."""
     before, now = {key(x): x for x in old}, {key(x): x for x in new}
     size = {k: int(re.search(r"(\d+) bytes", x)[1]) for k, x in [*before.items()] if re.match(r"struct \w+$", k)}
     for k in sorted(before.keys() | now.keys()):
@@ -146,7 +146,7 @@ def differences(old, new):
 
 
 def report(old, new):
-    """Prints what differs; whether something does."""
+    """Prints what differs. Returns true if something does."""
     found = list(differences(old, new))
     abi = [next((x for x in lines if x.startswith("abi ")), "no abi") for lines in (old, new)]
     for breaks, text in found:

@@ -1,4 +1,4 @@
-"""tests/api/abi.py, on a small header that is changed in one way after another."""
+"""Tests tests/api/abi.py with a small header that is changed in one way after another."""
 import sys
 import tempfile
 import unittest

@@ -238,8 +238,9 @@ static struct grids cross_512(bool no_graphs, int32_t *dst, size_t n)
     return g;
 }
 
-/* Attention is launched for the splits of 512 positions as long as all steps of a chain stand below
- * position 512, then for more. The text is that of kernels that are launched one by one. */
+/* As long as all steps of a chain are below position 512, attention is launched for the splits of
+ * 512 positions; after that, it is launched for more. The text is the same as when kernels are
+ * launched one by one. */
 static void test_bounds(void **state)
 {
     (void)state;

@@ -309,8 +309,9 @@ static size_t batch_of(weft_model *m, size_t n_batch, size_t memory, uint64_t *s
     return info.n_batch;
 }
 
-/* With ever less memory there are 2048 rows by default, then 1024, 512, and then opening is
- * refused. A number that is asked for is kept, or refused as soon as the default is less. */
+/* With less and less memory, the default is 2048 rows, then 1024, then 512, and then opening is
+ * refused. A number that the caller asks for is never reduced: opening is refused if there is no
+ * room for it. */
 static void test_default_batch(void **state)
 {
     (void)state;

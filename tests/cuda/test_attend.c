@@ -31,8 +31,9 @@ static void attend(struct rows *r, const uint32_t *list, uint32_t n, size_t n_ct
                         n_counters * sizeof *zero);
 }
 
-/* A value is a sum over at most 16 positions of each of a split's pages (3 here), 4 warps and 64
- * splits. Its weights are off by some ulp of exp2: 2^-16 of the sum of |weight * v|. */
+/* A value is a sum over the pages of a split (3 here), with at most 16 positions of each page, over
+ * 4 warps and over 64 splits. The weights are off by a few ulp of exp2. Together this is less than
+ * 2^-16 of the sum of |weight * v|. */
 static void check(const struct rows *r, uint32_t i, const float *x)
 {
     const size_t n_cols = r->job.o.n_cols;
@@ -120,8 +121,8 @@ static void test_windows(void **state)
     }
 }
 
-/* There are splits of several heads, and chunks of 128 columns, more than a thread reads at
- * once. */
+/* The splits have several heads, and the chunks have 128 columns, which is more than a thread reads
+ * at once. */
 static void test_many_splits(void **state)
 {
     (void)state;
@@ -137,8 +138,8 @@ static void test_many_splits(void **state)
     }
 }
 
-/* The number of splits of a row: at least one, for short rows one for each page, and so few that
- * all KV heads together give a multiprocessor one block at most, or two if a block has few
+/* How many splits a row has: at least one, and at most one for each page. The splits of all KV
+ * heads together give each multiprocessor at most one block, or at most two if a block has few
  * heads. */
 static void test_number_of_splits(void **state)
 {

@@ -15,13 +15,19 @@ enum { PAGE = ATTEND_PAGE, MAX_DIM = 256 };
 struct shape {
     uint32_t head_dim, n_heads, n_kv, n_rot;
     bool neox;
-    unsigned bias;  /* bits: q, k, v have one */
-    unsigned norms; /* bits: q, k have one */
+    /* A bit for each of q, k and v: it has a bias. */
+    unsigned bias;
+    /* A bit for each of q and k: it has a norm. */
+    unsigned norms;
     float factor;
-    size_t far; /* added to all page numbers; the pool is said to begin as much earlier */
+    /* It is added to all page numbers, and the pool's address is reduced by as many pages. */
+    size_t far;
     weft_kv_type types[2]; /* of K and V */
-    bool joint;      /* q, k and v lie side by side in rows with a gap; the new q goes elsewhere */
-    unsigned scaled; /* bits: the rows of q, k, v have to be multiplied */
+    /* True if q, k and v lie side by side in rows with a gap, and the new q goes to another
+     * place. */
+    bool joint;
+    /* A bit for each of q, k and v: its rows still have to be multiplied by a factor. */
+    unsigned scaled;
 };
 
 /* Two sequences of up to 3 pages; a row of the page table is longer than that. */
@@ -166,10 +172,10 @@ static void launch_run(struct run *r)
     CU(kernel_heads(&r->job, &step, r->n, device_queue()));
 }
 
-/* Computes a head as it should be; `bound` is how far each element may be off. In units of 2^-24 of
- * the pair: 1 for the bias, 8 for the norm (its sum adds 13 times, of which the root leaves half),
- * and for the rotation 2 of the angle as a float, 3 of sine and cosine, 1 of the factor and 2 of
- * the sums. */
+/* Computes a head as it should be. bound[] is how far each element may be off, in units of 2^-24 of
+ * its pair. The bias adds 1 unit. The norm adds 8: its sum has 13 additions, and the root halves
+ * their error. The rotation adds 2 for the angle as a float, 3 for sine and cosine, 1 for the
+ * factor and 2 for the sums. */
 static void expected_head(const struct run *r, size_t which, size_t row, uint32_t head, double *h,
                           double *bound)
 {
@@ -204,8 +210,8 @@ static void expected_head(const struct run *r, size_t which, size_t row, uint32_
     }
 }
 
-/* Does what kv_rotate() does to h[n]: the sums of a block, each with the errors of all its terms,
- * with as many roundings as a block can be halved, and with the rounding of the scale. */
+/* Rotates h[n] as kv_rotate() does. The bound of a sum has three parts: the errors of all its
+ * terms, a rounding for each time that the block can be halved, and the rounding of the scale. */
 static void rotated(double *h, double *bound, uint32_t n)
 {
     const uint32_t block = (uint32_t)kv_rotate_block(n);

@@ -87,7 +87,7 @@ class Gates(unittest.TestCase):
         self.assert_only("ahead is")
 
     def test_several_rows_apart(self):
-        """If a plan is worse for two rows only, two rows get a row of their own."""
+        """If a plan is worse only for products with two rows, the table must have an entry for two rows."""
         for p, x in plans.products(self.lines):
             if p == "down" and x["matvec"]["n"] == 2:
                 x["grid"][0] //= 2

@@ -105,8 +105,8 @@ static void test_values(void **state)
     }
 }
 
-/* The same values for weights that become halves, and for models where only some do: products of
- * several matrices come out side by side, and are then put apart. */
+/* Checks the values where all weights, or only some of them, are converted to halves. The results
+ * of several matrices are then computed side by side, and separated afterwards. */
 static void test_values_of_halves(void **state)
 {
     (void)state;

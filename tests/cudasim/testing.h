@@ -18,7 +18,7 @@ enum cudasim_order { CUDASIM_ASCENDING, CUDASIM_DESCENDING, CUDASIM_RANDOM };
 /* Change fields only while no work is pending. The environment variables in brackets set them
  * too. */
 struct cudasim_config {
-    /* Of threads, warps, blocks and streams [CUDASIM_ORDER=asc|desc|random]. */
+    /* The order of threads, warps, blocks and streams [CUDASIM_ORDER=asc|desc|random]. */
     enum cudasim_order order;
     uint64_t seed;        /* of the random order [CUDASIM_SEED] */
     bool eager;           /* work runs at the call, not at the wait [CUDASIM_EAGER=1] */

@@ -26,7 +26,7 @@ struct rig {
     const struct setup *setup;
     weft_model *model;
     weft_model_info info;
-    char name[64]; /* that of the case under way */
+    char name[64]; /* the name of the current case */
     int32_t *text;
     size_t n_text; /* tokens of `passage` */
     float *logits; /* [n_vocab] */

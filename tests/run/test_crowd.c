@@ -26,7 +26,7 @@
 
 enum { N_THREADS = 8, N_STORIES = 10, N_NEW = 24, MAX_PROMPT = 140 };
 
-static double seconds; /* that each test takes */
+static double seconds; /* the time that each test takes */
 
 /* A prompt, the way in which its text goes on, and the ids that a sequence draws alone. */
 struct story {

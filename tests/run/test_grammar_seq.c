@@ -196,7 +196,7 @@ static void test_rewind(void **state)
         assert_int_equal(n_got, n);
         assert_memory_equal(got, want, n * sizeof *want);
     }
-    /* After a rewind into the prompt, the text begins anew behind the tokens that are kept. */
+    /* After a rewind into the prompt, a new text begins behind the tokens that are kept. */
     OK(weft_seq_rewind(seq, 2, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);

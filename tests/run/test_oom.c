@@ -216,7 +216,8 @@ static void release(struct path *p)
     weft_model_release(&p->model);
 }
 
-/* Walks the path while the k-th allocation fails. Returns true if there were so many. */
+/* Walks the path while the k-th allocation fails. Returns true if there were at least k
+ * allocations. */
 static bool run(struct path *p, const char *file, long k, bool again, weft_status *status)
 {
     static const char *state;
@@ -286,7 +287,8 @@ static void test_spm(void **state)
 enum { N_PROMPT = 58, N_GREEDY = 14 }; /* on into the second page */
 
 /* Draws greedily from an engine whose backend computes ahead. The k-th allocation after the prompt
- * fails, and the call is made a second time. Returns false if there were not so many. */
+ * fails, and the failed call is made a second time. Returns false if there were fewer than k
+ * allocations. */
 static bool run_ahead(long k, int32_t *tokens)
 {
     struct path p = { .again = true };
@@ -346,7 +348,7 @@ static void step_meanwhile(void)
 }
 
 /* Makes a first draw whose k-th allocation fails. If a step came in between, it has overwritten the
- * logits. Nothing has changed for the sequence. Returns false if there were not so many
+ * logits. Nothing has changed for the sequence. Returns false if there were fewer than k
  * allocations. */
 static bool draw_without(long k, bool look)
 {

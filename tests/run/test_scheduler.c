@@ -1,6 +1,6 @@
-/* What goes into a step: it fits, no sequence waits longer than one round through all, and neither
- * prompts nor decoding starve the other. Sequences are bare scheduler entries here; computing is
- * counting. */
+/* Packing a step: the rows fit, no sequence waits longer than one round through all sequences, and
+ * neither prompts nor decoding starve the other. The sequences are bare entries of the scheduler
+ * here, and "computing" only counts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

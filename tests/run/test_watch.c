@@ -28,7 +28,7 @@ struct told {
         size_t layer, n_rows, n_cols;
         double sum;
     } points[MAX_EVENTS];
-    float *logits, *residual; /* those of the last row */
+    float *logits, *residual; /* values of the last row */
     size_t n_stages;
     weft_stage stages[MAX_EVENTS];
 };

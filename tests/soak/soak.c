@@ -25,7 +25,7 @@ static const char *const presets[N_MODELS] = { "tiny-qwen2", "tiny-qwen3", "tiny
 static char paths[N_MODELS][64], state_path[64];
 static uint64_t state = 1;
 static size_t n_forks, n_rewinds, n_cancels, n_abandoned, n_saves, n_loads, n_grammars;
-/* Texts that had the same ids again; times when all pages were free. */
+/* How many texts had the same ids again, and how often all pages were free. */
 static size_t n_repeated, n_returned;
 
 /* Words and numbers without an end, so that every length can be drawn. */
@@ -196,8 +196,8 @@ static bool carry(weft_seq *from, weft_seq *to)
     return true;
 }
 
-/* Loading starts random numbers and grammars anew, so nothing may have been drawn with them.
- * Returns true if this is so. */
+/* Returns true if nothing was drawn with random numbers or a grammar. Loading a state restarts
+ * both, so a text that has used them would change. */
 static bool restarts(const struct slot *s)
 {
     return s->n_new == 0 || (s->text->greedy && !s->text->grammar);
@@ -406,10 +406,12 @@ struct goal {
 struct done {
     double start, shown;
     size_t n, n_cycles;
-    size_t now, first, most; /* resident: now; most in the first tenth, and behind it */
+    /* Resident memory: now, the most in the first tenth, and the most after it. */
+    size_t now, first, most;
 };
 
-/* Returns how much of the goal is reached, in the part that is furthest behind. */
+/* Returns how much of the goal is reached: of the time, the generations or the cycles, whichever is
+ * furthest behind. */
 static double reached(const struct goal *goal, const struct done *d)
 {
     double of_all = (seconds() - d->start) / goal->seconds;

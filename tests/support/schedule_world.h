@@ -52,7 +52,7 @@ struct world {
     weft_engine_stats want; /* the counters that the engine must show */
     uint64_t random;
     size_t n_drawn;   /* ids compared */
-    size_t n_grammar; /* those of n_drawn under a grammar */
+    size_t n_grammar; /* those of n_drawn that were drawn under a grammar */
     size_t n_loaded;
 };
 

@@ -14,13 +14,15 @@ struct entry {
 
 struct spec {
     const char *model, *pre, *name;
-    const struct entry *entries; /* ends with text NULL; they come after the bytes */
-    const char *const *merges;   /* ends with NULL */
+    /* The entries behind the bytes. The list ends with an entry whose text is NULL. */
+    const struct entry *entries;
+    const char *const *merges; /* ends with NULL */
     bool no_bytes;
-    int64_t bos, eos, unknown; /* -1: no such key */
-    int add_bos;               /* -1: no such key */
+    int64_t bos, eos, unknown; /* -1: the file has no such key */
+    int add_bos;               /* -1: the file has no such key */
     bool add_eos;              /* the key is written, with true */
-    const char *role;          /* tokenizer.ggml.ROLE_token_id is FIRST_BPE; NULL: no such key */
+    /* The key tokenizer.ggml.ROLE_token_id is written, with FIRST_BPE; NULL: it is not. */
+    const char *role;
 };
 
 enum { FIRST_SPM = 3 + 256, FIRST_BPE = 256 }; /* id of the first entry */

@@ -58,7 +58,7 @@ static void each_call_fails(void)
             CHECK(cudasim_failed_call());
             CHECK(cudasim_leaks(stdout) == 0);
         }
-    /* After all failures another life works. */
+    /* After all these failures, a run in which nothing fails works. */
     cudasim_fail_call(0, false);
     CHECK(whole_life(&h) == 0 && !cudasim_failed_call());
 }
@@ -71,7 +71,7 @@ static void sticky(void)
     CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
     CHECK(!strcmp(cudasim_failed_call(), "cudaDeviceSynchronize"));
     CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
-    /* Nothing clears the error. */
+    /* The error stays, whatever is called. */
     CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
     CHECK(cudaMemset(p, 0, 16) == cudaErrorIllegalAddress);
     /* The memory is freed nevertheless. */
