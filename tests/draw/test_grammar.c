@@ -212,7 +212,8 @@ static void test_sizes(void **state)
     check_size(written("root ::= ((\"a\"{1000}){1000}){1000}", "", 0, ""), "200000 elements");
     check_size(written("root ::= [", "ab", 90000, "]"), NULL);
     check_size(written("root ::= \"", "aa", 100000, "\""), "200000 elements");
-    /* Operators behind operators: the operations that they copy add up, except those of {1}. */
+    /* With several operators behind each other, the numbers of operations that they copy add up,
+     * except those of {1}. */
     check_size(written("root ::= \"a\"", "?", 25000, ""), "copy more than 4000000");
     check_size(written("root ::= \"a\"", "{2}?", 60, ""), "200000 elements");
     check_size(written("root ::= [a]{99000}", "{1}", 300000, ""), NULL);

@@ -1,5 +1,5 @@
-/* Hundreds of sequences on one engine: as many as have logits in a step get them together, the
- * others in the next step, and each draws what it draws alone. */
+/* Hundreds of sequences run on one engine. As many as can have logits in a step get them together,
+ * and the others get them in the next step. Each sequence draws what it draws alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

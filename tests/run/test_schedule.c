@@ -1,9 +1,10 @@
-/* Random schedules: thousands of operations on several sequences of one engine, against a model of
- * the truth that does one thing at a time. The model knows the tokens of every sequence, which
- * status each call must have, and how many tokens wait; its ids come from a twin of each sequence
- * in an engine of its own, that never shares pages and reads its whole text anew whenever the
- * sequence did anything but draw; its logits from sequences that are fed in one go. A failure
- * prints the seed and the number of the operation. Includes only weft.h of the library. */
+/* Random schedules: thousands of operations on several sequences of one engine are compared with a
+ * simple model, which does one thing at a time. The model knows the tokens of every sequence, the
+ * status that each call must have, and how many tokens wait. Each sequence has a twin in another
+ * engine, which gives the expected ids: the twin never shares pages, and reads its whole text again
+ * whenever the sequence did anything but draw. The expected logits come from sequences that are fed
+ * in one go. A failure prints the seed and the number of the operation. Includes only weft.h of the
+ * library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

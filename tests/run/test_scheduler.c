@@ -216,8 +216,8 @@ static void test_nobody_starves(void **state)
     }
 }
 
-/* More sequences generate than a step can give logits to, while prompts of new ones come. Over some
- * steps each sequence gets the same number of rows, and each prompt ends. */
+/* More sequences generate than a step can give logits to, while prompts of new sequences arrive.
+ * Over several steps each sequence gets the same number of rows, and each prompt ends. */
 static void test_hundreds(void **state)
 {
     (void)state;
@@ -238,7 +238,7 @@ static void test_hundreds(void **state)
             b->seqs[i].tokens.n = b->seqs[i].n_done + 1;
         }
     }
-    /* A prompt takes one of the places for logits, once. */
+    /* Each prompt takes one of the places for logits once. */
     size_t n_rows = (N_STEPS * (size_t)N_OUT - n_prompts) / N;
     for (size_t i = 0; i < N; i++) {
         assert_in_range(b->seqs[i].n_done, n_rows - 1, n_rows + 1);

@@ -227,8 +227,8 @@ static void test_full(void **state)
     rig_close(&rig);
 }
 
-/* How a program shows control tokens that a model writes inside its text: the text comes without
- * them, and the id of each tells what it is. */
+/* Shows how a program displays control tokens that a model writes inside its text: the text comes
+ * without them, and the id of each token tells which one it is. */
 static void test_control_tokens(void **state)
 {
     (void)state;
@@ -272,7 +272,8 @@ static void test_control_tokens(void **state)
     OK(weft_seq_text(seq, text, sizeof text, &n, E));
     memcpy(seen + n_seen, text, n);
     n_seen += n;
-    /* It is what the whole sequence says, but for a character that was not complete. */
+    /* The pieces together are what the whole sequence says, except for a character that was not
+     * complete. */
     int32_t all[16];
     OK(weft_seq_tokens(seq, all, 16, NULL, E));
     OK(weft_detokenize(r.model, all + 10, 6, WEFT_DETOKENIZE_SPECIAL, text, sizeof text, &n, E));
