@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How long functions are, from the line of their name to their last. Those of the library and the tools must not become longer than
-a reader takes in; of the tests it is told. usage: tests/lengths.py [ROOT]
+"""Measures how long functions are, from the line of their name to their last line. Functions of the library and the tools must not
+exceed the limits below; for functions of the tests the lengths are only printed. usage: tests/lengths.py [ROOT]
 
-Reads what clang-format has written: a function's body begins with a line that is { and ends with one that is }, or the function
-is a single line."""
+The files must be formatted by clang-format: a function's body begins with a line that is { and ends with a line that is }, or the
+function is a single line."""
 import os
 import re
 import sys

@@ -1,30 +1,31 @@
 #!/usr/bin/env python3
 """The manifest of a redesign: what the tree must give as its parent gave it, bit for bit.
 
-    manifest.py check COMMIT     compare the working tree with COMMIT, recorded first if it was not
+    manifest.py check COMMIT     compare the working tree with COMMIT, which is recorded first if needed
     manifest.py record COMMIT    only record
-    manifest.py states COMMIT    states that the program of COMMIT saved go on here as they do there
+    manifest.py states COMMIT    check that states which COMMIT saved go on here as they do there
 
-    --no-sim        leave the simulator out, also where nvcc is there
-    --only TEXT     only the models in whose name this stands
+    --no-sim        leave the simulator out, even if nvcc is there
+    --only TEXT     only the models whose names contain TEXT
     --plant WHAT    spoil the hash of WHAT ("logits", "all") in the working tree
 
 How a redesign uses it: `make manifest PARENT=COMMIT`, with the commit that it began from, after
 every step that must not move a bit. A line that differs names the set of kernels, the model, the
-setup (types of K and V, n_ctx, tokens of the longest prompt + tokens generated), the case and what
-of it. Where a step means to move something (what a stage costs, a format), compare with the commit
-that did so from then on, and let its message say which lines moved and why.
+setup (types of K and V, n_ctx, tokens of the longest prompt + tokens generated), the case and the
+value. If a step is meant to change something (the cost of a stage, a format), compare later steps
+with the commit of that step, and let its message say which lines changed and why.
 
 COMMIT is unpacked into build/manifest/, and built there by its own Makefile. manifest.c of the
 working tree, which knows nothing but weft.h, is then linked with both libraries (manifest.mk says
 what it asks a Makefile for). Models are those of models/, the real one of `make real` if it is
 there, and one of each architecture and type by the weft-synth of COMMIT; the working tree's must
-write the same files, and `weft inspect` say the same of them. Each model runs with AVX2, AVX-512 if
+write the same files, and `weft inspect` must print the same about them. Each model runs with AVX2, AVX-512 if
 this processor has it, and in fewer cases with the scalar kernels and with AVX-512 as SIMDe emulates
 it. All give the same bits, so one hash is recorded for each case. Tiny models run on the CUDA
-simulator, too. A record holds on the machine that made it, as libm and the compiler have a say in
-it, so it stays in build/. Before comparing, all hashes of one model are spoilt, and all are seen.
-Exit status: 0 all equal, 1 something differs, 2 it could not be found out."""
+simulator, too. A record is valid only on the machine that made it, because it
+depends on libm and the compiler, so it stays in build/. Before the comparison all hashes of one
+model are spoilt, and the check must notice each of them. Exit status: 0 all are equal, 1 something
+differs, 2 the comparison was not possible."""
 
 import argparse
 import hashlib
@@ -57,7 +58,7 @@ SIM_TYPES = ("F32", "F16", "Q8_0", "Q4_K_M")
 BIASES, FUSED = ("--biases",), ("--fused-qkv",)
 Q8_0 = ("--kv", "q8_0/q8_0")
 SHORT, LONG = ("--ctx", "512"), ("--ctx", "1024")  # phi3's other factors begin behind 512
-LIMIT_S = 900  # of a program; none takes a tenth of it, so it waits for something
+LIMIT_S = 900  # for a program; each takes less than a tenth of it, so a slower one must be stuck
 DEFAULT = ("--prompt", "66", "--new", "2")  # more than one page of 64
 # The keys that a file may have besides its shape: (architecture, name, keys).
 KEYS = (

@@ -1,5 +1,5 @@
-"""Completion as a person at a terminal gets it: keys go to a bash and a zsh, and what the shell then runs is compared.
-What each command offers is compared with its help. usage: tests/weft/completion.py PROGRAM
+"""Tests completion as a person at a terminal sees it: keys are sent to a bash and a zsh, and the command that the shell then
+runs is compared. The options that are offered for each command are compared with its help. usage: tests/weft/completion.py PROGRAM
 """
 import os
 import pty
@@ -14,8 +14,8 @@ import time
 WEFT = os.path.abspath(sys.argv[1])
 passed = failed = 0
 
-# Typed, and the arguments that the shell runs then; a tab completes. The folder has model.gguf, a b.gguf, notes.txt
-# and the folder sub.
+# (the keys that are typed, the arguments that weft then gets); a tab completes. The folder has the files model.gguf,
+# "a b.gguf" and notes.txt, and the folder sub.
 LINES = [
     ("weft insp\tmodel.gguf", ["inspect", "model.gguf"]),
     ("weft run --displ\t", ["run", "--display-prompt"]),
@@ -27,23 +27,23 @@ LINES = [
     ("weft chat --chat-template=chatm\t-q", ["chat", "--chat-template=chatml", "-q"]),
     ("weft help perp\t", ["help", "perplexity"]),
     ("weft help --completion z\t", ["help", "--completion", "zsh"]),
-    # a model is offered before other files, and where there is none, any file
+    # Models are offered before other files; where no model fits, any file is offered.
     ("weft run -m mo\t", ["run", "-m", "model.gguf"]),
     ("weft run -m a\t", ["run", "-m", "a b.gguf"]),
     ("weft run -m n\t", ["run", "-m", "notes.txt"]),
     ("weft run -m su\tin\t", ["run", "-m", "sub/inner.gguf"]),
     ("weft inspect mo\t", ["inspect", "model.gguf"]),
     ("weft logits --tokens no\t-m mo\t", ["logits", "--tokens", "notes.txt", "-m", "model.gguf"]),
-    # nothing to offer: what was typed stays
+    # There is nothing to offer, so the typed text stays.
     ("weft run -n \t12 -p no\t", ["run", "-n", "12", "-p", "no"]),
-    # taken for the sake of llama.cpp, not offered; its value is no option
+    # Weft accepts this option for the sake of llama.cpp, but does not offer it.
     ("weft run --jinj\t", ["run", "--jinj"]),
 ]
 
 BASH = """PS1='> '; bind 'set bell-style none'; bind 'set enable-bracketed-paste off'; source weft.bash
 weft() { printf '<%s>' "$@"; echo '!'; }; echo 'rea''dy'
 """
-# Ctrl-T writes into a file what zsh would offer there, by what passes through compadd.
+# Ctrl-T writes into a file what zsh would offer at this place: everything that passes through compadd.
 ZSH = """PS1='> '; unsetopt zle_bracketed_paste beep; zstyle ':completion:*' menu no; fpath=($PWD $fpath)
 autoload -Uz compinit; compinit -u -d dump
 weft() { printf '<%s>' "$@"; echo '!' }
@@ -84,7 +84,7 @@ class Shell:
         self.type(text)
 
     def until(self, text, seconds=30):
-        """What the shell writes up to `text`; all there is, if it does not come."""
+        """Returns the output of the shell up to `text`, or all its output if `text` does not come in time."""
         end = time.monotonic() + seconds
         while text not in self.seen and time.monotonic() < end:
             if select.select([self.fd], [], [], 0.2)[0]:
@@ -96,7 +96,7 @@ class Shell:
         return before + found
 
     def run(self, keys):
-        """The arguments with which weft is run by these keys."""
+        """Types these keys and a newline, and returns the arguments that weft then gets."""
         self.prompted(keys + "\n")
         return re.findall("<(.*?)>", self.until(">!\r\n").rpartition("\n<")[2].join(["<", ""]))
 
@@ -108,12 +108,12 @@ class Shell:
 
 
 def parted(arguments):
-    """--option=value as two."""
+    """Returns the arguments with --option=value split into two."""
     return [part for a in arguments for part in (a.split("=", 1) if a.startswith("--") else [a])]
 
 
 def help_names(command):
-    """The names of all options that the help of a command lists."""
+    """Returns the names of all options that the help of a command lists."""
     text = subprocess.run([WEFT, "help", command], capture_output=True, text=True, check=True).stdout
     lines = re.findall(r"^  (-.*?)(?:  |$)", text.split("options:\n")[1].split("\nexit codes")[0], re.M)
     return sorted(n for line in lines for n in re.findall(r"(?:^|(?<=, ))-[-\w]+", line))
@@ -154,7 +154,7 @@ def check(folder, name):
     shell = Shell(command, setup, folder)
     for keys, expected in LINES:
         found = shell.run(keys)
-        # zsh may end a long option with =
+        # zsh may add = to a long option.
         say(parted(found) == parted(expected), f"{name}: {keys!r}", found)
     if name == "zsh":
         check_zsh(folder, shell)

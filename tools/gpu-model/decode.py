@@ -57,8 +57,8 @@ class Predictor:
         return self.known[key]
 
     def early(self, before):
-        """Returns the us for which a block is there before its wait is released, and asks for
-        weights. That depends on the places that the kernel before leaves."""
+        """Returns for how many us a block runs, and asks for weights, before its wait is released.
+        That depends on how many places the kernel before leaves free."""
         if before is None or 'attend' in before:
             return self.v['early_attend' if before else 'early_full']
         facts = self.facts.get(before['name'], {'registers': 0, 'shared': 0})

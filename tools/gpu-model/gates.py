@@ -25,22 +25,22 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 # For each metric: the direction that is worse (1: up, -1: down), and the tolerance.
 METRICS = {
-    'instr_per_byte': (1, 0.02),    # of a dot loop, for a byte of weights
-    'alu_per_byte': (1, 0.02),      # cycles of the ALU pipe
-    'loads': (-1, 0),               # under way when the first is used
-    'prefetches': (-1, 0),          # lines that are asked for before the kernel's wait
-    'later_prefetches': (-1, 0),    # and behind it
-    'generic': (1, 0),              # loads and stores of which the compiler does not know the space
-    'late_loads': (1, 0),           # behind the dot loops
+    'instr_per_byte': (1, 0.02),    # in a dot loop, for each byte of weights
+    'alu_per_byte': (1, 0.02),      # cycles of the ALU pipe there
+    'loads': (-1, 0),               # in flight when the first is used
+    'prefetches': (-1, 0),          # lines requested before the kernel's wait
+    'later_prefetches': (-1, 0),    # lines requested behind it
+    'generic': (1, 0),              # accesses to a memory space unknown to the compiler
+    'late_loads': (1, 0),           # loads behind the dot loops
     'registers': (1, 0.04),
     'shared': (1, 0.05),            # bytes, without what the launch adds
     'spills': (1, 0),               # bytes of the stack
     'page': (1, 0.03),              # instructions of a page of attention
-    'combine_bytes': (-1, 0),       # under way in a thread that puts splits together
+    'combine_bytes': (-1, 0),       # in flight in a thread that combines splits
     'combine_lanes': (-1, 0),       # threads that share a column there
     'hmma_per_ldsm': (-1, 0),
-    'instr_per_weight': (1, 0.02),  # of dequantising, a thread's
-    'over_registers': (1, 0.02),    # of an SM, that two kernels in succession do not find
+    'instr_per_weight': (1, 0.02),  # of a thread that dequantises
+    'over_registers': (1, 0.02),    # that a kernel and the next one lack on an SM
     'over_shared': (1, 0.02),
 }
 
@@ -89,9 +89,9 @@ def kernel_row(facts):
 
 
 def residency(kernels, cases, v):
-    """For every pair of kernels that follow one another in a decode step: what the blocks of the
-    first on the fullest SM and one block of the second need beyond an SM. Where it is 0, the
-    second can ask for weights before the first has ended."""
+    """For every pair of kernels that follow one another in a decode step, returns how much the blocks
+    of the first kernel on the fullest SM and one block of the second need beyond what an SM has. If
+    that is 0, the second kernel can ask for weights before the first has ended."""
     rows = {}
     for key, records in cases.items():
         if key[1] != 'decode' or key[2] != 1:

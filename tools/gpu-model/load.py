@@ -1,6 +1,6 @@
-"""Loading: what is serial before the first byte, then readers that fill pinned buffers, the way to
-the device, and the rearranging there, which overlap where the ring has buffers for each and the
-streams are different ones."""
+"""The time of loading a model. First comes what is serial before the first byte. Then readers fill
+pinned buffers, the bus brings these to the device, and kernels repack them there. The three overlap
+if the ring has enough buffers and the streams differ."""
 import glob
 import os
 import re
@@ -47,9 +47,9 @@ def load_us(v, records, upload):
     read = n_bytes / min(readers * v['memcpy' if upload.maps else 'pread'], v['host_memory']) / 1e3
     send = n_bytes / v['pcie'] / 1e3 + copies * v['copy_fixed'] / max(1, len(copying))
     repack = n_bytes / 1e9 * v['repack'] * 1e3
-    # kernels behind the copies in the same stream wait for the copies, and the copies for the
-    # kernels
+    # In one stream, kernels wait for the copies before them, and copies for the kernels before
+    # them.
     device = send + repack if copying & repacking else max(send, repack)
-    # with as many buffers as readers, a reader waits until its buffer has been sent
+    # With only as many buffers as readers, a reader waits until its buffer has been sent.
     stream = max(read, device) if upload.ring > readers else read + device
     return fixed + stream, n_bytes

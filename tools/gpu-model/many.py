@@ -1,5 +1,6 @@
-"""Steps of many rows: matrices become halves and are multiplied by cuBLAS; launched one by one on a
-stream. By hand: waves of tiles, bytes, instructions, borders between kernels."""
+"""The time of steps of many rows. Matrices become halves and are multiplied by cuBLAS; the kernels are
+launched one by one on a stream. The time is computed by hand from waves of tiles, bytes,
+instructions and borders between kernels."""
 import math
 
 from launches import TYPES
@@ -10,7 +11,7 @@ TILES = ((128, 256, 'gemm_tflops_256'), (256, 128, 'gemm_tflops_256'),
          (128, 128, 'gemm_tflops_128'), (128, 64, 'gemm_tflops_64'), (64, 64, 'gemm_tflops_small'))
 SKINNY = 64  # rows of activations up to which cuBLAS splits the columns: then weights are the bound
 ELEMENT = {'f16': 2, 'bf16': 2, 'f32': 4}
-TILE_ROWS = PAGE = 64  # of attention on tensor cores
+TILE_ROWS = PAGE = 64  # the tiles of attention on tensor cores
 
 
 def transfer_us(v, n_bytes):
@@ -35,9 +36,9 @@ def tilings(v, r):
         waves = math.ceil(tiles * split / v['sms'])
         busy = min(v['sms'], tiles * split)
         compute = waves * 2 * rows * columns * (k / split) / rate
-        # each tile is written when it is done; in the last tile of an SM nothing hides that
+        # Each tile is written when it is done; nothing hides the time of writing the last tile of an SM.
         written = transfer_us(v, m * n * out * (1 if split == 1 else 2 * split + 1))
-        # few rows: each trip to DRAM brings as much as the stages of a block hold
+        # With few rows, each trip to DRAM brings as much as the stages of a block hold.
         under_way = busy * v['gemm_in_flight'] * 1024
         reach = min(v['gemm_bandwidth'] * 1e6, under_way / v['latency'] * 1e3)
         read = (m * k + n * k) * element / reach

@@ -1,23 +1,24 @@
-"""A launch of matvec.cu as events: every warp asks for the weights of a step, waits for them, and
-computes; DRAM is a server that gives `bandwidth`, each quarter of an SM one that issues.
+"""Simulates a launch of matvec.cu as events. Every warp asks for the weights of a step, waits for
+them, and computes. DRAM is a server that delivers `bandwidth`; each quarter of an SM is a server
+that issues instructions.
 
-What a step costs comes from the machine code (sass.py), how the launch is cut up from the host
-code (launches.py); all else is in assumptions.py. Times are in ns from the moment at which the
-kernel's wait for the one before is released.
+The cost of a step comes from the machine code (sass.py), the division of the launch from the host
+code (launches.py), and everything else from assumptions.py. Times are in ns. Time 0 is when the
+kernel's wait for the kernel before it is released.
 """
 import heapq
 import random
 
 from sass import WARP
 
-UNITS = 4   # rows of weights of a warp's task (dot.cuh)
-WARPS = 8   # of a block
+UNITS = 4   # rows of weights in a warp's task (dot.cuh)
+WARPS = 8   # warps of a block
 LANES = WARP
 LINE = 128  # bytes that a lane's prefetch asks for
 
 
 class Device:
-    """Assumptions in ns and bytes per ns."""
+    """The assumptions about the device, in ns and bytes per ns."""
 
     def __init__(self, values):
         self.v = values
@@ -56,12 +57,12 @@ class Tile:
 
 
 class Matvec:
-    """The tiles of a launch. job: the record's "matvec"; facts: those of its kernel."""
+    """The tiles of a launch. job: the "matvec" of its record; facts: the facts of its kernel."""
 
     def __init__(self, job, block, resident, facts, types, device):
         self.device, self.job, counts = device, job, facts['types']
-        # of each plane of a tile: the block's first tile is asked for before the kernel's wait, the
-        # others when the tile before begins
+        # The bytes of each plane that are prefetched: of the block's first tile before the kernel's
+        # wait, of each other tile when the tile before it begins.
         most = job.get('prefetch', device.v['prefetch_plane'])
         self.early_bytes = most if facts['prefetches'] else 0
         self.next_bytes = most if facts.get('later_prefetches') else 0
@@ -71,8 +72,7 @@ class Matvec:
         self.resident = resident
         self.loops = {w['type']: [Step(c, c['weights'] * types[w['type']].bytes_per_weight, device)
                                   for c in counts[w['type']]] for w in job['w']}
-        # a type may have one loop for each part of a task's rows; together the loops have the UNITS
-        # rows
+        # A type may have a loop for each part of a task's rows; together the loops have UNITS rows.
         self.columns = {w['type']: sum(c['weights'] for c in counts[w['type']]) // UNITS
                         for w in job['w']}
         self.types, self.known = types, {}
@@ -114,7 +114,7 @@ class Matvec:
         return out
 
     def prefetched(self, tile, most):
-        """Returns the bytes of a tile that are asked for ahead: at most so many of each plane."""
+        """Returns the bytes of a tile that are prefetched: at most `most` bytes of each plane."""
         n = 0
         for k in self.matrices(tile):
             w = self.job['w'][k]
@@ -181,7 +181,7 @@ class Simulation:
         for b in range(self.grid):
             self.dram += self.m.prefetched(b, self.m.early_bytes) / d.bandwidth
             self.ready.append(self.dram + d.latency)
-        # for later tiles: how many warps have asked for their part, and when all of it is there
+        # For later tiles: how many warps have asked for their part, and when all parts are there.
         self.asked = {}
 
     def prefetch_next(self, now, warp):

@@ -21,9 +21,9 @@ WARPS = 16  # the warps of an SM that are worth having: two blocks of eight, wit
 ROWS_OF_WARP, LANES = 4, 32  # a warp reads four rows of weights, and a lane 32 weights of each
 FLOATS = ("F32", "F16", "BF16")  # types of which a lane reads 8 weights
 STEPS_IN_FLIGHT = 1  # a warp asks for the next step's weights only when it has finished its current ones
-TILES = ((128, 256), (128, 128))  # of cuBLAS on sm_90: rows of weights, rows of activations
+TILES = ((128, 256), (128, 128))  # tiles of cuBLAS on sm_90: rows of weights, rows of activations
 WANT_WARPS, WANT_BYTES, WANT_WAVES = 0.90, 40_000, 0.85
-LOSS = 0.002  # by so much rounding can make a value worse
+LOSS = 0.002  # rounding can make a value worse by so much
 KEYS = {"phases": ("model",), "plans": ("model", "product", "types", "rows"), "waves": ("model", "m", "n", "k")}
 
 
@@ -105,7 +105,7 @@ def plans(lines):
 
 
 def wave(m, n):
-    """Returns the tile with which the last wave is fullest."""
+    """Returns the tile that fills the last wave best."""
     best = None
     for rows, cols in TILES:
         tiles = up(m, rows) * up(n, cols)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Whether the gates find what they are there for: Weft reads files with a defect, the others sound ones.
+"""Checks that the gates find defects: Weft reads files with a planted defect, the other engines sound files.
 
     planted.py [--weft PATH] [--lib PATH] [--synth PATH]
 
 Each defect is planted in a quantised model and in one of floats, and must fail a gate that names
-the layer and the stage. Exit status: 0 all were found, 1 one was not.
+the layer and the stage. Exit status: 0 if all were found, 1 if one was not.
 """
 
 import argparse
