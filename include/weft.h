@@ -72,12 +72,12 @@ typedef enum weft_status {
     WEFT_E_STATE,  /* not possible now: there are no logits yet, or the sequence has finished */
     WEFT_E_BUSY,   /* another thread is inside this sequence */
     WEFT_E_BUFFER, /* dst is too small; *needed says how much */
-    WEFT_E_NOMEM,  /* host memory is out */
-    WEFT_E_DEVMEM, /* device memory is out */
+    WEFT_E_NOMEM,  /* not enough host memory */
+    WEFT_E_DEVMEM, /* not enough device memory */
     WEFT_E_IO, /* the operating system refused a read, or the file changed while it was in use */
     WEFT_E_FORMAT,      /* the file is malformed */
     WEFT_E_UNSUPPORTED, /* the file is well-formed, but this build cannot run it */
-    WEFT_E_KV_FULL,     /* the KV pool has not enough free pages */
+    WEFT_E_KV_FULL,     /* the KV pool does not have enough free pages */
     WEFT_E_CTX_FULL,    /* the sequence would exceed n_ctx */
     WEFT_E_CANCELLED,   /* weft_seq_cancel() was called */
     /* The device failed; this engine computes no more. The message says whether a new one will, or

@@ -29,13 +29,13 @@ if [ "${1:-}" = gpu-model ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
-# either is enough to get a package
+# Either of the two is enough to get a package.
 if [ "${1:-}" = real ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import pip' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
 [ "${1:-}" = coverage ] && has_program gcovr gcovr
-# what a few tests do without where it is not there, and CI has
+# A few tests are skipped where these are not installed; CI has them.
 if [ "${1:-}" = ci ]; then
     has_program clang clang
     has_program g++ g++
