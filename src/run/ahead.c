@@ -68,8 +68,7 @@ void ahead_take(struct weft_engine *e, size_t k)
     }
 }
 
-/* ---------------------------------------------------------------- tokens known ahead in a
- * sequence */
+/* ---------------------------------------------------------------- tokens known ahead */
 
 size_t ahead_beyond(const struct weft_seq *seq)
 {

@@ -31,8 +31,7 @@ bool seq_greedy(const struct weft_seq *seq)
     return best_only(seq) && sampler_greedy(seq->sampler) && !seq->logits.banned;
 }
 
-/* ---------------------------------------------------------------- entering and leaving a
- * sequence */
+/* ---------------------------------------------------------------- entering and leaving */
 
 weft_status seq_check(const weft_seq *seq, weft_error *err)
 {

@@ -80,8 +80,7 @@ bool seq_top(const struct weft_seq *seq, size_t *k);
  * banned no end token. */
 bool seq_greedy(const struct weft_seq *seq);
 
-/* ---------------------------------------------------------------- entering and leaving a
- * sequence */
+/* ---------------------------------------------------------------- entering and leaving */
 
 weft_status seq_check(const weft_seq *seq, weft_error *err);
 /* Claims the sequence for this thread. This is enough for the text, which only calls on this

@@ -331,8 +331,7 @@ static void test_ahead(void **state)
     assert_true(k > N_GREEDY);
 }
 
-/* ---------------------------------------------------------------- a draw that fails beside a step
- */
+/* ---------------------------------------------------------------- a draw beside a step */
 
 static weft_engine *idle_engine;
 static size_t n_stepped;
