@@ -8,6 +8,7 @@ void cuda_info(const struct backend *b, struct backend_info *out)
     const struct cuda *c = (const struct cuda *)b;
     *out = (struct backend_info){ .kernels = c->kernels,
                                   .n_batch = c->params.n_batch,
+                                  .n_out = c->params.n_out,
                                   .process_lost = c->process_lost,
                                   .weight_bytes = c->memory.bytes[MEMORY_WEIGHTS],
                                   .kv_bytes = c->memory.bytes[MEMORY_KV],

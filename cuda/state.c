@@ -15,6 +15,8 @@ enum {
  * only once. */
 static const size_t default_batches[] = { 2048, 1024, 512 };
 enum { N_DEFAULTS = sizeof default_batches / sizeof default_batches[0] };
+/* The rows with logits of a plan that is the last to be tried. */
+enum { FEW_OUT = 64 };
 
 static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *m)
 {
@@ -278,15 +280,20 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
 }
 
 /* Chooses the first plan that fits. For each number of rows it first tries products of whole
- * matrices, then products in pieces, which costs less than fewer rows. */
+ * matrices, then products in pieces, which costs less than fewer rows. At last it tries fewer rows
+ * with logits: more sequences than these then take turns. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;
     size_t asked = c->params.n_batch, n = asked != 0 ? 1 : N_DEFAULTS, available, total;
     CU(c, cudaMemGetInfo, &available, &total);
     uint64_t reserve = size_min(total / 16, RESERVE_BYTES);
-    for (size_t i = 0; i < 2 * n; i++) {
-        TRY(make_plan(c, asked != 0 ? asked : default_batches[i / 2], i % 2 == 0, err));
+    for (size_t i = 0; i < 2 * n + 1; i++) {
+        if (i == 2 * n) {
+            c->params.n_out = size_min(c->params.n_out, FEW_OUT);
+        }
+        const size_t n_batch = asked != 0 ? asked : default_batches[size_min(i / 2, n - 1)];
+        TRY(make_plan(c, n_batch, i % 2 == 0 && i < 2 * n, err));
         if (memory_taken(m) + reserve <= available) {
             break;
         }

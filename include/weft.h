@@ -518,8 +518,7 @@ typedef struct weft_engine_stats {
     uint64_t n_opened, n_released;
     uint64_t n_cancelled; /* calls that returned WEFT_E_CANCELLED */
     uint64_t n_kv_full;   /* calls that returned WEFT_E_KV_FULL */
-    /* Host memory for draws from all logits, enough for the largest number of threads that have
-     * drawn at the same time. It is kept until the engine is closed. */
+    /* Host memory for draws from all logits: of those under way, and what is kept for 8 more. */
     uint64_t draw_bytes;
 } weft_engine_stats;
 
@@ -557,15 +556,18 @@ WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limit
 
 /* Computes one step: the waiting tokens of all sequences, at most n_batch rows; a long prompt takes
  * several steps. *ready (may be NULL) is the number of sequences that now have logits, so that
- * weft_seq_next() can be called on them. If there is nothing to do, it returns WEFT_OK at once. On
- * WEFT_E_IO and WEFT_E_DEVICE_LOST nothing was computed. */
+ * weft_seq_next() can be called on them; those from which a thread draws just now are not counted.
+ * If there is nothing to do, it returns WEFT_OK at once. Errors: WEFT_E_IO, WEFT_E_DEVICE_LOST,
+ * WEFT_E_NOMEM (for the logits of an observer); nothing was computed then. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
 
 /* Sleeps until a step would have rows. It is for a thread that steps an engine to which other
  * threads append. *ready (may be NULL) is true when there are rows; if there are some already, it
  * returns at once. *ready is false after `ms` milliseconds (-1 = no limit), and when it returns for
- * another reason: a sequence was cancelled or released, so that memory may be free now, or
- * weft_engine_wake() was called. The engine's lock is not held while the thread sleeps, but the
+ * another reason: a sequence was cancelled or released, or pages of the KV pool became free in
+ * another way, so that a call that found the pool full may work now; or weft_engine_wake() was
+ * called. Such a reason ends the waits of all threads that are inside; if there is none, it is kept
+ * for one call. The engine's lock is not held while the thread sleeps, but the
  * call may first wait for a running step. Any number of threads. Errors: WEFT_E_ARG,
  * WEFT_E_HANDLE. */
 WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
@@ -664,7 +666,8 @@ typedef enum weft_finish {
 WEFT_API weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling,
                                    weft_seq **out, weft_error *err);
 /* Opens a second sequence with the same tokens, text state and logits. Both share full KV pages; a
- * page is copied before one of them writes to it. */
+ * page is copied before one of them writes to it. Errors: WEFT_E_KV_FULL (the copy needs pages of
+ * its own for tokens that wait), WEFT_E_NOMEM, WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err);
 WEFT_API void weft_seq_release(weft_seq **seq);
 /* Sets new sampling values, from the next token on. The random state restarts at the seed. */
@@ -710,10 +713,10 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
 /* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
  * for the next step, unless the engine has computed ahead. *token is -1 if a grammar allows none. A
- * draw that looks at all logits (no top_k, or more than 64; a bias, penalties, a grammar,
- * log-probabilities) holds no lock while it lasts, so other threads can step the engine and draw
- * from other sequences meanwhile. Errors: WEFT_E_STATE (there are no fresh logits, or the sequence
- * has finished), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (there is no room for another token),
+ * draw that looks at all logits (a temperature with no top_k, or one above 64; a bias, penalties, a
+ * grammar, log-probabilities) holds no lock while it lasts, so other threads can step the engine
+ * and draw from other sequences meanwhile. Errors: WEFT_E_STATE (there are no fresh logits, or the
+ * sequence has finished), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (there is no room for another token),
  * WEFT_E_CANCELLED (once after a cancel), WEFT_E_NOMEM, and WEFT_E_DEVICE_LOST and WEFT_E_IO as
  * from weft_engine_step(), because a draw may read logits from the device, or compute them again if
  * they were not kept. */
@@ -739,7 +742,9 @@ WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t 
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
  * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
- * computed ahead). */
+ * computed ahead); those of weft_engine_step(), because logits that nobody was expected to ask for
+ * are computed again: of a finished sequence, or of one that draws from the best 64, if other
+ * sequences were computed since. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* A token, and the natural logarithm of the probability that the model gives it before any sampling

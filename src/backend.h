@@ -80,6 +80,9 @@ struct backend_info {
     const char *kernels;
     /* The most rows of a step. */
     size_t n_batch;
+    /* The most rows of a step whose logits are wanted; fewer than asked for where there was no room
+     * for more. */
+    size_t n_out;
     size_t n_threads;
     uint64_t weight_bytes, kv_bytes, scratch_bytes;
     /* Another backend on the device will fail too; known after WEFT_E_DEVICE_LOST. */

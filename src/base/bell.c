@@ -12,7 +12,11 @@
 
 _Static_assert(sizeof(atomic_uint) == sizeof(uint32_t), "what the system looks at");
 
-void bell_init(struct bell *b) { atomic_init(&b->n_rung, 0); }
+void bell_init(struct bell *b)
+{
+    atomic_init(&b->n_rung, 0);
+    atomic_init(&b->n_asleep, 0);
+}
 
 unsigned bell_count(const struct bell *b) { return atomic_load(&b->n_rung); }
 
@@ -25,8 +29,11 @@ static void futex(struct bell *b, int op, unsigned value, const struct timespec 
 
 void bell_ring(struct bell *b)
 {
+    /* A thread that is not counted as asleep yet will see the new number, and not sleep. */
     atomic_fetch_add(&b->n_rung, 1);
-    futex(b, FUTEX_WAKE, INT_MAX, NULL);
+    if (atomic_load(&b->n_asleep) > 0) {
+        futex(b, FUTEX_WAKE, INT_MAX, NULL);
+    }
 }
 
 void bell_wait(struct bell *b, unsigned seen, int64_t deadline)
@@ -38,7 +45,9 @@ void bell_wait(struct bell *b, unsigned seen, int64_t deadline)
     }
     const struct timespec timeout = { .tv_sec = (time_t)(left / second),
                                       .tv_nsec = (long)(left % second) };
+    atomic_fetch_add(&b->n_asleep, 1);
     futex(b, FUTEX_WAIT, seen, deadline == BELL_NEVER ? NULL : &timeout);
+    atomic_fetch_sub(&b->n_asleep, 1);
 }
 
 int64_t bell_now(void)

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct bell {
-    atomic_uint n_rung; /* counts rings; wraps */
+    atomic_uint n_rung;   /* counts rings; wraps */
+    atomic_uint n_asleep; /* threads inside bell_wait() */
 };
 
 void bell_init(struct bell *b);

@@ -282,6 +282,7 @@ static void cpu_info(const struct backend *b, struct backend_info *info)
     uint64_t table = w->tied ? 0 : c->model->weights.token_embd.n_bytes;
     *info = (struct backend_info){ .kernels = c->ops->name,
                                    .n_batch = c->params.n_batch,
+                                   .n_out = c->params.n_out,
                                    .n_threads = c->n_threads,
                                    .weight_bytes =
                                        w->memory != NULL ? w->n_bytes + table : c->model->n_bytes,

@@ -3,8 +3,8 @@
 #include <string.h>
 
 weft_status constraint_open(struct matcher *matcher, const struct tokenizer *tokenizer,
-                            const struct token_trie *trie, size_t n_tokens, struct constraint **out,
-                            weft_error *err)
+                            const struct token_trie *trie, size_t n_tokens, size_t n_more,
+                            struct constraint **out, weft_error *err)
 {
     struct constraint *c = mem_array(1, sizeof *c);
     if (c == NULL) {
@@ -12,8 +12,13 @@ weft_status constraint_open(struct matcher *matcher, const struct tokenizer *tok
     }
     c->tokenizer = tokenizer;
     c->trie = trie;
-    c->matcher = matcher;
     c->from = c->at = c->base = n_tokens;
+    weft_status status = constraint_reserve(c, n_more, err);
+    if (status != WEFT_OK) {
+        constraint_close(c);
+        return status;
+    }
+    c->matcher = matcher;
     *out = c;
     return WEFT_OK;
 }

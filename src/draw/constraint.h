@@ -19,10 +19,11 @@ struct constraint {
 
 /* Opens a constraint for a sequence that holds n_tokens; the next generated token begins a text. If
  * it succeeds, it takes over the matcher, which must be at its beginning. The other pointers are
- * borrowed. */
+ * borrowed.
+ * There is room for n_more tokens, as after constraint_reserve(). */
 weft_status constraint_open(struct matcher *matcher, const struct tokenizer *tokenizer,
-                            const struct token_trie *trie, size_t n_tokens, struct constraint **out,
-                            weft_error *err);
+                            const struct token_trie *trie, size_t n_tokens, size_t n_more,
+                            struct constraint **out, weft_error *err);
 weft_status constraint_copy(const struct constraint *c, struct constraint **out, weft_error *err);
 /* This function and those below accept NULL and then do nothing. */
 void constraint_close(struct constraint *c);

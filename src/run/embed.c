@@ -93,12 +93,12 @@ static weft_status embed_compute(struct embed *m, weft_error *err)
     size_t dim = e->model->config.dim;
     lock_take(&e->lock);
     weft_status status = engine_note(e, room_reserve(e, &m->kv, 0, m->n, err));
-    lock_give(&e->lock);
+    engine_unlock(e);
     for (size_t done = 0; done < m->n && status == WEFT_OK;) {
         size_t n = size_min(m->n - done, e->n_batch);
         lock_take(&e->lock);
         status = engine_note(e, embed_step(m, done, n, err));
-        lock_give(&e->lock);
+        engine_unlock(e);
         done += n;
         for (size_t i = 0; i < n && status == WEFT_OK; i++) {
             if (m->pooling == WEFT_POOL_MEAN || done - n + i + 1 == m->n) {
@@ -108,7 +108,7 @@ static weft_status embed_compute(struct embed *m, weft_error *err)
     }
     lock_take(&e->lock);
     kv_release(&e->pool, &m->kv);
-    lock_give(&e->lock);
+    engine_unlock(e);
     return status;
 }
 

@@ -95,7 +95,6 @@ static void engine_free(struct weft_engine *e)
     while (e->n_spare > 0) {
         sampler_scratch_close(e->spare[--e->n_spare]);
     }
-    free(e->spare);
     free(e->ids);
     free(e->values);
     if (e->backend != NULL) {
@@ -117,12 +116,13 @@ static weft_status engine_init(struct weft_engine *e, const weft_engine_params *
     struct backend_info info;
     e->backend->ops->info(e->backend, &info);
     e->n_batch = info.n_batch;
-    e->ids = mem_array(p->n_out, BACKEND_TOP * sizeof *e->ids);
-    e->values = mem_array(p->n_out, BACKEND_TOP * sizeof *e->values);
+    e->n_free_told = e->pool.n_free;
+    e->ids = mem_array(info.n_out, BACKEND_TOP * sizeof *e->ids);
+    e->values = mem_array(info.n_out, BACKEND_TOP * sizeof *e->values);
     if (e->ids == NULL || e->values == NULL) {
-        return error_nomem(err, "the results of a step", p->n_out * BACKEND_TOP * sizeof *e->ids);
+        return error_nomem(err, "the results of a step", info.n_out * BACKEND_TOP * sizeof *e->ids);
     }
-    return sched_open(&e->sched, e->n_batch, p->n_out, err);
+    return sched_open(&e->sched, e->n_batch, info.n_out, err);
 }
 
 weft_status weft_engine_open(weft_model *model, const weft_engine_params *params, weft_engine **out,
@@ -277,25 +277,36 @@ weft_status engine_note(struct weft_engine *e, weft_status status)
 }
 
 weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **out,
-                                weft_error *err)
+                                size_t *n_bytes, weft_error *err)
 {
     if (e->n_spare > 0) {
         *out = e->spare[--e->n_spare];
-    } else {
-        if (!mem_reserve(&e->spare, &e->cap_spare, e->n_scratch + 1, sizeof *e->spare)) {
-            return error_nomem(err, "the memory of a draw", (e->n_scratch + 1) * sizeof *e->spare);
-        }
-        TRY(sampler_scratch_open(e->model->config.n_vocab, out, err));
-        e->n_scratch++;
-        e->draw_bytes += sampler_scratch_bytes(*out);
+        *n_bytes = sampler_scratch_bytes(*out);
+        return WEFT_OK;
     }
-    /* it may grow while a draw has it */
-    e->draw_bytes -= sampler_scratch_bytes(*out);
+    TRY(sampler_scratch_open(e->model->config.n_vocab, out, err));
+    *n_bytes = sampler_scratch_bytes(*out);
+    e->draw_bytes += *n_bytes;
     return WEFT_OK;
 }
 
-void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m)
+void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m, size_t n_bytes)
 {
-    e->draw_bytes += sampler_scratch_bytes(m);
-    e->spare[e->n_spare++] = m;
+    e->draw_bytes += sampler_scratch_bytes(m) - n_bytes;
+    if (e->n_spare < MAX_SPARE) {
+        e->spare[e->n_spare++] = m;
+        return;
+    }
+    e->draw_bytes -= sampler_scratch_bytes(m);
+    sampler_scratch_close(m);
+}
+
+void engine_unlock(struct weft_engine *e)
+{
+    const bool freed = e->pool.n_free > e->n_free_told;
+    e->n_free_told = e->pool.n_free;
+    lock_give(&e->lock);
+    if (freed) {
+        engine_wake(e);
+    }
 }

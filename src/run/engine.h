@@ -12,6 +12,9 @@
 /* The most rows with logits in one step, so at most this many sequences generate in a step. */
 enum { MAX_OUT = 256 };
 
+/* A thread that draws from all logits needs memory for a while; for so many threads it is kept. */
+enum { MAX_SPARE = 8 };
+
 struct token_trie;
 
 struct weft_engine {
@@ -39,11 +42,10 @@ struct weft_engine {
      * sequences. */
     int32_t *ids;
     float *values;
-    /* Memory for draws from all logits, as much as threads have used at the same time. The list has
-     * room for every piece of memory that was made, so giving one back cannot fail. */
-    struct sampler_scratch **spare;
-    size_t n_spare, n_scratch, cap_spare;
-    uint64_t draw_bytes; /* bytes of all these pieces */
+    /* Memory for draws from all logits that no draw uses now. */
+    struct sampler_scratch *spare[MAX_SPARE];
+    size_t n_spare;
+    uint64_t draw_bytes; /* of the spare memory, and of the memory that draws use */
     /* For weft_engine_wait(), which sleeps without the lock: it rings when there may be rows or
      * free memory. */
     struct bell bell;
@@ -51,6 +53,7 @@ struct weft_engine {
     atomic_uint n_wakes;
     /* True if there was a wake and no wait has returned since. */
     atomic_bool woken;
+    size_t n_free_told; /* free pages of the pool when a call last gave the lock back */
 };
 
 weft_status engine_check(const weft_engine *e, weft_error *err);
@@ -59,12 +62,16 @@ void engine_retain(struct weft_engine *e);
 weft_status engine_usable(const struct weft_engine *e, weft_error *err);
 /* Notes how a call on the engine ended, and returns `status`. */
 weft_status engine_note(struct weft_engine *e, weft_status status);
+/* Gives the engine's lock back after a call that may have taken or freed pages. If pages were
+ * freed, threads inside weft_engine_wait() are woken. */
+void engine_unlock(struct weft_engine *e);
 
-/* Takes memory for one draw from all logits, or makes it. The caller holds the engine's lock and
- * gives the memory back. */
+/* Takes memory for one draw from all logits, or makes it, and gives it back; the caller holds the
+ * engine's lock in both calls. The memory may grow in between: engine_give_scratch() counts what it
+ * has more than `n_bytes`, its size when it was taken. */
 weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **out,
-                                weft_error *err);
-void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m);
+                                size_t *n_bytes, weft_error *err);
+void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m, size_t n_bytes);
 
 /* Makes threads inside weft_engine_wait() return; if there is none, the next call returns at once.
  * Any thread, also a signal handler. */

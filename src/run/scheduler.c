@@ -49,15 +49,10 @@ void sched_remove(struct scheduler *s, const struct sched_seq *seq)
     }
 }
 
-static size_t waiting(const struct sched_seq *q)
-{
-    return sched_runs(q) ? q->tokens.n - q->n_done : 0;
-}
-
 bool sched_waits(const struct scheduler *s)
 {
     for (size_t i = 0; i < s->n_seqs; i++) {
-        if (waiting(s->seqs[i]) > 0) {
+        if (sched_waiting(s->seqs[i]) > 0) {
             return true;
         }
     }
@@ -101,10 +96,11 @@ static struct sched_seq *in_turn(const struct scheduler *s, size_t i)
     return s->seqs[(s->turn + i) % s->n_seqs];
 }
 
-static void pack_decode(struct scheduler *s, size_t max_rows)
+/* At most max_rows rows, of which max_out want logits. */
+static void pack_decode(struct scheduler *s, size_t max_rows, size_t max_out)
 {
-    for (size_t i = 0; i < s->n_seqs && s->step.n_rows < max_rows; i++) {
-        if (waiting(in_turn(s, i)) == 1) {
+    for (size_t i = 0; i < s->n_seqs && s->step.n_rows < max_rows && s->step.n_out < max_out; i++) {
+        if (sched_waiting(in_turn(s, i)) == 1) {
             pack(s, in_turn(s, i), 1, 1);
         }
     }
@@ -114,7 +110,7 @@ static void pack_prompts(struct scheduler *s, size_t n_prompts)
 {
     for (size_t i = 0; i < s->n_seqs && s->step.n_rows < s->n_batch && n_prompts > 0; i++) {
         /* The value is read once, because another thread may cancel the sequence in between. */
-        size_t n_waiting = waiting(in_turn(s, i));
+        size_t n_waiting = sched_waiting(in_turn(s, i));
         if (n_waiting > 1) {
             size_t left = s->n_batch - s->step.n_rows;
             pack(s, in_turn(s, i), n_waiting, left / n_prompts + (left % n_prompts != 0));
@@ -123,28 +119,32 @@ static void pack_prompts(struct scheduler *s, size_t n_prompts)
     }
 }
 
-/* Returns how many rows are kept for prompts. A step that is too small to divide belongs to prompts
- * and decode in turn. */
-static size_t prompt_share(const struct scheduler *s, size_t n_prompts)
+/* Returns how many of n places are kept for prompts: rows, or rows with logits. A step that is too
+ * small to divide belongs to prompts and decode in turn. */
+static size_t prompt_share(const struct scheduler *s, size_t n, size_t n_prompts)
 {
     if (n_prompts == 0) {
         return 0;
     }
-    return s->n_batch >= 4 ? s->n_batch / 4 : waiting(in_turn(s, 0)) > 1;
+    return n >= 4 ? n / 4 : sched_waiting(in_turn(s, 0)) > 1;
 }
 
 void sched_pack(struct scheduler *s)
 {
     s->step = (struct step){ .tokens = s->tokens, .seqs = s->step_seqs, .out_rows = s->out_rows };
-    size_t n_prompts = 0;
+    size_t n_prompts = 0, n_observed = 0;
     for (size_t i = 0; i < s->n_seqs; i++) {
         s->seqs[i]->in_step = false;
-        n_prompts += waiting(s->seqs[i]) > 1;
+        bool prompt = sched_waiting(s->seqs[i]) > 1;
+        n_prompts += prompt;
+        n_observed += prompt && s->seqs[i]->observed;
     }
-    pack_decode(s, s->n_batch - prompt_share(s, n_prompts));
+    /* All rows of an observed prompt want logits. */
+    pack_decode(s, s->n_batch - prompt_share(s, s->n_batch, n_prompts),
+                s->n_out - prompt_share(s, s->n_out, n_observed));
     pack_prompts(s, n_prompts);
     for (size_t i = 0; i < s->n_seqs; i++) {
-        if (waiting(in_turn(s, i)) > 0 && !in_turn(s, i)->in_step) {
+        if (sched_waiting(in_turn(s, i)) > 0 && !in_turn(s, i)->in_step) {
             s->turn = (s->turn + i) % s->n_seqs;
             return;
         }

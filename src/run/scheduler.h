@@ -28,6 +28,12 @@ static inline bool sched_runs(const struct sched_seq *q)
            !atomic_load_explicit(&q->cancelled, memory_order_relaxed);
 }
 
+/* How many tokens of the sequence wait for the next step. */
+static inline size_t sched_waiting(const struct sched_seq *q)
+{
+    return sched_runs(q) ? q->tokens.n - q->n_done : 0;
+}
+
 struct scheduler {
     size_t n_batch, n_out;
     struct sched_seq **seqs; /* [n_seqs] all open sequences */

@@ -64,10 +64,10 @@ void seq_measure(struct weft_seq *seq)
 weft_status seq_leave(struct weft_seq *seq, weft_status status)
 {
     struct weft_engine *e = seq->engine;
-    bool rows = sched_runs(&seq->sched) && seq->sched.n_done < seq->sched.tokens.n;
     seq_measure(seq);
     engine_note(e, status);
-    lock_give(&e->lock);
+    const bool rows = sched_waiting(&seq->sched) > 0;
+    engine_unlock(e);
     atomic_flag_clear(&seq->busy);
     if (rows) {
         bell_ring(&e->bell);

@@ -60,16 +60,17 @@ static weft_status draw_aside(struct weft_seq *seq, int32_t *token, weft_error *
     struct weft_engine *e = seq->engine;
     struct sampler_scratch *scratch;
     const float *logits = NULL;
-    TRY(engine_take_scratch(e, &scratch, err));
+    size_t n_bytes;
+    TRY(engine_take_scratch(e, &scratch, &n_bytes, err));
     weft_status status = take_all(seq, scratch, &logits, err);
     if (status == WEFT_OK) {
         seq->drawing = true;
-        lock_give(&e->lock);
+        engine_unlock(e);
         status = draw_from(seq, scratch, logits, token, err);
         lock_take(&e->lock);
         seq->drawing = false;
     }
-    engine_give_scratch(e, scratch);
+    engine_give_scratch(e, scratch, n_bytes);
     return status;
 }
 

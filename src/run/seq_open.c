@@ -122,7 +122,13 @@ weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err)
             seq_free(copy);
         }
     }
-    return seq_leave(seq, status);
+    const bool rows = status == WEFT_OK && sched_waiting(&copy->sched) > 0;
+    struct weft_engine *e = seq->engine;
+    seq_leave(seq, status);
+    if (rows) {
+        bell_ring(&e->bell); /* the copy runs even if the sequence was cancelled */
+    }
+    return status;
 }
 
 void weft_seq_release(weft_seq **seq)
@@ -139,7 +145,7 @@ void weft_seq_release(weft_seq **seq)
     kv_learn(&engine->pool, &s->sched.kv, s->sched.tokens.data, s->sched.n_done);
     kv_release(&engine->pool, &s->sched.kv);
     engine->n_released++;
-    lock_give(&engine->lock);
+    engine_unlock(engine);
     engine_wake(engine);
     seq_free(s);
     weft_engine_release(&engine);

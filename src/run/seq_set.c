@@ -65,7 +65,8 @@ static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, wef
         TRY(token_trie_open(t, &e->trie, err));
     }
     if (matcher != NULL) {
-        TRY(constraint_open(matcher, t, e->trie, seq->sched.tokens.n, &fresh, err));
+        const size_t n = seq->sched.tokens.n;
+        TRY(constraint_open(matcher, t, e->trie, n, size_max(seq->n_room, n) - n, &fresh, err));
     }
     constraint_close(seq->constraint);
     seq->constraint = fresh;

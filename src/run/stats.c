@@ -62,7 +62,7 @@ weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *
         .n_released = e->n_released,
         .n_cancelled = e->n_cancelled,
         .n_kv_full = e->n_kv_full,
-        .draw_bytes = e->draw_bytes + e->cap_spare * sizeof *e->spare,
+        .draw_bytes = e->draw_bytes,
     };
     add_seqs(e, &v);
     add_pages(e, &v);

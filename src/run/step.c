@@ -6,7 +6,16 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* Copies to the host the logits that a step would overwrite. */
+/* Whether the logits of a fresh sequence are likely to be asked for: not if a thread that draws has
+ * copied them already, if the text has finished, or if the best of them are enough for a draw. */
+static bool worth_keeping(const struct weft_seq *seq)
+{
+    size_t k;
+    return !seq->drawing && seq_running(seq) && !(seq_top(seq, &k) && k <= seq->logits.n);
+}
+
+/* Copies to the host the logits that a step would overwrite. Those that are not copied, also for
+ * want of memory, step_again() computes once more when somebody asks for them. */
 static weft_status keep_logits(struct weft_engine *e, weft_error *err)
 {
     for (size_t i = 0; i < e->sched.n_seqs; i++) {
@@ -14,10 +23,11 @@ static weft_status keep_logits(struct weft_engine *e, weft_error *err)
         if (!seq_fresh(seq) || seq->logits.place != LOGITS_DEVICE) {
             continue;
         }
-        if (seq->drawing) {
-            seq->logits.place = LOGITS_LOST; /* the thread that draws has copied them already */
-        } else {
+        if (worth_keeping(seq) &&
+            logits_reserve(&seq->logits, e->model->config.n_vocab, NULL) == WEFT_OK) {
             TRY(logits_keep(&seq->logits, e->backend, err));
+        } else {
+            seq->logits.place = LOGITS_LOST;
         }
     }
     return WEFT_OK;
@@ -203,6 +213,6 @@ weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err
     if (status == WEFT_OK && ready != NULL) {
         *ready = count_ready(engine);
     }
-    lock_give(&engine->lock);
+    engine_unlock(engine);
     return status;
 }

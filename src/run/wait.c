@@ -1,5 +1,6 @@
 /* Sleeping until an engine has something to compute. This is for a thread that steps the engine and
- * does not want to poll. Calls that make rows ring the bell (seq_leave()). The engine's lock is
+ * does not want to poll. Calls that make rows or free pages ring the bell
+ * (seq_leave(), engine_unlock()). The engine's lock is
  * held only while has_rows() looks, never while a thread sleeps. */
 #include "run/engine.h"
 
@@ -14,6 +15,7 @@ static bool has_rows(struct weft_engine *e)
 weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err)
 {
     TRY(engine_check(engine, err));
+    engine_retain(engine); /* another thread may release its handle after it has woken this one */
     const int64_t deadline = ms < 0 ? BELL_NEVER : bell_now() + (int64_t)ms * 1000000;
     const unsigned n_wakes = atomic_load(&engine->n_wakes);
     for (;;) {
@@ -26,6 +28,7 @@ weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_erro
             if (ready != NULL) {
                 *ready = rows;
             }
+            weft_engine_release(&engine);
             return WEFT_OK;
         }
         bell_wait(&engine->bell, seen, deadline);

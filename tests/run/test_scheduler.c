@@ -78,8 +78,9 @@ static void check_step(const struct bench *b)
         assert_memory_equal(s->tokens + row, from->tokens.data + from->n_done,
                             q->n_rows * sizeof *s->tokens);
         row += q->n_rows;
-        if (q->n_rows == waiting(from)) {
-            assert_int_equal(s->out_rows[out], row - 1);
+        size_t n_out = from->observed ? q->n_rows : q->n_rows == waiting(from);
+        for (size_t j = n_out; j > 0; j--) {
+            assert_int_equal(s->out_rows[out], row - j);
             out++;
         }
     }
@@ -250,6 +251,37 @@ static void test_hundreds(void **state)
     bench_close(b);
 }
 
+/* Every row of an observed prompt wants logits. However many sequences generate, it gets a quarter
+ * of the places for them, and nobody else stops. */
+static void test_observed_prompt(void **state)
+{
+    (void)state;
+    static const size_t crowds[] = { 0, 10, 200, 256, 300 };
+    static const size_t places[] = { 1, 2, 3, 8, 256 };
+    for (size_t i = 0; i < 5 * 5; i++) {
+        const size_t n_out = places[i % 5], n_crowd = crowds[i / 5];
+        struct bench *b = bench_open(n_out == 256 ? 512 : n_out, n_out);
+        for (size_t j = 0; j < n_crowd; j++) {
+            bench_add(b, 1);
+        }
+        bench_add(b, 300);
+        struct sched_seq *prompt = &b->seqs[n_crowd];
+        prompt->observed = true;
+        size_t n_steps = 0;
+        const size_t share = n_out >= 4 ? n_out / 4 : 1;
+        for (; waiting(prompt) > 0 && n_steps < 100000; n_steps++) {
+            bench_step(b);
+            for (size_t j = 0; j < n_crowd; j++) {
+                b->seqs[j].tokens.n = b->seqs[j].n_done + 1;
+            }
+        }
+        /* In steps too small to divide the prompt has its turn once in a round. */
+        assert_in_range(n_steps, 1, n_out >= 4 ? 300 / share + 2 : 300 * (n_crowd + 2));
+        assert_in_range(b->longest, 0, b->n_seqs);
+        bench_close(b);
+    }
+}
+
 /* Removing sequences must not push back the sequence whose turn it is. */
 static void test_remove(void **state)
 {
@@ -281,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_prompt_beside_decode),
         cmocka_unit_test(test_nobody_starves),
         cmocka_unit_test(test_hundreds),
+        cmocka_unit_test(test_observed_prompt),
         cmocka_unit_test(test_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,9 @@ static void test_logits_outlive_the_step(void **state)
     rig_tokens(&r, 1, a, 20);
     rig_tokens(&r, 2, b, 30);
     weft_seq *first = waiting(&r, 1, 20), *second = waiting(&r, 2, 30), *fork = NULL;
+    weft_sampling all = WEFT_SAMPLING_INIT;
+    all.top_k = 0;
+    OK(weft_seq_set_sampling(second, &all, E));
     step(&r);
     OK(weft_seq_fork(second, &fork, E));
     assert_int_equal(top.n_read, 0);
@@ -87,6 +90,44 @@ static void test_logits_outlive_the_step(void **state)
     weft_seq_release(&first);
     weft_seq_release(&second);
     weft_seq_release(&fork);
+    rig_close(&r);
+}
+
+/* Logits of a sequence that needs only the best of them, or that has finished, are not read before
+ * the step. They are computed once more for the caller who asks. */
+static void test_logits_not_kept(void **state)
+{
+    (void)state;
+    struct rig r = open_ahead(0, 0, 0);
+    int32_t a[20], b[30], tokens[31];
+    rig_tokens(&r, 1, a, 20);
+    rig_tokens(&r, 2, b, 30);
+    weft_seq *first = waiting(&r, 1, 20), *second = waiting(&r, 2, 30);
+    weft_seq *third = waiting(&r, 1, 20);
+    weft_sampling all = WEFT_SAMPLING_INIT;
+    all.top_k = 0;
+    OK(weft_seq_set_sampling(third, &all, E));
+    step(&r);
+    OK(weft_seq_end(third, E));
+    next(first);
+    step(&r);
+    assert_int_equal(top.n_read, 0);
+    uint64_t n_rows = rig_info(&r).n_rows;
+    float *logits = rig_logits(&r, second);
+    free(logits);
+    assert_int_equal(rig_info(&r).n_rows, n_rows + 1);
+    rig_check(&r, second, b, 30, "a sequence that draws from the best");
+    rig_check(&r, third, a, 20, "a finished sequence");
+    /* The draw itself needs no more than was kept. */
+    weft_seq *fourth = rig_fed(&r, a, 20);
+    n_rows = rig_info(&r).n_rows;
+    next(second);
+    assert_int_equal(rig_info(&r).n_rows, n_rows);
+    OK(weft_seq_tokens(second, tokens, 31, NULL, E));
+    weft_seq_release(&first);
+    weft_seq_release(&second);
+    weft_seq_release(&third);
+    weft_seq_release(&fourth);
     rig_close(&r);
 }
 
@@ -411,6 +452,9 @@ static void test_failures(void **state)
     (void)state;
     struct rig r = open_ahead(64, 0, 4 * PAGE);
     weft_seq *seq = waiting(&r, 1, PAGE - 2), *other = waiting(&r, 2, 10);
+    weft_sampling all = WEFT_SAMPLING_INIT;
+    all.top_k = 0; /* so that its logits are kept */
+    OK(weft_seq_set_sampling(other, &all, E));
     top.failure = WEFT_E_INTERNAL;
     top.fail = 1; /* the call top() fails */
     FAILS(WEFT_E_INTERNAL, weft_engine_step(r.engine, NULL, E));
@@ -492,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_other_sampling),
         cmocka_unit_test(test_banned_end),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_logits_not_kept),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_cancelled_under_way),
     };

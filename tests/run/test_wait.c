@@ -48,6 +48,7 @@ static void *wait_once(void *arg)
 static pthread_t fall_asleep(struct waiter *w)
 {
     pthread_t t;
+    OK(weft_engine_wait(w->engine, 0, NULL, E)); /* takes a wake that was kept */
     assert_int_equal(pthread_create(&t, NULL, wait_once, w), 0);
     while (!atomic_load(&w->inside)) {
         usleep(100);
@@ -119,6 +120,16 @@ static void test_rows(void **state)
         rig_compute(&r, seq);
         rig_compute(&r, other);
     }
+    /* A fork is not cancelled: tokens that wait in vain in the sequence are computed for the fork.
+     */
+    weft_seq *copy = NULL;
+    OK(weft_seq_append(other, tokens, 3, E));
+    weft_seq_cancel(other);
+    struct waiter w = { .engine = r.engine, .ms = LONG_MS };
+    pthread_t t = fall_asleep(&w);
+    OK(weft_seq_fork(other, &copy, E));
+    woken(t, &w, true);
+    weft_seq_release(&copy);
     weft_seq_release(&seq);
     weft_seq_release(&other);
     rig_close(&r);
@@ -137,9 +148,12 @@ static void test_woken(void **state)
 {
     (void)state;
     struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
-    weft_seq *seq = rig_seq(&r, NULL);
+    int32_t tokens[100];
+    rig_tokens(&r, 1, tokens, 100);
+    weft_seq *seq = rig_fed(&r, tokens, 100);
+    OK(weft_seq_reserve(seq, 100, E));
     bool ready = true;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         struct waiter w = { .engine = r.engine, .ms = i == 0 ? -1 : LONG_MS };
         pthread_t t = fall_asleep(&w);
         switch (i) {
@@ -151,6 +165,8 @@ static void test_woken(void **state)
             assert_int_equal(raise(SIGUSR1), 0);
             assert_true(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
             break;
+        case 3: OK(weft_seq_reserve(seq, 0, E)); break;
+        case 4: OK(weft_seq_rewind(seq, 0, E)); break;
         default: weft_seq_release(&seq); break;
         }
         woken(t, &w, false);
