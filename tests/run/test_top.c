@@ -482,6 +482,7 @@ static void test_failures(void **state)
     assert_int_equal(weft_seq_len(seq), PAGE - 1);
     next(seq);
     /* A lost device stays lost. */
+    OK(weft_seq_set_sampling(other, NULL, E)); /* so that top() is called */
     top.failure = WEFT_E_DEVICE_LOST;
     top.fail = 1;
     FAILS(WEFT_E_DEVICE_LOST, weft_engine_step(r.engine, NULL, E));
