@@ -188,6 +188,9 @@ class Source:
                 found = re.search(r'struct (?:Codes|Floats)<QUANT_(\w+)>', line)
                 for k in range(i, self.end(lines, i) + 1) if found else ():
                     self.types[name, k + 1] = found.group(1)
+        # Only types call these functions. nvdisasm leaves a call out of an instruction's places
+        # when the caller's own call happens to stand on the line of the same number in its file.
+        self.readers = set().union(*(self.function(n) for n in ('load_nibbles', 'load_d', 'load_d_m')))
 
     @staticmethod
     def end(lines, i):
@@ -293,8 +296,8 @@ class Loop:
 
 def loads_weights(ins, source):
     """Returns True if the instruction loads weights. Activations may come from global memory too,
-    but not through a type's lines."""
-    return ins.base == 'LDG' and any(p in source.types for p in ins.places)
+    but not through the lines of a type or of the functions that only types call."""
+    return ins.base == 'LDG' and any(p in source.types or p in source.readers for p in ins.places)
 
 
 def dot_counts(loop, rows, source):
