@@ -23,7 +23,9 @@ bool cuda_process_lost(cudaError_t e)
  * returns an error, in all engines. */
 static bool process_lost(const struct cuda *c, cudaError_t e)
 {
-    if (c->queue.stream == NULL) { /* a trial call might start a device that nobody wants */
+    if (c->queue.stream == NULL) {
+        /* There is no stream yet, and calling CUDA to find out could create a context on a device
+         * that is not needed. */
         return cuda_process_lost(e);
     }
     e = cudaStreamSynchronize(c->queue.stream);

@@ -34,8 +34,8 @@ struct memory {
  * stay valid until then. Nothing is asked for 0 bytes. Failures show in memory_alloc(). */
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size);
 uint64_t memory_total(const struct memory *m);
-/* Returns by how many bytes the device's free memory will shrink: the device hands out whole
- * pages. */
+/* Returns by how many bytes the device's free memory will shrink: the driver gives memory in whole
+ * pages of its own. */
 uint64_t memory_taken(const struct memory *m);
 /* Allocates everything that was asked for, every buffer at a multiple of MEMORY_ALIGN.
  * memory_free() frees what was allocated, after a failure too. */

@@ -39,7 +39,7 @@ static weft_status copy(struct cuda *c, struct dptr device, uint8_t *host, size_
     return WEFT_OK;
 }
 
-/* K (0) or V (1) of a page in one store. */
+/* Which bytes to copy: K (0) or V (1) of one page in one store. */
 struct part {
     size_t which, store;
     uint32_t page;
@@ -54,7 +54,8 @@ static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, ui
                  all = cuda_page_bytes(c, p->which, p->store), block = all / n_heads;
     const struct dptr page = cuda_page(c, p->which, p->store, p->page);
     bool q8 = c->params.kv_type[p->which] == WEFT_KV_Q8_0;
-    size_t first = q8 ? KV_PAGE * dim : block; /* bytes of all codes, or of all halves */
+    /* bytes of a head's codes (q8_0), or of its f16 values */
+    size_t first = q8 ? KV_PAGE * dim : block;
     if (n == KV_PAGE) {
         return copy(c, page, host, all, kind, err);
     }

@@ -49,7 +49,7 @@ extern "C" {
 #define WEFT_VERSION "0.1.0"
 #define WEFT_ABI_VERSION 1u
 
-/* Initialises a struct of which only `size` is set. */
+/* Sets `size`, and every other field to 0. */
 #ifdef __cplusplus
 #define WEFT_INIT(type) weft_init<type>()
 #else
@@ -108,8 +108,9 @@ WEFT_API const char *weft_status_name(weft_status s); /* "WEFT_E_ARG"; never NUL
 
 typedef enum weft_log_level { WEFT_LOG_INFO = 0, WEFT_LOG_WARN = 1 } weft_log_level;
 
-/* The library calls it on the thread that is inside the library, never while an error is being
- * returned instead. `text` is one line without a newline and lives only during the call. */
+/* The library calls it on the thread that is inside the library. It is not called for a problem
+ * that the call returns as an error. `text` is one line without a newline and lives only during the
+ * call. */
 typedef void (*weft_log_fn)(void *user, weft_log_level level, const char *text);
 
 /* ---------------------------------------------------------------- devices */
@@ -177,7 +178,8 @@ typedef enum weft_key_use {
     WEFT_KEY_OBEYED,
     WEFT_KEY_HARMLESS, /* known, but changes nothing that Weft computes */
     /* The key is known and changes what a model computes, but Weft does not obey it.
-     * weft_model_open() refuses the file unless the key has the value that asks for nothing. */
+     * weft_model_open() refuses the file unless the key has a value that leaves the computation
+     * unchanged. */
     WEFT_KEY_REFUSED
 } weft_key_use;
 
@@ -198,8 +200,9 @@ WEFT_API weft_status weft_file_key(const weft_file *file, size_t i, weft_key_inf
                                    weft_error *err);
 WEFT_API weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tensor_info *out,
                                       weft_error *err);
-/* Says what Weft does with key `i`. Keys of the architecture are those that begin with the file's
- * general.architecture. Errors: WEFT_E_ARG (there is no such key). */
+/* Says what Weft does with key `i`. A key belongs to the architecture if its name begins with the
+ * value of general.architecture and a dot; keys of other architectures are unknown. Errors:
+ * WEFT_E_ARG (there is no such key). */
 WEFT_API weft_status weft_file_key_use(const weft_file *file, size_t i, weft_key_use *out,
                                        weft_error *err);
 /* Writes element `j` of key `i` as text. A string is written as its bytes, which may be any, NUL
@@ -244,8 +247,8 @@ typedef struct weft_model_info {
      * 0 = all positions up to its own. */
     size_t n_window;
     bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
-    /* A sentence that says what of the file's own chat template (Jinja source) `chat_template` may
-     * lack; NULL if both render conversations in the same way. */
+    /* A sentence that says which parts of the file's own chat template (Jinja source)
+     * `chat_template` may lack; NULL if both render conversations in the same way. */
     const char *chat_remark;
 } weft_model_info;
 
@@ -270,7 +273,7 @@ typedef struct weft_layer_info {
     size_t n_kv_heads;   /* heads of K and of V */
     size_t k_dim, v_dim; /* values in a head of K and of V */
     size_t n_window;     /* positions that a token sees, itself included; 0 = all up to its own */
-    size_t n_ff;         /* columns between the matrices of the feed-forward part */
+    size_t n_ff;         /* hidden size of the feed-forward part */
     uint64_t n_bytes;    /* bytes of the layer's tensors in the file */
 } weft_layer_info;
 
@@ -320,8 +323,7 @@ typedef struct weft_chat_params {
     const char *template_name; /* NULL = the template that the model's file names */
     bool no_prompt;            /* do not open the assistant's turn at the end */
     /* The messages continue a conversation that is already in the sequence. BOS and the default
-     * system prompt are left out, and the end of the assistant's turn before the messages is
-     * completed. */
+     * system prompt are left out, and the assistant's turn that precedes the messages is closed. */
     bool continues;
     /* With `continues`: points to the last token that the sequence holds. If that token ends no
      * turn, the answer was cut (by a limit, a stop string, a cancel), and the turn is ended first.
@@ -358,7 +360,8 @@ typedef enum weft_kv_type {
 #define WEFT_CTX_MODEL SIZE_MAX /* value of n_ctx: all positions that the model was trained for */
 #define WEFT_CTX_DEFAULT 4096   /* the default of n_ctx and n_kv in weft_engine_params */
 #define WEFT_KV_PAGE 64         /* positions of a page of the KV pool */
-#define WEFT_TOP_MAX 64         /* limit of the best tokens that are found or computed ahead */
+/* The largest n_top and n_ahead, and the largest top_k that does not need all logits. */
+#define WEFT_TOP_MAX 64
 
 /* Called while weights are uploaded or repacked: `done` bytes of `total` are finished. The call
  * comes on the thread that is inside weft_engine_open(). If it returns false, opening ends with
@@ -412,7 +415,7 @@ typedef struct weft_engine_params {
      * but at least WEFT_CTX_DEFAULT. */
     size_t n_kv;
     /* The most rows that one step computes. 0 = 512 on the CPU; on a GPU 2048, or 1024 or 512 if
-     * there is no room for more. With more rows prompts are faster, but sequences that generate
+     * there is no room for more. More rows make prompts faster, but then sequences that generate
      * wait longer for a step that they share with a prompt. */
     size_t n_batch;
     /* 0 = one thread for each physical core that this process may use, but no more than the CPU
@@ -436,14 +439,14 @@ typedef struct weft_engine_params {
     bool no_prefix_cache;
     /* If true, the CPU reads weights in the layout of the file. By default it repacks them when the
      * first engine of a model opens. Repacking takes about a second for a gigabyte, and memory for
-     * the weights, about as much as in the file; weights of a mapped file are then not in memory
-     * twice. Repacked weights are several times faster. */
+     * the weights, about as much as in the file; after that, the system can drop the pages of a
+     * mapped file, so the weights are in memory once. Repacked weights are several times faster. */
     bool no_repack;
     weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs a head size that is a multiple of 32 */
     weft_progress_fn progress;   /* called while weights are uploaded or repacked; may be NULL */
     void *progress_user;
-    /* NULL = nobody is told. If one of them is set, a step runs stage by stage, and waits for
-     * each. */
+    /* `trace` and `profile` may be NULL. If either is set, a step runs stage by stage, and waits
+     * for each. */
     weft_trace_fn trace;
     void *trace_user;
     weft_profile_fn profile;
@@ -475,7 +478,7 @@ typedef struct weft_engine_info {
     /* The least work of a step. step_weight_bytes: the weights that a step of one row reads; where
      * a row uses only some experts of a layer, only these are counted. row_macs: multiply-adds of
      * one row with weights, the output matrix included. kv_position_bytes: the memory of one
-     * position while every layer keeps its K and V; weft_engine_kv_read() says how much of it a row
+     * position whose K and V all layers keep; weft_engine_kv_read() says how much of it a row
      * reads. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
     uint64_t most_weight_bytes; /* the most bytes of weights that a step of any size reads */
@@ -489,8 +492,8 @@ typedef struct weft_engine_stats {
     /* Pages of K and V, of WEFT_KV_PAGE positions each. Where layers keep K and V in several pools,
      * the pages of all pools are counted. n_pages = n_pages_used + n_pages_free. */
     size_t n_pages, n_pages_used, n_pages_free;
-    /* Free pages whose text is remembered. A text that begins like it finds such a page as long as
-     * the pages before it are remembered too. */
+    /* Free pages whose text is remembered. A new text with the same beginning uses such a page
+     * again, if the pages before it are remembered too. */
     size_t n_pages_known;
     /* Pages that more than one sequence uses; a running weft_embed() counts as a sequence. */
     size_t n_pages_shared;
@@ -518,7 +521,8 @@ typedef struct weft_engine_stats {
     uint64_t n_opened, n_released;
     uint64_t n_cancelled; /* calls that returned WEFT_E_CANCELLED */
     uint64_t n_kv_full;   /* calls that returned WEFT_E_KV_FULL */
-    /* Host memory for draws from all logits: of those under way, and what is kept for 8 more. */
+    /* Host memory of draws that look at all logits: for running draws, and up to 8 spare buffers
+     * for later ones. */
     uint64_t draw_bytes;
 } weft_engine_stats;
 
@@ -542,7 +546,8 @@ WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_param
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
-/* Looks at every page number and every sequence once, which is cheap enough after every step. */
+/* Looks at every page number and every sequence once. A program can afford the call after every
+ * step. */
 WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
                                            weft_error *err);
 
@@ -562,17 +567,17 @@ WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limit
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
 
 /* Sleeps until a step would have rows. It is for a thread that steps an engine to which other
- * threads append. *ready (may be NULL) is true when there are rows; if there are some already, it
- * returns at once. *ready is false after `ms` milliseconds (-1 = no limit), and when it returns for
- * another reason: a sequence was cancelled or released, or pages of the KV pool became free in
- * another way, so that a call that found the pool full may work now; or weft_engine_wake() was
- * called. Such a reason ends the waits of all threads that are inside; if there is none, it is kept
- * for one call. The engine's lock is not held while the thread sleeps, but the
- * call may first wait for a running step. Any number of threads. Errors: WEFT_E_ARG,
+ * threads append. *ready (may be NULL) is true when there are rows; if there are some already, the
+ * call returns at once. *ready is false if `ms` milliseconds have passed (-1 = no limit), or if one
+ * of these events has ended the wait: a sequence was cancelled or released; pages of the KV pool
+ * became free in another way, so that a call that found the pool full may work now;
+ * weft_engine_wake() was called. An event ends the waits of all threads that are inside; if no
+ * thread waits, it ends the next call. The engine's lock is not held while the thread sleeps, but
+ * the call may first wait for a running step. Any number of threads. Errors: WEFT_E_ARG,
  * WEFT_E_HANDLE. */
 WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
-/* Makes all threads inside weft_engine_wait() return; if there is none, the next call returns at
- * once. Any thread, also a signal handler. `engine` may be NULL. */
+/* Makes all threads inside weft_engine_wait() return; if no thread waits, the next call returns at
+ * once because of it. Any thread, also a signal handler. `engine` may be NULL. */
 WEFT_API void weft_engine_wake(weft_engine *engine);
 
 /* ---------------------------------------------------------------- embeddings */
@@ -646,10 +651,11 @@ enum {
 /* Gives the sampling that the model's file recommends (keys general.sampling.*): WEFT_SAMPLING_INIT
  * with the file's values. The caller sets sampling->size. *fields (may be NULL) says which fields
  * the file sets. No other function uses these values: a program passes them to weft_seq_open().
- * Advice that cannot be followed is no error: if a value is out of range or not a number, or if
- * Weft lacks a sampler (mirostat, XTC, an order of their own), it is left out, and each call says
- * so in the model's log. A negative top_k becomes 0; a penalty_last_n of 0 becomes a repeat_penalty
- * of 1. Any thread. Errors: WEFT_E_ARG, WEFT_E_IO (the file was cut since it was opened). */
+ * Advice that cannot be followed is no error: if a value is out of range or not a number, if Weft
+ * lacks a sampler (mirostat, XTC), or if the file has its own order of samplers, this advice is
+ * left out, and each call says so in the model's log. A negative top_k becomes 0; a penalty_last_n
+ * of 0 becomes a repeat_penalty of 1. Any thread. Errors: WEFT_E_ARG, WEFT_E_IO (the file was cut
+ * since it was opened). */
 WEFT_API weft_status weft_model_get_sampling(const weft_model *model, weft_sampling *sampling,
                                              unsigned *fields, weft_error *err);
 
@@ -678,20 +684,20 @@ WEFT_API weft_status weft_seq_set_sampling(weft_seq *seq, const weft_sampling *s
  * text that weft_seq_text() gives. */
 WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops, size_t n,
                                         weft_error *err);
-/* From now on only text that this grammar allows is generated. gbnf[n] is copied; n = 0 ends the
+/* From now on only text that this grammar allows is generated. gbnf[n] is copied; n = 0 removes the
  * grammar. GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`;
  * alternatives a|b; ( ); * + ? {m} {m,} {,n} {m,n}; "literals"; classes [a-z] [^0-9]; . for any
  * character; comments behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. The
  * library does not read JSON schemas: `weft run --json-schema` converts them to grammars.
  *
- * A text begins behind the last appended token and may end where the grammar lets it end. Only
- * there end tokens may be drawn, and they must be where nothing else may follow. After a rewind,
- * the generated tokens that were kept are the beginning of the text; after weft_seq_load() the text
- * begins again. A fork has the same grammar at the same place. Sometimes neither a token nor an end
- * token is allowed: no token spells what the grammar wants, or all such tokens are banned, or the
- * grammar is so ambiguous that following it takes too long. Then weft_seq_next() returns WEFT_OK
- * with the token -1, adds nothing, and the sequence has finished with WEFT_FINISH_GRAMMAR. Control
- * tokens are never drawn.
+ * A text begins behind the last appended token and may end where the grammar lets it end. End
+ * tokens may be drawn only there; if nothing else may follow, an end token is drawn. After a
+ * rewind, the generated tokens that were kept are the beginning of the text; after weft_seq_load()
+ * the text begins again. A fork has the same grammar at the same place. Sometimes neither a token
+ * nor an end token is allowed: no token spells what the grammar wants, or all such tokens are
+ * banned, or the grammar is so ambiguous that following it takes too long. Then weft_seq_next()
+ * returns WEFT_OK with the token -1, adds nothing, and the sequence has finished with
+ * WEFT_FINISH_GRAMMAR. Control tokens are never drawn.
  *
  * Errors: WEFT_E_FORMAT, whose message names line and column: a syntax error, undefined rules, left
  * recursion, or more than 1 MiB of text, 10,000 rules, 200,000 elements (x{100} counts x a hundred
@@ -700,8 +706,8 @@ WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_
                                           weft_error *err);
 
 /* Adds tokens[n], which are copied, for later steps to compute. It adds all of them or none:
- * WEFT_E_ARG names an id outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL give both
- * numbers. A finished sequence runs again after this. */
+ * WEFT_E_ARG names an id outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL say how much is
+ * needed and how much there is. A finished sequence runs again after this. */
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
 /* Sets memory aside for n more tokens than the sequence holds. Appending and drawing these tokens
@@ -726,8 +732,8 @@ WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *er
  * broken character as U+FFFD; an incomplete character is left out if the text was ended neither by
  * an end token nor by a stop string. If the tokens before a text (appended, kept or loaded ones)
  * end inside a character, the text begins with that whole character. So when a sequence is cut and
- * goes on, also from a saved state, its texts together are the text without the cut. Not
- * NUL-terminated.
+ * goes on, also from a saved state, the texts put together are what an uninterrupted sequence
+ * gives. Not NUL-terminated.
  *
  * Control tokens have no text here. A program that shows them (<think>, <tool_call>) asks for the
  * text of each token that weft_seq_next() gives. If weft_detokenize() of the token alone is empty,
@@ -742,9 +748,9 @@ WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t 
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
  * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
- * computed ahead); those of weft_engine_step(), because logits that nobody was expected to ask for
- * are computed again: of a finished sequence, or of one that draws from the best 64, if other
- * sequences were computed since. */
+ * computed ahead); those of weft_engine_step(), because logits that were not kept are computed
+ * again. This happens to a finished sequence, and to one that draws from the best 64, once other
+ * sequences have been computed. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* A token, and the natural logarithm of the probability that the model gives it before any sampling
@@ -754,8 +760,8 @@ typedef struct weft_logprob {
     float logprob;
 } weft_logprob;
 /* From now on weft_seq_next() keeps the log-probabilities of the token that it gives and of the
- * n_top best tokens, at most WEFT_TOP_MAX. n_top = -1 ends this. Meanwhile no tokens are computed
- * ahead. */
+ * n_top best tokens, at most WEFT_TOP_MAX. While they are kept, no tokens are computed ahead. n_top
+ * = -1 stops keeping them. */
 WEFT_API weft_status weft_seq_set_logprobs(weft_seq *seq, int n_top, weft_error *err);
 /* Copies the log-probabilities of the last token: dst[0] is the token itself; from dst[1] on follow
  * the best tokens, the best first, and of equal ones the lower id first. Errors: WEFT_E_STATE (they
@@ -767,8 +773,9 @@ WEFT_API weft_status weft_seq_logprobs(weft_seq *seq, weft_logprob *dst, size_t 
 typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size_t n_vocab);
 /* From now on, weft_engine_step() calls fn with the logits of every position of the sequence that
  * it computes, in order. This is for scoring a text that exists already. The engine's lock is held,
- * so fn must not call functions of the engine or its sequences, except weft_seq_cancel(). Such a
- * sequence gets at most 256 rows of a step. fn = NULL ends this. A fork is not observed. */
+ * so fn must not call functions of the engine or its sequences, except weft_seq_cancel(). An
+ * observed sequence gets at most 256 rows of a step. fn = NULL stops the calls. A fork is not
+ * observed. */
 WEFT_API weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user,
                                       weft_error *err);
 /* Copies all tokens of the sequence. */
@@ -783,9 +790,10 @@ WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
  * the computed ones. With it, a later process or another engine on the same model goes on without
  * computing them again. It does not hold text that was not taken yet, stop strings, sampling,
  * random state or logits. The format is the same for all devices, n_ctx and n_batch; K and V have
- * the types of the engine. The K and V of a loaded state are believed, whoever wrote them.
- * Therefore other sequences that begin with the same tokens do not find them, and do not find what
- * the loaded sequence or its forks compute either, until they are rewound to 0 tokens. */
+ * the types of the engine. The K and V of a loaded state are trusted, whoever wrote them. Therefore
+ * other sequences that begin with the same tokens do not find them, and do not find what the loaded
+ * sequence or a fork of it computes either, until the loaded sequence, or that fork, is rewound to
+ * 0 tokens. */
 
 /* Writes the state as *needed bytes; the sequence is not changed. Errors: WEFT_E_BUFFER, WEFT_E_IO
  * (the model's file was cut), WEFT_E_DEVICE_LOST. */
@@ -805,8 +813,8 @@ WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, we
 /* Save and load a state as the two functions above do, with a file. Saving writes a new file beside
  * `path`, which only its owner can read, and which gets the name `path` when it is complete:
  * whatever fails (WEFT_E_IO), an old file stays whole. Both need host memory of the file's size
- * while they run; loading does not read the file if its first bytes or its size are already
- * refused. Only regular files are loaded. */
+ * while they run; if the first bytes or the size of a file show that it must be refused, loading
+ * reads no more of it. Only regular files are loaded. */
 WEFT_API weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err);
 WEFT_API weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err);
 

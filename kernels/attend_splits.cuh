@@ -10,8 +10,8 @@
 constexpr uint32_t MAX_HEADS = 8;
 constexpr uint32_t WARPS = ATTEND_THREADS / WARP;
 
-// The first function gives the pages of a split, the second the number of splits of n_pages pages:
-// each split has as few pages as `most` splits allow.
+// n_pages pages are divided into at most `most` splits. split_pages() gives the pages of a split,
+// split_count() the number of splits.
 __host__ __device__ __forceinline__ uint32_t split_pages(uint32_t n_pages, uint32_t most)
 {
     return (n_pages + most - 1) / most;
@@ -23,7 +23,7 @@ __host__ __device__ __forceinline__ uint32_t split_count(uint32_t n_pages, uint3
 }
 
 // The results of the splits of all rows: values [rows, splits, n_heads, head_dim], not yet divided
-// by their sum, then maximum and sum, stats [rows, splits, n_heads, 2].
+// by the sum of the weights; then stats [rows, splits, n_heads, 2]: the maximum and that sum.
 struct Partial {
     float *values, *stats;
     uint32_t splits, n_heads, dim;
@@ -121,8 +121,8 @@ struct SplitColumns {
     uint32_t col, n_cols, dim, n_splits;
 };
 
-// sum[k] = the k-th chunk's columns, added over the splits warp, warp + 4, ... in this order, so
-// that the bits depend only on n_splits. Every thread has LOADS loads of 16 bytes under way: one
+// sum[k] = in warp w, the k-th chunk's columns, added over the splits w, w + 4, ... in this order,
+// so that the bits depend only on n_splits. Every thread has LOADS loads of 16 bytes under way: one
 // block reads what all blocks have left, and so waits for the L2 cache only once for that many
 // loads.
 template <int CHUNKS, int LOADS>

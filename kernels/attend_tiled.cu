@@ -26,8 +26,8 @@ __device__ __forceinline__ uint32_t pack_halves(float low, float high)
     return half2_bits(__floats2half2_rn(low, high));
 }
 
-// The rows of a warp, as a lane holds them; index [2] is for the lane's rows l / 4 and l / 4 +
-// 8.
+// The rows of a warp, as lane l holds them; in arrays [2], element 0 is for row l / 4 and element 1
+// for row l / 4 + 8.
 template <int D> struct Rows {
     uint32_t q[D / 16][4]; // operand a of an mma: 16 columns each
     float o[D / 8][4];     // not divided by the sum yet
@@ -222,10 +222,10 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
     }
 }
 
-// Halves of K or of V in one stage.
+// The number of halves that K, or V, of a page takes in one stage.
 template <int D> constexpr uint32_t HALVES = ATTEND_PAGE *(D + 8);
 
-// Converts a block of q8_0 to rows of halves.
+// Converts a page of a head's K or V from q8_0 to rows of halves.
 template <int D> __device__ __forceinline__ void unpack(__half *rows, const Codes &block)
 {
     for (uint32_t i = threadIdx.x; i < ATTEND_PAGE * (D / 8); i += ATTEND_THREADS) {

@@ -7,10 +7,10 @@
 // finite; a NaN stays a NaN. One block of 256 threads for each row; each thread writes 16 bytes at
 // a time.
 //
-//   reach = max over the rows of sum |half|       for the products that are stored as halves
-//
-// reads the same bytes and writes one float. The maximum is taken of the floats' bits as integers,
-// which are in the same order for floats that are not negative. Test: tests/cuda/test_weights.c.
+//   reach = max over the rows of sum |half|: the bound from which half_scale is chosen, so that the
+//   products fit into halves
+// It reads the same bytes and writes one float. The maximum is taken of the floats' bits as
+// integers, which have the same order for floats >= 0. Test: tests/cuda/test_weights.c.
 #include "dequant.cuh"
 
 enum { THREADS = 256 };

@@ -1,6 +1,6 @@
 // What kernels share: typed addresses, sums over a warp or block, and the quantisation of
-// activations. Sums have one fixed order. A product that is added is fused by name (__fmaf_rn), so
-// that the bits do not depend on how the compiler treats one template instance.
+// activations. Sums have one fixed order. Where a product is added, the code calls __fmaf_rn
+// itself, so that the bits do not depend on how the compiler treats one template instance.
 #pragma once
 #include "cu.cuh"
 #include "format/quant.h"
@@ -128,9 +128,9 @@ __device__ __forceinline__ void quantize32(float v, int8_t *q, struct act_block 
 }
 
 // A warp quantises N times four blocks; v[.] in lane i is columns 4 i .. 4 i + 3 of 128. Eight
-// lanes share a block. This takes a third of the work of quantize32() per block, and N independent
-// chains of it run at once. If store[.] is true, the lane's codes go to place at[.] of q, a
-// multiple of 4, and the block to place at[.] / 32 of `block`.
+// lanes share a block. This takes a third of the work of quantize32() per block, and the N groups
+// of four blocks are independent, so their instructions overlap. If store[.] is true, the lane's
+// codes go to place at[.] of q, a multiple of 4, and the block to place at[.] / 32 of `block`.
 template <int N>
 __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (&store)[N],
                                             const unsigned (&at)[N], int8_t *q,

@@ -16,7 +16,7 @@
 // and long, it is only a part of the columns, and the warps meet to add the parts. A tile of SWIGLU
 // has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of both, so
 // the block gets 32 values of h, which share one scale. A block asks for its first tile before it
-// waits for the kernel before.
+// waits for the previous kernel.
 //
 // Two blocks of an SM leave each thread 128 registers; the loop of none of the 15 types needs more.
 // Test: tests/cuda/test_matvec.c.
@@ -222,7 +222,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     if constexpr (NORMED) {
         prepare<ROWS>(job.norm, plan, in);
     }
-    // value, u, r: the product that dot() leaves in this lane
+    // dot() leaves product `value` in this lane: row u of the weights times row r of activations
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int value = lane * (ROWS * DOT_UNITS) / WARP;
     const bool speaks = lane % (WARP / (ROWS * DOT_UNITS)) == 0;
@@ -271,7 +271,7 @@ enum {
     // Shared memory of a block that the variables of the kernel take, bytes.
     SHARED_KEPT = 6144,
     SPLIT_MAX = WARPS,
-    // The warps of an SM for which a split is worth while.
+    // Columns are split further while an SM has fewer tasks than this.
     BUSY_WARPS = 16
 };
 
@@ -324,9 +324,9 @@ static struct matvec_plan make_plan(const struct matvec *job, const struct dqueu
     return p;
 }
 
-// Returns how many bytes of each plane a block brings to the L2 cache ahead. For the largest plane,
-// all blocks together take at most half of the cache: the other half is for the data that they read
-// meanwhile.
+// Returns how many bytes of each plane a block brings to the L2 cache ahead. The limit holds for
+// each plane: of one plane, all blocks together bring at most half of the cache's size. The other
+// half is for the data that they read meanwhile.
 static uint32_t prefetch_bytes(const struct matvec *job, size_t grid, const struct dqueue *on)
 {
     const size_t matrices = job->mode == MATVEC_SWIGLU ? 2 : 1;

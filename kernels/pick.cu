@@ -4,11 +4,11 @@
 //
 // There are two launches. `k_best` finds the k best of each slice of 2048 logits (grid: slices of a
 // row, rows; 256 threads). `k_merge` finds the k best of all slices of a row (one block per row). A
-// logit becomes a key of 64 bits: its value, in an order of integers, above its id. So no two keys
-// of a row are equal, "best" is "largest", and the result shows neither the slices nor the order of
-// threads. k = 1 is a plain maximum. Otherwise each pass finds eight bits of the k-th largest key,
-// from the top, with a histogram. The passes end when all keys that begin with the found bits are
-// wanted. Mostly this takes three of the eight possible passes.
+// logit becomes a key of 64 bits: the high half is the value's bits, changed so that they sort as
+// integers; the low half is ~id, so the lower id wins. Only keys of NaNs are equal, so the slices
+// and the order of threads do not matter. k = 1 is a plain maximum. Otherwise each pass finds eight
+// bits of the k-th largest key, from the top, with a histogram. The passes end when all keys that
+// begin with the found bits are wanted. Mostly this takes three of the eight possible passes.
 //
 // Bytes: 4 n n_vocab read once, 16 n k n_vocab / 2048 through scratch. Test:
 // tests/cuda/test_pick.c.

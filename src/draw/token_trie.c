@@ -92,7 +92,8 @@ static size_t common(const struct piece *a, const struct piece *b)
     return i;
 }
 
-/* Returns the number of characters of a plain token; 0 if it is not plain or has too many. */
+/* Returns the number of characters of a token of plain characters only (token_trie.h); 0 if the
+ * token has others, or too many. */
 static uint8_t count_plain(const struct piece *p)
 {
     size_t n_chars = 0, len;
@@ -106,7 +107,8 @@ static uint8_t count_plain(const struct piece *p)
     return n_chars <= UINT8_MAX ? (uint8_t)n_chars : 0;
 }
 
-/* Adds one token behind those before it. open[d] is the node at depth d + 1 of the last token. */
+/* Appends the next token, whose first `shared` bytes are those of the previous token. open[d] is
+ * the node at depth d + 1 of the previous token. */
 static void add(struct token_trie *trie, const struct piece *p, size_t shared, uint32_t *open,
                 size_t *n_open)
 {

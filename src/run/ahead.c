@@ -2,7 +2,8 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* Returns how many steps this sequence allows; 1 if it would be kept waiting by more. */
+/* Returns how many of k steps this sequence lets the engine compute in one call; 1 if more steps
+ * would keep it waiting. */
 static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
 {
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
@@ -16,7 +17,8 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     if (q->n_done < q->tokens.n || seq->drawing) {
         return 1;
     }
-    /* Sequences that are read side by side shall meet again in one step. */
+    /* The packed sequences get no more tokens than this one has, so that all run out at the same
+     * time and are in one step again. */
     return ahead_beyond(seq) > 0 ? size_min(k, ahead_beyond(seq) + 1) : k;
 }
 

@@ -12,7 +12,8 @@
 /* The most rows with logits in one step, so at most this many sequences generate in a step. */
 enum { MAX_OUT = 256 };
 
-/* A thread that draws from all logits needs memory for a while; for so many threads it is kept. */
+/* A draw from all logits needs memory. The engine keeps the memory of at most this many draws for
+ * later ones. */
 enum { MAX_SPARE = 8 };
 
 struct token_trie;
@@ -73,8 +74,8 @@ weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **
                                 size_t *n_bytes, weft_error *err);
 void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m, size_t n_bytes);
 
-/* Makes threads inside weft_engine_wait() return; if there is none, the next call returns at once.
- * Any thread, also a signal handler. */
+/* Makes threads inside weft_engine_wait() return; if no thread waits, the next call returns at once
+ * because of it. Any thread, also a signal handler. */
 void engine_wake(struct weft_engine *e);
 
 #endif

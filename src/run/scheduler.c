@@ -120,7 +120,7 @@ static void pack_prompts(struct scheduler *s, size_t n_prompts)
 }
 
 /* Returns how many of n places are kept for prompts: rows, or rows with logits. A step that is too
- * small to divide belongs to prompts and decode in turn. */
+ * small to divide goes to prompts or to decode, depending on whose turn it is. */
 static size_t prompt_share(const struct scheduler *s, size_t n, size_t n_prompts)
 {
     if (n_prompts == 0) {

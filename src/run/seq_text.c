@@ -21,7 +21,7 @@ static weft_status first_bytes(const struct weft_seq *seq, char *dst, size_t *n,
     for (size_t i = seq->sched.tokens.n; i-- > 0 && have < WANT && status == WEFT_OK;) {
         int32_t token = seq->sched.tokens.data[i];
         if (tokenizer_is_end(t, token)) {
-            break; /* these bytes belong to another text */
+            break; /* the bytes before an end token belong to another text */
         }
         piece.n = 0;
         status = tokenizer_piece(t, token, 0, &piece, err);

@@ -1,4 +1,4 @@
-/* Counts what an engine holds and has done, when it is asked for. */
+/* Counts what an engine holds and has done, when a caller asks. */
 #include "run/seq.h"
 
 static size_t seq_bytes(const struct weft_seq *seq)

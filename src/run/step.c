@@ -6,16 +6,18 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* Whether the logits of a fresh sequence are likely to be asked for: not if a thread that draws has
- * copied them already, if the text has finished, or if the best of them are enough for a draw. */
+/* Returns true if somebody will probably ask for the logits of a fresh sequence. Nobody will if a
+ * thread that draws has copied them already, if the text has finished, or if the best of them are
+ * enough for a draw. */
 static bool worth_keeping(const struct weft_seq *seq)
 {
     size_t k;
     return !seq->drawing && seq_running(seq) && !(seq_top(seq, &k) && k <= seq->logits.n);
 }
 
-/* Copies to the host the logits that a step would overwrite. Those that are not copied, also for
- * want of memory, step_again() computes once more when somebody asks for them. */
+/* Copies to the host the logits that a step would overwrite. Logits that nobody will ask for are
+ * not copied, nor are those for which there is no memory; step_again() computes them once more if
+ * somebody does ask. */
 static weft_status keep_logits(struct weft_engine *e, weft_error *err)
 {
     for (size_t i = 0; i < e->sched.n_seqs; i++) {

@@ -1,7 +1,7 @@
-/* Sleeping until an engine has something to compute. This is for a thread that steps the engine and
- * does not want to poll. Calls that make rows or free pages ring the bell
- * (seq_leave(), engine_unlock()). The engine's lock is
- * held only while has_rows() looks, never while a thread sleeps. */
+/* Sleeps until an engine has something to compute. This is for a thread that steps the engine and
+ * does not want to poll. Calls that make rows or free pages ring the bell (seq_leave(),
+ * engine_unlock()). The engine's lock is held only while has_rows() looks, never while a thread
+ * sleeps. */
 #include "run/engine.h"
 
 static bool has_rows(struct weft_engine *e)

@@ -1,5 +1,6 @@
 /* How the limits of a device are measured, on the simulator. A function in cuBLAS's place inspects
- * the product: zeros would be faster than any model, and an idle device slower. */
+ * the product: a product of zeros runs faster than one of real values, and a device that was idle
+ * just before runs slower; the test rules out both. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,7 +120,8 @@ static void test_limits(void **state)
     stream = c->queue.stream;
     check(b->ops->limits(b, &limits, &err), &err);
     assert_true(limits.read_bytes_per_s > 0);
-    /* The device was kept busy before the first figure, and each figure is for whole products. */
+    /* The device was kept busy before the first measurement, and each measurement covers whole
+     * products. */
     assert_true(last - first >= BUSY_SECONDS + 2 * (double)PRODUCT_MS * 1e-3);
     double product = 768.0 * 768 * 768 / limits.macs_per_s;
     assert_true(product >= (double)PRODUCT_MS * 1e-3 && product <= last - first);

@@ -1,7 +1,7 @@
-/* The shapes of batches of tests/model/test_shapes.c on a GPU, deterministically: every sequence
+/* Runs the batches of tests/model/test_shapes.c on a GPU with `deterministic` set: every sequence
  * gets exactly the ids that it gets alone. The simulator takes some milliseconds for a token, so
- * there are fewer models and shorter texts here than there; at the level thin most of
- * them are left out. */
+ * there are fewer models and shorter texts here than there; at the level thin most of them are left
+ * out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

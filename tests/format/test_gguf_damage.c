@@ -43,8 +43,8 @@ static void small_file(struct bytes *out, size_t *n_meta)
     writer_free(&w);
 }
 
-/* G06, G15: the file is cut at every length from 0 on. Only the padding after the last tensor may
- * be missing. */
+/* The file is cut at every length from 0 on. Only the padding after the last tensor may be
+ * missing. */
 static void test_truncated(void **state)
 {
     (void)state;
@@ -122,7 +122,7 @@ static void test_flipped(void **state)
     assert_in_range(n_ok, 1, n_meta * 4);
 }
 
-/* G22: the file shrinks after the check. */
+/* The file shrinks after the check. */
 static void test_shrinks(void **state)
 {
     (void)state;
@@ -147,8 +147,7 @@ static void test_shrinks(void **state)
     free(b.data);
 }
 
-/* G18, V01: strings that the file really holds, but that are larger than allowed. The file is
- * sparse. */
+/* Strings that the file really holds, but that are larger than allowed. The file is sparse. */
 static void test_large(void **state)
 {
     (void)state;

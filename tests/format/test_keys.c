@@ -1,7 +1,7 @@
-/* The table of metadata keys: it holds every key that is known in the field, each once; every key
- * that changes what is computed and is not obeyed refuses a value that asks for something and takes
- * the others; a key outside the table stops no file, and is named in the log and by the file's
- * API. */
+/* The table of metadata keys: it holds every key that is known in the field, each once; where Weft
+ * does not obey a key that changes the computation, it refuses values that would change something
+ * and accepts the others; a key outside the table stops no file, and is named in the log and by the
+ * file's API. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +21,8 @@
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
 
-/* The keys of a qwen2 model in gguf-py/gguf/constants.py, 0.19.0, and those that src/llama-arch.cpp
- * of llama.cpp or other writers have besides. */
+/* The keys of a qwen2 model in gguf-py/gguf/constants.py, 0.19.0, and further keys, from
+ * llama.cpp's src/llama-arch.cpp and from other programs that write GGUF. */
 static const char *const field[] = {
     "adapter.alora.invocation_tokens",
     "adapter.lora.alpha",
@@ -645,7 +645,7 @@ static void test_unknown(void **state)
     assert_int_equal(l.n_warnings, 1);
     assert_non_null(strstr(l.text, "qwen2.new_number, qwen2.attention.new_kind"));
     assert_null(strstr(l.text, "somebody"));
-    /* A key that is nobody's hyper-parameter is no reason for a warning. */
+    /* A key that does not begin with the architecture's name (somebody.note) causes no warning. */
     assert_int_equal(log_of(&edits[2], 1).n_warnings, 0);
     assert_int_equal(log_of(NULL, 0).n_warnings, 0);
 }
@@ -671,7 +671,7 @@ static void test_many_unknown(void **state)
     assert_non_null(strstr(l.text, more));
 }
 
-/* The file's API says the same about every key. */
+/* weft_file_key_use() agrees with the log about every key. */
 static void test_file(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* Hashes, prompts, and an engine with sequences, for manifest.c. A failure ends the program with a
- * message. Everything is static: the program is linked with the objects of a library, whose names
- * this file does not know. */
+ * message. Everything is static: the program is linked with the objects of a library, some of whose
+ * symbols may have the name of a function here. */
 #ifndef WEFT_TESTS_MANIFEST_RIG_H
 #define WEFT_TESTS_MANIFEST_RIG_H
 

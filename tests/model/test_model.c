@@ -182,8 +182,8 @@ static void test_keys(void **state)
     }
 }
 
-/* G17, G20: every key of the files in turn is missing, and then has every other type. The file is
- * refused, or it opens and the model computes. */
+/* Every key of the files in turn is missing, and then has every other type. The file is refused, or
+ * it opens and the model computes. */
 static void test_every_key(void **state)
 {
     (void)state;

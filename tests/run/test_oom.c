@@ -1,4 +1,4 @@
-/* G07: every allocation fails once. The path from opening a model to saving and loading a forked
+/* Every allocation fails once. The path from opening a model to saving and loading a forked
  * sequence runs again and again on a tiny model of each kind of vocabulary; the k-th allocation (or
  * thread) of the library fails, for k = 1, 2, ... until the path gets through without reaching it.
  * Each time the answer must be WEFT_E_NOMEM, no block may be left behind, and when only the one

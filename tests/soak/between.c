@@ -1,7 +1,8 @@
-/* Shows what a server pays besides the backend. usage: between MODEL [N_SEQS [N_TOKENS
- * [N_THREADS]]]. It draws from many sequences at once, with the default sampling and with one that
- * looks at all logits, and prints which part of the time was not spent in stages of the backend.
- * Then it prints how much of the process's memory an idle sequence takes. Includes only weft.h. */
+/* Measures the time and memory that a server needs outside the backend. usage: between MODEL
+ * [N_SEQS [N_TOKENS [N_THREADS]]]. It draws from many sequences at once, with the default sampling
+ * and with one that looks at all logits, and prints which part of the time was not spent in stages
+ * of the backend. Then it prints how much of the process's memory an idle sequence takes. Includes
+ * only weft.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,8 +96,8 @@ static void measure(weft_engine *engine, size_t n_seqs, size_t n_tokens, float p
     free(seqs);
 }
 
-/* Sequences that have drawn a token and wait for their users. Other sequences have used all pages
- * of the pool before, so the pool does not count. */
+/* Prints how much memory an idle sequence takes: one that drew a token and waits. Earlier sequences
+ * have touched every page of the pool, so the pool adds nothing to the difference. */
 static void weigh(weft_engine *engine, size_t n_seqs)
 {
     weft_seq **seqs = calloc(n_seqs, sizeof(weft_seq *));

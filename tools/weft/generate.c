@@ -220,7 +220,7 @@ static void cancel_group(void *arg)
     }
 }
 
-/* Appending nothing reports a cancel that nobody has seen yet, and so clears it. */
+/* A call that appends nothing reports a cancel that no call has reported yet, and so clears it. */
 static void clear_cancel(const struct group *group)
 {
     for (size_t i = 0; i < group->n; i++) {
@@ -265,8 +265,8 @@ int generate(weft_engine *engine, struct generated *texts, size_t n,
         code = io_write(texts[0].text.data + shown, texts[0].text.n - shown);
     }
     size_t drawn = count_drawn(texts, n);
-    /* An interrupted prompt counts as far as it was computed. After the prompt, the waiting tokens
-     * are drawn ones. */
+    /* An interrupted prompt counts as far as it was computed. After the prompt, every waiting token
+     * is one that was drawn. */
     f->n_prompt += prefilled > 0 ? n_prompt : n_prompt - waiting;
     f->n_generated += drawn;
     f->prefill_s += (prefilled > 0 ? prefilled : now) - start;
@@ -289,7 +289,7 @@ uint32_t ids_hash(uint32_t hash, const int32_t *ids, size_t n)
     return hash;
 }
 
-/* Formats tokens per second; a rate of nothing is a dash. */
+/* Formats tokens per second; the text is a dash if there are no tokens or no time. */
 static const char *rate(char *dst, size_t cap, size_t n, double seconds)
 {
     if (n == 0 || seconds <= 0) {

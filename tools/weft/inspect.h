@@ -23,7 +23,7 @@ struct inspection {
     bool checked;
     int check_code;
     char check_text[640];
-    /* The warnings of opening it; each ends with a NUL. */
+    /* The warnings that opening the file gave; each ends with a NUL. */
     struct bytes warnings;
 };
 

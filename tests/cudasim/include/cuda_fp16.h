@@ -1,6 +1,7 @@
-// NVIDIA's header gives conversions, + - * / and comparisons to host compilers too; what it keeps
-// for device code and kernels use is added here. Each result is rounded once: from float, or from
-// double for the fused operations (a product of two halves is exact in it).
+// NVIDIA's header gives conversions, + - * / and comparisons to host compilers too; this file adds
+// those operations that NVIDIA gives only to device code and that our kernels use. Each result is
+// rounded once: from float, or from double for the fused operations (a product of two halves is
+// exact in it).
 #pragma once
 #include_next <cuda_fp16.h>
 #include <cuda_runtime.h>

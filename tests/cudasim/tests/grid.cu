@@ -1,5 +1,5 @@
-// Samples: work across blocks. Atomics, argmax, and persistent kernels with a grid barrier, both
-// that of cooperative groups and one made of an atomic counter.
+// Kernels that try the simulator on work across blocks: atomics, argmax, and persistent kernels
+// with a grid barrier, both that of cooperative groups and one made of an atomic counter.
 #include "check.cuh"
 #include "kernels/ptx.cuh"
 #include <cooperative_groups.h>
@@ -69,12 +69,12 @@ static void atomic_ops(void)
     CHECK(v[4] == 32);             // 1 ^ 2 ^ ... ^ 32
     CHECK(v[5] == 2 && v[6] == 3); // 32 steps modulo 10, up from 0 and down from 5
     CHECK(v[7] == 64);
-    // Every value was replaced once, or is the last one.
+    // Each lane's value was either exchanged out and added to r[9], or is the last one, in r[8].
     CHECK(v[8] + v[9] == 528);
 }
 
-// The high half is the largest value's bits in a form that keeps the order; the low half is its
-// index from the end.
+// *best is a key: its high half is the bits of the largest value, in a form that keeps the order;
+// its low half is that value's index, counted from the end.
 __global__ void k_argmax(unsigned long long *best, const float *x, int n)
 {
     unsigned long long mine = 0;
@@ -165,7 +165,7 @@ static void persistent(void)
             OK(launch(k_layers_atomic, c, da.p, db.p, dw.p, n, layers, counter.p));
         else
             OK(launch(k_layers_grid, c, da.p, db.p, dw.p, n, layers));
-        // There is an even number of layers.
+        // The number of layers is even, so the last result is in a.
         auto out = da.get();
         for (int i = 0; i < n; i++)
             CHECK(near(out[i], x[i], 1e-4));
