@@ -57,7 +57,7 @@ CUDA_DIR := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 KERNELS := $(wildcard kernels/*.cu)
 CUDA_SRC := $(filter-out cuda/absent.c,$(wildcard cuda/*.c))
 ifeq ($(NVCC),)
-BACKENDS = CPU only (nvcc not found)
+BACKENDS = CPU only ($(if $(filter command environment,$(firstword $(origin NVCC))),NVCC is empty,nvcc not found))
 BACKEND_SRC := cuda/absent.c
 else
 BACKENDS = CPU and CUDA ($(NVCC), for $(CUDA_ARCH))

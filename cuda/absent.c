@@ -6,8 +6,8 @@
 #include "platform.h"
 
 static const char problem[] =
-    "this build has no CUDA, because nvcc was not found; install the CUDA toolkit (or set "
-    "CUDA_HOME) and build Weft again";
+    "this build has no CUDA: nvcc was not found, or make was told NVCC=; install the CUDA toolkit "
+    "(or set CUDA_HOME) and build Weft again with make";
 
 void cuda_platform_get(struct cuda_platform *p)
 {

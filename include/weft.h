@@ -568,13 +568,18 @@ WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_e
 
 /* Sleeps until a step would have rows. It is for a thread that steps an engine to which other
  * threads append. *ready (may be NULL) is true when there are rows; if there are some already, the
- * call returns at once. *ready is false if `ms` milliseconds have passed (-1 = no limit), or if one
- * of these events has ended the wait: a sequence was cancelled or released; pages of the KV pool
- * became free in another way, so that a call that found the pool full may work now;
+ * call returns at once. *ready is false if `ms` milliseconds have passed (negative = no limit), or
+ * if one of these events has ended the wait: a sequence was cancelled or released; pages of the KV
+ * pool became free in another way, so that a call that found the pool full may work now;
  * weft_engine_wake() was called. An event ends the waits of all threads that are inside; if no
- * thread waits, it ends the next call. The engine's lock is not held while the thread sleeps, but
- * the call may first wait for a running step. Any number of threads. Errors: WEFT_E_ARG,
- * WEFT_E_HANDLE. */
+ * thread waits, it ends the next call, whichever thread makes it. The engine's lock is not held
+ * while the thread sleeps, but the call may first wait for a running step. Errors: WEFT_E_ARG,
+ * WEFT_E_HANDLE.
+ *
+ * This call serves one thread well, the one that steps. Several threads may be inside, but one of
+ * them may take an event that was meant for another, so those need a limit of time. Threads that
+ * wait for their logits, or for pages, sleep on a condition variable of the program's own, which
+ * the stepping thread signals when this call or weft_engine_step() has returned. */
 WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
 /* Makes all threads inside weft_engine_wait() return; if no thread waits, the next call returns at
  * once because of it. Any thread, also a signal handler. `engine` may be NULL. */
