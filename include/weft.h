@@ -477,9 +477,9 @@ typedef struct weft_engine_info {
     uint64_t n_cached;        /* rows that did not have to be computed, see no_prefix_cache */
     /* The least work of a step. step_weight_bytes: the weights that a step of one row reads; where
      * a row uses only some experts of a layer, only these are counted. row_macs: multiply-adds of
-     * one row with weights, the output matrix included. kv_position_bytes: the memory of one
-     * position whose K and V all layers keep; weft_engine_kv_read() says how much of it a row
-     * reads. */
+     * one row with weights, the output matrix included. kv_position_bytes: the memory of
+     * K and V of one position, of all layers together; weft_engine_kv_read() says how much of it a
+     * row reads. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
     uint64_t most_weight_bytes; /* the most bytes of weights that a step of any size reads */
     size_t page; /* positions of a page of the KV pool, WEFT_KV_PAGE of the library in use */
@@ -576,8 +576,9 @@ WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_e
  * while the thread sleeps, but the call may first wait for a running step. Errors: WEFT_E_ARG,
  * WEFT_E_HANDLE.
  *
- * This call serves one thread well, the one that steps. Several threads may be inside, but one of
- * them may take an event that was meant for another, so those need a limit of time. Threads that
+ * This call serves one thread well, the one that steps. Several threads may call it. But an
+ * event that comes while no thread waits ends only one later call, perhaps that of another thread,
+ * so each of several threads must give a limit of time. Threads that
  * wait for their logits, or for pages, sleep on a condition variable of the program's own, which
  * the stepping thread signals when this call or weft_engine_step() has returned. */
 WEFT_API weft_status weft_engine_wait(weft_engine *engine, int ms, bool *ready, weft_error *err);
@@ -754,8 +755,8 @@ WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
  * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
  * computed ahead); those of weft_engine_step(), because logits that were not kept are computed
- * again. This happens to a finished sequence, and to one that draws from the best 64, once other
- * sequences have been computed. */
+ * again. Once a step has computed other sequences, the logits of a finished sequence, and of a
+ * sequence that draws from the best 64, are no longer kept. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* A token, and the natural logarithm of the probability that the model gives it before any sampling
@@ -796,9 +797,8 @@ WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
  * computing them again. It does not hold text that was not taken yet, stop strings, sampling,
  * random state or logits. The format is the same for all devices, n_ctx and n_batch; K and V have
  * the types of the engine. The K and V of a loaded state are trusted, whoever wrote them. Therefore
- * other sequences that begin with the same tokens do not find them, and do not find what the loaded
- * sequence or a fork of it computes either, until the loaded sequence, or that fork, is rewound to
- * 0 tokens. */
+ * the prefix cache gives them to no other sequence. It also gives away nothing that the loaded
+ * sequence, or a fork of it, computes afterwards, until that sequence is rewound to 0 tokens. */
 
 /* Writes the state as *needed bytes; the sequence is not changed. Errors: WEFT_E_BUFFER, WEFT_E_IO
  * (the model's file was cut), WEFT_E_DEVICE_LOST. */

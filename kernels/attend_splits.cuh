@@ -121,10 +121,10 @@ struct SplitColumns {
     uint32_t col, n_cols, dim, n_splits;
 };
 
-// sum[k] = in warp w, the k-th chunk's columns, added over the splits w, w + 4, ... in this order,
-// so that the bits depend only on n_splits. Every thread has LOADS loads of 16 bytes under way: one
-// block reads what all blocks have left, and so waits for the L2 cache only once for that many
-// loads.
+// In warp w, sum[k] becomes the sum of the k-th chunk's columns over the splits w, w + 4, ..., in
+// this order, so that the bits depend only on n_splits. One block reads the results of all blocks.
+// Each of its threads starts LOADS loads of 16 bytes before it waits for the first, because the L2
+// cache is slow to answer.
 template <int CHUNKS, int LOADS>
 __device__ __forceinline__ void add_splits(float4 (&sum)[CHUNKS], const SplitColumns &in)
 {

@@ -7,8 +7,8 @@
 // logit becomes a key of 64 bits: the high half is the value's bits, changed so that they sort as
 // integers; the low half is ~id, so the lower id wins. Only keys of NaNs are equal, so the slices
 // and the order of threads do not matter. k = 1 is a plain maximum. Otherwise each pass finds eight
-// bits of the k-th largest key, from the top, with a histogram. The passes end when all keys that
-// begin with the found bits are wanted. Mostly this takes three of the eight possible passes.
+// bits of the k-th largest key, from the top, with a histogram. The passes end when every key that
+// begins with the bits found so far is among the k best; mostly three of eight passes are enough.
 //
 // Bytes: 4 n n_vocab read once, 16 n k n_vocab / 2048 through scratch. Test:
 // tests/cuda/test_pick.c.

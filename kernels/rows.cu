@@ -7,9 +7,9 @@
 // The input is [n, n_cols] float (gate and up may be halves), the output has rows of `stride`,
 // padded with zeros:
 //
-//   Q8    d = largest magnitude of 32 / 127, q = round(value / d)
-//   F16   half = value / half_scale. half_scale is 1 while no magnitude of the row exceeds 32768,
-//         or else the power of two that brings the largest to at most that: halves do not overflow.
+//   Q8    d = (largest magnitude of a block's 32 values) / 127, q = round(value / d)
+//   F16   half = value / half_scale. half_scale is the least power of two, at least 1, that brings
+//         every magnitude of the row to 32768 or less, so that halves do not overflow.
 //         With `reach`, products of the row that are stored as halves do not overflow either, see
 //         half_scale()
 //

@@ -386,8 +386,8 @@ static void test_names(void **state)
     assert_int_equal(keys_use(g, "qwen2.context_length"), WEFT_KEY_OBEYED);
     assert_int_equal(keys_use(g, "qwen2.logit_scale"), WEFT_KEY_REFUSED);
     assert_int_equal(keys_use(g, "qwen2.vocab_size"), WEFT_KEY_HARMLESS);
-    /* These keys belong to another architecture or to none, or have more or less behind the
-     * name. */
+    /* Keys of another architecture or of none, and keys that are a letter or a word longer or
+     * shorter than a known key. */
     assert_int_equal(keys_use(g, "llama.context_length"), WEFT_KEY_UNKNOWN);
     assert_int_equal(keys_use(g, ".context_length"), WEFT_KEY_UNKNOWN);
     assert_int_equal(keys_use(g, "context_length"), WEFT_KEY_UNKNOWN);
@@ -577,7 +577,8 @@ static void test_arrays(void **state)
     }
 }
 
-/* The values that real files of the architectures that Weft runs have, as converters write them. */
+/* Converters write these values into real files of the architectures that Weft runs. All are
+ * accepted. */
 static void test_real_values(void **state)
 {
     (void)state;

@@ -25,7 +25,7 @@ G=$IN/attacks
 unharmed 'classes under every lead byte' grammar "$BPE" "$G/grammar-classes-small.gbnf"
 unharmed '25,000 question marks' grammar "$BPE" "$G/grammar-question-25000.gbnf"
 unharmed '5,000 repetitions' grammar "$BPE" "$G/grammar-repeat-5000.gbnf"
-# The grammar has as many ways and classes as it may have; then the same is said in other words.
+# A grammar with the most alternatives and classes that are allowed; then the same grammar in other words.
 awk 'BEGIN { printf "root ::= \"a\""; for (i = 1; i < 16000; i++) printf "|\"a\""
     printf "\nz ::= ["; for (i = 0; i < 60000; i++) printf "\\U%08x", 65536 + 2 * i; printf "]\n" }' >"$T/classes.gbnf"
 unharmed '16,000 ways, 60,000 classes' grammar "$BPE" "$T/classes.gbnf"

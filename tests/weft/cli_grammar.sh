@@ -7,7 +7,7 @@ QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
 . "$(dirname "$0")/cli_lib.sh"
 
-# draw ARGUMENT...: writes a text; its end is in $T/err
+# draw ARGUMENT...: writes a text; the line that says why it ended is in $T/err
 draw() { weft run -p 'The answer:' -n 200 -t 1 "$@"; }
 
 # every NAME PROGRAM ARGUMENT...: with five seeds and greedily the text ends by itself, and the python program, which has it

@@ -1,8 +1,8 @@
 """The patterns that publishers put into tokenizer.json, where llama.cpp approximates them.
 
-A second implementation, by Python's re and unicodedata, of the words that Weft makes by PCRE2, and of
-the ids of tokens.py's own vocabularies. The patterns stand here as they were published, but for
-(?i:'s|'t...), where both engines fold ASCII letters only.
+Splits text into words with Python's re and unicodedata, to check the words that Weft makes with PCRE2,
+and its ids in the vocabularies of tokens.py. The patterns are as published, with one change:
+(?i:'s|'t...) is written with ASCII letters, because Weft and llama.cpp fold only ASCII letters there.
 """
 
 import functools
@@ -38,7 +38,7 @@ DEEPSEEK_LETTERS = (
     "\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-"
     "\U000118df\U0001e900-\U0001e943")
 
-# by the name that stands for the pattern: each one splits the pieces that those before it left
+# name of a pre-tokenizer -> its patterns in turn: each splits the pieces that the patterns before it left
 PATTERNS: dict[str, tuple[str, ...]] = {
     "tekken": (cased(UPPER, LOWER, "", r"\p{N}", r"[\r\n/]"),),
     "gpt-4o": (GPT4O,),

@@ -138,7 +138,8 @@ def forward(config, params, tokens, segments):
 def loss(config, params, tokens, segments, weights):
     """Mean negative log-likelihood of each next token, weighted; nothing crosses a segment.
 
-    All three arrays are [n_rows, n_tokens]; weights[i] is what predicting tokens[i] counts.
+    All three arrays are [n_rows, n_tokens]; weights[i] is the weight of the
+    prediction of tokens[i] in the mean.
     """
     logits = forward(config, params, tokens, segments)[:, :-1]
     target = tokens[:, 1:]
