@@ -755,8 +755,8 @@ WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
  * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
  * computed ahead); those of weft_engine_step(), because logits that were not kept are computed
- * again. Once a step has computed other sequences, the logits of a finished sequence, and of a
- * sequence that draws from the best 64, are no longer kept. */
+ * again. Once a step has computed other sequences, the logits of a finished sequence are no longer
+ * kept. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
                                      weft_error *err);
 /* A token, and the natural logarithm of the probability that the model gives it before any sampling

@@ -6,14 +6,9 @@
 
 /* ---------------------------------------------------------------- computing */
 
-/* Returns true if somebody will probably ask for the logits of a fresh sequence. Nobody will if a
- * thread that draws has copied them already, if the text has finished, or if the best of them are
- * enough for a draw. */
-static bool worth_keeping(const struct weft_seq *seq)
-{
-    size_t k;
-    return !seq->drawing && seq_running(seq) && !(seq_top(seq, &k) && k <= seq->logits.n);
-}
+/* Returns whether somebody is likely to ask for the logits of a fresh sequence: not if a thread
+ * that draws has copied them already, or if the text has finished. */
+static bool worth_keeping(const struct weft_seq *seq) { return !seq->drawing && seq_running(seq); }
 
 /* Copies to the host the logits that a step would overwrite. Logits that nobody will ask for are
  * not copied, nor are those for which there is no memory; step_again() computes them once more if
