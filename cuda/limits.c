@@ -1,5 +1,5 @@
 /* Measures what the device can do at best: reading memory, and products of halves on tensor cores.
- * Events on the engine's stream measure the time, in memory that is allocated only for this. The
+ * Events on the engine's stream measure the time. The memory is allocated only for this. The
  * data is random: zeros switch few wires, take little power, and let the clocks rise higher than
  * any model does. */
 #include "base/mem.h"

@@ -14,8 +14,8 @@ static weft_status multiply_floats(struct cuda *c, const struct dmatrix *m, cons
     return cuda_check_blas(c, blas_multiply(&c->blas, &p), "cublasGemmEx", err);
 }
 
-/* Writes rows [first, first + n) of the matrices as halves to the slab. The rows are counted
- * through all matrices. */
+/* Writes rows [first, first + n) of the matrices as halves to the slab. The first row of w[1] is
+ * numbered behind the last row of w[0], and so on. */
 static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, size_t first,
                               size_t n, size_t row_bytes, weft_error *err)
 {
@@ -31,8 +31,8 @@ static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, si
     return WEFT_OK;
 }
 
-/* Multiplies matrices that have n_rows together: all at once if the slab holds them, else in
- * pieces. */
+/* Multiplies the activations by several matrices, whose rows add up to n_rows: all at once if the
+ * slab holds them, else in pieces. */
 static weft_status multiply_halves(struct cuda *c, const struct dmatrix *const *w, size_t n_rows,
                                    const struct dacts *a, struct product p, weft_error *err)
 {

@@ -224,8 +224,8 @@ static void hash_text(struct run *run, weft_seq *seq, uint64_t *hash)
     hash_bytes(hash, text, n);
 }
 
-/* Draws n_new tokens in every sequence. `logits` may be NULL, because the logits of tokens computed
- * ahead are not kept. */
+/* Draws n_new tokens in every sequence. `logits` is NULL when tokens are computed ahead, whose
+ * logits are not kept. */
 static void generate(struct run *run, uint64_t *ids, uint64_t *logits)
 {
     struct rig *rig = run->rig;

@@ -293,7 +293,6 @@ static void test_kv_full(void **state)
     rig_close(&r);
 }
 
-/* The waiting tokens of a fork need pages of their own, and there are none. */
 /* The pool is full, but the rewind itself frees the page that it needs. */
 static void test_kv_full_rewind(void **state)
 {
@@ -321,6 +320,7 @@ static void test_kv_full_rewind(void **state)
     rig_close(&r);
 }
 
+/* The waiting tokens of a fork need pages of their own, and there are none. */
 static void test_kv_full_fork(void **state)
 {
     (void)state;

@@ -168,8 +168,8 @@ static void slow_decode(const unsigned char *in, size_t n, struct bytes *out)
         static const uint32_t first[] = { 0, 0x80, 0x800, 0x10000 };
         static const uint32_t last[] = { 0x7f, 0x7ff, 0xffff, 0x10ffff };
         for (size_t len = 1; len <= 4 && !whole; len++) {
-            /* All characters of this length agree with in[at, at + k) for some k. The code point is
-             * built byte by byte. */
+            /* For each k: does some character of this length begin with in[at, at + k)? Its code
+             * point is built byte by byte. */
             for (size_t k = 1; k <= len && at + k <= n; k++) {
                 static const unsigned char lead_mask[] = { 0x80, 0xe0, 0xf0, 0xf8 };
                 static const unsigned char lead_bits[] = { 0x00, 0xc0, 0xe0, 0xf0 };

@@ -37,8 +37,8 @@ static void pop(struct talk *t) { free(t->messages[--t->n].content); }
 
 static bool has_system(const struct talk *t) { return t->n > 0 && t->messages[0].role[0] == 's'; }
 
-/* Returns the first message that is in the sequence: a loaded state brings its own system
- * prompt. */
+/* Returns the index of the first message that goes into the sequence. After a loaded state, which
+ * has a system prompt of its own, the system message is left out. */
 static size_t first_message(const struct talk *t) { return t->base > 0 && has_system(t) ? 1 : 0; }
 
 /* Makes the ids of the messages from `from` on. */
