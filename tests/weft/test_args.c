@@ -1,9 +1,12 @@
 /* The command line: tools/weft/args.c (parsing, numbers, suggestions, defaults) and
- * tools/weft/options.c (the real table, its custom values, its contradictions, and the parameters
+ * tools/weft/options*.c (the real table, its custom values, its contradictions, and the parameters
  * the library gets). Both are compiled into this program. */
 #include "tools/weft/args.c"
 #include "tools/weft/options.c"
+#include "tools/weft/options_check.c"
+#include "tools/weft/options_engine.c"
 #include "tools/weft/options_sampling.c"
+#include "tools/weft/options_values.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

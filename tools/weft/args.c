@@ -13,8 +13,7 @@
 
 enum { MAX_WORD = 40 };
 
-__attribute__((format(printf, 2, 3))) static bool refuse(struct arg_error *err, const char *fmt,
-                                                         ...)
+bool args_refuse(struct arg_error *err, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -140,9 +139,9 @@ static bool unknown(const struct arg_option *table, unsigned command, const char
     }
     const char *near = args_nearest(name, names, n);
     if (near == NULL) {
-        return refuse(err, "unknown option %.80s", name);
+        return args_refuse(err, "unknown option %.80s", name);
     }
-    return refuse(err, "unknown option %.80s; did you mean %s?", name, near);
+    return args_refuse(err, "unknown option %.80s; did you mean %s?", name, near);
 }
 
 static bool set_choice(const struct arg_option *o, const char *name, const char *value,
@@ -156,7 +155,7 @@ static bool set_choice(const struct arg_option *o, const char *name, const char 
             return true;
         }
         if (c[len] == '\0') {
-            return refuse(err, "option %s: '%.80s' is none of %s", name, value, o->choices);
+            return args_refuse(err, "option %s: '%.80s' is none of %s", name, value, o->choices);
         }
     }
 }
@@ -164,8 +163,8 @@ static bool set_choice(const struct arg_option *o, const char *name, const char 
 static bool out_of_range(const struct arg_option *o, const char *name, const char *value,
                          struct arg_error *err)
 {
-    return refuse(err, "option %s: %.80s is out of range, expected %s %.10g and at most %.10g",
-                  name, value, o->above_min ? "more than" : "at least", o->min, o->max);
+    return args_refuse(err, "option %s: %.80s is out of range, expected %s %.10g and at most %.10g",
+                       name, value, o->above_min ? "more than" : "at least", o->min, o->max);
 }
 
 static const char *take_number(const char *text, int64_t *out)
@@ -209,17 +208,18 @@ static bool set_list(const struct arg_option *o, const char *name, const char *v
     for (const char *c = value;; c++) {
         c = take_range(c, &first, &last, &step, &multiply);
         if (c == NULL || (*c != ',' && *c != '\0')) {
-            return refuse(err,
-                          "option %s: '%.80s' is no list of numbers; expected such as 512, 1,2,4, "
-                          "1-4, 0-4096+512 or 1-64*2",
-                          name, value);
+            return args_refuse(
+                err,
+                "option %s: '%.80s' is no list of numbers; expected such as 512, 1,2,4, "
+                "1-4, 0-4096+512 or 1-64*2",
+                name, value);
         }
         if ((double)first < o->min || (double)last > o->max) {
             return out_of_range(o, name, value, err);
         }
         for (int64_t i = first; i <= last; i = multiply ? i * step : i + step) {
             if (list->n == ARG_LIST_MAX) {
-                return refuse(err, "option %s: more than %d numbers", name, ARG_LIST_MAX);
+                return args_refuse(err, "option %s: more than %d numbers", name, ARG_LIST_MAX);
             }
             list->at[list->n++] = i;
         }
@@ -242,7 +242,7 @@ static bool store(const struct arg_option *o, const char *name, const char *valu
     case ARG_LIST: return set_list(o, name, value, (struct arg_list *)field, err);
     case ARG_INT:
         if (!args_int(value, &i)) {
-            return refuse(err, "option %s: '%.80s' is not a whole number", name, value);
+            return args_refuse(err, "option %s: '%.80s' is not a whole number", name, value);
         }
         if ((double)i < o->min || (double)i > o->max) {
             return out_of_range(o, name, value, err);
@@ -251,7 +251,7 @@ static bool store(const struct arg_option *o, const char *name, const char *valu
         return true;
     case ARG_FLOAT:
         if (!args_float(value, &d)) {
-            return refuse(err, "option %s: '%.80s' is not a number", name, value);
+            return args_refuse(err, "option %s: '%.80s' is not a number", name, value);
         }
         /* It is compared as the float that it will become, so that 1e-60 is not "more than 0". */
         if ((double)(float)d < o->min || d > o->max ||
@@ -268,7 +268,7 @@ static bool store(const struct arg_option *o, const char *name, const char *valu
     case ARG_CUSTOM: break;
     }
     struct arg_error why = { "" };
-    return o->parse(fields, value, &why) || refuse(err, "option %s: %.300s", name, why.text);
+    return o->parse(fields, value, &why) || args_refuse(err, "option %s: %.300s", name, why.text);
 }
 
 bool args_set(const struct arg_option *o, const char *name, const char *value, void *fields,
@@ -293,15 +293,16 @@ static void missing_value(const struct arg_option *o, const char *name, const ch
                           struct arg_error *err)
 {
     if (found == NULL) {
-        refuse(err, "option %s needs a value (%s)", name, o->value);
+        args_refuse(err, "option %s needs a value (%s)", name, o->value);
         return;
     }
     const char *spelled = name;
     for (size_t i = 0; i < 4 && o->names[i] != NULL; i++) {
         spelled = strncmp(o->names[i], "--", 2) == 0 ? o->names[i] : spelled;
     }
-    refuse(err, "option %s needs a value (%s), found option %.40s; if that is the value: %s=%.40s",
-           name, o->value, found, spelled, found);
+    args_refuse(err,
+                "option %s needs a value (%s), found option %.40s; if that is the value: %s=%.40s",
+                name, o->value, found, spelled, found);
 }
 
 /* Takes the option at argv[i] and its value: the text behind "=", or the next argument. Returns how
@@ -313,7 +314,7 @@ static int take(const struct arg_option *table, unsigned command, int argc, char
     const char *equals = strncmp(argv[i], "--", 2) == 0 ? strchr(argv[i], '=') : NULL;
     size_t len = equals != NULL ? (size_t)(equals - argv[i]) : strlen(argv[i]);
     if (len > MAX_WORD) {
-        refuse(err, "unknown option %.80s", argv[i]);
+        args_refuse(err, "unknown option %.80s", argv[i]);
         return 0;
     }
     memcpy(name, argv[i], len);
@@ -331,7 +332,7 @@ static int take(const struct arg_option *table, unsigned command, int argc, char
     }
     if (o->kind == ARG_FLAG) {
         if (equals != NULL) {
-            refuse(err, "option %s takes no value", name);
+            args_refuse(err, "option %s takes no value", name);
             return 0;
         }
         return args_set(o, name, NULL, fields, err) ? 1 : 0;

@@ -76,6 +76,8 @@ const struct arg_option *args_find(const struct arg_option *table, unsigned comm
 bool args_set(const struct arg_option *o, const char *name, const char *value, void *fields,
               struct arg_error *err);
 
+/* Fills *err with the message; returns false. */
+__attribute__((format(printf, 2, 3))) bool args_refuse(struct arg_error *err, const char *fmt, ...);
 /* Turn a whole text into a number. They return false if the text has anything else in it, if the
  * number overflows, or if a float is not finite. */
 bool args_int(const char *text, int64_t *out);

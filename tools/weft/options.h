@@ -21,6 +21,14 @@ enum {
     CMD_EMBED = 2048u
 };
 
+/* Commands that share options. */
+enum {
+    CMDS_GENERATE = CMD_RUN | CMD_CHAT,
+    CMDS_SCORE = CMD_LOGITS | CMD_PERPLEXITY,
+    CMDS_ENGINE = CMDS_GENERATE | CMDS_SCORE | CMD_EMBED,
+    CMDS_TEXT = CMD_TOKENIZE | CMD_DETOKENIZE
+};
+
 /* Remarks about options that were accepted and change nothing, although one might expect it. */
 enum { MAX_REMARKS = 8 };
 

@@ -1,5 +1,7 @@
 /* The sampling that the options describe; where they do not, the model's file does. */
 #include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
 
 #include "weft/options.h"
 
@@ -69,4 +71,18 @@ void options_followed(const struct options *o, char *dst, size_t cap)
                                   all[i].value);
         }
     }
+}
+
+void options_seed(struct options *o)
+{
+    uint32_t random;
+    if (o->seed_given) {
+        return;
+    }
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        random = (uint32_t)t.tv_nsec ^ (uint32_t)t.tv_sec;
+    }
+    o->seed = random;
 }

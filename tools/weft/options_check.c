@@ -1,0 +1,82 @@
+/* The check of all options together: what is missing, and what contradicts what. */
+#include <stdio.h>
+#include <string.h>
+
+#include "weft/options.h"
+
+static bool known_template(const char *name, struct arg_error *err)
+{
+    size_t n = (size_t)snprintf(err->text, sizeof err->text,
+                                "option --chat-template: '%.60s' is unknown; known are", name);
+    for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
+        if (strcmp(weft_chat_template_name(i), name) == 0) {
+            return true;
+        }
+        if (n < sizeof err->text) {
+            n += (size_t)snprintf(err->text + n, sizeof err->text - n, " %s",
+                                  weft_chat_template_name(i));
+        }
+    }
+    return false;
+}
+
+bool options_check(const struct options *o, unsigned command, struct arg_error *err)
+{
+    bool runs = (command & CMDS_ENGINE) != 0;
+    if (o->model == NULL && (command & (CMDS_ENGINE | CMDS_TEXT)) != 0) {
+        return args_refuse(err, "no model; name one with -m FILE");
+    }
+    if (o->prompt != NULL && o->file != NULL) {
+        return args_refuse(err, "-p and -f contradict each other; give one of them");
+    }
+    if (command == CMD_RUN && !o->chat && (o->system != NULL || o->template_name != NULL)) {
+        return args_refuse(err, o->system != NULL ? "-sys needs --chat"
+                                                  : "--chat-template needs --chat");
+    }
+    if (o->escape && o->prompt == NULL) {
+        return args_refuse(err, "-e needs -p; the bytes of a file are taken as they are");
+    }
+    if ((o->grammar != NULL) + (o->grammar_file != NULL) + (o->schema != NULL) +
+            (o->schema_file != NULL) + o->any_json >
+        1) {
+        return args_refuse(
+            err, "--grammar, --grammar-file, --json-schema, --json-schema-file and --json "
+                 "contradict each other; give one of them");
+    }
+    if (o->ids && o->count) {
+        return args_refuse(err, "--ids and --count contradict each other");
+    }
+    bool penalises =
+        o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0;
+    if (runs && penalises && o->repeat_last_n == 0) {
+        return args_refuse(err, "a penalty needs tokens to look back at, and --repeat-last-n is 0");
+    }
+    if (o->logprobs >= 0 && o->ahead > 1) {
+        return args_refuse(err,
+                           "--logprobs needs the logits of every token, and --ahead keeps only the "
+                           "last; give one of them");
+    }
+    if (o->log_logits != NULL && o->ahead > 1) {
+        return args_refuse(
+            err, "--log-logits needs the logits of every token, and --ahead keeps only the "
+                 "last; give one of them");
+    }
+    if (o->save_state != NULL && o->parallel > 1) {
+        return args_refuse(err, "--save-state keeps one text, and -np asks for several");
+    }
+    if (o->full_trace != NULL && o->trace == NULL) {
+        return args_refuse(err, "--trace-full holds the values that --trace FILE lists; give both");
+    }
+    if (o->tokens != NULL && (o->special || o->no_bos)) {
+        return args_refuse(err,
+                           "--tokens takes ids as they are; --special and --no-bos are for texts");
+    }
+    if (o->save_base != NULL && o->kl_base != NULL) {
+        return args_refuse(err,
+                           "--save-base and --kl-base contradict each other; give one of them");
+    }
+    if (o->kv > 0 && o->ctx > o->kv) {
+        return args_refuse(err, "--kv is smaller than -c; one sequence could not hold its text");
+    }
+    return o->template_name == NULL || known_template(o->template_name, err);
+}
