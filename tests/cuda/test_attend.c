@@ -31,9 +31,9 @@ static void attend(struct rows *r, const uint32_t *list, uint32_t n, size_t n_ct
                         n_counters * sizeof *zero);
 }
 
-/* A value is a sum over the pages of a split (3 here), with at most 16 positions of each page, over
- * 4 warps and over 64 splits. The weights are off by a few ulp of exp2. Together this is less than
- * 2^-16 of the sum of |weight * v|. */
+/* The error allowed. A value is a sum over the pages of a split (3 here) of 16 positions each, over
+ * 4 warps and over 64 splits, and the weights are off by a few ulp of exp2. The error of all this
+ * is below 2^-16 of the sum of |weight * v|. */
 static void check(const struct rows *r, uint32_t i, const float *x)
 {
     const size_t n_cols = r->job.o.n_cols;
@@ -44,8 +44,8 @@ static void check(const struct rows *r, uint32_t i, const float *x)
     check_row(r, i, x, q, 0x1p-16, 0.0);
 }
 
-/* Each row has its own sequence, so that all past its position is NaN. Between the rows of the list
- * there are other rows, which nobody may read. */
+/* Each row has its own sequence, in which everything behind the row's position is NaN. Between the
+ * rows of the list there are other rows, which nobody may read. */
 static void check_positions(struct shape s, const uint32_t *pos, uint32_t n, size_t far)
 {
     struct span spans[16];
@@ -121,8 +121,8 @@ static void test_windows(void **state)
     }
 }
 
-/* The splits have several heads, and the chunks have 128 columns, which is more than a thread reads
- * at once. */
+/* Rows have up to 35 splits, mostly more than a thread that combines them reads at once, and blocks
+ * have several chunks of 128 columns. */
 static void test_many_splits(void **state)
 {
     (void)state;
@@ -181,7 +181,7 @@ static void test_few_splits(void **state)
     n_sms = MANY_SMS;
 }
 
-/* There are more pages than splits: 64, 65, 128, 129 and 131. */
+/* Rows of 64, 65, 128, 129 and 131 pages; all but the first have more pages than splits. */
 static void test_long_sequences(void **state)
 {
     (void)state;
@@ -204,8 +204,8 @@ static void test_beyond_32_bits(void **state)
     set_types(NULL);
 }
 
-/* Rows that are computed one by one have the bits that they have together, and with a longer
- * context. */
+/* A row has the same bits if it is computed alone, or with a longer context, as it has among the
+ * others. */
 static void test_bits_of_a_row(void **state)
 {
     (void)state;

@@ -15,8 +15,8 @@
 
 enum { N = 20, TOP = 5 };
 
-/* exp(logprob) must be exp(logit) over the sum of all, and the best tokens those of the best
- * logits. float has 24 bits, which is 1e-6 of a logarithm below 16. */
+/* exp(logprob) must be exp(logit) over the sum of all exp(logit); the best tokens must be those of
+ * the best logits. A float below 16 is exact to 1e-6, so 2e-5 is ample. */
 static void check(const struct rig *r, const float *logits, const weft_logprob *l, size_t n_top,
                   int32_t token)
 {

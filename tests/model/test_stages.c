@@ -118,7 +118,7 @@ static void test_order(void **state)
     assert_int_equal(y.n_stages, 1 + N_LAYERS * n);
 }
 
-/* The shorter way shows no stages, so it is not taken while somebody watches. */
+/* ops.step shows no stages, so it is not called while somebody watches. */
 static void test_shorter_way(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void test_lacking(void **state)
     assert_non_null(strstr(err.message, "8 values in K and 16 in V"));
 }
 
-/* Every name occurs once. A stage that reads vectors or matrices is a stage of a layer. */
+/* Every name occurs once. The stage that reads a tensor of a layer is a stage of the layer. */
 static void test_tensors(void **state)
 {
     (void)state;

@@ -73,8 +73,8 @@ static void expect_name(const char *text, size_t n, const char *want)
     }
 }
 
-/* The sources whose rendering was compared are recognised, and no others: with one more byte it is
- * another source. */
+/* The sources whose rendering was compared are exact, whatever their white space, and no others: an
+ * x more makes another source. */
 static void test_exact_sources(void **state)
 {
     (void)state;
@@ -159,7 +159,7 @@ static void test_others_are_not_recognised(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect_name(rows[i], strlen(rows[i]), NULL);
     }
-    /* Marks behind the part that is looked at, and a text that only begins like a mark. */
+    /* Longer than what is looked at; every byte begins like a mark, but nothing is one. */
     char *large = calloc(1, 1 << 20);
     assert_non_null(large);
     memset(large, '<', 1 << 20);

@@ -21,8 +21,8 @@ struct place {
 };
 
 void describe(FILE *out, const struct place *at, const struct cudasim_entry *e);
-/* Describes n similar operations in one line. In place of grid and parameters it has their number
- * and the sum of their bytes. */
+/* Describes n similar operations in one line: in place of grid and parameters it has n and the sum
+ * of the operations' bytes. */
 void describe_many(FILE *out, const struct place *at, const struct cudasim_entry *e, size_t n,
                    size_t bytes);
 /* Returns the bytes of weights that a repack or dequantisation reads; 0 for other kernels. */
