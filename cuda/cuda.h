@@ -102,7 +102,7 @@ struct cuda {
     struct dptr gate_up;
     struct dacts in, mid, ff; /* normalised x, o and h */
     struct dacts head_norm;   /* float [n_out, dim] if values are read */
-    /* double [n_rot / 2] for each rope of the model. */
+    /* double [ROPE_SETS, n_rot / 2] for each rope of the model. */
     struct dptr turns[MAX_ROPES];
     struct dptr partial; /* scratch of attention */
     struct dptr counters;

@@ -56,7 +56,8 @@ static void pack_rows(struct cuda *c, const struct step *s, size_t n_steps)
         for (size_t r = 0; r < q->n_rows; r++) {
             rows[q->row + r] = (struct drow){ .token = s->tokens[q->row + r],
                                               .pos = (uint32_t)(q->pos + r),
-                                              .seq = (uint32_t)i };
+                                              .seq = (uint32_t)i,
+                                              .rope_set = q->rope_set };
         }
         bool in_tiles = tiled && q->n_rows >= ATTEND_TILE_FROM;
         for (size_t r = 0; r < q->n_rows; r += in_tiles ? ATTEND_TILE : 1) {

@@ -242,7 +242,7 @@ static void want_state(struct cuda *c, bool whole)
     }
     want_image(c);
     for (size_t i = 0; i < c->model->n_ropes; i++) {
-        scratch(c, &c->turns[i], c->model->ropes[i].n_rot / 2, sizeof(double));
+        scratch(c, &c->turns[i], ROPE_SETS * (c->model->ropes[i].n_rot / 2), sizeof(double));
     }
     want_attention(c);
     scratch(c, &c->logits, n_out, n_vocab * sizeof(float));
@@ -338,12 +338,14 @@ static weft_status alloc_pinned(struct cuda *c, weft_error *err)
 static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
 {
     const struct rope *r = &c->model->ropes[at];
-    size_t n = r->n_rot / 2;
+    const size_t half = r->n_rot / 2, n = ROPE_SETS * half;
     double *turns = mem_array(n, sizeof *turns);
     if (turns == NULL) {
         return error_nomem(err, "the RoPE frequencies", n * sizeof *turns);
     }
-    rope_angles(r, c->params.n_ctx, turns);
+    for (size_t set = 0; set < ROPE_SETS; set++) {
+        rope_angles(r, set, turns + set * half);
+    }
     for (size_t i = 0; i < n; i++) {
         turns[i] /= 3.14159265358979323846;
     }

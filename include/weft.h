@@ -250,6 +250,11 @@ typedef struct weft_model_info {
     /* A sentence that says which parts of the file's own chat template (Jinja source)
      * `chat_template` may lack; NULL if both render conversations in the same way. */
     const char *chat_remark;
+    /* LongRoPE: texts of at most this many tokens are computed with the short RoPE factors of the
+     * file, longer ones with the long factors; 0 = there is only one set of factors. When a
+     * sequence grows beyond this length (or is rewound below it), all its positions wait to be
+     * computed again, so that it has the bits of a text that was appended as a whole. */
+    size_t n_rope_short;
 } weft_model_info;
 
 /* Opens and validates the model file `path`; for a split model, `path` is its first part. Any
@@ -524,6 +529,9 @@ typedef struct weft_engine_stats {
     /* Host memory of draws that look at all logits: for running draws, and up to 8 spare buffers
      * for later ones. */
     uint64_t draw_bytes;
+    /* Rows that had been computed when their sequence crossed n_rope_short of the model, and that
+     * were lost by that. */
+    uint64_t n_again;
 } weft_engine_stats;
 
 /* What the engine's device can do at best, measured with the engine's threads. Measuring takes
@@ -720,7 +728,8 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
  * then fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other
  * sequences do. A later call replaces this one. n = 0 gives the memory back, and so do
  * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside; if the
- * sequence has some, the fork needs a page of its own. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL,
+ * sequence has some, the fork needs a page of its own, or all its pages if the tokens will cross
+ * n_rope_short. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL,
  * WEFT_E_NOMEM. */
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
 /* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
@@ -780,7 +789,8 @@ typedef void (*weft_logits_fn)(void *user, size_t pos, const float *logits, size
 /* From now on, weft_engine_step() calls fn with the logits of every position of the sequence that
  * it computes, in order. This is for scoring a text that exists already. The engine's lock is held,
  * so fn must not call functions of the engine or its sequences, except weft_seq_cancel(). An
- * observed sequence gets at most 256 rows of a step. fn = NULL stops the calls. A fork is not
+ * observed sequence gets at most 256 rows of a step. Positions that are computed again are given
+ * again. fn = NULL stops the calls. A fork is not
  * observed. */
 WEFT_API weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user,
                                       weft_error *err);
@@ -789,7 +799,8 @@ WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, si
                                      weft_error *err);
 /* Keeps the first n tokens and forgets the rest. Text that was not taken yet is dropped, and a
  * finished sequence runs again. The last kept token is computed again, so that logits are ready
- * after the next step. */
+ * after the next step; so are all tokens if the sequence was longer than n_rope_short and no longer
+ * is. */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 
 /* A saved state holds the tokens of a sequence, how many of them are computed, and the K and V of
@@ -807,11 +818,12 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
 /* Replaces the content of the sequence. As after weft_seq_rewind(), text that was not taken yet is
  * dropped, a finished sequence runs again, and the last token is computed again, so that logits are
  * ready after the next step. Of the other tokens, only those that waited when the state was saved
- * are computed. The sequence keeps its own sampling, stop strings and observer; the random state
- * restarts at the seed. The first bytes and n are checked before the rest is read. Errors:
+ * are computed, or all if the state is of version 0.1.0 and its K has the RoPE factors of another
+ * length (n_rope_short). The sequence keeps its own sampling, stop strings and observer; the random
+ * state restarts at the seed. The first bytes and n are checked before the rest is read. Errors:
  * WEFT_E_FORMAT (`data` is no saved state, or is cut or damaged), WEFT_E_UNSUPPORTED (another
  * version of the format), WEFT_E_ARG (it is of another model), WEFT_E_ENGINE (its K or V have other
- * types than this engine's, or were computed with the RoPE factors of another n_ctx),
+ * types than this engine's),
  * WEFT_E_CTX_FULL and WEFT_E_KV_FULL (it is too long; the pages of the sequence itself count as
  * free), WEFT_E_DEVICE_LOST (the sequence may now be empty). */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);

@@ -84,8 +84,8 @@ __device__ __forceinline__ void write_o4(const struct dacts &o, size_t row, uint
 
 // --- putting splits together ---------------------------------------------------------------------
 
-// Computes the weight of each split of the heads [head, head + n), divided by the sum of a head's
-// weights.
+// Computes the factor of each split for the heads [head, head + n): 2^(maximum of the split -
+// largest maximum), divided by the head's sum of p_j (attend.cu) over all splits.
 __device__ __forceinline__ void split_weights(const Partial &partial, uint32_t head, uint32_t n,
                                               uint32_t n_splits, float *weight)
 {

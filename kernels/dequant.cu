@@ -7,9 +7,9 @@
 // finite; a NaN stays a NaN. One block of 256 threads for each row; each thread writes 16 bytes at
 // a time.
 //
-//   reach = max over the rows of sum |half|: the bound from which half_scale is chosen, so that the
-//   products fit into halves
-// It reads the same bytes and writes one float. The maximum is taken of the floats' bits as
+//   reach = max over the rows of sum |w as half|, from which the half_scale of the activations
+//   (struct dacts) is chosen, so that the products fit into halves
+// reach_row reads the same bytes and writes one float. It takes the maximum of the floats' bits as
 // integers, which have the same order for floats >= 0. Test: tests/cuda/test_weights.c.
 #include "dequant.cuh"
 

@@ -39,7 +39,7 @@ __device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t 
 __device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
 {
     float sine, cosine;
-    // x pi with x in [-1, 1]: the conversion to float loses no more than the last bit
+    // sincospif() takes x in [-1, 1]: the conversion to float loses no more than the last bit
     sincospif((float)(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
     sine *= factor;
     cosine *= factor;
@@ -218,7 +218,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
     if (place.norm != nullptr) {
         norm_pairs(pair, n, dim, place.norm, job.eps);
     }
-    turn_pairs(pair, n, half, at.pos, ptr<const double>(job.turns), job.rope_factor);
+    const double *turns = ptr<const double>(job.turns) + at.rope_set * half;
+    turn_pairs(pair, n, half, at.pos, turns, job.rope_factor);
     const uint32_t which = place.what == Place::V ? KV_V : KV_K, in_page = at.pos % ATTEND_PAGE;
     const bool q8 = is_q8<true>(job.kv, which);
     float *whole = heads[threadIdx.x / WARP];

@@ -124,7 +124,7 @@ struct drow {
     int32_t token;
     uint32_t pos;
     uint32_t seq; /* index of its row in the page table */
-    uint32_t pad;
+    uint32_t rope_set;
 };
 
 /* The step, described in device memory, so that one captured graph serves every step. */
@@ -232,7 +232,7 @@ struct heads {
     uint32_t stride, pad;
     struct dptr bias[3];        /* for q, k and v; each may be none */
     struct dptr q_norm, k_norm; /* float [head_dim], may be none */
-    /* double [n_rot / 2]: half turns (angle / pi) per position. */
+    /* double [., n_rot / 2]: half turns (angle / pi) per position, for each rope_set of a row. */
     struct dptr turns;
     uint32_t n_rot;
     /* If not 0, the pairs are (i, i + n_rot / 2), else (2i, 2i + 1). */

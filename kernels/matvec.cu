@@ -222,7 +222,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     if constexpr (NORMED) {
         prepare<ROWS>(job.norm, plan, in);
     }
-    // dot() leaves product `value` in this lane: row u of the weights times row r of activations
+    // dot() returns product number `value` to this lane: weight row u times activation row r
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int value = lane * (ROWS * DOT_UNITS) / WARP;
     const bool speaks = lane % (WARP / (ROWS * DOT_UNITS)) == 0;
@@ -324,9 +324,9 @@ static struct matvec_plan make_plan(const struct matvec *job, const struct dqueu
     return p;
 }
 
-// Returns how many bytes of each plane a block brings to the L2 cache ahead. The limit holds for
-// each plane: of one plane, all blocks together bring at most half of the cache's size. The other
-// half is for the data that they read meanwhile.
+// Returns the most bytes of each plane that a block brings to the L2 cache ahead. Of any one plane,
+// all blocks together bring at most half of the cache's size. The rest is for the other planes and
+// for the data that the blocks read meanwhile.
 static uint32_t prefetch_bytes(const struct matvec *job, size_t grid, const struct dqueue *on)
 {
     const size_t matrices = job->mode == MATVEC_SWIGLU ? 2 : 1;

@@ -23,6 +23,8 @@ struct step_seq {
     const uint32_t *pages[MAX_POOLS];
     /* Where recurrent layers read their state and where they leave it. No layer has a state yet. */
     uint32_t slot_from, slot_to;
+    /* The set of RoPE factors with which all positions of the sequence are computed. */
+    uint8_t rope_set;
     size_t pos;         /* position of the first row */
     size_t row, n_rows; /* rows [row, row + n_rows) of the step */
     /* Another thread may set it during the step; NULL = nobody does. */

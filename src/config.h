@@ -16,7 +16,7 @@ struct config {
     float rope_scale;       /* positions are multiplied by it; 1 = none */
     float rope_attn_factor; /* multiplies sine and cosine */
     bool longrope;          /* the file says that it carries long and short factors */
-    size_t n_ctx_orig;      /* longer contexts use the long factors */
+    size_t n_ctx_orig;      /* longer texts use the long factors */
     size_t pooling;         /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
     /* The number of positions that a position sees, its own included; 0 = all before it. */
     size_t sliding_window;

@@ -10,9 +10,9 @@ const struct layer_tensor_info layer_tensors[N_LAYER_TENSORS] = {
 #undef LAYER_TENSOR
 };
 
-void rope_angles(const struct rope *r, size_t n_ctx, double *angles)
+void rope_angles(const struct rope *r, size_t set, double *angles)
 {
-    const struct tensor *factors = &r->factors[n_ctx > r->n_ctx_orig];
+    const struct tensor *factors = &r->factors[set];
     for (size_t i = 0; i < r->n_rot / 2; i++) {
         angles[i] = pow((double)r->base, -2.0 * (double)i / (double)r->n_rot) * (double)r->scale;
         if (factors->name != NULL) {

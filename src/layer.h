@@ -85,6 +85,9 @@ struct kv {
     uint8_t pool;
 };
 
+/* The sets of factors that a rope has: for short texts and for long ones. */
+enum { ROPE_SETS = 2 };
+
 /* A kind of rotary position embedding: pair i of a head is turned by the angle position *
  * angles[i]. */
 struct rope {
@@ -93,10 +96,9 @@ struct rope {
     float base;
     float scale;  /* positions are multiplied by it; 1 = none */
     float factor; /* multiplies sine and cosine */
-    /* [n_rot / 2]: the angles are divided by them. factors[0] is for engines whose sequences hold
-     * at most n_ctx_orig tokens, factors[1] for the others. Both may be absent, or the same. */
-    struct tensor factors[2];
-    size_t n_ctx_orig;
+    /* [n_rot / 2]: the angles are divided by them. The length of a text says which set is for it,
+     * see model_rope_set(). Both may be absent, or the same. */
+    struct tensor factors[ROPE_SETS];
     /* This is ropes[at] of the model; a backend finds its table of angles by it. */
     size_t at;
 };
@@ -125,8 +127,7 @@ struct layer {
     struct tensor t[N_LAYER_TENSORS];
 };
 
-/* Computes the angle per position of each turned pair, [n_rot / 2], for an engine whose sequences
- * hold up to n_ctx tokens. */
-void rope_angles(const struct rope *r, size_t n_ctx, double *angles);
+/* Computes the angle per position of each turned pair, [n_rot / 2], with one set of factors. */
+void rope_angles(const struct rope *r, size_t set, double *angles);
 
 #endif

@@ -51,6 +51,9 @@ struct model {
     size_t n_stores;
     struct rope ropes[MAX_ROPES];
     size_t n_ropes;
+    /* Texts of more tokens than this use the second set of factors of each rope; SIZE_MAX if the
+     * sets are the same. */
+    size_t rope_border;
     struct maxima max;
     int32_t *ends; /* [n_ends] tokens that end a text or turn */
     size_t n_ends;
@@ -71,6 +74,11 @@ static inline const struct kv *layer_kv(const struct model *m, const struct laye
 {
     return &m->kv[layer->attn.kv];
 }
+
+/* Returns the set of RoPE factors with which all positions of a text of n tokens are computed. As
+ * the authors of LongRoPE use them, the factors follow from the length of the text alone, so that a
+ * text has the same bits in every engine. */
+static inline uint8_t model_rope_set(const struct model *m, size_t n) { return n > m->rope_border; }
 
 size_t layer_size(const struct model *m, const struct layer *layer, enum layer_size size);
 

@@ -14,6 +14,7 @@ weft_status arch_add_rope(struct model *m, bool neox, float base, struct rope **
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "the layers have more than %d kinds of rotary embedding", MAX_ROPES);
     }
+    m->rope_border = two ? c->n_ctx_orig : SIZE_MAX;
     *out = &m->ropes[m->n_ropes];
     **out = (struct rope){ .n_rot = c->n_rot,
                            .neox = neox,
@@ -22,7 +23,6 @@ weft_status arch_add_rope(struct model *m, bool neox, float base, struct rope **
                            .factor = c->rope_attn_factor,
                            .factors = { two ? w->rope_short : w->rope_freqs,
                                         two ? w->rope_long : w->rope_freqs },
-                           .n_ctx_orig = c->n_ctx_orig,
                            .at = m->n_ropes++ };
     return WEFT_OK;
 }

@@ -53,8 +53,9 @@ static void place_row(struct cpu *c, size_t row, const struct step_seq *seq)
         const struct rope *r = &c->model->ropes[k];
         const struct turns *t = &c->turns[k];
         const size_t half = r->n_rot / 2;
+        const double *angles = t->angles + seq->rope_set * half;
         for (size_t i = 0; i < half; i++) {
-            const double angle = (double)pos * t->angles[i];
+            const double angle = (double)pos * angles[i];
             t->cos[row * half + i] = (float)cos(angle) * r->factor;
             t->sin[row * half + i] = (float)sin(angle) * r->factor;
         }

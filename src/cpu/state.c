@@ -129,11 +129,14 @@ weft_status state_alloc_angles(struct cpu *c, weft_error *err)
 {
     for (size_t i = 0; i < c->model->n_ropes; i++) {
         const struct rope *r = &c->model->ropes[i];
-        double *angles = c->turns[i].angles = mem_array(r->n_rot / 2, sizeof *angles);
+        const size_t half = r->n_rot / 2;
+        double *angles = c->turns[i].angles = mem_array(ROPE_SETS * half, sizeof *angles);
         if (angles == NULL) {
-            return error_nomem(err, "the RoPE frequencies", r->n_rot / 2 * sizeof *angles);
+            return error_nomem(err, "the RoPE frequencies", ROPE_SETS * half * sizeof *angles);
         }
-        rope_angles(r, c->params.n_ctx, angles);
+        for (size_t set = 0; set < ROPE_SETS; set++) {
+            rope_angles(r, set, angles + set * half);
+        }
     }
     return WEFT_OK;
 }

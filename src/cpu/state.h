@@ -24,7 +24,7 @@ struct scratch {
 
 /* A rotary embedding of the model: the angles, and their cosines and sines. */
 struct turns {
-    double *angles;   /* [n_rot / 2] per position */
+    double *angles;   /* [ROPE_SETS, n_rot / 2] per position */
     float *cos, *sin; /* [n_batch, n_rot / 2] for the rows of the step */
 };
 

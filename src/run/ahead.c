@@ -2,6 +2,15 @@
 
 /* ---------------------------------------------------------------- computing */
 
+/* Returns how many tokens may be computed ahead of a sequence of n tokens: up to the context's end,
+ * or up to the length at which all positions need other RoPE factors. The K and V of the last token
+ * are not computed. */
+static size_t most_ahead(const struct weft_engine *e, size_t n)
+{
+    const size_t border = e->model->rope_border, ctx = e->n_ctx - n;
+    return n > border || border - n >= ctx ? ctx : border - n + 1;
+}
+
 /* Returns how many of k steps this sequence lets the engine compute in one call; 1 if more steps
  * would keep it waiting. */
 static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, size_t k)
@@ -9,7 +18,7 @@ static size_t steps_for(const struct weft_engine *e, const struct sched_seq *q, 
     struct weft_seq *seq = seq_of((struct sched_seq *)(uintptr_t)q);
     if (q->in_step) {
         bool greedy = !q->observed && seq_greedy(seq);
-        return greedy ? size_min(k, e->n_ctx - q->tokens.n) : 1;
+        return greedy ? size_min(k, most_ahead(e, q->tokens.n)) : 1;
     }
     if (!sched_runs(q)) {
         return k;

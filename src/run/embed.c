@@ -81,7 +81,9 @@ static void add_state(struct embed *m, const float *x)
 /* Computes rows [first, first + n) of the text in one step. */
 static weft_status embed_step(struct embed *m, size_t first, size_t n, weft_error *err)
 {
-    const struct step_seq seq = { .pages = { m->kv.pages }, .pos = first, .n_rows = n };
+    const struct step_seq seq = {
+        .pages = { m->kv.pages }, .rope_set = m->kv.rope_set, .pos = first, .n_rows = n
+    };
     const struct step s = { .n_rows = n, .tokens = m->tokens + first, .n_seqs = 1, .seqs = &seq };
     return step_run(m->engine, &s, m->x, err);
 }
@@ -138,6 +140,7 @@ weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
     weft_embed_params p = WEFT_EMBED_PARAMS_INIT;
     struct embed m = { .engine = engine, .tokens = tokens, .n = n };
     TRY(engine_check(engine, err));
+    m.kv.rope_set = model_rope_set(engine->model, n);
     TRY(params_copy(&p, sizeof p, params, "weft_embed_params", err));
     TRY(choose_pooling(engine->model, p.pooling, &m.pooling, err));
     TRY(embed_check(engine, tokens, n, err));

@@ -37,7 +37,7 @@ struct weft_engine {
     struct token_trie *trie; /* for grammars; NULL until the first grammar is set */
     uint64_t n_steps, n_rows, n_cached;
     /* These counts appear only in weft_engine_stats. */
-    uint64_t n_decode_rows, n_opened, n_released, n_cancelled, n_kv_full;
+    uint64_t n_decode_rows, n_opened, n_released, n_cancelled, n_kv_full, n_again;
     bool lost; /* the device failed */
     /* [n_out of the scheduler, BACKEND_TOP] The results of a step on their way into the
      * sequences. */

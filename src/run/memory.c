@@ -187,6 +187,7 @@ weft_status kv_share(struct kv_pool *pool, const struct kv_table *src, size_t n,
         pool->refs[src->pages[i]]++;
     }
     dst->n = n_pages;
+    dst->rope_set = src->rope_set;
     dst->given = src->given && n_pages > 0;
     return WEFT_OK;
 }
@@ -224,10 +225,10 @@ struct kv_counts kv_count(struct kv_pool *pool)
 
 /* ---------------------------------------------------------------- known pages */
 
-/* Returns the serial of the page before page i of the table; PREFIX_START if i is 0. */
+/* Returns the serial of the page before page i of the table, or the start of a text if i is 0. */
 static uint64_t parent_of(const struct kv_pool *pool, const struct kv_table *t, size_t i)
 {
-    return i == 0 ? PREFIX_START : prefix_serial(&pool->prefix, t->pages[i - 1]);
+    return i == 0 ? prefix_start(t->rope_set) : prefix_serial(&pool->prefix, t->pages[i - 1]);
 }
 
 void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n)
@@ -237,19 +238,25 @@ void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tok
     }
 }
 
-size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, const int32_t *tokens, size_t n)
+size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, size_t from, const int32_t *tokens,
+                size_t n)
 {
-    size_t found = 0;
+    size_t i = from / KV_PAGE, found = 0;
     uint32_t page;
-    while (found + KV_PAGE <= n &&
-           prefix_find(&pool->prefix, parent_of(pool, t, t->n), tokens + found, &page) &&
-           mem_reserve(&t->pages, &t->cap, t->n + 1, sizeof *t->pages)) {
+    for (; found + KV_PAGE <= n &&
+           prefix_find(&pool->prefix, parent_of(pool, t, i), tokens + found, &page) &&
+           mem_reserve(&t->pages, &t->cap, i + 1, sizeof *t->pages);
+         i++, found += KV_PAGE) {
         if (pool->refs[page] == 0) {
             unlink_page(pool, page);
         }
         pool->refs[page]++;
-        t->pages[t->n++] = page;
-        found += KV_PAGE;
+        if (i < t->n) {
+            kv_drop(pool, t->pages[i]);
+        } else {
+            t->n++;
+        }
+        t->pages[i] = page;
     }
     return found;
 }

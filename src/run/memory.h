@@ -28,6 +28,8 @@ struct kv_pool {
 struct kv_table {
     uint32_t *pages;
     size_t n, cap;
+    /* The set of RoPE factors with which the K of all its positions is computed. */
+    uint8_t rope_set;
     /* True if some K and V were not computed here but come from a saved state, which may hold
      * anything. Then only this sequence may use the pages. It stays true until all pages are given
      * back. */
@@ -75,8 +77,10 @@ struct kv_counts kv_count(struct kv_pool *pool);
  * nothing if some K and V were loaded: otherwise the writer of a saved state could change what
  * other sequences read for the same text. */
 void kv_learn(struct kv_pool *pool, const struct kv_table *t, const int32_t *tokens, size_t n);
-/* The pages of the table must all be full. Adds known pages that hold the following tokens[n], as
- * many as there are. Returns the number of positions added, a multiple of KV_PAGE. */
-size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, const int32_t *tokens, size_t n);
+/* Finds known pages that hold tokens[n] from position `from` on, a multiple of KV_PAGE. They follow
+ * the table's pages, or take their places. Returns the number of positions found, a multiple of
+ * KV_PAGE. */
+size_t kv_adopt(struct kv_pool *pool, struct kv_table *t, size_t from, const int32_t *tokens,
+                size_t n);
 
 #endif

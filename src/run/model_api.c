@@ -130,6 +130,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .n_window = widest_window(m),
         .adds_eos = tokenizer_adds_eos(m->tokenizer),
         .chat_remark = chat_remark(m),
+        .n_rope_short = m->rope_border < m->config.n_ctx_train ? m->rope_border : 0,
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
 }

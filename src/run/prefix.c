@@ -9,7 +9,7 @@ enum { NONE = -1 };
 weft_status prefix_open(struct prefix_cache *c, size_t n_pages, weft_error *err)
 {
     *c = (struct prefix_cache){ .n_buckets = 1,
-                                .last_serial = PREFIX_START,
+                                .last_serial = prefix_start(ROPE_SETS - 1),
                                 .seed = hash_seed_draw() };
     while (c->n_buckets < n_pages) {
         c->n_buckets *= 2;

@@ -8,8 +8,9 @@
 #include "backend.h"
 #include "base/hash.h"
 
-/* The parent of the first page of a text. */
-#define PREFIX_START UINT64_C(1)
+/* The parent of the first page of a text whose positions are computed with this set of RoPE
+ * factors. */
+static inline uint64_t prefix_start(uint8_t rope_set) { return 1 + (uint64_t)rope_set; }
 
 struct prefix_page {
     /* Number of what the page holds, never used twice; 0 = the page is not known. */

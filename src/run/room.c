@@ -37,9 +37,16 @@ weft_status room_lists(struct weft_seq *seq, size_t n, weft_error *err)
 weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_error *err)
 {
     struct sched_seq *q = &seq->sched;
-    const size_t from = q->tokens.n + n_cached, to = q->tokens.n + n;
+    const size_t to = size_max(q->tokens.n + n, seq->n_room);
+    /* Where other RoPE factors are needed, all positions are written again. */
+    const size_t from = seq_crosses(seq, to) ? 0 : q->tokens.n + n_cached;
     TRY(room_lists(seq, n, err));
-    return room_reserve(seq->engine, &q->kv, from, size_max(to, seq->n_room), err);
+    return room_reserve(seq->engine, &q->kv, from, to, err);
+}
+
+bool room_crosses(const struct weft_seq *seq)
+{
+    return seq->n_room > seq->sched.tokens.n && seq_crosses(seq, seq->n_room);
 }
 
 void room_restore(struct weft_seq *seq, size_t n)

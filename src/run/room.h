@@ -18,6 +18,9 @@ weft_status room_lists(struct weft_seq *seq, size_t n, weft_error *err);
  * of them have their K and V already. Pages that weft_seq_reserve() had set aside, and that were
  * given back meanwhile, are set aside again. */
 weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_error *err);
+/* Returns true if some of the tokens for which memory is set aside need other RoPE factors. Then all
+ * pages are the sequence's own and must stay so, because every position will be written again. */
+bool room_crosses(const struct weft_seq *seq);
 /* Gives back the pages behind n positions of a sequence, then takes again as many as were set
  * aside. They are free, because they were given back a moment ago. */
 void room_restore(struct weft_seq *seq, size_t n);

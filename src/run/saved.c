@@ -66,12 +66,23 @@ static uint32_t bits_of(float f)
 
 /* ---------------------------------------------------------------- writing */
 
-struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
+/* The number of the RoPE factors for a text of n tokens. */
+static uint32_t factors_for(const struct model *m, size_t n)
+{
+    return m->rope_border != SIZE_MAX ? 1u + model_rope_set(m, n) : 0;
+}
+
+bool saved_rope_fits(const struct saved *s, const struct model *m)
+{
+    return s->fields[SAVED_ROPE_FACTORS] == factors_for(m, s->n_tokens);
+}
+
+struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_tokens,
                       const weft_kv_type kv_type[2])
 {
     const struct config *c = &m->config;
-    bool varies = m->weights.rope_long.name != NULL;
     return (struct saved){
+        .n_tokens = n_tokens,
         .fingerprint = fingerprint,
         .kv_type = { kv_type[0], kv_type[1] },
         .fields = { [SAVED_LAYERS] = (uint32_t)c->n_layers,
@@ -82,9 +93,7 @@ struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_ctx,
                     [SAVED_ROPE_BASE] = bits_of(c->rope_base),
                     [SAVED_ROPE_SCALE] = bits_of(c->rope_scale),
                     [SAVED_ROPE_ATTN_FACTOR] = bits_of(c->rope_attn_factor),
-                    [SAVED_ROPE_FACTORS] = !varies                 ? 0
-                                           : n_ctx > c->n_ctx_orig ? 2
-                                                                   : 1 },
+                    [SAVED_ROPE_FACTORS] = factors_for(m, n_tokens) },
     };
 }
 
@@ -196,13 +205,16 @@ weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft
     return WEFT_OK;
 }
 
-static weft_status other_factors(const struct saved *found, weft_error *err)
+/* Returns whether RoPE is the same in both, whichever of two sets of factors was taken. */
+static bool same_rope(const struct saved *found, const struct saved *expected)
 {
-    return error_set(err, WEFT_E_ENGINE,
-                     "the saved state was computed with the %s RoPE factors of this model, and the "
-                     "n_ctx of this engine asks for the others; open the engine with %s n_ctx",
-                     found->fields[SAVED_ROPE_FACTORS] == 2 ? "long" : "short",
-                     found->fields[SAVED_ROPE_FACTORS] == 2 ? "a larger" : "a smaller");
+    for (size_t i = SAVED_ROPE_BASE; i < SAVED_ROPE_FACTORS; i++) {
+        if (found->fields[i] != expected->fields[i]) {
+            return false;
+        }
+    }
+    const uint32_t factors = found->fields[SAVED_ROPE_FACTORS];
+    return expected->fields[SAVED_ROPE_FACTORS] == 0 ? factors == 0 : factors == 1 || factors == 2;
 }
 
 static weft_status other_types(const struct saved *found, const struct saved *expected,
@@ -240,15 +252,9 @@ weft_status saved_check(const struct saved *found, const struct saved *expected,
     if (found->kv_type[0] != expected->kv_type[0] || found->kv_type[1] != expected->kv_type[1]) {
         return other_types(found, expected, err);
     }
-    if (found->fields[SAVED_ROPE_FACTORS] != expected->fields[SAVED_ROPE_FACTORS]) {
-        return other_factors(found, err);
-    }
-    for (size_t i = SAVED_ROPE_BASE; i < SAVED_ROPE_FACTORS; i++) {
-        if (found->fields[i] != expected->fields[i]) {
-            return error_set(err, WEFT_E_ARG,
-                             "the saved state was computed with other settings of RoPE than this "
-                             "engine's");
-        }
-    }
-    return WEFT_OK;
+    return same_rope(found, expected)
+               ? WEFT_OK
+               : error_set(err, WEFT_E_ARG,
+                           "the saved state was computed with other settings of RoPE than this "
+                           "model's; compute its text again");
 }

@@ -78,6 +78,7 @@ static void pack(struct scheduler *s, struct sched_seq *q, size_t n_waiting, siz
     q->in_step = true;
     s->packed[step->n_seqs] = q;
     s->step_seqs[step->n_seqs++] = (struct step_seq){ .pages = { q->kv.pages },
+                                                      .rope_set = q->kv.rope_set,
                                                       .pos = q->n_done,
                                                       .row = step->n_rows,
                                                       .n_rows = n,

@@ -15,6 +15,25 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
     seq_set_finish(seq, WEFT_RUNNING);
 }
 
+void seq_set_rope(struct weft_seq *seq)
+{
+    struct sched_seq *q = &seq->sched;
+    struct weft_engine *e = seq->engine;
+    const uint8_t set = model_rope_set(e->model, q->tokens.n);
+    if (set == q->kv.rope_set) {
+        return;
+    }
+    e->n_again += q->n_done;
+    q->kv.rope_set = set;
+    q->kv.given = false; /* nobody reads what the pages hold now */
+    q->n_done = 0;
+    if (!q->observed && q->tokens.n > 0) {
+        q->n_done = kv_adopt(&e->pool, &q->kv, 0, q->tokens.data, q->tokens.n - 1);
+    }
+    seq->n_cached += q->n_done;
+    e->n_cached += q->n_done;
+}
+
 /* Returns true if the next draw needs only the best logits. */
 static bool best_only(const struct weft_seq *seq)
 {

@@ -68,6 +68,18 @@ static inline void seq_set_finish(struct weft_seq *seq, weft_finish finish)
     atomic_store(&seq->sched.finish, (int)finish);
 }
 
+/* Returns true if a text of n tokens needs other RoPE factors than the sequence has now. An empty
+ * sequence has none. */
+static inline bool seq_crosses(const struct weft_seq *seq, size_t n)
+{
+    const struct sched_seq *q = &seq->sched;
+    return q->tokens.n > 0 && model_rope_set(seq->engine->model, n) != q->kv.rope_set;
+}
+/* Called after tokens were added or dropped, with pages for all of them that are the sequence's own
+ * if seq_crosses() was true. Takes the RoPE factors for the new length. If they are others than
+ * before, all positions wait to be computed again, except those that the pool knows. */
+void seq_set_rope(struct weft_seq *seq);
+
 /* Makes the sequence run with n tokens, n_done of them computed and none of them drawn. The tokens
  * and their pages are already in place. Logits, text that was not taken yet, memory set aside, and
  * what a grammar has seen beyond these tokens are dropped. */

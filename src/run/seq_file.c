@@ -8,12 +8,13 @@
 #include "run/room.h"
 #include "run/saved.h"
 
-/* Describes an empty state of the engine's model. Fails if there is no device to copy from or
- * to. */
-static weft_status empty_state(const struct weft_engine *e, struct saved *out, weft_error *err)
+/* Describes a state of n tokens of the engine's model, none of them computed. Fails if there is no
+ * device to copy from or to. */
+static weft_status state_of(const struct weft_engine *e, size_t n, struct saved *out,
+                            weft_error *err)
 {
     TRY(engine_usable(e, err));
-    *out = saved_of(e->model, fingerprint_of(e->owner), e->n_ctx, e->kv_type);
+    *out = saved_of(e->model, fingerprint_of(e->owner), n, e->kv_type);
     struct saved_layout l;
     if (!saved_layout(out, &l) || l.position_bytes != cost_kv_bytes(e->model, e->kv_type)) {
         return error_set(err, WEFT_E_UNSUPPORTED,
@@ -30,8 +31,7 @@ static size_t in_page(size_t n, size_t pos) { return size_min(n - pos, KV_PAGE);
 static weft_status state_plan(const struct weft_seq *seq, struct saved *s, struct saved_layout *l,
                               weft_error *err)
 {
-    TRY(empty_state(seq->engine, s, err));
-    s->n_tokens = seq->sched.tokens.n;
+    TRY(state_of(seq->engine, seq->sched.tokens.n, s, err));
     s->n_computed = seq->sched.n_done;
     if (!saved_layout(s, l)) {
         return error_nomem(err, "a saved state", SIZE_MAX);
@@ -129,7 +129,7 @@ static weft_status judge_open(struct weft_seq *seq, struct judge *j, weft_error 
 {
     TRY(seq_enter(seq, err));
     j->n_ctx = seq->engine->n_ctx;
-    return seq_leave(seq, empty_state(seq->engine, &j->mine, err));
+    return seq_leave(seq, state_of(seq->engine, 0, &j->mine, err));
 }
 
 /* Judges a state of n bytes by its first bytes. */
@@ -151,6 +151,16 @@ static weft_status judge_file(void *judge, const uint8_t *head, size_t n, weft_e
     struct judge *j = judge;
     weft_status status = judge_head(j, head, n, err);
     return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, j->path);
+}
+
+/* Returns how many positions of a loaded state are not computed again. The last one is, because
+ * logits are not saved; all are if their K was computed with other RoPE factors. */
+static size_t n_kept(const struct weft_seq *seq, const struct saved *s)
+{
+    if (s->n_tokens == 0 || !saved_rope_fits(s, seq->engine->model)) {
+        return 0;
+    }
+    return size_min(s->n_computed, s->n_tokens - 1);
 }
 
 /* Checks everything else for which a state can be refused, and makes room for the tokens. */
@@ -187,9 +197,10 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
                                const struct saved_layout *l, const uint8_t *data, weft_error *err)
 {
     struct sched_seq *q = &seq->sched;
+    const size_t kept = n_kept(seq, s);
     TRY(prepare(seq, s, data + l->tokens, err));
     TRY(room_replace(seq->engine, &q->kv, s->n_tokens, err));
-    weft_status status = write_pages(seq, s, l, data + l->kv, err);
+    weft_status status = kept > 0 ? write_pages(seq, s, l, data + l->kv, err) : WEFT_OK;
     if (status != WEFT_OK) {
         kv_trim(&seq->engine->pool, &q->kv, 0);
         seq_restart(seq, 0, 0);
@@ -199,9 +210,9 @@ static weft_status load_locked(struct weft_seq *seq, const struct saved *s,
     if (s->n_tokens > 0) {
         memcpy(q->tokens.data, data + l->tokens, l->kv - l->tokens);
     }
-    /* As after a rewind, the last token is computed again, because logits are not saved. */
-    size_t most = s->n_tokens > 0 ? s->n_tokens - 1 : 0;
-    seq_restart(seq, s->n_tokens, size_min(s->n_computed, most));
+    seq_restart(seq, s->n_tokens, kept);
+    q->kv.rope_set = model_rope_set(seq->engine->model, s->n_tokens);
+    q->kv.given = kept > 0;
     constraint_replace(seq->constraint, s->n_tokens);
     sampler_restart(seq->sampler);
     return WEFT_OK;

@@ -140,6 +140,7 @@ static weft_status next_locked(struct weft_seq *seq, int32_t *token, weft_error 
         *token = seq->picked;
         if (seq->picked >= 0) {
             add_token(seq, finish);
+            seq_set_rope(seq);
         }
         seq_set_finish(seq, finish);
     }

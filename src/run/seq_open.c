@@ -88,11 +88,12 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     TRY(copy_state(copy, seq, err));
     TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
     /* Both sequences will compute the waiting tokens, each into pages of its own. The copy must not
-     * share a page that was set aside for coming tokens either. */
-    const size_t n = seq->sched.tokens.n;
+     * share a page to which the sequence will write coming tokens, for which it has set memory
+     * aside, either. */
+    const size_t n = seq->sched.tokens.n, from = room_crosses(seq) ? 0 : seq->sched.n_done;
     weft_status status = WEFT_OK;
-    if (seq->sched.n_done < n || (seq->n_room > n && n % KV_PAGE != 0)) {
-        status = room_reserve(e, &copy->sched.kv, seq->sched.n_done, n, err);
+    if (from < n || (seq->n_room > n && n % KV_PAGE != 0)) {
+        status = room_reserve(e, &copy->sched.kv, from, n, err);
     }
     if (status == WEFT_OK) {
         status = sched_add(&e->sched, &copy->sched, err);

@@ -6,16 +6,17 @@
 #include "run/seq_text.h"
 
 /* Adopts known pages that hold the beginning of tokens[n], except the last token, whose logits are
- * wanted. They take the place of pages that were set aside. Returns the number of positions. */
+ * wanted. They take the place of pages that were set aside. Returns the number of positions. If all
+ * positions will wait, seq_set_rope() finds the known pages. */
 static size_t adopt(struct weft_seq *seq, const int32_t *tokens, size_t n)
 {
     struct sched_seq *q = &seq->sched;
     bool at_page = q->n_done == q->tokens.n && q->tokens.n % KV_PAGE == 0;
-    if (!at_page || q->observed || ahead_beyond(seq) > 0) {
+    if (!at_page || q->observed || ahead_beyond(seq) > 0 || seq_crosses(seq, q->tokens.n + n)) {
         return 0;
     }
     kv_trim(&seq->engine->pool, &q->kv, q->tokens.n);
-    return kv_adopt(&seq->engine->pool, &q->kv, tokens, n - 1);
+    return kv_adopt(&seq->engine->pool, &q->kv, q->tokens.n, tokens, n - 1);
 }
 
 static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, size_t n,
@@ -28,6 +29,9 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
         return WEFT_OK;
     }
     struct tokens *t = &seq->sched.tokens;
+    if (t->n == 0) {
+        seq->sched.kv.rope_set = model_rope_set(seq->engine->model, n);
+    }
     TRY(room_lists(seq, n, err)); /* this can fail, so it comes before pages are given back */
     size_t n_cached = adopt(seq, tokens, n);
     weft_status status = room_tokens(seq, n, n_cached, err);
@@ -44,6 +48,7 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     TRY(seq_text_resume(seq, err));
     seq->picked = -1;
     logits_drop(&seq->logits);
+    seq_set_rope(seq);
     ahead_trim(seq);
     seq_set_finish(seq, WEFT_RUNNING);
     return WEFT_OK;
@@ -98,10 +103,12 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
         return error_set(err, WEFT_E_ARG, "cannot rewind to %zu tokens, the sequence holds %zu", n,
                          q->tokens.n);
     }
-    size_t done = n == 0 ? 0 : n - 1 < q->n_done ? n - 1 : q->n_done;
-    /* The last kept page may be shared, and the next step writes to it. */
-    TRY(room_rewind(seq->engine, &q->kv, done, n, err));
+    const size_t done = n == 0 ? 0 : size_min(n - 1, q->n_done);
+    /* The last kept page may be shared, and the next step writes to it; with other RoPE factors the
+     * next steps write to all. */
+    TRY(room_rewind(seq->engine, &q->kv, seq_crosses(seq, n) ? 0 : done, n, err));
     seq_restart(seq, n, done);
+    seq_set_rope(seq);
     return WEFT_OK;
 }
 

@@ -63,6 +63,7 @@ weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *
         .n_cancelled = e->n_cancelled,
         .n_kv_full = e->n_kv_full,
         .draw_bytes = e->draw_bytes,
+        .n_again = e->n_again,
     };
     add_seqs(e, &v);
     add_pages(e, &v);

@@ -3,6 +3,7 @@
 
 #include "forward.h"
 #include "run/ahead.h"
+#include "run/room.h"
 
 /* ---------------------------------------------------------------- computing */
 
@@ -68,7 +69,10 @@ weft_status step_again(struct weft_seq *seq, weft_error *err)
 {
     const struct tokens *t = &seq->sched.tokens;
     const uint32_t out = 0;
-    const struct step_seq one = { .pages = { seq->sched.kv.pages }, .pos = t->n - 1, .n_rows = 1 };
+    const struct kv_table *kv = &seq->sched.kv;
+    const struct step_seq one = {
+        .pages = { kv->pages }, .rope_set = kv->rope_set, .pos = t->n - 1, .n_rows = 1
+    };
     const struct step step = { .n_rows = 1,
                                .tokens = t->data + t->n - 1,
                                .n_seqs = 1,
@@ -155,7 +159,7 @@ static void step_commit(struct weft_engine *e, size_t k)
         const struct weft_seq *seq = seq_of(q);
         size_t before = q->n_done;
         q->n_done += step->seqs[i].n_rows;
-        if (q->n_done / KV_PAGE != before / KV_PAGE) {
+        if (q->n_done / KV_PAGE != before / KV_PAGE && !room_crosses(seq)) {
             kv_learn(&e->pool, &q->kv, q->tokens.data, q->n_done);
         }
         e->n_decode_rows += seq->drawn > before && seq->drawn <= q->n_done;

@@ -41,7 +41,7 @@ struct run {
     const struct drow *row;
     float *in[3]; /* q, k, v [n, heads * head_dim] */
     float *bias[3], *norm[2];
-    double *turns;
+    double *turns; /* [2, n_rot / 2], for each rope_set */
     struct heads job;
 };
 
@@ -129,12 +129,14 @@ static struct run make_run(struct shape s, const struct drow *row, size_t n)
     for (size_t i = 0; i < 2; i++) {
         r.norm[i] = random_floats(i + 31, s.head_dim);
     }
-    r.turns = device_host((s.n_rot / 2 + 1) * sizeof(double));
-    for (size_t i = 0; i < s.n_rot / 2; i++) {
+    const size_t half = s.n_rot / 2;
+    r.turns = device_host((2 * half + 1) * sizeof(double));
+    for (size_t i = 0; i < half; i++) {
         r.turns[i] = pow(10000.0, -2.0 * (double)i / s.n_rot) / acos(-1.0);
+        r.turns[half + i] = r.turns[i] / (1.5 + (double)i);
     }
     put_rows(&r);
-    job->turns = device_put(r.turns, s.n_rot / 2 * sizeof(double));
+    job->turns = device_put(r.turns, 2 * half * sizeof(double));
     if (s.norms & 1) {
         job->q_norm = device_put(r.norm[0], s.head_dim * sizeof(float));
     }
@@ -197,9 +199,10 @@ static void expected_head(const struct run *r, size_t which, size_t row, uint32_
             bound[d] = bound[d] * fabs(w) + 8 * 0x1p-24 * fabs(h[d]);
         }
     }
+    const double *turns = r->turns + r->row[row].rope_set * half;
     for (uint32_t i = 0; i < half; i++) {
         const uint32_t a = s->neox ? i : 2 * i, b = s->neox ? i + half : 2 * i + 1;
-        const double angle = acos(-1.0) * fmod(r->row[row].pos * r->turns[i], 2.0);
+        const double angle = acos(-1.0) * fmod(r->row[row].pos * turns[i], 2.0);
         const double c = cos(angle) * (double)s->factor, e = sin(angle) * (double)s->factor;
         const double x = h[a], y = h[b];
         const double off =
@@ -355,8 +358,8 @@ static void check(struct shape s, const struct drow *row, size_t n)
 }
 
 static const struct drow some_rows[] = {
-    { .pos = 0, .seq = 0 },      { .pos = 1, .seq = 0 },   { .pos = 63, .seq = 1 },
-    { .pos = 64, .seq = 1 },     { .pos = 130, .seq = 1 }, { .pos = 4095, .seq = 0 },
+    { .pos = 0, .seq = 0 },      { .pos = 1, .seq = 0, .rope_set = 1 },   { .pos = 63, .seq = 1 },
+    { .pos = 64, .seq = 1 },     { .pos = 130, .seq = 1, .rope_set = 1 }, { .pos = 4095, .seq = 0 },
     { .pos = 131071, .seq = 1 },
 };
 enum { N_ROWS = sizeof some_rows / sizeof some_rows[0] };

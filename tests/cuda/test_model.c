@@ -85,8 +85,11 @@ static void run_step(struct backend *b, const struct text *t, size_t first, size
         for (size_t p = 0; p < n_pages; p++) {
             pages[i][p] = (uint32_t)(N_TEXTS * n_pages - 1 - (p * N_TEXTS + i));
         }
-        seqs[i] =
-            (struct step_seq){ .pages = { pages[i] }, .pos = first, .row = i * n, .n_rows = n };
+        seqs[i] = (struct step_seq){ .pages = { pages[i] },
+                                     .rope_set = model_rope_set(b->model, t->n),
+                                     .pos = first,
+                                     .row = i * n,
+                                     .n_rows = n };
         memcpy(tokens + i * n, t->tokens + i * t->n + first, n * sizeof *tokens);
     }
     for (uint32_t i = 0; i < step.n_rows; i++) {
@@ -163,10 +166,9 @@ static void compare_bits(const struct text *t, const float *got, const float *wa
 static void compare_exactly(const struct text *t, const float *got, const char *path, double bound,
                             const char *what)
 {
-    const struct reference_options options = { .n_ctx = t->n_ctx,
-                                               .layers = t->layers,
-                                               .kv_q8_0 = { t->types[0] == WEFT_KV_Q8_0,
-                                                            t->types[1] == WEFT_KV_Q8_0 } };
+    const struct reference_options options = {
+        .layers = t->layers, .kv_q8_0 = { t->types[0] == WEFT_KV_Q8_0, t->types[1] == WEFT_KV_Q8_0 }
+    };
     for (size_t i = 0; i < N_TEXTS; i++) {
         size_t n_vocab;
         double *want = reference_logits(path, &options, t->tokens + i * t->n, t->n, &n_vocab);
@@ -365,7 +367,8 @@ static void test_variants(void **state)
     s.rope_long_short = true;
     s.rope_scaling_type = "longrope";
     s.rope_scaling_factor = 1.0f;
-    s.n_ctx = 512, s.n_ctx_orig = 128, s.attn_factor = 1.19f;
+    s.n_ctx = 512, s.n_ctx_orig = 19, s.attn_factor = 1.19f;
+    check_spec(&s, 19, 512, "short factors");
     check_spec(&s, 20, 512, "long factors");
     s = spec_of("tiny-llama");
     s.tied = !s.tied;

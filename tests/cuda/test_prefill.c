@@ -92,7 +92,7 @@ static const char *model_with(const struct synth_spec *spec, const struct factor
 static void check_model(const char *path, double bound, size_t rows, const char *what)
 {
     const weft_engine_params p = { .size = sizeof p, .device = "cuda", .n_batch = 64 };
-    const struct reference_options options = { .n_ctx = 256 };
+    const struct reference_options options = { 0 };
     struct rig r = rig_open(path, &p);
     int32_t tokens[N];
     size_t n_vocab;

@@ -36,11 +36,23 @@ static void test_small_pool(void **state)
     schedule("tiny-qwen3", engine(8 * PAGE, 300), 200, 150);
 }
 
+/* Steps in which some sequences have other RoPE factors than others; nothing is computed ahead over
+ * the length at which they change. */
+static void test_rope_border(void **state)
+{
+    (void)state;
+    weft_engine_params p = engine(N_SLOTS * 256, 64);
+    p.n_ahead = 4;
+    p.no_prefix_cache = false;
+    schedule_file(model_file_long(70), "tiny-phi3 with LongRoPE", p, 302, 150);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_large_pool, say_where),
         cmocka_unit_test_teardown(test_small_pool, say_where),
+        cmocka_unit_test_teardown(test_rope_border, say_where),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

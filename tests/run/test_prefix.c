@@ -37,16 +37,20 @@ static void test_index(void **state)
     assert_int_equal(prefix_open(&c, 5, &err), WEFT_OK);
     fill(a, 1);
     fill(b, 2);
-    assert_false(prefix_find(&c, PREFIX_START, a, &page));
-    prefix_learn(&c, 3, PREFIX_START, a);
-    assert_true(prefix_find(&c, PREFIX_START, a, &page) && page == 3);
-    assert_false(prefix_find(&c, PREFIX_START, b, &page));
+    assert_false(prefix_find(&c, prefix_start(0), a, &page));
+    prefix_learn(&c, 3, prefix_start(0), a);
+    assert_true(prefix_find(&c, prefix_start(0), a, &page) && page == 3);
+    assert_false(prefix_find(&c, prefix_start(0), b, &page));
     assert_false(prefix_find(&c, prefix_serial(&c, 3), a, &page));
     prefix_learn(&c, 1, prefix_serial(&c, 3), b);
     assert_true(prefix_find(&c, prefix_serial(&c, 3), b, &page) && page == 1);
-    assert_false(prefix_find(&c, PREFIX_START, b, &page));
+    assert_false(prefix_find(&c, prefix_start(0), b, &page));
+    /* Nor is a page found for other RoPE factors; no page has such a start as its serial. */
+    assert_false(prefix_find(&c, prefix_start(1), a, &page));
+    assert_true(prefix_serial(&c, 1) > prefix_start(1));
+    assert_true(prefix_serial(&c, 3) > prefix_start(1));
     /* The same content is known only once. A page whose parent is not known is not known. */
-    prefix_learn(&c, 4, PREFIX_START, a);
+    prefix_learn(&c, 4, prefix_start(0), a);
     assert_true(prefix_serial(&c, 4) == 0);
     prefix_learn(&c, 4, 0, b);
     assert_true(prefix_serial(&c, 4) == 0);
@@ -54,8 +58,8 @@ static void test_index(void **state)
      * new text. */
     uint64_t before = prefix_serial(&c, 3);
     prefix_forget(&c, 3);
-    assert_false(prefix_find(&c, PREFIX_START, a, &page));
-    prefix_learn(&c, 3, PREFIX_START, b);
+    assert_false(prefix_find(&c, prefix_start(0), a, &page));
+    prefix_learn(&c, 3, prefix_start(0), b);
     assert_true(prefix_serial(&c, 3) != before);
     assert_false(prefix_find(&c, prefix_serial(&c, 3), b, &page));
     prefix_forget(&c, 1);

@@ -58,6 +58,21 @@ static void test_known(void **state)
     }
 }
 
+/* Sequences cross the length at which the RoPE factors change, in every way there is. */
+static void test_rope_border(void **state)
+{
+    (void)state;
+    static const size_t borders[] = { 63, 64, 100 };
+    for (size_t i = 0; i < 3; i++) {
+        const weft_engine_params p = { .n_kv = i == 1 ? 10 * PAGE : N_SLOTS * 256,
+                                       .n_batch = i == 0 ? 7 : 96,
+                                       .device = "cpu",
+                                       .n_threads = 1,
+                                       .no_prefix_cache = i == 2 };
+        schedule_file(model_file_long(borders[i]), "tiny-phi3 with LongRoPE", p, 500 + i, 3000);
+    }
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -76,6 +91,7 @@ int main(void)
         cmocka_unit_test_teardown(test_large_pool, say_where),
         cmocka_unit_test_teardown(test_small_pool, say_where),
         cmocka_unit_test_teardown(test_known, say_where),
+        cmocka_unit_test_teardown(test_rope_border, say_where),
         cmocka_unit_test_teardown(test_threads, say_where),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

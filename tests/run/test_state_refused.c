@@ -124,13 +124,6 @@ static void test_flips(void **state)
     victim_close(&v);
 }
 
-static void put(struct state *s, size_t at, uint64_t value, size_t bytes)
-{
-    memcpy(s->data + at, &value, bytes);
-    uint64_t sum = hash64(HASH64_START, s->data, s->n - STATE_CHECKSUM);
-    memcpy(s->data + s->n - STATE_CHECKSUM, &sum, sizeof sum);
-}
-
 /* States that somebody has made up, with a checksum that fits. */
 static void test_forged(void **state)
 {
@@ -163,7 +156,7 @@ static void test_forged(void **state)
     victim_open(&v, state_rig(0, 0));
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         struct state s = small_state(&v.r, 70);
-        put(&s, lies[i].at, lies[i].value, lies[i].bytes);
+        state_put(&s, lies[i].at, lies[i].value, lies[i].bytes);
         FAILS(lies[i].want, weft_seq_load(v.seq, s.data, s.n, E));
         rig_message((const char *const[]){ lies[i].word, NULL });
         free(s.data);
@@ -181,7 +174,7 @@ static void test_forged_counts(void **state)
     size_t position = (s.n - STATE_HEADER - STATE_CHECKSUM - 70 * 4) / 70;
     struct state more = { calloc(1, s.n + position), s.n + position };
     memcpy(more.data, s.data, s.n - STATE_CHECKSUM);
-    put(&more, STATE_DONE, 71, 8);
+    state_put(&more, STATE_DONE, 71, 8);
     FAILS(WEFT_E_FORMAT, weft_seq_load(v.seq, more.data, more.n, E));
     rig_message((const char *const[]){ "contradicts", "71", "70", NULL });
     free(more.data);
@@ -255,36 +248,27 @@ static void test_other_types(void **state)
     }
 }
 
-/* Long and short factors give different K at the same position. */
+/* A model with one set of RoPE factors has no states of another, and there are only two. */
 static void test_rope_factors(void **state)
 {
     (void)state;
-    struct synth_spec spec;
-    assert_true(synth_preset("tiny-phi3", &spec));
-    spec.rope_long_short = true;
-    spec.rope_scaling_type = "longrope";
-    spec.rope_scaling_factor = 1.0f;
-    spec.n_ctx_orig = 100;
-    const char *file = model_file_of(&spec);
-    weft_engine_params brief = state_params(100, 0), wide = state_params(101, 0),
-                       wider = state_params(0, 0);
-    struct rig a = rig_open(file, &brief), b = rig_open(file, &wide), c = rig_open(file, &wider);
-    struct state sa = small_state(&a, 20), sb = small_state(&b, 20);
-    weft_seq *seq = rig_seq(&a, NULL);
-    FAILS(WEFT_E_ENGINE, weft_seq_load(seq, sb.data, sb.n, E));
-    rig_message((const char *const[]){ "long", "a larger n_ctx", NULL });
-    OK(weft_seq_load(seq, sa.data, sa.n, E));
-    weft_seq_release(&seq);
-    seq = rig_seq(&c, NULL);
-    FAILS(WEFT_E_ENGINE, weft_seq_load(seq, sa.data, sa.n, E));
-    rig_message((const char *const[]){ "short", "a smaller n_ctx", NULL });
-    OK(weft_seq_load(seq, sb.data, sb.n, E));
-    weft_seq_release(&seq);
-    free(sa.data);
-    free(sb.data);
-    rig_close(&a);
-    rig_close(&b);
-    rig_close(&c);
+    const char *const files[] = { model_file("tiny-phi3"), model_file_long(100) };
+    for (uint32_t i = 0; i < 2; i++) {
+        struct rig r = rig_open(files[i], NULL);
+        struct state s = small_state(&r, 20);
+        weft_seq *seq = rig_seq(&r, NULL);
+        assert_int_equal(s.data[STATE_FACTORS], i);
+        state_put(&s, STATE_FACTORS, i == 0 ? 1 : 0, 4);
+        FAILS(WEFT_E_ARG, weft_seq_load(seq, s.data, s.n, E));
+        rig_message((const char *const[]){ "RoPE", "compute its text again", NULL });
+        state_put(&s, STATE_FACTORS, 3, 4);
+        FAILS(WEFT_E_ARG, weft_seq_load(seq, s.data, s.n, E));
+        state_put(&s, STATE_FACTORS, i, 4);
+        OK(weft_seq_load(seq, s.data, s.n, E));
+        weft_seq_release(&seq);
+        free(s.data);
+        rig_close(&r);
+    }
 }
 
 static void test_too_long(void **state)

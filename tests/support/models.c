@@ -71,6 +71,17 @@ const char *model_file_of(const struct synth_spec *spec)
     return path;
 }
 
+const char *model_file_long(size_t n_short)
+{
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-phi3", &spec));
+    spec.rope_long_short = true;
+    spec.rope_scaling_type = "longrope";
+    spec.rope_scaling_factor = 1.0f;
+    spec.n_ctx_orig = n_short;
+    return model_file_of(&spec);
+}
+
 const char *model_file(const char *preset)
 {
     for (size_t i = 0; i < n_paths; i++) {

@@ -12,6 +12,8 @@ struct synth_spec;
 const char *model_file(const char *preset);
 /* Writes a new model of this spec. */
 const char *model_file_of(const struct synth_spec *spec);
+/* Writes a new Phi-3 model with LongRoPE: texts of more than n_short tokens have other factors. */
+const char *model_file_long(size_t n_short);
 /* Returns a path in the directory for a file that the test writes itself. */
 const char *model_path(const char *name);
 

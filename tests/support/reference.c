@@ -410,8 +410,9 @@ static void read_rope(struct reference *r)
     size_t original = key_size(r, "rope.scaling.original_context_length", trained);
     struct matrix freqs = read_matrix(r, "rope_freqs.weight");
     if (freqs.w == NULL) {
-        freqs = read_matrix(r, r->options->n_ctx > original ? "rope_factors_long.weight"
-                                                            : "rope_factors_short.weight");
+        /* LongRoPE: the text's length decides for all its positions. */
+        freqs = read_matrix(r, r->n > original ? "rope_factors_long.weight"
+                                               : "rope_factors_short.weight");
     }
     r->attn_factor = key_float(r, "rope.scaling.attn_factor", 1.0);
     r->freq = doubles(r->n_rot / 2);

@@ -18,8 +18,6 @@ struct reference_layer {
 };
 
 struct reference_options {
-    /* The engine's context, which decides between long and short RoPE factors. */
-    size_t n_ctx;
     /* Before a product with a quantised matrix, rounds its input to 8 bits in blocks of 32. */
     bool acts_8bit;
     /* Rounds K and V to half precision, as a KV cache does. */

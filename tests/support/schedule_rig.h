@@ -47,6 +47,15 @@ static void find_known(struct world *w, struct life *l, size_t n)
     w->want.n_cached += found;
 }
 
+/* Returns how many pages n more tokens may need, at most. */
+static size_t most_needed(const struct world *w, const struct life *l, size_t n)
+{
+    if (l->n + n <= l->room) {
+        return 0;
+    }
+    return other_rope(w, l->n, l->n + n) ? pages(l->n + n) : pages(l->n + n) - held(l) + 1;
+}
+
 static void do_append(struct world *w)
 {
     int32_t tokens[N_CTX + 1];
@@ -64,12 +73,14 @@ static void do_append(struct world *w)
         w->want.n_cancelled++;
     } else if (l->n + n > N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_append(l->seq, tokens, n, E));
-    } else if (worked(w, weft_seq_append(l->seq, tokens, n, E),
-                      l->n + n <= l->room ? 0 : pages(l->n + n) - held(l) + 1) &&
-               n > 0) {
-        find_known(w, l, n);
+    } else if (worked(w, weft_seq_append(l->seq, tokens, n, E), most_needed(w, l, n)) && n > 0) {
+        const size_t before = l->n;
+        if (!other_rope(w, before, before + n)) {
+            find_known(w, l, n);
+        }
         memcpy(l->tokens + l->n, tokens, n * sizeof *tokens);
         l->n += n;
+        cross(w, l, before);
         l->finish = WEFT_RUNNING;
         l->twin_behind = true;
     }
@@ -151,7 +162,8 @@ static void do_next(struct world *w)
         FAILS(WEFT_E_STATE, weft_seq_next(l->seq, &token, E));
     } else if (l->n == N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_next(l->seq, &token, E));
-    } else if (worked(w, weft_seq_next(l->seq, &token, E), l->n < l->room ? 0 : 1)) {
+    } else if (worked(w, weft_seq_next(l->seq, &token, E),
+                      other_rope(w, l->n, l->n + 1) ? most_needed(w, l, 1) : l->n >= l->room)) {
         count_again(w, l, before);
         assert_int_equal(token, draw_alone(w, l));
         l->finish = weft_seq_finish(l->twin);
@@ -162,6 +174,7 @@ static void do_next(struct world *w)
         l->written[l->n] = l->grammar != NULL;
         l->drawn = l->n;
         l->tokens[l->n++] = token;
+        cross(w, l, l->n - 1);
         l->n_draws++;
         w->n_drawn++;
         w->n_grammar += l->grammar != NULL;
@@ -177,7 +190,7 @@ static void do_fork(struct world *w)
     }
     weft_seq *seq = NULL;
     bool own_page = l->n_done < l->n || (l->n < l->room && l->n % PAGE != 0);
-    size_t need = own_page ? pages(l->n) - l->n_done / PAGE : 0;
+    size_t need = room_crosses(w, l) ? pages(l->n) : own_page ? pages(l->n) - l->n_done / PAGE : 0;
     if (worked(w, weft_seq_fork(l->seq, &seq, E), need)) {
         *copy = *l;
         w->want.n_opened++;
@@ -200,12 +213,14 @@ static void do_rewind(struct world *w)
     if (n > l->n) {
         FAILS(WEFT_E_ARG, weft_seq_rewind(l->seq, n, E));
     } else if (worked(w, weft_seq_rewind(l->seq, n, E), pages(n) + 1)) {
+        const size_t before = l->n;
         forget(l, n);
         l->n_done = n == 0 ? 0 : l->n_done < n - 1 ? l->n_done : n - 1;
         if (n > 0) {
             /* The position is computed again, and seen again. */
             l->seen[n - 1] = 0;
         }
+        cross(w, l, before);
         l->finish = WEFT_RUNNING;
         l->twin_behind = true;
     }
@@ -221,6 +236,7 @@ static void do_reserve(struct world *w)
     size_t n = below(w, 4) == 0 ? 0 : below(w, N_CTX - l->n + 2);
     bool had = l->n < l->room;
     size_t need = pages(l->n + n) > held(l) ? pages(l->n + n) - held(l) : 0;
+    need = other_rope(w, l->n, l->n + n) ? pages(l->n + n) : need;
     if (l->n + n > N_CTX) {
         FAILS(WEFT_E_CTX_FULL, weft_seq_reserve(l->seq, n, E));
     } else if (worked(w, weft_seq_reserve(l->seq, n, E), n == 0 ? 0 : need + !had)) {
@@ -438,7 +454,7 @@ static void do_check(struct world *w)
         FAILS(WEFT_E_STATE, weft_seq_logits(l->seq, NULL, 0, NULL, E));
     }
     size_t pos = l->n > 0 ? below(w, l->n) : 0;
-    if (l->seen[pos] != 0) {
+    if (l->seen[pos] != 0 && !other_rope(w, pos + 1, l->n)) {
         float *want = rig_expected(&w->alone, l->tokens, pos + 1);
         assert_true(l->seen[pos] == hash_of(want, w->r.n_vocab));
         free(want);
@@ -509,8 +525,11 @@ static void operate(struct world *w)
     check_world(w);
 }
 
-static inline void schedule(const char *preset, weft_engine_params p, uint64_t seed, size_t n)
+/* `file` is the path of a model; `name` is for the message. */
+static inline void schedule_file(const char *file, const char *name, weft_engine_params p,
+                                 uint64_t seed, size_t n)
 {
+    weft_model_info info = { .size = sizeof info };
     struct world *w = calloc(1, sizeof *w);
     const weft_engine_params alone = { .size = sizeof alone,
                                        .device = p.device,
@@ -522,8 +541,10 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
     p.n_ctx = N_CTX;
     w->random = seed;
     w->known = !p.no_prefix_cache;
-    w->r = rig_open_as(model_file(preset), &p);
-    w->alone = rig_open(model_file(preset), &alone);
+    w->r = rig_open_as(file, &p);
+    w->alone = rig_open(file, &alone);
+    OK(weft_model_get_info(w->r.model, &info, E));
+    w->border = info.n_rope_short > 0 ? info.n_rope_short : SIZE_MAX;
     now.running = true;
     now.seed = seed;
     for (now.i = 0; now.i < n; now.i++) {
@@ -545,15 +566,22 @@ static inline void schedule(const char *preset, weft_engine_params p, uint64_t s
         assert_int_equal(w->want.n_kv_full > 0, p.n_kv < N_SLOTS * 256);
         assert_true(w->n_grammar > 0 && w->n_loaded > n / 200);
         assert_int_equal(w->want.n_cached > 0, w->known);
+        assert_int_equal(w->n_crossed > n / 300, w->border < N_CTX);
     }
-    print_message("%s, seed %zu: %zu operations, %zu ids drawn (%zu by a grammar), %zu states "
-                  "loaded, %zu positions found, pool full %zu times\n",
-                  preset, (size_t)seed, n, w->n_drawn, w->n_grammar, w->n_loaded,
-                  (size_t)w->want.n_cached, (size_t)w->want.n_kv_full);
+    print_message(
+        "%s, seed %zu: %zu operations, %zu ids drawn (%zu by a grammar), %zu states "
+        "loaded, %zu positions found, pool full %zu times, other RoPE factors %zu times\n",
+        name, (size_t)seed, n, w->n_drawn, w->n_grammar, w->n_loaded, (size_t)w->want.n_cached,
+        (size_t)w->want.n_kv_full, w->n_crossed);
     for (size_t i = 0; i < N_SAVED; i++) {
         free(w->saved[i].data);
     }
     free(w);
+}
+
+static inline void schedule(const char *preset, weft_engine_params p, uint64_t seed, size_t n)
+{
+    schedule_file(model_file(preset), preset, p, seed, n);
 }
 
 static inline int say_where(void **state)

@@ -48,12 +48,15 @@ struct world {
     struct rig r, alone;
     struct life lives[N_SLOTS];
     bool known; /* texts that begin alike find each other's pages */
+    /* Longer texts have other RoPE factors; SIZE_MAX = they never do. */
+    size_t border;
     struct saved saved[N_SAVED];
     weft_engine_stats want; /* the counters that the engine must show */
     uint64_t random;
     size_t n_drawn;   /* ids compared */
     size_t n_grammar; /* those of n_drawn that were drawn under a grammar */
     size_t n_loaded;
+    size_t n_crossed; /* how often a sequence came to other RoPE factors */
 };
 
 /* The place where the test is, for the message of a failure. */
@@ -67,6 +70,15 @@ static struct {
 static uint32_t below(struct world *w, size_t n) { return rig_random(&w->random, (uint32_t)n); }
 static size_t pages(size_t n) { return (n + PAGE - 1) / PAGE; }
 static size_t held(const struct life *l) { return pages(l->n > l->room ? l->n : l->room); }
+static bool other_rope(const struct world *w, size_t n, size_t other)
+{
+    return n > 0 && other > 0 && (n > w->border) != (other > w->border);
+}
+/* The sequence has set memory aside for tokens with which its RoPE factors change. */
+static bool room_crosses(const struct world *w, const struct life *l)
+{
+    return l->n < l->room && other_rope(w, l->n, l->room);
+}
 static bool has_logits(const struct life *l) { return l->n > 0 && l->n_done == l->n; }
 
 static uint64_t hash_of(const float *logits, size_t n)
@@ -132,6 +144,21 @@ static void forget(struct life *l, size_t n)
     l->n = n;
     l->room = 0;
     l->drawn = NONE;
+}
+
+/* The sequence had `before` tokens and now has l->n. If these have other RoPE factors, all
+ * positions wait to be computed again, but those of known pages. */
+static void cross(struct world *w, struct life *l, size_t before)
+{
+    if (other_rope(w, before, l->n)) {
+        w->want.n_again += l->n_done;
+        l->n_done = l->n - weft_seq_pending(l->seq);
+        assert_in_range(l->n_done, 0, w->known && !l->observed ? l->n - 1 : 0);
+        assert_int_equal(l->n_done % PAGE, 0);
+        w->want.n_cached += l->n_done;
+        memset(l->seen, 0, sizeof l->seen);
+        w->n_crossed++;
+    }
 }
 
 /* ---------------------------------------------------------------- twins */
@@ -244,6 +271,7 @@ static void check_stats(const struct world *w)
     assert_int_equal(s.n_prompt_rows, s.n_rows - s.n_decode_rows);
     assert_int_equal(s.n_cancelled, w->want.n_cancelled);
     assert_int_equal(s.n_kv_full, w->want.n_kv_full);
+    assert_int_equal(s.n_again, w->want.n_again);
 }
 
 #endif

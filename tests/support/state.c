@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/hash.h"
 #include "support/models.h"
 
 weft_engine_params state_params(size_t n_ctx, size_t n_kv)
@@ -40,6 +42,13 @@ weft_seq *state_load(const struct rig *r, const struct state *s)
     weft_seq *seq = rig_seq(r, NULL);
     OK(weft_seq_load(seq, s->data, s->n, E));
     return seq;
+}
+
+void state_put(struct state *s, size_t at, uint64_t value, size_t bytes)
+{
+    memcpy(s->data + at, &value, bytes);
+    uint64_t sum = hash64(HASH64_START, s->data, s->n - STATE_CHECKSUM);
+    memcpy(s->data + s->n - STATE_CHECKSUM, &sum, sizeof sum);
 }
 
 void state_tokens(weft_seq *seq, const int32_t *tokens, size_t n)

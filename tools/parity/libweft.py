@@ -36,7 +36,7 @@ class ModelInfo(C.Structure):
                 ("n_ff", C.c_size_t), ("n_params", C.c_uint64), ("n_bytes", C.c_uint64),
                 ("bos", C.c_int32), ("eos", C.c_int32), ("adds_bos", C.c_bool),
                 ("n_window", C.c_size_t), ("adds_eos", C.c_bool),
-                ("chat_remark", C.c_char_p)]
+                ("chat_remark", C.c_char_p), ("n_rope_short", C.c_size_t)]
 
 
 class _Message(C.Structure):

@@ -111,6 +111,18 @@ static int do_set(struct chat *c, const char *argument)
     return EXIT_OK;
 }
 
+/* Which RoPE factors the conversation has, where a file has two sets of them. */
+static void note_rope(const struct chat *c, uint64_t n_again)
+{
+    const size_t border = c->session.info.n_rope_short;
+    if (border > 0) {
+        const bool is_long = weft_seq_len(c->talk.answer.seq) > border;
+        term_note("RoPE factors: %s (short up to %zu tokens); %" PRIu64
+                  " tokens computed again because they changed",
+                  is_long ? "long" : "short", border, n_again);
+    }
+}
+
 static int do_stats(struct chat *c, const char *argument)
 {
     weft_engine_info info = { .size = sizeof info };
@@ -125,6 +137,7 @@ static int do_stats(struct chat *c, const char *argument)
                   " tokens read, %" PRIu64 " generated, %" PRIu64 " found",
                   s.n_pages_used, s.n_pages, (double)(s.n_pages_used * s.page_bytes) / 1048576.0,
                   (double)s.kv_bytes / 1048576.0, s.n_prompt_rows, s.n_decode_rows, s.n_cached);
+        note_rope(c, s.n_again);
     }
     figures_print(&c->talk.figures, &c->o, text_end_name[c->talk.answer.end], c->talk.hash);
     return EXIT_OK;
