@@ -154,16 +154,10 @@ static void test_failure_keeps_pages(void **state)
     rig_close(&r);
 }
 
-/* The list of pages grows, and so moves, while the step for which it grows is already packed. */
-static void test_list_moves(void **state)
+/* Draws n_new tokens behind n_fed with tokens computed ahead, and the same without. */
+static void same_tokens(const char *path, size_t n_fed, size_t n_new)
 {
-    (void)state;
-    enum { N_FED = 16 * PAGE - 8, N_NEW = 30 };
-    int32_t tokens[2][N_NEW], prompt[N_FED];
-    struct synth_spec spec;
-    assert_true(synth_preset("tiny-qwen2", &spec));
-    spec.n_ctx = 2048;
-    const char *path = model_file_of(&spec);
+    int32_t tokens[2][32], prompt[16 * PAGE];
     const weft_sampling s = greedy();
     for (size_t i = 0; i < 2; i++) {
         weft_engine_params p = WEFT_ENGINE_PARAMS_INIT;
@@ -173,17 +167,37 @@ static void test_list_moves(void **state)
         struct rig r = rig_open(path, &p);
         top_backend_wrap(&top, r.engine, i == 0 ? 0 : TOP_BEST | TOP_AHEAD, 4);
         weft_seq *seq = rig_seq(&r, &s);
-        rig_tokens(&r, 1, prompt, N_FED);
-        OK(weft_seq_append(seq, prompt, N_FED, E));
+        rig_tokens(&r, 1, prompt, n_fed);
+        OK(weft_seq_append(seq, prompt, n_fed, E));
         rig_compute(&r, seq);
-        for (size_t j = 0; j < N_NEW; j++) {
-            tokens[i][j] = step_next(&r, seq);
+        for (size_t j = 0; j < n_new; j++) {
+            rig_compute(&r, seq);
+            tokens[i][j] = next(seq);
         }
         assert_int_equal(top.n_ahead > 0, i);
         weft_seq_release(&seq);
         rig_close(&r);
     }
-    assert_memory_equal(tokens[0], tokens[1], sizeof *tokens);
+    assert_memory_equal(tokens[0], tokens[1], n_new * sizeof *tokens[0]);
+}
+
+/* The list of pages grows, and so moves, while the step for which it grows is already packed. */
+static void test_list_moves(void **state)
+{
+    (void)state;
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.n_ctx = 2048;
+    same_tokens(model_file_of(&spec), 16 * PAGE - 8, 30);
+}
+
+/* No token is computed ahead with RoPE factors that its text no longer has. */
+static void test_rope_border(void **state)
+{
+    (void)state;
+    for (size_t border = 100; border < 118; border++) {
+        same_tokens(model_file_long(border), 98, 26);
+    }
 }
 
 int main(void)
@@ -195,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_pages_for_all_or_none),
         cmocka_unit_test(test_failure_keeps_pages),
         cmocka_unit_test(test_list_moves),
+        cmocka_unit_test(test_rope_border),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

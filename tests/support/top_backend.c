@@ -118,6 +118,10 @@ static weft_status ahead(struct backend *b, const struct step *s, size_t k, int3
     step.tokens = tokens;
     step.seqs = seqs;
     for (size_t j = 0; j < k; j++) {
+        for (size_t i = 0; i < s->n_rows; i++) {
+            /* The text of each sequence is as long as this step makes it. */
+            assert_int_equal(seqs[i].rope_set, model_rope_set(t->model, seqs[i].pos + 1));
+        }
         TRY(forward(b, &step, err));
         for (size_t i = 0; i < s->n_rows; i++) {
             int32_t *id = &ids[j * s->n_rows + i];
