@@ -1,4 +1,5 @@
-// weft.h in C++: every WEFT_..._INIT, as in C. tests/api/cxx.sh compiles this under several standards.
+// weft.h in C++: every WEFT_..._INIT, as in C. tests/api/cxx.sh compiles this under several
+// standards.
 #include "weft.h"
 
 #include <cstdio>
@@ -11,7 +12,7 @@ int main()
     weft_embed_params embed = WEFT_EMBED_PARAMS_INIT;
     weft_sampling s = WEFT_SAMPLING_INIT;
     weft_model_info info = WEFT_INIT(weft_model_info);
-    // values that are not the neutral ones: the fields are in order
+    // Most fields have values of their own, so that fields in a wrong order would be noticed.
     bool sampling = s.size == sizeof s && s.temperature > 0 && s.top_k > 1 && s.top_p < 1 &&
                     s.min_p < s.top_p && s.min_p > 0 && s.typical_p == 1 && s.repeat_penalty == 1 &&
                     s.frequency_penalty == 0 && s.presence_penalty == 0 && s.repeat_last_n > 1 &&

@@ -19,7 +19,7 @@ for cxx in g++ clang++; do
     echo 'int main() {}' >"$T/empty.cpp"
     if "$cxx" -o "$T/empty" "$T/empty.cpp" 2>/dev/null; then compilers="$compilers $cxx"; else echo "skip $cxx: there is none"; fi
 done
-runs() { # command, whose output names Paris
+runs() { # command: succeeds if its output names Paris
     "$@" >"$T/out" && grep -q Paris "$T/out"
 }
 # shellcheck disable=SC2086
@@ -36,7 +36,7 @@ for cxx in $compilers; do
             say ok "$cxx -std=$std, linked" || say FAIL "$cxx -std=$std, linked"
     done
 done
-# A new standard must not be forgotten.
+# tests/api/cxx.cpp must use every WEFT_..._INIT of weft.h.
 for macro in $(sed -n 's/^#define \(WEFT_[A-Z_]*_INIT\)\>.*/\1/p' include/weft.h); do
     grep -q "\<$macro\>" tests/api/cxx.cpp && say ok "$macro" || say FAIL "$macro is not in tests/api/cxx.cpp"
 done

@@ -245,7 +245,8 @@ static bool untouched(const unsigned char *bytes, size_t n)
     return true;
 }
 
-/* Makes one call and expects this status. If it fails, it must say why and have changed nothing. */
+/* Makes one call and expects the status `want`. A call that fails must say why and change
+ * nothing. */
 static void expect(const struct row *r, struct args a, struct space *s, weft_status want,
                    const char *what)
 {
@@ -352,8 +353,7 @@ static void abuse_in(const struct row *r)
         a = good(r, &s);
         a.in = i == 0 ? r->in : NULL;
         a.n = 0;
-        /* Around no messages a template may have words of its own, or it may refuse to render
-         * nothing. */
+        /* Most functions accept an empty array. A saved state of 0 bytes is damaged. */
         weft_status want = r->takes & NEEDS_IN ? WEFT_E_ARG : WEFT_OK;
         want = r->takes & STATE ? i == 0 ? WEFT_E_FORMAT : WEFT_E_ARG : want;
         expect(r, a, &s, want, i == 0 ? "n = 0" : "in NULL, n = 0");
@@ -460,7 +460,7 @@ static void abuse_params(const struct row *r)
         { 4096, 4095, WEFT_E_ARG },
         { 4096, 0, WEFT_OK },
         { n + 8, 0, WEFT_OK },
-        { n, n, WEFT_OK }, /* the byte is behind the struct's end */
+        { n, n, WEFT_OK }, /* the byte that is set is no part of the struct: size ends before it */
         { sizeof(size_t), 0, WEFT_OK },
     };
     struct space s;

@@ -18,7 +18,7 @@ enum { N_THREADS = 8 };
 
 /* ---------------------------------------------------------------- orders of release */
 
-/* Writes the i-th order of the numbers 0 to 4. */
+/* Writes the i-th permutation of the numbers 0 to 4. */
 static void order_of(size_t i, size_t *order)
 {
     for (size_t k = 0; k < 5; k++) {
@@ -319,7 +319,8 @@ static void test_one_sequence(void **state)
     still_the_same("eight threads in one sequence");
 }
 
-/* Whichever thread comes in, it loads the same state. */
+/* Loads, steps and saves at random, with other threads in the same sequence. All threads load the
+ * same state, so a state that is saved is never larger than that one. */
 static void *load_again(void *arg)
 {
     struct intruder *t = arg;
@@ -462,8 +463,8 @@ static void test_two_engines(void **state)
     rig_close(&r);
 }
 
-/* Each thread gives up its own engine. All engines belong to one model, which goes with the last of
- * them. */
+/* Each thread gives up its own engine. All engines belong to one model, which is freed with the
+ * last of them. */
 static void test_engines_released(void **state)
 {
     (void)state;

@@ -31,7 +31,8 @@ static uint64_t s_len(void *h) { return weft_seq_len(h); }
 static uint64_t s_cached(void *h)
 {
     bool works = weft_seq_append(h, ids_in, 1, NULL) == WEFT_OK;
-    /* The rig knows no pages, so weft_seq_cached() returns 0. */
+    /* No earlier text begins with this token, so weft_seq_cached() returns 0 for a good handle,
+     * too; that the append works makes the difference. */
     return weft_seq_cached(h) + works;
 }
 static uint64_t s_finish(void *h) { return weft_seq_finish(h) != WEFT_FINISH_END; }

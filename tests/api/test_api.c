@@ -201,7 +201,7 @@ static void test_missing_outputs(void **state)
     FAILS(WEFT_E_ARG, weft_engine_get_info(rig.engine, NULL, E));
     FAILS(WEFT_E_ARG, weft_file_key(file, 0, NULL, E));
     FAILS(WEFT_E_ARG, weft_file_tensor(file, 0, NULL, E));
-    /* err may be NULL everywhere, and a step need not report anything. */
+    /* err may be NULL everywhere, and so may the output of a step. */
     assert_int_equal(weft_model_open(NULL, NULL, NULL, NULL), WEFT_E_ARG);
     assert_int_equal(weft_seq_next(seq, NULL, NULL), WEFT_E_ARG);
     assert_int_equal(weft_engine_step(rig.engine, NULL, NULL), WEFT_OK);
@@ -461,7 +461,7 @@ static void test_log(void **state)
     assert_non_null(strstr(lines.last, "cpu"));
     weft_engine_release(&engine);
     weft_model_release(&model);
-    /* A line of the log stays one line, whatever the name in the file. */
+    /* The name in the file has a line break and an escape; the warning is still one line. */
     const char *path = model_path("two\nlines.gguf");
     const struct edit name = { .what = EDIT_KEY_STR, .name = "general.name", .s = "a\n\x1b[31mb" };
     edit_model(model_file("tiny-qwen2"), path, &name, 1);

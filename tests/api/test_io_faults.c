@@ -145,7 +145,7 @@ int __wrap_fsync(int fd);
 int __wrap_rename(const char *from, const char *to);
 int __wrap_unlink(const char *path);
 
-/* The library makes new files with mkostemp() only: a mode is never given. */
+/* The library makes new files with mkostemp() only, so it never passes a mode to open(). */
 int __wrap_open(const char *path, int flags, ...)
 {
     return refused(CALL_OPEN) ? -1 : __real_open(path, flags);
@@ -373,7 +373,7 @@ static void release(struct path *p)
     weft_file_release(&p->file);
 }
 
-/* Walks the path; *p holds the names of the files. */
+/* Runs the whole program path; *p already holds the names of its files. */
 static void walk(struct path *p, bool no_mmap)
 {
     size_t n_fds = count_in("/proc/self/fd");

@@ -71,7 +71,7 @@ static void test_struct_sizes(void **state)
     try_engine_size(sizeof(size_t) - 1, 0, WEFT_E_ARG);
     try_engine_size(SIZE_MAX, 0, WEFT_E_ARG);
     try_engine_size(n - sizeof(size_t), 0, WEFT_OK); /* an older caller */
-    try_engine_size(n, 1, WEFT_OK);                  /* the last byte is not part of the struct */
+    try_engine_size(n, 1, WEFT_OK);                  /* bytes behind the struct do not count */
     try_engine_size(n + 64, 0, WEFT_OK);             /* a newer caller that uses nothing new */
     try_engine_size(n + 64, 1, WEFT_E_ARG);
     try_engine_size(n + 1, 1, WEFT_E_ARG);
