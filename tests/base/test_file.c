@@ -149,7 +149,8 @@ static void test_judged(void **state)
         assert_int_equal(file_open(path, &how, &f, &err), WEFT_E_FORMAT);
         assert_string_equal(err.message, "refused");
         assert_int_equal(s.n_calls, 2);
-        /* Mapping a file costs nothing, so nobody judges it first: its reader finds out. */
+        /* Mapping costs nothing, whatever the size, so the judge is not called for a mapped file.
+         */
         how.use_mmap = true;
         assert_int_equal(file_open(path, &how, &f, &err), WEFT_OK);
         assert_int_equal(s.n_calls, 2);

@@ -14,7 +14,8 @@
 #include "base/hash.h"
 #include "base/u64map.h"
 
-/* The most bytes that getrandom() gives; this function takes the place of that of the C library. */
+/* The most bytes that one call of getrandom() gives. The getrandom() below replaces that of the C
+ * library. */
 static size_t most_random = SIZE_MAX;
 
 ssize_t getrandom(void *dst, size_t n, unsigned flags)
@@ -61,8 +62,8 @@ static void test_bytes(void **state)
     }
 }
 
-/* The two differences cancel each other in hash64(), whatever it begins with: one text has them and
- * one does not. With a seed they do not cancel. */
+/* The two texts differ in two words, in such a way that hash64() gives the same for both, whatever
+ * it begins with. With a seed their hashes differ. */
 static void test_differences(void **state)
 {
     (void)state;
@@ -117,7 +118,7 @@ static void test_spread(void **state)
             longest = run > longest ? run : longest;
         }
     }
-    /* It is about 60 for random numbers. */
+    /* With random keys the longest run is about 60. */
     assert_in_range(longest, 20, 100);
 }
 
