@@ -1,10 +1,12 @@
 /* Matrix products and quantised activations of the CPU backend (src/cpu/kernels/dot_*.c), for
  * scalar, AVX2 and AVX-512.
- * - matmul: against sums in double over the decoded weights and the quantised activations, for
- *   every tensor type, packed; the same bits from every variant, for every grouping of rows, from
- *   dirty scratch; those of the plain reference, for Q4_K; added to what is there
- * - packing: rows come back as they are decoded; the same tiles from unaligned weights
- * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks; in pieces */
+ * - matmul: for every tensor type, packed, it is compared with sums in double over the decoded
+ *   weights and the quantised activations. Every variant gives the same bits, for every grouping of
+ *   rows and from dirty scratch; for Q4_K they are those of the plain reference. A product can be
+ *   added to what is in the output.
+ * - packing: rows read back from tiles equal rows that are decoded from the file; unaligned weights
+ *   give the same tiles
+ * - quantize: error, sums, padding, ties, zero, tiny and non-finite blocks, rows in pieces */
 #include "support/dot_variants.h"
 
 #include "cpu/pack.h"
@@ -247,7 +249,7 @@ static void check_plain(const struct cpu_ops *ops, const struct matmul_case *c)
     }
 }
 
-/* Rows come back as the type itself decodes them. */
+/* Rows that are read back from the tiles equal rows that the tensor type decodes. */
 static void check_rows_back(const struct cpu_ops *ops, const struct matmul_case *c)
 {
     float *want = room(N_W * c->n_cols * sizeof *want), *got = room(c->n_cols * sizeof *got);
@@ -407,7 +409,8 @@ static void test_quantize(void **state)
     }
 }
 
-/* Rows in pieces of 32 columns give the bits of whole rows, whatever forms are kept. */
+/* Rows that are quantised in pieces of 32 columns have the bits of rows that are quantised whole,
+ * whichever forms of activations (codes, 16-bit codes, floats) are kept. */
 static void test_quantize_part(void **state)
 {
     enum { N_COLS = 96, N = 5, FIRST = 2 };

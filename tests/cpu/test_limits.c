@@ -6,8 +6,8 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-/* Every word is read: the sum is that of a plain loop, for every length around that of the unrolled
- * loop. */
+/* Every word is read: the sum equals that of a plain loop, for all lengths up to 100 (the loop is
+ * unrolled) and for a long one. */
 static void test_reads_all(void **state)
 {
     const struct cpu_ops *ops = variant(state);
@@ -27,8 +27,8 @@ static void test_reads_all(void **state)
     free(p);
 }
 
-/* The function returns how many multiply-adds it did: n rounds are n times one round. A byte that
- * is 0 shows in the result. */
+/* mac_burst() returns how many multiply-adds it did. The count is the sum of the products of its
+ * bytes, all 1, so n rounds give n times as much as one, and a byte that is 0 makes it smaller. */
 static void test_multiplies_all(void **state)
 {
     const struct cpu_ops *ops = variant(state);

@@ -115,8 +115,8 @@ static void test_planes(void **state)
     tile_free(&t);
 }
 
-/* The columns of a unit are in PACK_TYPES and in the table of tensor types, because kernels need
- * them as a constant. No type is missing. */
+/* The number of columns of a unit stands in PACK_TYPES and in the table of tensor types, because
+ * kernels need it as a constant. Both agree, and no type is missing. */
 static void test_types(void **state)
 {
     (void)state;

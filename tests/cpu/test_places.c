@@ -84,8 +84,8 @@ static void test_quota(void **state)
         const char *files[6]; /* path, text */
         size_t want;
     } cases[] = {
-        /* Version 2: no limit, the group's own, that of a group above it, the least of several,
-         * rounded up. */
+        /* Control groups of version 2: no limit, a limit of the group's own, one of a group above
+         * it, and several, of which the least counts. Quotas are rounded up. */
         { "0::/\n", { NULL }, 0 },
         { "0::/\n", { "cpu.max", "max 100000\n" }, 0 },
         { "0::/\n", { "cpu.max", "200000 100000\n" }, 2 },
@@ -97,7 +97,7 @@ static void test_quota(void **state)
         { "0::/a/b\n", { "a/b/cpu.max", "max 100000\n", "a/cpu.max", "100000 50000\n" }, 2 },
         { "0::/a/b\n", { "a/b/cpu.max", "400000 100000\n", "cpu.max", "300000 100000\n" }, 3 },
         { "0::/gone\n", { "cpu.max", "500000 100000\n" }, 5 },
-        /* Version 1. */
+        /* Control groups of version 1. */
         { "3:cpu,cpuacct:/x\n",
           { "cpu,cpuacct/x/cpu.cfs_quota_us", "250000\n", "cpu,cpuacct/x/cpu.cfs_period_us",
             "100000\n" },
@@ -108,7 +108,7 @@ static void test_quota(void **state)
         { "3:cpuset:/\n",
           { "cpuset/cpu.cfs_quota_us", "100000\n", "cpuset/cpu.cfs_period_us", "100000\n" },
           0 },
-        /* Both versions. */
+        /* Control groups of both versions. */
         { "1:cpu:/\n0::/\n",
           { "cpu/cpu.cfs_quota_us", "400000\n", "cpu/cpu.cfs_period_us", "100000\n", "cpu.max",
             "300000 100000\n" },
