@@ -122,7 +122,8 @@ static inline struct dptr put_pool(const struct pool *p, size_t which, size_t n,
 }
 
 /* Makes sequences whose pages are scattered over a pool. `far` is added to all page numbers, and
- * the pool is said to begin as much earlier. */
+ * the address of the pool is moved back by as many pages, so that every number still names its
+ * page. */
 static inline struct pool make_pool(struct shape s, const struct span *spans, uint32_t n_seqs,
                                     size_t far)
 {
@@ -171,9 +172,9 @@ static inline struct pool make_pool(struct shape s, const struct span *spans, ui
     return p;
 }
 
-/* Computes o [head_dim] of one head. The units of q are those in which the weight of a position is
- * 2^(q . k). Errors are measured by `mass` [head_dim], which is the same sum with |v|, and by the
- * result, which is the largest sum of |q k|. */
+/* Computes o [head_dim] of one head. q is scaled so that the weight of a position is 2^(q . k).
+ * Bounds on errors need two more figures: `mass` [head_dim] gets the same sum as o with |v| in
+ * place of v, and the function returns the largest sum of |q k| of a position. */
 static inline double reference(const struct pool *p, uint32_t seq, struct span seen,
                                uint32_t kv_head, const double *q, double *o, double *mass)
 {

@@ -28,8 +28,8 @@ void device_expect(cudaError_t e, const char *call, const char *file, int line)
     }
 }
 
-/* So that tools/gpu-check.sh can be tried: with WEFT_TEST_PLANT tests fail, but not without
- * programmatic launches, as a race between two kernels would. */
+/* Makes tests fail if WEFT_TEST_PLANT is set, so that tools/gpu-check.sh can be tried. Without
+ * programmatic launches they pass, as they would if the fault were a race between two kernels. */
 static int planted(void)
 {
     const char *v = getenv("WEFT_TEST_PLANT");

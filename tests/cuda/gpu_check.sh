@@ -34,20 +34,20 @@ expect() { # name, status, patterns that lines of the output match
         failed=1
     done
 }
-fake() { # program: what it does is read from the input
+fake() { # program: puts a script in its place, which is read from the input
     mkdir -p "$work/bin"
     cat >"$work/bin/$1"
     chmod +x "$work/bin/$1"
 }
 
-# These programs do what all programs do, in both calls.
+# Both calls as a whole, with a few programs.
 if [ "$all" ]; then
     check whole --only 'test_pick demo ids' &
     whole=$!
 fi
 
-# One sanitizer works: it runs the program, and finds an error in the planted one, or if buffers lie in one arena. The other
-# one must not attach.
+# The first stand-in of compute-sanitizer works: it runs the program, and reports an error if the program fails, or if its
+# buffers lie in one arena. The second one, and that of ncu, cannot attach.
 fake compute-sanitizer <<'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do
@@ -88,7 +88,7 @@ if [ "$all" ]; then
     expect lost 1 '^FAIL leak ' 'LOST, engine after engine' 'again leak, by itself: fails'
 fi
 
-# These programs do nothing right, and some of them do not say so by their exit code.
+# These programs do nothing but print a line. weft-synth and weft still exit with 0.
 mkdir "$work/broken_programs"
 for f in weft-gpu-bench weft-synth weft; do
     printf '#!/bin/sh\necho %s is broken\n[ %s != weft-gpu-bench ]\n' $f $f >"$work/broken_programs/$f"
@@ -98,7 +98,7 @@ check broken --programs "$work/broken_programs" --call A --part tests --only dem
 expect broken 1 '^FAIL the first kernels: exit code 1' '^FAIL demo qwen2 ' 'again demo qwen2, by itself: fails' \
     '^gpu-check A: 0 passed, 5 not'
 
-# A call that is out of time ends by itself, soon, and prints its table.
+# A call whose time is up ends by itself within seconds, and prints its table.
 start=$SECONDS
 check late --only 'test_rows test_pick' --call A --seconds 14
 took=$((SECONDS - start))

@@ -39,14 +39,14 @@ level=${WEFT_TEST_LEVEL:-all}
 logs=$build/sim/log
 mkdir -p "$logs"
 long='sim_faults test_model test_shapes test_schedule test_prefill'
-orders() { # order, seed, level: those of a program of kernels
+orders() { # prints the orders in which a program of kernels runs: order, seed, level
     [ -z "$san" ] || { echo "asc 1 thin" && return; }
     echo "asc 1 all"
     echo "desc 1 $level"
     echo "random 1 $level"
     [ "$level" = thin ] || for seed in 2 3 4 5; do echo "random $seed $level"; done
 }
-of_kernels() { # programs
+of_kernels() { # prints the programs of kernels
     for t in "$build"/sim/test_*; do
         case " $long " in *" ${t##*/} "*) continue ;; esac
         case $t in *.*) ;; *) echo "$t" ;; esac
@@ -57,7 +57,7 @@ planned() {
         case $t in */sim_faults | *.*) ;; *) echo "$t asc 1 $level" ;; esac
     done
 }
-jobs() { # program, order, seed, level; the long ones first
+jobs() { # prints a line for each run, the long ones first: program, order, seed, level
     case $san in
     *thread*) ;;
     *)
@@ -82,7 +82,7 @@ jobs >"$logs/jobs"
 xargs -P "$(nproc)" -L 1 sh "$0" --one "$build" "$san" <"$logs/jobs" | tee "$logs/results"
 passed=$(grep -c '^ok  ' "$logs/results")
 all=$(wc -l <"$logs/jobs")
-# what is left out in the first order; the others are named as a whole
+# Lists what the runs in the first order have left out. What the other orders leave out is one line.
 grep ' asc ' "$logs/jobs" | while read -r t order seed _; do
     left_of "cuda ${t##*/}" "$logs/${t##*/}-$order$seed.txt"
 done >"$logs/left"

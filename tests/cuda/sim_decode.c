@@ -238,9 +238,9 @@ static struct grids cross_512(bool no_graphs, int32_t *dst, size_t n)
     return g;
 }
 
-/* As long as all steps of a chain are below position 512, attention is launched for the splits of
- * 512 positions; after that, it is launched for more. The text is the same as when kernels are
- * launched one by one. */
+/* While all steps that are computed ahead together stay below position 512, attention is launched
+ * with as many splits as 512 positions need; beyond, with as many as 1024 need. The text is the
+ * same as when kernels are launched one by one. */
 static void test_bounds(void **state)
 {
     (void)state;

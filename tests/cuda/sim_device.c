@@ -173,8 +173,8 @@ static void test_old_device(void **state)
     WORDS("cuda:0 (cudasim)", "7.5", "8.0");
 }
 
-/* If the model has no room, that is an error with the numbers, also with "auto", and nothing stays
- * on the device. */
+/* If the model does not fit on the device, opening fails and the message has the numbers, also with
+ * "auto"; nothing stays on the device. */
 static void test_small_device(void **state)
 {
     const char *const names[] = { "auto", "cuda", "cuda:0" };
@@ -205,7 +205,8 @@ static void test_shape_that_kernels_do_not_run(void **state)
     weft_model_release(&model);
 }
 
-/* After a call has failed, the device cannot be used and says why, or it can be used. */
+/* Whichever call fails while the devices are looked at: device 0 is a GPU that cannot be used and
+ * says why, or it is the CPU. */
 static void test_failing_calls(void **state)
 {
     (void)state;
@@ -216,7 +217,7 @@ static void test_failing_calls(void **state)
     for (uint64_t k = 1; k <= n_calls; k++) {
         cudasim_fail_call(k, false);
         weft_device_info d = device(0);
-        /* If the count of GPUs is lost, the CPU is the first device. */
+        /* If counting the GPUs has failed, none is listed, and the CPU is device 0. */
         assert_int_equal(d.usable, d.why[0] == '\0');
         assert_true(!d.usable || strcmp(d.name, "cpu") == 0);
         assert_int_equal(cudaGetLastError(), cudaSuccess);

@@ -41,7 +41,7 @@ static weft_engine_params params(size_t n_ahead)
     return p;
 }
 
-/* Makes the twin what the sequence is, through its saved state. */
+/* Saves the sequence and loads the saved state into its twin. */
 static weft_status pass_state(weft_seq *seq, weft_seq *twin, weft_error *err)
 {
     static uint8_t state[65536];
@@ -50,8 +50,8 @@ static weft_status pass_state(weft_seq *seq, weft_seq *twin, weft_error *err)
     return s == WEFT_OK ? weft_seq_load(twin, state, n, err) : s;
 }
 
-/* Computes PROMPT tokens, then TOKENS greedy ones. A fork, a copied page and a saved state come on
- * the way. */
+/* Computes PROMPT tokens, then TOKENS greedy ones. After three of them the sequence is forked, and
+ * its saved state is loaded into the fork, so that pages are copied, read back and written, too. */
 static weft_status generate(weft_engine *e, int32_t out[TOKENS], weft_error *err)
 {
     weft_sampling greedy = WEFT_SAMPLING_INIT;
@@ -113,8 +113,8 @@ static int teardown(void **state)
     return cudasim_leaks(stderr) != 0;
 }
 
-/* Every `stride`-th call fails, from call `first` on; at the level thin only every fifth of these
- * calls. */
+/* Lets every `stride`-th call fail, beginning with call `first`, each in a run of its own. At the
+ * level thin only every fifth of these calls fails. */
 static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
 {
     cudasim_catch_faults();
@@ -162,7 +162,8 @@ static void sweep(size_t n_ahead, bool sticky, uint64_t first, uint64_t stride)
     assert_memory_equal(got, expected, sizeof got);
     print_message("%zu of %llu calls made to fail%s, %zu of them failed the engine\n", n_tried,
                   (unsigned long long)n_calls, sticky ? " with all after them" : "", n_failed);
-    /* A call that fails in a capture costs no more than the graph. */
+    /* Not all calls fail the engine: one that fails in a capture, for example, costs only the
+     * graph. But more than a third of them must. */
     assert_true(n_failed * 3 > n_tried);
 }
 
@@ -175,7 +176,7 @@ static void test_each_call(void **state)
 static void test_each_call_ahead(void **state)
 {
     (void)state;
-    /* The calls of opening are the same as before. */
+    /* test_each_call() has tried the calls of opening, which are the same here. */
     sweep(4, false, n_open_calls, 1);
 }
 

@@ -198,8 +198,8 @@ static void test_no_graphs(void **state)
     }
 }
 
-/* There are neither graphs nor overlapping kernels, and a line of the log says so, unless the
- * caller asked for that. */
+/* With an old driver there are neither graphs nor overlapping kernels. A line of the log says so,
+ * but not to a caller who wants no graphs anyway. */
 static void test_old_driver(void **state)
 {
     (void)state;
@@ -284,14 +284,14 @@ static void test_always_broken(void **state)
         assert_int_equal(token, expected[i]);
     }
     assert_int_equal(since(start).graphs, 0);
-    assert_int_equal(since(start).broken, 5); /* those of decode steps 1, 2, 4, 8 and 16 */
+    assert_int_equal(since(start).broken, 5); /* in decode steps 1, 2, 4, 8 and 16 */
     assert_int_equal(n_warnings, 1);
     weft_seq_release(&seq);
     weft_engine_release(&e);
 }
 
-/* There is no memory for a graph, or a capture does not begin or end. That too costs only the
- * graph. */
+/* Whichever call of making a graph fails (the capture does not begin or end, or there is no memory
+ * for the graph), only the graph is lost; the step itself succeeds. */
 static void test_no_graph(void **state)
 {
     static const char *const calls[] = { "cudaStreamBeginCapture", "cudaStreamEndCapture",

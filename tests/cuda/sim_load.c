@@ -28,8 +28,8 @@
 
 static struct {
     atomic_size_t n_reads, n_bytes, n_threads;
-    size_t fail_read;   /* this read fails; 0 = none */
-    size_t max_threads; /* no more threads are granted */
+    size_t fail_read;   /* the number of the read that fails; 0 = none */
+    size_t max_threads; /* the most threads that can be started */
     bool no_cublas;
 } os;
 
@@ -105,8 +105,8 @@ static int check_left(void **state)
 
 /* ---------------------------------------------------------------- models and backends */
 
-/* Makes a file with more pieces than any ring has buffers, and with rows of blocks and of padded
- * floats. */
+/* Makes a file whose weights are read in more pieces than the ring of buffers holds, with rows of
+ * blocks and rows of padded floats. */
 static const char *file_of_mix(const char *mix)
 {
     struct synth_spec spec;
@@ -287,7 +287,7 @@ static void test_readers(void **state)
             } else {
                 assert_true(os.n_threads > 0 && os.n_threads <= 8);
             }
-            /* The ring went round. */
+            /* There were more pieces than buffers, so buffers of the ring were used again. */
             assert_true(seen.n > READERS_BUFFERS_MAX);
             assert_int_equal(seen.done, seen.total);
             model_close(m);
@@ -425,8 +425,8 @@ static void test_device_fails(void **state)
     model_close(m);
 }
 
-/* There is one allocation, of pieces that are aligned and do not overlap, or there is one for each
- * piece. */
+/* All buffers are aligned. In an arena they are parts of one allocation and do not overlap; without
+ * an arena each buffer is an allocation of its own. */
 static void test_arena(void **state)
 {
     (void)state;

@@ -35,7 +35,7 @@ static void check_chunks(struct shape s, const struct chunk *chunks, uint32_t n_
     struct span spans[8];
     struct drow row[512];
     struct attend_tile tile[16];
-    /* Row 0 and the last row belong to nobody. */
+    /* Row 0 and the last row belong to no tile. */
     uint32_t n = 1, n_tiles = 0;
     memset(row, 0xff, sizeof row);
     for (uint32_t i = 0; i < n_chunks; i++) {

@@ -20,7 +20,7 @@ struct shape {
     /* A bit for each of q and k: it has a norm. */
     unsigned norms;
     float factor;
-    /* It is added to all page numbers, and the pool's address is reduced by as many pages. */
+    /* A number that is added to all page numbers; the pool's address is moved back by as many. */
     size_t far;
     weft_kv_type types[2]; /* of K and V */
     /* True if q, k and v lie side by side in rows with a gap, and the new q goes to another
@@ -78,8 +78,8 @@ static uint32_t page_of(uint32_t seq, uint32_t pos)
     return page_numbers[seq][pos / PAGE % SEQ_PAGES];
 }
 
-/* Puts q, k and v on the device. Rows that are multiplied there are first divided by the same
- * factor. */
+/* Puts q, k and v on the device. Rows that the kernel has to multiply by a factor are first divided
+ * by it here. */
 static void put_rows(struct run *r)
 {
     const struct shape *s = &r->s;
@@ -263,8 +263,8 @@ static void check_q(const struct run *r)
 }
 
 /* Takes a head from the pool to got [head_dim]; the bytes that were read become 0xff. off[d] is the
- * error that storing adds. Halves are off by 2^-11 of the value. Codes are off by half a step, and
- * by 2^-11 of their value because the step is a half. */
+ * error that storing adds. A value stored as a half is off by 2^-11 of itself. A value stored as a
+ * code is off by half a step, and by 2^-11 of itself because the step is rounded to a half. */
 static void take_head(const struct shape *s, size_t which, uint8_t *block, uint32_t row,
                       double *got, double *off)
 {
@@ -430,9 +430,9 @@ static void test_q8(void **state)
     }
 }
 
-/* The bytes are those of the encoder of quant.c, for blocks with ties, of zeros, with values whose
- * inverse scale is infinite, and with values beyond those that a half can scale. If values are not
- * finite, neither is the scale. */
+/* The bytes equal those of the encoder of quant.c for these blocks: ties; zeros; values so small
+ * that the inverse of the scale is infinite; values so large that a half cannot hold the scale. A
+ * block with a NaN or an infinity gets such a scale. */
 static void test_q8_bits(void **state)
 {
     (void)state;

@@ -118,8 +118,8 @@ static size_t cols_of(const struct quant_type *t, size_t k)
 {
     static const size_t floats[] = { 1, 31, 33, 255, 257, 1023 }, blocks[] = { 1, 2, 5, 7, 9, 13 };
     k %= N_ROW_COUNTS;
-    /* Blocks of 32 get more columns than the 32 lanes of a warp take at once, so that lanes go
-     * round. */
+    /* From the fourth count on, types with blocks of 32 get five times as many columns. These are
+     * more blocks than a warp has lanes, so that a lane takes a second one. */
     return t->block == 1 ? floats[k] : t->block * blocks[k] * (t->block == 32 && k > 2 ? 5 : 1);
 }
 
@@ -351,7 +351,8 @@ static void parts(void **state)
         const size_t n_cols = k == 2 ? 2049 : 8192 + 256, n = 1 + 2 * k;
         const struct test_weights w = weights_of(type(types[k]), k, 57, n_cols);
         const struct input in = input_of(random_floats(k, n * n_cols), n, n_cols);
-        for (uint32_t n_sms = 1; n_sms <= 16; n_sms *= 2) { /* of 15 tasks, 16 for each SM */
+        /* 57 rows are 15 tasks, and columns are split while an SM has fewer than 16 tasks. */
+        for (uint32_t n_sms = 1; n_sms <= 16; n_sms *= 2) {
             struct dqueue on = *device_queue();
             on.n_sms = n_sms;
             struct matvec job = { .mode = MATVEC_ADD, .n_w = 1, .w = { w.d }, .in = in.d };

@@ -237,7 +237,7 @@ static void check_spec(const struct synth_spec *spec, size_t n, size_t n_ctx, co
     check_ways(spec, n, n_ctx, n <= 20, what);
 }
 
-/* Each architecture and each type still come once, but not with each other. */
+/* At the level thin every architecture and every type is tested, but few pairs of them are. */
 static bool thin(void)
 {
     return !level_all("most pairs of architecture and type, and texts past a page");
@@ -313,7 +313,7 @@ static void test_context(void **state)
     }
 }
 
-/* The layer itself says what it is, not the keys. */
+/* Layers of one model differ: what is computed follows each layer, not the keys of the file. */
 static void check_layers_differ(const char *type)
 {
     weft_error err;

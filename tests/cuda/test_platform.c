@@ -290,7 +290,7 @@ static void test_lost(void **state)
     told_platform(&p);
     assert_true(p.lost);
     SAYS(p.problem, cudaGetErrorName(cudaErrorAssert), "restart the program");
-    /* The process itself is at fault, not others. */
+    /* A device that other processes keep busy is not lost to this one. */
     machine.count_error = machine.properties_error = cudaSuccess;
     machine.memory_error = cudaErrorDevicesUnavailable;
     told_platform(&p);
@@ -314,7 +314,7 @@ static void test_no_code(void **state)
         assert_true(d.total_bytes == 4000 && !d.lost);
         assert_int_equal(last, cudaSuccess);
     }
-    /* Only opening an engine fails then. */
+    /* Too little memory for a queue is no problem of the device; opening an engine reports it. */
     machine.queue_error = cudaErrorMemoryAllocation;
     told_device(0, &d);
     assert_string_equal(d.problem, "");

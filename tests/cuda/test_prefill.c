@@ -143,8 +143,8 @@ static void test_large_norms(void **state)
     }
 }
 
-/* Up or gate is about 10^5, more than a half holds; the product of quantised weights would be
- * halves. Later values are as usual. */
+/* Up or gate is about 10^5, more than a half holds. The products of quantised matrices are stored
+ * as halves, so a scale has to keep them in range. Later values are as usual. */
 static void test_large_gates(void **state)
 {
     (void)state;
@@ -160,8 +160,8 @@ static void test_large_gates(void **state)
     }
 }
 
-/* Biases of gate and up that halves could not hold. Without biases the products of these weights
- * would be halves. */
+/* Gate and up have biases that halves could not hold. Without biases the products of these weights
+ * would be computed as halves. */
 static void test_large_biases(void **state)
 {
     (void)state;
@@ -194,8 +194,8 @@ static void test_mixed_types(void **state)
     }
 }
 
-/* Pieces end within a matrix, with a matrix, and behind several; they are less than a tile, and
- * less than two. */
+/* A product is computed in pieces that end inside a matrix, at its end, or after several matrices.
+ * Some pieces have fewer rows than a tile, some fewer than two tiles. */
 static void test_pieces(void **state)
 {
     (void)state;

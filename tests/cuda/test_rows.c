@@ -18,9 +18,9 @@ static double power_up(double x)
     return p;
 }
 
-/* Returns the least power of two by which the largest magnitude of a row, rounded up to a power of
- * two, has to be divided to be at most 32768. With a reach, the magnitude is first multiplied by
- * the reach, which is rounded up too. */
+/* Returns the scale of a row of halves: the least power of two that brings the largest magnitude to
+ * at most 32768. The magnitude is first rounded up to a power of two and, if there is a reach (the
+ * largest sum of |weight| of a matrix row), multiplied by the reach, rounded up as well. */
 static float want_half_scale(const float *x, size_t n, double reach)
 {
     double top = 0;
@@ -42,8 +42,8 @@ static bool same_half(f16_bits h, float want)
     return isnan(want) ? (h & 0x7fff) > 0x7c00 : h == f32_to_f16(want);
 }
 
-/* Expects that forms Q8 and F16 of n rows are those of form F32, and returns F32, [n, stride].
- * reach: that of a, 0 if there is none. */
+/* Expects that the forms Q8 and F16 of n rows follow from the form F32, and returns F32,
+ * [n, stride]. reach: the reach for which a was made, 0 if there is none. */
 static const float *expect_forms_of(const struct dacts *a, size_t n, double reach)
 {
     const struct host_acts h = acts_get(a, n);

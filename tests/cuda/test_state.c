@@ -128,7 +128,7 @@ static void test_between(void **state)
         weft_seq *there = loaded(&gpu, &s), *back = loaded(&cpu, &of_gpu);
         compare(&gpu, there, want, FLOAT_BOUND);
         compare(&cpu, back, want, FLOAT_BOUND);
-        /* All pages but the one with the last token. */
+        /* The GPU has computed only the page with the last token again; the others came back. */
         size_t head = 80 + n * sizeof *tokens, position = (s.n - head - 8) / n;
         struct state round = state_save(there);
         assert_int_equal(round.n, s.n);

@@ -58,8 +58,8 @@ static uint8_t *block_pool(const struct quant_type *t)
         memset(pool + i * t->bytes, (int)i, t->bytes);
     }
     for (size_t i = 0; i < 256 + n_special * n_special; i++) {
-        /* These bytes alone would make many of the first 256 blocks infinite, so they get the half
-         * floats +-0.1. */
+        /* With the same bytes as half floats many of the first 256 blocks would be infinite, so
+         * their half floats are +-0.1. */
         const size_t sane = i % 2 ? 8 + 9 * n_special : 9 + 8 * n_special;
         const size_t k = i < 256 ? sane : i - 256;
         for (size_t j = 0; j < n; j++) {
@@ -70,9 +70,9 @@ static uint8_t *block_pool(const struct quant_type *t)
     return pool;
 }
 
-/* Returns n_rows * n_cols weights of any type. Those of a quantised type come from its pool, from
- * place `from` on and round; those of a float type are every half, or every beginning of a float,
- * also from place `from` on. */
+/* Returns n_rows * n_cols weights. Blocks of a quantised type are taken from its pool, beginning
+ * with block `from`, and again from the start behind the last. Weights of a float type count up
+ * from `from` through all bit patterns of a half, or of the upper 16 bits of a float. */
 static uint8_t *weights(const struct quant_type *t, size_t from, size_t n_rows, size_t n_cols)
 {
     const size_t n = n_rows * n_cols / t->block;
@@ -368,8 +368,9 @@ static void test_weights_beyond_half(void **state)
     }
 }
 
-/* The reach of random matrices, and that of the larger of two. The sums of halves are in float:
- * n_cols / 8 additions in a thread and 10 in the block, each off by 2^-24 of the sum. */
+/* The reach of a matrix is its largest sum of |weight| over a row. kernel_reach() keeps the larger
+ * one of several matrices. Sums of halves are in float: n_cols / 8 additions in a thread and 10 in
+ * the block, each off by 2^-24 of the sum. */
 static void test_reach(void **state)
 {
     const struct quant_type *t = *state;
