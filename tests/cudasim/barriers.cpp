@@ -16,8 +16,8 @@ int block_barrier(BarrierOp op, int predicate, Site site)
     Barrier &bar = b->barrier;
     if (!bar.arrived)
         bar = { 0, 0, bar.uses + 1, op, 1, 0, 0, site };
-    // Two edges are used in turns: a thread that leaves late must not see one that arrives early at
-    // the next barrier.
+    // Two happens-before edges take turns: a thread that leaves this barrier late must not see one
+    // that arrives early at the next.
     void *edge = b->edge(EDGE_BARRIERS + (bar.uses & 1));
     if (bar.site.line != site.line ||
         (bar.site.file != site.file && strcmp(bar.site.file, site.file)))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Which lines of .cu files were never executed? sh tests/cudasim/coverage.sh OUT FILE.cu...
 # OUT is a CUDASIM_OUT built with SAN=--coverage whose tests have run. A line counts as executed if
-# any instance of a template executed it. Fails if there is one that was not, or no data.
+# any instance of a template executed it. Fails if a line was never executed, or if there is no data.
 set -u
 out=$(cd "$1" && pwd)
 shift

@@ -90,7 +90,7 @@ struct Gemm {
     }
 };
 
-// The part of a call that describes its matrices; gemm() reads the rest.
+// Returns a product with its sizes and matrices; gemm() fills in the rest.
 Gemm described(int m, int n, int k, Matrix a, Matrix b, Matrix c)
 {
     return { false, false, m, n, k, 0, 0, a, b, c };

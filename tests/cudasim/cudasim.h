@@ -19,15 +19,15 @@ struct Thread {
 };
 extern __thread Thread *self; // the simulated thread that runs now; null in host code
 
-// The place in a kernel where a function was called. It is a default argument, so that it is the
-// caller's line.
+// The place in a kernel where a function of this header was called. Functions take it as a default
+// argument, because the compiler then inserts the line of the caller.
 struct Site {
     const char *file;
     int line;
 };
 #define CUDASIM_SITE ::cudasim::Site site = { __builtin_FILE(), __builtin_LINE() }
-// For functions that work on other threads' registers, or are called by the scheduler, which
-// ThreadSanitizer does not see.
+// Marks a function whose accesses ThreadSanitizer does not check: it works on the registers of
+// other simulated threads, or the scheduler calls it.
 #define CUDASIM_UNSEEN __attribute__((no_sanitize("thread")))
 
 // ---- what device code can wait for
@@ -54,7 +54,7 @@ void *shared_var(SharedVar *v);
 void *shared_dynamic(size_t align);
 unsigned shared_offset(const void *p); // __cvta_generic_to_shared; dies if p is not shared memory
 
-// ---- cp.async: n bytes of shared memory, of which the first src_n are read
+// ---- cp.async writes n bytes of shared memory; only the first src_n are read from `global`
 void cp_async(void *shared, const void *global, int n, int src_n);
 void cp_async_commit();
 void cp_async_wait(int pending_groups);

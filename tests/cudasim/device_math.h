@@ -54,7 +54,7 @@ CUDASIM_INLINE unsigned __byte_perm(unsigned a, unsigned b, unsigned selector)
     unsigned r = 0;
     for (int i = 0; i < 4; i++) {
         unsigned s = selector >> 4 * i & 15, byte = (unsigned)(v >> 8 * (s & 7)) & 255;
-        if (s & 8) // eight times the sign of the byte
+        if (s & 8) // all eight bits become the sign of the byte
             byte = byte & 128 ? 255 : 0;
         r |= byte << 8 * i;
     }

@@ -29,7 +29,7 @@ static void check_pointer(const KernelInfo *k, int i, const void *p, bool declar
         return;
     if (in_device(p)) {
         const bool freed = device_pointer_freed(p);
-        // Half of a word of a struct may be padding, which can look like any address.
+        // A word of a struct need not be a pointer: half of it may be padding with any content.
         if (!device_pointer_ok(p) && (declared || freed))
             die("kernel %s, parameter %d: %p points %s", kernel_name(k->fn), i, p,
                 freed ? "to freed device memory" : "outside device memory allocations");

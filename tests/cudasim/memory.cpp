@@ -205,9 +205,9 @@ static void on_segv(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &old_segv, nullptr); // not ours: the access happens again
 }
 
-// Reserves a region of so many bytes, with a page behind it that is never accessible. Closing and
-// opening cost time for each page, at every launch and copy, so large regions have large pages if
-// the system has any: some tests spent most of their time there.
+// Reserves a region of so many bytes, with a page behind it that is never accessible. Every launch
+// and copy opens and closes all regions, which costs time for each page and took most of the time
+// of some tests. So large regions have large pages if the system has any.
 static char *reserve(size_t pages)
 {
     const bool large = pages >= 2 * HUGE_PAGE;

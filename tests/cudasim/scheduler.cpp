@@ -233,7 +233,7 @@ static void thread_exits(Fiber *f)
     if (cudasim_settings()->strict_exit)
         die("returned while other threads of the block wait at __syncthreads %s:%d", bar.site.file,
             bar.site.line);
-    // Hardware since Volta: only threads that are still alive count.
+    // As on hardware since Volta, only threads that have not returned count.
     if (bar.arrived == b->n_alive) {
         b->predicate = bar.op == BARRIER_COUNT ? bar.count
                        : bar.op == BARRIER_OR  ? bar.any

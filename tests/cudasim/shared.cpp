@@ -9,7 +9,7 @@
 namespace cudasim
 {
 
-enum { STATIC_LIMIT = 48 << 10 }; // the limit of a compiler
+enum { STATIC_LIMIT = 48 << 10 }; // nvcc refuses more static shared memory
 enum { REDZONE = 64, POISON = 0xFF, CANARY = 0xA5, PAGE = 4096, ARENA = 512 << 10 };
 
 static void map_arena(Block *b)

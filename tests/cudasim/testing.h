@@ -52,8 +52,9 @@ uint64_t cudasim_calls(void); /* counted since the last cudasim_fail_call */
 /* The name of the call that was made to fail, or NULL. */
 const char *cudasim_failed_call(void);
 
-/* Lets the k-th counted call from now on while a stream is captured (1 = the next one, 0 = none)
- * find the capture broken, as by a cudaDeviceSynchronize in another thread. */
+/* Breaks a capture, as a cudaDeviceSynchronize() in another thread would. Of the counted calls that
+ * are made while a stream is captured, the k-th from now on finds it broken (1 = the next one, 0 =
+ * none). */
 void cudasim_break_capture(uint64_t k);
 
 /* Prints one line for each thing that host code has not released (device and pinned memory,

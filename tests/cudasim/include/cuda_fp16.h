@@ -1,7 +1,7 @@
 // NVIDIA's header gives conversions, + - * / and comparisons to host compilers too; this file adds
 // those operations that NVIDIA gives only to device code and that our kernels use. Each result is
-// rounded once: from float, or from double for the fused operations (a product of two halves is
-// exact in it).
+// rounded once: from float, or for the fused operations from double, in which a product of two
+// halves is exact.
 #pragma once
 #include_next <cuda_fp16.h>
 #include <cuda_runtime.h>

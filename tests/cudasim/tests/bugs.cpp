@@ -1,5 +1,6 @@
-// Runs every planted bug in a process of its own, in the configurations of this build, and compares
-// with who must notice it. Usage: bugs [-v] [name]; -v prints a table, and what was printed.
+// Runs every planted bug in a process of its own, in the configurations of this build. Those that
+// the bug lists must notice it; none may report a correct program. Usage: bugs [-v] [name]; -v
+// prints a table, and what the programs printed.
 #include "bugs.h"
 #include "child.h"
 #include "cudasim/sanitizers.h"

@@ -28,8 +28,8 @@ static int sum_of(int b, int i, int r)
     return sum;
 }
 
-/* Refused are one row too many, in floats and in halves; float weights with half activations; types
- * of C. */
+/* These products are refused: results that go beyond their buffer, as halves and as floats; types
+ * of C that do not fit those of A and B; A and B of different types. */
 static void refuses(cublasHandle_t h, const void *dw, const void *dx, void *dy)
 {
     const float one = 1, zero = 0;

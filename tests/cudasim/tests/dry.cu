@@ -89,7 +89,7 @@ static void nothing_is_done()
     OK(cudaFreeHost(pinned));
 }
 
-// Wrong calls are refused as without the dry mode.
+// Wrong calls are refused, just as they are without the dry mode.
 static void checks()
 {
     Heard h = {};
@@ -105,8 +105,8 @@ static void checks()
     CHECK(h.words == "M");
 }
 
-// The recorder does not tell a capture, but each replay: node by node, between a beginning and an
-// end.
+// The recorder tells nothing of a capture. It tells every replay, node by node, between a beginning
+// and an end.
 static void graph()
 {
     Heard h = {};

@@ -49,7 +49,7 @@ static void rmsnorm(void)
     }
 }
 
-// Rows of int8, with one scale for 32 of them.
+// Rows of int8 codes, with one scale for every 32 codes.
 struct Quantised {
     int8_t *codes;
     float *scales;
