@@ -271,8 +271,8 @@ static void test_stacks(void **state)
     }
 }
 
-/* Each character doubles the number of ways in which it can be reached, but all ways are one
- * set. */
+/* Each further character can be read in more ways than the one before it, but the matcher keeps all
+ * ways in one small set. */
 static void test_ambiguous(void **state)
 {
     (void)state;

@@ -46,8 +46,8 @@ struct trees {
 
 static int below(struct trees *t, uint32_t n) { return (int)rig_random(&t->seed, n); }
 
-/* Makes a random tree. It may call the rules that come after its own, and behind a literal any
- * rule. */
+/* Makes a random tree for a rule. The tree may call the rules after this one. Behind a literal it
+ * may call any rule, because a recursion then reads something first. */
 static int grow(struct trees *t, int rule, int depth, bool guarded)
 {
     int index = t->n++;
@@ -452,8 +452,8 @@ static void test_random_masks(void **state)
     assert_true(n > (size_t)n_rounds / 2);
 }
 
-/* A mask that takes more work than allowed allows nothing, and a matcher that has done much of the
- * work before gives the same answer. */
+/* If a mask would take more work than the limit, it allows no token. A matcher that has already
+ * done much of that work gives the same answer. */
 static void test_work(void **state)
 {
     (void)state;

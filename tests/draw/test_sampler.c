@@ -72,8 +72,8 @@ static void softmax(struct slow *c, size_t n, long double temperature)
     }
 }
 
-/* Does the steps behind the penalties on all of logits[n]. Returns how many candidates stay; *c
- * gets their probabilities. */
+/* Does all steps that come after the penalties, on all of logits[n]. Returns how many candidates
+ * stay; *c gets their probabilities. */
 static size_t slow_steps(const weft_sampling *p, const float *logits, size_t n, struct slow *c)
 {
     for (size_t i = 0; i < n; i++) {
@@ -158,7 +158,8 @@ static void check_distribution(const weft_sampling *p, const float *logits, size
         double want = (double)c[i].p * (double)N_DRAWS;
         double got = (double)count[c[i].id];
         total += count[c[i].id];
-        /* As usual, cells of which less than 5 are expected are put together. */
+        /* Tokens that are expected less than 5 times are counted together, as usual with
+         * chi-square. */
         if (want < 5) {
             rare_want += want;
             rare_got += got;

@@ -1,6 +1,6 @@
 /* The sampler at and beyond its limits: banned tokens, infinite logits, logits that cannot be
- * sampled (V10), every field in and out of its range, NaN, values that contradict each other, lists
- * of biased tokens, sizes of the vocabulary. */
+ * sampled, every field in and out of its range, NaN, values that contradict each other, lists of
+ * biased tokens, sizes of the vocabulary. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -104,7 +104,7 @@ static void test_same_draws(void **state)
         if (!sampler_top(few, n_end, &k)) {
             assert_true(k > SAMPLER_TOP && p.ignore_end);
             n_whole++;
-            /* All logits together must do as well. */
+            /* This sampling needs all logits, so it gets all of them. */
             k = n_vocab;
         }
         assert_in_range(k, 1, n_vocab);
