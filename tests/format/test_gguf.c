@@ -535,7 +535,8 @@ static void test_block_remainder(void **state)
     }
 }
 
-/* Every number that is not a type, for a value and for the elements of an array. */
+/* A number that is no type is refused, as the type of a value and as that of an array's elements.
+ */
 static void test_types(void **state)
 {
     (void)state;

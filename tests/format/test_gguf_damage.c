@@ -118,7 +118,7 @@ static void test_flipped(void **state)
     }
     close(fd);
     free(b.data);
-    /* A letter of a name or a value may change unnoticed, everything else may not. */
+    /* A flipped bit of a letter or of a value may pass; elsewhere it has to be noticed. */
     assert_in_range(n_ok, 1, n_meta * 4);
 }
 
@@ -147,7 +147,8 @@ static void test_shrinks(void **state)
     free(b.data);
 }
 
-/* Strings that the file really holds, but that are larger than allowed. The file is sparse. */
+/* Strings that are longer than allowed are refused even if the file, a sparse one, really holds
+ * them. */
 static void test_large(void **state)
 {
     (void)state;

@@ -82,7 +82,8 @@ static void test_f16_random(void **state)
     for (int i = 0; i < 1000000; i++) {
         uint32_t u = random_u32();
         if (i % 2) {
-            /* Half of the floats lie in the range of halves. */
+            /* Few random floats lie in the range of half floats, so every second one is moved
+             * there. */
             u = (u & 0x807fffff) | (100 + (u >> 23) % 48) << 23;
         }
         const float x = from_bits(u);

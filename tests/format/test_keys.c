@@ -356,7 +356,8 @@ static void name_of(const struct key_rule *rule, char *dst, size_t cap)
              star != NULL ? "x" : "", star != NULL ? star + 1 : "");
 }
 
-/* No row of the table hides behind another. */
+/* Every row of the table is found by a name that it stands for: no row before it matches the name.
+ */
 static void test_once(void **state)
 {
     (void)state;
@@ -432,8 +433,8 @@ static void refuses(const char *path, struct edit e, weft_status want)
     WORDS(edited, e.name);
 }
 
-/* Values that a row takes and values that it does not; EDIT_KEY_DROP fills the places that are not
- * used. */
+/* Values of a key that are accepted, and values that are refused; EDIT_KEY_DROP fills the places
+ * that are not used. */
 struct values {
     struct edit good[3], bad[3];
 };
@@ -506,7 +507,7 @@ static void test_refused(void **state)
     assert_true(n > 30);
 }
 
-/* The words of the messages. */
+/* Checks the words of the messages. */
 static void test_messages(void **state)
 {
     (void)state;
@@ -555,7 +556,7 @@ static void test_arrays(void **state)
         const char *key;
         enum gguf_type element;
         const void *values;
-        const char *word; /* NULL = the values are taken */
+        const char *word; /* NULL = the values are accepted */
     } cases[] = {
         { "qwen2.swiglu_clamp_exp", GGUF_U32, zeros, NULL },
         { "qwen2.swiglu_clamp_exp", GGUF_U32, mixed, "is 3 at 1" },

@@ -212,7 +212,8 @@ static void test_golden(void **state)
     fclose(f);
     for (size_t i = 0; i < N_ROWS; i++) {
         assert_true(decoded[i] >= 2);
-        /* The format does not fix how an encoder of the K types chooses its scales. */
+        /* The K types (blocks of 256) need no golden vectors of encoding: their format does not fix
+         * how an encoder chooses the scales. */
         assert_true(encoded[i] >= 2 || !rows[i].encodes || rows[i].block == 256);
     }
 }
@@ -459,9 +460,10 @@ static void test_k_encode(void **state)
     }
 }
 
-/* d comes from the largest range or magnitude; rounding to levels costs at most half of d. The
- * stored scale adds up to 2^-11 of itself per level away from the origin, the stored minimum 2^-11
- * of itself, and the float arithmetic less than 2^-18 of the range. */
+/* Returns how far value v of block x may be off after encoding and decoding. The step d follows
+ * from the range or the largest magnitude of the block. Rounding to a level costs up to half a
+ * step. Storing d as a half costs 2^-11 of the distance to level 0, storing the minimum 2^-11 of
+ * the minimum, and the arithmetic in float less than 2^-18 of the range. */
 static double legacy_bound(uint32_t id, const float *x, float v)
 {
     double lo = (double)x[0], hi = lo;
@@ -477,7 +479,8 @@ static double legacy_bound(uint32_t id, const float *x, float v)
     }
     if (id == QUANT_Q4_0 || id == QUANT_Q5_0) {
         const double levels = id == QUANT_Q4_0 ? 8.0 : 16.0, d = peak / -levels;
-        /* Opposite to the peak one level is missing, so the error is up to a whole d there. */
+        /* On the side opposite to the peak one level is missing, so a value there is off by up to a
+         * whole step. */
         const double step = (double)v / d > levels - 1.5 ? 1.0 : 0.5;
         return fabs(d) * (step + levels * (half + eps));
     }
