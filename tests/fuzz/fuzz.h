@@ -154,9 +154,9 @@ static inline struct fuzz_cost fuzz_begin(void)
 
 enum { FUZZ_FIXED_BYTES = 16 << 20, FUZZ_BYTES = 256 };
 
-/* Checks what n bytes may take: a second for each 64 KiB, or ten seconds with sanitizers and
- * counters of coverage; and so many bytes of memory per byte. Every input may take a fixed amount
- * of both. */
+/* Checks the time and memory that an input of n bytes took. Without sanitizers and counters of
+ * coverage a second for each 64 KiB would be allowed; with them it is ten times as much. Memory may
+ * be FUZZ_BYTES for each byte. Every input may take a fixed amount of both besides. */
 static inline void fuzz_end(struct fuzz_cost begin, size_t n)
 {
     MUST(fuzz_seconds() - begin.seconds <= 10 * (0.05 + (double)n / 65536));

@@ -1,7 +1,7 @@
-/* Any bytes as a JSON schema. It is refused with a reason, or made a grammar, which the parser
- * accepts unless it is too large or refers to itself. A text that follows the grammar's masks is
- * JSON that the schema accepts, wherever it may end. Grammar, time and memory are bounded by the
- * schema's size. */
+/* Any bytes as a JSON schema. The schema is refused with a reason, or turned into a grammar, which
+ * the parser of grammars accepts unless it is too large or refers to itself. A text that follows
+ * the grammar's masks is JSON that the schema accepts, wherever the text may end. The schema's size
+ * bounds the grammar, the time and the memory. */
 #include <jansson.h>
 
 #include "fuzz_accepts.h"

@@ -6,7 +6,8 @@
 #include "fuzz.h"
 #include "run/model_api.h"
 
-/* A mask takes at most a second, however ambiguous the grammar; sanitizers multiply that by ten. */
+/* The most seconds and bytes that a mask may take, however ambiguous the grammar is. The seconds
+ * allow for sanitizers, which make it about ten times slower. */
 enum { FUZZ_MASK_SECONDS = 8, FUZZ_MASK_BYTES = 128 << 20 };
 
 static inline const uint64_t *fuzz_mask(struct matcher *m, const struct token_trie *trie)
@@ -19,8 +20,9 @@ static inline const uint64_t *fuzz_mask(struct matcher *m, const struct token_tr
     return mask;
 }
 
-/* Tokens of one character that open and close the parts of languages; texts that only grow would
- * never end. */
+/* Characters that open and close the parts of a text in the usual languages. A walk prefers the
+ * tokens that are just such a character; otherwise it would hardly ever close anything, and the
+ * text would not end. */
 static const char fuzz_marks[] = "\"}],:{[0x-\n ";
 static int32_t fuzz_mark_tokens[sizeof fuzz_marks - 1];
 
