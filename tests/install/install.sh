@@ -84,7 +84,7 @@ check 'weft.pc says where, without DESTDIR' grep -qxF "libdir=\${prefix}/lib/of-
     "$root/usr/lib/of-this-machine/pkgconfig/weft.pc"
 check 'no text names the folder it was built in' sh -c "! grep -rIl '$T' '$root'"
 
-run_programs() { # what it is, how they are started
+run_programs() { # the kind of library, what stands in front of a program's name
     what=$1
     shift
     for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
