@@ -331,7 +331,7 @@ static void test_context(void **state)
     }
 }
 
-/* The layer itself says what it is, not the keys. */
+/* Layers of one model differ: what is computed follows each layer, not the keys of the file. */
 static void test_layers_differ(void **state)
 {
     (void)state;

@@ -171,7 +171,7 @@ static void try_values(const char *path, const char *preset, const struct key_ca
     try_key(path, &e, true, k->suffix);
 }
 
-/* V07: hyper-parameters that are missing, zero, huge, not a number or of another kind. */
+/* Hyper-parameters that are missing, zero, huge, not a number or of another kind. */
 static void test_keys(void **state)
 {
     (void)state;
@@ -218,7 +218,7 @@ static void test_every_key(void **state)
     }
 }
 
-/* V07: numbers that contradict each other or the tensors. */
+/* Numbers that contradict each other or the tensors. */
 static void test_contradictions(void **state)
 {
     (void)state;
@@ -323,8 +323,8 @@ static bool optional(const char *name)
     return false;
 }
 
-/* V08: each tensor of each architecture is missing, or has one row or column more, or a type that
- * cannot be. */
+/* Checks that the file is refused if this tensor is missing, has one row or column more, or has a
+ * type that it cannot have. */
 static void check_tensor(const char *path, const struct gguf_tensor *t)
 {
     const char *name = t->name;
@@ -377,7 +377,7 @@ static void test_tensors(void **state)
     }
 }
 
-/* V08: the file has a tensor that the architecture does not have. */
+/* The file has a tensor that the architecture does not have. */
 static void test_extra_tensors(void **state)
 {
     (void)state;
@@ -447,7 +447,7 @@ static void test_factor_pairs(void **state)
     WORDS(long_name, "missing");
     REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = short_name });
     WORDS(short_name, "missing");
-    /* The scaling type promises both of them. */
+    /* The scaling type that the file names needs both lists of factors. */
     REFUSE(path, WEFT_E_FORMAT, { .what = EDIT_TENSOR_DROP, .name = long_name },
            { .what = EDIT_TENSOR_DROP, .name = short_name });
     WORDS(long_name, "missing");
@@ -486,8 +486,7 @@ static void test_vocab_only(void **state)
     }
 }
 
-/* V10: the weights are NaN. The logits are NaN too, and drawing from them is an error, not a
- * crash. */
+/* The weights are NaN. The logits are NaN too, and drawing from them is an error, not a crash. */
 static void test_nan(void **state)
 {
     (void)state;

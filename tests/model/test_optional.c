@@ -68,7 +68,7 @@ static void refused(const struct edit *edits, size_t n, const char *path, weft_s
     rig_message((const char *const[]){ edited, name, what, NULL });
 }
 
-/* Groups of tensors that come together; these are those of the last layer. */
+/* Groups of tensors of which a file must have all or none, with their names in the last layer. */
 static const struct group {
     const char *preset;
     size_t n;
@@ -83,7 +83,8 @@ static const struct group {
     { "tiny-qwen2", 1, { "output.bias" } },
 };
 
-/* All tensors of a group may be absent, which changes the logits. One alone may not. */
+/* If one tensor of a group is absent, the file is refused. If all are absent, the file opens, and
+ * the logits are others. */
 static void test_groups(void **state)
 {
     (void)state;
@@ -196,8 +197,8 @@ static void test_fused_qkv(void **state)
 }
 
 /* The bits are the same however a text is cut into steps and the work is cut for threads, with any
- * instructions, from packed weights or from the file. The rows fill no tile, and the biases stand
- * at no round address. */
+ * instructions, from packed weights or from the file. The number of rows is no multiple of a tile,
+ * and the biases are not aligned to vectors. */
 static void test_cuts(void **state)
 {
     (void)state;
