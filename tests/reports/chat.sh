@@ -1,6 +1,6 @@
 # A conversation is what its template says, also when an answer was cut.
 
-# turns NAME MODEL END: there are as many ends as turns before the last one, whatever ended the answer
+# turns NAME MODEL END: END stands once behind every answer, also behind one that was cut before the model wrote it
 turns() {
     for cut in '-n 5' '-n 0' '-n 40 -r a' '-n 3 --ignore-eos'; do
         check "$1: an answer cut by $cut" 0 '' run -m "$2" --chat -p 'What is the capital of Italy?' $cut --temp 0 --save-state "$T/s" -q
@@ -10,7 +10,7 @@ turns() {
     check "$1: an answer that ended" 0 '' run -m "$2" --chat -p 'What is the capital of Italy?' -n 60 --temp 0 --save-state "$T/s" -q
     check "$1: goes on" 0 '' run -m "$2" --load-state "$T/s" --chat -p 'And of France?' -n 0 --display-prompt --special -q
     case $(cat "$T/out") in "$3"*) bad "$1: it is not ended twice" "$(head -c 80 "$T/out")" ;; *) ok "$1: it is not ended twice" ;; esac
-    # In a conversation it is also as if it had never been saved.
+    # weft chat, too, goes on with a saved state as if the conversation had never been saved.
     weft run -m "$2" --chat -p 'What is the capital of Italy?' -n 2 --temp 0 --save-state "$T/s" -q
     printf '/set n 2\nWhat is the capital of Italy?\n/set n -1\nWhat is the capital of France?\n/save %s\n' "$T/whole" >"$T/in"
     "$WEFT" chat -m "$2" --temp 0 -q --no-history --commands <"$T/in" >"$T/out1" 2>"$T/err"

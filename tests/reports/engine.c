@@ -5,7 +5,7 @@
  *   engine grammar MODEL FILE
  *     times a grammar: parsing, then tokens, which hold the engine's lock
  *
- * Prints what was found. Exit code 0, or 1 if the file could be told from a text of one's own. */
+ * Prints what was found. Exit code 0, or 1 if the file had an effect on the other sequences. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

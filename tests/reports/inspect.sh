@@ -13,7 +13,7 @@ check 'only the metadata' 0 '' inspect "$T/odd.gguf" --keys
 if grep -q '^tensors' "$T/out"; then bad 'no tensors among the metadata' 'there are'; else ok 'no tensors among the metadata'; fi
 check 'only the tensors' 0 '' inspect "$T/odd.gguf" --tensors
 if grep -q 'x\.big' "$T/out"; then bad 'no metadata among the tensors' 'there is'; else ok 'no metadata among the tensors'; fi
-# judged NAME EXPRESSION: of the JSON in $T/out, its metadata as m
+# judged NAME EXPRESSION: the Python expression must be true; m is the metadata of the JSON in $T/out
 judged() {
     if ! command -v python3 >/dev/null 2>&1; then
         skip "$1" 'no python3'

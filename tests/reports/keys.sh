@@ -23,9 +23,10 @@ weft run -m "$IN/eos-ids-array.gguf" -p hello -l 98+100 -n 5 --temp 0 -q
 printf 'bbbbb' >"$T/want"
 same 'several ends: another token is none' "$T/out" "$T/want"
 
-# an ordinary token that looks like an end: </s> of HTML, 636, which merges make
+# Token 636, </s>, is a tag of HTML here: merges make it, so it is an ordinary token and ends no text.
 check 'an HTML tag ends no text' 0 '8 generated tokens; ' run -m "$IN/qwen2-html-token.gguf" -p 'a<s>b' -n 8 --temp 0 -l 636+100
-# the pattern parts </ from s, so that no merge is asked: these are the ids of Transformers' tokenizer, too
+# The pattern separates </ from s, so the merges that would make </s> are not applied. Transformers' tokenizer gives the same
+# ids.
 tagged() {
     check "ids of $1" 0 '' tokenize -m "$IN/qwen2-html-token.gguf" --ids -p "$1" $3
     [ "$(cat "$T/out")" = "$2" ] && ok "ids of $1: the right ones" || bad "ids of $1: the right ones" "$(head -c 60 "$T/out")"
@@ -35,7 +36,7 @@ tagged 'a</s>b' '97 634 115 62 98' --special
 tagged '</s>' '634 115 62' --special
 tagged 'a<s>b' '97 60 115 62 98'
 
-# add_eos_token: the vector of such a model is that of the end token.
+# If the file sets add_eos_token, weft embed appends EOS, and the vector is that of EOS.
 embedded() {
     if grep -q "\"n_tokens\": *$2," "$T/out"; then ok "$1"; else bad "$1" "$(cut -c1-40 "$T/out")"; fi
 }
@@ -115,7 +116,7 @@ if [ -x "$SYNTH" ]; then
     holds 'samplers that Weft lacks' 'XTC (general.sampling.xtc_probability), mirostat (general.sampling.mirostat)' "$T/err"
     hidden 'nothing was followed' 'as the file recommends'
 
-    # The maker of these models.
+    # weft-synth, which makes these models, is tested, too.
     made "$T/m.gguf" qwen2.context_length=u32:128 'a.list=i32[]:-1,2' a.text=str:x=y:z
     weft inspect --keys --no-check "$T/m.gguf"
     holds 'weft-synth --key replaces' 'qwen2.context_length                       u32   128' "$T/out"

@@ -58,7 +58,7 @@ nul 'a NUL byte in a message' 2 'a chat message cannot hold a NUL byte' run -m "
 nul 'a NUL byte in ids' 2 'the ids hold a NUL byte' detokenize -m "$BPE" -
 nul 'a NUL byte in a chat' 1 'a message cannot hold a NUL byte' chat -m "$BPE" --no-history
 
-# a file of logits that was damaged: version, entries, window, BOS, hash of the vocabulary, tokens
+# Files of logits with one damaged field: version, entries, window, BOS, hash of the vocabulary, tokens
 weft perplexity -m "$BPE" -p 'The capital of France is Paris, and that of Italy is Rome.' -c 8 --save-base "$T/base"
 damaged() { # NAME TEXT OFFSET BYTES
     cp "$T/base" "$T/bad"

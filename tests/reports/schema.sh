@@ -1,5 +1,5 @@
-# Schemas that were large in their demands, not in their text: a second (two, for slow machines) and 256 MiB besides the
-# program itself are enough for each of them.
+# Schemas of little text that once took much time or memory. A second (two, for slow machines) and 256 MiB besides the
+# program itself must be enough for each of them.
 
 # bounded NAME CODE TEXT_IN_STDERR SCHEMA
 bounded() {
@@ -21,7 +21,7 @@ bounded 'a type twice, 40 levels' 0 '' "$A/schema-types-40.json"
 bounded 'allOf of one $ref, 18 levels' 0 '' "$A/schema-allof-18.json"
 bounded 'allOf of one $ref, 40 levels' 0 '' "$A/schema-allof-40.json"
 bounded 'prefixItems, deep' 2 'more than' "$A/schema-prefix-deep.json"
-# nest N BEGIN END: the text between them N times, around null
+# nest N BEGIN END: writes a schema to $T/s.json: BEGIN N times, the type null, END N times
 nest() {
     awk -v n="$1" -v b="$2" -v e="$3" 'BEGIN { for (i = 0; i < n; i++) printf "%s", b; printf "{\"type\":\"null\"}"
         for (i = 0; i < n; i++) printf "%s", e }' >"$T/s.json"
@@ -68,7 +68,7 @@ nested() {
     (ulimit -s 512 2>/dev/null; bounded "$@" "$(cat "$T/s.json")"; echo "$passed $failed" >"$T/counts")
     read -r passed failed <"$T/counts"
 }
-# deep N BEGIN INSIDE END
+# deep N BEGIN INSIDE END: prints BEGIN N times, INSIDE once, END N times
 deep() {
     awk -v n="$1" -v b="$2" -v i="$3" -v e="$4" 'BEGIN { for (k = 0; k < n; k++) printf "%s", b; printf "%s", i
         for (k = 0; k < n; k++) printf "%s", e }'

@@ -5,7 +5,7 @@ check 'base: saved' 0 '' perplexity -m "$BPE" -f "$T/text" -c 8 --save-base "$T/
 check 'base: compared with itself' 0 '' perplexity -m "$BPE" --kl-base "$T/base" -q
 holds 'base: compared with itself, KL 0' 'KL mean         0.000e+00' "$T/out"
 
-# patch FILE OFFSET BYTES: the base with these bytes (octal escapes) there
+# patch FILE OFFSET BYTES: makes a copy of the base with these bytes (octal escapes) at the offset
 patch() {
     cp "$T/base" "$1"
     printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
@@ -24,7 +24,7 @@ head -c $((bytes - 1)) "$T/base" >"$T/shorter"
 check 'base: a byte too few' 1 'ends too early' perplexity -m "$BPE" --kl-base "$T/shorter" -q
 patch "$T/window" 16 '\003\000\000\000'
 check 'base: a window that is too short' 1 'is damaged: ' perplexity -m "$BPE" --kl-base "$T/window" -q
-# the last position: -inf for all but the last entry of the vocabulary
+# In the last row all logits but that of the last entry of the vocabulary become -inf.
 row=$(($(od -An -tu4 -j12 -N4 "$T/base") * 4))
 printf '\000\000\200\377' >"$T/low"
 while [ "$(wc -c <"$T/low")" -lt "$row" ]; do
@@ -33,7 +33,7 @@ while [ "$(wc -c <"$T/low")" -lt "$row" ]; do
 done
 { head -c $((bytes - row)) "$T/base" && head -c $((row - 4)) "$T/low" && tail -c 4 "$T/base"; } >"$T/impossible"
 check 'base: what came next is impossible' 1 'gives no probability to' perplexity -m "$BPE" --kl-base "$T/impossible" -q --json
-TINY=$IN/embed-causal.gguf # the model of these three
+TINY=$IN/embed-causal.gguf # the bases of the next tests were made with this model
 check 'base: handed, one NaN' 1 'damaged' perplexity -m "$TINY" --kl-base "$IN/attacks/base-one-nan.base" -q
 check 'base: handed, trailing' 1 'goes on behind' perplexity -m "$TINY" --kl-base "$IN/attacks/base-trailing.base" -q
 check 'base: handed, huge count' 1 'ends too early' perplexity -m "$TINY" --kl-base "$IN/attacks/base-count.base" -q
@@ -122,7 +122,7 @@ refused() {
     [ $code -eq 1 ] && grep -qF -e "$2" "$T/err" && ok "$1: chat" || bad "$1: chat" "code $code"
 }
 check 'state: saved' 0 '' run -m "$TINY" -p hello -n 0 -q --save-state "$T/state"
-# header OFFSET BYTES SIZE: the state with these bytes (octal escapes) there, and of that size
+# header OFFSET BYTES SIZE: makes $T/forged, the state with these bytes (octal escapes) at the offset, and of that size
 header() {
     cp "$T/state" "$T/forged"
     printf "$2" | dd of="$T/forged" bs=1 seek="$1" conv=notrunc 2>/dev/null
