@@ -200,7 +200,7 @@ static void test_rewind(void **state)
     OK(weft_seq_rewind(seq, 2, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
-    /* An end token that is kept ends the text before it. */
+    /* A rewind that keeps the end token keeps the end of the text: the next text begins anew. */
     OK(weft_seq_rewind(seq, weft_seq_len(seq), E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
@@ -277,7 +277,8 @@ static void test_dead_end(void **state)
             OK(weft_seq_append(seq, &token, 1, E));
         }
         weft_seq_release(&seq);
-        /* There is no way at all to go on: the grammar has more ways to begin than are followed. */
+        /* The grammar has more ways to begin than the matcher follows, so no token at all may come.
+         */
         struct {
             char gbnf[6 * 17000 + 20];
         } *many = malloc(sizeof *many);

@@ -284,7 +284,8 @@ static void test_rewind(void **state)
     rig_close(&r);
 }
 
-/* Known pages are free pages: a full pool takes them, and first those that were given up first. */
+/* Pages that are kept only because their text may come again count as free. When no others are
+ * left, they are used again, and those that were given up first are used first. */
 static void test_small_pool(void **state)
 {
     (void)state;
@@ -303,7 +304,8 @@ static void test_small_pool(void **state)
     rig_compute(&r, seq);
     check_bits(&r, seq, a, 65);
     weft_seq_release(&seq);
-    /* That took one page of b's. Whichever page it was, everything that is found must be right. */
+    /* The text a took one page that held a part of b. Whichever it was, every page that is still
+     * found for b must hold what b needs. */
     seq = rig_seq(&r, NULL);
     OK(weft_seq_append(seq, b, 193, E));
     rig_compute(&r, seq);

@@ -275,7 +275,7 @@ static void test_observed_prompt(void **state)
                 b->seqs[j].tokens.n = b->seqs[j].n_done + 1;
             }
         }
-        /* In steps too small to divide the prompt has its turn once in a round. */
+        /* Steps that are too small to be divided serve the prompt once in each round. */
         assert_in_range(n_steps, 1, n_out >= 4 ? 300 / share + 2 : 300 * (n_crowd + 2));
         assert_in_range(b->longest, 0, b->n_seqs);
         bench_close(b);

@@ -158,8 +158,8 @@ static void test_in_the_prompt(void **state)
     rig_close(&r);
 }
 
-/* The same file is opened again with other sizes and threads, and once with a trace of the steps,
- * so that it computes through src/run/watch.c. */
+/* A trace that only makes the engine compute through src/run/watch.c. test_other_engine() loads a
+ * state into an engine with it, and into one with other sizes and threads. */
 static void ignore_values(void *user, const weft_checkpoint *checkpoint)
 {
     (void)user, (void)checkpoint;
@@ -192,7 +192,7 @@ static void test_other_engine(void **state)
             struct state third = state_save(seq);
             assert_int_equal(third.n, s.n);
             assert_memory_equal(third.data, s.data, s.n);
-            /* The last token waited. */
+            /* Before the last token was computed again, the state lacked its K and V. */
             assert_true(again.n < s.n);
             free(again.data);
             free(third.data);
@@ -325,7 +325,7 @@ static void test_ahead(void **state)
     weft_seq *seq = rig_seq(&r, &greedy), *other = rig_seq(&r, NULL);
     OK(weft_seq_append(seq, tokens, 60, E));
     rig_compute(&r, seq);
-    /* Ten more tokens, beyond the page, are computed with the second one. */
+    /* With the second token ten more are computed ahead, which reach into another page. */
     for (size_t i = 0; i < 2; i++) {
         OK(weft_seq_next(seq, &token, E));
         tokens[60 + i] = token;
@@ -337,7 +337,7 @@ static void test_ahead(void **state)
     assert_int_equal(rig_free(&r), PAGE);
     OK(weft_seq_append(other, tokens, PAGE, E));
     assert_int_equal(rig_free(&r), 0);
-    /* It takes the page that the tokens ahead had. */
+    /* The other sequence takes the page that the tokens ahead had. */
     OK(weft_seq_append(other, tokens + PAGE, 1, E));
     OK(weft_seq_rewind(other, 0, E));
     OK(weft_seq_load(other, s.data, s.n, E));

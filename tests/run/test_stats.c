@@ -251,9 +251,9 @@ static uint64_t host_bytes(const struct rig *r)
     return s.seq_bytes + s.draw_bytes;
 }
 
-/* Each setting of a sequence, and the memory for what it writes, first by itself, then one after
- * the other. All forks share the parsed grammar, so only the bytes of a second sequence with it, a
- * fork, are exact. */
+/* The bytes that the engine reports for its sequences are exactly those that it allocated, after
+ * every call that gives a sequence memory. All forks share the parsed grammar and count it once, so
+ * with a grammar only the bytes that a fork adds are compared. */
 static void test_seq_bytes(void **state)
 {
     (void)state;
@@ -305,11 +305,12 @@ static void test_seq_bytes(void **state)
         assert_int_equal(stats_of(&r).seq_bytes - before, heap_bytes() - n);
     }
     weft_seq_release(&copy);
-    /* the logits of the first sequence, which had to be kept, are left */
+    /* What is left of it: the logits of the first sequence, which had to be kept when the fork was
+     * computed. */
     assert_int_equal(stats_of(&r).seq_bytes - before, heap_bytes() - n);
     weft_seq_release(&seq);
     heap.on = false;
-    /* what is left: the logits of the other sequence, and the memory of a draw */
+    /* What is left now: the logits of `other`, and the memory of a draw. */
     EXACT();
     assert_true(stats_of(&r).draw_bytes > 0);
     weft_seq_release(&other);
@@ -317,8 +318,8 @@ static void test_seq_bytes(void **state)
     rig_close(&r);
 }
 
-/* The numbers are the model's weights as the file has them, and nothing that depends on
- * sequences. */
+/* Checks the bytes of weights, KV pool and scratch memory, which do not depend on sequences.
+ * Weights count as many bytes as in the file. */
 static void test_memory(void **state)
 {
     (void)state;

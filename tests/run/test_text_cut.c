@@ -189,8 +189,8 @@ static void test_stop(void **state)
     rig_close(&rig);
 }
 
-/* Tokens that are appended in the middle of a character end the character, and may begin
- * another. */
+/* If tokens are appended where a character is incomplete, it stays incomplete. The appended tokens
+ * may begin another character. */
 static void test_appended(void **state)
 {
     (void)state;

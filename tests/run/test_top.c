@@ -200,7 +200,7 @@ static void test_when(void **state)
         next(seqs[i]);
     }
     assert_int_equal(steps_of(&r), 1);
-    /* A sequence that waits but was taken out does not count. */
+    /* A cancelled sequence does not count, even if its tokens wait. */
     for (size_t i = 0; i < 5; i++) {
         next(seqs[i]);
     }

@@ -1,6 +1,6 @@
 /* weft_engine_wait() and weft_engine_wake(): what makes a wait return, with which answer. A wait
- * must not sleep if a ring came before it, or between its look and its sleep. Threads only note
- * what they see; the test's own thread judges after they have ended. */
+ * must not sleep if a wake came before it, or after it looked for rows and before it fell asleep.
+ * Threads only note what they see; the test's own thread judges after they have ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -171,7 +171,7 @@ static void test_woken(void **state)
         }
         woken(t, &w, false);
     }
-    /* A ring that comes while nobody waits is kept, but only one. */
+    /* A wake that comes while nobody waits is kept, but only one. */
     weft_engine_wake(r.engine);
     weft_engine_wake(r.engine);
     OK(weft_engine_wait(r.engine, LONG_MS, &ready, E));

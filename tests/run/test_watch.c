@@ -162,7 +162,7 @@ static void test_costs(void **state)
     rig_close(&r);
 }
 
-/* The caller asks for only one of the two, with several sequences in one step. */
+/* The caller asks for a profile but not for a trace, with several sequences in one step. */
 static void test_one_of_them(void **state)
 {
     (void)state;
@@ -185,8 +185,8 @@ static void test_one_of_them(void **state)
     rig_close(&r);
 }
 
-/* Work that is no stage goes through: copying, saving and loading pages, limits, the best
- * tokens. */
+/* Operations of the backend that are no stages work under a profile, too: copying, saving and
+ * loading pages, limits, the best tokens. */
 static void test_all_else(void **state)
 {
     (void)state;
