@@ -274,7 +274,8 @@ static void test_ranges(void **state)
           "0", "3");
 }
 
-/* Every key except the names of the properties. */
+/* Random keys: the schema has one rule for its named properties and another for all other keys, and
+ * each key must fall under the right one. */
 static void test_names(void **state)
 {
     (void)state;
