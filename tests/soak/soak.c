@@ -203,8 +203,7 @@ static bool restarts(const struct slot *s)
     return s->n_new == 0 || (s->text->greedy && !s->text->grammar);
 }
 
-/* A sequence with the loaded state takes the place of the old one: either the same sequence or
- * another one. */
+/* Loads the state of the sequence into itself, or into another sequence that takes its place. */
 static void reload(weft_engine *e, struct slot *s)
 {
     if (below(2) == 0) {
