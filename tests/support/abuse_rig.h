@@ -16,8 +16,8 @@ enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
-/* Computed, with text that is not taken and with log-probabilities. Every case takes a fork of
- * it. */
+/* A computed sequence with text that nobody has taken yet and with log-probabilities. Every case
+ * takes a fork of it. */
 static weft_seq *base;
 /* The state of `base`, also in a file. */
 static uint8_t state_in[MAX_STATE];

@@ -58,7 +58,7 @@ struct rig rig_open(const char *path, const weft_engine_params *params)
 {
     weft_engine_params p = { .size = sizeof p, .n_threads = 1 };
     p = params != NULL ? *params : p;
-    /* The tests know the bits of the CPU, with or without a GPU. */
+    /* Tests expect the bits of the CPU, also on a machine with a GPU. */
     p.device = p.device != NULL ? p.device : "cpu";
     /* Expected values have to be computed, not found. */
     p.no_prefix_cache = true;

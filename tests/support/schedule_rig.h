@@ -34,9 +34,9 @@ static void do_open(struct world *w)
     }
 }
 
-/* n tokens were appended, and those that are already known need not be computed. This is true for
- * whole pages, but not for the last token, whose logits are wanted, and not for positions that
- * somebody observes. */
+/* Counts the positions that the engine found in other sequences' pages when n tokens were appended.
+ * Only whole pages can be found, never the last token, whose logits are wanted, and nothing for a
+ * sequence that is observed. */
 static void find_known(struct world *w, struct life *l, size_t n)
 {
     size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);
@@ -321,7 +321,8 @@ static void do_logprobs(struct world *w)
     }
 }
 
-/* Saves into memory or a file. The values that are saved are known. */
+/* Saves into memory, and now and then also into a file, which must get the same bytes. The test
+ * notes what the state holds. */
 static void do_save(struct world *w)
 {
     struct life *l = some(w, false);

@@ -109,7 +109,8 @@ static struct life *free_slot(struct world *w)
     return NULL;
 }
 
-/* Chooses a sequence, one with logits if there is one and `ready`. NULL if there is none at all. */
+/* Chooses a sequence; with `ready` it is one that has logits, if there is such a one. Returns NULL
+ * if no sequence is open. */
 static struct life *some(struct world *w, bool ready)
 {
     size_t start = below(w, N_SLOTS);

@@ -15,7 +15,7 @@ enum top_backend_what {
 
 enum { TOP_MAX_VOCAB = 4096 };
 
-/* Allocates nothing. */
+/* The backend's operations and counters, in the caller's memory: wrapping allocates nothing. */
 struct top_backend {
     const struct backend_ops *cpu; /* the backend that it wraps */
     struct backend_ops ops;

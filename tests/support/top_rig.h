@@ -58,7 +58,7 @@ static inline int32_t step_next(const struct rig *r, weft_seq *seq)
     return next(seq);
 }
 
-/* Returns how many steps a call takes: 8 if it went ahead so far. */
+/* Calls weft_engine_step() and returns how many steps it took: more than 1 if it computed ahead. */
 static inline size_t steps_of(const struct rig *r)
 {
     uint64_t before = rig_info(r).n_steps;
