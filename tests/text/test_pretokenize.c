@@ -1,7 +1,8 @@
 /* The words that text is split into, by name of the pre-tokenizer: what differs between them, white
  * space, bytes that are no UTF-8; which names there are; and long runs in bounded time.
- * Expectations are what Hugging Face's tokenizers 0.23 makes of the published patterns, each one a
- * Split with the behavior "isolated"; those of llama.cpp's custom code where it says what they are.
+ * Expected words are what Hugging Face's tokenizers 0.23 makes of the published patterns, each one
+ * a Split with the behavior "isolated"; where a comment names llama.cpp, they are what its code
+ * makes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -443,7 +444,7 @@ static void expect_fast(struct splitter *s, const char *pre, const char *unit, c
     assert_int_equal(ends[n - 1], total);
 }
 
-/* V11: a long run of one kind of character, or of two kinds in turn, costs every pattern the same
+/* A long run of one kind of character, or of two kinds in turn, costs every pattern the same
  * time for each byte: a megabyte takes less than a second, and no more of the stack. */
 static void test_long_runs(void **state)
 {

@@ -265,7 +265,7 @@ static void test_special_hostile(void **state)
     free(texts);
 }
 
-/* More special tokens than any model has. */
+/* The special tokens of a vocabulary may have at most SPECIAL_TOTAL bytes together. */
 static void test_special_total(void **state)
 {
     (void)state;

@@ -231,8 +231,8 @@ static void test_control(void **state)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-/* V11: a megabyte of one character takes less than a second of processor time. This bound is one of
- * the reliability goals, and two to ten times what a slow machine takes. */
+/* A megabyte of one character takes less than a second of processor time. This bound is one of the
+ * reliability goals, and two to ten times what a slow machine takes. */
 static void test_long_runs(void **state)
 {
     (void)state;
@@ -397,7 +397,7 @@ static void test_strip_right(void **state)
     tokenizer_close(t);
 }
 
-/* V12: a vocabulary with neither newline nor byte tokens. */
+/* A vocabulary with neither newline nor byte tokens. */
 static void test_no_bytes(void **state)
 {
     (void)state;

@@ -52,8 +52,8 @@ static void expect_refusal(const struct spec *s, weft_status want, const char *s
     expect_refused(&w, want, says);
 }
 
-/* V04 (scores), V06, V09: merges, byte tokens and types that are not as they must be, and special
- * tokens that are too long. */
+/* Scores, merges, byte tokens and types that are not as they must be, and special tokens that are
+ * too long. */
 static void test_refused_specs(void **state)
 {
     (void)state;
@@ -153,7 +153,7 @@ static void test_ids_out_of_range(void **state)
     tokenizer_close(t);
 }
 
-/* V05: tokenizers that need features that Weft does not have. */
+/* Tokenizers that need features that Weft does not have. */
 static void test_refused_keys(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void test_refused_keys(void **state)
     expect_refusal(&s, WEFT_E_FORMAT, "merges");
 }
 
-/* V04: arrays of every other element type, and of another length. */
+/* Arrays of every other element type, and of another length. */
 static void test_refused_arrays(void **state)
 {
     (void)state;
@@ -236,7 +236,7 @@ static void write_texts(struct gguf_writer *w, const char *model, char *const *t
     free(scores);
 }
 
-/* V01: a token of 64 KiB is one of BPE's words like any other; a longer one is refused. SPM and the
+/* A token of 64 KiB is one of BPE's words like any other; a longer one is refused. SPM and the
  * search for special tokens have limits of their own. A token of 2^31 bytes is no GGUF string
  * (test_gguf_damage.c). */
 static void test_long_token(void **state)
@@ -277,7 +277,7 @@ static void test_long_token(void **state)
     free(text);
 }
 
-/* V03, V12: vocabularies of 0 to 4 tokens. They may lack their default special tokens and the bytes
+/* Vocabularies of 0 to 4 tokens. They may lack their default special tokens and the bytes
  * of a text; the unknown token stands for those bytes if there is one. */
 static void test_tiny(void **state)
 {
@@ -325,8 +325,8 @@ static void test_tiny(void **state)
     }
 }
 
-/* V02: counts are unsigned and keep their full width all the way. An array of 2^24 + 1 elements is
- * refused where it stands (G18 of test_gguf.c), and so is one of 2^31 or 2^63. */
+/* Counts are unsigned and keep their full width all the way: a vocabulary that declares 2^31 or
+ * 2^63 tokens is refused while the file is read. test_gguf.c tests the limit of 2^24 elements. */
 static void test_counts(void **state)
 {
     (void)state;
@@ -364,7 +364,7 @@ static bool collides(uint64_t h)
     return (h >> 32 & 0xffff) < 64;
 }
 
-/* V09: texts of tokens that were made to collide make nothing slow, because they are found by a
+/* Texts of tokens that were made to collide make nothing slow, because they are found by a
  * hash with a seed. */
 static void test_colliding_tokens(void **state)
 {
@@ -434,7 +434,7 @@ static void test_colliding_merges(void **state)
     free(room);
 }
 
-/* V09: a vocabulary may be odd in these ways without being refused: empty and repeated tokens,
+/* A vocabulary may be odd in these ways without being refused: empty and repeated tokens,
  * merges that would spell a control token, tokens without merges, merges that come twice. */
 static void test_tolerated(void **state)
 {
