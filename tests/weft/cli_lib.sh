@@ -62,7 +62,7 @@ holds() {
     fi
 }
 
-# The JSON in $T/out
+# json NAME: $T/out must hold valid JSON
 json() {
     if ! command -v python3 >/dev/null 2>&1; then
         skip "$1" 'no python3'

@@ -238,7 +238,7 @@ def pastes():
             code = c.leave()
             check(f"paste: {name}", code == 0 and got is not None and kept(home) == want, (code, kept(home), c.seen[-300:]))
             check(f"paste: {name}: no marks in the end", c.raw.rfind(OFF) > c.raw.rfind(ON), c.raw[-100:])
-    # it is one message, answered once, and comes back from the history as one
+    # a pasted text with a line break is one message: it is answered once, and comes back from the history as one
     c = Chat("--no-history")
     c.prompt()
     c.send(BEGIN + b"What is the capital of\rFrance?" + END)

@@ -81,7 +81,7 @@ static void test_all_spellings(void **state)
     assert_int_equal(PARSE(CMD_RUN, "--model=b=c", "--n-predict", "5", "--temperature", "1"), 0);
     assert_string_equal(opt.model, "b=c");
     assert_int_equal(opt.n_predict, 5);
-    /* The last value wins, as in a script that adds to a list. */
+    /* The last value wins, so that a script can append options to those that it was given. */
     assert_int_equal(PARSE(CMD_RUN, "-n", "3", "--predict=4"), 0);
     assert_int_equal(opt.n_predict, 4);
 }
@@ -402,7 +402,7 @@ static void test_table(void **state)
 {
     (void)state;
     for (const struct arg_option *o = option_table; o->names[0] != NULL; o++) {
-        /* It has no help, and has a value or some choices or neither. */
+        /* An option that is only accepted has no help. It may have a value or choices, not both. */
         if (o->kind == ARG_TAKEN) {
             assert_true(o->commands != 0 && o->help == NULL && o->offset == 0);
             assert_true(o->value == NULL || o->choices == NULL);

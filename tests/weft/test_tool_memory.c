@@ -255,7 +255,7 @@ static int open_files(void **state)
     snprintf(paths.out, sizeof paths.out, "%s", scratch_path("out"));
     snprintf(paths.err, sizeof paths.err, "%s", scratch_path("err"));
     snprintf(paths.file, sizeof paths.file, "%s", scratch_path("file"));
-    /* These functions may fail. */
+    /* jansson calls the wrapped allocator here, so its allocations can fail, too. */
     json_set_alloc_funcs(malloc, free);
     return synth_write(&spec, paths.model, &err) == WEFT_OK ? 0 : -1;
 }
