@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prints how much of src/ and tools/ the tests of a build with --coverage have reached, together, and how much of reading
-# lines, which needs a terminal, by itself; then the weakest files. Fails if it is less than it should be. Two things are
-# not counted: tools/synth, which only makes models for tests, and the arithmetic in src/cpu/kernels/dot_*, whose tests run
-# over every variant. usage: tests/coverage.sh BUILD
+# Prints how much of the source the tests of a build with --coverage have reached: the ten weakest files, then src/ and
+# tools/ together, then the files that read lines from a terminal. Fails if a figure is less than it should be. Two things
+# are not counted: tools/synth, which only makes models for tests, and the arithmetic in src/cpu/kernels/dot_*, whose tests
+# run over every variant. usage: tests/coverage.sh BUILD
 set -u
 build=$1
 all=$build/coverage.json

@@ -60,7 +60,7 @@ cp tests/cudasim/cudasim.mk "$dir/tree/tests/cudasim/"
 cp tests/cuda/cuda.mk "$dir/tree/tests/cuda/"
 cp kernels/measure.cu "$dir/tree/kernels/"
 made() { PATH="$dir/bin:$PATH" env -u CUDA_ARCH -u MAKEFLAGS -u MAKELEVEL make -s -C "$dir/tree" NVCC="$nvcc" "$@"; }
-compiled() { # what nvcc was asked for by make with these arguments
+compiled() { # runs make with these arguments, and prints for which GPUs make called nvcc
     : >"$dir/compiled"
     made "$@" build/kernels/measure.o >/dev/null 2>&1
     sed 's/ $//' "$dir/compiled"

@@ -11,7 +11,7 @@ import sys
 MEDIAN, P90, MOST = 11, 25, 60
 HELD = ('src', 'cuda', 'kernels', 'tools')
 TOLD = ('tests',)
-# neither a macro nor the end of an array or a structure
+# A function on a single line. The pattern matches neither a macro nor the end of an array or a structure.
 ONE_LINE = re.compile(r'[A-Za-z_].*\w\(.*\) \{.*\}$')
 
 

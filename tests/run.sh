@@ -23,7 +23,7 @@ fi
 build=$1
 logs=$build/tests/log
 mkdir -p "$logs"
-jobs() { # name, command; the long ones first
+jobs() { # prints a line for each test, the long ones first: name, command
     for t in run/test_top_random model/test_forward; do echo "${t#*/} $build/tests/$t"; done
     for s in cli cli_state cli_score cli_bench cli_grammar reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
     echo "terminal sh tests/weft/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
@@ -35,7 +35,8 @@ jobs() { # name, command; the long ones first
     echo "soak $build/soak 2 300 20"
     echo "house sh tests/house.sh"
     echo "abi sh tests/api/abi.sh $build"
-    # flags apart: a line that ends with a blank would go on in the next
+    # ${SAN:-} stands outside the quotes, so that the line does not end with a blank if there are no flags: xargs would join
+    # such a line with the next.
     # shellcheck disable=SC2086
     echo "cxx sh tests/api/cxx.sh $build" ${SAN:-}
     # This builds a tarball for itself, without the flags of a variant.

@@ -159,7 +159,8 @@ def attend_us(record, facts=None, blocks=3, **changed):
 
 class AttendTest(unittest.TestCase):
     def test_one_page(self):
-        """Start, K, half a page, V has come meanwhile, half a page, leave."""
+        """One page, by hand: the block starts, waits for K, computes one half of the page, during which V arrives,
+        then the other half, and leaves."""
         v = values()
         us = attend_us(attention(1, 1, kv_heads=1), latency_spread=0)
         by_hand = v['attend_start'] + v['attend_leave'] + v['latency'] / 1e3 + \
