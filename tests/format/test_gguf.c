@@ -535,8 +535,7 @@ static void test_block_remainder(void **state)
     }
 }
 
-/* A number that is no type is refused, as the type of a value and as that of an array's elements.
- */
+/* A number that is no type is refused, for a value and for the elements of an array. */
 static void test_types(void **state)
 {
     (void)state;

@@ -212,8 +212,7 @@ static void test_golden(void **state)
     fclose(f);
     for (size_t i = 0; i < N_ROWS; i++) {
         assert_true(decoded[i] >= 2);
-        /* The K types (blocks of 256) need no golden vectors of encoding: their format does not fix
-         * how an encoder chooses the scales. */
+        /* The format leaves it to encoders of K types (blocks of 256) how they choose scales. */
         assert_true(encoded[i] >= 2 || !rows[i].encodes || rows[i].block == 256);
     }
 }
@@ -460,10 +459,9 @@ static void test_k_encode(void **state)
     }
 }
 
-/* Returns how far value v of block x may be off after encoding and decoding. The step d follows
- * from the range or the largest magnitude of the block. Rounding to a level costs up to half a
- * step. Storing d as a half costs 2^-11 of the distance to level 0, storing the minimum 2^-11 of
- * the minimum, and the arithmetic in float less than 2^-18 of the range. */
+/* Returns how far value v of block x may be off. The step d follows from the range or the peak of x.
+ * Rounding to a level costs up to d / 2, d as a half 2^-11 of the distance to level 0, the minimum
+ * as a half 2^-11 of it, and the arithmetic in float less than 2^-18 of the range. */
 static double legacy_bound(uint32_t id, const float *x, float v)
 {
     double lo = (double)x[0], hi = lo;
@@ -479,8 +477,7 @@ static double legacy_bound(uint32_t id, const float *x, float v)
     }
     if (id == QUANT_Q4_0 || id == QUANT_Q5_0) {
         const double levels = id == QUANT_Q4_0 ? 8.0 : 16.0, d = peak / -levels;
-        /* On the side opposite to the peak one level is missing, so a value there is off by up to a
-         * whole step. */
+        /* Opposite to the peak one level is missing, so a value there may be off by d. */
         const double step = (double)v / d > levels - 1.5 ? 1.0 : 0.5;
         return fabs(d) * (step + levels * (half + eps));
     }
