@@ -11,10 +11,10 @@
 // of a page are
 //   scores   a team of lanes per position, 8 elements of K each; q is in registers
 //   soften   a warp per head: online maximum and sum, scores become p
-//   mix      a warp takes 16 positions, its lanes pairs of columns
+//   mix      a warp takes 16 positions, and each lane takes pairs of columns
 // If a row has several splits, each leaves its sums, maxima and unscaled values in `partial`. The
 // block of the row and heads that arrives last adds them up: each warp adds every fourth split,
-// then the warps are added.
+// then the sums of the warps are added.
 //
 // Grid (rows, n_kv_heads * blocks of heads, splits), 128 threads. The position (and window), the
 // heads and the SMs of the device decide which pages a split has; the grid does not. Test:
@@ -33,17 +33,17 @@ struct Deal {
     uint32_t blocks; // blocks of heads per KV head
     // Query heads of a block; the last block of a KV head may have fewer.
     uint32_t heads;
-    // Not 0 if one block of 32 columns (a block of Q8) may hold columns of two blocks of heads.
-    // Then the last block of the whole row combines the splits, and combines them for the whole
-    // row.
+    // Not 0 if 32 columns that share a scale in the form Q8 may belong to heads of two thread
+    // blocks. Then one block, the last one of the row to arrive, combines the splits of all heads
+    // of the row.
     uint32_t whole_rows;
     // The most splits of a row.
     uint32_t splits;
 };
 
 // How many blocks of an SM share the positions of a row. Blocks with many heads compute for as long
-// as they load, and each split of theirs leaves much to combine, so they get one. Blocks with few
-// heads wait for memory, and two of them have more loads in flight.
+// as they load, and each of their splits leaves much to combine, so one such block is enough. With
+// few heads a block waits for memory, and two blocks have more loads in flight.
 static uint32_t split_blocks(uint32_t heads) { return heads > MAX_HEADS / 2 ? 1 : 2; }
 
 static Deal deal_heads(const struct dkv &kv, uint32_t n_sms)
@@ -252,8 +252,8 @@ __host__ __device__ constexpr uint32_t head_chunks(uint32_t dim, uint32_t heads)
 }
 
 // Brings the first page of the block's split from memory to the L2 cache, before the block waits.
-// This is only a hint: while the kernels of the previous step still run, the row may be that of the
-// previous step. For the same reason the row is read past the L1 cache, where it could grow old.
+// This is only a hint: while kernels of the previous step still run, the row may be that of the
+// previous step. Nor is the row read through the L1 cache, which would keep such an old row.
 template <int D, bool ANY>
 __device__ __forceinline__ void prefetch_page(const struct attend &job, const struct dstep &step,
                                               const Task &t)

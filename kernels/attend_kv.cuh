@@ -43,7 +43,7 @@ struct SeenRows {
 
 // Starts the copy of a page's rows into shared memory. A row has n elements, a multiple of 16
 // bytes; in shared memory the rows are `stride` elements apart. A position that is not among those
-// seen may never have been written: it is not read and becomes 0.
+// seen may never have been written: it is not read, and its row in shared memory becomes 0.
 template <class T>
 __device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *rows, uint32_t n,
                                           const SeenRows &seen)
@@ -104,7 +104,7 @@ struct Halves {
 struct Codes {
     const uint8_t *block;
     uint32_t dim;
-    // A row that is not seen gives zeros.
+    // The rows that are seen. The scale of any other row counts as 0, and so do its elements.
     SeenRows rows;
 
     __device__ __forceinline__ uint16_t scale_bits(uint32_t row, uint32_t col) const

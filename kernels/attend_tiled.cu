@@ -5,9 +5,9 @@
 // q and P are rounded to half; sums, S and O are float. A row at position p sees the positions [p -
 // window + 1, p]. Bytes moved per tile and head: 256 * head_dim of q, 128 * head_dim (68 * head_dim
 // with q8_0) of each of K and V per page of 64 positions, and 128 * head_dim of o. A page is copied
-// to shared memory while the page before it is in use. Its rows there are 16 bytes longer than
-// head_dim, so that the 8 rows of an ldmatrix lie in different banks. q8_0 is copied as it is; once
-// the page before it is finished, it is converted to halves, for all warps together.
+// to shared memory while the page before it is in use. Its rows there take head_dim + 8 halves, so
+// that the 8 rows of an ldmatrix lie in different banks. A page of q8_0 is copied as it is; once
+// the page before it is finished, all threads convert it to halves, which every warp then reads.
 //
 // Grid (tiles, n_heads), 4 warps of 16 rows each. Lane l holds rows l / 4 and l / 4 + 8 of its
 // warp, and of every 8 columns the columns 2 (l % 4) and 2 (l % 4) + 1. Test:

@@ -66,7 +66,7 @@ __device__ __forceinline__ float silu(float x)
     return __fdiv_rn(__fmul_rn(x, x < 0.0f ? e : 1.0f), __fadd_rn(1.0f, e));
 }
 
-// A block whose magnitudes are all smaller counts as zero: 127 / amax must not overflow.
+// A block whose largest magnitude is below this counts as zero: 127 / amax must not overflow.
 #define ACT_SMALLEST 1e-35f
 
 // These two access an act_block as 8 bytes: d is the first word, and the two sums are the halves of

@@ -39,7 +39,7 @@ __device__ __forceinline__ Pair pair_at(const float *head, uint32_t i, uint32_t 
 __device__ __forceinline__ void turn(Pair *p, double half_turns, float factor)
 {
     float sine, cosine;
-    // sincospif() takes x in [-1, 1]: the conversion to float loses no more than the last bit
+    // The argument is in units of pi and in [-1, 1], so as a float it is off by 2^-25 at most.
     sincospif((float)(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
     sine *= factor;
     cosine *= factor;

@@ -25,9 +25,9 @@ struct dptr {
 /* A stream that kernels are put on, and what its device offers. */
 struct dqueue {
     cudaStream_t stream;
-    /* A kernel may start before the kernel before it has ended. */
+    /* A kernel may start before the previous one has ended. */
     bool programmatic;
-    /* Kernels may be captured that have never run. */
+    /* A capture may contain kernels that have never run. */
     bool graphs;
     uint32_t n_sms;
     /* The most dynamic shared memory that a block can have, bytes. */
@@ -75,8 +75,8 @@ struct dmatrix {
 };
 
 /* Fills rows [first, first + n) of m. `file` holds these n rows in device memory, as they stand in
- * the file. Wait for the queue before the first kernel that reads the rows: kernels load weights
- * before they wait for the kernel before them. */
+ * the file. Wait for the queue before you launch the first kernel that reads the rows: kernels load
+ * weights before they wait for the previous kernel. */
 cudaError_t kernel_repack(const struct dmatrix *m, size_t first, size_t n, struct dptr file,
                           const struct dqueue *on);
 /* Writes rows [first, first + n) of m to half [n, n_cols rounded up to 8]; the padding is zero. */

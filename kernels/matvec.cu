@@ -12,8 +12,8 @@
 //
 // Blocks of 256 threads, no more than run at once, loop over tiles. While a block computes one
 // tile, its next tile is brought from memory to the L2 cache, so that loads wait for that cache
-// only. A tile has 8 tasks, one for each warp. A task is four rows of weights; where rows are few
-// and long, it is only a part of the columns, and the warps meet to add the parts. A tile of SWIGLU
+// only. A tile has 8 tasks, one for each warp. A task is four rows of weights, or a part of their
+// columns where rows are few and long; the warps then meet to add the parts. A tile of SWIGLU
 // has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of both, so
 // the block gets 32 values of h, which share one scale. A block asks for its first tile before it
 // waits for the previous kernel.

@@ -58,7 +58,7 @@ __global__ void nothing()
     grid_dependency_wait();
 }
 
-// Returns the first error of these calls.
+// Asks the runtime about the device and the kernels' code. Returns the first error.
 static cudaError_t ask_device(int device, int *n_sms, int *shared, int *l2,
                               struct cudaFuncAttributes *code)
 {
