@@ -45,7 +45,7 @@ static weft_status check_shape(const struct cuda *c, weft_error *err)
                              head);
         }
     }
-    /* A block holds one normalised row, as floats and as codes with their scales. */
+    /* A thread block holds one normalised row, as floats and as codes with their scales. */
     size_t row = ceil_div(dim, 32) * (32 * (sizeof(float) + 1) + sizeof(struct act_block));
     if (row + SHARED_SPARE > c->queue.shared_bytes) {
         return error_set(err, WEFT_E_UNSUPPORTED,

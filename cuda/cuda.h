@@ -94,7 +94,7 @@ struct cuda {
     /* These exist only with tensor cores. */
     struct dptr qkv; /* float [n, SIZE_Q + SIZE_K + SIZE_V], q, k and v side by side */
     struct dptr y;   /* float [n, dim] */
-    /* float [n_layers], kernel_reach() of gate and up; 0 if they leave floats. */
+    /* float [n_layers], kernel_reach() of gate and up; 0 where their products are floats. */
     struct dptr reach;
     struct dptr blas_workspace;
     /* Exists only with tensor cores, or where gate and up have biases: [n, 2 n_ff] of halves (see

@@ -281,7 +281,7 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
 
 /* Chooses the first plan that fits. For each number of rows it first tries products of whole
  * matrices, then products in pieces, which costs less than fewer rows. At last it tries fewer rows
- * with logits: more sequences than these then take turns. */
+ * with logits: if there are more sequences than that, they take turns. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;
