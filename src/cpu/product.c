@@ -15,8 +15,8 @@ enum { TASK_TILES_MAX = 64, SHARES_PER_THREAD = 2 };
  * measurable difference between 4 and 32 KiB. */
 enum { PREFETCH_DISTANCE = 8192 };
 
-/* Tiles of gated rows that are computed together. They have as many columns as are quantised
- * together. */
+/* With a gate so many tiles are computed together, because their results are the columns of one
+ * block of activations, which is quantised as a whole. */
 enum { PAIR = GATED_COLS / TILE_ROWS };
 
 /* Products that threads compute together. */

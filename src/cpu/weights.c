@@ -5,7 +5,8 @@
 
 #include "base/mem.h"
 
-/* Not too small, because the system maps the pages around a page that is touched. */
+/* The tiles that a task packs. There are many, because the system maps the pages around a page that
+ * is touched, and would bring back pages that another task has just forgotten. */
 enum { TASK_TILES = 64 };
 
 /* Returns the i-th matrix. Each tensor of each layer counts as one; a tensor that the layer lacks,

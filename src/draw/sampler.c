@@ -376,7 +376,7 @@ static size_t keep_first(struct candidate *c, size_t n, double enough, bool beyo
         sift_down(c, left, 0, false);
     }
     size_t kept = n - left;
-    /* They stand in reverse order at the end. */
+    /* The candidates that are kept stand at the end, in reverse order. */
     for (size_t i = 0; i < kept / 2; i++) {
         struct candidate swapped = c[left + i];
         c[left + i] = c[n - 1 - i];

@@ -51,8 +51,8 @@ weft_status sampler_pick(struct sampler *s, struct sampler_scratch *m, const flo
                          const struct draw_context *in, int32_t *token, weft_error *err);
 
 /* Returns true if a draw needs only the *k <= SAMPLER_TOP best logits: there is no bias and no
- * penalty, and it is greedy or has a top_k. If end tokens are banned, it needs n_end more of
- * them. */
+ * penalty, and it is greedy or has a top_k. If end tokens are banned, *k includes n_end logits
+ * more. */
 bool sampler_top(const struct sampler *s, size_t n_end, size_t *k);
 /* Returns true if a draw takes the token of the best logit, unless sampler_bans() that token. */
 bool sampler_greedy(const struct sampler *s);
