@@ -270,7 +270,7 @@ static enum next read_block(struct chat *c, struct bytes *text, const char *line
 }
 
 /* Reads one message of one or more lines; it is empty if Ctrl-C dropped it. *is_command: the
- * message is one line with a /, from a source whose commands are obeyed. */
+ * message is one line that begins with /, and commands are obeyed. */
 static enum next read_message(struct chat *c, struct bytes *text, bool *is_command)
 {
     const char *line;

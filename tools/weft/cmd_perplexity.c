@@ -21,10 +21,10 @@ struct perplexity {
     const struct options *o;
     struct session session;
     struct ids ids;
-    /* Tokens of a window; windows in all and computed. */
+    /* The tokens of a window, the number of windows, and the number of those computed so far. */
     size_t window, n_windows, n_done;
     bool bos; /* each window begins with BOS */
-    /* Written, or compared with; path NULL = neither. */
+    /* The file that is written, or compared with; path NULL = neither. */
     struct base_file base;
     float *base_logits; /* [n_vocab] of the current position */
     const int32_t *at;  /* the current window */

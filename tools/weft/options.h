@@ -78,7 +78,8 @@ struct options {
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty,
         presence_penalty;
     int64_t top_k, repeat_last_n;
-    /* WEFT_SAMPLING_*: typed by the user; taken from the model's file. */
+    /* Sets of WEFT_SAMPLING_*: the fields that the user typed, and those taken from the model's
+     * file. */
     unsigned given, followed;
     uint64_t seed;
     bool seed_given;

@@ -132,7 +132,7 @@ static weft_status test(struct run *r, size_t n_gen, weft_error *err)
     return status == WEFT_OK && all ? settle(r, err) : status;
 }
 
-/* Runs one repetition. *seconds and *n_steps are those of the part that counts. */
+/* Runs one repetition. *seconds and *n_steps are those of the part that is timed. */
 static weft_status repeat(struct run *r, size_t n_gen, double *seconds, uint64_t *n_steps,
                           weft_error *err)
 {
