@@ -6,7 +6,7 @@ nvcc=$1
 known=" $("$nvcc" --list-gpu-code 2>/dev/null | tr '\n' ' ') "
 knows() { case "$known" in *" $1 "*) ;; *) false ;; esac }
 
-# Lines like 9.0. A driver that hangs, is being installed, or is too old to be asked must not stop a build.
+# Prints a line like 9.0 for each GPU. A driver that hangs, is being installed, or is too old to be asked must not stop a build.
 capabilities() {
     command -v nvidia-smi >/dev/null || return
     limit=$(command -v timeout >/dev/null && echo 'timeout 10')
@@ -14,7 +14,7 @@ capabilities() {
         grep -E -x '[0-9]{1,2}\.[0-9]' | sort -u -t . -k 1,1n -k 2,2n
 }
 
-# The nearest that this compiler supports: code for 12.0 runs on 12.1, and code for 9.0, as PTX, on everything later.
+# Prints the nearest target that this compiler supports: code for 12.0 runs on 12.1 too, and PTX for 9.0 on everything later.
 code_for() { # major, minor
     for minor in $(seq "$2" -1 0); do
         if knows "sm_$1$minor"; then

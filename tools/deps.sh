@@ -29,7 +29,7 @@ if [ "${1:-}" = gpu-model ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
-# Either of the two is enough to get a package.
+# Either pip or venv is enough to get a package.
 if [ "${1:-}" = real ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import pip' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -13,10 +13,10 @@ llama-bench and `weft bench`:
     tgN@dD   N steps of one token behind D others, each with its greedy pick; N / time
 
 Filling the cache to depth D, loading and a first round for warming up do not count. llama.cpp picks
-with its own greedy sampler; end tokens are never picked, by neither. The picked ids are compared:
-where they part, llama.cpp's logits there say by how little: the table has its best minus Weft's
-pick, and as margin its best minus its second best, which is 0 where a synthetic model has the same
-row twice.
+with its own greedy sampler; neither engine ever picks an end token. The picked ids are compared.
+Where they first differ, the table shows two differences of llama.cpp's logits: its best minus that
+of Weft's pick, and, as margin, its best minus its second best. The margin is 0 where a synthetic
+model has the same row twice.
 
 With --beside NAME=COMMAND the llama-bench of another engine takes a turn too, for instance
 --beside "ik_llama.cpp=llama-bench -rtr 1"; its ids are its own.
@@ -44,7 +44,7 @@ sys.path.append(str(ROOT / "tools/parity"))
 import beside  # noqa: E402
 import readme  # noqa: E402
 
-N_BATCH = 512  # the default of both
+N_BATCH = 512  # the default of both engines
 BUSY = 0.5  # the load average above which a machine is not idle
 # everything that the speed depends on
 ENGINE = ("Makefile", "include", "src", "cuda", "kernels", "tools/weft", "tools/schema")

@@ -2,8 +2,8 @@
 order, ask DRAM for pages of K and V, compute on them, and leave their sums; the last block of a row
 and its heads combines.
 
-How many blocks are launched and how many of them find pages comes from the host code, what a page
-costs and how the combine loop loads from the machine code.
+The host code tells how many blocks are launched and how many of them find pages. The machine code
+tells what a page costs and how the combine loop loads.
 """
 import heapq
 import math
@@ -27,10 +27,11 @@ def page_bytes(job):
 
 
 def combine_us(device, facts, threads, heads, dim, splits):
-    """Returns how long the last block takes to combine the splits of its heads. Neighbouring
-    threads take the columns that one thread loads at once; `lanes` threads share a column and
-    take every lanes-th split; `chunks` such groups of columns are loaded together. Each group of
-    loads costs a trip to L2, and all bytes cost their transfer."""
+    """Returns how long the last block takes to combine the splits of its heads. A load of a thread
+    covers a few columns, and the loads of neighbouring threads cover the columns beside them: a
+    group of columns. `lanes` threads share a column, and each takes every lanes-th split; `chunks`
+    groups are loaded together. Each set of loads costs a trip to L2, and all bytes cost their
+    transfer."""
     if splits == 1:
         return 0.0
     v, c = device.v, facts['combine']

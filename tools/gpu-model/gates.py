@@ -4,7 +4,7 @@
     gates.py --launches FILE [--objects DIR] [--table FILE] [--write]
 
 Every kernel, every type of a dot loop, and every pair of kernels that follow one another in a
-decode step has a row in gates.json. It fails where a number has become worse than its row by more
+decode step has a row in gates.json. A gate fails where a number has become worse than its row by more
 than its tolerance, where a kernel has no row or a row no kernel, and where a number misses its aim
 and reasons.toml does not say why, in words. --write refreshes gates.json; people write the reasons.
 """

@@ -1,5 +1,5 @@
 """What the host code launches, as build/sim/weft-launches records it: a line of JSON for each
-launch. A line may stand for `count` of the same."""
+launch. A line with `count` stands for that many similar launches."""
 import json
 
 # For a row of weights: columns of a block, bytes of a block, and bytes of the plane of codes for 32

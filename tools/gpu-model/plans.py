@@ -90,8 +90,8 @@ def ahead(job):
 
 
 def plans(lines):
-    """Returns one row for each product and mix of types; more rows of activations only if they
-    differ."""
+    """Returns a row of the table for each product and mix of types. Launches with several rows of
+    activations get rows of their own only if their figures differ."""
     rows = {}
     for product, x in products(lines):
         types = "+".join(w["type"] for w in x["matvec"]["w"])

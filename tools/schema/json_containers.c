@@ -206,8 +206,8 @@ static void put_member(struct schema *c, struct bytes *b, const struct property 
     schema_put(c, b, " ws \":\" ws s%zu", p->rule);
 }
 
-/* Makes rules for what may follow in front of property i: `first[i]` if there is no member yet,
- * `more[i]` behind a member. Returns the rule for an object that is empty so far. */
+/* Makes two rules for each property i. Both allow the rest of an object from property i on:
+ * `first[i]` if the object has no member yet, `more[i]` if it has one. Returns first[0]. */
 static size_t chain(struct schema *c, const struct object *o)
 {
     struct bytes b = { 0 };

@@ -488,7 +488,8 @@ static bool check_keys(struct schema *c, const json_t *s)
     return true;
 }
 
-/* Appends what an object of keywords means, except for those that are rules by themselves. */
+/* Appends what the keywords of a schema mean. convert_object() has dealt with $ref and allOf, which
+ * need no rule of their own. */
 static bool add_schema(struct schema *c, struct bytes *b, const json_t *s)
 {
     if (json_object_get(s, "const") != NULL || json_object_get(s, "enum") != NULL) {

@@ -21,7 +21,7 @@ from vocab import VOCABS
 WARMUP_STEPS = 100
 # Some rows are read as one long text: later documents then stand at later positions.
 UNBROKEN_ROWS = 0.4
-# The last steps see rows this many times as long, and as many times fewer.
+# In the last quarter of the steps rows are STRETCH times as long, and a batch has that many times fewer of them.
 STRETCH, STRETCHED_STEPS = 4, 0.25
 
 

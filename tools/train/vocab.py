@@ -101,7 +101,7 @@ class Phi3Vocab:
     def _encode_word(self, word):
         """Merges the neighbours with the best score until none is left; bytes for the unknown.
 
-        No piece holds a space but in front, so a word is merged without its neighbours.
+        A piece holds a space only at its front, so a word is merged without its neighbours.
         """
         symbols = list(word)
         while True:
