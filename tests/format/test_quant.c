@@ -459,8 +459,8 @@ static void test_k_encode(void **state)
     }
 }
 
-/* Returns how far value v of block x may be off. The step d follows from the range or the peak of x.
- * Rounding to a level costs up to d / 2, d as a half 2^-11 of the distance to level 0, the minimum
+/* Returns how far value v of block x may be off. The step d follows from the range or peak of x.
+ * Rounding to a level costs up to d / 2, d as a half 2^-11 of the distance to level 0, a minimum
  * as a half 2^-11 of it, and the arithmetic in float less than 2^-18 of the range. */
 static double legacy_bound(uint32_t id, const float *x, float v)
 {
