@@ -150,9 +150,10 @@ static void enlist(struct search *q, size_t i)
     }
 }
 
-/* Returns the longest token that text[n] begins with, -1 if there is none. In the order of tokens,
- * the last one that is not behind this text begins with everything that both share, so the wanted
- * token is that token or one of its shorter ones. */
+/* Returns the longest token that text[n] begins with, -1 if there is none. It first finds the last
+ * token that does not come after the text in the order of tokens. Every token that the text begins
+ * with is also a beginning of that one, so the wanted token is that one or one of its shorter
+ * ones. */
 static int32_t longest_at(const struct specials *s, const char *text, size_t n)
 {
     const uint8_t byte = (uint8_t)text[0];
