@@ -131,7 +131,7 @@ else
 fi
 
 # Ids that no token has, and tokens without a type: the program prints a line, as llama.cpp does, and takes the file.
-# after KEY FILE: prints the offset in FILE of the value of KEY, skipping the type of four bytes
+# after KEY FILE: prints where in FILE the value of KEY begins: after its name and the four bytes of its type
 after() { expr "$(grep -obUa "$1" "$2" | head -n 1 | cut -d: -f1)" + ${#1} + 4; }
 # forge KEY BYTES: a model with these bytes (octal escapes) as the value of KEY
 forge() {
