@@ -187,8 +187,8 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
     return add_bias(c, bias, s->n_rows, err);
 }
 
-/* Computes gate and up on tensor cores, and h from them to `out`. If the product is stored as
- * halves, half_scale is computed from the reach of the matrices, so that no half overflows. */
+/* Computes gate and up on tensor cores, then writes h = silu(gate) * up to `out`. If gate and up
+ * are stored as halves, kernel_norm() takes a half_scale by their reach, so that none overflows. */
 static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct dacts *out,
                            weft_error *err)
 {

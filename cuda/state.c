@@ -15,7 +15,7 @@ enum {
  * only once. */
 static const size_t default_batches[] = { 2048, 1024, 512 };
 enum { N_DEFAULTS = sizeof default_batches / sizeof default_batches[0] };
-/* The rows with logits of a plan that is the last to be tried. */
+/* The most rows with logits in the plan that is tried last. */
 enum { FEW_OUT = 64 };
 
 static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *m)
@@ -27,7 +27,7 @@ static void want_matrix(struct cuda *c, const struct tensor *t, struct dmatrix *
         memory_want(&c->memory, MEMORY_WEIGHTS, &m->plane[p], t->n_rows,
                     plane_row_bytes(m->type, p, t->n_cols));
     }
-    /* Rows pass through UPLOAD_PARTS parts of the slab at a time, each row whole. */
+    /* The slab has UPLOAD_PARTS parts, each with room for at least one whole row. */
     size_t row = t->n_bytes / t->n_rows, halves = round_up(t->n_cols, 8) * 2, bytes;
     if (!mul_ok(t->n_rows, halves, &bytes) || bytes > SLAB_BYTES) {
         bytes = SLAB_BYTES;
@@ -181,7 +181,7 @@ static void want_activations(struct cuda *c)
     want_acts(c, &c->head_norm, c->params.n_out, dim, values);
     if (c->tensor_cores) { /* else a product normalises its rows itself */
         want_acts(c, &c->in, n, dim, in & (ACT_F16 | ACT_F32));
-    } else { /* else they lie inside qkv */
+    } else { /* with tensor cores k and v lie inside qkv */
         scratch(c, &c->k, n, max->k_dim * sizeof(float));
         scratch(c, &c->v, n, max->v_dim * sizeof(float));
     }
@@ -280,8 +280,8 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
 }
 
 /* Chooses the first plan that fits. For each number of rows it first tries products of whole
- * matrices, then products in pieces, which costs less than fewer rows. At last it tries fewer rows
- * with logits: if there are more sequences than that, they take turns. */
+ * matrices, then products in pieces, because pieces cost less speed than a step of fewer rows does.
+ * At last it tries fewer rows with logits: more sequences than that then take turns. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;
@@ -361,9 +361,9 @@ static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
     return status;
 }
 
-/* Places k and v. With tensor cores a step writes qkv, and k and v lie inside it. Both layouts have
- * room for n_batch rows: if cuBLAS turns out to be missing, steps of many rows run like steps of
- * few. */
+/* Places k and v. With tensor cores their memory is that of qkv: steps of many rows write q, k and
+ * v there side by side. Steps of few rows put k and v there one behind the other, with room for
+ * n_batch rows, because without cuBLAS all steps run like steps of few. */
 static void place_kv(struct cuda *c)
 {
     if (c->tensor_cores) {

@@ -247,8 +247,8 @@ typedef struct weft_model_info {
      * 0 = all positions up to its own. */
     size_t n_window;
     bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
-    /* A sentence that says which parts of the file's own chat template (Jinja source)
-     * `chat_template` may lack; NULL if both render conversations in the same way. */
+    /* A sentence that says what the template named by `chat_template` may lack of the template in
+     * the file (Jinja source); NULL if both render conversations in the same way. */
     const char *chat_remark;
     /* LongRoPE: texts of at most this many tokens are computed with the short RoPE factors of the
      * file, longer ones with the long factors; 0 = there is only one set of factors. When a
@@ -727,10 +727,10 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
 /* Sets memory aside for n more tokens than the sequence holds. Appending and drawing these tokens
  * then fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other
  * sequences do. A later call replaces this one. n = 0 gives the memory back, and so do
- * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside; if the
- * sequence has some, the fork needs a page of its own, or all its pages if the tokens will cross
- * n_rope_short. Errors: WEFT_E_CTX_FULL, WEFT_E_KV_FULL,
- * WEFT_E_NOMEM. */
+ * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside. A fork of a
+ * sequence with such memory takes a free page for its own copy of the last page; if the tokens that
+ * are to come cross n_rope_short, it takes copies of all pages. Errors: WEFT_E_CTX_FULL,
+ * WEFT_E_KV_FULL, WEFT_E_NOMEM. */
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
 /* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
  * for the next step, unless the engine has computed ahead. *token is -1 if a grammar allows none. A
@@ -818,14 +818,14 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
 /* Replaces the content of the sequence. As after weft_seq_rewind(), text that was not taken yet is
  * dropped, a finished sequence runs again, and the last token is computed again, so that logits are
  * ready after the next step. Of the other tokens, only those that waited when the state was saved
- * are computed, or all if the state is of version 0.1.0 and its K has the RoPE factors of another
- * length (n_rope_short). The sequence keeps its own sampling, stop strings and observer; the random
- * state restarts at the seed. The first bytes and n are checked before the rest is read. Errors:
- * WEFT_E_FORMAT (`data` is no saved state, or is cut or damaged), WEFT_E_UNSUPPORTED (another
- * version of the format), WEFT_E_ARG (it is of another model), WEFT_E_ENGINE (its K or V have other
- * types than this engine's),
- * WEFT_E_CTX_FULL and WEFT_E_KV_FULL (it is too long; the pages of the sequence itself count as
- * free), WEFT_E_DEVICE_LOST (the sequence may now be empty). */
+ * are computed; but all are if their K has the other RoPE factors than the text's length asks for
+ * (n_rope_short), as version 0.1.0 could write it. The sequence keeps its own sampling, stop
+ * strings and observer; the random state restarts at the seed. The first bytes and n are checked
+ * before the rest is read. Errors: WEFT_E_FORMAT (`data` is no saved state, or is cut or damaged),
+ * WEFT_E_UNSUPPORTED (another version of the format), WEFT_E_ARG (it is of another model),
+ * WEFT_E_ENGINE (its K or V have other types than this engine's), WEFT_E_CTX_FULL and
+ * WEFT_E_KV_FULL (it is too long; the pages of the sequence itself count as free),
+ * WEFT_E_DEVICE_LOST (the sequence may now be empty). */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
 /* Save and load a state as the two functions above do, with a file. Saving writes a new file beside
  * `path`, which only its owner can read, and which gets the name `path` when it is complete:

@@ -33,9 +33,9 @@ struct Deal {
     uint32_t blocks; // blocks of heads per KV head
     // Query heads of a block; the last block of a KV head may have fewer.
     uint32_t heads;
-    // Not 0 if 32 columns that share a scale in the form Q8 may belong to heads of two thread
-    // blocks. Then one block, the last one of the row to arrive, combines the splits of all heads
-    // of the row.
+    // Not 0 if a block of 32 columns that ACT_Q8 gives one scale may reach over heads of two thread
+    // blocks. Then one thread block, the last one of the row to arrive, combines the splits of all
+    // heads of the row.
     uint32_t whole_rows;
     // The most splits of a row.
     uint32_t splits;
@@ -252,8 +252,8 @@ __host__ __device__ constexpr uint32_t head_chunks(uint32_t dim, uint32_t heads)
 }
 
 // Brings the first page of the block's split from memory to the L2 cache, before the block waits.
-// This is only a hint: while kernels of the previous step still run, the row may be that of the
-// previous step. Nor is the row read through the L1 cache, which would keep such an old row.
+// This is only a hint, because step.rows may still hold the previous step's rows here. They are
+// read past the L1 cache, so that find_task() does not find old rows there after the wait.
 template <int D, bool ANY>
 __device__ __forceinline__ void prefetch_page(const struct attend &job, const struct dstep &step,
                                               const Task &t)
@@ -341,8 +341,8 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     }
 }
 
-// Moves the sums of the warps, `sums` [WARPS, G, dim], to o if the row has one split, or else to
-// the split's place in `partial`.
+// Adds up the sums of the warps, `sums` [WARPS, G, dim]. If `direct`, divides the results and writes
+// them to o; else leaves them at the split's place in `partial`.
 template <int G>
 __device__ __forceinline__ void leave(const struct attend &job, const Task &t, bool direct,
                                       const Partial &partial, const float *sums,
@@ -478,7 +478,7 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
     const uint32_t largest = D ? D : ATTEND_MAX_DIM;
     const size_t most = k_room(false, largest, G) + kv_block_bytes(false, largest);
     cudaError_t e = cudaSuccess;
-    if (most > 40 << 10) { // the static part included, more than the 48 KiB that need no call
+    if (most > 40 << 10) { // with the static part this may exceed 48 KiB, which needs this call
         e = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  (int)most);
     }

@@ -1,6 +1,6 @@
 // What kernels share: typed addresses, sums over a warp or block, and the quantisation of
-// activations. Sums have one fixed order. Where a product is added, the code calls __fmaf_rn
-// itself, so that the bits do not depend on how the compiler treats one template instance.
+// activations. Sums have one fixed order. Except in attention, kernels add products by __fmaf_rn()
+// calls, so that the bits do not depend on how the compiler treats one template instance.
 #pragma once
 #include "cu.cuh"
 #include "format/quant.h"

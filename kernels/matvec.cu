@@ -10,9 +10,9 @@
 // the 4.3 TB/s of an H200 an SM needs some 30 KB of loads under way at any time: it has 16 warps
 // with 4 rows x 512 bytes each and their scales, which is more than 32 KB.
 //
-// Blocks of 256 threads, no more than run at once, loop over tiles. While a block computes one
-// tile, its next tile is brought from memory to the L2 cache, so that loads wait for that cache
-// only. A tile has 8 tasks, one for each warp. A task is four rows of weights, or a part of their
+// Blocks of 256 threads loop over tiles; there are as many as can run at once. While a block
+// computes one tile, its next tile is brought from memory to the L2 cache, so that loads wait for
+// that cache only. A tile has 8 tasks, one for each warp. A task is four rows of weights, or a part of their
 // columns where rows are few and long; the warps then meet to add the parts. A tile of SWIGLU
 // has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of both, so
 // the block gets 32 values of h, which share one scale. A block asks for its first tile before it
@@ -289,7 +289,7 @@ static size_t dot_steps(const struct dmatrix &m)
 }
 
 // Chooses the number of parts of the columns: enough to keep the device busy, but every part has at
-// least one step. The number depends on the shapes only, so a row's bits do not depend on n.
+// least one step. It depends on shapes and device only, so a row's bits do not depend on n.
 static uint32_t choose_log2_split(const struct matvec *job, const struct dqueue *on)
 {
     size_t tasks = 0, steps = SIZE_MAX;

@@ -232,7 +232,7 @@ static size_t check_rows_on(json_t *rows, const struct tokenizer *t)
     return fit;
 }
 
-/* The second opinion is the tokenizer's own division of the text at control tokens. */
+/* The expected ids are the tokenizer's: it divides the rendered text at control tokens itself. */
 static void test_ids_are_those_of_the_text(void **state)
 {
     (void)state;
@@ -366,9 +366,9 @@ static size_t count_specials(const struct tokenizer *t, const struct tokens *ids
     return n;
 }
 
-/* A message spells every special token. Its ids contain as many special tokens as those of a
- * harmless message, and its text is kept. This holds even if the vocabulary calls the tokens
- * user-defined, which the tokenizer finds in any text. */
+/* A message spells every special token. Its text is kept, and its ids contain as many special
+ * tokens as those of a harmless message. If the vocabulary calls the tokens user-defined, which the
+ * tokenizer finds in any text, only the text is compared. */
 static void test_contents_never_become_control_tokens(void **state)
 {
     (void)state;

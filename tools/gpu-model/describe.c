@@ -9,7 +9,7 @@
 #include "weft.h"
 
 /* Returns the i-th parameter if it has the expected size. A kernel whose parameters have changed is
- * described without them, and the gates will miss them. */
+ * described without them, and gates.py will say that they are missing. */
 static const void *arg(const struct cudasim_entry *e, int i, size_t size)
 {
     return i < e->n_args && e->arg_bytes[i] == size ? e->args[i] : NULL;

@@ -10,7 +10,7 @@
 
 /* The case that a line belongs to; it is in every line. */
 struct place {
-    const char *model, *type, *mode; /* mode: the case */
+    const char *model, *type, *mode; /* mode: the case's name */
     size_t rows;                     /* sequences of a decode step, tokens of a prompt */
     /* The positions that a row sees, its own included. */
     size_t pos;

@@ -106,8 +106,8 @@ static void blocks_same_thread()
     b.expect(32, 1);
 }
 
-// One thread, after a barrier, writes a value that another thread, which leaves that barrier late,
-// still reads.
+// Thread 63 writes a value after a barrier. Thread 0 reads it after the same barrier, perhaps
+// later.
 __global__ void k_late(float *y)
 {
     SHARED(float[1], s);
