@@ -236,15 +236,15 @@ static void *keep_time(void *arg)
     return NULL;
 }
 
-static void run_crowd(size_t n_kv)
+static void run_crowd(const char *file, size_t n_kv)
 {
     static struct crowd c;
     const weft_engine_params p = {
         .size = sizeof p, .n_ctx = 256, .n_kv = n_kv, .n_threads = 2, .device = "cpu"
     };
     memset(&c, 0, sizeof c);
-    c.r = rig_open_as(model_file("tiny-qwen2"), &p);
-    struct rig alone = rig_open(model_file("tiny-qwen2"), NULL);
+    c.r = rig_open_as(file, &p);
+    struct rig alone = rig_open(file, NULL);
     for (size_t i = 0; i < N_STORIES; i++) {
         c.stories[i] = story_of(&c, i);
         write_down(&alone, &c.stories[i]);
@@ -286,14 +286,21 @@ static void run_crowd(size_t n_kv)
 static void test_room_for_all(void **state)
 {
     (void)state;
-    run_crowd(N_THREADS * 8 * 256);
+    run_crowd(model_file("tiny-qwen2"), N_THREADS * 8 * 256);
 }
 
 /* The pool is so small that it is full again and again. */
 static void test_small_pool(void **state)
 {
     (void)state;
-    run_crowd(14 * 64);
+    run_crowd(model_file("tiny-qwen2"), 14 * 64);
+}
+
+/* Sequences cross the length at which their RoPE factors change. */
+static void test_rope_border(void **state)
+{
+    (void)state;
+    run_crowd(model_file_long(75), N_THREADS * 2 * 256);
 }
 
 int main(int argc, char **argv)
@@ -301,7 +308,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_room_for_all),
         cmocka_unit_test(test_small_pool),
+        cmocka_unit_test(test_rope_border),
     };
-    seconds = argc > 1 ? strtod(argv[1], NULL) / 2 : 1;
+    seconds = argc > 1 ? strtod(argv[1], NULL) / 3 : 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
