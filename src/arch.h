@@ -33,6 +33,8 @@ struct arch {
     /* rope_freqs.weight [n_rot / 2]; the angles are divided by it. */
     enum presence rope_freqs;
     enum presence rope_long_short; /* rope_factors_{long,short}.weight [n_rot / 2] */
+    /* What the model's makers let it read besides text; NULL = nothing. */
+    const char *unread;
     /* Says what each layer is. It leaves out the tensors, which are bound afterwards. The config,
      * the file's keys and the tensors that belong to no layer have been read before. */
     weft_status (*describe)(struct model *m, weft_error *err);

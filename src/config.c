@@ -99,6 +99,68 @@ static weft_status read_heads(const struct reader *r, struct config *c)
     return WEFT_OK;
 }
 
+/* A file that says nothing gets the numbers of the paper. llama.cpp writes a negative mix where
+ * none was set. */
+static weft_status read_yarn(const struct reader *r, struct config *c, float factor)
+{
+    struct yarn y = { .mix = 1.0f, .beta_fast = 32.0f, .beta_slow = 1.0f, .magnitude = 1.0f };
+    TRY(opt_float(r, "rope.scaling.yarn_ext_factor", &y.mix));
+    y.mix = y.mix < 0.0f ? 1.0f : y.mix;
+    if (!(y.mix > 0.0f && y.mix <= 1.0f)) {
+        return error_set(r->err, WEFT_E_UNSUPPORTED,
+                         "key %s.rope.scaling.yarn_ext_factor is %g, expected more than 0 and at "
+                         "most 1, or a negative number in place of 1",
+                         r->prefix, (double)y.mix);
+    }
+    TRY(opt_float(r, "rope.scaling.yarn_beta_fast", &y.beta_fast));
+    TRY(opt_float(r, "rope.scaling.yarn_beta_slow", &y.beta_slow));
+    TRY(check_positive(r, "rope.scaling.yarn_beta_slow", y.beta_slow));
+    if (!isfinite(y.beta_fast) || y.beta_fast < y.beta_slow) {
+        return error_set(r->err, WEFT_E_FORMAT,
+                         "key %s.rope.scaling.yarn_beta_fast is %g, expected at least "
+                         "yarn_beta_slow, %g",
+                         r->prefix, (double)y.beta_fast, (double)y.beta_slow);
+    }
+    y.n_ctx = c->n_ctx_orig;
+    TRY(check_range(r, "rope.scaling.original_context_length", y.n_ctx, 1, INT32_MAX));
+    if (c->rope_base <= 1.0f) {
+        return error_set(r->err, WEFT_E_FORMAT,
+                         "key %s.rope.freq_base is %g, expected more than 1 with YaRN", r->prefix,
+                         (double)c->rope_base);
+    }
+    if (factor > 1.0f) {
+        y.magnitude = (float)(1.0 + 0.1 * log((double)factor));
+        c->rope_attn_factor *= y.magnitude;
+        double longest = fmin((double)y.n_ctx * (double)factor, INT32_MAX);
+        c->n_ctx_train = size_max(c->n_ctx_train, (size_t)longest);
+    }
+    c->yarn = y;
+    return WEFT_OK;
+}
+
+static weft_status read_scaling(const struct reader *r, struct config *c)
+{
+    char key[128];
+    struct gguf_str type = { "linear", 6 }; /* the type of a factor that has none */
+    float factor = 0.0f;
+    TRY(gguf_opt_str(r->file, key_of(r, key, sizeof key, "rope.scaling.type"), &type, r->err));
+    TRY(opt_float(r, "rope.scale_linear", &factor)); /* the name of the key before 2023-10 */
+    TRY(opt_float(r, "rope.scaling.factor", &factor));
+    bool linear = gguf_str_is(type, "linear"), yarn = gguf_str_is(type, "yarn");
+    c->longrope = gguf_str_is(type, "longrope");
+    if (!linear && !yarn && !c->longrope && !gguf_str_is(type, "none")) {
+        return error_set(r->err, WEFT_E_UNSUPPORTED,
+                         "rope.scaling.type is '%.*s'; Weft knows none, linear, yarn and longrope",
+                         (int)size_min(type.n, 64), type.s);
+    }
+    c->rope_scale = 1.0f;
+    if ((linear || yarn) && factor != 0.0f) {
+        TRY(check_positive(r, "rope.scaling.factor", factor));
+        c->rope_scale = 1.0f / factor;
+    }
+    return yarn ? read_yarn(r, c, factor) : WEFT_OK;
+}
+
 static weft_status read_rope(const struct reader *r, struct config *c)
 {
     c->n_rot = c->head_dim;
@@ -117,24 +179,7 @@ static weft_status read_rope(const struct reader *r, struct config *c)
     TRY(check_positive(r, "rope.scaling.attn_factor", c->rope_attn_factor));
     c->n_ctx_orig = c->n_ctx_train;
     TRY(opt_size(r, "rope.scaling.original_context_length", &c->n_ctx_orig));
-
-    char key[128];
-    struct gguf_str type = { "linear", 6 }; /* the type of a factor that has none */
-    float factor = 0.0f;
-    TRY(gguf_opt_str(r->file, key_of(r, key, sizeof key, "rope.scaling.type"), &type, r->err));
-    TRY(opt_float(r, "rope.scale_linear", &factor)); /* the name of the key before 2023-10 */
-    TRY(opt_float(r, "rope.scaling.factor", &factor));
-    c->rope_scale = 1.0f;
-    c->longrope = gguf_str_is(type, "longrope");
-    if (gguf_str_is(type, "linear") && factor != 0.0f) {
-        TRY(check_positive(r, "rope.scaling.factor", factor));
-        c->rope_scale = 1.0f / factor;
-    } else if (!gguf_str_is(type, "none") && !gguf_str_is(type, "linear") && !c->longrope) {
-        return error_set(r->err, WEFT_E_UNSUPPORTED,
-                         "rope.scaling.type is '%.*s'; Weft knows none, linear and longrope",
-                         (int)size_min(type.n, 64), type.s);
-    }
-    return WEFT_OK;
+    return read_scaling(r, c);
 }
 
 weft_status config_read(const struct gguf *file, const char *arch, struct config *c,

@@ -6,18 +6,22 @@
 
 #include "base/error.h"
 #include "format/gguf.h"
+#include "layer.h"
 
 struct config {
     size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
+    /* The longest context: what the model was trained for or, if that is more, what YaRN stretches
+     * the original one to. */
     size_t n_ctx_train;
     float norm_eps;
     size_t n_rot; /* leading values of a head that RoPE turns */
     float rope_base;
     float rope_scale;       /* positions are multiplied by it; 1 = none */
-    float rope_attn_factor; /* multiplies sine and cosine */
-    bool longrope;          /* the file says that it carries long and short factors */
-    size_t n_ctx_orig;      /* longer texts use the long factors */
-    size_t pooling;         /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
+    float rope_attn_factor; /* multiplies sine and cosine; it contains that of YaRN */
+    struct yarn yarn;
+    bool longrope;     /* the file says that it carries long and short factors */
+    size_t n_ctx_orig; /* longer texts use the long factors */
+    size_t pooling;    /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
     /* The number of positions that a position sees, its own included; 0 = all before it. */
     size_t sliding_window;
 };

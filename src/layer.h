@@ -88,14 +88,27 @@ struct kv {
 /* The sets of factors that a rope has: for short texts and for long ones. */
 enum { ROPE_SETS = 2 };
 
+/* How YaRN (Peng et al. 2023, arXiv 2309.00071) stretches a context: pairs that make more than
+ * beta_fast turns within the original context keep their angles, pairs that make fewer than
+ * beta_slow get angles that are scaled, and between them is a ramp. */
+struct yarn {
+    /* How much of its own angle a pair before the ramp keeps: 1 in the paper. 0 = no YaRN: all
+     * pairs are scaled. */
+    float mix;
+    float beta_fast, beta_slow;
+    float magnitude; /* by which the paper multiplies sine and cosine */
+    size_t n_ctx;    /* the original context */
+};
+
 /* A kind of rotary position embedding: pair i of a head is turned by the angle position *
  * angles[i]. */
 struct rope {
     size_t n_rot; /* leading values of a head that are turned */
     bool neox;    /* pairs are (i, i + n_rot / 2); otherwise (2i, 2i + 1) */
     float base;
-    float scale;  /* positions are multiplied by it; 1 = none */
-    float factor; /* multiplies sine and cosine */
+    float scale;      /* positions are multiplied by it; 1 = none */
+    float factor;     /* multiplies sine and cosine */
+    struct yarn yarn; /* which pairs `scale` is for */
     /* [n_rot / 2]: the angles are divided by them. The length of a text says which set is for it,
      * see model_rope_set(). Both may be absent, or the same. */
     struct tensor factors[ROPE_SETS];

@@ -119,7 +119,8 @@ static weft_status load_weights(struct model *m, const struct arch *arch, weft_e
                                      .head_dim = c->head_dim,
                                      .n_rot = c->n_rot,
                                      .window = c->sliding_window,
-                                     .rope_base = c->rope_base };
+                                     .rope_base = c->rope_base,
+                                     .yarn_factor = c->yarn.magnitude };
     TRY(keys_check(m->file, &facts, err));
     m->config.n_vocab = tokenizer_n_vocab(m->tokenizer);
     TRY(alloc_layers(m, err));

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-static const struct arch *const archs[] = { &arch_llama, &arch_phi3, &arch_qwen2, &arch_qwen3 };
+static const struct arch *const archs[] = { &arch_llama,   &arch_phi3,  &arch_qwen2,
+                                            &arch_qwen2vl, &arch_qwen3, &arch_qwen3vl };
 
 const struct arch *arch_at(size_t i)
 {

@@ -21,6 +21,7 @@ weft_status arch_add_rope(struct model *m, bool neox, float base, struct rope **
                            .base = base,
                            .scale = c->rope_scale,
                            .factor = c->rope_attn_factor,
+                           .yarn = c->yarn,
                            .factors = { two ? w->rope_short : w->rope_freqs,
                                         two ? w->rope_long : w->rope_freqs },
                            .at = m->n_ropes++ };

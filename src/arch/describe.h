@@ -5,7 +5,7 @@
 
 #include "arch.h"
 
-extern const struct arch arch_llama, arch_phi3, arch_qwen2, arch_qwen3;
+extern const struct arch arch_llama, arch_phi3, arch_qwen2, arch_qwen2vl, arch_qwen3, arch_qwen3vl;
 
 /* The tensors that most layers have: attention and a gated feed-forward network, each with a norm
  * before it. */

@@ -12,3 +12,14 @@ const struct arch arch_qwen3 = {
     .fused = arch_fused_qkv,
     .describe = arch_describe_neox,
 };
+
+/* The text part of Qwen3-VL: Qwen3, with positions as in qwen2vl. Only images add to what leaves
+ * the first layers (n_deepstack_layers). */
+const struct arch arch_qwen3vl = {
+    .name = "qwen3vl",
+    .tensors = { ARCH_DENSE,
+                 ARCH_QKV_BIAS(OPTIONAL), [ATTN_Q_NORM] = REQUIRED, [ATTN_K_NORM] = REQUIRED },
+    .fused = arch_fused_qkv,
+    .unread = "images",
+    .describe = arch_describe_neox,
+};

@@ -25,6 +25,12 @@
         .name = key, .use = WEFT_KEY_REFUSED, .test = kind, .windowed = true, .what = text         \
     }
 
+#define OF_YARN(key, kind, a, text)                                                                \
+    {                                                                                              \
+        .name = key, .use = WEFT_KEY_REFUSED, .test = kind, .low = a, .high = a, .of_yarn = true,  \
+        .what = text                                                                               \
+    }
+
 // clang-format off
 static const struct key_rule table[] = {
     /* the file */
@@ -147,9 +153,20 @@ static const struct key_rule table[] = {
     OBEYED(".rope.scaling.attn_factor"),
     OBEYED(".rope.scaling.original_context_length"),
     HARMLESS(".rope.scaling.finetuned"),
-    HARMLESS(".rope.scaling.yarn_*"), /* they matter only with the type yarn, which is refused */
+    /* These matter only with the type yarn. llama.cpp obeys them in files of some architectures and
+       ignores them in the others; they mean the same in all. */
+    OBEYED(".rope.scaling.yarn_beta_fast"),
+    OBEYED(".rope.scaling.yarn_beta_slow"),
+    OBEYED(".rope.scaling.yarn_ext_factor"),
+    /* llama.cpp ignores it and writes 1. The converter copies attention_factor of the model's config
+       to it, which is instead of YaRN's own factor, or attn_factor, which is besides. */
+    OF_YARN(".rope.scaling.yarn_attn_factor", KEY_YARN_FACTOR, 1, "a factor of sine and cosine besides YaRN's own, or instead of it"),
+    /* another factor of sine and cosine, of which llama.cpp has two readings */
+    OF_YARN(".rope.scaling.yarn_log_multiplier", KEY_NUMBER, 0, "a factor of sine and cosine that differs from YaRN's own"),
     NUMBER(".rope.scaling.alpha", 0, 1, "a scale of the base of RoPE"),
-    NUMBER(".rope.dimension_sections", 0, 0, "positions in several dimensions"),
+    /* The first three are of time, height and width, which are the same in a text. Positions of the
+       fourth are 0 in a text, so that its pairs would not turn. */
+    LIKE(".rope.dimension_sections", KEY_SECTIONS, "pairs that do not turn with the position"),
     WINDOWED(".rope.dimension_count_swa", KEY_N_ROT, "another RoPE where there is a window"),
     WINDOWED(".rope.freq_base_swa", KEY_ROPE_BASE, "another RoPE where there is a window"),
 

@@ -21,7 +21,9 @@ enum key_test {
     KEY_ROPE_BASE,
     KEY_SCALE, /* 1 / sqrt(head_dim) */
     /* Every layer has the window: 0, or an array of true. */
-    KEY_PATTERN
+    KEY_PATTERN,
+    KEY_SECTIONS,   /* an array, 0 from the fourth number on */
+    KEY_YARN_FACTOR /* 1, or the factor that YaRN computes */
 };
 
 struct key_rule {
@@ -33,6 +35,8 @@ struct key_rule {
     double low, high;
     /* The key has no meaning if the model has no sliding window. */
     bool windowed;
+    /* The key has no meaning without YaRN. */
+    bool of_yarn;
     /* The key has no meaning if only the vocabulary is opened. */
     bool drawn;
     /* What another value would ask for. */
@@ -51,6 +55,7 @@ struct key_facts {
     size_t dim, head_dim, n_rot;
     size_t window; /* the sliding window; 0 = none */
     float rope_base;
+    float yarn_factor; /* of sine and cosine; 0 = no YaRN */
 };
 
 /* Returns WEFT_E_UNSUPPORTED and names the key if a key's value changes what is computed and is not

@@ -114,6 +114,31 @@ static weft_status check_pattern(const struct check *c)
     return check_numbers(c, want, want);
 }
 
+static weft_status check_sections(const struct check *c)
+{
+    for (size_t i = 0; i < c->kv->n; i++) {
+        double v;
+        if (!gguf_number_at(c->kv, i, &v)) {
+            return wrong_type(c, "an array of numbers");
+        }
+        if (v != 0 && (c->kv->type != GGUF_ARR || i >= 3)) {
+            return refuse_number(c, i, v, 0, 0);
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Configs round the factor to some decimals. */
+static weft_status check_yarn_factor(const struct check *c)
+{
+    double v = 0, own = (double)c->facts->yarn_factor;
+    if (c->kv->type == GGUF_ARR || !gguf_number_at(c->kv, 0, &v)) {
+        return wrong_type(c, "a number");
+    }
+    bool same = v == c->rule->low || fabs(v - own) <= own * 1e-4;
+    return same ? WEFT_OK : refuse_number(c, 0, v, c->rule->low, own);
+}
+
 static weft_status check_value(const struct check *c)
 {
     const struct key_facts *facts = c->facts;
@@ -127,6 +152,8 @@ static weft_status check_value(const struct check *c)
     case KEY_ROPE_BASE: return check_numbers(c, 0, (double)facts->rope_base);
     case KEY_SCALE: return check_scale(c);
     case KEY_PATTERN: return check_pattern(c);
+    case KEY_SECTIONS: return check_sections(c);
+    case KEY_YARN_FACTOR: return check_yarn_factor(c);
     }
     return WEFT_OK;
 }
@@ -137,7 +164,8 @@ weft_status keys_check(const struct gguf *g, const struct key_facts *facts, weft
         const struct key_rule *rule = keys_find(g, g->kv[i].key);
         bool asked = rule != NULL && rule->use == WEFT_KEY_REFUSED &&
                      (facts != NULL || (rule->name[0] != '.' && !rule->drawn));
-        if (asked && !(rule->windowed && facts->window == 0)) {
+        if (asked && !(rule->windowed && facts->window == 0) &&
+            !(rule->of_yarn && facts->yarn_factor == 0.0f)) {
             const struct check c = { &g->kv[i], rule, facts, err };
             TRY(check_value(&c));
         }

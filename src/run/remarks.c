@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "arch.h"
+
 /* Early BPE files do not name their pattern, and the pattern that is used instead may not be the
  * model's. */
 static void no_pattern(const struct gguf *g, const struct log *log)
@@ -65,8 +67,19 @@ static void no_type(const struct gguf *g, const struct log *log)
     }
 }
 
+/* Says that a model is more than Weft runs of it. */
+static void no_images(const struct model *m, const struct log *log)
+{
+    const struct arch *arch = arch_find(m->arch_name, strlen(m->arch_name));
+    if (arch != NULL && arch->unread != NULL && !m->vocab_only) {
+        log_line(log, WEFT_LOG_WARN, "Weft runs the text part of %s models and reads no %s",
+                 arch->name, arch->unread);
+    }
+}
+
 void remarks_log(const struct model *m, const struct log *log)
 {
+    no_images(m, log);
     no_pattern(m->file, log);
     no_token(m->file, tokenizer_n_vocab(m->tokenizer), log);
     no_type(m->file, log);

@@ -1,4 +1,5 @@
-/* Warns in the log where the keys of a model's tokenizer could not be taken literally. */
+/* Warns in the log where the keys of a model's tokenizer could not be taken literally, and of what
+ * a model has that Weft does not run. */
 #ifndef WEFT_REMARKS_H
 #define WEFT_REMARKS_H
 

@@ -317,7 +317,8 @@ static const char *const field[] = {
 };
 enum { N_FIELD = sizeof field / sizeof field[0] };
 
-static const char *plain, *windowed; /* models: dim 64, heads of 16, RoPE's base 10^6 */
+/* Models: dim 64, heads of 16, RoPE's base 10^6; YaRN by 4. */
+static const char *plain, *windowed, *stretched;
 static const char *edited;
 
 static int setup(void **state)
@@ -328,6 +329,10 @@ static int setup(void **state)
     plain = model_file_of(&s);
     s.sliding_window = 8;
     windowed = model_file_of(&s);
+    s.sliding_window = 0;
+    s.rope_scaling_type = "yarn";
+    s.rope_scaling_factor = 4;
+    stretched = model_file_of(&s);
     edited = model_path("edited.gguf");
     return 0;
 }
@@ -441,6 +446,7 @@ struct values {
 
 static struct values values_of(const struct key_rule *rule, const char *key)
 {
+    static const int32_t text[4] = { 3, 3, 2, 0 }, none[4], image[4] = { 2, 2, 2, 2 };
 #define NUMBER(v)                                                                                  \
     {                                                                                              \
         .what = EDIT_KEY_F32, .name = key, .f = (float)(v)                                         \
@@ -448,6 +454,10 @@ static struct values values_of(const struct key_rule *rule, const char *key)
 #define WHOLE(v)                                                                                   \
     {                                                                                              \
         .what = EDIT_KEY_U32, .name = key, .u = v                                                  \
+    }
+#define ARRAY(v)                                                                                   \
+    {                                                                                              \
+        .what = EDIT_KEY_ARRAY, .name = key, .u = GGUF_I32, .values = v, .ne = { 4 }               \
     }
 #define TEXT(v)                                                                                    \
     {                                                                                              \
@@ -472,6 +482,12 @@ static struct values values_of(const struct key_rule *rule, const char *key)
         return (struct values){ { NUMBER(0.25), NUMBER(0), NUMBER(0.25 + 0x1p-25) },
                                 { NUMBER(0.125), NUMBER(1), NUMBER(0.25 + 0x1p-20) } };
     case KEY_PATTERN: return (struct values){ { WHOLE(0) }, { WHOLE(1), WHOLE(2) } };
+    case KEY_SECTIONS:
+        return (struct values){ { ARRAY(text), ARRAY(none), WHOLE(0) },
+                                { ARRAY(image), WHOLE(8), NUMBER(NAN) } };
+    case KEY_YARN_FACTOR:
+        return (struct values){ { NUMBER(1), NUMBER(1.1386294f), NUMBER(1.1386f) },
+                                { NUMBER(0), NUMBER(1.138), NUMBER(NAN) } };
     }
     return (struct values){ { { 0 } }, { { 0 } } };
 }
@@ -488,7 +504,7 @@ static void test_refused(void **state)
         }
         name_of(rule, name, sizeof name);
         const struct values v = values_of(rule, name);
-        const char *path = rule->windowed ? windowed : plain;
+        const char *path = rule->windowed ? windowed : rule->of_yarn ? stretched : plain;
         assert_true(v.good[0].name != NULL && v.bad[0].name != NULL);
         for (size_t j = 0; j < 3; j++) {
             if (v.good[j].name != NULL) {
@@ -499,7 +515,7 @@ static void test_refused(void **state)
                 WORDS(rule->what);
             }
         }
-        if (rule->windowed) {
+        if (rule->windowed || rule->of_yarn) {
             takes(plain, v.bad[0]);
         }
         n++;

@@ -440,6 +440,57 @@ static void test_linear_scaling(void **state)
     check_spec(&s, 70, 0, "scaling of type none");
 }
 
+/* Beyond the original context, on all heads and on a part of them, with pairs before, on and behind
+ * the ramp, and where the ramp is a step. */
+static void test_yarn(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3",   "tiny-phi3",
+                                           "tiny-llama", "tiny-qwen2vl", "tiny-qwen3vl" };
+    static const char *const keys[][3] = {
+        { "general.type=str:model" },
+        { "%s.rope.scaling.yarn_beta_fast=f32:8", "%s.rope.scaling.yarn_beta_slow=f32:0.5" },
+        { "%s.rope.scaling.yarn_beta_fast=f32:4", "%s.rope.scaling.yarn_beta_slow=f32:4" },
+        { "%s.rope.scaling.yarn_ext_factor=f32:0.75", "%s.rope.scaling.attn_factor=f32:1.25" },
+        { "%s.rope.scaling.yarn_ext_factor=f32:-1", "%s.rope.scaling.yarn_attn_factor=f32:1" },
+    };
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        for (size_t j = 0; j < sizeof keys / sizeof keys[0]; j++) {
+            char text[3][80], what[64];
+            const char *added[3];
+            struct synth_spec s = spec_of(presets[i]);
+            for (; s.n_keys < 3 && keys[j][s.n_keys] != NULL; s.n_keys++) {
+                const char *key = keys[j][s.n_keys];
+                bool own = key[0] == '%';
+                snprintf(text[s.n_keys], sizeof text[0], "%s%s", own ? s.arch : "",
+                         own ? key + 2 : key);
+                added[s.n_keys] = text[s.n_keys];
+            }
+            s.keys = added;
+            s.rope_scaling_type = "yarn";
+            s.rope_scaling_factor = 4.0f;
+            s.rope_base = 1e4f;
+            s.head_dim = 32;
+            s.n_rot = j == 1 ? 24 : 32;
+            s.n_ctx = s.n_ctx_orig = 128;
+            snprintf(what, sizeof what, "yarn, %s, keys %zu", presets[i], j);
+            check_spec(&s, j == 0 ? 200 : 40, 512, what);
+        }
+    }
+}
+
+/* The text part of vision models. */
+static void test_vision_text(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2vl", "tiny-qwen3vl" };
+    for (size_t i = 0; i < 4; i++) {
+        struct synth_spec s = spec_of(presets[i / 2]);
+        s.type_mix = i % 2 ? "q8_0" : "f32";
+        check_spec(&s, 70, 0, presets[i / 2]);
+    }
+}
+
 static void test_sliding_window(void **state)
 {
     (void)state;
@@ -517,7 +568,8 @@ int main(void)
         cmocka_unit_test(test_layers_differ),  cmocka_unit_test(test_tied_and_untied),
         cmocka_unit_test(test_heads),          cmocka_unit_test(test_rope_freqs),
         cmocka_unit_test(test_partial_rotary), cmocka_unit_test(test_long_short),
-        cmocka_unit_test(test_linear_scaling), cmocka_unit_test(test_sliding_window),
+        cmocka_unit_test(test_linear_scaling), cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_vision_text),    cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_kv_types),       cmocka_unit_test(test_biases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,15 +258,82 @@ static void test_refused_by_name(void **state)
     const char *llama = model_file("tiny-llama"), *qwen2 = model_file("tiny-qwen2");
     REFUSE(llama, WEFT_E_UNSUPPORTED,
            { .what = EDIT_KEY_STR, .name = "general.architecture", .s = "mamba" });
-    WORDS("mamba", "llama, phi3, qwen2, qwen3");
+    WORDS("mamba", "llama, phi3, qwen2, qwen2vl, qwen3, qwen3vl");
     REFUSE(llama, WEFT_E_UNSUPPORTED, { .what = EDIT_KEY_DROP, .name = "general.architecture" });
     REFUSE(llama, WEFT_E_FORMAT, { .what = EDIT_KEY_U32, .name = "general.architecture", .u = 1 });
     REFUSE(llama, WEFT_E_UNSUPPORTED, U32("llama.expert_count", 8));
     WORDS("expert_count is 8");
     REFUSE(qwen2, WEFT_E_UNSUPPORTED,
-           { .what = EDIT_KEY_STR, .name = "qwen2.rope.scaling.type", .s = "yarn" },
-           { .what = EDIT_KEY_F32, .name = "qwen2.rope.scaling.factor", .f = 4.0f });
-    WORDS("yarn", "linear", "longrope");
+           { .what = EDIT_KEY_STR, .name = "qwen2.rope.scaling.type", .s = "ntk" });
+    WORDS("'ntk'", "none, linear, yarn and longrope");
+}
+
+/* Numbers with which YaRN cannot be computed, or of which it is not known what is meant. */
+static void test_yarn_refused(void **state)
+{
+    (void)state;
+    const char *path = model_file("tiny-qwen2");
+    const struct edit yarn = { .what = EDIT_KEY_STR,
+                               .name = "qwen2.rope.scaling.type",
+                               .s = "yarn" };
+#define YARN(code, key, number)                                                                    \
+    REFUSE(path, code, yarn, { .what = EDIT_KEY_F32, .name = "qwen2." key, .f = number });         \
+    WORDS(key)
+    YARN(WEFT_E_UNSUPPORTED, "rope.scaling.yarn_ext_factor", 0.0f);
+    YARN(WEFT_E_UNSUPPORTED, "rope.scaling.yarn_ext_factor", 1.5f);
+    YARN(WEFT_E_UNSUPPORTED, "rope.scaling.yarn_ext_factor", NAN);
+    YARN(WEFT_E_FORMAT, "rope.scaling.yarn_beta_slow", 0.0f);
+    YARN(WEFT_E_FORMAT, "rope.scaling.yarn_beta_slow", NAN);
+    YARN(WEFT_E_FORMAT, "rope.scaling.yarn_beta_fast", 0.5f);
+    YARN(WEFT_E_FORMAT, "rope.scaling.yarn_beta_fast", INFINITY);
+    YARN(WEFT_E_FORMAT, "rope.scaling.factor", -4.0f);
+    YARN(WEFT_E_FORMAT, "rope.scaling.factor", INFINITY);
+    YARN(WEFT_E_FORMAT, "rope.freq_base", 1.0f);
+#undef YARN
+    REFUSE(path, WEFT_E_FORMAT, yarn, U32("qwen2.rope.scaling.original_context_length", 0));
+    WORDS("original_context_length is 0");
+}
+
+/* Returns the longest context of tiny-qwen2, trained for 256 positions, with these keys. */
+static size_t longest(const struct edit *edits, size_t n)
+{
+    weft_model *model = NULL;
+    weft_model_info info = { .size = sizeof info };
+    edit_model(model_file("tiny-qwen2"), edited, edits, n);
+    OK(weft_model_open(edited, NULL, &model, E));
+    OK(weft_model_get_info(model, &info, E));
+    weft_model_release(&model);
+    return info.n_ctx_train;
+}
+
+/* A stretched context is longer than the trained one only if the file's numbers say so. */
+static void test_yarn_context(void **state)
+{
+    (void)state;
+    struct edit e[3] = {
+        { .what = EDIT_KEY_STR, .name = "qwen2.rope.scaling.type", .s = "yarn" },
+        { .what = EDIT_KEY_F32, .name = "qwen2.rope.scaling.factor", .f = 2.5f },
+        { .what = EDIT_KEY_U32, .name = "qwen2.rope.scaling.original_context_length", .u = 128 }
+    };
+    assert_int_equal(longest(e, 1), 256);
+    assert_int_equal(longest(e, 2), 640);
+    assert_int_equal(longest(e, 3), 320);
+    e[2].u = 64;
+    assert_int_equal(longest(e, 3), 256);
+    e[2].u = UINT32_MAX / 2;
+    assert_int_equal(longest(e, 3), INT32_MAX);
+    e[0].s = "linear";
+    assert_int_equal(longest(e, 2), 256);
+    e[0].s = "yarn", e[2].u = 128;
+    edit_model(model_file("tiny-qwen2"), edited, e, 3);
+    weft_engine_params p = { .size = sizeof p, .n_ctx = WEFT_CTX_MODEL };
+    struct rig r = rig_open(edited, &p);
+    assert_int_equal(rig_info(&r).n_ctx, 320);
+    p.n_ctx = 321;
+    weft_engine *engine = NULL;
+    FAILS(WEFT_E_ARG, weft_engine_open(r.model, &p, &engine, E));
+    WORDS("n_ctx is 321", "320");
+    rig_close(&r);
 }
 
 /* A factor without a type means linear scaling, also under the key's old name. The type "none"
@@ -554,6 +621,8 @@ int main(void)
         cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_refused_by_name),
         cmocka_unit_test(test_rope_scaling),
+        cmocka_unit_test(test_yarn_refused),
+        cmocka_unit_test(test_yarn_context),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_extra_tensors),
         cmocka_unit_test(test_message),

@@ -401,6 +401,35 @@ static void set_angles(struct reference *r, double base, double factor, const st
     }
 }
 
+/* Slows each pair as YaRN does: by nothing if it makes `fast` turns within the original context, by
+ * the factor if it makes no more than `slow`, and in between as far along as its index lies between
+ * the last pair of the former and the first of the latter. `ext` is the share of a pair's own angle
+ * that the first kind keeps. */
+static void stretch(struct reference *r, double base, double factor, double original)
+{
+    double fast = key_float(r, "rope.scaling.yarn_beta_fast", 32.0);
+    double slow = key_float(r, "rope.scaling.yarn_beta_slow", 1.0);
+    double ext = key_float(r, "rope.scaling.yarn_ext_factor", 1.0);
+    size_t last_fast = 0, first_slow = 0;
+#define TURNS(i) (original / (2.0 * acos(-1.0) * pow(base, 2.0 * (double)(i) / (double)r->n_rot)))
+    while (TURNS(last_fast + 1) >= fast) {
+        last_fast++;
+    }
+    while (first_slow < r->n_rot - 1 && TURNS(first_slow) > slow) {
+        first_slow++;
+    }
+#undef TURNS
+    for (size_t i = 0; i < r->n_rot / 2; i++) {
+        double own = i <= last_fast ? 1.0
+                     : i >= first_slow
+                         ? 0.0
+                         : (double)(first_slow - i) / (double)(first_slow - last_fast);
+        own *= ext >= 0.0 ? ext : 1.0;
+        r->freq[i] = r->freq[i] * own + r->freq[i] / factor * (1.0 - own);
+    }
+    r->attn_factor *= factor > 1.0 ? 0.1 * log(factor) + 1.0 : 1.0;
+}
+
 static void read_rope(struct reference *r)
 {
     double base = key_float(r, "rope.freq_base", 10000.0);
@@ -417,6 +446,9 @@ static void read_rope(struct reference *r)
     r->attn_factor = key_float(r, "rope.scaling.attn_factor", 1.0);
     r->freq = doubles(r->n_rot / 2);
     set_angles(r, base, linear ? factor : 1.0, &freqs);
+    if (key_is(r, "rope.scaling.type", "yarn")) {
+        stretch(r, base, factor, (double)original);
+    }
     free(freqs.w);
 }
 

@@ -130,6 +130,13 @@ static weft_status add_in_layer(struct plan *p, enum role role, size_t layer, si
     return add(p, role, layer, n_rows, n_cols, name);
 }
 
+/* Returns true for the architecture and for the text part of its vision models. */
+static bool of_family(const struct synth_spec *s, const char *arch)
+{
+    size_t n = strlen(arch);
+    return strncmp(s->arch, arch, n) == 0 && (s->arch[n] == '\0' || strcmp(s->arch + n, "vl") == 0);
+}
+
 /* Adds a bias to a product if the spec asks for biases and the model has this architecture, the
  * only one with such a bias. */
 static weft_status add_bias(struct plan *p, const char *arch, size_t l, size_t n,
@@ -145,7 +152,7 @@ static weft_status add_qkv(struct plan *p, size_t l)
     const struct synth_spec *s = p->spec;
     size_t q = s->n_heads * p->head_dim;
     size_t kv = s->n_kv_heads * p->head_dim;
-    bool bias = s->biases || strcmp(s->arch, "qwen2") == 0;
+    bool bias = s->biases || of_family(s, "qwen2");
     if (s->fused_qkv || strcmp(s->arch, "phi3") == 0) {
         TRY(add_in_layer(p, ATTN_QKV, l, q + 2 * kv, s->dim, "attn_qkv.weight"));
         return bias ? add_in_layer(p, BIAS, l, 1, q + 2 * kv, "attn_qkv.bias") : WEFT_OK;
@@ -166,7 +173,7 @@ static weft_status add_attention(struct plan *p, size_t l)
     const struct synth_spec *s = p->spec;
     TRY(add_in_layer(p, NORM, l, 1, s->dim, "attn_norm.weight"));
     TRY(add_qkv(p, l));
-    if (strcmp(s->arch, "qwen3") == 0) {
+    if (of_family(s, "qwen3")) {
         TRY(add_in_layer(p, NORM, l, 1, p->head_dim, "attn_q_norm.weight"));
         TRY(add_in_layer(p, NORM, l, 1, p->head_dim, "attn_k_norm.weight"));
     }
@@ -247,12 +254,27 @@ static void put_f32(struct plan *p, struct gguf_writer *w, const char *suffix, f
     writer_f32(w, key_of(p, key, suffix), v);
 }
 
+/* Writes how many pairs turn with time, height and width. Where they take turns, as in Qwen3-VL,
+ * each pair belongs to one of them only with these numbers. */
+static void put_sections(struct plan *p, struct gguf_writer *w)
+{
+    char key[96];
+    const size_t pairs = p->n_rot / 2;
+    const int32_t sections[4] = { (int32_t)((pairs + 2) / 3), (int32_t)((pairs + 1) / 3),
+                                  (int32_t)(pairs / 3), 0 };
+    writer_array(w, key_of(p, key, "rope.dimension_sections"), GGUF_I32, 4, sections,
+                 sizeof sections);
+}
+
 static void put_rope(struct plan *p, struct gguf_writer *w)
 {
     const struct synth_spec *s = p->spec;
     char key[96];
     put_f32(p, w, "rope.freq_base", s->rope_base);
     put_u32(p, w, "rope.dimension_count", p->n_rot);
+    if (strcmp(s->arch, "qwen2vl") == 0 || strcmp(s->arch, "qwen3vl") == 0) {
+        put_sections(p, w);
+    }
     if (s->rope_scaling_type != NULL) {
         writer_str(w, key_of(p, key, "rope.scaling.type"), s->rope_scaling_type);
         put_f32(p, w, "rope.scaling.factor", s->rope_scaling_factor);
@@ -282,7 +304,7 @@ static void put_keys(struct plan *p, struct gguf_writer *w)
     put_u32(p, w, "attention.head_count_kv", s->n_kv_heads);
     put_f32(p, w, "attention.layer_norm_rms_epsilon", s->norm_eps);
     if (p->head_dim * s->n_heads != s->dim || strcmp(s->arch, "llama") == 0 ||
-        strcmp(s->arch, "qwen3") == 0) {
+        of_family(s, "qwen3")) {
         put_u32(p, w, "attention.key_length", p->head_dim);
         put_u32(p, w, "attention.value_length", p->head_dim);
     }
@@ -290,6 +312,9 @@ static void put_keys(struct plan *p, struct gguf_writer *w)
         put_u32(p, w, "attention.sliding_window", s->sliding_window);
     }
     put_rope(p, w);
+    if (strcmp(s->arch, "qwen3vl") == 0) {
+        put_u32(p, w, "n_deepstack_layers", s->n_layers < 3 ? s->n_layers : 3);
+    }
 }
 
 /* Returns Llama 3.1's divisor of a RoPE frequency: 1 for short waves, 32 for long ones, a smooth
@@ -500,15 +525,17 @@ static weft_status find_types(struct plan *p)
 
 static weft_status check_spec(struct plan *p)
 {
-    static const char *const archs[] = { "qwen2", "qwen3", "phi3", "llama" };
+    static const char *const archs[] = { "qwen2", "qwen2vl", "qwen3", "qwen3vl", "phi3", "llama" };
+    enum { N = sizeof archs / sizeof archs[0] };
     const struct synth_spec *s = p->spec;
     size_t i = 0;
-    while (i < 4 && strcmp(s->arch, archs[i]) != 0) {
+    while (i < N && strcmp(s->arch, archs[i]) != 0) {
         i++;
     }
-    if (i == 4) {
+    if (i == N) {
         return error_set(p->err, WEFT_E_ARG,
-                         "architecture '%s' is not known; qwen2, qwen3, phi3 or llama is expected",
+                         "architecture '%s' is not known; qwen2, qwen2vl, qwen3, qwen3vl, phi3 or "
+                         "llama is expected",
                          s->arch);
     }
     TRY(check_size("n_layers", s->n_layers, 1, MAX_LAYERS, p->err));

@@ -15,7 +15,7 @@ enum synth_vocab {
 };
 
 struct synth_spec {
-    const char *arch; /* "qwen2", "qwen3", "phi3", "llama" */
+    const char *arch; /* "qwen2", "qwen2vl", "qwen3", "qwen3vl", "phi3", "llama" */
     const char *name; /* general.name */
     size_t n_layers, dim, n_heads, n_kv_heads, n_ff;
     size_t head_dim; /* 0 = dim / n_heads */
@@ -61,8 +61,8 @@ struct synth_spec {
     size_t n_keys;
 };
 
-/* Finds the shape of a real model ("qwen2.5-0.5b" ...) or a tiny one for tests ("tiny-qwen2",
- * "tiny-qwen3", "tiny-phi3", "tiny-llama"). The type is F32 for the tiny ones, else Q4_K_M. Returns
+/* Finds the shape of a real model ("qwen2.5-0.5b" ...) or a tiny one for tests ("tiny-" and an
+ * architecture). The type is F32 for the tiny ones, else Q4_K_M. Returns
  * false if there is none of that name. */
 bool synth_preset(const char *name, struct synth_spec *out);
 /* Returns NULL past the last. */
