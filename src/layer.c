@@ -28,7 +28,7 @@ static double scale_of(const struct rope *r, size_t i)
     }
     double first = fmax(0.0, floor(place_of(r, (double)r->yarn.beta_fast)));
     double last = fmin((double)r->n_rot - 1.0, ceil(place_of(r, (double)r->yarn.beta_slow)));
-    double along = ((double)i - first) / fmax(0.001, last - first);
+    double along = ((double)i - first) / fmax(1.0, last - first);
     double kept = (1.0 - fmin(1.0, fmax(0.0, along))) * (double)r->yarn.mix;
     return (double)r->scale * (1.0 - kept) + kept;
 }

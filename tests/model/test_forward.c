@@ -20,14 +20,15 @@
  *
  * Mistakes tried by hand, each of which fails these tests: the rope style of an architecture
  * swapped; pairs a half of head_dim apart instead of n_rot; angles that restart with each step,
- * without the scale, with factors that multiply; long for short factors, or chosen one context
- * too early; sine without the attention factor; a row that does not see itself, or sees its
- * successor; a sliding window longer by one; the neighbour's KV head; the score scale of another
- * head size; always the first page; gate and up swapped, in two tensors and in a fused one; k
- * and v swapped in a fused one; biases of q and k, of v, of any other product, or per-head norms
- * left out; biases of gate and up swapped, or added behind silu; rope before the norm; the last row
- * of a tile of weights left out; the first token of a text for all; logits of the row before;
- * another epsilon. */
+ * without the scale, with factors that multiply; YaRN's ramp one pair too early, between places
+ * that are not whole, or cut at the last pair, and YaRN without its factor of sine and cosine; long
+ * for short factors, or chosen one context too early; sine without the attention factor; a row that
+ * does not see itself, or sees its successor; a sliding window longer by one; the neighbour's KV
+ * head; the score scale of another head size; always the first page; gate and up swapped, in two
+ * tensors and in a fused one; k and v swapped in a fused one; biases of q and k, of v, of any other
+ * product, or per-head norms left out; biases of gate and up swapped, or added behind silu; rope
+ * before the norm; the last row of a tile of weights left out; the first token of a text for all;
+ * logits of the row before; another epsilon. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -469,7 +470,7 @@ static void test_yarn(void **state)
             s.keys = added;
             s.rope_scaling_type = "yarn";
             s.rope_scaling_factor = 4.0f;
-            s.rope_base = 1e4f;
+            s.rope_base = j == 4 ? 4.0f : 1e4f; /* 4: the ramp ends behind the last pair */
             s.head_dim = 32;
             s.n_rot = j == 1 ? 24 : 32;
             s.n_ctx = s.n_ctx_orig = 128;

@@ -271,6 +271,45 @@ static void test_rope_factors(void **state)
     }
 }
 
+/* Each number of YaRN changes K, or the fingerprint says that it is another model's. */
+static void test_yarn(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {
+        "qwen2.rope.scaling.yarn_beta_fast=f32:32", /* as if it were not there */
+        "qwen2.rope.scaling.yarn_beta_fast=f32:31",
+        "qwen2.rope.scaling.yarn_beta_slow=f32:2",
+        "qwen2.rope.scaling.yarn_ext_factor=f32:0.5",
+        "qwen2.rope.scaling.attn_factor=f32:1.5",
+        "qwen2.rope.scaling.factor=f32:3",
+        "qwen2.rope.scaling.original_context_length=u32:200",
+        "qwen2.rope.scaling.type=str:linear",
+    };
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.rope_scaling_type = "yarn";
+    spec.rope_scaling_factor = 2.0f;
+    struct victim v;
+    victim_open(&v, rig_open(model_file_of(&spec), NULL));
+    spec.n_keys = 1;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        spec.keys = &keys[i];
+        struct rig other = rig_open(model_file_of(&spec), NULL);
+        struct state s = small_state(&other, 20);
+        if (i == 0) {
+            weft_seq *seq = rig_seq(&v.r, NULL);
+            OK(weft_seq_load(seq, s.data, s.n, E));
+            weft_seq_release(&seq);
+        } else {
+            FAILS(WEFT_E_ARG, weft_seq_load(v.seq, s.data, s.n, E));
+            rig_message((const char *const[]){ "another model", "fingerprint", NULL });
+        }
+        free(s.data);
+        rig_close(&other);
+    }
+    victim_close(&v);
+}
+
 static void test_too_long(void **state)
 {
     (void)state;
@@ -339,8 +378,8 @@ int main(void)
         cmocka_unit_test(test_cut),         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_forged),      cmocka_unit_test(test_forged_counts),
         cmocka_unit_test(test_other_model), cmocka_unit_test(test_rope_factors),
-        cmocka_unit_test(test_other_types), cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_yarn),        cmocka_unit_test(test_other_types),
+        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
