@@ -39,12 +39,14 @@ def logits(
     n_threads: int = 2,
     f32: bool = False,
     kv: tuple[str, str] = ("f16", "f16"),
+    yarn=None,
 ) -> np.ndarray:
     """Teacher-forced logits [n, n_vocab], computed as by default, with flash attention, and K and
     V of these types; f32: without, and K and V in f32.
 
     n_ctx should be a multiple of 256: llama.cpp rounds it up, and takes long RoPE factors by the
-    rounded number.
+    rounded number. yarn: a reference.Yarn; llama.cpp does not read these numbers from files of the
+    architectures that Weft knows.
     """
     params = C.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = n_ctx, n_batch, n_batch, 1
@@ -54,6 +56,9 @@ def logits(
     if f32:  # flash attention turns K and V into halves, however they are stored
         params.type_k = params.type_v = C.GGML_TYPE_F32
         params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if yarn:
+        params.yarn_ext_factor, params.yarn_orig_ctx = yarn.kept, yarn.n_ctx
+        params.yarn_beta_fast, params.yarn_beta_slow = yarn.beta_fast, yarn.beta_slow
     params.no_perf = True
     context = C.llama_init_from_model(model, params)
     if not context:

@@ -7,8 +7,9 @@
 The demo models and the real one read a text. Synthetic models have random weights and seeded random tokens, so margins are small and every
 rounding shows. All are run past 512 tokens, so past ten pages of the KV cache, and past the
 original context of the phi3 ones, which then take their long factors; one of each architecture is
-run in a small context, too, and some with K and V in q8_0, in both engines. One line for each model
-and device; what failed is explained below it.
+run in a small context, too, and some with K and V in q8_0, in both engines. Each architecture is
+also run with YaRN, within the original context and beyond it, and the text parts of vision models
+are. One line for each model and device; what failed is explained below it.
 The gates stand in parity.py. Exit status: 0 all passed, 1 one failed, 2 wrong usage.
 """
 
@@ -58,18 +59,38 @@ LONG, SHORT = (640, 1024), (
 Q8_0 = ("q8_0", "q8_0")
 OPTIONAL = ("--biases", "--fused-qkv")  # tensors that a file may have or not
 REAL = (512, 512)  # the reference takes half a minute on the real model
+YARN = {
+    "context_length": "u32:256",
+    "rope.scaling.type": "str:yarn",
+    "rope.scaling.factor": "f32:4",
+    "rope.scaling.original_context_length": "u32:256",
+    "rope.scaling.attn_factor": "f32:1.05",
+}
+OTHER_YARN = {
+    "rope.scaling.yarn_beta_fast": "f32:20",
+    "rope.scaling.yarn_beta_slow": "f32:0.5",
+    "rope.scaling.yarn_ext_factor": "f32:0.75",
+}
+# llama.cpp 0.3.36 does not read the epsilon of qwen2vl files, and takes 0
+VISION = {"qwen2vl": {"attention.layer_norm_rms_epsilon": "f32:1e-15"}, "qwen3vl": {}}
 SIM_TOKENS = 80  # past one page of 64; the simulator takes seconds for it
 SPECIAL = 300  # ids below are control tokens and single bytes in some vocabularies
 
 
-def synthesize(program: str, preset: str, type_name: str, folder: str, *options: str) -> str:
-    path = str(Path(folder, f"{preset}{''.join(options)}-{type_name}.gguf"))
+def synthesize(
+    program: str, preset: str, type_name: str, folder: str, *options: str, label: str = ""
+) -> str:
+    path = str(Path(folder, f"{preset}{label or ''.join(options)}-{type_name}.gguf"))
     subprocess.run(
         [program, "--like", preset, "--type", type_name, "-o", path, *options],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     return path
+
+
+def keys_of(arch: str, keys: dict[str, str]) -> list[str]:
+    return [part for name, value in keys.items() for part in ("--key", f"{arch}.{name}={value}")]
 
 
 def random_tokens(path: str, n: int) -> np.ndarray:
@@ -155,6 +176,23 @@ def jobs(args, real_models: list[str], folder: str):
             Path(path).unlink()
         path = synthesize(args.synth, f"small-{arch}", "Q8_0", folder, *OPTIONAL)
         yield path, random_tokens(path, LONG[0]), LONG[1], parity.F16, False
+    for arch in (*ARCHITECTURES, *VISION):
+        keys = YARN | VISION.get(arch, {}) | (OTHER_YARN if arch in ("qwen3", "qwen2vl") else {})
+        for type_name, (n_tokens, n_ctx) in ("F32", LONG), ("Q8_0", (100, 256)):
+            path = synthesize(
+                args.synth, f"small-{arch}", type_name, folder, *keys_of(arch, keys), label="+yarn"
+            )
+            yield path, random_tokens(path, n_tokens), n_ctx, parity.F16, False
+    for arch, keys in VISION.items():
+        for type_name in ("F32", "Q4_K_M"):
+            path = synthesize(
+                args.synth, f"small-{arch}", type_name, folder, *keys_of(arch, keys), label="+text"
+            )
+            yield path, random_tokens(path, LONG[0]), LONG[1], parity.F16, False
+    if args.sim:
+        keys = keys_of("qwen3", YARN | OTHER_YARN)
+        path = synthesize(args.synth, "tiny-qwen3", "F32", folder, *keys, label="+yarn")
+        yield path, random_tokens(path, SIM_TOKENS), 256, parity.F16, True
     for arch in ARCHITECTURES if args.sim else ():
         path = synthesize(args.synth, f"tiny-{arch}", "Q8_0", folder, *OPTIONAL)
         yield path, random_tokens(path, SIM_TOKENS), 256, parity.F16, True

@@ -180,9 +180,11 @@ def compare(
         if m.arch == "phi3" and m.window:
             tokens = tokens[: m.window]  # llama.cpp has no window there
         tokens = np.asarray(tokens)
-        llama_logits = llamacpp.logits(model, tokens, n_ctx, kv=kv)
+        llama_logits = llamacpp.logits(model, tokens, n_ctx, kv=kv, yarn=m.yarn)
         proof = (
-            llamacpp.logits(model, tokens, n_ctx, f32=True) if m.matrix_types() == {"F32"} else None
+            llamacpp.logits(model, tokens, n_ctx, f32=True, yarn=m.yarn)
+            if m.matrix_types() == {"F32"}
+            else None
         )
     ref = reference.forward(m, tokens, n_ctx)
     rows = {"llama.cpp": metrics.compare(ref, llama_logits) | {"gates": {}}}

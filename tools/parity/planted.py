@@ -26,6 +26,7 @@ import parity
 import tokens
 
 LAYER, HEAD = 1, 1
+ONE_PAIR = 1e6 ** (2 / 128)  # pairs of small-qwen3 turn by this factor less than the pair before
 
 
 def rope_base(model: gguf.GGUFReader) -> None:
@@ -48,6 +49,22 @@ def k_of_one_head(model: gguf.GGUFReader) -> None:
     else:
         weight.data[rows] *= np.float32(1.01)
     bias.data[rows] *= np.float32(1.01)
+
+
+def number_of(key: str, change: Callable[[float], float]) -> "Plant":
+    def plant(model: gguf.GGUFReader) -> None:
+        value = model.fields[key].parts[-1]
+        value[0] = change(value[0])
+
+    return plant
+
+
+def long_for_short(model: gguf.GGUFReader) -> None:
+    long, short = (
+        next(t for t in model.tensors if t.name == f"rope_factors_{which}.weight")
+        for which in ("long", "short")
+    )
+    short.data[:] = long.data
 
 
 Plant = Callable[[gguf.GGUFReader], None]
@@ -74,6 +91,23 @@ DEFECTS: dict[tuple[str, ...], dict[str, tuple[Plant, int, set[str]]]] = {
             {"attn_out"},
         ),
         f"no bias of gate in layer {LAYER}": (missing_bias("ffn_gate"), LAYER, {"ffn_act"}),
+    },
+    ("small-qwen3", *matrix.keys_of("qwen3", matrix.YARN)): {
+        "YaRN's ramp a pair too late": (
+            number_of("qwen3.rope.scaling.original_context_length", lambda n: n * ONE_PAIR),
+            0,
+            {"q", "k"},
+        ),
+        "YaRN without its factor of sine and cosine": (
+            number_of(
+                "qwen3.rope.scaling.attn_factor", lambda factor: factor / (0.1 * np.log(4) + 1)
+            ),
+            0,
+            {"q", "k"},
+        ),
+    },
+    ("small-phi3",): {
+        "long factors for a short text": (long_for_short, 0, {"q", "k"}),
     },
 }
 
@@ -131,7 +165,10 @@ def main() -> int:
         found = check_pretokenizer(args.lib, folder)
         for (preset, *options), defects in DEFECTS.items():
             for type_name in ("F32", "Q8_0"):
-                path = matrix.synthesize(args.synth, preset, type_name, folder, *options)
+                label = "+yarn" if any("yarn" in option for option in options) else ""
+                path = matrix.synthesize(
+                    args.synth, preset, type_name, folder, *options, label=label
+                )
                 found = check_defects(args.weft, path, defects, folder) and found
     return 0 if found else 1
 

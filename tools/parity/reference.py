@@ -7,7 +7,8 @@ be fed with what another engine had there (stages.py).
 - RMSNorm: Zhang and Sennrich 2019. RoPE: Su et al. 2021; rows of "llama" files are permuted, so
   that neighbours pair.
 - Grouped-query attention: Ainslie et al. 2023. SwiGLU: Shazeer 2020. Long and short RoPE factors:
-  Ding et al. 2024 (LongRoPE).
+  Ding et al. 2024 (LongRoPE). YaRN: Peng et al. 2023, with the ramp of their code, along the index
+  of the pairs. Vision models read a text: with equal positions M-RoPE is RoPE (Wang et al. 2024).
 - A sliding window counts the position itself. Keys of the file are read as src/config.c reads them.
 """
 
@@ -20,11 +21,20 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 
-ARCHITECTURES = ("llama", "phi3", "qwen2", "qwen3")
+ARCHITECTURES = ("llama", "phi3", "qwen2", "qwen2vl", "qwen3", "qwen3vl")
 CACHED_PARAMS = 100_000_000  # a model with fewer keeps its dequantised weights
 ROWS = 256  # query positions attended at a time, to bound the score matrix
 
 Trace = Callable[[str, int | None, np.ndarray], None]  # checkpoint, layer, values [n, columns]
+
+
+@dataclass
+class Yarn:
+    factor: float
+    beta_fast: float  # pairs that make as many turns within n_ctx keep their angles
+    beta_slow: float  # pairs that make no more get them divided by the factor
+    kept: float  # which part of its own angle a fast pair keeps
+    n_ctx: int
 
 
 @dataclass
@@ -42,7 +52,8 @@ class Model:
     rope_base: float
     rope_scale: float  # multiplies positions
     attn_factor: float  # multiplies sine and cosine
-    n_ctx_train: int
+    yarn: Yarn | None
+    n_ctx_train: int  # the longest context; YaRN may stretch the trained one
     n_ctx_orig: int  # longer contexts use the long factors
     window: int  # 0 = none
     n_vocab: int = 0
@@ -83,6 +94,17 @@ def open_model(path: str | Path) -> Model:
     scaling = key(f"{arch}.rope.scaling.type", "linear")
     factor = key(f"{arch}.rope.scaling.factor", key(f"{arch}.rope.scale_linear", 0.0))
     n_ctx_train = key(f"{arch}.context_length")
+    n_ctx_orig = key(f"{arch}.rope.scaling.original_context_length", n_ctx_train)
+    yarn = None
+    if scaling == "yarn":
+        kept = key(f"{arch}.rope.scaling.yarn_ext_factor", -1.0)
+        yarn = Yarn(
+            factor=factor or 1.0,
+            beta_fast=key(f"{arch}.rope.scaling.yarn_beta_fast", 32.0),
+            beta_slow=key(f"{arch}.rope.scaling.yarn_beta_slow", 1.0),
+            kept=1.0 if kept < 0 else kept,
+            n_ctx=n_ctx_orig,
+        )
     tensors = {t.name: t for reader in readers for t in reader.tensors}
     return Model(
         path=str(path),
@@ -97,9 +119,10 @@ def open_model(path: str | Path) -> Model:
         norm_eps=key(f"{arch}.attention.layer_norm_rms_epsilon"),
         rope_base=key(f"{arch}.rope.freq_base", 10000.0),
         rope_scale=1.0 / factor if scaling == "linear" and factor else 1.0,
-        attn_factor=key(f"{arch}.rope.scaling.attn_factor", 1.0),
-        n_ctx_train=n_ctx_train,
-        n_ctx_orig=key(f"{arch}.rope.scaling.original_context_length", n_ctx_train),
+        attn_factor=key(f"{arch}.rope.scaling.attn_factor", 1.0) * yarn_attn_factor(yarn),
+        yarn=yarn,
+        n_ctx_train=max(n_ctx_train, int(n_ctx_orig * yarn.factor) if yarn else 0),
+        n_ctx_orig=n_ctx_orig,
         window=key(f"{arch}.attention.sliding_window", 0),
         n_vocab=int(tensors["token_embd.weight"].shape[1]),
         n_params=sum(int(t.n_elements) for t in tensors.values()),
@@ -166,8 +189,24 @@ def rms_norm(x: np.ndarray, w: np.ndarray, eps: float) -> np.ndarray:
     return (x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * w).astype(np.float32)
 
 
+def yarn_attn_factor(yarn: Yarn | None) -> float:
+    return 0.1 * np.log(yarn.factor) + 1.0 if yarn and yarn.factor > 1.0 else 1.0
+
+
+def yarn_scale(m: Model) -> np.ndarray:
+    """Returns what YaRN multiplies the angle of each pair by. Pairs are counted on as far as n_rot,
+    beyond the last one."""
+    pair = np.arange(m.n_rot)
+    turns = m.yarn.n_ctx / (2.0 * np.pi) * m.rope_base ** (-2.0 * pair / m.n_rot)
+    fast, slow = pair[turns >= m.yarn.beta_fast], pair[turns <= m.yarn.beta_slow]
+    first, last = max(fast, default=0), min(slow, default=m.n_rot - 1)
+    own = np.interp(pair, [first, max(last, first + 1)], [m.yarn.kept, 0.0])[: m.n_rot // 2]
+    return own + (1.0 - own) / m.yarn.factor
+
+
 def rope_frequencies(m: Model, n_ctx: int) -> np.ndarray:
-    freq = m.rope_base ** (-2.0 * np.arange(m.n_rot // 2) / m.n_rot) * m.rope_scale
+    scale = yarn_scale(m) if m.yarn else m.rope_scale
+    freq = m.rope_base ** (-2.0 * np.arange(m.n_rot // 2) / m.n_rot) * scale
     factors = weight(m, "rope_freqs.weight")
     if "rope_factors_long.weight" in m.tensors:
         factors = weight(m, f"rope_factors_{'long' if n_ctx > m.n_ctx_orig else 'short'}.weight")
