@@ -238,6 +238,8 @@ typedef struct weft_model_info {
     size_t n_vocab;
     /* These are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
      * weft_model_get_layer() describes each layer. */
+    /* n_ctx_train: the longest context: what the model was trained for or, where the file asks for
+     * YaRN, what that stretches its original context to, if that is more. */
     size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
@@ -362,7 +364,7 @@ typedef enum weft_kv_type {
     WEFT_KV_Q8_0 /* 8 bits, and a scale for each 32 values: 53 % of the memory of f16 */
 } weft_kv_type;
 
-#define WEFT_CTX_MODEL SIZE_MAX /* value of n_ctx: all positions that the model was trained for */
+#define WEFT_CTX_MODEL SIZE_MAX /* value of n_ctx: n_ctx_train of weft_model_info */
 #define WEFT_CTX_DEFAULT 4096   /* the default of n_ctx and n_kv in weft_engine_params */
 #define WEFT_KV_PAGE 64         /* positions of a page of the KV pool */
 /* The largest n_top and n_ahead, and the largest top_k that does not need all logits. */

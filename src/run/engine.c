@@ -36,16 +36,16 @@ static weft_status check_kv_type(const struct model *m, bool of_k, weft_kv_type 
 static weft_status engine_plan(const struct model *m, const weft_engine_params *p,
                                struct backend_params *out, weft_error *err)
 {
-    size_t trained = m->config.n_ctx_train;
-    size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? trained : p->n_ctx;
+    size_t longest = m->config.n_ctx_train;
+    size_t n_ctx = p->n_ctx == WEFT_CTX_MODEL ? longest : p->n_ctx;
     if (n_ctx == 0) {
-        n_ctx = size_min(trained, WEFT_CTX_DEFAULT);
+        n_ctx = size_min(longest, WEFT_CTX_DEFAULT);
     }
-    if (n_ctx > trained) {
-        return error_set(
-            err, WEFT_E_ARG,
-            "n_ctx is %zu, but the model was trained for %zu positions; ask for at most that",
-            n_ctx, trained);
+    if (n_ctx > longest) {
+        return error_set(err, WEFT_E_ARG,
+                         "n_ctx is %zu, but the longest context of the model is %zu positions; ask "
+                         "for at most that",
+                         n_ctx, longest);
     }
     if (p->n_batch > MAX_BATCH) {
         return error_set(err, WEFT_E_ARG, "n_batch is %zu, expected at most %d", p->n_batch,

@@ -24,7 +24,8 @@
 
 #define WORDS(...) rig_message((const char *const[]){ __VA_ARGS__, NULL })
 
-static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3",   "tiny-phi3",
+                                       "tiny-llama", "tiny-qwen2vl", "tiny-qwen3vl" };
 enum { N_PRESETS = 4 };
 
 /* Processor time of an opening, refused or not: the time that is promised, and ten times as much
@@ -140,8 +141,8 @@ static void try_key(const char *path, const struct edit *e, bool refused, const 
 static bool may_miss(const char *preset, const struct key_case *k)
 {
     return strcmp(k->suffix, "attention.head_count_kv") == 0
-               ? strcmp(preset, "tiny-llama") == 0  /* as many as query heads */
-               : strcmp(preset, "tiny-qwen3") != 0; /* attention.key_length: dim / heads */
+               ? strcmp(preset, "tiny-llama") == 0       /* as many as query heads */
+               : strncmp(preset, "tiny-qwen3", 10) != 0; /* attention.key_length: dim / heads */
 }
 
 static void try_values(const char *path, const char *preset, const struct key_case *k)

@@ -52,7 +52,7 @@ def table(results: list[dict]) -> str:
     n = sum(len(group) for group in groups(results).values())
     failed = [r["model"] for r in results if not r["passed"]]
     return (f"{HEAD}{rows}\n\nMean KL divergence from the float32 reference, in nats; geometric means over the models of a line. "
-            f"Trained models read a text, the demo models in Q8_0. All others: qwen2, qwen3, phi3 and llama with random weights, "
+            f"Trained models read a text, the demo models in Q8_0. All others: qwen2, qwen3, phi3 and llama, these with YaRN, and the text parts of qwen2vl and qwen3vl, with random weights, "
             f"random tokens, 100 and 640 of them. `sim`: the CUDA backend on the simulator. {n} comparisons at commit {commit}, "
             f"{'all within their gates' if not failed else 'failed: ' + ', '.join(failed)}.")
 

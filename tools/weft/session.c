@@ -83,10 +83,11 @@ int session_check_ctx(const struct session *s, const struct options *o)
     if (o->ctx <= 0 || (size_t)o->ctx <= s->info.n_ctx_train) {
         return EXIT_OK;
     }
-    return term_fail(EXIT_USAGE,
-                     "option -c: %" PRId64
-                     " is more than the %zu tokens the model was trained for; ask for at most that",
-                     o->ctx, s->info.n_ctx_train);
+    return term_fail(
+        EXIT_USAGE,
+        "option -c: %" PRId64
+        " is more than the longest context of the model, %zu tokens; ask for at most that",
+        o->ctx, s->info.n_ctx_train);
 }
 
 /* Prints a line that stays, if the CPU computes although the user may have hoped for a GPU. */

@@ -29,7 +29,7 @@ int session_sampling(const struct session *s, struct options *o);
 /* n_kv 0 means the number of the options. */
 int session_engine(struct session *s, const struct options *o, size_t n_kv);
 void session_close(struct session *s);
-/* Returns EXIT_USAGE if the options ask for more context than the model was trained for. */
+/* Returns EXIT_USAGE if the options ask for a longer context than the model has. */
 int session_check_ctx(const struct session *s, const struct options *o);
 /* Returns the context length that the engine will have, before the engine exists. */
 size_t session_n_ctx(const struct session *s, const struct options *o);

@@ -421,10 +421,11 @@ static int check_context(const struct run *r)
     if (needed(r) <= trained) {
         return EXIT_OK;
     }
-    snprintf(err.message, sizeof err.message,
-             "needs a context of %zu tokens, and the model was trained for %zu; ask for less with "
-             "-p, -n or -d",
-             needed(r), trained);
+    snprintf(
+        err.message, sizeof err.message,
+        "needs a context of %zu tokens, and the longest of the model is %zu; ask for less with "
+        "-p, -n or -d",
+        needed(r), trained);
     return fail(r, WEFT_E_CTX_FULL, &err);
 }
 
