@@ -14,7 +14,8 @@ static uint64_t add_config(uint64_t h, const struct config *c)
                                c->longrope,   c->n_ctx_orig, c->sliding_window };
     const float floats[] = { c->norm_eps, c->rope_base, c->rope_scale, c->rope_attn_factor };
     h = hash64(hash64(h, sizes, sizeof sizes), floats, sizeof floats);
-    /* Models without YaRN keep the fingerprint that their saved states have. */
+    /* K depends on these, for which the fields of a saved state have no place. Models without YaRN
+     * keep the fingerprint that their states have. */
     const float yarn[] = { c->yarn.mix, c->yarn.beta_fast, c->yarn.beta_slow };
     return c->yarn.mix != 0.0f ? hash64(h, yarn, sizeof yarn) : h;
 }
