@@ -30,6 +30,15 @@ static void open_models(void)
     struct synth_spec qwen3 = fuzz_spec(), qwen2 = qwen3, llama = qwen3, phi3 = qwen3;
     qwen2.arch = "qwen2";
     qwen2.type_mix = "q8_0+f16+q4_0";
+    static const char *const yarn[] = { "qwen2.rope.scaling.yarn_ext_factor=f32:1",
+                                        "qwen2.rope.scaling.yarn_beta_fast=f32:32",
+                                        "qwen2.rope.scaling.yarn_beta_slow=f32:1",
+                                        "qwen2.rope.scaling.yarn_attn_factor=f32:1" };
+    qwen2.rope_scaling_type = "yarn";
+    qwen2.rope_scaling_factor = 4.0f;
+    qwen2.n_ctx_orig = 64;
+    qwen2.keys = yarn;
+    qwen2.n_keys = sizeof yarn / sizeof yarn[0];
     llama.arch = "llama";
     llama.pre = "llama-bpe";
     llama.dim = llama.n_ff = 256;
