@@ -59,8 +59,13 @@ TRACE_BYTES = 512 << 20
 
 
 def round_ctx(n: int) -> int:
-    """Rounds up as llama.cpp rounds contexts; it chooses long or short RoPE factors by the result."""
+    """Rounds up as llama.cpp rounds contexts."""
     return -(-n // 256) * 256
+
+
+def llama_context(m: reference.Model, n_tokens: int, n_ctx: int) -> int:
+    """Returns the n_ctx for which llama.cpp takes the RoPE factors that the text's length asks for."""
+    return min(n_ctx, m.n_ctx_orig) if n_tokens <= m.n_ctx_orig else n_ctx
 
 
 def nmse_limit(types: set[str]) -> float | None:
@@ -150,7 +155,7 @@ def check_weft(
     gates["top"] = gate_top(row, llama, min_decided)
     some = tokens[: traced_tokens(m, len(tokens))]
     traced = weft.trace(program, path, some, n_ctx, device, kv=kv)
-    findings, ratio = stages.check(m, some, n_ctx, traced, kv)
+    findings, ratio = stages.check(m, some, traced, kv)
     gates["stages"] = (
         not findings,
         f"{len(findings)} stages off; largest error {ratio:.3g} x the allowed rounding",
@@ -180,13 +185,14 @@ def compare(
         if m.arch == "phi3" and m.window:
             tokens = tokens[: m.window]  # llama.cpp has no window there
         tokens = np.asarray(tokens)
-        llama_logits = llamacpp.logits(model, tokens, n_ctx, kv=kv, yarn=m.yarn)
+        llama_ctx = llama_context(m, len(tokens), n_ctx)
+        llama_logits = llamacpp.logits(model, tokens, llama_ctx, kv=kv, yarn=m.yarn)
         proof = (
-            llamacpp.logits(model, tokens, n_ctx, f32=True, yarn=m.yarn)
+            llamacpp.logits(model, tokens, llama_ctx, f32=True, yarn=m.yarn)
             if m.matrix_types() == {"F32"}
             else None
         )
-    ref = reference.forward(m, tokens, n_ctx)
+    ref = reference.forward(m, tokens)
     rows = {"llama.cpp": metrics.compare(ref, llama_logits) | {"gates": {}}}
     if proof is not None:
         error = metrics.nmse(ref, proof)

@@ -54,7 +54,7 @@ class Model:
     attn_factor: float  # multiplies sine and cosine
     yarn: Yarn | None
     n_ctx_train: int  # the longest context; YaRN may stretch the trained one
-    n_ctx_orig: int  # longer contexts use the long factors
+    n_ctx_orig: int  # longer texts use the long factors
     window: int  # 0 = none
     n_vocab: int = 0
     cache: dict = field(default_factory=dict)
@@ -204,19 +204,19 @@ def yarn_scale(m: Model) -> np.ndarray:
     return own + (1.0 - own) / m.yarn.factor
 
 
-def rope_frequencies(m: Model, n_ctx: int) -> np.ndarray:
+def rope_frequencies(m: Model, n_tokens: int) -> np.ndarray:
     scale = yarn_scale(m) if m.yarn else m.rope_scale
     freq = m.rope_base ** (-2.0 * np.arange(m.n_rot // 2) / m.n_rot) * scale
     factors = weight(m, "rope_freqs.weight")
     if "rope_factors_long.weight" in m.tensors:
-        factors = weight(m, f"rope_factors_{'long' if n_ctx > m.n_ctx_orig else 'short'}.weight")
+        factors = weight(m, f"rope_factors_{'long' if n_tokens > m.n_ctx_orig else 'short'}.weight")
     return freq if factors is None else freq / factors.astype(np.float64)
 
 
-def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndarray:
-    """Turns the first n_rot values of each of heads [n, h, head_dim] at positions 0..n-1; with
-    `back`, turns them back."""
-    angle = np.arange(len(heads))[:, None] * rope_frequencies(m, n_ctx)[None]
+def rope(m: Model, heads: np.ndarray, back: bool = False) -> np.ndarray:
+    """Turns the first n_rot values of each of heads [n, h, head_dim] of a whole text, at positions
+    0..n-1; with `back`, turns them back."""
+    angle = np.arange(len(heads))[:, None] * rope_frequencies(m, len(heads))[None]
     cos, sin = (m.attn_factor * f(-angle if back else angle)[:, None] for f in (np.cos, np.sin))
     half = m.n_rot // 2
     first, second = (
@@ -233,7 +233,7 @@ def rope(m: Model, heads: np.ndarray, n_ctx: int, back: bool = False) -> np.ndar
     return out
 
 
-def finish_head(m: Model, layer: int, which: str, x: np.ndarray, n_ctx: int) -> np.ndarray:
+def finish_head(m: Model, layer: int, which: str, x: np.ndarray) -> np.ndarray:
     """Applies bias, per-head norm and RoPE to a product x [n, h * head_dim], where which is q, k or
     v."""
     x = add_bias(x, qkv_parts(m, layer, "bias")["qkv".index(which)])
@@ -243,7 +243,7 @@ def finish_head(m: Model, layer: int, which: str, x: np.ndarray, n_ctx: int) -> 
     norm = layer_weight(m, layer, f"attn_{which}_norm.weight")
     if norm is not None:
         heads = rms_norm(heads, norm, m.norm_eps)
-    return rope(m, heads, n_ctx).reshape(x.shape)
+    return rope(m, heads).reshape(x.shape)
 
 
 def embed(m: Model, tokens: np.ndarray) -> np.ndarray:
@@ -265,10 +265,10 @@ def output_norm(m: Model, x: np.ndarray) -> np.ndarray:
     return rms_norm(x, weight(m, "output_norm.weight"), m.norm_eps)
 
 
-def qkv(m: Model, layer: int, x: np.ndarray, n_ctx: int) -> list[np.ndarray]:
+def qkv(m: Model, layer: int, x: np.ndarray) -> list[np.ndarray]:
     x = attn_norm(m, layer, x)
     return [
-        finish_head(m, layer, which, x @ w.T, n_ctx)
+        finish_head(m, layer, which, x @ w.T)
         for which, w in zip("qkv", qkv_weights(m, layer))
     ]
 
@@ -330,14 +330,14 @@ def logits(m: Model, x: np.ndarray) -> np.ndarray:
 
 
 def forward(
-    m: Model, tokens, n_ctx: int, trace: Trace = lambda name, layer, values: None
+    m: Model, tokens, trace: Trace = lambda name, layer, values: None
 ) -> np.ndarray:
     """Returns the logits [n, n_vocab] behind every token; trace gets the checkpoints of weft logits
     --trace."""
     x = embed(m, np.asarray(tokens))
     trace("embed", None, x)
     for layer in range(m.n_layers):
-        q, k, v = qkv(m, layer, x, n_ctx)
+        q, k, v = qkv(m, layer, x)
         attention = attend(m, q, k, v)
         for name, values in zip(("q", "k", "v", "attention"), (q, k, v, attention)):
             trace(name, layer, values)

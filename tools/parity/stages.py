@@ -112,13 +112,13 @@ def _cached(x: np.ndarray, which: str, type_name: str, head_dim: int) -> np.ndar
 
 
 def _attention_stages(
-    m: Model, layer: int, x: np.ndarray, n_ctx: int, got: Checkpoints, kv: tuple[str, str]
+    m: Model, layer: int, x: np.ndarray, got: Checkpoints, kv: tuple[str, str]
 ):
     normed = reference.attn_norm(m, layer, x)
     for which, w in zip("qkv", reference.qkv_weights(m, layer)):
         names = [f"blk.{layer}.attn_{part}.weight" for part in (which, "qkv")]
         exact, rough = (
-            reference.finish_head(m, layer, which, h @ w.T, n_ctx)
+            reference.finish_head(m, layer, which, h @ w.T)
             for h in (normed, _rough(m, names, normed))
         )
         yield Stage(which, layer, got[which, layer], exact, rough, m.head_dim, halves=which != "q")
@@ -130,13 +130,13 @@ def _attention_stages(
     yield Stage("attention", layer, got["attention", layer], exact, rough, m.head_dim)
 
 
-def stages(m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str]):
+def stages(m: Model, tokens, got: Checkpoints, kv: tuple[str, str]):
     """Yields every checkpoint in order; for the residual stream, what the stage added to it."""
     exact = reference.embed(m, np.asarray(tokens))
     yield Stage("embed", None, got["embed", None], exact, exact, GROUP)
     x = got["embed", None]
     for layer in range(m.n_layers):
-        yield from _attention_stages(m, layer, x, n_ctx, got, kv)
+        yield from _attention_stages(m, layer, x, got, kv)
         attention, mid = got["attention", layer], got["attn_out", layer]
         exact, rough = (
             reference.attn_out(m, layer, a)
@@ -212,7 +212,7 @@ def measure(s: Stage) -> Measured:
     )
 
 
-def _hint(m: Model, s: Stage, n_ctx: int, worst: int) -> str:
+def _hint(m: Model, s: Stage, worst: int) -> str:
     """Says what kind of error it is, if its shape tells."""
     error = (s.got - s.exact)[:, worst * s.group : (worst + 1) * s.group].astype(np.float64)
     n = len(error)
@@ -220,14 +220,14 @@ def _hint(m: Model, s: Stage, n_ctx: int, worst: int) -> str:
         quarters = (error**2).sum(axis=1)
         if n >= 8 and quarters[-n // 4 :].mean() > 4 * quarters[: n // 4].mean():
             return "; it grows with the position, as a wrong angle of RoPE does"
-        error = reference.rope(m, error.reshape(n, -1, m.head_dim), n_ctx, back=True).reshape(n, -1)
+        error = reference.rope(m, error.reshape(n, -1, m.head_dim), back=True).reshape(n, -1)
     constant = n * (error.mean(axis=0) ** 2).sum() / ((error**2).sum() + TINY)
     return (
         "; it is the same at all positions, as a wrong bias is" if n >= 8 and constant > 0.7 else ""
     )
 
 
-def _describe(m: Model, s: Stage, measured: Measured, n_ctx: int) -> str:
+def _describe(m: Model, s: Stage, measured: Measured) -> str:
     ratio, scale = measured.ratio["group"], measured.scale
     off = np.abs(scale) > measured.max_scale
     worst = (
@@ -250,16 +250,16 @@ def _describe(m: Model, s: Stage, measured: Measured, n_ctx: int) -> str:
             f"column {column} {measured.ratio['column'][column]:.3g} times, position {row} "
             f"{measured.ratio['row'][row]:.3g} times what rounding explains"
         )
-    return text + _hint(m, s, n_ctx, worst)
+    return text + _hint(m, s, worst)
 
 
 def check(
-    m: Model, tokens, n_ctx: int, got: Checkpoints, kv: tuple[str, str] = ("f16", "f16")
+    m: Model, tokens, got: Checkpoints, kv: tuple[str, str] = ("f16", "f16")
 ) -> tuple[list[Finding], float]:
     """Returns the stages that are wrong, in the order of computation, and the largest ratio of a
     group."""
     findings, largest = [], 0.0
-    for s in stages(m, tokens, n_ctx, got, kv):
+    for s in stages(m, tokens, got, kv):
         if s.got.shape != s.exact.shape or not np.isfinite(s.got).all():
             findings.append(
                 Finding(
@@ -270,5 +270,5 @@ def check(
         measured = measure(s)
         largest = max(largest, float(measured.ratio["group"].max()))
         if measured.failed():
-            findings.append(Finding(s.name, s.layer, _describe(m, s, measured, n_ctx)))
+            findings.append(Finding(s.name, s.layer, _describe(m, s, measured)))
     return findings, largest
