@@ -237,9 +237,9 @@ typedef struct weft_model_info {
     const char *chat_template; /* name of the recognised template, or NULL */
     size_t n_vocab;
     /* These are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
-     * weft_model_get_layer() describes each layer. */
-    /* n_ctx_train: the longest context: what the model was trained for or, where the file asks for
-     * YaRN, what that stretches its original context to, if that is more. */
+     * weft_model_get_layer() describes each layer. n_ctx_train is the longest context: what the
+     * model was trained for or, where the file asks for YaRN, what that stretches its original
+     * context to, if that is more. */
     size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
