@@ -257,6 +257,8 @@ typedef struct weft_model_info {
      * sequence grows beyond this length (or is rewound below it), all its positions wait to be
      * computed again, so that it has the bits of a text that was appended as a whole. */
     size_t n_rope_short;
+    /* Labels of a reranker's classifier, see weft_rank(); 0 = the model is no reranker. */
+    size_t n_labels;
 } weft_model_info;
 
 /* Opens and validates the model file `path`; for a split model, `path` is its first part. Any
@@ -603,24 +605,59 @@ typedef enum weft_pooling {
     WEFT_POOL_MODEL = 0, /* as the file's pooling_type says; the mean if the file has none */
     WEFT_POOL_MEAN,
     WEFT_POOL_LAST, /* the state of the last token, which has seen all others */
-    WEFT_POOL_CLS   /* the first token's state; refused: in these models it has seen only itself */
+    WEFT_POOL_CLS,  /* the first token's state; refused: in these models it has seen only itself */
+    /* Of a reranker: its classifier's labels, [n_labels] of weft_model_info, from the state of the
+     * last token. */
+    WEFT_POOL_RANK
 } weft_pooling;
 
 typedef struct weft_embed_params {
     size_t size;
     weft_pooling pooling;
-    bool raw; /* do not scale the vector to length 1 */
+    /* Do not scale the vector to length 1. Of labels: give the classifier's sums, not the
+     * probabilities that are made from them (softmax; of a single label 1 / (1 + exp(-sum))). */
+    bool raw;
+    /* Keep only the first values of the vector, and scale those to length 1: for models that were
+     * trained for it (Matryoshka), such as Qwen3-Embedding. At most `dim` of the model; 0 = all.
+     * Labels are not cut. */
+    size_t dimensions;
 } weft_embed_params;
 #define WEFT_EMBED_PARAMS_INIT WEFT_INIT(weft_embed_params)
 
 /* Computes the vector dst[dim] of a text: the states behind the last layer and its norm, pooled and
- * scaled to length 1. It computes in its own steps, between those of weft_engine_step(); its KV
- * pages are free again when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary),
- * WEFT_E_UNSUPPORTED (a pooling that this model cannot do), WEFT_E_CTX_FULL, WEFT_E_KV_FULL, and
- * those of weft_engine_step(). */
+ * scaled to length 1. With `dimensions` it is dst[dimensions], with WEFT_POOL_RANK dst[n_labels].
+ * It computes in its own steps, between those of weft_engine_step(); its KV pages are free again
+ * when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary, `dimensions` beyond
+ * `dim` or beside labels), WEFT_E_UNSUPPORTED (a pooling that this model cannot do),
+ * WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_STATE (a state is not finite, or all are zero), and those
+ * of weft_engine_step(). */
 WEFT_API weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
                                 const weft_embed_params *params, float *dst, size_t cap,
                                 size_t *needed, weft_error *err);
+/* Computes the vectors of n_texts texts as weft_embed() does, several texts in a step, which is
+ * faster than one after the other. `tokens` holds the texts one behind the other, and lengths[i] is
+ * the number of tokens of text i. dst[n_texts, values of a vector] gets the vectors in this order;
+ * *needed and cap count values. On the CPU the bits are those of weft_embed(). Other threads that
+ * use the engine wait for one step at most. Each step takes as many texts as have KV pages, so
+ * WEFT_E_KV_FULL means that one text alone does not fit. The messages count texts from 0. Errors:
+ * those of weft_embed(); nothing is written then. */
+WEFT_API weft_status weft_embed_texts(weft_engine *engine, const int32_t *tokens,
+                                      const size_t *lengths, size_t n_texts,
+                                      const weft_embed_params *params, float *dst, size_t cap,
+                                      size_t *needed, weft_error *err);
+/* Scores n_documents documents by how well they answer the query, with a reranker: dst[n_documents]
+ * gets the probability of the label "yes", or of the first label if none has that name. `documents`
+ * holds their bytes one behind the other, UTF-8, and lengths[i] is the number of bytes of document
+ * i. Query and documents are never parsed for control tokens. The prompt around them is the one
+ * that Qwen3-Reranker was trained with. The beginning that the prompts share is computed once;
+ * steps and pages are as in weft_embed_texts(). A file of Qwen3-Reranker that lacks the classifier
+ * (cls.output.weight) gets it from the rows "yes" and "no" of its output matrix. Errors:
+ * WEFT_E_UNSUPPORTED (the model is no reranker; its file has another prompt in
+ * tokenizer.chat_template.rerank; its vocabulary lacks a control token of the prompt), and those of
+ * weft_embed_texts(). */
+WEFT_API weft_status weft_rank(weft_engine *engine, const char *query, size_t n_query,
+                               const char *documents, const size_t *lengths, size_t n_documents,
+                               float *dst, size_t cap, size_t *needed, weft_error *err);
 
 /* ---------------------------------------------------------------- sequence */
 

@@ -35,6 +35,8 @@ struct arch {
     enum presence rope_long_short; /* rope_factors_{long,short}.weight [n_rot / 2] */
     /* What the model's makers let it read besides text; NULL = nothing. */
     const char *unread;
+    /* cls.output.weight [n_labels, dim]: there are rerankers of this architecture. */
+    enum presence classifier;
     /* Says what each layer is. It leaves out the tensors, which are bound afterwards. The config,
      * the file's keys and the tensors that belong to no layer have been read before. */
     weft_status (*describe)(struct model *m, weft_error *err);

@@ -8,6 +8,9 @@
 #include "format/gguf.h"
 #include "layer.h"
 
+/* The numbers of .pooling_type. */
+enum { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST, POOLING_RANK };
+
 struct config {
     size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
     /* The longest context: what the model was trained for or, if that is more, what YaRN stretches
@@ -21,7 +24,7 @@ struct config {
     struct yarn yarn;
     bool longrope;     /* the file says that it carries long and short factors */
     size_t n_ctx_orig; /* longer texts use the long factors */
-    size_t pooling;    /* pooling_type: 0 none, 1 mean, 2 cls, 3 last, 4 rank */
+    size_t pooling;    /* pooling_type: POOLING_*, or a number that Weft does not know */
     /* The number of positions that a position sees, its own included; 0 = all before it. */
     size_t sliding_window;
 };

@@ -186,6 +186,7 @@ void model_close(struct model *m)
     free(m->layers);
     free(m->kv);
     free(m->ends);
+    free(m->classifier.rows);
     free(m->name);
     free(m->arch_name);
     free(m);

@@ -20,6 +20,15 @@ struct weights {
     struct tensor output_bias;           /* [n_vocab], may be absent */
     struct tensor rope_freqs;            /* [n_rot / 2], may be absent */
     struct tensor rope_long, rope_short; /* [n_rot / 2], may be absent */
+    struct tensor cls_output;            /* [n_labels, dim], only in rerankers */
+};
+
+/* What a reranker computes from the state of a text's last token: its product with a row for each
+ * label. */
+struct classifier {
+    size_t n_labels; /* 0 = the model is no reranker */
+    size_t yes;      /* the label whose probability is the score of a document */
+    float *rows;     /* [n_labels, dim] */
 };
 
 /* The largest sizes of any layer, for scratch. Lengths are in values. */
@@ -49,6 +58,7 @@ struct model {
     struct layer *layers; /* [config.n_layers] */
     struct kv *kv;        /* [n_stores] K and V */
     size_t n_stores;
+    struct classifier classifier;
     struct rope ropes[MAX_ROPES];
     size_t n_ropes;
     /* Texts of more tokens than this use the second set of factors of each rope; SIZE_MAX if the

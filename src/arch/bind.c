@@ -262,6 +262,18 @@ static weft_status bind_rope_factors(struct binder *b, struct model *m)
     return WEFT_OK;
 }
 
+/* The file says how many labels the classifier has: the tensor has a row for each. */
+static weft_status bind_classifier(struct binder *b, struct model *m)
+{
+    const char *name = "cls.output.weight";
+    const struct gguf_tensor *t = gguf_find_tensor(b->file, name);
+    if (t == NULL || b->arch->classifier == ABSENT) {
+        return WEFT_OK;
+    }
+    return find(b, name, REQUIRED, (size_t)t->ne[1], m->config.dim, "embedding_length",
+                &m->weights.cls_output);
+}
+
 /* Refuses a tensor that nobody has bound: ignoring it would change the result of a real model. */
 static weft_status refuse_extra(const struct binder *b, size_t n_layers)
 {
@@ -290,12 +302,14 @@ static weft_status bind_weights(struct binder *b, struct model *m)
     }
     TRY(find_vector(b, "output.bias", b->arch->output_bias, c->n_vocab, "tokens in the vocabulary",
                     &w->output_bias));
+    TRY(bind_classifier(b, m));
     return bind_rope_factors(b, m);
 }
 
 static weft_status fill(struct binder *b, struct model *m)
 {
     TRY(bind_weights(b, m));
+    TRY(arch_classifier(b->arch, m, b->err));
     TRY(b->arch->describe(m, b->err));
     for (size_t l = 0; l < m->config.n_layers; l++) {
         TRY(bind_layer(b, l));

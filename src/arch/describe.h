@@ -42,4 +42,8 @@ void arch_describe_dense(struct model *m, const struct rope *rope);
 weft_status arch_describe_neox(struct model *m, weft_error *err);
 weft_status arch_describe_neighbours(struct model *m, weft_error *err);
 
+/* Fills m->classifier from cls.output.weight, or from the output matrix of a reranker whose file
+ * lacks that tensor. The tensors of the whole model must have been bound. */
+weft_status arch_classifier(const struct arch *arch, struct model *m, weft_error *err);
+
 #endif

@@ -1,8 +1,8 @@
 /* Qwen3 (dense): each head of q and k is normalised before RoPE; the head size has its own key.
  *
  * As in llama.cpp, these are optional: biases on q, k and v (attention_bias of the model's config),
- * and attn_qkv in place of q, k and v (--fuse-qkv). cls.output.weight is refused by name: it is the
- * head of rerankers and computes a score, which Weft does not offer. */
+ * attn_qkv in place of q, k and v (--fuse-qkv), and cls.output.weight, the classifier of
+ * rerankers. */
 #include "arch/describe.h"
 
 const struct arch arch_qwen3 = {
@@ -10,6 +10,7 @@ const struct arch arch_qwen3 = {
     .tensors = { ARCH_DENSE,
                  ARCH_QKV_BIAS(OPTIONAL), [ATTN_Q_NORM] = REQUIRED, [ATTN_K_NORM] = REQUIRED },
     .fused = arch_fused_qkv,
+    .classifier = OPTIONAL,
     .describe = arch_describe_neox,
 };
 

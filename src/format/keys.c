@@ -95,6 +95,7 @@ static const struct key_rule table[] = {
     OBEYED(".block_count"),
     OBEYED(".feed_forward_length"),
     OBEYED(".pooling_type"),
+    OBEYED(".classifier.output_labels"),
     HARMLESS(".vocab_size"), /* the list of tokens says it */
     HARMLESS(".features_length"),
     HARMLESS(".tensor_data_layout"),
@@ -283,6 +284,7 @@ static const struct key_rule table[] = {
     HARMLESS("tokenizer.huggingface.json"),
     HARMLESS("tokenizer.rwkv.world"),
     OBEYED("tokenizer.chat_template"),
+    OBEYED("tokenizer.chat_template.rerank"),
     HARMLESS("tokenizer.chat_template.*"),
     HARMLESS("tokenizer.chat_templates"),
 };

@@ -131,6 +131,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .adds_eos = tokenizer_adds_eos(m->tokenizer),
         .chat_remark = chat_remark(m),
         .n_rope_short = m->rope_border < m->config.n_ctx_train ? m->rope_border : 0,
+        .n_labels = m->classifier.n_labels,
     };
     return info_copy(info, &v, sizeof v, "weft_model_info", err);
 }

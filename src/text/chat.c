@@ -372,3 +372,28 @@ weft_status chat_encode(const struct chat_template *c, const struct tokenizer *t
     free(b.run.data);
     return status;
 }
+
+static weft_status build_rank(struct builder *b, struct gguf_str query, struct gguf_str document,
+                              weft_error *err)
+{
+    TRY(open_controls(b, err));
+    TRY(add_piece(b, b->c->user.before, err));
+    TRY(add_content(b, query.s, query.n, err));
+    TRY(add_piece(b, b->c->user.after, err));
+    TRY(add_content(b, document.s, document.n, err));
+    TRY(add_piece(b, b->c->assistant.after, err));
+    return flush(b, err);
+}
+
+weft_status chat_rank(const struct tokenizer *t, struct gguf_str query, struct gguf_str document,
+                      struct tokens *out, weft_error *err)
+{
+    size_t before = out->n;
+    struct builder b = { .t = t, .c = &chat_rank_template, .out = out };
+    weft_status status = build_rank(&b, query, document, err);
+    if (status != WEFT_OK) {
+        out->n = before;
+    }
+    free(b.run.data);
+    return status;
+}

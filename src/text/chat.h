@@ -28,4 +28,14 @@ weft_status chat_encode(const struct chat_template *c, const struct tokenizer *t
                         const weft_message *messages, size_t n, const weft_chat_params *params,
                         struct tokens *out, weft_error *err);
 
+/* The prompt of Qwen3-Reranker, in which a document is judged by a query. */
+
+/* Returns true if this text of tokenizer.chat_template.rerank is that prompt, with {query} and
+ * {document} in the places of both. */
+bool chat_rank_known(const char *text, size_t n);
+/* Appends the ids of the prompt. Query and document may be any bytes. WEFT_E_UNSUPPORTED: the
+ * vocabulary lacks a control token of the prompt. On failure *out is unchanged. */
+weft_status chat_rank(const struct tokenizer *t, struct gguf_str query, struct gguf_str document,
+                      struct tokens *out, weft_error *err);
+
 #endif

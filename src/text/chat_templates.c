@@ -236,6 +236,36 @@ static const char *recognise_tags(struct source s)
     return user && line && has(s, "<|assistant|>") ? "zephyr" : NULL;
 }
 
+/* The prompt as the authors of Qwen3-Reranker document it, with their instruction for web search.
+ */
+const struct chat_template chat_rank_template = {
+    .name = "qwen3-reranker",
+    .user = { "<|im_start|>system\nJudge whether the Document meets the requirements based on the "
+              "Query and the Instruct provided. Note that the answer can only be \"yes\" or "
+              "\"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: Given a web search query, "
+              "retrieve relevant passages that answer the query\n<Query>: ",
+              "\n<Document>: " },
+    .assistant = { "", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n" },
+    .controls = { "<|im_start|>", "<|im_end|>" },
+    .optional = { "<think>", "</think>" },
+};
+
+bool chat_rank_known(const char *text, size_t n)
+{
+    const struct chat_template *c = &chat_rank_template;
+    const char *const parts[] = { c->user.before, "{query}", c->user.after, "{document}",
+                                  c->assistant.after };
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        size_t length = strlen(parts[i]);
+        if (n < length || memcmp(text, parts[i], length) != 0) {
+            return false;
+        }
+        text += length;
+        n -= length;
+    }
+    return n == 0;
+}
+
 /* Hashes of the sources without their white space. tests/data/chat and tools/train/templates hold
  * the sources; `make parity` compares what jinja2 makes of them. */
 static const uint64_t exact_sources[] = {

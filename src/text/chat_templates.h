@@ -31,4 +31,8 @@ struct chat_template {
     bool trim_user, trim_assistant, trim_system;
 };
 
+/* The prompt of a reranker, which is no conversation: the text around the query stands in the
+ * user's turn, and that around the document in the assistant's. */
+extern const struct chat_template chat_rank_template;
+
 #endif
