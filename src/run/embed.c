@@ -363,7 +363,7 @@ weft_status weft_embed_texts(weft_engine *engine, const int32_t *tokens, const s
                              size_t cap, size_t *needed, weft_error *err)
 {
     const struct texts texts = {
-        .tokens = tokens, .lengths = lengths, .n = n_texts, .what = "text"
+        .tokens = tokens, .lengths = lengths, .n = n_texts, .what = n_texts > 1 ? "text" : NULL
     };
     return embed(engine, &texts, params, dst, cap, needed, err);
 }

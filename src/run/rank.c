@@ -64,9 +64,10 @@ static weft_status score(struct weft_engine *e, const struct ranking *r, float *
 {
     const struct classifier *c = &r->model->classifier;
     const struct pooling p = { .how = WEFT_POOL_RANK, .n_values = c->n_labels };
-    const struct texts texts = {
-        .tokens = r->prompts.data, .lengths = r->lengths, .n = r->n, .what = "document"
-    };
+    const struct texts texts = { .tokens = r->prompts.data,
+                                 .lengths = r->lengths,
+                                 .n = r->n,
+                                 .what = r->n > 1 ? "document" : NULL };
     TRY(embed_check(e, &texts, err));
     TRY(embed_texts(e, &texts, &p, r->labels, err));
     for (size_t i = 0; i < r->n; i++) {

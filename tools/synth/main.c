@@ -13,7 +13,7 @@
 static void usage(FILE *f)
 {
     fputs("usage: weft-synth --like MODEL [--type TYPE] -o FILE [--seed N] [--sparse]\n"
-          "                  [--biases] [--fused-qkv] [--key KEY]...\n"
+          "                  [--biases] [--fused-qkv] [--labels N] [--key KEY]...\n"
           "\n"
           "Writes a GGUF model with the shape of a real one, random weights and a generated\n"
           "vocabulary. It is as fast and as large as the real model, but talks nonsense.\n"
@@ -38,6 +38,7 @@ static void usage(FILE *f)
         "                 may be repeated\n"
         "  --biases       a bias on every product where files of the architecture may have one\n"
         "  --fused-qkv    q, k and v are one tensor\n"
+        "  --labels N     a classifier with N rows, as rerankers have (qwen3)\n"
         "  --sparse       matrices are zeros, holes in the file that take no disk: for what does\n"
         "                 not compute with them\n"
         "  -h, --help     this text\n",
@@ -53,7 +54,7 @@ static int wrong(const char *what, const char *value)
 enum { MAX_KEYS = 64 };
 
 struct args {
-    const char *like, *type, *out, *seed;
+    const char *like, *type, *out, *seed, *labels;
     const char *keys[MAX_KEYS];
     size_t n_keys;
     bool sparse, biases, fused_qkv;
@@ -75,8 +76,21 @@ static const char **slot(struct args *a, const char *option)
            : strcmp(option, "--type") == 0                        ? &a->type
            : strcmp(option, "--seed") == 0                        ? &a->seed
            : strcmp(option, "-o") == 0                            ? &a->out
+           : strcmp(option, "--labels") == 0                      ? &a->labels
            : strcmp(option, "--key") == 0 && a->n_keys < MAX_KEYS ? &a->keys[a->n_keys++]
                                                                   : NULL;
+}
+
+/* Reads the value of an option, if the option was given. */
+static bool number(const char *text, uint64_t *out)
+{
+    if (text == NULL) {
+        return true;
+    }
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0' && text[0] >= '0' && text[0] <= '9';
 }
 
 static int write_it(const struct synth_spec *spec, const char *out)
@@ -134,13 +148,13 @@ int main(int argc, char **argv)
     spec.sparse = a.sparse;
     spec.biases = a.biases;
     spec.fused_qkv = a.fused_qkv;
-    if (a.seed != NULL) {
-        char *end;
-        errno = 0;
-        spec.seed = strtoull(a.seed, &end, 10);
-        if (errno != 0 || *end != '\0' || a.seed[0] < '0' || a.seed[0] > '9') {
-            return wrong("--seed needs a number, not ", a.seed);
-        }
+    uint64_t labels = 0;
+    if (!number(a.seed, &spec.seed)) {
+        return wrong("--seed needs a number, not ", a.seed);
     }
+    if (!number(a.labels, &labels) || labels > 1000) {
+        return wrong("--labels needs a number up to 1000, not ", a.labels);
+    }
+    spec.n_labels = (size_t)labels;
     return write_it(&spec, a.out);
 }

@@ -216,7 +216,10 @@ static weft_status plan_tensors(struct plan *p)
     if (s->biases && strcmp(s->arch, "qwen2") == 0) {
         TRY(add(p, BIAS, 0, 1, s->n_vocab, "output.bias"));
     }
-    return s->tied ? WEFT_OK : add(p, OUTPUT, 0, s->n_vocab, s->dim, "output.weight");
+    if (!s->tied) {
+        TRY(add(p, OUTPUT, 0, s->n_vocab, s->dim, "output.weight"));
+    }
+    return s->n_labels > 0 ? add(p, OUTPUT, 0, s->n_labels, s->dim, "cls.output.weight") : WEFT_OK;
 }
 
 /* Returns general.file_type, as llama.cpp numbers its mixes. */
@@ -287,6 +290,23 @@ static void put_rope(struct plan *p, struct gguf_writer *w)
     }
 }
 
+/* Writes what llama.cpp's converter says of a reranker: its pooling, and its labels "yes", "no",
+ * "label 2" and so on. */
+static void put_labels(struct plan *p, struct gguf_writer *w)
+{
+    char key[96], name[32];
+    const size_t n = p->spec->n_labels;
+    if (n == 0) {
+        return;
+    }
+    put_u32(p, w, "pooling_type", 4);
+    writer_strs(w, key_of(p, key, "classifier.output_labels"), n);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(name, sizeof name, i == 0 ? "yes" : i == 1 ? "no" : "label %zu", i);
+        writer_add_str(w, name, strlen(name));
+    }
+}
+
 static void put_keys(struct plan *p, struct gguf_writer *w)
 {
     const struct synth_spec *s = p->spec;
@@ -315,6 +335,7 @@ static void put_keys(struct plan *p, struct gguf_writer *w)
     if (strcmp(s->arch, "qwen3vl") == 0) {
         put_u32(p, w, "n_deepstack_layers", s->n_layers < 3 ? s->n_layers : 3);
     }
+    put_labels(p, w);
 }
 
 /* Returns Llama 3.1's divisor of a RoPE frequency: 1 for short waves, 32 for long ones, a smooth

@@ -47,6 +47,9 @@ struct synth_spec {
     bool rope_long_short;
     size_t n_ctx_orig; /* rope.scaling.original_context_length; 0 = no such key */
     float attn_factor; /* rope.scaling.attn_factor; 0 = no such key */
+    /* For qwen3: rows of cls.output.weight, the classifier of rerankers, with its keys; 0 = none.
+     */
+    size_t n_labels;
 
     /* A tensor type ("q8_0"), several types that matrices take in turn ("q8_0+f16"), or "q4_k_m",
      * the mix of llama.cpp's quantiser. */

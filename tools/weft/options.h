@@ -69,7 +69,9 @@ struct options {
     int64_t chunks;
     bool no_bos;
     size_t pooling; /* for embed: a weft_pooling */
-    bool raw;
+    bool raw, sort;
+    int64_t dimensions; /* 0: all */
+    const char *rerank; /* the query; NULL: texts become vectors */
     /* Texts, and files with such texts. */
     const char *grammar, *grammar_file, *schema, *schema_file;
     bool any_json;

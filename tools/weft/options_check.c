@@ -71,6 +71,14 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
         return args_refuse(err,
                            "--tokens takes ids as they are; --special and --no-bos are for texts");
     }
+    if (o->sort && o->rerank == NULL) {
+        return args_refuse(err, "--sort orders scores; --rerank QUERY asks for them");
+    }
+    if (o->rerank != NULL &&
+        (o->pooling != 0 || o->raw || o->dimensions > 0 || o->no_bos || o->special)) {
+        return args_refuse(err, "--rerank makes the prompts and scores; --pooling, --raw, "
+                                "--dimensions, --no-bos and --special are for vectors");
+    }
     if (o->save_base != NULL && o->kl_base != NULL) {
         return args_refuse(err,
                            "--save-base and --kl-base contradict each other; give one of them");

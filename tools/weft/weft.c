@@ -96,8 +96,10 @@ const struct command command_table[] = {
       "turn texts into vectors, for search and comparison",
       "Writes a line of JSON for each text: its number, its tokens and its embedding. The "
       "embedding is the states of its tokens behind the last layer, pooled and scaled to length 1. "
-      "The product of two embeddings is the cosine of their angle.",
-      "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > vectors.jsonl",
+      "The product of two embeddings is the cosine of their angle. With --rerank, a reranker scores "
+      "each text: its number, and the probability that it answers the query.",
+      "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > vectors.jsonl\n"
+      "weft embed -m reranker.gguf --rerank 'the capital of France' --sort -f lines.txt",
       cmd_embed, true },
     { "help", CMD_HELP, "[COMMAND] [--man | --completion SHELL]", "explain a command",
       "Prints the options of a command with their defaults.",
