@@ -28,7 +28,9 @@ struct weights {
 struct classifier {
     size_t n_labels; /* 0 = the model is no reranker */
     size_t yes;      /* the label whose probability is the score of a document */
-    float *rows;     /* [n_labels, dim] */
+    /* The file has a prompt for reranking, and it is not the one of chat_rank(). */
+    bool other_prompt;
+    float *rows; /* [n_labels, dim] */
 };
 
 /* The largest sizes of any layer, for scratch. Lengths are in values. */

@@ -98,6 +98,9 @@ static weft_status take_rows(struct model *m, weft_error *err)
 
 weft_status arch_classifier(const struct arch *arch, struct model *m, weft_error *err)
 {
+    struct gguf_str prompt = { "", 0 };
+    TRY(gguf_opt_str(m->file, "tokenizer.chat_template.rerank", &prompt, err));
+    m->classifier.other_prompt = prompt.n > 0 && !chat_rank_known(prompt.s, prompt.n);
     if (m->weights.cls_output.name != NULL) {
         return read_classifier(m, err);
     }

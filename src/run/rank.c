@@ -13,7 +13,6 @@ struct ranking {
 
 static weft_status check_model(const struct model *m, weft_error *err)
 {
-    struct gguf_str prompt = { "", 0 };
     if (m->classifier.n_labels == 0) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "the model (%s) is no reranker: its file has no cls.output.weight, and "
@@ -21,8 +20,7 @@ static weft_status check_model(const struct model *m, weft_error *err)
                          "compare vectors of weft_embed(), or use a reranker",
                          m->arch_name);
     }
-    TRY(gguf_opt_str(m->file, "tokenizer.chat_template.rerank", &prompt, err));
-    if (prompt.n > 0 && !chat_rank_known(prompt.s, prompt.n)) {
+    if (m->classifier.other_prompt) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "the file's prompt (tokenizer.chat_template.rerank) is not that of "
                          "Qwen3-Reranker, the only one that Weft knows; make the prompts yourself "

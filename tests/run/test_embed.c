@@ -15,6 +15,7 @@
 #include "model.h"
 #include "support/edit.h"
 #include "support/models.h"
+#include "support/reference.h"
 #include "support/rig.h"
 #include "support/scratch.h"
 #include "synth/synth.h"
@@ -151,7 +152,8 @@ static void test_file_names_pooling(void **state)
                   { 1, WEFT_OK },
                   { 2, WEFT_E_UNSUPPORTED },
                   { 3, WEFT_OK },
-                  { 4, WEFT_E_UNSUPPORTED } };
+                  { 4, WEFT_E_UNSUPPORTED },
+                  { 5, WEFT_E_UNSUPPORTED } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *path = model_path("pooling.gguf");
         const struct edit edit = { .what = EDIT_KEY_U32,
@@ -214,6 +216,83 @@ static void test_refusals(void **state)
     rig_close(&r);
 }
 
+/* Mean and last state from the equations. With float weights what differs is float rounding, and K
+ * and V in half precision, which the reference rounds too: see tests/model/test_forward.c. */
+static void test_reference(void **state)
+{
+    (void)state;
+    static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
+    const struct reference_options options = { .n_ctx = N, .kv_half = true };
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        struct rig r = rig_open(model_file(presets[i]), NULL);
+        int32_t tokens[N];
+        size_t dim;
+        rig_tokens(&r, 8, tokens, N);
+        double *want = reference_states(model_file(presets[i]), &options, tokens, N, &dim);
+        assert_int_equal(dim, dim_of(&r));
+        float *last = embed(&r, tokens, N, WEFT_POOL_LAST, true),
+              *mean = embed(&r, tokens, N, WEFT_POOL_MEAN, true);
+        assert_true(reference_nmse(last, want + (N - 1) * dim, dim) < 1e-7);
+        for (size_t pos = 1; pos < N; pos++) {
+            for (size_t j = 0; j < dim; j++) {
+                want[j] += want[pos * dim + j];
+            }
+        }
+        for (size_t j = 0; j < dim; j++) {
+            want[j] /= (double)N;
+        }
+        assert_true(reference_nmse(mean, want, dim) < 1e-7);
+        free(want);
+        free(last);
+        free(mean);
+        rig_close(&r);
+    }
+}
+
+/* The first values of the whole vector, scaled. */
+static void test_dimensions(void **state)
+{
+    (void)state;
+    struct rig r = rig_open(model_file("tiny-qwen3"), NULL);
+    const size_t dim = dim_of(&r), counts[] = { 1, 2, dim / 2, dim - 1, dim };
+    int32_t tokens[N];
+    float v[512] = { 0 };
+    size_t needed;
+    rig_tokens(&r, 8, tokens, N);
+    float *raw = embed(&r, tokens, N, WEFT_POOL_LAST, true),
+          *unit = embed(&r, tokens, N, WEFT_POOL_LAST, false);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        weft_embed_params p = { .size = sizeof p,
+                                .pooling = WEFT_POOL_LAST,
+                                .dimensions = counts[i] };
+        double squares = 0;
+        FAILS(WEFT_E_BUFFER, weft_embed(r.engine, tokens, N, &p, v, counts[i] - 1, &needed, E));
+        assert_int_equal(needed, counts[i]);
+        v[counts[i]] = 42;
+        OK(weft_embed(r.engine, tokens, N, &p, v, 512, &needed, E));
+        assert_int_equal(needed, counts[i]);
+        assert_true(v[counts[i]] == 42);
+        for (size_t j = 0; j < counts[i]; j++) {
+            squares += (double)raw[j] * (double)raw[j];
+        }
+        for (size_t j = 0; j < counts[i]; j++) {
+            assert_true(fabs((double)v[j] - (double)raw[j] / sqrt(squares)) < 1e-6);
+        }
+        p.raw = true;
+        OK(weft_embed(r.engine, tokens, N, &p, v, 512, NULL, E));
+        assert_memory_equal(v, raw, counts[i] * sizeof *v);
+    }
+    const weft_embed_params all = { .size = sizeof all, .pooling = WEFT_POOL_LAST };
+    OK(weft_embed(r.engine, tokens, N, &all, v, 512, NULL, E));
+    assert_memory_equal(v, unit, dim * sizeof *v);
+    const weft_embed_params more = { .size = sizeof more, .dimensions = dim + 1 };
+    FAILS(WEFT_E_ARG, weft_embed(r.engine, tokens, N, &more, v, 512, NULL, E));
+    rig_message((const char *const[]){ "dimensions", "64", NULL });
+    free(raw);
+    free(unit);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +301,8 @@ int main(void)
         cmocka_unit_test(test_other_work),
         cmocka_unit_test(test_file_names_pooling),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_dimensions),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -469,28 +469,41 @@ static void read_config(struct reference *r)
     read_rope(r);
 }
 
-/* Computes the logits of every position from what the last layer left in x. */
-static double *head(const struct reference *r, const struct matrix *output)
+/* Returns the state of every position: what the last layer left in x, normed. */
+static double *states(const struct reference *r)
 {
     struct matrix norm = read_matrix(r, "output_norm.weight");
-    struct matrix bias = read_matrix(r, "output.bias");
-    double *in = doubles(r->dim);
-    double *logits = doubles(r->n * output->rows);
+    double *states = doubles(r->n * r->dim);
     for (size_t pos = 0; pos < r->n; pos++) {
-        rmsnorm(r, r->x + pos * r->dim, &norm, in);
-        product(r, output, 0, output->rows, in, logits + pos * output->rows);
-        add_bias(logits + pos * output->rows, &bias);
+        rmsnorm(r, r->x + pos * r->dim, &norm, states + pos * r->dim);
     }
-    free(in);
     free(norm.w);
+    return states;
+}
+
+/* Computes the logits of every position from its state. */
+static double *head(const struct reference *r, const double *states, size_t *n_vocab)
+{
+    struct matrix output = read_matrix(r, "output.weight");
+    struct matrix bias = read_matrix(r, "output.bias");
+    if (output.w == NULL) {
+        output = read_matrix(r, "token_embd.weight");
+    }
+    double *logits = doubles(r->n * output.rows);
+    for (size_t pos = 0; pos < r->n; pos++) {
+        product(r, &output, 0, output.rows, states + pos * r->dim, logits + pos * output.rows);
+        add_bias(logits + pos * output.rows, &bias);
+    }
+    *n_vocab = output.rows;
+    free(output.w);
     free(bias.w);
     return logits;
 }
 
-static double *run(struct reference *r, const int32_t *tokens, size_t *n_vocab)
+/* Runs the tokens through all layers; returns the states. */
+static double *run(struct reference *r, const int32_t *tokens)
 {
     struct matrix table = read_matrix(r, "token_embd.weight");
-    struct matrix output = read_matrix(r, "output.weight");
     r->x = doubles(r->n * r->dim);
     r->k = doubles(r->n * r->n_kv * r->head_dim);
     r->v = doubles(r->n * r->n_kv * r->head_dim);
@@ -499,6 +512,7 @@ static double *run(struct reference *r, const int32_t *tokens, size_t *n_vocab)
             r->x[pos * r->dim + i] = (double)table.w[(size_t)tokens[pos] * r->dim + i];
         }
     }
+    free(table.w);
     for (size_t l = 0; l < r->n_layers; l++) {
         const struct reference_layer *what = r->options->layers;
         if (what != NULL) {
@@ -509,14 +523,11 @@ static double *run(struct reference *r, const int32_t *tokens, size_t *n_vocab)
         attention_layer(r, l);
         ffn_layer(r, l);
     }
-    *n_vocab = table.rows;
-    double *logits = head(r, output.w != NULL ? &output : &table);
-    free(table.w);
-    free(output.w);
+    double *out = states(r);
     free(r->x);
     free(r->k);
     free(r->v);
-    return logits;
+    return out;
 }
 
 double *reference_logits(const char *path, const struct reference_options *options,
@@ -527,10 +538,27 @@ double *reference_logits(const char *path, const struct reference_options *optio
         return NULL;
     }
     read_config(&r);
-    double *logits = run(&r, tokens, n_vocab);
+    double *all = run(&r, tokens);
+    double *logits = head(&r, all, n_vocab);
+    free(all);
     free(r.freq);
     gguf_close(r.g);
     return logits;
+}
+
+double *reference_states(const char *path, const struct reference_options *options,
+                         const int32_t *tokens, size_t n, size_t *dim)
+{
+    struct reference r = { .options = options, .n = n };
+    if (gguf_open(path, true, &r.g, NULL) != WEFT_OK) {
+        return NULL;
+    }
+    read_config(&r);
+    double *all = run(&r, tokens);
+    *dim = r.dim;
+    free(r.freq);
+    gguf_close(r.g);
+    return all;
 }
 
 double reference_nmse(const float *got, const double *want, size_t n)

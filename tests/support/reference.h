@@ -33,6 +33,11 @@ struct reference_options {
 double *reference_logits(const char *path, const struct reference_options *options,
                          const int32_t *tokens, size_t n, size_t *n_vocab);
 
+/* Returns the state [n, *dim] of every position behind the last layer and its norm, which the
+ * caller frees; NULL if the file cannot be read. */
+double *reference_states(const char *path, const struct reference_options *options,
+                         const int32_t *tokens, size_t n, size_t *dim);
+
 /* Returns the sum of squared differences over the sum of squares of `want`, [n]. */
 double reference_nmse(const float *got, const double *want, size_t n);
 
