@@ -73,6 +73,7 @@ CALL(engine_measure, a->handle, a->info, a->err)
 CALL(engine_step, a->handle, NULL, a->err)
 CALL(engine_wait, a->handle, 0, NULL, a->err)
 CALL(embed, a->handle, a->in, a->n, a->params, a->dst, a->cap, a->needed, a->err)
+CALL(embed_texts, a->handle, a->in, &a->n, 1, a->params, a->dst, a->cap, a->needed, a->err)
 CALL(seq_open, a->handle, a->params, a->out, a->err)
 CALL(seq_fork, a->handle, a->out, a->err)
 CALL(seq_set_sampling, a->handle, a->params, a->err)
@@ -149,6 +150,8 @@ static const struct row rows[] = {
     { ROW(engine_wait), .kind = ENGINE },
     { ROW(embed), .kind = ENGINE, .takes = IN | VOCAB | NEEDS_IN | PARAMS | DST, INPUT(ids_in, 3),
       .size = 4, STRUCT(embed_params), .beyond = WEFT_E_CTX_FULL },
+    { ROW(embed_texts), .kind = ENGINE, .takes = IN | VOCAB | NEEDS_IN | PARAMS | DST,
+      INPUT(ids_in, 3), .size = 4, STRUCT(embed_params), .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_open), .kind = ENGINE, .takes = PARAMS | OUT, .makes = SEQ, STRUCT(sampling) },
     { ROW(seq_fork), .kind = SEQ, .takes = OUT, .makes = SEQ },
     { ROW(seq_set_sampling), .kind = SEQ, .takes = PARAMS, STRUCT(sampling) },

@@ -505,6 +505,8 @@ static void *come_and_go(void *arg)
         if (t->number == 2) {
             t->n_failed +=
                 weft_embed(t->engine, ids_in, 3, NULL, vector, 512, NULL, NULL) != WEFT_OK;
+            t->n_failed += weft_embed_texts(t->engine, ids_in, (const size_t[]){ 1, 2 }, 2, NULL,
+                                            vector, 512, NULL, NULL) != WEFT_OK;
             continue;
         }
         t->n_failed += weft_seq_open(t->engine, NULL, &seq, NULL) != WEFT_OK ||

@@ -302,7 +302,7 @@ static void test_engine_params(void **state)
 static void test_others(void **state)
 {
     (void)state;
-    static const int poolings[] = { -1, 4, 99, INT32_MAX };
+    static const int poolings[] = { -1, 5, 99, INT32_MAX };
     static const weft_message wrong[] = {
         { NULL, "x" }, { "user", NULL }, { NULL, NULL }, { "", "x" }, { "USER", "x" },
     };
@@ -319,6 +319,12 @@ static void test_others(void **state)
     }
     const weft_embed_params cls = { .size = sizeof cls, .pooling = WEFT_POOL_CLS };
     FAILS(WEFT_E_UNSUPPORTED, weft_embed(rig.engine, ids_in, 3, &cls, vector, 1024, NULL, E));
+    const weft_embed_params rank = { .size = sizeof rank, .pooling = WEFT_POOL_RANK };
+    FAILS(WEFT_E_UNSUPPORTED, weft_embed(rig.engine, ids_in, 3, &rank, vector, 1024, NULL, E));
+    const weft_embed_params wide = { .size = sizeof wide, .dimensions = SIZE_MAX };
+    FAILS(WEFT_E_ARG, weft_embed(rig.engine, ids_in, 3, &wide, vector, 1024, NULL, E));
+    FAILS(WEFT_E_UNSUPPORTED,
+          weft_rank(rig.engine, "q", 1, "d", &(size_t){ 1 }, 1, vector, 1024, NULL, E));
     for (size_t i = 0; i < 5; i++, n_cases++) {
         FAILS(WEFT_E_ARG, weft_chat_tokens(rig.model, &wrong[i], 1, NULL, tokens, 64, NULL, E));
     }

@@ -354,6 +354,7 @@ static void load(struct path *p)
 {
     float vector[DIM];
     DO(p, weft_embed(p->engine, few, 3, NULL, vector, DIM, NULL, E));
+    DO(p, weft_embed_texts(p->engine, few, (const size_t[]){ 3 }, 1, NULL, vector, DIM, NULL, E));
     DO(p, weft_seq_rewind(p->seqs[3], 2, E));
     DO(p, weft_seq_load(p->seqs[3], p->state, p->n_state, E));
     DO(p, weft_seq_load_file(p->seqs[5], p->state_file, E));

@@ -150,6 +150,29 @@ static void call_embed(struct world *w)
     }
 }
 
+/* Embeds up to four texts at once, which may begin alike. */
+static void call_embed_texts(struct world *w)
+{
+    weft_error err = { 0 };
+    int32_t tokens[4 * (N_CTX + 1)], *at = tokens;
+    float got[4 * DIM], want[DIM];
+    size_t lengths[4], n = 1 + fuzz_byte(&w->in) % 4;
+    const weft_embed_params p = { .size = sizeof p,
+                                  .pooling = n % 2 == 0 ? WEFT_POOL_LAST : WEFT_POOL_MEAN };
+    for (size_t i = 0; i < n; at += lengths[i++]) {
+        lengths[i] = some_tokens(w, at);
+    }
+    weft_status s = weft_embed_texts(w->engine, tokens, lengths, n, &p, got, 4 * DIM, NULL, &err);
+    if (fuzz_may(s, &err) != WEFT_OK) {
+        return;
+    }
+    at = tokens;
+    for (size_t i = 0; i < n; at += lengths[i++]) {
+        MUST(weft_embed(w->clean, at, lengths[i], &p, want, DIM, NULL, NULL) == WEFT_OK);
+        MUST(memcmp(got + i * DIM, want, sizeof want) == 0);
+    }
+}
+
 static void call_text(struct world *w, size_t i)
 {
     static const char *const stops[] = { "a", "the", "\xc3\xa9" };
@@ -213,7 +236,7 @@ static void call(struct world *w)
     } else if (what == 14) {
         MUST(weft_engine_step(w->engine, NULL, NULL) == WEFT_OK);
     } else if (what == 15) {
-        call_embed(w);
+        (i % 2 == 0 ? call_embed : call_embed_texts)(w);
     } else if (w->seqs[i] != NULL) {
         call_seq(w, i, what);
     }

@@ -110,6 +110,7 @@ static void use_file(struct cut *c)
     TOUCH(weft_engine_step(c->engine, NULL, E));
     assert_int_equal(weft_seq_pending(c->waiting), c->mapped ? n_pending : 0);
     TOUCH(weft_embed(c->engine, few, 3, NULL, vector, DIM, NULL, E));
+    TOUCH(weft_embed_texts(c->engine, few, (const size_t[]){ 3 }, 1, NULL, vector, DIM, NULL, E));
     TOUCH(weft_seq_save(c->ready, c->state, sizeof c->state, NULL, E));
     TOUCH(weft_seq_save_file(c->ready, c->state_file, E));
     TOUCH(weft_seq_load(c->ready, c->state, c->n_state, E));

@@ -21,6 +21,7 @@
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/top_backend.h"
+#include "synth/synth.h"
 
 /* ---------------------------------------------------------------- the allocator */
 
@@ -128,6 +129,7 @@ struct path {
     const char *file;
     int32_t tokens[64]; /* the prompt, then what was drawn */
     char text[256];
+    float vectors[3 * 512], scores[2];
 };
 
 #define RUN(p, call)                                                                               \
@@ -146,7 +148,7 @@ static weft_status open_all(struct path *p, const char *file)
     static const char *const stops[] = { "no such text", "nor this" };
     static const char grammar[] = "root ::= (word | [^ab])*\nword ::= [a\\u00e9] \"x\"?";
     const weft_engine_params params = {
-        .size = sizeof params, .n_threads = 2, .n_batch = 16, .n_kv = 256
+        .size = sizeof params, .n_threads = 2, .n_batch = 16, .n_kv = 1024
     };
     static const weft_logit_bias bias = { 5, -1.0f };
     weft_sampling sampling = WEFT_SAMPLING_INIT;
@@ -187,6 +189,28 @@ static weft_status save_and_load(struct path *p)
     return weft_seq_len(p->copy) == weft_seq_len(p->seq) ? WEFT_OK : WEFT_E_INTERNAL;
 }
 
+/* Embeds three texts that begin alike and, if the model is a reranker, scores two documents. */
+static weft_status embed(struct path *p)
+{
+    static const size_t lengths[] = { 20, 22, 18 }, bytes[] = { 3, 2 };
+    int32_t tokens[60];
+    weft_model_info info = { .size = sizeof info };
+    RUN(p, weft_model_get_info(p->model, &info, E));
+    for (size_t i = 0, at = 0; i < 3; at += lengths[i++]) {
+        for (size_t j = 0; j < lengths[i]; j++) {
+            tokens[at + j] = (int32_t)(300 + j + (j > 16 ? i : 0));
+        }
+    }
+    RUN(p, weft_embed_texts(
+               p->engine, tokens, lengths, 3,
+               &(weft_embed_params){ .size = sizeof(weft_embed_params), .pooling = WEFT_POOL_LAST },
+               p->vectors, 3 * 512, NULL, E));
+    if (info.n_labels > 0) {
+        RUN(p, weft_rank(p->engine, "a", 1, "onebc", bytes, 2, p->scores, 2, NULL, E));
+    }
+    return WEFT_OK;
+}
+
 static weft_status walk(struct path *p, const char *file)
 {
     static const char text[] = "What is the capital of the world? 12 \xf0\x9f\x8c\x8d";
@@ -205,6 +229,7 @@ static weft_status walk(struct path *p, const char *file)
     TRY(generate(p, p->copy, N_NEW));
     RUN(p, weft_engine_wait(p->engine, 0, NULL, E));
     RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
+    TRY(embed(p));
     return save_and_load(p);
 }
 
@@ -238,11 +263,10 @@ static bool run(struct path *p, const char *file, long k, bool again, weft_statu
     return atomic_load(&n_failed) > 0;
 }
 
-static void check_model(const char *preset)
+static void check_model(const char *name, const char *file)
 {
     struct path clean, p;
     weft_status status;
-    const char *file = model_file(preset);
     run(&clean, file, LONG_MAX, false, &status);
     rig_expect(status, WEFT_OK, "the path with all the memory it wants", __FILE__, __LINE__);
     assert_true(clean.n_text > 0);
@@ -256,10 +280,12 @@ static void check_model(const char *preset)
         assert_memory_equal(p.tokens, clean.tokens, clean.n_tokens * sizeof *clean.tokens);
         assert_int_equal(p.n_text, clean.n_text);
         assert_memory_equal(p.text, clean.text, clean.n_text);
+        assert_memory_equal(p.vectors, clean.vectors, sizeof p.vectors);
+        assert_memory_equal(p.scores, clean.scores, sizeof p.scores);
     }
     rig_expect(status, WEFT_OK, "the path past its last allocation", __FILE__, __LINE__);
     assert_memory_equal(p.tokens, clean.tokens, clean.n_tokens * sizeof *clean.tokens);
-    print_message("%s: %ld allocations failed, each by itself and with all after it\n", preset,
+    print_message("%s: %ld allocations failed, each by itself and with all after it\n", name,
                   k - 1);
     assert_true(k > 50);
 }
@@ -267,19 +293,29 @@ static void check_model(const char *preset)
 static void test_bpe(void **state)
 {
     (void)state;
-    check_model("tiny-qwen2");
+    check_model("tiny-qwen2", model_file("tiny-qwen2"));
 }
 
 static void test_llama3(void **state)
 {
     (void)state;
-    check_model("tiny-llama");
+    check_model("tiny-llama", model_file("tiny-llama"));
 }
 
 static void test_spm(void **state)
 {
     (void)state;
-    check_model("tiny-phi3");
+    check_model("tiny-phi3", model_file("tiny-phi3"));
+}
+
+static void test_reranker(void **state)
+{
+    (void)state;
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen3", &spec));
+    spec.n_ctx = 1024;
+    spec.n_labels = 2;
+    check_model("a reranker", model_file_of(&spec));
 }
 
 /* ---------------------------------------------------------------- tokens computed ahead */
@@ -405,11 +441,9 @@ static void test_draw_beside_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),
-        cmocka_unit_test(test_llama3),
-        cmocka_unit_test(test_spm),
-        cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_draw_beside_step),
+        cmocka_unit_test(test_bpe),   cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_spm),   cmocka_unit_test(test_reranker),
+        cmocka_unit_test(test_ahead), cmocka_unit_test(test_draw_beside_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

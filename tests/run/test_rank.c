@@ -376,10 +376,8 @@ static void test_refusals(void **state)
     const size_t lengths[] = { 3, 4 }, long_lengths[] = { 3, 4000 }, wrapping[] = { SIZE_MAX, 2 };
     float dst[2] = { 7, 7 };
     size_t needed = 9;
-    weft_engine *released = NULL;
 #define RANK(e, q, n_q, d, l, n, dst, cap) weft_rank(e, q, n_q, d, l, n, dst, cap, &needed, E)
     FAILS(WEFT_E_ARG, RANK(NULL, "q", 1, documents, lengths, 2, dst, 2));
-    FAILS(WEFT_E_ARG, RANK(released, "q", 1, documents, lengths, 2, dst, 2));
     FAILS(WEFT_E_HANDLE,
           RANK((weft_engine *)(void *)r.model, "q", 1, documents, lengths, 2, dst, 2));
     FAILS(WEFT_E_UNSUPPORTED, RANK(plain.engine, "q", 1, documents, lengths, 2, dst, 2));

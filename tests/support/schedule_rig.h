@@ -430,6 +430,40 @@ static void do_embed(struct world *w)
     }
 }
 
+/* Embeds some texts at once. They begin alike if their seeds are the same. How many rows and steps
+ * that takes depends on the pool, so it is only bounded here; the vectors are exact. */
+static void do_embed_texts(struct world *w)
+{
+    int32_t tokens[400], *at = tokens;
+    float got[4 * DIM], want[DIM];
+    size_t lengths[4], n = 1 + below(w, 4), total = 0, longest = 0, needed;
+    const weft_embed_params p = { .size = sizeof p,
+                                  .pooling = below(w, 2) == 0 ? WEFT_POOL_LAST : WEFT_POOL_MEAN };
+    for (size_t i = 0; i < n; at += lengths[i++]) {
+        lengths[i] = 1 + below(w, 100);
+        longest = lengths[i] > longest ? lengths[i] : longest;
+        total += lengths[i];
+        rig_tokens(&w->r, below(w, 3), at, lengths[i]);
+    }
+    const weft_engine_info before = rig_info(&w->r);
+    weft_status status =
+        weft_embed_texts(w->r.engine, tokens, lengths, n, &p, got, 4 * DIM, &needed, E);
+    const weft_engine_info after = rig_info(&w->r);
+    const uint64_t n_rows = after.n_rows - before.n_rows;
+    w->want.n_rows += n_rows;
+    w->want.n_steps += after.n_steps - before.n_steps;
+    assert_in_range(n_rows, 0, total + longest);
+    if (!worked(w, status, pages(longest))) {
+        return;
+    }
+    assert_true(n_rows >= (p.pooling == WEFT_POOL_MEAN ? total : longest));
+    at = tokens;
+    for (size_t i = 0; i < n; at += lengths[i++]) {
+        OK(weft_embed(w->alone.engine, at, lengths[i], &p, want, DIM, NULL, E));
+        assert_memory_equal(got + i * (needed / n), want, needed / n * sizeof *got);
+    }
+}
+
 /* Checks text (taken, not compared), tokens, logits, and one position that was observed. */
 static void do_check(struct world *w)
 {
@@ -481,6 +515,7 @@ static const struct {
     { "set_sampling", do_sampling, 2 },
     { "observe", do_observe, 2 },
     { "embed", do_embed, 2 },
+    { "embed_texts", do_embed_texts, 1 },
     { "check", do_check, 6 },
     { "set_grammar", do_grammar, 4 },
     { "save", do_save, 4 },
