@@ -5,6 +5,7 @@
 WEFT=${1:-${WEFT:-build/weft}}
 QWEN=models/weft-demo-qwen2.gguf
 PHI=models/weft-demo-phi3.gguf
+SYNTH=$(dirname "$WEFT")/weft-synth
 . "$(dirname "$0")/cli_lib.sh"
 
 # judge NAME PROGRAM: a python program that exits with a message if something is wrong
@@ -186,6 +187,57 @@ assert abs(dot(a, a) - 1) < 1e-5 and dot(a, b) > dot(a, c), (dot(a, b), dot(a, c
 assert sum(1 for line in open("raw")) == 3'
 }
 
+rerank_tests() {
+    check 'rerank by no reranker' 3 'no reranker' embed -m $QWEN --rerank q -p a
+    check 'labels of no reranker' 3 'no reranker' embed -m $QWEN --pooling rank -p a
+    check 'sorted vectors' 2 '--sort orders scores' embed -m $QWEN --sort -p a
+    check 'rerank and vectors' 2 '--rerank makes the prompts' embed -m $QWEN --rerank q --dimensions 4 -p a
+    check 'rerank and pooling' 2 '--rerank makes the prompts' embed -m $QWEN --rerank q --pooling mean -p a
+    check 'no dimensions' 2 'option --dimensions' embed -m $QWEN --dimensions 0 -p a
+    check 'too many dimensions' 2 'at most 256' embed -m $QWEN --dimensions 257 -p a
+    [ -x "$SYNTH" ] || {
+        skip 'rerank' "no $SYNTH"
+        return
+    }
+    "$SYNTH" --like tiny-qwen3 --labels 2 --key qwen3.context_length=u32:2048 -o "$T/reranker" >"$T/out" 2>"$T/err"
+    R=$T/reranker
+    check 'rerank nothing' 2 'one text' embed -m "$R" --rerank q
+    check 'rerank an empty text' 2 'text 1 is empty; there is nothing to score' embed -m "$R" --rerank q -p ''
+    printf '\n\r\n' >"$T/blank"
+    check 'rerank empty lines' 2 'all lines are empty; there is nothing to score' embed -m "$R" --rerank q -f "$T/blank"
+    check 'scores to a full disk' 1 'No space' embed -m "$R" --rerank q -p a -o /dev/full
+    check 'rerank a long text' 1 'text 1:' embed -m "$R" --rerank q -c 64 -p a
+    printf 'the capital of France is Paris\n\nsomething else\r\nx\n\377\376' >"$T/lines"
+    check 'rerank lines' 0 '1 of 5 lines are empty and have no score' embed -m "$R" --rerank 'capital of France' -f "$T/lines"
+    cp "$T/out" "$T/scores"
+    check 'rerank lines, sorted' 0 '' embed -q -m "$R" --rerank 'capital of France' --sort -f "$T/lines" -o "$T/sorted"
+    "$WEFT" embed -q -m "$R" --rerank 'capital of France' - <"$T/lines" >"$T/dash" 2>"$T/err"
+    same 'rerank standard input' "$T/dash" "$T/scores"
+    "$WEFT" embed -q -m "$R" --rerank 'capital of France' -b 7 --kv 2048 -f "$T/lines" >"$T/small" 2>"$T/err"
+    same 'rerank in small steps' "$T/small" "$T/scores"
+    "$WEFT" embed -q -m "$R" --rerank 'capital of France' -e -p 'something else' >"$T/one" 2>"$T/err"
+    "$WEFT" embed -q -m "$R" -p 'some text' >"$T/labels" 2>"$T/err"
+    "$WEFT" embed -q -m $QWEN --dimensions 3 -p 'some text' >"$T/cut" 2>"$T/err"
+    "$WEFT" embed -q -m $QWEN --raw -p 'some text' >"$T/raw" 2>"$T/err"
+    judge 'scores, labels and cut vectors' '
+import json, math
+scores, ranked = ([json.loads(line) for line in open(name)] for name in ("scores", "sorted"))
+assert [s["index"] for s in scores] == [0, 2, 3, 4] and all(0 < s["score"] < 1 for s in scores)
+assert ranked == sorted(scores, key=lambda s: -s["score"])
+assert json.load(open("one"))["score"] == scores[1]["score"]
+labels = json.load(open("labels"))["embedding"]
+assert len(labels) == 2 and abs(sum(labels) - 1) < 1e-6
+cut, raw = (json.load(open(name))["embedding"] for name in ("cut", "raw"))
+length = math.hypot(*raw[:3])
+assert len(cut) == 3 and all(abs(c - r / length) < 1e-6 for c, r in zip(cut, raw))'
+    # Without one of the texts the others keep their results.
+    { seq 1 5 && seq 1 300 | tr '\n' ' '; } >"$T/lines"
+    check 'rerank: the texts before one that is too long' 1 'text 6:' embed -m "$R" --rerank q -c 512 -f "$T/lines"
+    [ "$(wc -l <"$T/out")" -eq 5 ] && ok 'they have scores' || bad 'they have scores' "$(wc -l <"$T/out")"
+    check 'embed: the texts before one that is too long' 1 'text 6:' embed -m "$R" --pooling last -c 512 -f "$T/lines"
+    [ "$(wc -l <"$T/out")" -eq 5 ] && ok 'they have vectors' || bad 'they have vectors' "$(wc -l <"$T/out")"
+}
+
 logprobs_tests() {
     check 'logprobs of too many' 2 'option --logprobs' run -m $QWEN -p a --logprobs 65
     check 'logprobs of tokens ahead' 2 '--logprobs needs' run -m $QWEN -p a --logprobs 1 --ahead 4
@@ -214,6 +266,7 @@ usage_tests
 logprobs_tests
 logits_tests
 embed_tests
+rerank_tests
 perplexity_tests
 definition_test
 finish
