@@ -81,7 +81,7 @@ char *__wrap_strdup(const char *s) { return fails() ? NULL : __real_strdup(s); }
 enum { MAX_ARGS = 24, MAX_TEXT = 1 << 20 };
 
 static struct {
-    char model[256], in[256], out[256], err[256], file[256];
+    char model[256], reranker[256], in[256], out[256], err[256], file[256];
 } paths;
 
 static void redirect(int fd, const char *path, int flags)
@@ -224,6 +224,11 @@ static void test_scores(void **state)
           (char *const[]){ "logits", ENGINE, "-p", "a", "--trace", paths.file, "-q", NULL });
     CHECK(true, "perplexity", ENGINE, "-p", "abcdefghijkl", "-c", "4", "--json", "-q");
     CHECK(true, "embed", ENGINE, "-p", "abc", "-q");
+    scratch_write("in", "one\ntwo\n", 8);
+    check(true, 600,
+          (char *const[]){ "embed", "-m", paths.reranker, "-t", "1", "--device", "cpu", "-q",
+                           "--rerank", "a", "--sort", "-", NULL });
+    scratch_write("in", "", 0);
 }
 
 /* Only the first allocation fails: before the later ones the device is measured, which takes its
@@ -255,9 +260,15 @@ static int open_files(void **state)
     snprintf(paths.out, sizeof paths.out, "%s", scratch_path("out"));
     snprintf(paths.err, sizeof paths.err, "%s", scratch_path("err"));
     snprintf(paths.file, sizeof paths.file, "%s", scratch_path("file"));
+    snprintf(paths.reranker, sizeof paths.reranker, "%s", scratch_path("reranker.gguf"));
     /* jansson calls the wrapped allocator here, so its allocations can fail, too. */
     json_set_alloc_funcs(malloc, free);
-    return synth_write(&spec, paths.model, &err) == WEFT_OK ? 0 : -1;
+    if (synth_write(&spec, paths.model, &err) != WEFT_OK || !synth_preset("tiny-qwen3", &spec)) {
+        return -1;
+    }
+    spec.n_labels = 2;
+    spec.n_ctx = 1024;
+    return synth_write(&spec, paths.reranker, &err) == WEFT_OK ? 0 : -1;
 }
 
 int __wrap_main(void)
