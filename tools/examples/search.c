@@ -17,39 +17,35 @@ static int by_score(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static void embed(const weft_model *m, weft_engine *e, const char *text, float *vector, size_t dim)
-{
-    int32_t tokens[MAX_TOKENS];
-    size_t n;
-    CHECK(weft_tokenize(m, text, strlen(text), WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_EOS, tokens, MAX_TOKENS, &n, &err));
-    CHECK(weft_embed(e, tokens, n, NULL, vector, dim, NULL, &err));
-}
-
 int main(int argc, char **argv)
 {
     static struct line lines[MAX_LINES];
+    static int32_t tokens[MAX_LINES * MAX_TOKENS];
+    size_t lengths[MAX_LINES], n = 1, n_tokens = 0;
     weft_model *model;
     weft_engine *engine;
     weft_model_info info = { .size = sizeof info };
-    size_t n = 0;
     CHECK(weft_model_open(argc > 1 ? argv[1] : "model.gguf", NULL, &model, &err));
     CHECK(weft_engine_open(model, NULL, &engine, &err));
     CHECK(weft_model_get_info(model, &info, &err));
-    float *question = calloc(info.dim, sizeof *question),
-          *vector = calloc(info.dim, sizeof *vector);
-    if (question == NULL || vector == NULL)
+    /* the first line is the question */
+    snprintf(lines[0].text, sizeof lines[0].text, "%s", argc > 2 ? argv[2] : "the capital of France");
+    while (n < MAX_LINES && fgets(lines[n].text, sizeof lines[n].text, stdin) != NULL)
+        n++;
+    for (size_t i = 0; i < n; n_tokens += lengths[i++])
+        CHECK(weft_tokenize(model, lines[i].text, strlen(lines[i].text), WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_EOS,
+                            tokens + n_tokens, MAX_TOKENS, &lengths[i], &err));
+    float *vectors = calloc(n * info.dim, sizeof *vectors);
+    if (vectors == NULL)
         return 1;
-    embed(model, engine, argc > 2 ? argv[2] : "the capital of France", question, info.dim);
-    for (; n < MAX_LINES && fgets(lines[n].text, sizeof lines[n].text, stdin) != NULL; n++) {
-        embed(model, engine, lines[n].text, vector, info.dim);
-        for (size_t i = 0; i < info.dim; i++)
-            lines[n].score += question[i] * vector[i];
-    }
-    qsort(lines, n, sizeof lines[0], by_score);
-    for (size_t i = 0; i < n; i++)
+    CHECK(weft_embed_texts(engine, tokens, lengths, n, NULL, vectors, n * info.dim, NULL, &err));
+    for (size_t i = 1; i < n; i++)
+        for (size_t j = 0; j < info.dim; j++)
+            lines[i].score += vectors[j] * vectors[i * info.dim + j];
+    qsort(lines + 1, n - 1, sizeof lines[0], by_score);
+    for (size_t i = 1; i < n; i++)
         printf("%.4f %s", lines[i].score, lines[i].text);
-    free(question);
-    free(vector);
+    free(vectors);
     weft_engine_release(&engine);
     weft_model_release(&model);
 }

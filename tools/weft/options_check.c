@@ -20,6 +20,24 @@ static bool known_template(const char *name, struct arg_error *err)
     return false;
 }
 
+/* Checks the options of weft perplexity and weft embed. */
+static bool check_scores(const struct options *o, struct arg_error *err)
+{
+    if (o->save_base != NULL && o->kl_base != NULL) {
+        return args_refuse(err,
+                           "--save-base and --kl-base contradict each other; give one of them");
+    }
+    if (o->sort && o->rerank == NULL) {
+        return args_refuse(err, "--sort orders scores; --rerank QUERY asks for them");
+    }
+    if (o->rerank != NULL &&
+        (o->pooling != 0 || o->raw || o->dimensions > 0 || o->no_bos || o->special)) {
+        return args_refuse(err, "--rerank makes the prompts and scores; --pooling, --raw, "
+                                "--dimensions, --no-bos and --special are for vectors");
+    }
+    return true;
+}
+
 bool options_check(const struct options *o, unsigned command, struct arg_error *err)
 {
     bool runs = (command & CMDS_ENGINE) != 0;
@@ -71,20 +89,9 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
         return args_refuse(err,
                            "--tokens takes ids as they are; --special and --no-bos are for texts");
     }
-    if (o->sort && o->rerank == NULL) {
-        return args_refuse(err, "--sort orders scores; --rerank QUERY asks for them");
-    }
-    if (o->rerank != NULL &&
-        (o->pooling != 0 || o->raw || o->dimensions > 0 || o->no_bos || o->special)) {
-        return args_refuse(err, "--rerank makes the prompts and scores; --pooling, --raw, "
-                                "--dimensions, --no-bos and --special are for vectors");
-    }
-    if (o->save_base != NULL && o->kl_base != NULL) {
-        return args_refuse(err,
-                           "--save-base and --kl-base contradict each other; give one of them");
-    }
     if (o->kv > 0 && o->ctx > o->kv) {
         return args_refuse(err, "--kv is smaller than -c; one sequence could not hold its text");
     }
-    return o->template_name == NULL || known_template(o->template_name, err);
+    return check_scores(o, err) &&
+           (o->template_name == NULL || known_template(o->template_name, err));
 }
