@@ -312,6 +312,7 @@ parity: deps $(VENV)/done
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
+	@$(VENV)/bin/python $(PARITY)/embeddings.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
 	@$(VENV)/bin/python $(PARITY)/planted.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
 	@$(VENV)/bin/python $(PARITY)/matrix.py --weft $(BUILD)/weft --synth $(BUILD)/weft-synth --real $(REAL) \
 	    $(if $(NVCC),--sim $(BUILD)/sim/weft) --json $(BUILD)/parity.json; \

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ABI_VERSION = 1
-TOKENIZE_BOS, TOKENIZE_SPECIAL = 1, 2
+TOKENIZE_BOS, TOKENIZE_SPECIAL, TOKENIZE_EOS = 1, 2, 8
 DETOKENIZE_SPECIAL = 1
 
 E_BUFFER = 5
@@ -36,7 +36,8 @@ class ModelInfo(C.Structure):
                 ("n_ff", C.c_size_t), ("n_params", C.c_uint64), ("n_bytes", C.c_uint64),
                 ("bos", C.c_int32), ("eos", C.c_int32), ("adds_bos", C.c_bool),
                 ("n_window", C.c_size_t), ("adds_eos", C.c_bool),
-                ("chat_remark", C.c_char_p), ("n_rope_short", C.c_size_t)]
+                ("chat_remark", C.c_char_p), ("n_rope_short", C.c_size_t),
+                ("n_labels", C.c_size_t)]
 
 
 class _Message(C.Structure):

@@ -96,6 +96,40 @@ def _decode_all(context, tokens, n_batch: int, n_vocab: int) -> np.ndarray:
     return out
 
 
+def embeddings(model, texts, n_ctx: int, pooling: int | None = None) -> list[np.ndarray]:
+    """The pooled state of each text, which is a list of ids; of a reranker its labels.
+
+    pooling: a LLAMA_POOLING_TYPE; None is the file's.
+    """
+    params = C.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = n_ctx
+    params.n_seq_max = 1
+    params.n_threads = params.n_threads_batch = 2
+    params.embeddings = True
+    if pooling is not None:
+        params.pooling_type = pooling
+    params.no_perf = True
+    context = C.llama_init_from_model(model, params)
+    if not context:
+        raise RuntimeError(f"llama.cpp makes no context of {n_ctx}")
+    try:
+        ranks = C.llama_pooling_type(context) == C.LLAMA_POOLING_TYPE_RANK
+        n = C.llama_model_n_cls_out(model) if ranks else C.llama_model_n_embd(model)
+        return [_pooled(context, text, n) for text in texts]
+    finally:
+        C.llama_free(context)
+
+
+def _pooled(context, text, n: int) -> np.ndarray:
+    ids = (C.llama_token * len(text))(*text)
+    C.llama_memory_clear(C.llama_get_memory(context), True)
+    status = C.llama_decode(context, C.llama_batch_get_one(ids, len(text)))
+    if status != 0:
+        raise RuntimeError(f"llama_decode of {len(text)} tokens returns {status}")
+    values = C.llama_get_embeddings_seq(context, 0)
+    return np.ctypeslib.as_array(values, shape=(n,)).copy()
+
+
 def tokenize(model, text: bytes, add_special: bool, parse_special: bool) -> list[int]:
     vocab = C.llama_model_get_vocab(model)
     ids = (
