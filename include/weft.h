@@ -602,7 +602,8 @@ WEFT_API void weft_engine_wake(weft_engine *engine);
 
 /* How the states of a text's tokens are combined into one vector. */
 typedef enum weft_pooling {
-    WEFT_POOL_MODEL = 0, /* as the file's pooling_type says; the mean if the file has none */
+    /* As the file's pooling_type says. Without one, the labels of a reranker, else the mean. */
+    WEFT_POOL_MODEL = 0,
     WEFT_POOL_MEAN,
     WEFT_POOL_LAST, /* the state of the last token, which has seen all others */
     WEFT_POOL_CLS,  /* the first token's state; refused: in these models it has seen only itself */

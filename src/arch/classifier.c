@@ -9,11 +9,10 @@
 
 #include "base/mem.h"
 
-/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B". */
-static bool names_reranker(struct gguf_str s)
+/* Returns true if the text has this name in it, in any case, and with other marks for a hyphen. */
+static bool has_name(struct gguf_str s, const char *name)
 {
-    static const char name[] = "qwen3-reranker";
-    const size_t n = sizeof name - 1;
+    const size_t n = strlen(name);
     for (size_t at = 0; at + n <= s.n; at++) {
         size_t i = 0;
         while (i < n && (name[i] == '-' ? strchr("-_ .", s.s[at + i]) != NULL && s.s[at + i] != '\0'
@@ -25,6 +24,12 @@ static bool names_reranker(struct gguf_str s)
         }
     }
     return false;
+}
+
+/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B". */
+static bool names_reranker(struct gguf_str s)
+{
+    return has_name(s, "qwen3-reranker") || has_name(s, "qwen3-vl-reranker");
 }
 
 static bool is_reranker(const struct model *m)

@@ -229,6 +229,7 @@ static void test_rows_of_the_head(void **state)
         { "general.name=str:qwen.qwen3-reranker-4b", true },
         { "general.basename=str:Qwen3-Reranker", true },
         { "general.basename=str:Qwen3_RERANKER", true },
+        { "general.basename=str:Qwen3-VL-Reranker", true },
         { "general.name=str:Qwen3-Embedding-0.6B", false },
         { "general.name=str:qwen3reranker", false },
         { "general.name=str:reranker", false },

@@ -179,10 +179,11 @@ static int flush(struct embed *e)
 }
 
 /* Returns true if the next call has no room for n more tokens or bytes. A call should fill a step,
- * which n_batch tokens do. A token of a document has about four bytes. */
+ * which n_batch tokens do, or with documents two steps, as it first computes what their prompts
+ * share. A token of a document has about four bytes. */
 static bool is_full(const struct embed *e, size_t n)
 {
-    size_t most = e->o->rerank != NULL ? 4 * e->n_batch : e->n_batch;
+    size_t most = e->o->rerank != NULL ? 8 * e->n_batch : e->n_batch;
     return e->n == MAX_TEXTS || (e->n > 0 && start_of(e, e->n) + n > most);
 }
 
