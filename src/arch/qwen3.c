@@ -22,5 +22,6 @@ const struct arch arch_qwen3vl = {
                  ARCH_QKV_BIAS(OPTIONAL), [ATTN_Q_NORM] = REQUIRED, [ATTN_K_NORM] = REQUIRED },
     .fused = arch_fused_qkv,
     .unread = "images",
+    .classifier = OPTIONAL,
     .describe = arch_describe_neox,
 };

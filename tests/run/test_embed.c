@@ -222,7 +222,7 @@ static void test_reference(void **state)
 {
     (void)state;
     static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
-    const struct reference_options options = { .n_ctx = N, .kv_half = true };
+    const struct reference_options options = { .kv_half = true };
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         struct rig r = rig_open(model_file(presets[i]), NULL);
         int32_t tokens[N];

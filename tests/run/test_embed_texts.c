@@ -13,6 +13,7 @@
 #include "support/models.h"
 #include "support/rig.h"
 #include "support/scratch.h"
+#include "synth/synth.h"
 
 enum { DIM = 64, MAX_TOKENS = 4096, MAX_TEXTS = 48 };
 
@@ -43,25 +44,32 @@ static struct load load_of(const struct rig *r, size_t n, size_t longest, size_t
     return l;
 }
 
+static size_t dim_of(const struct rig *r)
+{
+    weft_model_info info = { .size = sizeof info };
+    OK(weft_model_get_info(r->model, &info, E));
+    return info.dim;
+}
+
 /* Compares one call with a call for each text, in an engine of its own. */
 static void compare(const struct rig *r, const struct rig *alone, const struct load *l,
                     const weft_embed_params *p, const char *what)
 {
-    float *got = calloc(l->n * DIM + 1, sizeof *got), want[DIM];
+    const size_t dim = dim_of(r), n_free = rig_free(r);
+    float *got = calloc(l->n * dim + 1, sizeof *got), want[256];
     const int32_t *at = l->tokens;
-    const size_t n_free = rig_free(r);
     size_t needed = 0;
-    got[l->n * DIM] = 42;
-    OK(weft_embed_texts(r->engine, l->tokens, l->lengths, l->n, p, got, l->n * DIM, &needed, E));
-    assert_int_equal(needed, l->n * DIM);
+    got[l->n * dim] = 42;
+    OK(weft_embed_texts(r->engine, l->tokens, l->lengths, l->n, p, got, l->n * dim, &needed, E));
+    assert_int_equal(needed, l->n * dim);
     for (size_t i = 0; i < l->n; i++) {
-        OK(weft_embed(alone->engine, at, l->lengths[i], p, want, DIM, NULL, E));
-        if (memcmp(got + i * DIM, want, sizeof want) != 0) {
+        OK(weft_embed(alone->engine, at, l->lengths[i], p, want, 256, NULL, E));
+        if (memcmp(got + i * dim, want, dim * sizeof *want) != 0) {
             fail_msg("%s: text %zu of %zu tokens differs", what, i, l->lengths[i]);
         }
         at += l->lengths[i];
     }
-    assert_true(got[l->n * DIM] == 42);
+    assert_true(got[l->n * dim] == 42);
     assert_int_equal(rig_free(r), n_free);
     free(got);
 }
@@ -95,9 +103,10 @@ static void test_bits(void **state)
 static uint64_t rows_of(const struct rig *r, const struct load *l, const weft_embed_params *p,
                         uint64_t *n_steps)
 {
-    float *got = calloc(l->n * DIM, sizeof *got);
+    const size_t n = l->n * dim_of(r);
+    float *got = calloc(n, sizeof *got);
     const weft_engine_info before = rig_info(r);
-    OK(weft_embed_texts(r->engine, l->tokens, l->lengths, l->n, p, got, l->n * DIM, NULL, E));
+    OK(weft_embed_texts(r->engine, l->tokens, l->lengths, l->n, p, got, n, NULL, E));
     const weft_engine_info after = rig_info(r);
     free(got);
     *n_steps = after.n_steps - before.n_steps;
@@ -149,6 +158,39 @@ static void test_beginning_gives_way(void **state)
     memcpy(l.tokens + 356, l.tokens, 70 * sizeof *l.tokens);
     compare(&r, &alone, &l, &last, "a text that fills the pool");
     assert_int_equal(rows_of(&r, &l, &last, &n_steps), 70 + 30 + 256 + 90);
+    rig_close(&r);
+    rig_close(&alone);
+}
+
+/* Texts on both sides of the length at which the RoPE factors change begin alike. Those with the
+ * factors of the first text share its beginning. */
+static void test_rope_factors(void **state)
+{
+    (void)state;
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-phi3", &spec));
+    spec.rope_long_short = true;
+    spec.n_ctx_orig = 60;
+    const char *path = model_file_of(&spec);
+    const weft_engine_params p = {
+        .size = sizeof p, .n_threads = 2, .n_batch = 50, .n_ctx = 256, .n_kv = 1024
+    };
+    static const size_t lengths[][4] = { { 50, 60, 61, 40 }, { 61, 60, 200, 40 } },
+                        n_rows[] = { 40 - 1 + 11 + 21 + 61 + 1, 40 - 1 + 22 + 60 + 161 + 40 };
+    struct rig r = rig_open(path, &p), alone = rig_open(path, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        struct load l = { .n = 4 };
+        uint64_t n_steps;
+        for (size_t j = 0; j < 4; j++) {
+            /* one is the beginning of the other */
+            rig_tokens(&r, 3, l.tokens + l.n_tokens, lengths[i][j]);
+            l.lengths[j] = lengths[i][j];
+            l.n_tokens += lengths[i][j];
+        }
+        compare(&r, &alone, &l, &last, "last");
+        compare(&r, &alone, &l, &mean, "mean");
+        assert_int_equal(rows_of(&r, &l, &last, &n_steps), n_rows[i]);
+    }
     rig_close(&r);
     rig_close(&alone);
 }
@@ -232,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_beginning_gives_way),
         cmocka_unit_test(test_other_work),
+        cmocka_unit_test(test_rope_factors),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

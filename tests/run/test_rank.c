@@ -30,10 +30,10 @@ static const char after[] = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</thi
 
 enum { N = 40, MAX_PROMPT = 2000 };
 
-static struct synth_spec spec_of(size_t n_labels)
+static struct synth_spec spec_of(const char *preset, size_t n_labels)
 {
     struct synth_spec spec;
-    assert_true(synth_preset("tiny-qwen3", &spec));
+    assert_true(synth_preset(preset, &spec));
     spec.n_ctx = 2048;
     spec.n_labels = n_labels;
     return spec;
@@ -41,7 +41,7 @@ static struct synth_spec spec_of(size_t n_labels)
 
 static const char *reranker(size_t n_labels)
 {
-    const struct synth_spec spec = spec_of(n_labels);
+    const struct synth_spec spec = spec_of("tiny-qwen3", n_labels);
     return model_file_of(&spec);
 }
 
@@ -56,7 +56,7 @@ static size_t labels_of(const struct rig *r)
 static void sums_of(const char *path, const char *tensor, const size_t *rows, size_t n,
                     const int32_t *tokens, size_t n_tokens, double *sums)
 {
-    const struct reference_options options = { .n_ctx = n_tokens, .kv_half = true };
+    const struct reference_options options = { .kv_half = true };
     size_t dim;
     double *states = reference_states(path, &options, tokens, n_tokens, &dim);
     struct gguf *g;
@@ -81,8 +81,10 @@ static void test_labels(void **state)
 {
     (void)state;
     static const size_t rows[] = { 0, 1, 2 };
-    for (size_t n = 1; n <= 3; n++) {
-        const char *path = reranker(n);
+    for (size_t k = 0; k < 6; k++) {
+        const size_t n = 1 + k % 3;
+        const struct synth_spec spec = spec_of(k < 3 ? "tiny-qwen3" : "tiny-qwen3vl", n);
+        const char *path = model_file_of(&spec);
         struct rig r = rig_open(path, NULL);
         int32_t tokens[N];
         float raw[3], got[3];
@@ -235,7 +237,7 @@ static void test_rows_of_the_head(void **state)
         { "general.name=str:reranker", false },
         { "general.basename=u32:4", false },
     };
-    struct synth_spec spec = spec_of(0);
+    struct synth_spec spec = spec_of("tiny-qwen3", 0);
     spec.n_vocab = 24000; /* with yes and no */
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         spec.tied = i % 2 == 0;
@@ -298,7 +300,7 @@ static void test_label_names(void **state)
 static void test_files(void **state)
 {
     (void)state;
-    const struct synth_spec two = spec_of(2), none = spec_of(0);
+    const struct synth_spec two = spec_of("tiny-qwen3", 2), none = spec_of("tiny-qwen3", 0);
     char prompt[MAX_PROMPT];
     const char *const known[] = { prompt }, *const other[] = {
         "tokenizer.chat_template.rerank=str:{query}{document}"

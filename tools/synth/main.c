@@ -38,7 +38,7 @@ static void usage(FILE *f)
         "                 may be repeated\n"
         "  --biases       a bias on every product where files of the architecture may have one\n"
         "  --fused-qkv    q, k and v are one tensor\n"
-        "  --labels N     a classifier with N rows, as rerankers have (qwen3)\n"
+        "  --labels N     a classifier with N rows, as rerankers have (qwen3, qwen3vl)\n"
         "  --sparse       matrices are zeros, holes in the file that take no disk: for what does\n"
         "                 not compute with them\n"
         "  -h, --help     this text\n",

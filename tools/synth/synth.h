@@ -47,7 +47,8 @@ struct synth_spec {
     bool rope_long_short;
     size_t n_ctx_orig; /* rope.scaling.original_context_length; 0 = no such key */
     float attn_factor; /* rope.scaling.attn_factor; 0 = no such key */
-    /* For qwen3: rows of cls.output.weight, the classifier of rerankers, with its keys; 0 = none.
+    /* For qwen3 and qwen3vl: rows of cls.output.weight, the classifier of rerankers, with its keys;
+     * 0 = none.
      */
     size_t n_labels;
 
