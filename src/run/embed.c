@@ -22,6 +22,7 @@ struct batch {
     /* The beginning that all texts share, and its pages. It is kept until the last text. */
     size_t n_shared;
     struct kv_table shared;
+    struct pool_state start; /* of that beginning, for the mean */
     /* The first text that is not finished, its tokens, and how many of them are computed. */
     size_t text, n_done;
     const int32_t *at;
@@ -79,6 +80,8 @@ static size_t shared_by(const struct batch *m, size_t text)
     return set == m->shared.rope_set ? m->n_shared : 0;
 }
 
+static bool is_mean(const struct batch *m) { return m->pooling->how == WEFT_POOL_MEAN; }
+
 /* Computes rows [first, first + n) of the common beginning in one step. */
 static weft_status share_step(struct batch *m, size_t first, size_t n, weft_error *err)
 {
@@ -88,14 +91,14 @@ static weft_status share_step(struct batch *m, size_t first, size_t n, weft_erro
     const struct step s = {
         .n_rows = n, .tokens = m->texts->tokens + first, .n_seqs = 1, .seqs = &seq
     };
-    return step_run(m->engine, &s, NULL, err);
+    return step_run(m->engine, &s, is_mean(m) ? m->x : NULL, err);
 }
 
 /* Computes the common beginning. If the pool has no room for it, the texts share nothing. */
 static weft_status share(struct batch *m, weft_error *err)
 {
     struct weft_engine *e = m->engine;
-    size_t n = m->pooling->how == WEFT_POOL_MEAN || m->texts->n < 2 ? 0 : count_shared(m->texts);
+    const size_t n = m->texts->n < 2 ? 0 : count_shared(m->texts);
     if (n < MIN_SHARED) {
         return WEFT_OK;
     }
@@ -113,6 +116,9 @@ static weft_status share(struct batch *m, weft_error *err)
         status = engine_note(e, share_step(m, done, rows, err));
         engine_unlock(e);
         TRY(status);
+        for (size_t i = 0; i < rows && is_mean(m); i++) {
+            pool_add(&m->start, m->x + i * e->model->config.dim);
+        }
     }
     return WEFT_OK;
 }
@@ -215,8 +221,11 @@ static weft_status take(struct batch *m, const struct step *s, weft_error *err)
     for (size_t i = 0; i < s->n_seqs; i++) {
         const struct step_seq *q = &m->seqs[i];
         const size_t length = m->texts->lengths[m->text];
+        if (q->pos > 0 && q->pos == shared_by(m, m->text)) {
+            pool_copy(&m->pool, &m->start);
+        }
         for (size_t j = 0; j < q->n_rows; j++) {
-            if (m->pooling->how == WEFT_POOL_MEAN || q->pos + j + 1 == length) {
+            if (is_mean(m) || q->pos + j + 1 == length) {
                 pool_add(&m->pool, m->x + (q->row + j) * dim);
             }
         }
@@ -257,6 +266,7 @@ static weft_status batch_open(struct batch *m, size_t n_tokens, weft_error *err)
     if (m->kv == NULL || m->seqs == NULL || m->tokens == NULL || m->x == NULL || m->dst == NULL) {
         return error_nomem(err, "embeddings", n_rows * dim * sizeof *m->x);
     }
+    TRY(pool_open(&m->start, e->model, err));
     return pool_open(&m->pool, e->model, err);
 }
 
@@ -274,6 +284,7 @@ static void batch_close(struct batch *m)
     free(m->x);
     free(m->dst);
     pool_close(&m->pool);
+    pool_close(&m->start);
 }
 
 static size_t count_tokens(const struct texts *t)

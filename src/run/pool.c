@@ -92,6 +92,12 @@ void pool_close(struct pool_state *s)
     free(s->values);
 }
 
+void pool_copy(struct pool_state *s, const struct pool_state *from)
+{
+    memcpy(s->sum, from->sum, s->model->config.dim * sizeof *s->sum);
+    s->n = from->n;
+}
+
 void pool_add(struct pool_state *s, const float *x)
 {
     const struct model *m = s->model;
