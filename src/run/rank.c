@@ -16,8 +16,9 @@ static weft_status check_model(const struct model *m, weft_error *err)
     if (m->classifier.n_labels == 0) {
         return error_set(err, WEFT_E_UNSUPPORTED,
                          "the model (%s) is no reranker: its file has no cls.output.weight, and "
-                         "neither pooling_type 4 nor a name says that it is Qwen3-Reranker; "
-                         "compare vectors of weft_embed(), or use a reranker",
+                         "its pooling_type and name do not say that it is Qwen3-Reranker, or its "
+                         "vocabulary lacks the tokens yes and no; compare vectors of texts, or use "
+                         "a reranker",
                          m->arch_name);
     }
     if (m->classifier.other_prompt) {

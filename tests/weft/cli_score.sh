@@ -262,7 +262,21 @@ for i, p in enumerate(probs):
     assert isinstance(p["piece"], str)'
 }
 
+# A file that is written would destroy the model that is read, under whatever name.
+model_tests() {
+    cp $QWEN "$T/kept.gguf"
+    ln -s kept.gguf "$T/other-name"
+    for output in 'logits -p a -o' 'logits -p a --full' 'logits -p a --trace' 'embed -p a -o' 'run -p a -n 1 --save-state' \
+        'run -p a -n 1 --log-logits' "perplexity -f $T/kept.gguf --save-base"; do
+        check "$output over the model" 2 'over the model' $output "$T/other-name" -m "$T/kept.gguf"
+    done
+    printf '/save %s\n' "$T/other-name" | "$WEFT" chat -m "$T/kept.gguf" --commands >"$T/out" 2>"$T/err"
+    holds 'a conversation over the model' 'over the model' "$T/err"
+    same 'the model is kept' $QWEN "$T/kept.gguf"
+}
+
 usage_tests
+model_tests
 logprobs_tests
 logits_tests
 embed_tests

@@ -145,6 +145,10 @@ static int do_stats(struct chat *c, const char *argument)
 
 static int do_save(struct chat *c, const char *argument)
 {
+    if (options_is_model(&c->o, argument)) {
+        term_note("/save would write over the model; name another file");
+        return EXIT_OK;
+    }
     int code = talk_save(&c->talk, argument);
     if (code == EXIT_OK && !c->o.quiet) {
         term_note("saved %zu tokens", weft_seq_len(c->talk.answer.seq));

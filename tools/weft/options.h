@@ -106,6 +106,8 @@ void options_init(struct options *o);
 /* Checks what no single option shows: contradictions, and values that the library must know
  * (template names). */
 bool options_check(const struct options *o, unsigned command, struct arg_error *err);
+/* Returns true if `path`, which may be NULL, leads to the model's file, under whatever name. */
+bool options_is_model(const struct options *o, const char *path);
 
 /* Draws a random seed unless one was given. */
 void options_seed(struct options *o);

@@ -1,6 +1,7 @@
 /* The check of all options together: what is missing, and what contradicts what. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "weft/options.h"
 
@@ -34,6 +35,34 @@ static bool check_scores(const struct options *o, struct arg_error *err)
         (o->pooling != 0 || o->raw || o->dimensions > 0 || o->no_bos || o->special)) {
         return args_refuse(err, "--rerank makes the prompts and scores; --pooling, --raw, "
                                 "--dimensions, --no-bos and --special are for vectors");
+    }
+    return true;
+}
+
+bool options_is_model(const struct options *o, const char *path)
+{
+    struct stat model, other;
+    return o->model != NULL && path != NULL && stat(o->model, &model) == 0 &&
+           stat(path, &other) == 0 && model.st_dev == other.st_dev && model.st_ino == other.st_ino;
+}
+
+/* Refuses to write over the model, which is still being read then. */
+static bool keeps_model(const struct options *o, struct arg_error *err)
+{
+    const struct {
+        const char *option, *path;
+    } outputs[] = { { "-o", o->output },
+                    { "--full", o->full_logits },
+                    { "--trace", o->trace },
+                    { "--trace-full", o->full_trace },
+                    { "--save-base", o->save_base },
+                    { "--save-state", o->save_state },
+                    { "--log-logits", o->log_logits } };
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
+        if (options_is_model(o, outputs[i].path)) {
+            return args_refuse(err, "%s %.200s would write over the model; name another file",
+                               outputs[i].option, outputs[i].path);
+        }
     }
     return true;
 }
@@ -92,6 +121,6 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->kv > 0 && o->ctx > o->kv) {
         return args_refuse(err, "--kv is smaller than -c; one sequence could not hold its text");
     }
-    return check_scores(o, err) &&
+    return check_scores(o, err) && keeps_model(o, err) &&
            (o->template_name == NULL || known_template(o->template_name, err));
 }
