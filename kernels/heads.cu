@@ -218,7 +218,9 @@ __global__ void __launch_bounds__(WARPS *WARP)
     if (place.norm != nullptr) {
         norm_pairs(pair, n, dim, place.norm, job.eps);
     }
-    const double *turns = ptr<const double>(job.turns) + at.rope_set * half;
+    // Taken from `at`, it would need a register until here, and another value would be spilled.
+    const uint32_t set = __ldcg(&ptr<const struct drow>(step.rows)[row].rope_set);
+    const double *turns = ptr<const double>(job.turns) + set * half;
     turn_pairs(pair, n, half, at.pos, turns, job.rope_factor);
     const uint32_t which = place.what == Place::V ? KV_V : KV_K, in_page = at.pos % ATTEND_PAGE;
     const bool q8 = is_q8<true>(job.kv, which);
