@@ -840,7 +840,8 @@ WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, si
 /* Keeps the first n tokens and forgets the rest. Text that was not taken yet is dropped, and a
  * finished sequence runs again. The last kept token is computed again, so that logits are ready
  * after the next step; so are all tokens if the sequence was longer than n_rope_short and no longer
- * is. */
+ * is. Errors: WEFT_E_ARG, WEFT_E_KV_FULL (pages that will be computed again are shared, and there
+ * are too few for copies; nothing has changed then). */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 
 /* A saved state holds the tokens of a sequence, how many of them are computed, and the K and V of

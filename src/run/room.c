@@ -39,7 +39,8 @@ weft_status room_tokens(struct weft_seq *seq, size_t n, size_t n_cached, weft_er
     struct sched_seq *q = &seq->sched;
     const size_t to = size_max(q->tokens.n + n, seq->n_room);
     /* Where other RoPE factors are needed, all positions are written again. */
-    const size_t from = seq_crosses(seq, to) ? 0 : q->tokens.n + n_cached;
+    const bool others = model_rope_set(seq->engine->model, to) != q->kv.rope_set;
+    const size_t from = others ? 0 : q->tokens.n + n_cached;
     TRY(room_lists(seq, n, err));
     return room_reserve(seq->engine, &q->kv, from, to, err);
 }

@@ -288,6 +288,26 @@ static void test_reserve(void **state)
     bench_close(&b);
 }
 
+/* The same for a sequence that sets memory aside while it is empty, and then finds known pages. */
+static void test_reserve_empty(void **state)
+{
+    (void)state;
+    struct bench b = bench_open(6, true);
+    weft_seq *first = rig_fed(&b.r, b.tokens, PAGE + 1), *seq = rig_seq(&b.r, NULL), *other;
+    OK(weft_seq_reserve(seq, 3 * PAGE, E));
+    OK(weft_seq_append(seq, b.tokens, PAGE + 1, E));
+    rig_compute(&b.r, seq);
+    other = rig_seq(&b.r, NULL);
+    OK(weft_seq_append(other, b.tokens + 7, rig_free(&b.r), E));
+    assert_int_equal(rig_free(&b.r), 0);
+    OK(weft_seq_append(seq, b.tokens + PAGE + 1, 2 * PAGE - 1, E));
+    expect(&b, seq, 3 * PAGE, 3 * PAGE);
+    weft_seq_release(&first);
+    weft_seq_release(&other);
+    weft_seq_release(&seq);
+    bench_close(&b);
+}
+
 /* Without pages for a private copy of what is shared, the call changes nothing. */
 static void test_full(void **state)
 {
@@ -322,7 +342,8 @@ int main(void)
         cmocka_unit_test(test_draw),    cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_fork),    cmocka_unit_test(test_load),
         cmocka_unit_test(test_known),   cmocka_unit_test(test_observed),
-        cmocka_unit_test(test_reserve), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_reserve), cmocka_unit_test(test_reserve_empty),
+        cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
