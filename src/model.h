@@ -28,7 +28,7 @@ struct weights {
 struct classifier {
     size_t n_labels; /* 0 = the model is no reranker */
     size_t yes;      /* the label whose probability is the score of a document */
-    /* The file has a prompt for reranking, and it is not the one of chat_rank(). */
+    /* The model's prompt for reranking is not the one of chat_rank(). */
     bool other_prompt;
     float *rows; /* [n_labels, dim] */
 };

@@ -9,10 +9,12 @@
 
 #include "base/mem.h"
 
-/* Returns true if the text has this name in it, in any case, and with other marks for a hyphen. */
-static bool has_name(struct gguf_str s, const char *name)
+/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B": in any case,
+ * and with other marks for the hyphen. */
+static bool names_reranker(struct gguf_str s)
 {
-    const size_t n = strlen(name);
+    static const char name[] = "qwen3-reranker";
+    const size_t n = sizeof name - 1;
     for (size_t at = 0; at + n <= s.n; at++) {
         size_t i = 0;
         while (i < n && (name[i] == '-' ? strchr("-_ .", s.s[at + i]) != NULL && s.s[at + i] != '\0'
@@ -24,12 +26,6 @@ static bool has_name(struct gguf_str s, const char *name)
         }
     }
     return false;
-}
-
-/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B". */
-static bool names_reranker(struct gguf_str s)
-{
-    return has_name(s, "qwen3-reranker") || has_name(s, "qwen3-vl-reranker");
 }
 
 static bool is_reranker(const struct model *m)
@@ -105,7 +101,9 @@ weft_status arch_classifier(const struct arch *arch, struct model *m, weft_error
 {
     struct gguf_str prompt = { "", 0 };
     TRY(gguf_opt_str(m->file, "tokenizer.chat_template.rerank", &prompt, err));
-    m->classifier.other_prompt = prompt.n > 0 && !chat_rank_known(prompt.s, prompt.n);
+    /* Rerankers that also read images were trained with another prompt than Qwen3-Reranker. */
+    m->classifier.other_prompt =
+        prompt.n > 0 ? !chat_rank_known(prompt.s, prompt.n) : arch->unread != NULL;
     if (m->weights.cls_output.name != NULL) {
         return read_classifier(m, err);
     }

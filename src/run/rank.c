@@ -23,9 +23,10 @@ static weft_status check_model(const struct model *m, weft_error *err)
     }
     if (m->classifier.other_prompt) {
         return error_set(err, WEFT_E_UNSUPPORTED,
-                         "the file's prompt (tokenizer.chat_template.rerank) is not that of "
-                         "Qwen3-Reranker, the only one that Weft knows; make the prompts yourself "
-                         "and give them to weft_embed_texts() with WEFT_POOL_RANK");
+                         "the prompt of this model (%s, tokenizer.chat_template.rerank) is not "
+                         "that of Qwen3-Reranker, the only one that Weft knows; make the prompts "
+                         "yourself and give them to weft_embed_texts() with WEFT_POOL_RANK",
+                         m->arch_name);
     }
     return WEFT_OK;
 }

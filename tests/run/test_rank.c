@@ -106,6 +106,11 @@ static void test_labels(void **state)
             assert_true(fabs((double)raw[i] - want[i]) < 1e-3);
             assert_true(fabs((double)got[i] - chance) < 1e-3);
         }
+        if (k >= 3) { /* its makers use another prompt, which is not known */
+            FAILS(WEFT_E_UNSUPPORTED,
+                  weft_rank(r.engine, "q", 1, "d", rows + 1, 1, got, 3, NULL, E));
+            rig_message((const char *const[]){ "qwen3vl", "WEFT_POOL_RANK", NULL });
+        }
         rig_close(&r);
     }
 }
@@ -231,7 +236,7 @@ static void test_rows_of_the_head(void **state)
         { "general.name=str:qwen.qwen3-reranker-4b", true },
         { "general.basename=str:Qwen3-Reranker", true },
         { "general.basename=str:Qwen3_RERANKER", true },
-        { "general.basename=str:Qwen3-VL-Reranker", true },
+        { "general.basename=str:Qwen3-VL-Reranker", false },
         { "general.name=str:Qwen3-Embedding-0.6B", false },
         { "general.name=str:qwen3reranker", false },
         { "general.name=str:reranker", false },

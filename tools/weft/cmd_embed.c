@@ -281,7 +281,9 @@ static int embed_all(struct embed *e)
     } else {
         code = embed_lines(e);
     }
-    return code == EXIT_OK ? write_sorted(e) : code;
+    /* Texts before one that failed have their scores nevertheless. */
+    const int sorted = write_sorted(e);
+    return code == EXIT_OK ? sorted : code;
 }
 
 int cmd_embed(const struct options *o, int n_args, char **args)
