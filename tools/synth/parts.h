@@ -19,6 +19,19 @@ static inline uint64_t rng_next(uint64_t *state)
  * every machine. */
 float rng_normal(uint64_t *state);
 
+/* Returns true for the architecture and for the text part of its vision models. */
+bool of_family(const struct synth_spec *s, const char *arch);
+
+/* A model, as its keys describe it. */
+struct shape {
+    const struct synth_spec *spec;
+    size_t head_dim, n_rot;
+    uint32_t file_type; /* general.file_type */
+};
+
+/* Writes the keys of the model and of its architecture, but not those of its tokenizer. */
+void keys_write(const struct shape *p, struct gguf_writer *w);
+
 /* Writes the tokenizer.* keys. Returns WEFT_E_ARG if n_vocab is too small. */
 weft_status vocab_write(const struct synth_spec *spec, struct gguf_writer *w, weft_error *err);
 
