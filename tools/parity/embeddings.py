@@ -13,7 +13,6 @@ from the reference than llama.cpp is. Then Weft reads files with a defect, which
 named. Exit status: 0 if all is as it should be, 1 if not.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -238,12 +237,7 @@ def check_type(args, lib, type_name: str, folder: str) -> None:
 
 
 def main() -> int:
-    build = parity.ROOT / "build"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weft", default=str(build / "weft"))
-    parser.add_argument("--lib", default=str(build / "libweft.so"))
-    parser.add_argument("--synth", default=str(build / "weft-synth"))
-    args = parser.parse_args()
+    args = parity.build_arguments(__doc__)
     lib = libweft.load(args.lib)
     with tempfile.TemporaryDirectory() as folder:
         for type_name in TYPES:

@@ -349,6 +349,16 @@ def run(args) -> int:
     return 0 if result["passed"] else 1
 
 
+def build_arguments(description: str) -> argparse.Namespace:
+    """Parses the command line of a check that needs only what the build made."""
+    build = ROOT / "build"
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--weft", default=str(build / "weft"))
+    parser.add_argument("--lib", default=str(build / "libweft.so"))
+    parser.add_argument("--synth", default=str(build / "weft-synth"))
+    return parser.parse_args()
+
+
 def main() -> int:
     try:
         return run(parse_arguments())

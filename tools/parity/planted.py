@@ -7,7 +7,6 @@ Each defect is planted in a quantised model and in one of floats, and must fail 
 the layer and the stage. Exit status: 0 if all were found, 1 if one was not.
 """
 
-import argparse
 import contextlib
 import io
 import shutil
@@ -155,12 +154,7 @@ def check_pretokenizer(lib_path: str, folder: str) -> bool:
 
 
 def main() -> int:
-    build = parity.ROOT / "build"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weft", default=str(build / "weft"))
-    parser.add_argument("--lib", default=str(build / "libweft.so"))
-    parser.add_argument("--synth", default=str(build / "weft-synth"))
-    args = parser.parse_args()
+    args = parity.build_arguments(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         found = check_pretokenizer(args.lib, folder)
         for (preset, *options), defects in DEFECTS.items():
