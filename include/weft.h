@@ -654,8 +654,8 @@ WEFT_API weft_status weft_embed_texts(weft_engine *engine, const int32_t *tokens
  * steps and pages are as in weft_embed_texts(). A file of Qwen3-Reranker that lacks the classifier
  * (cls.output.weight) gets it from the rows "yes" and "no" of its output matrix. Errors:
  * WEFT_E_UNSUPPORTED (the model is no reranker; its prompt is another one, by
- * tokenizer.chat_template.rerank or as that of Qwen3-VL-Reranker; its vocabulary lacks a control token of the prompt), and those of
- * weft_embed_texts(). */
+ * tokenizer.chat_template.rerank or as that of Qwen3-VL-Reranker; its vocabulary lacks a control
+ * token of the prompt), and those of weft_embed_texts(). */
 WEFT_API weft_status weft_rank(weft_engine *engine, const char *query, size_t n_query,
                                const char *documents, const size_t *lengths, size_t n_documents,
                                float *dst, size_t cap, size_t *needed, weft_error *err);
