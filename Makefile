@@ -39,7 +39,7 @@ CFLAGS += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fvisibility=hidden -fPIC
 CFLAGS += -Iinclude -Isrc -Itools -I. $(SAN)
 OBJCOPY ?= objcopy
 LDFLAGS += -pthread $(SAN) $(COUNT)
-LIB_LIBS = -lpcre2-8 $(CUDA_LIBS) -lm
+LIB_LIBS = -lpcre2-8 -ljansson $(CUDA_LIBS) -lm
 
 # --- CUDA: found in PATH, $CUDA_HOME or /usr/local/cuda; `make NVCC=` builds without it -------------
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
@@ -71,8 +71,7 @@ endif
 # --- what is built -------------------------------------------------------------------------------
 LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
 BASE_SRC := $(wildcard src/base/*.c)
-SCHEMA_SRC := $(wildcard tools/schema/*.c)
-TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SCHEMA_SRC)
+TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 # Each folder is named after what its programs test. The programs in tests/cuda have their own rules.
 TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/test_*.c))
@@ -112,7 +111,7 @@ ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
 $(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT
 TOOL_LIBS = -ledit
 endif
-TOOL_LIBS += -ljansson -lnettle
+TOOL_LIBS += -lnettle
 
 .PHONY: all
 all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.a $(BUILD)/libweft.so
@@ -174,7 +173,7 @@ $(BUILD)/weft-synth: $(BUILD)/obj/tools/synth/main.o $(SYNTH_OBJ) $(BUILD)/libwe
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/libweft-all.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka $(LIB_LIBS)
 
 # --- the simulator that runs CUDA kernels without a GPU ----------------------------------------------
 
@@ -397,7 +396,7 @@ help:
 	@echo "make clean"
 	@echo "variables: BUILD=build CC=gcc OPT=-O3 WERROR=$(WERROR) SAN= V= CUDA_HOME= CUDA_ARCH='$(CUDA_ARCH)'"
 
-$(BUILD)/tests/schema/test_json_schema: $(SCHEMA_SRC:%.c=$(BUILD)/obj/%.o) $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term) $(BUILD)/libbase.a
+$(BUILD)/tests/schema/test_json_schema: $(patsubst %,$(BUILD)/obj/tools/weft/%.o,jsonl io term) $(BUILD)/libbase.a
 
 # SIMDe emulates AVX-512, so that the source of AVX-512 is tested on machines without it; see tests/simde/immintrin.h.
 SIMDE_OBJ := $(BUILD)/obj/tests/simde/dot_avx512.o

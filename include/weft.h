@@ -741,8 +741,8 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 /* From now on only text that this grammar allows is generated. gbnf[n] is copied; n = 0 removes the
  * grammar. GBNF is the notation of llama.cpp: rules `name ::= ...`, beginning with `root`;
  * alternatives a|b; ( ); * + ? {m} {m,} {,n} {m,n}; "literals"; classes [a-z] [^0-9]; . for any
- * character; comments behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. The
- * library does not read JSON schemas: `weft run --json-schema` converts them to grammars.
+ * character; comments behind #; the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH.
+ * weft_schema_grammar() makes a grammar of a JSON schema.
  *
  * A text begins behind the last appended token and may end where the grammar lets it end. End
  * tokens may be drawn only there; if nothing else may follow, an end token is drawn. After a
@@ -758,6 +758,15 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
  * times) or 200 levels of ( ). */
 WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
                                           weft_error *err);
+
+/* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
+ * accepts. schema[n] is JSON; NULL means any JSON value. flags is 0. The grammar is narrower than
+ * the schema: properties come in the schema's order, and others are allowed only with
+ * additionalProperties. What it cannot express is refused, never ignored. Any thread. Errors:
+ * WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar cannot hold; the message begins
+ * with the JSON pointer of the place), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst,
+                                         size_t cap, size_t *needed, weft_error *err);
 
 /* Adds tokens[n], which are copied, for later steps to compute. It adds all of them or none:
  * WEFT_E_ARG names an id outside the vocabulary, WEFT_E_CTX_FULL and WEFT_E_KV_FULL say how much is

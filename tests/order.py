@@ -9,26 +9,26 @@ import re
 import sys
 
 LIBRARY = 'include src/base src/format src/text'
-INSIDE = LIBRARY + ' src/draw src src/arch src/cpu src/run'
+INSIDE = LIBRARY + ' src/schema src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
-BLACK_BOX = 'include src/base tools/schema tools/weft tools/synth tests/support'
-WHITE_BOX = INSIDE + ' tools/schema tools/synth tests/support'
+BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
+WHITE_BOX = INSIDE + ' tools/synth tests/support'
 ROOMS = {
     'include': '',
     'src/base': 'include',
     'src/format': 'include src/base',
     'src/text': 'include src/base src/format',
     'src/draw': LIBRARY,
+    'src/schema': 'include src/base',
     'src': LIBRARY,
     # these three stand side by side
     'src/arch': LIBRARY + ' src',
     'src/cpu': LIBRARY + ' src',
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
-    'src/run': LIBRARY + ' src/draw src',
+    'src/run': LIBRARY + ' src/schema src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
-    'tools/schema': 'include src/base',
-    'tools/weft': 'include src/base tools/schema',
+    'tools/weft': 'include src/base',
     'tools/examples': 'include',
     'tools/synth': LIBRARY,
     'tests/cudasim': 'include kernels src/format/quant.h src/format/quant_types.h',

@@ -47,7 +47,7 @@ import readme  # noqa: E402
 N_BATCH = 512  # the default of both engines
 BUSY = 0.5  # the load average above which a machine is not idle
 # everything that the speed depends on
-ENGINE = ("Makefile", "include", "src", "cuda", "kernels", "tools/weft", "tools/schema")
+ENGINE = ("Makefile", "include", "src", "cuda", "kernels", "tools/weft")
 
 # ---------------------------------------------------------------- llama.cpp
 

@@ -3,19 +3,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "schema/json_schema.h"
 #include "weft/io.h"
 #include "weft/term.h"
 
 /* Makes the grammar of a schema; text NULL means any JSON. */
 static int from_schema(const char *text, size_t n, struct bytes *gbnf)
 {
-    struct schema_error err;
-    if (json_schema_grammar(text, n, gbnf, &err)) {
-        return EXIT_OK;
+    weft_error err = { 0 };
+    size_t needed = 0;
+    weft_status status = weft_schema_grammar(text, n, 0, NULL, 0, &needed, &err);
+    if (status == WEFT_E_BUFFER) {
+        if (!text_reserve(gbnf, needed)) {
+            return term_fail(EXIT_MEMORY, "not enough memory for the schema");
+        }
+        status = weft_schema_grammar(text, n, 0, gbnf->data, needed, &gbnf->n, &err);
     }
-    return err.text[0] != '\0' ? term_fail(EXIT_USAGE, "option --json-schema: %s", err.text)
-                               : term_fail(EXIT_MEMORY, "not enough memory for the schema");
+    return status == WEFT_OK ? EXIT_OK
+           : status == WEFT_E_FORMAT
+               ? term_fail(EXIT_USAGE, "option --json-schema: %s", err.message)
+               : term_status(status, &err);
 }
 
 /* Returns true if the value of an option for a text is the name of a file. In earlier versions

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/json_text.h"
+#include "base/json_text.h"
 #include "weft/io.h"
 #include "weft/term.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/json_text.h"
+#include "base/json_text.h"
 #include "weft/jsonl.h"
 #include "weft/session.h"
 #include "weft/term.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "schema/json_text.h"
+#include "base/json_text.h"
 #include "weft/jsonl.h"
 #include "weft/term.h"
 

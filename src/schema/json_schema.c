@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "schema/json_rules.h"
-#include "schema/json_text.h"
+#include "base/json_text.h"
 
 enum { MAX_NESTING = 200 };
 

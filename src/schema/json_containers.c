@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "schema/json_rules.h"
-#include "schema/json_text.h"
+#include "base/json_text.h"
 
 /* ---------------------------------------------------------------- arrays */
 

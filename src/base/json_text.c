@@ -1,4 +1,4 @@
-#include "schema/json_text.h"
+#include "base/json_text.h"
 
 #include <stdlib.h>
 

@@ -1,0 +1,24 @@
+/* The public function that makes a grammar of a JSON schema. */
+#include "run/api.h"
+#include "schema/json_schema.h"
+
+weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst, size_t cap,
+                                size_t *needed, weft_error *err)
+{
+    TRY(array_check(schema, n, 1, "schema", err));
+    if (flags != 0) {
+        return error_set(err, WEFT_E_ARG, "weft_schema_grammar: flags are 0x%x, expected 0", flags);
+    }
+    struct schema_error refused;
+    struct bytes gbnf = { 0 };
+    weft_status status = WEFT_OK;
+    if (json_schema_grammar(schema, n, &gbnf, &refused)) {
+        status = copy_out(gbnf.data, gbnf.n, 1, dst, cap, needed, err);
+    } else if (refused.text[0] == '\0') {
+        status = error_nomem(err, "a schema", n);
+    } else {
+        status = error_set(err, WEFT_E_FORMAT, "%s", refused.text);
+    }
+    bytes_free(&gbnf);
+    return status;
+}
