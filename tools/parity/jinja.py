@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Chat templates: Weft's interpreter against jinja2 as Transformers calls it, byte by byte.
 
-    jinja.py [--conversations N] [--templates FOLDER] [--only PATTERN] [--cli PATH] [-v]
+    jinja.py [--conversations N] [--random N] [--templates FOLDER] [--only PATTERN] [--cli PATH] [-v]
 
 The templates are those of llama.cpp's collection, which pip gets into FOLDER, and the publishers' ones in
 tests/data/chat. Each renders N random conversations (conversations.py), seeded by the names, so that a
 second run makes the same. Both must give the same text, or fail in the same way: raised with the same
 words, undefined, another runtime error. A text to continue ends where continue_final_message ends it.
+
+Random templates (random_templates.py) are rendered, too, each once: statements in each other, expressions
+of all kinds, white space control.
 
 Provenance is checked on every text: what only callers can have written must not be the template's, and
 where provenance.py can tell every author, what the template wrote must not be a caller's.
@@ -22,6 +25,7 @@ import random
 import re
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +37,15 @@ import chat_texts
 import jinja_cover
 import jinja_sources
 import provenance
+import random_templates
 from conversations import Conversation, Maker, Reads
 from jinja_reference import Generation, Outcome, Template
-from shrink import shrink
+from shrink import shrink, shrink_source
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "build/tests/jinja_cli"
 MESSAGE = 507  # bytes of a weft_error
+RANDOM = "random templates"
 
 
 @dataclass(frozen=True)
@@ -87,19 +93,22 @@ class Cli:
     def __init__(self, path: Path):
         self.path = path
 
-    def answers(self, source: str, conversations: list[Conversation]) -> list[dict]:
-        lines = [{"vars": c.variables, "template_vars": c.template_variables, "now": c.now,
-                  **({"marked": c.marked} if c.marked else {})} for c in conversations]
-        if lines:
-            lines[0]["template"] = source
+    def answers(self, cases: list[tuple[str, Conversation]]) -> list[dict]:
+        """Renders each conversation by the source beside it."""
+        lines, last = [], None
+        for source, c in cases:
+            lines.append({"vars": c.variables, "template_vars": c.template_variables, "now": c.now,
+                          **({"template": source} if source is not last else {}),
+                          **({"marked": c.marked} if c.marked else {})})
+            last = source
         done = subprocess.run([self.path], input="".join(map(line_of, lines)).encode(),
                               capture_output=True, timeout=60 + len(lines), check=False)
         answers = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
         if len(answers) < len(lines):
             problem = f"exit status {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}"
             answers.append({"fault": "died", "message": problem})
-            # the conversations behind the one that it died of
-            answers += self.answers(source, conversations[len(answers):])
+            # what stands behind the one that it died of
+            answers += self.answers(cases[len(answers):])
         return answers
 
 
@@ -181,20 +190,28 @@ def explain(theirs: Outcome, ours: Outcome) -> str:
     return f"  jinja2 {str(theirs)[:600]}\n  Weft   {str(ours)[:600]}"
 
 
-def show_smallest(cli: Cli, source: str, template: Template, c: Conversation, kind: tuple) -> None:
-    """Prints the smallest conversation found that shows a difference of the same kind."""
-    def differs(candidate: Conversation) -> bool:
-        found = difference(template, candidate, cli.answers(source, [candidate])[0])
-        return found is not None and (found[0].fault, found[1].fault) == kind
+def show_smallest(cli: Cli, source: str, template: Template, c: Conversation, kind: tuple, whole: bool) -> None:
+    """Prints the smallest conversation found that shows a difference of the same kind; with `whole`, the
+    smallest template as well."""
+    def found(source: str, template: Template, candidate: Conversation) -> tuple[Outcome, Outcome] | None:
+        return difference(template, candidate, cli.answers([(source, candidate)])[0])
 
-    smallest = shrink(c, differs)
-    found = difference(template, smallest, cli.answers(source, [smallest])[0])
-    print(f"  smallest: {json.dumps(smallest.variables)}, {smallest.template_variables}\n{explain(*found)}")
+    def kind_of(both: tuple[Outcome, Outcome] | None) -> tuple | None:
+        return both and (both[0].fault, both[1].fault)
+
+    c = shrink(c, lambda other: kind_of(found(source, template, other)) == kind)
+    if whole:
+        source = shrink_source(source, lambda text: kind_of(found(text, Template(text), c)) == kind)
+        c = shrink(c, lambda other: kind_of(found(source, Template(source), other)) == kind)
+        print(f"  smallest template: {source!a}")
+    print(f"  smallest: {json.dumps(c.variables)}, {c.template_variables}\n"
+          f"{explain(*found(source, Template(source), c))}")
 
 
 def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Template, c: Conversation,
                 answer: dict) -> None:
     found = difference(template, c, answer)
+    tally.n[name, "compared"] += 1
     if found is not None:
         theirs, ours = found
         entry = next((i for i, known in enumerate(KNOWN) if fnmatch.fnmatchcase(name, known.source)
@@ -205,7 +222,7 @@ def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Templa
         if entry is None or tally.verbose:
             print(f"{name}: {'' if entry is None else 'on purpose '}not as jinja2\n{explain(theirs, ours)}")
             if tally.reduce:
-                show_smallest(cli, source, template, c, (theirs.fault, ours.fault))
+                show_smallest(cli, source, template, c, (theirs.fault, ours.fault), name == RANDOM)
         return
     if "fault" in answer:
         tally.n[name, answer["fault"]] += 1
@@ -218,7 +235,21 @@ def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Templa
         tally.n_unknown += 1
         print(f"{name}: {problem}")
         if tally.verbose:
-            print(f"  {json.dumps(c.variables)}")
+            print(f"  {source!a}\n  {json.dumps(c.variables)}")
+
+
+def compare_random(tally: Tally, cli: Cli, n: int) -> None:
+    """Random templates, of which most render."""
+    cases = []
+    for i in range(n):
+        for attempt in range(4):
+            source = random_templates.Templates(f"{i}/{attempt}").template()
+            template = Template(source)
+            if template.render(random_templates.VARIABLES, 0).fault is None:
+                break
+        cases.append((source, Conversation(random_templates.VARIABLES, {}, 0)))
+    for (source, c), answer in zip(cases, cli.answers(cases)):
+        compare_one(tally, cli, RANDOM, source, Template(source), c, answer)
 
 
 def report(tally: Tally, names: list[str]) -> bool:
@@ -231,7 +262,8 @@ def report(tally: Tally, names: list[str]) -> bool:
             print(f"listed as different from jinja2, but it is not: {known.source}: {known.reason}")
     kinds = ("text", "raised", "undefined", "runtime", "syntax")
     counts = ", ".join(f"{tally.total(kind)} {kind}" for kind in kinds)
-    print(f"templates against jinja2: {len(names)} templates; the same in both: {counts}")
+    print(f"templates against jinja2: {len(names)}, and {tally.n[RANDOM, 'compared']} random ones; "
+          f"the same in both: {counts}")
     print(f"authors: {tally.total('wrong authors')} texts with a wrong one; "
           f"in {tally.total('authors known')} of {tally.total('text')} texts every author was known")
     print(f"templates: {tally.n_unknown} unexplained differences")
@@ -243,12 +275,14 @@ def main() -> int:
     parser.add_argument("--cli", type=Path, default=CLI, metavar="PATH", help="the program to compare")
     parser.add_argument("--templates", type=Path, metavar="FOLDER", help="llama.cpp's collection")
     parser.add_argument("--conversations", type=int, default=20, metavar="N", help="for each template")
+    parser.add_argument("--random", type=int, default=2000, metavar="N", help="random templates")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="templates of these names")
     parser.add_argument("--reduce", action="store_true", help="shrink conversations that differ")
     parser.add_argument("--coverage", action="store_true",
                         help="only say what of the templates the conversations reach")
     parser.add_argument("-v", "--verbose", action="store_true", help="show known differences too")
     args = parser.parse_args()
+    warnings.simplefilter("ignore", SyntaxWarning)  # Python's, about the code that jinja2 makes
     sources = {name: source for name, source in
                (jinja_sources.publishers() | jinja_sources.collection(args.templates)).items()
                if fnmatch.fnmatchcase(name, args.only)}
@@ -260,8 +294,10 @@ def main() -> int:
         if args.coverage:
             jinja_cover.show(name, source, template, conversations, args.verbose)
             continue
-        for c, answer in zip(conversations, cli.answers(source, conversations)):
+        for c, answer in zip(conversations, cli.answers([(source, c) for c in conversations])):
             compare_one(tally, cli, name, source, template, c, answer)
+    if not args.coverage:
+        compare_random(tally, cli, args.random)
     return 0 if args.coverage or report(tally, list(sources)) else 1
 
 

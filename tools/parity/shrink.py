@@ -1,6 +1,7 @@
-"""Makes a conversation smaller as long as it still shows a difference."""
+"""Makes a conversation or a template smaller as long as it still shows a difference."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -43,3 +44,25 @@ def shrink(c: Conversation, differs: Callable[[Conversation], bool], tries: int 
         else:
             break
     return c
+
+
+PIECE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|\w+|\s+|.", re.DOTALL)
+
+
+def shrink_source(source: str, differs: Callable[[str], bool], tries: int = 3000) -> str:
+    """Takes tags away, then words, then characters."""
+    for split in (PIECE.findall, re.compile(r"\w+|.", re.DOTALL).findall, list):
+        pieces = split(source)
+        step = max(1, len(pieces) // 2)
+        while step and tries > 0:
+            start, smaller_found = 0, False
+            while start < len(pieces) and tries > 0:
+                candidate = pieces[:start] + pieces[start + step:]
+                tries -= 1
+                if differs("".join(candidate)):
+                    pieces, smaller_found = candidate, True
+                else:
+                    start += step
+            step = step if smaller_found and step == 1 else step // 2
+        source = "".join(pieces)
+    return source
