@@ -331,7 +331,9 @@ static struct jval raise_exception(JPARAMS)
 {
     JUNUSED;
     struct jval text = jstr(w, arg[0]);
-    jfail(w, JINJA_RAISED, "%.*s", (int)size_min(text.n, sizeof w->message - 1), text.s);
+    w->words.s = text.s;
+    w->words.n = text.n;
+    jfail(w, JINJA_RAISED, "raise_exception()");
 }
 
 static struct jval strftime_now(JPARAMS)

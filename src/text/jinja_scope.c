@@ -69,12 +69,12 @@ struct jval jclose_over(struct jmachine *m, const struct jmacro *macro)
     return (struct jval){ .kind = J_MACRO, .macro = f };
 }
 
-void jfor_begin(struct jmachine *m, struct jval over, bool flagged)
+void jfor_begin(struct jmachine *m, struct jval over)
 {
     struct jloop *l = jalloc(&m->w, sizeof *l);
     *l = (struct jloop){ .outer = m->loop,
                          .around = m->scope,
-                         .flagged = flagged,
+
                          .n_stack = m->n,
                          .n_captures = m->n_captures };
     l->list = jiterate(&m->w, over);
@@ -99,10 +99,7 @@ bool jfor_next(struct jmachine *m, struct jval *item)
 
 void jfor_body(struct jmachine *m)
 {
-    m->loop->any = true;
-    if (m->loop->flagged) {
-        jstore(m, JNAME_LOOP, (struct jval){ .kind = J_LOOP, .loop = m->loop });
-    }
+    jstore(m, JNAME_LOOP, (struct jval){ .kind = J_LOOP, .loop = m->loop });
 }
 
 void jfor_unwind(struct jmachine *m)
