@@ -68,6 +68,7 @@ struct jmacro {
     size_t entry;     /* index of the first instruction */
     uint32_t *params; /* [n_params] names */
     size_t n_params;
+    const struct jdict *names;    /* of the template */
     bool varargs, kwargs, caller; /* the body reads these variables */
 };
 
@@ -123,7 +124,8 @@ struct jframe {
 };
 
 /* A function in C. `params` names its parameters, separated by spaces: a ? behind the name if it
- * may be absent, * as the last one if any further arguments are taken. A ! in front of all marks a
+ * may be absent, a digit for one without a name, * as the last one if any further arguments are
+ * taken. A ! in front of all marks a
  * method that changes its list. */
 struct jargs {
     const struct jval *pos; /* [n] */

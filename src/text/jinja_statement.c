@@ -232,7 +232,7 @@ static size_t new_macro(struct jcompiler *c, struct jval name)
 {
     struct jinja *t = c->t;
     JRESERVE(c->w, t->macros, t->cap_macros, t->n_macros + 1);
-    t->macros[t->n_macros] = (struct jmacro){ .name = name };
+    t->macros[t->n_macros] = (struct jmacro){ .name = name, .names = t->names };
     return t->n_macros++;
 }
 
