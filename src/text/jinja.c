@@ -33,7 +33,7 @@ static weft_status report(const struct jwork *w, struct jval source, weft_error 
     switch (w->fault) {
     case JINJA_NO_MEMORY:
         return error_set(err, WEFT_E_NOMEM, "chat template: out of memory (%s)", w->message);
-    case JINJA_RAISED: return error_set(err, WEFT_E_ARG, "%s", w->message);
+    case JINJA_RAISED: return error_set(err, WEFT_E_ARG, "%.*s", (int)w->words.n, w->words.s);
     default: break;
     }
     bool refused = w->fault == JINJA_SYNTAX || w->fault == JINJA_LIMIT;

@@ -34,6 +34,21 @@ static struct jval loop_attribute(struct jwork *w, struct jval v, struct jval na
     return none != NULL ? jundefined(none, strlen(none), J_UNDEFINED) : jmethod(w, v, name);
 }
 
+static struct jval macro_attribute(struct jwork *w, const struct jmacro *m, struct jval name)
+{
+    if (jis(name, "name")) {
+        return m->name;
+    }
+    if (!jis(name, "arguments")) {
+        return jmissing();
+    }
+    struct jval out = jlist_new(w, J_TUPLE, m->n_params);
+    for (size_t i = 0; i < m->n_params; i++) {
+        jlist_add(w, out.list, m->names->pairs[m->params[i]].key);
+    }
+    return out;
+}
+
 static struct jval no_item(struct jval v, struct jval key)
 {
     return key.kind == J_STR ? jundefined(key.s, key.n, v.kind) : jundefined("[]", 2, v.kind);
@@ -66,6 +81,13 @@ static struct jval item_of(struct jwork *w, struct jval v, struct jval key)
 /* Returns what Python's getattr() finds, or J_MISSING. */
 static struct jval own_attribute(struct jwork *w, struct jval v, struct jval name)
 {
+    bool private =
+        name.n > 4 && jstr_has(name, 0, jtext("__")) && jstr_has(name, name.n - 2u, jtext("__"));
+    if (private || (v.kind == J_NAMESPACE && name.n > 0 && name.s[0] == '_')) {
+        struct jval none = jundefined(name.s, name.n, v.kind);
+        none.safe = true;
+        return private || jdict_find(w, v.dict, name) != NULL ? none : jmissing();
+    }
     if (v.kind == J_NAMESPACE) {
         const struct jval *found = jdict_find(w, v.dict, name);
         return found != NULL ? *found : jmissing();
@@ -73,8 +95,8 @@ static struct jval own_attribute(struct jwork *w, struct jval v, struct jval nam
     if (v.kind == J_LOOP) {
         return loop_attribute(w, v, name);
     }
-    if (v.kind == J_MACRO && jis(name, "name")) {
-        return v.macro->of->name;
+    if (v.kind == J_MACRO) {
+        return macro_attribute(w, v.macro->of, name);
     }
     if (v.kind == J_TUPLE && v.list->shown != NULL) { /* of groupby() */
         if (jis(name, "grouper") || jis(name, "list")) {
@@ -176,7 +198,7 @@ struct jval jslice(struct jwork *w, struct jval v, const struct jval bounds[3])
         return slice_string(w, v, bounds);
     }
     if (v.kind != J_LIST && v.kind != J_TUPLE && v.kind != J_RANGE) {
-        return jundefined("[:]", 3, v.kind);
+        jfail(w, JINJA_RUNTIME, "a value of type '%s' has no slices", jtype(v));
     }
     size_t n = jslice_bounds(w, v.list->n, bounds, &at, &step);
     struct jval out = jlist_new(w, v.kind == J_TUPLE ? J_TUPLE : J_LIST, n);

@@ -132,14 +132,12 @@ struct jval jmethod(struct jwork *w, struct jval v, struct jval name)
     static const struct jnative *const of_tuple[] = { jtuple_methods, NULL };
     static const struct jnative *const of_dict[] = { jdict_methods, NULL };
     static const struct jnative *const of_loop[] = { jloop_methods, NULL };
-    static const struct jnative *const of_cycler[] = { jcycler_methods, NULL };
-    const struct jnative *const *tables = v.kind == J_STR      ? of_str
-                                          : v.kind == J_LIST   ? of_list
-                                          : v.kind == J_TUPLE  ? of_tuple
-                                          : v.kind == J_DICT   ? of_dict
-                                          : v.kind == J_LOOP   ? of_loop
-                                          : v.kind == J_CYCLER ? of_cycler
-                                                               : NULL;
+    const struct jnative *const *tables = v.kind == J_STR     ? of_str
+                                          : v.kind == J_LIST  ? of_list
+                                          : v.kind == J_TUPLE ? of_tuple
+                                          : v.kind == J_DICT  ? of_dict
+                                          : v.kind == J_LOOP  ? of_loop
+                                                              : NULL;
     const struct jnative *f = tables != NULL ? jfind_in(tables, name) : NULL;
     if (f == NULL) {
         return jmissing();

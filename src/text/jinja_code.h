@@ -36,12 +36,13 @@ enum jop {
     JOP_TEST,
     JOP_ABSENT,      /* a filter (kw: test) that does not exist; constant a is its name; n: it
                         stands in a branch, so it is a fault only if it is reached */
-    JOP_FOR,         /* pop what to iterate over; n: JFOR_ flags */
+    JOP_FOR,         /* pop what to iterate over */
     JOP_FOR_NEXT,    /* push the next item in a scope of its own, or jump */
     JOP_FOR_KEEP,    /* item condition ->; keep the item if the condition holds */
     JOP_FOR_KEPT,    /* end the loop, push the list of the items that were kept */
-    JOP_FOR_BODY,    /* the item passes the filter */
-    JOP_FOR_END,     /* end the loop; jump (over else) if there was an item */
+    JOP_FOR_BODY,    /* the item passes the filter: set the variable `loop` */
+    JOP_FOR_ROUND,   /* the body was run to its end: there is no else */
+    JOP_FOR_END,     /* end the loop; jump (over else) if a body was run to its end */
     JOP_FOR_RESTART, /* leave all that began inside the loop's body, and jump */
     JOP_SCOPE,
     JOP_SCOPE_END,
@@ -54,7 +55,6 @@ enum jop {
 };
 
 enum jcmp { JCMP_EQ, JCMP_NE, JCMP_LT, JCMP_LE, JCMP_GT, JCMP_GE, JCMP_IN, JCMP_NOT_IN };
-enum { JFOR_LOOP = 1 /* the body may read `loop` */ };
 
 struct jins {
     uint8_t op, kw;
@@ -68,6 +68,7 @@ struct jmacro {
     size_t entry;     /* index of the first instruction */
     uint32_t *params; /* [n_params] names */
     size_t n_params;
+    const struct jdict *names;    /* of the template */
     bool varargs, kwargs, caller; /* the body reads these variables */
 };
 
@@ -107,7 +108,7 @@ struct jloop {
     struct jval *changed; /* what changed() saw last; NULL = nothing */
     struct jscope *scope, *around;
     size_t n_stack, n_captures;
-    bool flagged, any;
+    bool whole; /* a body was run to its end */
 };
 
 struct jclosure {
@@ -123,7 +124,8 @@ struct jframe {
 };
 
 /* A function in C. `params` names its parameters, separated by spaces: a ? behind the name if it
- * may be absent, * as the last one if any further arguments are taken. A ! in front of all marks a
+ * may be absent, a digit for one without a name, * as the last one if any further arguments are
+ * taken. A ! in front of all marks a
  * method that changes its list. */
 struct jargs {
     const struct jval *pos; /* [n] */

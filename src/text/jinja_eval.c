@@ -227,10 +227,10 @@ static void for_keep(struct jmachine *m)
 
 static bool for_end(struct jmachine *m)
 {
-    bool any = m->loop->any;
+    bool whole = m->loop->whole;
     m->scope = m->loop->around;
     m->loop = m->loop->outer;
-    return any;
+    return whole;
 }
 
 static void for_kept(struct jmachine *m)
@@ -245,11 +245,12 @@ static void for_kept(struct jmachine *m)
 static void control(struct jmachine *m, const struct jins *i)
 {
     switch (i->op) {
-    case JOP_FOR: jfor_begin(m, pop(m), i->n == JFOR_LOOP); break;
+    case JOP_FOR: jfor_begin(m, pop(m)); break;
     case JOP_FOR_NEXT: for_next(m, i); break;
     case JOP_FOR_KEEP: for_keep(m); break;
     case JOP_FOR_KEPT: for_kept(m); break;
     case JOP_FOR_BODY: jfor_body(m); break;
+    case JOP_FOR_ROUND: m->loop->whole = true; break;
     case JOP_FOR_END: jump_if(m, for_end(m), i); break;
     case JOP_FOR_RESTART:
         jfor_unwind(m);

@@ -355,9 +355,22 @@ static void attribute(struct jcompiler *c)
     }
 }
 
+/* The name of an argument, and the = behind it. */
+static void keyword(struct jcompiler *c, struct jdict *names)
+{
+    struct jval text = jexpect_name(c);
+    if (jdict_find(c->w, names, text) != NULL) {
+        jsyntax(c, "two arguments of a call are named '%.*s'", (int)size_min(text.n, 60), text.s);
+    }
+    jdict_set(c->w, names, text, jnone());
+    jemit_const(c, JOP_CONST, text);
+    c->at++;
+}
+
 void jcall(struct jcompiler *c, enum jop op, int64_t a, struct jtoken at)
 {
     size_t n = 0, kw = 0;
+    struct jdict *names = NULL;
     bool more = jaccept(c, '(');
     while (more && !jaccept(c, ')')) {
         if (n + kw > 0) {
@@ -370,8 +383,10 @@ void jcall(struct jcompiler *c, enum jop op, int64_t a, struct jtoken at)
             jsyntax(c, "* and ** in a call are not supported; write the arguments out");
         }
         if (jpeek(c).type == JT_NAME && jpeek2(c).type == '=') {
-            jemit_const(c, JOP_CONST, jexpect_name(c));
-            c->at++;
+            if (names == NULL) {
+                names = jdict_new(c->w, J_DICT).dict;
+            }
+            keyword(c, names);
             kw++;
         } else if (kw > 0) {
             jsyntax(c, "a positional argument behind one with a name");
@@ -491,7 +506,7 @@ static void unary(struct jcompiler *c, bool with_filters)
     c->depth--;
 }
 
-static void target_item(struct jcompiler *c);
+static void target_item(struct jcompiler *c, const char *end_word);
 
 /* Emits the instructions that store what is on the stack; names are stored in the order in which
  * they stand. */
@@ -500,7 +515,7 @@ static void target_tuple(struct jcompiler *c, const char *end_word)
     size_t begin = c->t->n_code, n = 0;
     bool is_tuple = false;
     while (!tuple_ends(c, end_word)) {
-        target_item(c);
+        target_item(c, end_word);
         n++;
         if (!jaccept(c, ',')) {
             break;
@@ -517,11 +532,11 @@ static void target_tuple(struct jcompiler *c, const char *end_word)
     }
 }
 
-static void target_item(struct jcompiler *c)
+static void target_item(struct jcompiler *c, const char *end_word)
 {
     jenter(c);
     if (jaccept(c, '(')) {
-        target_tuple(c, NULL);
+        target_tuple(c, end_word);
         jexpect(c, ')', "a comma or )");
     } else {
         struct jval text = jexpect_name(c);
@@ -532,7 +547,7 @@ static void target_item(struct jcompiler *c)
             }
         }
         uint32_t id = jname(c, text);
-        if (jaccept(c, '.')) {
+        if (end_word == NULL && jaccept(c, '.')) {
             struct jval attr = jexpect_name(c);
             size_t i = jemit_const(c, JOP_STORE_ATTR, attr);
             jemit(c, JOP_STORE, 0, id); /* the name of the namespace; it is never run */

@@ -20,6 +20,9 @@ static void merge(struct jwork *w, const struct jlist *keys, size_t *order, size
 void jsort(struct jwork *w, struct jlist *items, struct jlist *keys, bool reverse)
 {
     size_t n = items->n;
+    if (n < 2) {
+        return;
+    }
     size_t *order = jalloc(w, n * sizeof *order), *spare = jalloc(w, n * sizeof *spare);
     jsteps(w, n);
     for (size_t i = 0; i < n; i++) {

@@ -19,7 +19,7 @@ int64_t jarg_int(struct jwork *w, struct jval v, int64_t absent)
 
 struct jval jarg_str(struct jwork *w, struct jval v, const char *absent)
 {
-    if (v.kind == J_MISSING || v.kind == J_NONE) {
+    if (absent != NULL && (v.kind == J_MISSING || v.kind == J_NONE)) {
         return jtext(absent);
     }
     if (v.kind != J_STR) {

@@ -101,16 +101,16 @@ static struct jval list_copy(JPARAMS)
 }
 
 const struct jnative jlist_methods[] = {
-    { "append", "!object", append }, { "pop", "!index?", pop },
-    { "copy", "", list_copy },       { "insert", "", NULL },
-    { "extend", "", NULL },          { "remove", "", NULL },
-    { "clear", "", NULL },           { "sort", "", NULL },
-    { "reverse", "", NULL },         JEND,
+    { "append", "!1", append }, { "pop", "!1?", pop },
+    { "copy", "", list_copy },  { "insert", "", NULL },
+    { "extend", "", NULL },     { "remove", "", NULL },
+    { "clear", "", NULL },      { "sort", "", NULL },
+    { "reverse", "", NULL },    JEND,
 };
 
 const struct jnative jtuple_methods[] = {
-    { "index", "value", list_index },
-    { "count", "value", list_count },
+    { "index", "1", list_index },
+    { "count", "1", list_count },
     JEND,
 };
 
@@ -184,18 +184,10 @@ static struct jval dict_copy(JPARAMS)
 }
 
 const struct jnative jdict_methods[] = {
-    { "get", "key default?", get },
-    { "keys", "", keys },
-    { "values", "", values },
-    { "items", "", items },
-    { "copy", "", dict_copy },
-    { "clear", "", NULL },
-    { "pop", "", NULL },
-    { "popitem", "", NULL },
-    { "setdefault", "", NULL },
-    { "update", "", NULL },
-    { "fromkeys", "", NULL },
-    JEND,
+    { "get", "1 2?", get }, { "keys", "", keys },      { "values", "", values },
+    { "items", "", items }, { "copy", "", dict_copy }, { "clear", "", NULL },
+    { "pop", "", NULL },    { "popitem", "", NULL },   { "setdefault", "", NULL },
+    { "update", "", NULL }, { "fromkeys", "", NULL },  JEND,
 };
 
 static struct jval cycle(JPARAMS)
@@ -228,42 +220,6 @@ const struct jnative jloop_methods[] = {
     { "changed", "*", changed },
     JEND,
 };
-
-static struct jval cycler_next(JPARAMS)
-{
-    JUNUSED;
-    struct jcycler *c = self.cycler;
-    struct jval v = c->items->items[c->at];
-    c->at = (c->at + 1) % c->items->n;
-    return v;
-}
-
-static struct jval cycler_reset(JPARAMS)
-{
-    JUNUSED;
-    self.cycler->at = 0;
-    return jnone();
-}
-
-const struct jnative jcycler_methods[] = {
-    { "next", "", cycler_next },
-    { "reset", "", cycler_reset },
-    JEND,
-};
-
-static struct jval cycler(JPARAMS)
-{
-    JUNUSED;
-    struct jcycler *c = jalloc(w, sizeof *c);
-    if (all->n == 0) {
-        jfail(w, JINJA_RUNTIME, "cycler() needs a value");
-    }
-    *c = (struct jcycler){ jlist_new(w, J_LIST, all->n).list, 0 };
-    for (size_t i = 0; i < all->n; i++) {
-        jlist_add(w, c->items, all->pos[i]);
-    }
-    return (struct jval){ .kind = J_CYCLER, .cycler = c };
-}
 
 static struct jval mapping(struct jwork *w, enum jkind kind, const struct jargs *all)
 {
@@ -331,7 +287,9 @@ static struct jval raise_exception(JPARAMS)
 {
     JUNUSED;
     struct jval text = jstr(w, arg[0]);
-    jfail(w, JINJA_RAISED, "%.*s", (int)size_min(text.n, sizeof w->message - 1), text.s);
+    w->words.s = text.s;
+    w->words.n = text.n;
+    jfail(w, JINJA_RAISED, "raise_exception()");
 }
 
 static struct jval strftime_now(JPARAMS)
@@ -343,8 +301,7 @@ static struct jval strftime_now(JPARAMS)
 const struct jnative jglobals[] = {
     { "namespace", "*", namespace_function },
     { "dict", "*", dict_function },
-    { "range", "start stop? step?", range },
-    { "cycler", "*", cycler },
+    { "range", "1 2? 3?", range },
     { "raise_exception", "message", raise_exception },
     { "strftime_now", "format", strftime_now },
     JEND,

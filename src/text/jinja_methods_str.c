@@ -21,7 +21,7 @@ METHOD_CASE(swapcase, JCASE_SWAP)
     }
 static struct jval strip_set(struct jwork *w, struct jval v)
 {
-    return v.kind == J_MISSING || v.kind == J_NONE ? jnone() : jarg_str(w, v, "");
+    return v.kind == J_MISSING || v.kind == J_NONE ? jnone() : jarg_str(w, v, NULL);
 }
 METHOD_STRIP(strip, JSTRIP_LEFT | JSTRIP_RIGHT)
 METHOD_STRIP(lstrip, JSTRIP_LEFT)
@@ -49,7 +49,7 @@ static struct jval splitlines(JPARAMS)
 static struct jval partition_at(struct jwork *w, struct jval self, struct jval sep, bool last)
 {
     struct jval out = jlist_new(w, J_TUPLE, 3), empty = jstr_part(self, 0, 0);
-    sep = jarg_str(w, sep, "");
+    sep = jarg_str(w, sep, NULL);
     if (sep.n == 0) {
         jfail(w, JINJA_RUNTIME, "partition() with an empty separator");
     }
@@ -94,7 +94,7 @@ static struct jval join(JPARAMS)
 static struct jval replace(JPARAMS)
 {
     JUNUSED;
-    return jstr_replace(w, self, jarg_str(w, arg[0], ""), jarg_str(w, arg[1], ""),
+    return jstr_replace(w, self, jarg_str(w, arg[0], NULL), jarg_str(w, arg[1], NULL),
                         jarg_int(w, arg[2], -1));
 }
 
@@ -119,12 +119,12 @@ static bool has_end(struct jwork *w, struct jval self, struct jval part, bool ta
     if (part.kind == J_TUPLE) {
         bool any = false;
         for (size_t i = 0; i < part.list->n && !any; i++) {
-            struct jval one = jarg_str(w, part.list->items[i], "");
+            struct jval one = jarg_str(w, part.list->items[i], NULL);
             any = one.n <= self.n && jstr_has(self, tail ? self.n - one.n : 0, one);
         }
         return any;
     }
-    part = jarg_str(w, part, "");
+    part = jarg_str(w, part, NULL);
     return part.n <= self.n && jstr_has(self, tail ? self.n - part.n : 0, part);
 }
 
@@ -148,7 +148,7 @@ static struct jval endswith(JPARAMS)
 static int64_t find_in(struct jwork *w, struct jval self, const struct jval *arg, bool last)
 {
     int64_t begin;
-    struct jval part = window(w, self, arg + 1, &begin), what = jarg_str(w, arg[0], "");
+    struct jval part = window(w, self, arg + 1, &begin), what = jarg_str(w, arg[0], NULL);
     size_t at = last ? jstr_find_last(w, part, what, part.n) : jstr_find(w, part, what, 0);
     if (at == SIZE_MAX || beyond(w, self, arg[1])) {
         return -1;
@@ -193,7 +193,7 @@ static struct jval count(JPARAMS)
 {
     JUNUSED;
     int64_t begin, n = 0;
-    struct jval part = window(w, self, arg + 1, &begin), what = jarg_str(w, arg[0], "");
+    struct jval part = window(w, self, arg + 1, &begin), what = jarg_str(w, arg[0], NULL);
     if (what.n == 0) {
         return jint(beyond(w, self, arg[1]) ? 0 : (int64_t)jstr_chars(w, part) + 1);
     }
@@ -244,14 +244,14 @@ static struct jval zfill(JPARAMS)
 static struct jval removeprefix(JPARAMS)
 {
     JUNUSED;
-    struct jval part = jarg_str(w, arg[0], "");
+    struct jval part = jarg_str(w, arg[0], NULL);
     return jstr_has(self, 0, part) ? jstr_part(self, part.n, self.n - part.n) : self;
 }
 
 static struct jval removesuffix(JPARAMS)
 {
     JUNUSED;
-    struct jval part = jarg_str(w, arg[0], "");
+    struct jval part = jarg_str(w, arg[0], NULL);
     bool has = part.n <= self.n && jstr_has(self, self.n - part.n, part);
     return has ? jstr_part(self, 0, self.n - part.n) : self;
 }
@@ -265,33 +265,32 @@ static struct jval format(JPARAMS)
 const struct jnative jstr_methods[] = {
     { "upper", "", upper },
     { "lower", "", lower },
-    { "casefold", "", lower },
     { "title", "", title },
     { "capitalize", "", capitalize },
     { "swapcase", "", swapcase },
-    { "strip", "chars?", strip },
-    { "lstrip", "chars?", lstrip },
-    { "rstrip", "chars?", rstrip },
+    { "strip", "1?", strip },
+    { "lstrip", "1?", lstrip },
+    { "rstrip", "1?", rstrip },
     { "split", "sep? maxsplit?", split },
     { "rsplit", "sep? maxsplit?", rsplit },
     { "splitlines", "keepends?", splitlines },
-    { "partition", "sep", partition },
-    { "rpartition", "sep", rpartition },
-    { "join", "iterable", join },
-    { "replace", "old new count?", replace },
-    { "startswith", "prefix start? end?", startswith },
-    { "endswith", "suffix start? end?", endswith },
-    { "find", "sub start? end?", find },
-    { "rfind", "sub start? end?", rfind },
-    { "index", "sub start? end?", str_index },
-    { "rindex", "sub start? end?", rindex_ },
-    { "count", "sub start? end?", count },
-    { "center", "width fillchar?", center },
-    { "ljust", "width fillchar?", ljust },
-    { "rjust", "width fillchar?", rjust },
-    { "zfill", "width", zfill },
-    { "removeprefix", "prefix", removeprefix },
-    { "removesuffix", "suffix", removesuffix },
+    { "partition", "1", partition },
+    { "rpartition", "1", rpartition },
+    { "join", "1", join },
+    { "replace", "1 2 3?", replace },
+    { "startswith", "1 2? 3?", startswith },
+    { "endswith", "1 2? 3?", endswith },
+    { "find", "1 2? 3?", find },
+    { "rfind", "1 2? 3?", rfind },
+    { "index", "1 2? 3?", str_index },
+    { "rindex", "1 2? 3?", rindex_ },
+    { "count", "1 2? 3?", count },
+    { "center", "1 2?", center },
+    { "ljust", "1 2?", ljust },
+    { "rjust", "1 2?", rjust },
+    { "zfill", "1", zfill },
+    { "removeprefix", "1", removeprefix },
+    { "removesuffix", "1", removesuffix },
     { "format", "*", format },
     JEND,
 };

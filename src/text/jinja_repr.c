@@ -135,11 +135,7 @@ void jbuf_value(struct jbuf *b, struct jval v)
 {
     if (v.kind == J_STR) {
         jbuf_str(b, v);
-    } else if (v.kind == J_UNDEFINED) {
-        if (v.safe) {
-            jfail_undefined(b->w, v);
-        }
-    } else {
+    } else if (v.kind != J_UNDEFINED) {
         put(b, v, 0);
     }
 }

@@ -34,7 +34,7 @@ void jscope_enter(struct jmachine *m);
 /* Returns a closure over the current scope. */
 struct jval jclose_over(struct jmachine *m, const struct jmacro *macro);
 /* Loops. */
-void jfor_begin(struct jmachine *m, struct jval over, bool flagged);
+void jfor_begin(struct jmachine *m, struct jval over);
 bool jfor_next(struct jmachine *m, struct jval *item);
 void jfor_body(struct jmachine *m);
 void jfor_unwind(struct jmachine *m);

@@ -11,13 +11,20 @@ static struct jslot *slot_of(struct jscope *s, uint32_t name)
     return NULL;
 }
 
+/* The value of a parameter that was not given. */
+static struct jval not_given(struct jmachine *m, uint32_t name)
+{
+    struct jval text = m->t->names->pairs[name].key;
+    return jundefined(text.s, text.n, J_MISSING);
+}
+
 struct jval jload(struct jmachine *m, uint32_t name)
 {
     for (struct jscope *s = m->scope; s != NULL; s = s->parent) {
         const struct jslot *slot = slot_of(s, name);
         jsteps(&m->w, 1 + s->n / 16);
-        if (slot != NULL && slot->value.kind != J_MISSING) {
-            return slot->value;
+        if (slot != NULL) {
+            return slot->value.kind != J_MISSING ? slot->value : not_given(m, name);
         }
     }
     if (m->root[name].kind != J_MISSING) {
@@ -69,12 +76,12 @@ struct jval jclose_over(struct jmachine *m, const struct jmacro *macro)
     return (struct jval){ .kind = J_MACRO, .macro = f };
 }
 
-void jfor_begin(struct jmachine *m, struct jval over, bool flagged)
+void jfor_begin(struct jmachine *m, struct jval over)
 {
     struct jloop *l = jalloc(&m->w, sizeof *l);
     *l = (struct jloop){ .outer = m->loop,
                          .around = m->scope,
-                         .flagged = flagged,
+
                          .n_stack = m->n,
                          .n_captures = m->n_captures };
     l->list = jiterate(&m->w, over);
@@ -99,10 +106,7 @@ bool jfor_next(struct jmachine *m, struct jval *item)
 
 void jfor_body(struct jmachine *m)
 {
-    m->loop->any = true;
-    if (m->loop->flagged) {
-        jstore(m, JNAME_LOOP, (struct jval){ .kind = J_LOOP, .loop = m->loop });
-    }
+    jstore(m, JNAME_LOOP, (struct jval){ .kind = J_LOOP, .loop = m->loop });
 }
 
 void jfor_unwind(struct jmachine *m)
@@ -160,7 +164,6 @@ static struct jval named(const struct jargs *args, struct jval name, bool *used)
 
 void jmacro_begin(struct jmachine *m, const struct jclosure *f, const struct jargs *args)
 {
-    static const char not_given[] = "a parameter of a macro was not given";
     const struct jmacro *of = f->of;
     bool used[UINT8_MAX] = { false };
     m->scope = new_scope(m, f->scope);
@@ -170,10 +173,7 @@ void jmacro_begin(struct jmachine *m, const struct jclosure *f, const struct jar
         set(m, m->scope, of->params[i], v);
     }
     if (of->caller) {
-        struct jval v = named(args, jtext("caller"), used);
-        bool given = v.kind != J_MISSING;
-        set(m, m->scope, JNAME_CALLER,
-            given ? v : jundefined(not_given, sizeof not_given - 1, J_UNDEFINED));
+        set(m, m->scope, JNAME_CALLER, named(args, jtext("caller"), used));
     }
     extra(m, of, args, used);
 }

@@ -81,7 +81,7 @@ static void filter_first(struct jcompiler *c, struct jpart target)
 
 static void for_body(struct jcompiler *c, struct jpart target, bool filter, bool loop)
 {
-    jemit(c, JOP_FOR, loop ? JFOR_LOOP : 0, 0);
+    jemit(c, JOP_FOR, 0, 0);
     size_t next = jemit(c, JOP_FOR_NEXT, 0, 0);
     jpaste(c, target);
     if (filter) {
@@ -91,9 +91,14 @@ static void for_body(struct jcompiler *c, struct jpart target, bool filter, bool
     if (jtoken_is(c, jpeek(c), "recursive")) {
         jsyntax(c, "recursive loops are not supported; use a macro that calls itself");
     }
-    jemit(c, JOP_FOR_BODY, 0, 0);
+    if (loop) {
+        jemit(c, JOP_FOR_BODY, 0, 0);
+    }
     struct hidden h = hide(c, next);
     const char *word = BODY(c, "else", "endfor");
+    if (strcmp(word, "else") == 0) {
+        jemit(c, JOP_FOR_ROUND, 0, 0);
+    }
     jemit_to(c, JOP_JUMP, next);
     jland(c, next);
     while (c->last_break != SIZE_MAX) {
@@ -227,7 +232,7 @@ static size_t new_macro(struct jcompiler *c, struct jval name)
 {
     struct jinja *t = c->t;
     JRESERVE(c->w, t->macros, t->cap_macros, t->n_macros + 1);
-    t->macros[t->n_macros] = (struct jmacro){ .name = name };
+    t->macros[t->n_macros] = (struct jmacro){ .name = name, .names = t->names };
     return t->n_macros++;
 }
 

@@ -65,9 +65,9 @@ struct jval jstr_lines(struct jwork *w, struct jval s, bool ends);
 struct jval jstr_split(struct jwork *w, struct jval s, struct jval separator, int64_t most,
                        bool from_right);
 
-/* Cases of letters. The tables hold the characters whose other case is a single character, in the
- * Latin, Greek, Coptic, Cyrillic, Armenian and Georgian blocks up to U+10FF, in U+1E00 to U+1FFF
- * and among the full-width letters; other characters have no case. */
+/* Cases of letters: of the Latin, Greek, Cyrillic and Armenian letters up to U+058F, from U+1E00 to
+ * U+1FFF, and of the full-width ones, as far as the other case is a single character (and of the
+ * German ß). Other characters have no case. */
 enum jcase { JCASE_LOWER, JCASE_UPPER, JCASE_TITLE, JCASE_CAPITALIZE, JCASE_SWAP };
 struct jval jstr_case(struct jwork *w, struct jval s, enum jcase to);
 uint32_t jchar_lower(uint32_t c);

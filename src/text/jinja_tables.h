@@ -9,7 +9,7 @@
 extern const struct jnative jtext_filters[], jlist_filters[], jpick_filters[], jorder_filters[],
     jjson_filters[], jtests[], jglobals[];
 extern const struct jnative jstr_methods[], jstr_test_methods[], jlist_methods[], jtuple_methods[],
-    jdict_methods[], jloop_methods[], jcycler_methods[];
+    jdict_methods[], jloop_methods[];
 
 /* Returns the row of a name in the tables, a list that ends with NULL; or NULL. */
 const struct jnative *jfind_in(const struct jnative *const *tables, struct jval name);

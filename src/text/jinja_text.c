@@ -196,7 +196,7 @@ static void split_space(struct jwork *w, struct jval s, int64_t most, struct jli
     while (s.n > 0) {
         size_t end = 0;
         if (most-- == 0) {
-            jlist_add(w, out, jstr_strip(w, s, jnone(), JSTRIP_RIGHT));
+            jlist_add(w, out, s);
             return;
         }
         while (end < s.n && !jchar_space(jstr_char(s, end, &len))) {
@@ -216,7 +216,7 @@ static void rsplit_space(struct jwork *w, struct jval s, int64_t most, struct jl
     while (s.n > 0) {
         size_t from = s.n;
         if (most-- == 0) {
-            jlist_add(w, out, jstr_strip(w, s, jnone(), JSTRIP_LEFT));
+            jlist_add(w, out, s);
             return;
         }
         while (from > 0 && !jchar_space(jstr_char(s, before(s, from), &len))) {

@@ -16,7 +16,7 @@ const char *jtype(struct jval v)
         [J_VIEW] = "dict_items",  [J_ITER] = "generator",
         [J_DICT] = "dict",        [J_NAMESPACE] = "Namespace",
         [J_LOOP] = "LoopContext", [J_MACRO] = "Macro",
-        [J_BOUND] = "function",   [J_CYCLER] = "Cycler",
+        [J_BOUND] = "function",
     };
     return names[v.kind];
 }
@@ -99,6 +99,32 @@ static void deeper(struct jwork *w, size_t depth)
     }
 }
 
+/* Compares an integer with a float: exactly, although not every integer is a float. */
+static int order_mixed(int64_t i, double f)
+{
+    if (isnan(f)) {
+        return JUNORDERED;
+    }
+    if (f >= 9223372036854775808.0 || f < -9223372036854775808.0) {
+        return f > 0 ? -1 : 1;
+    }
+    int64_t floor_of = (int64_t)floor(f);
+    return i > floor_of ? 1 : i < floor_of || f > floor(f) ? -1 : 0;
+}
+
+static int order_numbers(struct jval a, struct jval b)
+{
+    if (a.kind == J_FLOAT && b.kind == J_FLOAT) {
+        return isnan(a.f) || isnan(b.f) ? JUNORDERED : (a.f > b.f) - (a.f < b.f);
+    }
+    if (a.kind == J_FLOAT) {
+        int r = order_mixed(jwhole(b), a.f);
+        return r == JUNORDERED ? r : -r;
+    }
+    return b.kind == J_FLOAT ? order_mixed(jwhole(a), b.f)
+                             : (jwhole(a) > jwhole(b)) - (jwhole(a) < jwhole(b));
+}
+
 static bool equal(struct jwork *w, struct jval a, struct jval b, size_t depth);
 
 static bool equal_lists(struct jwork *w, const struct jlist *a, const struct jlist *b, size_t depth)
@@ -134,7 +160,7 @@ static bool equal(struct jwork *w, struct jval a, struct jval b, size_t depth)
 {
     jsteps(w, 1);
     if (jis_number(a) && jis_number(b)) {
-        return jis_whole(a) && jis_whole(b) ? jwhole(a) == jwhole(b) : jdouble(a) == jdouble(b);
+        return order_numbers(a, b) == 0;
     }
     if (a.kind != b.kind) {
         return false;
@@ -179,12 +205,8 @@ static int order_lists(struct jwork *w, const struct jlist *a, const struct jlis
 static int order(struct jwork *w, struct jval a, struct jval b, const char *op, size_t depth)
 {
     jsteps(w, 1);
-    if (jis_whole(a) && jis_whole(b)) {
-        return (jwhole(a) > jwhole(b)) - (jwhole(a) < jwhole(b));
-    }
     if (jis_number(a) && jis_number(b)) {
-        bool unordered = isnan(jdouble(a)) || isnan(jdouble(b));
-        return unordered ? JUNORDERED : (jdouble(a) > jdouble(b)) - (jdouble(a) < jdouble(b));
+        return order_numbers(a, b);
     }
     if (a.kind == J_STR && b.kind == J_STR) {
         return order_strings(w, a, b);
@@ -243,11 +265,7 @@ struct jlist *jiterate(struct jwork *w, struct jval v)
     case J_RANGE:
     case J_VIEW: return v.list;
     case J_STR: return characters(w, v);
-    case J_UNDEFINED:
-        if (v.safe) {
-            jfail_undefined(w, v);
-        }
-        return jlist_new(w, J_LIST, 0).list;
+    case J_UNDEFINED: return jlist_new(w, J_LIST, 0).list;
     case J_ITER:
         out = jlist_new(w, J_LIST, 0).list;
         *out = *v.list;

@@ -24,8 +24,7 @@ enum jkind {
     J_NAMESPACE,
     J_LOOP,
     J_MACRO,
-    J_BOUND, /* a method with its object, or a global function */
-    J_CYCLER
+    J_BOUND /* a method with its object, or a global function */
 };
 
 struct jval {
@@ -43,7 +42,6 @@ struct jval {
         struct jloop *loop;
         struct jclosure *macro;
         const struct jbound *bound;
-        struct jcycler *cycler;
     };
     const uint8_t *whos; /* of strings: [n], or NULL if `who` wrote all of it */
 };
@@ -68,11 +66,6 @@ struct jdict {
     size_t n_slots;
 };
 
-struct jcycler {
-    struct jlist *items;
-    size_t at;
-};
-
 /* Values that need no memory. */
 static inline struct jval jnone(void) { return (struct jval){ .kind = J_NONE }; }
 static inline struct jval jmissing(void) { return (struct jval){ .kind = J_MISSING }; }
@@ -86,8 +79,8 @@ static inline struct jval jtext(const char *s)
 }
 
 /* An undefined value. `s` is its name; who = the kind of the value that does not have it, or 0 for
- * a variable; `safe` is set where the sandbox forbids the access. With J_UNDEFINED as the owner `s`
- * is the whole message. */
+ * a variable or parameter; `safe` is set where the sandbox forbids the access. With J_UNDEFINED as
+ * the owner `s` is the whole message. */
 static inline struct jval jundefined(const char *s, size_t n, uint8_t owner)
 {
     return (struct jval){ .kind = J_UNDEFINED, .who = owner, .s = s, .n = (uint32_t)n };

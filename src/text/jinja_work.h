@@ -24,6 +24,10 @@ struct jwork {
     enum jinja_fault fault;
     size_t pos; /* where the fault is: a place in the source, or JINJA_NOWHERE */
     char message[sizeof((weft_error *)0)->message];
+    struct {
+        const char *s;
+        size_t n;
+    } words; /* of the template, with JINJA_RAISED */
     jmp_buf escape;
 };
 
