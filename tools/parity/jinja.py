@@ -59,7 +59,9 @@ class Known:
     reason: str
 
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN: tuple[Known, ...] = (
+    Known("*", "RecursionError", "^limit: .* macros are inside each other", "both end it, with other words"),
+)
 
 
 @dataclass
