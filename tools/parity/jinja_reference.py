@@ -67,10 +67,18 @@ class Namespace(jinja2.utils.Namespace):
             raise jinja2.exceptions.SecurityError(f"underscore-prefixed attribute {name!r}")
 
 
-def environment(strftime_now: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
+class GrowingLists(ImmutableSandboxedEnvironment):
+    """The sandbox as Weft has it: templates may change lists."""
+
+    def is_safe_attribute(self, obj, attr, value) -> bool:
+        return (isinstance(obj, list) and attr in ("append", "pop")
+                or super().is_safe_attribute(obj, attr, value))
+
+
+def environment(strftime_now: Callable[[str], str], sandbox: type) -> ImmutableSandboxedEnvironment:
     """from_json is none of Transformers, but templates of llama.cpp expect it."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                         extensions=[Generation, jinja2.ext.loopcontrols])
+    made = sandbox(trim_blocks=True, lstrip_blocks=True,
+                   extensions=[Generation, jinja2.ext.loopcontrols])
     made.filters["tojson"] = tojson
     made.filters["from_json"] = json.loads
     made.globals["raise_exception"] = raise_exception
@@ -108,9 +116,9 @@ def outcome(action: Callable[[], str]) -> Outcome:
 class Template:
     """A source, compiled once for all clocks: strftime_now() reads the one of the rendering."""
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, sandbox: type = GrowingLists):
         self.now = 0
-        self.environment = environment(self._strftime_now)
+        self.environment = environment(self._strftime_now, sandbox)
         self.refusal, self.compiled = None, None
         try:
             self.compiled = self.environment.from_string(source)
