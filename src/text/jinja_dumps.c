@@ -168,9 +168,8 @@ static struct jval indent_of(struct jwork *w, struct jval v)
     return jstr_repeat(w, jtext(" "), jarg_int(w, v, 0));
 }
 
-static struct jval tojson(JPARAMS)
+JFUNCTION(tojson)
 {
-    JUNUSED;
     struct jdumps how = { .ascii = jarg_bool(arg[0], false), .sort = jarg_bool(arg[3], false) };
     how.indent = indent_of(w, arg[1]);
     how.item = jtext(how.indent.kind == J_STR ? "," : ", ");
@@ -204,9 +203,8 @@ static bool too_deep(struct jval s)
 }
 
 /* All that comes out was written by the caller if it wrote a single byte of the text. */
-static struct jval from_json(JPARAMS)
+JFUNCTION(from_json)
 {
-    JUNUSED;
     json_error_t e;
     struct jval text = jarg_str(w, self, "");
     jsteps(w, text.n);

@@ -12,8 +12,9 @@ static bool hidden(uint32_t c)
     return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || (c >= 0x600 && c <= 0x605) ||
            c == 0x61c || c == 0x6dd || c == 0x70f || c == 0x180e || (c > 0x7f && jchar_space(c)) ||
            (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || (c >= 0xe000 && c <= 0xf8ff) || c == 0xfeff ||
-           (c >= 0xfff0 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe || c >= 0xe0000;
+           (c >= 0x2060 && c <= 0x206f) || (c >= 0xe000 && c <= 0xf8ff) ||
+           (c >= 0xfdd0 && c <= 0xfdef) || c == 0xfeff || (c >= 0xfff0 && c <= 0xfffb) ||
+           (c & 0xfffe) == 0xfffe || c >= 0xe0000;
 }
 
 static void put_escape(struct jbuf *b, uint32_t c, uint8_t who)
