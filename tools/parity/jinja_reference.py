@@ -1,5 +1,6 @@
 """jinja2 as Transformers calls it: the environment, and what a rendering comes to."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,8 +131,9 @@ class Template:
         return datetime.fromtimestamp(self.now, UTC).replace(tzinfo=None).strftime(pattern)
 
     def render(self, variables: dict[str, Any], now: int) -> Outcome:
+        """Renders with a copy of the variables: some filters change a list."""
         self.now = now
-        return self.refusal or outcome(lambda: self.compiled.render(**variables))
+        return self.refusal or outcome(lambda: self.compiled.render(**copy.deepcopy(variables)))
 
     def render_to_continue(self, variables: dict[str, Any], now: int) -> str | None:
         """Returns the text that ends with the last message's content, as continue_final_message
