@@ -302,8 +302,8 @@ class JinjaComparison(unittest.TestCase):
         for runs in ([[2, 0], [1, 1]], [[1, 0]], [[1, 1], [2, 1]], [[1, 0], [0, 1], [2, 0]]):
             self.assertIsInstance(provenance.authors(runs, "aé"), str)
         escape = '"\\ua000"'
-        self.assertIsNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 1, 0], {}))
-        self.assertIsNotNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 0, 0], {}))
+        self.assertIsNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 1, 0], {}, ""))
+        self.assertIsNotNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 0, 0], {}, ""))
 
     def test_conversations(self):
         source = (ROOT / "tests/data/chat/qwen3.jinja").read_text()

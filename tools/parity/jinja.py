@@ -150,12 +150,14 @@ def cut(text: str, who: list[int]) -> str | None:
     return text[:places[-1] + 1] if places else None
 
 
-def problem_with_authors(template: Template, c: Conversation, text: str, runs) -> tuple[str | None, bool]:
+def problem_with_authors(source: str, template: Template, c: Conversation,
+                         answer: dict) -> tuple[str | None, bool]:
     """Returns what is wrong with the runs, and whether every author was known."""
-    who = provenance.authors(runs, text)
+    text = answer["text"]
+    who = provenance.authors(answer["runs"], text)
     if isinstance(who, str):
         return who, False
-    if problem := provenance.check_rare(text, who, c.variables):
+    if problem := provenance.check_rare(text, who, c.variables, source):
         return problem, False
     second = template.render(provenance.replaced(c.variables) | c.template_variables, c.now).text
     decided = second is not None and provenance.put_back(second) == text
@@ -233,7 +235,7 @@ def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Templa
         tally.n[name, answer["fault"]] += 1
         return
     tally.n[name, "text"] += 1
-    problem, decided = problem_with_authors(template, c, answer["text"], answer["runs"])
+    problem, decided = problem_with_authors(source, template, c, answer)
     tally.n[name, "authors known"] += decided
     if problem:
         tally.n[name, "wrong authors"] += 1

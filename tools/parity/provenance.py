@@ -18,6 +18,7 @@ WORD = re.compile(r"\w+", re.ASCII)
 KEPT = re.compile(r"[\s\"\\\x00-\x1f\x7f-\x9f]")
 # What a caller's run may have of characters that were not replaced: words, numbers, escapes.
 UNREPLACED = re.compile(r"[\w\s.+\-'\"\\\x00-\x1f\x7f-\x9f]")
+ESCAPE = re.compile(r"&(#\d+|\w+);")
 RARE = re.compile("[\ua000-\ua3ff]")
 BRACKETED = re.compile("[\ua000-\ua3ff]([^\ua000-\ua3ff\\s]{1,60})[\ua000-\ua3ff]")
 
@@ -87,14 +88,20 @@ def bracketed(value: Any) -> set[str]:
     return {found[0] for found in BRACKETED.finditer(value)} if isinstance(value, str) else set()
 
 
-def check_rare(text: str, who: list[int], variables: dict[str, Any]) -> str | None:
+def takes_apart(source: str, found: re.Match) -> bool:
+    """Returns True if the template may write between the parts of a text what stood there before."""
+    return any(f"split({quote}{found[1]}" in source for quote in "'\"")
+
+
+def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str) -> str | None:
     """Characters that no template has, control tokens between such, and their escapes, are callers'."""
     given = bracketed(variables)
     for found in RARE.finditer(text):
         if who[found.start()] == TEMPLATE:
             return f"the template wrote {found[0]!a} in {shown(text, found.start())}"
     for found in BRACKETED.finditer(text):
-        if found[0] in given and TEMPLATE in who[found.start():found.end()]:
+        whole = found[0] in given and not takes_apart(source, found)
+        if whole and TEMPLATE in who[found.start():found.end()]:
             return f"the template wrote a part of {shown(text, found.start())}"
     for found in re.finditer(r"\\ua[0-3][0-9a-f]{2}", text):
         if TEMPLATE in who[found.start():found.end()]:
@@ -104,9 +111,11 @@ def check_rare(text: str, who: list[int], variables: dict[str, Any]) -> str | No
 
 def check_all(text: str, who: list[int], second: str) -> str | None:
     """Compares with the second rendering, which has replaced characters."""
+    escaped = {place for found in ESCAPE.finditer(text) for place in range(*found.span())}
     for place, (char, other) in enumerate(zip(text, second)):
         if char != other and who[place] == TEMPLATE:
             return f"the template wrote a caller's {char!a} in {shown(text, place)}"
-        if char == other and who[place] != TEMPLATE and not UNREPLACED.match(char):
+        known = UNREPLACED.match(char) or place in escaped
+        if char == other and who[place] != TEMPLATE and not known:
             return f"a caller wrote the template's {char!a} in {shown(text, place)}"
     return None
