@@ -4,7 +4,7 @@
 /* Reads the next parameter of a list like "old new count?". Returns its length; 0 = none. */
 static size_t next_parameter(const char **at, bool *optional)
 {
-    *at += **at == ' ' || **at == '!';
+    *at += **at == ' ';
     size_t n = strcspn(*at, " ?");
     *optional = (*at)[n] == '?';
     return n;
@@ -142,7 +142,7 @@ struct jval jmethod(struct jwork *w, struct jval v, struct jval name)
     if (f == NULL) {
         return jmissing();
     }
-    if (f->call == NULL || (v.kind == J_LIST && v.list->fixed && f->params[0] == '!')) {
+    if (f->call == NULL) {
         struct jval none = jundefined(name.s, name.n, v.kind);
         none.safe = true;
         return none;

@@ -136,8 +136,7 @@ struct jframe {
 
 /* A function in C. `params` names its parameters, separated by spaces: a ? behind the name if it
  * may be absent, a digit for one without a name, * as the last one if any further arguments are
- * taken. A ! in front of all marks a
- * method that changes its list. */
+ * taken. */
 struct jargs {
     const struct jval *pos; /* [n] */
     size_t n;

@@ -493,8 +493,13 @@ static void unary(struct jcompiler *c, bool with_filters)
     if (jpeek(c).type == '-' || jpeek(c).type == '+') {
         int sign = jpeek(c).type == '-' ? -1 : 1;
         c->at++;
-        unary(c, false);
-        jemit(c, JOP_SIGN, 0, sign);
+        if (sign < 0 && jis(jtoken_text(c, jpeek(c)), "9223372036854775808")) {
+            c->at++;
+            jemit_const(c, JOP_CONST, jint(INT64_MIN));
+        } else {
+            unary(c, false);
+            jemit(c, JOP_SIGN, 0, sign);
+        }
     } else {
         primary(c);
     }

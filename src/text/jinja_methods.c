@@ -45,7 +45,8 @@ const struct jnative jstr_test_methods[] = {
     { "isdecimal", "", is_digit }, { "isnumeric", "", is_digit }, JEND,
 };
 
-/* Jinja2's sandbox forbids append() and pop(), but templates that other engines run use them. */
+/* Jinja2's sandbox forbids append() and pop(), but templates that other engines run use them. A
+ * rendering has its own copy of what the caller gave. */
 JFUNCTION(append)
 {
     jlist_add(w, self.list, arg[0]);
@@ -89,11 +90,11 @@ JFUNCTION(list_count)
 JFUNCTION(list_copy) { return jlist_copy(w, self.list, J_LIST); }
 
 const struct jnative jlist_methods[] = {
-    { "append", "!1", append }, { "pop", "!1?", pop },
-    { "copy", "", list_copy },  { "insert", "", NULL },
-    { "extend", "", NULL },     { "remove", "", NULL },
-    { "clear", "", NULL },      { "sort", "", NULL },
-    { "reverse", "", NULL },    JEND,
+    { "append", "1", append }, { "pop", "1?", pop },
+    { "copy", "", list_copy }, { "insert", "", NULL },
+    { "extend", "", NULL },    { "remove", "", NULL },
+    { "clear", "", NULL },     { "sort", "", NULL },
+    { "reverse", "", NULL },   JEND,
 };
 
 const struct jnative jtuple_methods[] = {
@@ -229,17 +230,7 @@ JFUNCTION(range)
         jfail(w, JINJA_RUNTIME, "range() gives at most %d numbers", MAX_RANGE);
     }
     struct jval out = jlist_new(w, J_RANGE, (size_t)n);
-    struct jbuf b = { .w = w };
-    jbuf_text(&b, "range(", 0);
-    jbuf_int(&b, from, 0);
-    jbuf_text(&b, ", ", 0);
-    jbuf_int(&b, to, 0);
-    if (step != 1) {
-        jbuf_text(&b, ", ", 0);
-        jbuf_int(&b, step, 0);
-    }
-    jbuf_text(&b, ")", 0);
-    out.list->shown = jstr_z(w, jbuf_take(&b));
+    memcpy(out.list->range, (int64_t[]){ from, to, step }, sizeof out.list->range);
     for (uint64_t i = 0; i < n; i++) {
         jlist_add(w, out.list, jint((int64_t)((uint64_t)from + i * (uint64_t)step)));
     }

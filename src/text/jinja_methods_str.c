@@ -9,6 +9,11 @@ METHOD_CASE(title, JCASE_TITLE)
 METHOD_CASE(capitalize, JCASE_CAPITALIZE)
 METHOD_CASE(swapcase, JCASE_SWAP)
 
+JFUNCTION(casefold)
+{
+    return jstr_replace(w, jstr_case(w, self, JCASE_LOWER), jtext("\xc3\x9f"), jtext("ss"), -1);
+}
+
 #define METHOD_STRIP(name, sides)                                                                  \
     JFUNCTION(name) { return jstr_strip(w, self, strip_set(w, arg[0]), sides); }
 static struct jval strip_set(struct jwork *w, struct jval v)
@@ -77,9 +82,10 @@ JFUNCTION(replace)
 static struct jval window(struct jwork *w, struct jval self, const struct jval *from,
                           int64_t *begin)
 {
-    int64_t step;
+    int64_t at[3];
     struct jval bounds[3] = { jarg(from[0], jnone()), jarg(from[1], jnone()), jnone() };
-    jslice_bounds(w, jstr_chars(w, self), bounds, begin, &step);
+    jslice_bounds(w, jstr_chars(w, self), bounds, at);
+    *begin = at[0];
     return jslice(w, self, bounds);
 }
 
@@ -198,6 +204,7 @@ JFUNCTION(format) { return jformat(w, self, all); }
 const struct jnative jstr_methods[] = {
     { "upper", "", upper },
     { "lower", "", lower },
+    { "casefold", "", casefold },
     { "title", "", title },
     { "capitalize", "", capitalize },
     { "swapcase", "", swapcase },

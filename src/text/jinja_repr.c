@@ -2,6 +2,7 @@
 #include "text/jinja_code.h"
 #include "text/jinja_string.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static void put(struct jbuf *b, struct jval v, size_t depth);
@@ -75,6 +76,15 @@ static void put_dict(struct jbuf *b, const struct jdict *d, size_t depth)
     jbuf_text(b, "}", 0);
 }
 
+static void put_range(struct jbuf *b, const int64_t *range)
+{
+    char text[80];
+    const char *format = range[2] == 1 ? "range(%" PRId64 ", %" PRId64 ")"
+                                       : "range(%" PRId64 ", %" PRId64 ", %" PRId64 ")";
+    snprintf(text, sizeof text, format, range[0], range[1], range[2]);
+    jbuf_text(b, text, 0);
+}
+
 /* A type of which Python prints its name and an address; the address is left out. */
 static void put_object(struct jbuf *b, struct jval v)
 {
@@ -105,7 +115,7 @@ static void put_container(struct jbuf *b, struct jval v, size_t depth)
         put_dict(b, v.dict, depth);
         jbuf_text(b, ">", 0);
         break;
-    case J_RANGE: jbuf_text(b, v.list->shown, 0); break;
+    case J_RANGE: put_range(b, v.list->range); break;
     case J_VIEW:
         jbuf_text(b, v.list->shown, 0);
         jbuf_text(b, "(", 0);
