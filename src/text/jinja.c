@@ -111,17 +111,17 @@ static void set_variables(struct jmachine *m, const struct jinja_params *p)
     size_t n = m->t->names->n;
     m->root = jalloc(&m->w, n * sizeof *m->root);
     memset(m->root, 0, n * sizeof *m->root); /* J_MISSING */
+    for (size_t i = 0; i < p->n_vars; i++) {
+        const struct jinja_var *v = &p->vars[i];
+        int64_t id = name_of(m->t, v->name);
+        if (id >= 0) {
+            m->root[id] = jvalue_of(&m->w, v->value, v->who, p->marked);
+        }
+    }
     for (size_t i = 0; i < m->t->hidden.n; i++) {
         uint32_t id = m->t->hides[m->t->hidden.from + i];
         struct jval name = m->t->names->pairs[id].key;
         m->root[id] = jundefined(name.s, name.n, J_MISSING);
-    }
-    for (size_t i = 0; i < p->n_vars; i++) {
-        const struct jinja_var *v = &p->vars[i];
-        int64_t id = name_of(m->t, v->name);
-        if (id >= 0 && m->root[id].kind == J_MISSING) {
-            m->root[id] = jvalue_of(&m->w, v->value, v->who, p->marked);
-        }
     }
 }
 

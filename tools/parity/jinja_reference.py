@@ -1,5 +1,6 @@
 """jinja2 as Transformers calls it: the environment, and what a rendering comes to."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class Template:
 
     def render(self, variables: dict[str, Any], now: int) -> Outcome:
         self.now = now
-        return self.refusal or outcome(lambda: self.compiled.render(**variables))
+        # a template may change a list that it is given
+        return self.refusal or outcome(lambda: self.compiled.render(**copy.deepcopy(variables)))
 
     def render_to_continue(self, variables: dict[str, Any], now: int) -> str | None:
         """Returns the text that ends with the last message's content, as continue_final_message
