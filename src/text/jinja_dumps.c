@@ -207,7 +207,7 @@ JFUNCTION(from_json)
 {
     json_error_t e;
     struct jval text = jarg_str(w, self, "");
-    jsteps(w, text.n);
+    jsteps(w, 2 * text.n);
     if (too_deep(text)) {
         jfail(w, JINJA_LIMIT, "from_json: nested deeper than %d", JINJA_MAX_DEPTH);
     }
