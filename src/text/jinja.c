@@ -68,6 +68,7 @@ weft_status jinja_parse(const char *source, size_t n, struct jinja **out, weft_e
     }
     jwork_init(&t->w, JINJA_MAX_BYTES, JINJA_MAX_STEPS);
     if (!compile(t, source, n)) {
+        t->w.fault = t->w.fault == JINJA_RUNTIME ? JINJA_SYNTAX : t->w.fault;
         weft_status s = report(&t->w, t->source, err);
         jinja_close(t);
         return s;
@@ -111,17 +112,17 @@ static void set_variables(struct jmachine *m, const struct jinja_params *p)
     size_t n = m->t->names->n;
     m->root = jalloc(&m->w, n * sizeof *m->root);
     memset(m->root, 0, n * sizeof *m->root); /* J_MISSING */
+    for (size_t i = 0; i < p->n_vars; i++) {
+        const struct jinja_var *v = &p->vars[i];
+        int64_t id = name_of(m->t, v->name);
+        if (id >= 0) {
+            m->root[id] = jvalue_of(&m->w, v->value, v->who, p->marked);
+        }
+    }
     for (size_t i = 0; i < m->t->hidden.n; i++) {
         uint32_t id = m->t->hides[m->t->hidden.from + i];
         struct jval name = m->t->names->pairs[id].key;
         m->root[id] = jundefined(name.s, name.n, J_MISSING);
-    }
-    for (size_t i = 0; i < p->n_vars; i++) {
-        const struct jinja_var *v = &p->vars[i];
-        int64_t id = name_of(m->t, v->name);
-        if (id >= 0 && m->root[id].kind == J_MISSING) {
-            m->root[id] = jvalue_of(&m->w, v->value, v->who, p->marked);
-        }
     }
 }
 
@@ -179,7 +180,7 @@ weft_status jinja_render(const struct jinja *t, const struct jinja_params *p,
     struct jmachine m = { .t = t };
     weft_status s = WEFT_OK;
     jinja_text_free(out);
-    jwork_init(&m.w, JINJA_MAX_BYTES, JINJA_MAX_STEPS);
+    jwork_init(&m.w, JINJA_MAX_BYTES, p->max_steps > 0 ? p->max_steps : JINJA_MAX_STEPS);
     m.w.now = p->now;
     m.out.w = &m.w;
     if (!run(&m, p)) {

@@ -42,6 +42,7 @@ struct jval jcall_native(struct jwork *w, const struct jnative *f, struct jval s
     const char *at = f->params;
     size_t used = 0, n, i = 0;
     bool optional;
+    jsteps(w, 3);
     for (; i < JMAX_PARAMS; i++) {
         arg[i] = jmissing();
     }

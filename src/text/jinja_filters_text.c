@@ -42,7 +42,7 @@ JFUNCTION(title)
     struct jbuf b = { .w = w };
     bool begins = true;
     size_t len;
-    jsteps(w, s.n / 8);
+    jsteps(w, s.n);
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         jbuf_char(&b, begins ? jchar_upper(c) : jchar_lower(c), jstr_who(s, i));

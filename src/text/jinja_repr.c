@@ -33,7 +33,7 @@ static void put_string(struct jbuf *b, struct jval s)
     char quote = single && memchr(s.s, '"', s.n) == NULL ? '"' : '\'';
     size_t len, from = 0;
     jbuf_text(b, s.safe ? "Markup(" : "", s.who);
-    jbuf_add(b, &quote, 1, jstr_first(s));
+    jbuf_add(b, &quote, 1, jstr_quote(s, true));
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         bool slash = c == '\\' || c == (uint32_t)quote;
@@ -48,7 +48,7 @@ static void put_string(struct jbuf *b, struct jval s)
         }
     }
     jbuf_part(b, s, from, s.n - from);
-    jbuf_add(b, &quote, 1, jstr_last(s));
+    jbuf_add(b, &quote, 1, jstr_quote(s, false));
     jbuf_text(b, s.safe ? ")" : "", s.who);
 }
 
