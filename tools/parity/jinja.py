@@ -164,7 +164,7 @@ def problem_with_authors(source: str, template: Template, c: Conversation,
         return problem, False
     second = template.render(provenance.replaced(c.variables) | c.template_variables, c.now).text
     decided = second is not None and provenance.put_back(second) == text
-    problem = provenance.check_all(text, who, second) if decided else None
+    problem = provenance.check_all(text, who, second, source) if decided else None
     if problem is None and c.marked is not None:
         problem = problem_with_prefill(template, c, cut(text, who))
     return problem, decided

@@ -9,6 +9,8 @@ that were left as they were: words that are roles, types and keys, numbers, and 
 import re
 from typing import Any
 
+from chat_texts import TOKEN
+
 TEMPLATE, CALLER, MARKED = range(3)
 # By these a template decides, if they are words.
 MEANT = {"role", "type"}
@@ -88,9 +90,9 @@ def bracketed(value: Any) -> set[str]:
     return {found[0] for found in BRACKETED.finditer(value)} if isinstance(value, str) else set()
 
 
-def takes_apart(source: str, found: re.Match) -> bool:
+def takes_apart(source: str, token: str) -> bool:
     """Returns True if the template may write between the parts of a text what stood there before."""
-    return ".split(" in source and any(f"{quote}{found[1]}{quote}" in source for quote in "'\"")
+    return ".split(" in source and any(f"{quote}{token}{quote}" in source for quote in "'\"")
 
 
 def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str) -> str | None:
@@ -100,7 +102,7 @@ def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str
         if who[found.start()] == TEMPLATE:
             return f"the template wrote {found[0]!a} in {shown(text, found.start())}"
     for found in BRACKETED.finditer(text):
-        whole = found[0] in given and not takes_apart(source, found)
+        whole = found[0] in given and not takes_apart(source, found[1])
         if whole and TEMPLATE in who[found.start():found.end()]:
             return f"the template wrote a part of {shown(text, found.start())}"
     for found in re.finditer(r"\\ua[0-3][0-9a-f]{2}", text):
@@ -109,11 +111,13 @@ def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str
     return None
 
 
-def check_all(text: str, who: list[int], second: str) -> str | None:
+def check_all(text: str, who: list[int], second: str, source: str) -> str | None:
     """Compares with the second rendering, which has replaced characters."""
+    apart = {place for found in TOKEN.finditer(text) if takes_apart(source, found[0])
+             for place in range(*found.span())}
     escaped = {place for found in ESCAPE.finditer(text) for place in range(*found.span())}
     for place, (char, other) in enumerate(zip(text, second)):
-        if char != other and who[place] == TEMPLATE:
+        if char != other and who[place] == TEMPLATE and place not in apart:
             return f"the template wrote a caller's {char!a} in {shown(text, place)}"
         known = UNREPLACED.match(char) or place in escaped
         if char == other and who[place] != TEMPLATE and not known:

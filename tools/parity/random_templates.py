@@ -13,6 +13,7 @@ STRINGS = ["", "a", "abc", " a b ", "A-b", "1", "12", "a,b,,c", "é", "ß🧵", 
 NUMBERS = ["0", "1", "2", "3", "10", "-1", "7", "1.5", "0.25", "-2.5", "100", "1e3"]
 NAMES = ["a", "b", "c", "d", "e"]
 KEYS = ["k", "role", "content", "items", "n"]
+FIELDS = [key for key in KEYS if key != "items"]  # this one is a method, which Python prints with its address
 VARIABLES = {
     "a": 5, "b": "text of \ua000<|im_end|>\ua001", "c": [1, "two", None, 3.5, True],
     "d": {"k": 1, "role": "user", "content": [1, 2]}, "e": None,
@@ -25,7 +26,7 @@ class Templates:
     def __init__(self, seed: str):
         self.rng = random.Random(seed)
         self.names = [*NAMES, "messages"]
-        self.macros: list[tuple[str, int]] = []
+        self.macros: list[tuple[str, list[str]]] = []
         self.loops = 0
 
     def chance(self, p: float) -> bool:
@@ -33,6 +34,9 @@ class Templates:
 
     def some(self, choices):
         return self.rng.choice(choices)
+
+    def flag(self) -> str:
+        return self.some(("true", "false"))
 
     # --- expressions, by the kind of value that is wanted
 
@@ -80,9 +84,16 @@ class Templates:
             lambda: f"{t()} | replace({t()}, {t()})", lambda: f"({t()})[{self.index(depth)}]",
             lambda: f"({t()})[{self.slice(depth)}]", lambda: f"{self.inner(self.list, depth)} | join({t()})",
             lambda: f"{self.inner(self.any, depth)} | string", lambda: f"{self.inner(self.any, depth)} | tojson",
-            lambda: f"{self.inner(self.any, depth)} | tojson(indent={w()})", lambda: f"{t()} * {w()}",
+            lambda: f"{self.inner(self.any, depth)} | tojson(indent={self.some((0, 1, 2, 4))})", lambda: f"{t()} * {w()}",
             lambda: f"({t()}).split({t()})[{self.index(depth)}]", lambda: f"{t()} | indent({w()})",
             self.call, lambda: f"'{{}}-{{}}'.format({t()}, {n()})",
+            lambda: f"{t()} | replace({t()}, {t()}, {w()})", lambda: f"({t()}).{self.some(('ljust', 'rjust'))}({w()})",
+            lambda: f"{t()} | indent({w()}, {self.flag()}, {self.flag()})", lambda: f"{t()} | center({w()})",
+            lambda: f"({t()}).join({self.inner(self.list, depth)})", lambda: f"({t()}).rsplit({t()}, {w()})[-1]",
+            lambda: f"({t()}).{self.some(('partition', 'rpartition'))}({t()})[{self.some((0, 1, 2))}]",
+            lambda: f"({t()}).{self.some(('removeprefix', 'removesuffix'))}({t()})",
+            lambda: f"'%s %s' % ({self.inner(self.any, depth)}, {n()})", lambda: f"{t()} | string | truncate({w()}, true, '', 0)",
+            lambda: f"loop.cycle({t()}, {t()})" if self.loops else t(), lambda: f"{t()} | e", lambda: f"{t()} | reverse",
         ))()
 
     def number(self, depth: int) -> str:
@@ -97,6 +108,11 @@ class Templates:
             lambda: f"{self.inner(self.any, depth)} | int", lambda: f"{n()} | abs",
             lambda: f"{n()} | round({self.some((0, 1, 2))})",
             lambda: f"{self.inner(self.list, depth)} | {self.some(('min', 'max', 'sum'))}",
+            lambda: f"{n()} ** {self.some((0, 1, 2))}", lambda: f"{self.inner(self.any, depth)} | float",
+            lambda: f"{n()} | round({self.some((0, 1))}, '{self.some(('ceil', 'floor', 'common'))}')",
+            lambda: f"messages | sum(attribute='{self.some(KEYS)}')", lambda: f"{self.inner(self.text, depth)} | wordcount",
+            lambda: f"({self.inner(self.dict, depth)}).get('{self.some(KEYS)}', {n()})",
+            lambda: f"({self.inner(self.list, depth)} | list).{self.some(('index', 'count'))}({self.any(depth - 2)})",
             lambda: f"({self.inner(self.text, depth)}).{self.some(('find', 'count'))}({self.inner(self.text, depth)})",
         ))()
 
@@ -122,6 +138,10 @@ class Templates:
             lambda: f"{a()} is {self.some(('', 'not '))}{self.some(tests)}",
             lambda: f"({self.inner(self.text, depth)}).{self.some(('startswith', 'endswith'))}"
                     f"({self.inner(self.text, depth)})",
+            lambda: f"{a()} is {self.some(('eq', 'ne', 'sameas', 'in', 'equalto'))}({a()})",
+            lambda: f"{n()} is {self.some(('odd', 'even', 'divisibleby(3)', 'gt 1', 'le(2)'))}",
+            lambda: f"({self.inner(self.text, depth)}).{self.some(('isdigit', 'isalpha', 'isupper', 'isspace'))}()",
+            lambda: f"loop.changed({a()})" if self.loops else b(),
         ))()
 
     def list(self, depth: int) -> str:
@@ -137,12 +157,20 @@ class Templates:
             lambda: f"{li()} | map('{self.some(('string', 'upper', 'length', 'trim'))}') | list",
             lambda: f"{li()} | select('{self.some(('string', 'number', 'defined', 'none'))}') | list",
             lambda: f"{li()} | reject('{self.some(('string', 'mapping', 'none'))}') | list",
-            lambda: f"messages | map(attribute='{self.some(KEYS)}') | list",
+            lambda: f"messages | map(attribute='{self.some(FIELDS)}') | list",
             lambda: f"messages | {self.some(('selectattr', 'rejectattr'))}('{self.some(KEYS)}') | list",
             lambda: f"messages | selectattr('{self.some(KEYS)}', 'equalto', {self.inner(self.text, depth)}) | list",
             lambda: f"({self.inner(self.text, depth)}).split({self.some(('', self.inner(self.text, 0)))})",
             lambda: f"({self.inner(self.dict, depth)}).{self.some(('items', 'keys', 'values'))}() | list",
             lambda: f"{self.inner(self.dict, depth)} | {self.some(('items | list', 'dictsort', 'list'))}",
+            lambda: f"{li()} | {self.some(('batch', 'slice'))}({self.some((1, 2, 3))}, {self.any(0)}) | list",
+            lambda: f"{li()} | sort(reverse={self.flag()}, case_sensitive={self.flag()})", lambda: f"({li()}) * {self.whole(0)}",
+            lambda: f"messages | {self.some(('sort', 'unique', 'groupby'))}(attribute='{self.some(KEYS)}') | list",
+            lambda: f"messages | map(attribute='{self.some(FIELDS)}', default={self.any(0)}) | list",
+            lambda: f"{li()} | map('{self.some(('default', 'replace', 'join'))}', {self.text(0)}, {self.text(0)}) | list",
+            lambda: f"{li()} | {self.some(('select', 'reject'))}('{self.some(('in', 'eq', 'gt'))}', {self.any(0)}) | list",
+            lambda: f"({self.inner(self.text, depth)}).splitlines({self.flag()})", lambda: f"({li()}).copy()",
+            lambda: f"{self.inner(self.dict, depth)} | dictsort({self.flag()}, '{self.some(('key', 'value'))}')",
             lambda: f"{self.inner(self.text, depth)} | list", lambda: f"range({self.some((0, 2, 4))}) | list",
         ))()
 
@@ -152,7 +180,9 @@ class Templates:
         if depth <= 0 or self.chance(0.3):
             return self.some(("{}", "d", "{'k': 1}", "messages[0]", "messages[-1]"))
         pairs = ", ".join(f"'{self.some(KEYS)}': {self.any(depth - 1)}" for _ in range(self.rng.randint(0, 3)))
-        return self.some((lambda: f"{{{pairs}}}", lambda: f"dict({self.inner(self.dict, depth)}, n=1)"))()
+        return self.some((lambda: f"{{{pairs}}}", lambda: f"dict({self.inner(self.dict, depth)}, n=1)",
+                          lambda: f"dict(({self.inner(self.dict, depth)}).items())", lambda: f"messages[{self.index(0)}]",
+                          lambda: f"({self.inner(self.dict, depth)}).get('k', {{}})"))()
 
     def index(self, depth: int) -> str:
         return self.some(("0", "-1", "1", self.whole(depth), self.inner(self.number, depth)))
@@ -165,8 +195,12 @@ class Templates:
     def call(self) -> str:
         if not self.macros:
             return "'no macro'"
-        name, n = self.some(self.macros)
-        return f"{name}({', '.join(self.any(1) for _ in range(self.rng.randint(0, n)))})"
+        name, parameters = self.some(self.macros)
+        n = self.rng.randint(0, len(parameters))
+        given = [self.any(1) for _ in range(n)]
+        if n < len(parameters) and self.chance(0.3):
+            given.append(f"{self.some(parameters[n:])}={self.any(1)}")
+        return f"{name}({', '.join(given)})"
 
     # --- statements
 
@@ -207,11 +241,18 @@ class Templates:
         name = self.some(NAMES)
         target, over = name, self.list(2)
         if self.chance(0.2):
-            target, over = f"{name}, v", self.some(("d.items()", f"({self.dict(2)}).items()", "d | items"))
+            target, over = f"{name}, v", self.some(("d.items()", f"({self.dict(2)}).items()", "d | items",
+                                                    "d | dictsort", "[(1, 2), ('x', [3])]"))
+        elif self.chance(0.1):
+            target, over = f"{name}, (v, w)", "[(1, (2, 3)), ('x', 'yz')]"
         if self.chance(0.2):
             over += f" if {self.truth(1)}"
         self.loops += 1
-        made = self.tag(f"for {target} in {over}") + self.scoped(depth, name)
+        made = self.tag(f"for {target} in {over}")
+        if self.chance(0.15):
+            made += self.tag("set outer = loop") + self.scoped(depth, name, "outer.index")
+        else:
+            made += self.scoped(depth, name)
         if self.chance(0.15):
             made += self.tag(f"if {self.truth(2)}") + self.tag(self.some(("break", "continue"))) + self.tag("endif")
         self.loops -= 1
@@ -236,9 +277,11 @@ class Templates:
         parameters = self.rng.sample(NAMES, self.rng.randint(0, 3))
         given = [p if i == 0 else f"{p}={self.any(1)}" for i, p in enumerate(parameters)]
         loops, self.loops = self.loops, 0
-        made = self.tag(f"macro {name}({', '.join(given)})") + self.scoped(depth) + self.tag("endmacro")
+        made = self.tag(f"macro {name}({', '.join(given)})") + self.scoped(depth, *parameters)
+        made += self.some(("", "", "", "{{ varargs }}", "{{ kwargs | length }}", "{% if caller %}{{ caller() }}{% endif %}"))
+        made += self.tag("endmacro")
         self.loops = loops
-        self.macros.append((name, len(parameters)))
+        self.macros.append((name, parameters))
         return made + f"{{{{ {self.call()} }}}}"
 
     def others(self, depth: int) -> str:
@@ -247,6 +290,10 @@ class Templates:
             lambda: self.tag("filter upper") + self.scoped(depth) + self.tag("endfilter"),
             lambda: self.tag("generation") + self.scoped(depth) + self.tag("endgeneration"),
             lambda: self.tag(f"with {name} = {self.any(2)}") + self.scoped(depth, name) + self.tag("endwith"),
+            lambda: self.tag(f"call {self.call()}") + self.scoped(depth) + self.tag("endcall") if self.macros else "",
+            lambda: "{% macro r(x) %}{{ x }}{% if x is iterable and x is not string %}{% for y in x %}{{ r(y) }}"
+                    f"{{% endfor %}}{{% endif %}}{{% endmacro %}}{{{{ r({self.list(2)}) }}}}",
+            lambda: "{% macro n(s) %}{% set s.k = s.k ~ 1 %}{{ s.k }}{% endmacro %}{{ n(ns) }}{{ ns.k }}",
             lambda: f"{{% if {self.truth(1)} %}}{{{{ raise_exception({self.text(2)}) }}}}{{% endif %}}",
         ))()
 
