@@ -62,8 +62,6 @@ class Known:
 
 KNOWN: tuple[Known, ...] = (
     Known("*", "RecursionError", "^limit: .* macros are inside each other", "both end it, with other words"),
-    Known(RANDOM, "^['\"]", "^runtime: .* has no slices", "jinja2 works slices of constants out beforehand, and "
-          "takes what has none for undefined"),
 )
 
 

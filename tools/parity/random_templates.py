@@ -82,18 +82,26 @@ class Templates:
             lambda: f"({t()}).{self.some(('strip', 'lstrip', 'rstrip', 'upper', 'lower', 'title'))}()",
             lambda: f"({t()}).strip({t()})", lambda: f"({t()}).replace({t()}, {t()})",
             lambda: f"{t()} | replace({t()}, {t()})", lambda: f"({t()})[{self.index(depth)}]",
-            lambda: f"({t()})[{self.slice(depth)}]", lambda: f"{self.inner(self.list, depth)} | join({t()})",
-            lambda: f"{self.inner(self.any, depth)} | string", lambda: f"{self.inner(self.any, depth)} | tojson",
-            lambda: f"{self.inner(self.any, depth)} | tojson(indent={self.some((0, 1, 2, 4))})", lambda: f"{t()} * {w()}",
+            lambda: f"{self.some((f'({t()} | string)', 'b'))}[{self.slice(depth)}]",
+            lambda: f"{self.inner(self.list, depth)} | join({t()})",
+            lambda: f"{self.inner(self.any, depth)} | string",
+            lambda: f"{self.inner(self.any, depth)} | tojson",
+            lambda: f"{self.inner(self.any, depth)} | tojson(indent={self.some((0, 1, 2, 4))})",
+            lambda: f"{t()} * {w()}",
             lambda: f"({t()}).split({t()})[{self.index(depth)}]", lambda: f"{t()} | indent({w()})",
             self.call, lambda: f"'{{}}-{{}}'.format({t()}, {n()})",
-            lambda: f"{t()} | replace({t()}, {t()}, {w()})", lambda: f"({t()}).{self.some(('ljust', 'rjust'))}({w()})",
+            lambda: f"{t()} | replace({t()}, {t()}, {w()})",
+            lambda: f"({t()}).{self.some(('ljust', 'rjust'))}({w()})",
             lambda: f"{t()} | indent({w()}, {self.flag()}, {self.flag()})", lambda: f"{t()} | center({w()})",
-            lambda: f"({t()}).join({self.inner(self.list, depth)})", lambda: f"({t()}).rsplit({t()}, {w()})[-1]",
+            lambda: f"({t()}).join({self.inner(self.list, depth)})",
+            lambda: f"({t()}).rsplit({t()}, {w()})[-1]",
             lambda: f"({t()}).{self.some(('partition', 'rpartition'))}({t()})[{self.some((0, 1, 2))}]",
             lambda: f"({t()}).{self.some(('removeprefix', 'removesuffix'))}({t()})",
-            lambda: f"'%s %s' % ({self.inner(self.any, depth)}, {n()})", lambda: f"{t()} | string | truncate({w()}, true, '', 0)",
-            lambda: f"loop.cycle({t()}, {t()})" if self.loops else t(), lambda: f"{t()} | e", lambda: f"{t()} | reverse",
+            lambda: f"'%s %s' % ({self.inner(self.any, depth)}, {n()})",
+            lambda: f"{t()} | string | truncate({w()}, true, '', 0)",
+            lambda: f"loop.cycle({t()}, {t()})" if self.loops else t(),
+            lambda: f"{t()} | e",
+            lambda: f"{t()} | reverse",
         ))()
 
     def number(self, depth: int) -> str:
@@ -110,10 +118,11 @@ class Templates:
             lambda: f"{self.inner(self.list, depth)} | {self.some(('min', 'max', 'sum'))}",
             lambda: f"{n()} ** {self.some((0, 1, 2))}", lambda: f"{self.inner(self.any, depth)} | float",
             lambda: f"{n()} | round({self.some((0, 1))}, '{self.some(('ceil', 'floor', 'common'))}')",
-            lambda: f"messages | sum(attribute='{self.some(KEYS)}')", lambda: f"{self.inner(self.text, depth)} | wordcount",
+            lambda: f"messages | sum(attribute='{self.some(KEYS)}')",
+            lambda: f"{self.inner(self.text, depth)} | wordcount",
             lambda: f"({self.inner(self.dict, depth)}).get('{self.some(KEYS)}', {n()})",
             lambda: f"({self.inner(self.list, depth)} | list).{self.some(('index', 'count'))}({self.any(depth - 2)})",
-            lambda: f"({self.inner(self.text, depth)}).{self.some(('find', 'count'))}({self.inner(self.text, depth)})",
+            lambda: f"({self.inner(self.text, depth)} | string).{self.some(('find', 'count'))}({self.inner(self.text, depth)})",
         ))()
 
     def whole(self, depth: int) -> str:
@@ -152,7 +161,9 @@ class Templates:
         li = lambda: self.inner(self.list, depth)  # noqa: E731
         items = ", ".join(self.any(depth - 2) for _ in range(self.rng.randint(0, 3)))
         return self.some((
-            lambda: f"[{items}]", lambda: f"[{items}] + [{self.any(depth - 2)}]", lambda: f"({li()})[{self.slice(depth)}]",
+            lambda: f"[{items}]",
+            lambda: f"[{items}] + [{self.any(depth - 2)}]",
+            lambda: f"{self.some((f'({li()} | list)', 'c', 'messages'))}[{self.slice(depth)}]",
             lambda: f"{li()} | {self.some(('list', 'reverse | list', 'unique | list', 'select | list', 'sort'))}",
             lambda: f"{li()} | map('{self.some(('string', 'upper', 'length', 'trim'))}') | list",
             lambda: f"{li()} | select('{self.some(('string', 'number', 'defined', 'none'))}') | list",
@@ -164,7 +175,8 @@ class Templates:
             lambda: f"({self.inner(self.dict, depth)}).{self.some(('items', 'keys', 'values'))}() | list",
             lambda: f"{self.inner(self.dict, depth)} | {self.some(('items | list', 'dictsort', 'list'))}",
             lambda: f"{li()} | {self.some(('batch', 'slice'))}({self.some((1, 2, 3))}, {self.any(0)}) | list",
-            lambda: f"{li()} | sort(reverse={self.flag()}, case_sensitive={self.flag()})", lambda: f"({li()}) * {self.whole(0)}",
+            lambda: f"{li()} | sort(reverse={self.flag()}, case_sensitive={self.flag()})",
+            lambda: f"({li()}) * {self.whole(0)}",
             lambda: f"messages | {self.some(('sort', 'unique', 'groupby'))}(attribute='{self.some(KEYS)}') | list",
             lambda: f"messages | map(attribute='{self.some(FIELDS)}', default={self.any(0)}) | list",
             lambda: f"{li()} | map('{self.some(('default', 'replace', 'join'))}', {self.text(0)}, {self.text(0)}) | list",
@@ -181,7 +193,8 @@ class Templates:
             return self.some(("{}", "d", "{'k': 1}", "messages[0]", "messages[-1]"))
         pairs = ", ".join(f"'{self.some(KEYS)}': {self.any(depth - 1)}" for _ in range(self.rng.randint(0, 3)))
         return self.some((lambda: f"{{{pairs}}}", lambda: f"dict({self.inner(self.dict, depth)}, n=1)",
-                          lambda: f"dict(({self.inner(self.dict, depth)}).items())", lambda: f"messages[{self.index(0)}]",
+                          lambda: f"dict(({self.inner(self.dict, depth)}).items())",
+                          lambda: f"messages[{self.index(0)}]",
                           lambda: f"({self.inner(self.dict, depth)}).get('k', {{}})"))()
 
     def index(self, depth: int) -> str:

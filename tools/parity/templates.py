@@ -29,13 +29,12 @@ from collections import Counter
 from pathlib import Path
 
 import gguf
-import jinja2
 import llama_cpp
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import libweft
 import llamacpp
 import real
+from jinja_reference import Template
 from pairs import byte_symbols
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,21 +158,16 @@ def write_vocabulary(path: Path, kind: str, name: str, template: str) -> None:
 
 
 class Refused(Exception):
-    """raise_exception() in a template."""
-
-
-def refuse(message: str):
-    raise Refused(message)
+    """The template refuses a conversation."""
 
 
 def render(template: str, messages, prompt: bool, bos: str, eos: str) -> str:
-    """Renders with the settings of Transformers' apply_chat_template."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                                extensions=["jinja2.ext.loopcontrols"])
-    environment.globals["raise_exception"] = refuse
-    return environment.from_string(template).render(
-        messages=[{"role": role, "content": content} for role, content in messages],
-        add_generation_prompt=prompt, bos_token=bos, eos_token=eos)
+    outcome = Template(template).render(
+        {"messages": [{"role": role, "content": content} for role, content in messages],
+         "add_generation_prompt": prompt, "bos_token": bos, "eos_token": eos}, now=0)
+    if outcome.text is None:
+        raise Refused(outcome.message)
+    return outcome.text
 
 
 def special_texts(model) -> dict[str, int]:
@@ -210,7 +204,7 @@ def tokenize_plain_contents(model, template: str, messages, bos: str, eos: str) 
     marked = [(role, f"\ue000{i}\ue001") for i, (role, _) in enumerate(messages)]
     try:
         text = render(template, marked, True, bos, eos)
-    except (Refused, jinja2.TemplateError):
+    except Refused:
         return None
     text = without_bos(model, text)
     specials = special_texts(model)
@@ -236,7 +230,7 @@ def references(model, template: str, messages, prompt: bool) -> dict[str, list[i
     bos, eos = boundary_texts(model)
     try:
         ids = tokenize_chat(model, render(template, messages, prompt, bos, eos))
-    except (Refused, jinja2.TemplateError):
+    except Refused:
         ids = None
     chat = [{"role": role, "content": content} for role, content in messages]
     applied = llamacpp.apply_template(template, chat, prompt)
