@@ -234,7 +234,7 @@ typedef struct weft_model_info {
     const char *architecture; /* "qwen2"; the strings live as long as the model */
     const char *name;         /* general.name, or "" */
     const char *type; /* the tensor type that holds most weights, "Q4_K"; "" without tensors */
-    const char *chat_template; /* name of the recognised template, or NULL */
+    const char *chat_template; /* "file": the file has a chat template that can be used; or NULL */
     size_t n_vocab;
     /* These are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
      * weft_model_get_layer() describes each layer. n_ctx_train is the longest context: what the
@@ -249,8 +249,8 @@ typedef struct weft_model_info {
      * 0 = all positions up to its own. */
     size_t n_window;
     bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
-    /* A sentence that says what the template named by `chat_template` may lack of the template in
-     * the file (Jinja source); NULL if both render conversations in the same way. */
+    /* Why the file's chat template cannot be used, such as "the file has no chat template"; NULL if
+     * it can. */
     const char *chat_remark;
     /* LongRoPE: texts of at most this many tokens are computed with the short RoPE factors of the
      * file, longer ones with the long factors; 0 = there is only one set of factors. When a
@@ -322,6 +322,17 @@ WEFT_API bool weft_token_is_end(const weft_model *model, int32_t token);
 
 /* ---------------------------------------------------------------- chat */
 
+/* Conversations become token ids by the chat template in the model's file, which is Jinja source:
+ * the library interprets what the templates of models use of that language, with the result of
+ * jinja2 in the Transformers library. A template in the file called tool_use is used when there are
+ * tools. Built-in templates have names, and are for files that have none.
+ *
+ * Every byte of the rendered text is known to come from the template or from the caller. Text
+ * between control tokens is tokenized as one, whoever wrote it, but no control token, and no
+ * user-defined token that the template's own text contains (<think>, <tool_call>), ever comes from
+ * a caller's bytes: a text that looks like one is plain text. Transformers and llama.cpp make
+ * control tokens of it. The names of roles count as the template's. */
+
 typedef struct weft_message {
     const char *role;    /* "system", "user" or "assistant" */
     const char *content; /* UTF-8; never parsed for control tokens */
@@ -329,7 +340,7 @@ typedef struct weft_message {
 
 typedef struct weft_chat_params {
     size_t size;
-    const char *template_name; /* NULL = the template that the model's file names */
+    const char *template_name; /* a built-in template; NULL = the template of the model's file */
     bool no_prompt;            /* do not open the assistant's turn at the end */
     /* The messages continue a conversation that is already in the sequence. BOS and the default
      * system prompt are left out, and the assistant's turn that precedes the messages is closed. */
@@ -342,14 +353,77 @@ typedef struct weft_chat_params {
 #define WEFT_CHAT_PARAMS_INIT WEFT_INIT(weft_chat_params)
 
 /* Converts messages[n] to ids: the template's own control tokens, BOS where the template or the
- * model wants it, and the contents as plain text. Errors: WEFT_E_UNSUPPORTED (the template is
- * unknown; the message lists the names), WEFT_E_ARG (a role is unknown, or the template cannot
- * express the order of the messages). */
+ * model wants it, and the contents as plain text. Any thread. Errors: WEFT_E_UNSUPPORTED (the file
+ * has no template, or one that cannot be used; the name is unknown; the vocabulary lacks what the
+ * built-in template needs), WEFT_E_ARG (a role is unknown, or the template refuses the messages:
+ * the message has its words), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages,
                                       size_t n, const weft_chat_params *params, int32_t *dst,
                                       size_t cap, size_t *needed, weft_error *err);
 /* Returns the name of the i-th built-in template, or NULL past the last. */
 WEFT_API const char *weft_chat_template_name(size_t i);
+
+/* A conversation that was rendered: its text, who wrote each byte, and its ids. It does not change,
+ * and holds a reference on the model. */
+typedef struct weft_prompt weft_prompt;
+
+/* Texts are JSON in UTF-8, nested at most 128 deep; NULL = none. Lengths are in bytes. */
+typedef struct weft_prompt_params {
+    size_t size;
+    /* An array of messages in the shape of OpenAI's API. `role` is system, developer (system, where
+     * the template does not know it), user, assistant or tool; `content` is a string or an array of
+     * {"type": "text", "text": ...}; an assistant's may be null. An assistant's message may have
+     * `tool_calls` (arguments as an object or as the text of one) and `reasoning_content`, a
+     * tool's `tool_call_id` and `name`. What else is there reaches the template too. */
+    const char *messages;
+    size_t n_messages;
+    /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}. */
+    const char *tools;
+    size_t n_tools;
+    /* An object: further variables of the template, such as {"enable_thinking": false}. */
+    const char *variables;
+    size_t n_variables;
+    const char *template_name;   /* a built-in template, in place of the file's */
+    const char *template_source; /* Jinja source, in place of the file's; not with a name */
+    size_t n_template_source;
+    bool no_prompt; /* do not open the assistant's turn at the end */
+    /* Continue the last message, which is an assistant's: the text ends with its content. */
+    bool prefill;
+    /* As in weft_chat_params. The text begins behind the content of the preceding answer; the ids
+     * begin behind the token that ends its turn or, if it was cut, with that token. */
+    bool continues;
+    const int32_t *last;
+    /* What a template that asks for the date sees: seconds since 1970 on the caller's clock, in the
+     * caller's time zone. 0 = now, in UTC. */
+    int64_t now;
+} weft_prompt_params;
+#define WEFT_PROMPT_PARAMS_INIT WEFT_INIT(weft_prompt_params)
+
+/* n bytes of a prompt's text that one writer wrote. */
+typedef struct weft_run {
+    size_t n;
+    bool caller; /* false: the template */
+} weft_run;
+
+/* Renders a conversation. Any thread. Errors: those of weft_chat_tokens(); WEFT_E_ARG also names
+ * the message and member that is wrong, or the line and column where the template failed;
+ * WEFT_E_UNSUPPORTED also for a template outside the language, with line and column, and for one
+ * that takes too many steps or too much memory. */
+WEFT_API weft_status weft_prompt_open(const weft_model *model, const weft_prompt_params *params,
+                                      weft_prompt **out, weft_error *err);
+/* Frees the prompt and sets *prompt to NULL. Both `prompt` and *prompt may be NULL. */
+WEFT_API void weft_prompt_release(weft_prompt **prompt);
+/* Copies the ids of the prompt. With `from` > 0, these are the ids of its text from that byte on,
+ * for a sequence that holds the text before it already. Any thread. Errors: WEFT_E_ARG (`from` is
+ * beyond the text). */
+WEFT_API weft_status weft_prompt_tokens(const weft_prompt *prompt, size_t from, int32_t *dst,
+                                        size_t cap, size_t *needed, weft_error *err);
+/* These copy the text of the prompt, in which a BOS that only the model wants does not stand; and
+ * the runs of the text, whose lengths add up to it. Any thread. */
+WEFT_API weft_status weft_prompt_text(const weft_prompt *prompt, char *dst, size_t cap,
+                                      size_t *needed, weft_error *err);
+WEFT_API weft_status weft_prompt_runs(const weft_prompt *prompt, weft_run *dst, size_t cap,
+                                      size_t *needed, weft_error *err);
 
 /* ---------------------------------------------------------------- engine */
 

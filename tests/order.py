@@ -9,7 +9,7 @@ import re
 import sys
 
 LIBRARY = 'include src/base src/format src/text'
-INSIDE = LIBRARY + ' src/schema src/draw src src/arch src/cpu src/run'
+INSIDE = LIBRARY + ' src/schema src/chat src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
 BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/synth tests/support'
@@ -19,6 +19,7 @@ ROOMS = {
     'src/format': 'include src/base',
     'src/text': 'include src/base src/format',
     'src/draw': LIBRARY,
+    'src/chat': LIBRARY,
     'src/schema': 'include src/base',
     'src': LIBRARY,
     # these three stand side by side
@@ -26,7 +27,7 @@ ROOMS = {
     'src/cpu': LIBRARY + ' src',
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
-    'src/run': LIBRARY + ' src/schema src/draw src',
+    'src/run': LIBRARY + ' src/schema src/chat src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
     'tools/weft': 'include src/base',
     'tools/examples': 'include',

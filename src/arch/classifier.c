@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/rank_prompt.h"
 
 /* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B": in any case,
  * and with other marks for the hyphen. */
@@ -103,7 +104,7 @@ weft_status arch_classifier(const struct arch *arch, struct model *m, weft_error
     TRY(gguf_opt_str(m->file, "tokenizer.chat_template.rerank", &prompt, err));
     /* Rerankers that also read images were trained with another prompt than Qwen3-Reranker. */
     m->classifier.other_prompt =
-        prompt.n > 0 ? !chat_rank_known(prompt.s, prompt.n) : arch->unread != NULL;
+        prompt.n > 0 ? !rank_prompt_known(prompt.s, prompt.n) : arch->unread != NULL;
     if (m->weights.cls_output.name != NULL) {
         return read_classifier(m, err);
     }
