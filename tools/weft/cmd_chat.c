@@ -78,6 +78,16 @@ static int do_system(struct chat *c, const char *argument)
     return started_over(c, talk_restart(&c->talk, argument));
 }
 
+static int do_think(struct chat *c, const char *argument)
+{
+    const bool on = strcmp(argument, "on") == 0;
+    if (!on && strcmp(argument, "off") != 0) {
+        term_note("/think on or /think off");
+        return EXIT_OK;
+    }
+    return talk_set_thinking(&c->talk, on);
+}
+
 static int do_set(struct chat *c, const char *argument)
 {
     static const char *const names[] = { "temp",           "top-k", "top-p", "min-p",
@@ -180,6 +190,7 @@ static const struct chat_command chat_commands[] = {
     { "/retry", NULL, "answer the last message again, with the next seed", do_retry },
     { "/system", "TEXT", "start over with this system prompt", do_system },
     { "/set", "NAME VALUE", "temp, top-k, top-p, min-p, repeat-penalty, seed or n", do_set },
+    { "/think", "on|off", "think before answers, or not, where the template knows how", do_think },
     { "/save", "FILE", "keep the conversation in a file", do_save },
     { "/load", "FILE", "go on with the conversation in a file, in place of this one", do_load },
     { "/stats", NULL, "tokens and speed so far", do_stats },
@@ -363,7 +374,6 @@ static int chat(struct chat *c)
 {
     c->talk.session = &c->session;
     c->talk.o = &c->o;
-    session_chat_remark(&c->session, &c->o);
     int code = talk_open(&c->talk);
     if (code != EXIT_OK) {
         return code;
