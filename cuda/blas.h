@@ -22,7 +22,7 @@ struct blas {
 enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes, what NVIDIA advises for Hopper */
 
 /* Fills the functions; returns false if there is no cuBLAS. A library that the process has already
- * loaded comes first. */
+ * loaded is preferred. */
 bool blas_find(struct blas *b);
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes);

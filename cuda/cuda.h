@@ -13,7 +13,7 @@
 #include "memory.h"
 
 enum {
-    /* The rows of one launch of attention by rows. This bounds its scratch. */
+    /* The most rows of one call of kernel_attend(). This bounds its scratch. */
     ATTEND_ROWS = 32,
     /* Steps of more rows go through cuBLAS. This limit has not been tuned on hardware yet. */
     GEMM_ROWS = 16,
@@ -91,7 +91,7 @@ struct cuda {
     struct dptr q; /* float [n, SIZE_Q] */
     /* float [n, SIZE_K], [n, SIZE_V]. With tensor cores both lie inside qkv. */
     struct dptr k, v;
-    /* These exist only with tensor cores. */
+    /* qkv, y, reach and blas_workspace exist only with tensor cores. */
     struct dptr qkv; /* float [n, SIZE_Q + SIZE_K + SIZE_V], q, k and v side by side */
     struct dptr y;   /* float [n, dim] */
     /* float [n_layers], kernel_reach() of gate and up; 0 where their products are floats. */
@@ -198,10 +198,11 @@ weft_status upload_weights(struct cuda *c, weft_error *err);
 /* Starts a thread that looks for cuBLAS and makes its handle, so that the upload hides the time
  * this takes. */
 void cuda_start_blas(struct cuda *c);
-/* Waits for that thread. Called before each step of many rows and before products are measured.
- * Without cuBLAS it writes a line to the log and sets tensor_cores to false. */
+/* Waits for the thread of cuda_start_blas(). Called before each step of many rows and before
+ * products are measured. Without cuBLAS it writes a line to the log and sets tensor_cores to false.
+ */
 weft_status cuda_open_blas(struct cuda *c, weft_error *err);
-/* Ends the thread. */
+/* Ends the thread of cuda_start_blas(). */
 void cuda_join_blas(struct cuda *c);
 
 /* --- image.c --- */
