@@ -308,7 +308,7 @@ static weft_status call(struct grammar_parser *p)
     return parser_emit(p, GRAMMAR_CALL, rule, 0);
 }
 
-/* Reads elements up to something else. */
+/* Reads elements until something else follows. */
 static weft_status sequence(struct grammar_parser *p, bool nested)
 {
     for (;;) {
