@@ -52,7 +52,7 @@ struct saved_layout {
 struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_tokens,
                       const weft_kv_type kv_type[2]);
 /* Returns true if the K of a state of this model was computed with the RoPE factors that its length
- * asks for. Version 0.1.0 took the factors by the n_ctx of the engine. */
+ * asks for. Version 0.1.0 chose the factors by the n_ctx of the engine. */
 bool saved_rope_fits(const struct saved *s, const struct model *m);
 /* Returns false if a size does not fit into size_t. */
 bool saved_layout(const struct saved *s, struct saved_layout *out);
