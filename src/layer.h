@@ -112,7 +112,7 @@ struct rope {
     /* [n_rot / 2]: the angles are divided by them. The length of a text says which set is for it,
      * see model_rope_set(). Both may be absent, or the same. */
     struct tensor factors[ROPE_SETS];
-    /* This is ropes[at] of the model; a backend finds its table of angles by it. */
+    /* This is ropes[at] of the model. A backend finds its table of angles by this number. */
     size_t at;
 };
 
