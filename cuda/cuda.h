@@ -199,8 +199,7 @@ weft_status upload_weights(struct cuda *c, weft_error *err);
  * this takes. */
 void cuda_start_blas(struct cuda *c);
 /* Waits for the thread of cuda_start_blas(). Called before each step of many rows and before
- * products are measured. Without cuBLAS it writes a line to the log and sets tensor_cores to false.
- */
+ * products are measured. Without cuBLAS it logs a line and sets tensor_cores to false. */
 weft_status cuda_open_blas(struct cuda *c, weft_error *err);
 /* Ends the thread of cuda_start_blas(). */
 void cuda_join_blas(struct cuda *c);
