@@ -74,7 +74,7 @@ static bool other_rope(const struct world *w, size_t n, size_t other)
 {
     return n > 0 && other > 0 && (n > w->border) != (other > w->border);
 }
-/* The sequence has set memory aside for tokens with which its RoPE factors change. */
+/* Returns true if the sequence has set memory aside for tokens that change its RoPE factors. */
 static bool room_crosses(const struct world *w, const struct life *l)
 {
     return l->n < l->room && other_rope(w, l->n, l->room);
