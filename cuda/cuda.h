@@ -45,7 +45,7 @@ struct dweights {
  * to. */
 struct image {
     char *host;                                       /* pinned */
-    struct dptr device;                               /* the same bytes */
+    struct dptr device;                               /* a copy of `host` */
     size_t rows, out_rows, list, tiles, pages, bytes; /* offsets, and the size of the whole */
     size_t page_stride;
     size_t n_list, n_tiles; /* of the step that was packed last */
@@ -152,10 +152,10 @@ static inline bool cuda_ffn_biased(const struct layer *l)
     return l->t[FFN_GATE_BIAS].name != NULL;
 }
 
-/* Returns true if the product of gate and up is stored as halves. Both must be quantised: beside
- * the error of such weights the rounding is small, while weights of F16 or BF16 have so little
- * error that it would show. There must be no biases: they are added after the product, and the
- * bound of the product, see cuda_reach(), would not bound the sum. */
+/* Returns true if the product of gate and up is stored as halves. Both must be quantised: the
+ * rounding to halves is small beside the error of quantised weights, but it would show beside the
+ * small error of F16 or BF16. There must be no biases: they are added after the product, so
+ * cuda_reach(), which bounds the product, would not bound the sum. */
 static inline bool cuda_halves_out(const struct layer *l)
 {
     return l->t[FFN_GATE].type->block > 1 && l->t[FFN_UP].type->block > 1 && !cuda_ffn_biased(l);

@@ -60,7 +60,7 @@ static void want_weights(struct cuda *c)
 {
     const struct weights *w = &c->model->weights;
     want_matrix(c, &w->token_embd, &c->weights.token_embd);
-    if (w->output.data != w->token_embd.data) { /* else they are one matrix, see upload.c */
+    if (w->output.data != w->token_embd.data) { /* otherwise they are one matrix, see upload.c */
         want_matrix(c, &w->output, &c->weights.output);
     }
     want_vector(c, &w->output_norm, &c->weights.output_norm);
@@ -179,7 +179,7 @@ static void want_activations(struct cuda *c)
     want_acts(c, &c->mid, n, max->o_dim, forms_of_stage(c, STAGE_ATTN_OUT) | values);
     want_acts(c, &c->ff, n, max->n_ff, forms_of_stage(c, STAGE_FFN_OUT) | values);
     want_acts(c, &c->head_norm, c->params.n_out, dim, values);
-    if (c->tensor_cores) { /* else a product normalises its rows itself */
+    if (c->tensor_cores) { /* otherwise a product normalises its rows itself */
         want_acts(c, &c->in, n, dim, in & (ACT_F16 | ACT_F32));
     } else { /* with tensor cores k and v lie inside qkv */
         scratch(c, &c->k, n, max->k_dim * sizeof(float));
