@@ -148,8 +148,8 @@ struct Stats {
 };
 
 // Turns scores into p. fix[h] is the factor by which the values so far shrink because the maximum
-// has grown. Every page has a position that the row sees, so the new maximum is finite unless
-// scores are not.
+// has grown. Every page has a position that the row sees, so the new maximum is finite if the
+// scores are finite.
 template <int G>
 __device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], float *s, float *fix)
 {

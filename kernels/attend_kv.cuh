@@ -42,8 +42,8 @@ struct SeenRows {
 };
 
 // Starts the copy of a page's rows into shared memory. A row has n elements, a multiple of 16
-// bytes; in shared memory the rows are `stride` elements apart. A position that is not among those
-// seen may never have been written: it is not read, and its row in shared memory becomes 0.
+// bytes; in shared memory the rows are `stride` elements apart. A position that is not seen may
+// never have been written: it is not read, and its row in shared memory becomes 0.
 template <class T>
 __device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *rows, uint32_t n,
                                           const SeenRows &seen)

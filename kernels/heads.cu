@@ -148,8 +148,8 @@ __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t 
     }
 }
 
-// The kv_rotate() of kv_type.h, by a warp: multiplies x[dim] by the Walsh-Hadamard matrix in blocks
-// of n, the largest power of two that divides dim.
+// A warp does what kv_rotate() of kv_type.h does: it multiplies x[dim] by the Walsh-Hadamard matrix
+// in blocks of n, the largest power of two that divides dim.
 __device__ __forceinline__ void rotate(float *x, uint32_t dim)
 {
     const uint32_t lane = threadIdx.x % WARP;

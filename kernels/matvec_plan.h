@@ -12,7 +12,7 @@ struct matvec_plan {
     /* log2 of the number of parts of the columns: 1, 2, 4 or 8 parts. */
     uint32_t log2_split;
     uint32_t units; /* rows of a tile */
-    /* The tiles of w[0], of w[0] and w[1] together, ... */
+    /* tile_end[i]: the number of tiles of w[0] to w[i] together. */
     uint32_t tile_end[3];
     uint32_t n_tiles;
     /* The most bytes of each plane of a tile that go to the L2 cache before they are needed. */
