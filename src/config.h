@@ -25,7 +25,7 @@ struct config {
     bool longrope;     /* the file says that it carries long and short factors */
     size_t n_ctx_orig; /* longer texts use the long factors */
     size_t pooling;    /* pooling_type: POOLING_*, or a number that Weft does not know */
-    /* The number of positions that a position sees, its own included; 0 = all before it. */
+    /* The number of positions that a position sees, its own included; 0 = all up to its own. */
     size_t sliding_window;
 };
 

@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 
-/* Tensor data in a file that was read is aligned as well as in a mapped file. */
+/* A file that is read gets the alignment of a mapped file, so that its tensor data is aligned. */
 #define READ_ALIGN 4096
 
 static const char *kind_of(mode_t mode)
