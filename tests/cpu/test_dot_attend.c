@@ -314,7 +314,8 @@ static void test_rotate(void **state)
     }
 }
 
-/* Every row of a block comes back as it was put, and so do the other rows. */
+/* A row that is put into a block comes back unchanged, and putting it there changes no other row.
+ */
 static void test_kv_block(void **state)
 {
     (void)state;

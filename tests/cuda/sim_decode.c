@@ -1,5 +1,5 @@
 /* Decoding on the simulator, where kernels can be counted: how many kernels a token takes, and that
- * steps ahead give the same as single steps. */
+ * steps ahead give the tokens and logits of single steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
