@@ -139,8 +139,8 @@ static void want_products(struct cuda *c, bool whole)
     scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
 }
 
-/* Lists the memory for gate and up, where one kernel leaves them for the next. The element size is
- * that of the layer that needs the largest. */
+/* Lists the memory for gate and up, where one kernel leaves them for the next. Its elements are as
+ * large as the most demanding layer needs. */
 static void want_gate_up(struct cuda *c)
 {
     size_t element = c->tensor_cores ? sizeof(f16_bits) : 0;
