@@ -101,7 +101,6 @@ weft_status parser_emit(struct grammar_parser *p, enum grammar_kind kind, size_t
     return WEFT_OK;
 }
 
-/* Emits a jump to operation `to`. */
 static weft_status emit_jump(struct grammar_parser *p, enum grammar_kind kind, size_t to)
 {
     return parser_emit(p, kind, (size_t)(int64_t)((int64_t)to - (int64_t)p->g->n_ops), 0);

@@ -192,7 +192,7 @@ static bool ends(const struct batch *m, size_t i)
 }
 
 /* Computes a step, and gives back the pages of the texts that end with it. Only the last text of a
- * step can go on in the next one; its pages become those of the first. */
+ * step can go on in the next one; its pages then become the pages of the first text there. */
 static weft_status compute(struct batch *m, struct step *s, weft_error *err)
 {
     struct weft_engine *e = m->engine;
