@@ -284,7 +284,7 @@ static void test_label_names(void **state)
     const char *path = model_path("labels.gguf");
     struct rig first = rig_open(reranker(2), NULL);
     float yes = score_of(&first, "q", 1, "d", 1), score;
-    /* both names are as long, so that they can be exchanged in the file */
+    /* the two names are equally long, so that they can be exchanged in the file */
     FILE *f = fopen(reranker(2), "rb"), *to = fopen(path, "wb");
     static char bytes[4 << 20];
     size_t n = fread(bytes, 1, sizeof bytes, f);

@@ -205,8 +205,8 @@ static void test_load(void **state)
     bench_close(&b);
 }
 
-/* Pages are known by their factors too: a text finds those of its own kind, also while it
- * crosses. */
+/* Pages are known by their RoPE factors too: a text finds only pages with its own factors, also
+ * while it crosses the border. */
 static void test_known(void **state)
 {
     (void)state;

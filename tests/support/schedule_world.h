@@ -147,8 +147,8 @@ static void forget(struct life *l, size_t n)
     l->drawn = NONE;
 }
 
-/* The sequence had `before` tokens and now has l->n. If these have other RoPE factors, all
- * positions wait to be computed again, but those of known pages. */
+/* The sequence had `before` tokens and now has l->n. If a text of this length has other RoPE
+ * factors, all positions wait to be computed again, except those of known pages. */
 static void cross(struct world *w, struct life *l, size_t before)
 {
     if (other_rope(w, before, l->n)) {
@@ -208,7 +208,6 @@ static void catch_up(struct world *w, struct life *l)
     l->twin_behind = false;
 }
 
-/* Returns the id that the twin draws alone. */
 static int32_t draw_alone(struct world *w, struct life *l)
 {
     int32_t token;
