@@ -8,10 +8,10 @@
 #include "platform.h"
 #include "readers.h"
 
-/* A core copies 6 to 10 GB/s out of the page cache, and the bus takes 55 (PCIe 5 x16), so several
- * threads read. Larger pieces would not make the copies faster (4 MiB take 80 us). But pinning
- * takes about half a millisecond per MiB, and a small ring stays in the processor's cache, which
- * saves memory bandwidth. */
+/* A core copies 6 to 10 GB/s out of the page cache, and the bus (PCIe 5 x16) takes 55 GB/s, so
+ * several threads read. Larger pieces would not make the copies faster (4 MiB take 80 us). But
+ * pinning takes about half a millisecond per MiB, and a small ring stays in the processor's cache,
+ * which saves memory bandwidth. */
 enum { PIECE_BYTES = 4 << 20, COPY_STREAMS = 2 };
 
 /* Piece i is copied on stream i % COPY_STREAMS into part i % UPLOAD_PARTS of the slab. UPLOAD_PARTS
@@ -91,8 +91,8 @@ static weft_status add_matrices(struct upload *u, weft_error *err)
     return WEFT_OK;
 }
 
-/* Vectors come together at the end: among the matrices they would occupy buffers and keep the
- * readers idle. */
+/* All vectors come at the end. Between the matrices, each would occupy a whole buffer, and readers
+ * would wait. */
 static weft_status add_vectors(struct upload *u, weft_error *err)
 {
     struct cuda *c = u->c;

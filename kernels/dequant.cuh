@@ -205,7 +205,7 @@ template <> struct Codes<QUANT_IQ4_NL> {
 __device__ __forceinline__ float times(float d, int q) { return __fmul_rn(d, (float)q); }
 
 // Q2_K and Q3_K: two neighbouring pieces share 16 bytes of two-bit codes, and each piece takes two
-// of the four pairs of bits: the codes of group two_bit_group() and of the group two after it.
+// of the four pairs of bits: the codes of group two_bit_group() and of the second group after it.
 __device__ __forceinline__ unsigned two_bit_group(unsigned i)
 {
     return i / 4 * 8 + i / 2 % 2 + i % 2 * 4; // number of the group of 16 columns in the row
@@ -281,7 +281,7 @@ __device__ __forceinline__ void load_scales_k(const struct dmatrix &m, size_t ro
 {
     const unsigned j = i / 2 % 4;
     const uint4 s = load_weights<uint4>(unit<16>(m, PLANE_SCALES, row, m.n_cols / 256, i / 8));
-    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // the same half of two words
+    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // the high or the low halves of two words
     // The bytes of q are two scales and two minima. The first four groups of a block have whole
     // bytes, the last four have each value in two parts.
     const uint32_t a = __byte_perm(s.y, s.z, pick), b = __byte_perm(s.w, s.w >> 4, pick);

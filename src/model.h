@@ -43,7 +43,7 @@ struct maxima {
 enum {
     /* The kinds of rotary embedding in one model. */
     MAX_ROPES = 2,
-    /* The kinds of page numbers: so far all stores of K and V use the same. */
+    /* The kinds of page numbers. So far there is one, which all stores of K and V use. */
     MAX_POOLS = 1
 };
 

@@ -10,8 +10,8 @@
 #include "base/mem.h"
 #include "text/rank_prompt.h"
 
-/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B": in any case,
- * and with other marks for the hyphen. */
+/* Returns true if the text contains the name Qwen3-Reranker. Upper and lower case are equal, and
+ * instead of the hyphen there may be a space, '_' or '.': "Qwen3 Reranker 0.6B". */
 static bool names_reranker(struct gguf_str s)
 {
     static const char name[] = "qwen3-reranker";
@@ -84,7 +84,7 @@ static weft_status read_classifier(struct model *m, weft_error *err)
     return WEFT_OK;
 }
 
-/* Makes the classifier that the file lacks, if the vocabulary has both words. */
+/* Makes the classifier that the file lacks, if the vocabulary has the tokens "yes" and "no". */
 static weft_status take_rows(struct model *m, weft_error *err)
 {
     const int32_t yes = tokenizer_find(m->tokenizer, "yes", 3),

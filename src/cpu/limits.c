@@ -38,8 +38,8 @@ static uint64_t *claim(struct measuring *m)
     return at < N_WORDS ? m->words + at : NULL;
 }
 
-/* Writes numbers to the memory. Zeros would do too, but all pages that were never written to are
- * the same page of the system. */
+/* Writes numbers to the memory. Otherwise all its pages would be one page of the system, which is
+ * full of zeros. */
 static void fill_part(void *arg, size_t thread)
 {
     (void)thread;

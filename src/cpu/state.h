@@ -37,7 +37,7 @@ struct cpu {
     size_t n_threads;
     struct backend_params params;
     struct turns turns[MAX_ROPES];
-    /* The activations of a step, n = n_batch rows. Rows have the length of the current layer's. */
+    /* The activations of a step, n = n_batch rows. A row is as long as the current layer needs. */
     float *x;                        /* [n, dim] residual stream */
     float *q, *k, *v, *o;            /* [n, SIZE_Q], [n, SIZE_K], [n, SIZE_V], [n, SIZE_O] */
     float *norm;                     /* [n_out, dim] results of HEAD_NORM */

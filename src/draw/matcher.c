@@ -253,8 +253,8 @@ static void allow(uint64_t *mask, int32_t token)
     mask[(size_t)token / 64] |= (uint64_t)1 << (size_t)token % 64;
 }
 
-/* Finds where a plain character leads from a set if all plain characters lead to the same set, else
- * MATCHER_DEAD. */
+/* Writes to *to the set to which every plain character leads from `set`, or MATCHER_DEAD if plain
+ * characters lead to different sets. */
 static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, weft_error *err)
 {
     const struct grammar *g = m->g;

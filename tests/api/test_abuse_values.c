@@ -32,7 +32,7 @@ static uint64_t s_cached(void *h)
 {
     bool works = weft_seq_append(h, ids_in, 1, NULL) == WEFT_OK;
     /* No earlier text begins with this token, so weft_seq_cached() returns 0 for a good handle,
-     * too; that the append works makes the difference. */
+     * too. The append, which works only with a good handle, makes the difference. */
     return weft_seq_cached(h) + works;
 }
 static uint64_t s_finish(void *h) { return weft_seq_finish(h) != WEFT_FINISH_END; }

@@ -23,7 +23,8 @@ static size_t control_tokens(const weft_model *m, const weft_message *messages, 
         MUST(weft_detokenize(m, &ids[i], 1, 0, text, sizeof text, &n_text, &err) != WEFT_E_ARG);
         size_t n_stored = 0;
         weft_token_text(m, ids[i], NULL, 0, &n_stored, &err);
-        /* A lone leading space writes nothing too; it is stored as three bytes. */
+        /* A lone leading space writes nothing either, but is no control token. It is stored as
+         * U+2581, three bytes; the texts of control tokens are longer. */
         n_control += n_text == 0 && n_stored > 3;
     }
     return n_control;

@@ -189,7 +189,7 @@ static struct story story_of(struct crowd *c, size_t i)
     s.sampling.repeat_penalty = i % 4 == 1 ? 1.2f : 1;
     s.grammar = i % 5 == 4 ? grammars[i / 5] : NULL;
     s.logprobs = i == 7;
-    /* Two stories begin alike. */
+    /* Stories 2 k and 2 k + 1 begin alike. */
     rig_tokens(&c->r, i / 2, s.prompt, s.n);
     return s;
 }

@@ -77,8 +77,8 @@ static void test_seeds(void **state)
     }
 }
 
-/* Greedy and sampled sequences, with and without grammars, give in the same steps what they give
- * alone. */
+/* Sequences that share their steps, greedy and sampled, with and without grammars, write the same
+ * texts as each of them alone. */
 static void test_together(void **state)
 {
     (void)state;
@@ -158,7 +158,8 @@ static void test_fork(void **state)
                 assert_string_equal(text, rest);
             }
         }
-        /* A fork of a finished sequence goes back into its text. */
+        /* A finished sequence is rewound into its text and forked there. The fork ends its text,
+         * too. */
         n = weft_seq_len(copy) - N_PROMPT;
         OK(weft_seq_rewind(copy, N_PROMPT + n / 2, E));
         weft_seq_release(&other);
@@ -173,8 +174,8 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* After every rewind the rest is drawn as before, because the grammar is again where it was behind
- * the kept tokens. */
+/* After every rewind the rest is drawn as before, because the grammar is again in the state that it
+ * had after the last kept token. */
 static void test_rewind(void **state)
 {
     (void)state;
@@ -200,7 +201,8 @@ static void test_rewind(void **state)
     OK(weft_seq_rewind(seq, 2, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
-    /* A rewind that keeps the end token keeps the end of the text: the next text begins anew. */
+    /* After a rewind that keeps the end token, the old text stays ended, and what is drawn next is
+     * a new text. */
     OK(weft_seq_rewind(seq, weft_seq_len(seq), E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);

@@ -141,7 +141,6 @@ static inline __m512i emulated_join_i(__m256i low, __m256i high)
 {
     return (union emulated){ .i256 = { low, high } }.i;
 }
-/* Returns half 0 or 1. */
 static inline __m256 emulated_half(__m512 x, int half)
 {
     return (union emulated){ .v = x }.v256[half];

@@ -35,8 +35,8 @@ static void do_open(struct world *w)
 }
 
 /* Counts the positions that the engine found in other sequences' pages when n tokens were appended.
- * Only whole pages can be found, never the last token, whose logits are wanted, and nothing for a
- * sequence that is observed. */
+ * Only whole pages can be found. The last token is never found, because its logits are wanted. For
+ * an observed sequence nothing is found. */
 static void find_known(struct world *w, struct life *l, size_t n)
 {
     size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);

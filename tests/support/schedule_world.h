@@ -74,7 +74,7 @@ static bool other_rope(const struct world *w, size_t n, size_t other)
 {
     return n > 0 && other > 0 && (n > w->border) != (other > w->border);
 }
-/* The sequence has set memory aside for tokens with which its RoPE factors change. */
+/* Returns true if the sequence has set memory aside for tokens that change its RoPE factors. */
 static bool room_crosses(const struct world *w, const struct life *l)
 {
     return l->n < l->room && other_rope(w, l->n, l->room);
@@ -147,8 +147,8 @@ static void forget(struct life *l, size_t n)
     l->drawn = NONE;
 }
 
-/* The sequence had `before` tokens and now has l->n. If these have other RoPE factors, all
- * positions wait to be computed again, but those of known pages. */
+/* The sequence had `before` tokens and now has l->n. If a text of this length has other RoPE
+ * factors, all positions wait to be computed again, except those of known pages. */
 static void cross(struct world *w, struct life *l, size_t before)
 {
     if (other_rope(w, before, l->n)) {
@@ -208,7 +208,6 @@ static void catch_up(struct world *w, struct life *l)
     l->twin_behind = false;
 }
 
-/* Returns the id that the twin draws alone. */
 static int32_t draw_alone(struct world *w, struct life *l)
 {
     int32_t token;

@@ -106,8 +106,8 @@ static struct tokenizer *opened(struct gguf_writer *w)
     return t;
 }
 
-/* Special tokens outside the vocabulary count as not named, as in llama.cpp: SPM then has its usual
- * special tokens, BPE has none, and none is added. */
+/* A special token outside the vocabulary counts as not named, as in llama.cpp. SPM then has its
+ * usual special tokens, BPE has none, and BOS is not added. */
 static void test_ids_out_of_range(void **state)
 {
     (void)state;

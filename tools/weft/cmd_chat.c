@@ -121,7 +121,7 @@ static int do_set(struct chat *c, const char *argument)
     return EXIT_OK;
 }
 
-/* Which RoPE factors the conversation has, where a file has two sets of them. */
+/* Tells the user which RoPE factors the conversation has, if the file has two sets of them. */
 static void note_rope(const struct chat *c, uint64_t n_again)
 {
     const size_t border = c->session.info.n_rope_short;

@@ -43,7 +43,7 @@ int talk_restart(struct talk *t, const char *system);
 int talk_save(struct talk *t, const char *path);
 /* Replaces the conversation, system prompt included, by the one in a file. Its messages are not
  * known, so nothing can be taken back beyond this point. Only talk_restart() drops the loaded
- * conversation; the next one has the system prompt from before the load again, unless
+ * conversation; the next conversation then has the system prompt from before the load again, unless
  * talk_restart() gets another. */
 int talk_load(struct talk *t, const char *path);
 /* Sets whether a template that knows it lets the model think before it answers. */
