@@ -40,6 +40,7 @@ ROOMS = {
     'tests/base': WHITE_BOX,
     'tests/format': WHITE_BOX,
     'tests/text': WHITE_BOX,
+    'tests/chat': WHITE_BOX,
     'tests/draw': WHITE_BOX,
     'tests/model': WHITE_BOX,
     'tests/cpu': WHITE_BOX,
