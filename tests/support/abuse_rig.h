@@ -16,7 +16,7 @@ enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
-static weft_prompt *chat;
+static weft_prompt *conversation;
 /* A computed sequence with text that nobody has taken yet and with log-probabilities. Every case
  * takes a fork of it. */
 static weft_seq *base;
@@ -75,7 +75,7 @@ static int setup(void **state)
     s.n_bias = 1;
     rig = rig_open(model_file("tiny-qwen2"), &engine_params);
     OK(weft_file_open(model_file("tiny-qwen2"), &file, E));
-    OK(weft_prompt_open(rig.model, &prompt_params, &chat, E));
+    OK(weft_prompt_open(rig.model, &prompt_params, &conversation, E));
     rig_tokens(&rig, 1, tokens, 5);
     base = rig_fed(&rig, tokens, 5);
     OK(weft_seq_set_sampling(base, &s, E));
@@ -94,7 +94,7 @@ static int teardown(void **state)
     (void)state;
     weft_seq_release(&base);
     weft_file_release(&file);
-    weft_prompt_release(&chat);
+    weft_prompt_release(&conversation);
     rig_close(&rig);
     print_message("abuse: %zu cases\n", n_cases);
     return 0;
@@ -107,7 +107,7 @@ static inline void *handle_of(enum kind kind, weft_seq *seq)
     case ENGINE: return rig.engine;
     case SEQ: return seq;
     case FILE_HANDLE: return file;
-    case PROMPT: return chat;
+    case PROMPT: return conversation;
     default: return NULL;
     }
 }
