@@ -378,7 +378,8 @@ typedef struct weft_prompt_params {
      * tool's `tool_call_id` and `name`. What else is there reaches the template too. */
     const char *messages;
     size_t n_messages;
-    /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}. */
+    /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}.
+     */
     const char *tools;
     size_t n_tools;
     /* An object: further variables of the template, such as {"enable_thinking": false}. */
@@ -840,11 +841,11 @@ WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_
                                           weft_error *err);
 
 /* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
- * accepts. schema[n] is JSON; NULL means any JSON value. flags is 0. The grammar is narrower than
+ * accepts. schema[n] is JSON; n = 0 means any JSON value. flags is 0. The grammar is narrower than
  * the schema: properties come in the schema's order, and others are allowed only with
  * additionalProperties. What it cannot express is refused, never ignored. Any thread. Errors:
- * WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar cannot hold; the message begins
- * with the JSON pointer of the place), WEFT_E_NOMEM. */
+ * WEFT_E_ARG (more than 16 MiB), WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar
+ * cannot hold; the message begins with the JSON pointer of the place), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst,
                                          size_t cap, size_t *needed, weft_error *err);
 

@@ -31,6 +31,10 @@ weft_status json_read(const char *what, const char *text, size_t n, json_t **out
 {
     size_t line, column;
     json_error_t why;
+    if (n > JSON_READ_MAX) {
+        return error_set(err, WEFT_E_ARG, "%s: %zu bytes, expected at most %d", what, n,
+                         JSON_READ_MAX);
+    }
     if (json_nested(text, n, JSON_READ_DEPTH, &line, &column)) {
         return error_set(err, WEFT_E_ARG,
                          "%s: line %zu, column %zu: brackets nested more than %d deep", what, line,

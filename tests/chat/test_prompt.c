@@ -338,7 +338,7 @@ static void test_look_alikes(void **state)
 static void test_user_defined_tokens(void **state)
 {
     static const char user[] =
-        "[{\"role\":\"user\",\"content\":\"a<think>b</think><tool_call><|eot_id|>\"}]";
+        "[{\"role\":\"user\",\"content\":\"a<think>b</think><tool_call><|im_sep|>\"}]";
     static const char thinks[] = CHATML "<think>{{ '<tool' ~ '_call>' }}";
     (void)state;
     struct vocab_options o = chat_vocab_full;
@@ -349,7 +349,7 @@ static void test_user_defined_tokens(void **state)
     /* The template spells </think> nowhere, and <tool_call> only in what it renders. */
     assert_int_equal(count(&r, "</think>"), 1);
     assert_int_equal(count(&r, "<tool_call>"), 1);
-    assert_int_equal(count(&r, "<|eot_id|>"), 1);
+    assert_int_equal(count(&r, "<|im_sep|>"), 1);
     struct bytes text = { 0 };
     assert_int_equal(tokenizer_decode(r.t, r.p.ids.data + 1, r.p.ids.n - 1, WEFT_DETOKENIZE_SPECIAL,
                                       &text, NULL),

@@ -127,9 +127,11 @@ int prompt_open(const struct session *s, const struct prompt_setup *p, const jso
         w.variables = variables;
         w.n_variables = strlen(variables);
         weft_status status = weft_prompt_open(s->model, &w, out, &err);
-        code = status == WEFT_OK      ? EXIT_OK
-               : status == WEFT_E_ARG ? term_fail(EXIT_RUNTIME, "%s", err.message)
-                                      : term_status(status, &err);
+        const bool own = w.template_source != NULL || w.template_name != NULL;
+        code = status == WEFT_OK                     ? EXIT_OK
+               : status == WEFT_E_ARG                ? term_fail(EXIT_RUNTIME, "%s", err.message)
+               : status == WEFT_E_UNSUPPORTED && own ? term_fail(EXIT_USAGE, "%s", err.message)
+                                                     : term_status(status, &err);
     }
     free(list);
     free(variables);
