@@ -462,7 +462,7 @@ static void test_bad_stops_are_refused(void **state)
     push(&s, "a", 1);
     assert_true(s.stopped);
     set_stops(&s, NULL, 0);
-    assert_int_equal(s.n_stops, 0);
+    assert_int_equal(s.stops.n, 0);
     stream_free(&s);
 }
 
