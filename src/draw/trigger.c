@@ -26,6 +26,14 @@ static weft_status check_tokens(const weft_trigger *p, const struct tokenizer *t
     return WEFT_OK;
 }
 
+static weft_status make_known(struct trigger *t, size_t n_words, weft_error *err)
+{
+    t->n_words = n_words;
+    t->known = mem_array(2 * n_words, sizeof *t->known);
+    return t->known != NULL ? WEFT_OK
+                            : error_nomem(err, "a trigger", 2 * n_words * sizeof *t->known);
+}
+
 weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struct trigger **out,
                          weft_error *err)
 {
@@ -35,6 +43,7 @@ weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struc
         return error_nomem(err, "a trigger", sizeof *fresh);
     }
     weft_status status = search_open(&fresh->texts, "trigger text", p->texts, p->n_texts, err);
+    status = status == WEFT_OK ? make_known(fresh, tokenizer_n_vocab(t) / 64 + 1, err) : status;
     if (status != WEFT_OK) {
         trigger_close(fresh);
         return status;
@@ -55,9 +64,9 @@ static void drop_masks(struct trigger *t)
 }
 
 /* Makes room for both masks. */
-static weft_status make_masks(struct trigger *t, size_t n_words, weft_error *err)
+static weft_status make_masks(struct trigger *t, weft_error *err)
 {
-    t->n_words = n_words;
+    const size_t n_words = t->n_words;
     t->first = mem_array(n_words, sizeof *t->first);
     t->here = mem_array(n_words, sizeof *t->here);
     if (t->first == NULL || t->here == NULL) {
@@ -78,8 +87,9 @@ weft_status trigger_copy(const struct trigger *t, struct trigger **out, weft_err
     copy->at = t->at;
     copy->pulled = t->pulled;
     weft_status status = search_copy(&copy->texts, &t->texts, err);
+    status = status == WEFT_OK ? make_known(copy, t->n_words, err) : status;
     if (status == WEFT_OK && t->first != NULL) {
-        status = make_masks(copy, t->n_words, err);
+        status = make_masks(copy, err);
     }
     if (status != WEFT_OK) {
         trigger_close(copy);
@@ -97,6 +107,7 @@ void trigger_close(struct trigger *t)
     if (t != NULL) {
         search_free(&t->texts);
         free(t->piece.data);
+        free(t->known);
         drop_masks(t);
         free(t->path);
         free(t);
@@ -105,10 +116,12 @@ void trigger_close(struct trigger *t)
 
 size_t trigger_bytes(const struct trigger *t)
 {
-    size_t n_masks = t != NULL && t->first != NULL ? 2 : 0;
-    return t != NULL ? sizeof *t + search_bytes(&t->texts) + t->piece.cap +
-                           n_masks * t->n_words * sizeof *t->first + t->cap_path * sizeof *t->path
-                     : 0;
+    if (t == NULL) {
+        return 0;
+    }
+    const size_t n_masks = t->first != NULL ? 4 : 2;
+    return sizeof *t + search_bytes(&t->texts) + t->piece.cap +
+           n_masks * t->n_words * sizeof *t->first + t->cap_path * sizeof *t->path;
 }
 
 /* ---------------------------------------------------------------- single tokens */
@@ -117,6 +130,18 @@ void trigger_restart(struct trigger *t)
 {
     t->at = (struct search_at){ 0 };
     t->pulled = false;
+}
+
+static bool has(const uint64_t *mask, int32_t token)
+{
+    return mask[(size_t)token / 64] >> (size_t)token % 64 & 1;
+}
+
+static void set(uint64_t *mask, int32_t token, bool value)
+{
+    const uint64_t bit = (uint64_t)1 << (size_t)token % 64;
+    uint64_t *word = &mask[(size_t)token / 64];
+    *word = value ? *word | bit : *word & ~bit;
 }
 
 static bool is_trigger(const struct trigger *t, int32_t token)
@@ -169,10 +194,20 @@ weft_status trigger_goes_on(struct trigger *t, const struct tokenizer *tokenizer
 {
     struct search_at at = t->at;
     size_t n = SIZE_MAX;
+    const bool first = search_held(&t->texts, &at) == 0;
+    uint64_t *known = t->known, *goes_on = t->known + t->n_words;
+    if (first && has(known, token)) {
+        *on = has(goes_on, token);
+        return WEFT_OK;
+    }
     if (!tokenizer_is_end(tokenizer, token)) {
         TRY(follow(t, tokenizer, token, &at, &n, err));
     }
     *on = n != SIZE_MAX && n < t->piece.n;
+    if (first) {
+        set(known, token, true);
+        set(goes_on, token, *on);
+    }
     return WEFT_OK;
 }
 
@@ -186,13 +221,6 @@ struct walk {
     struct matcher_place start; /* at the beginning of the grammar */
     uint64_t *mask;
 };
-
-static void set(uint64_t *mask, int32_t token, bool allowed)
-{
-    const uint64_t bit = (uint64_t)1 << (size_t)token % 64;
-    uint64_t *word = &mask[(size_t)token / 64];
-    *word = allowed ? *word | bit : *word & ~bit;
-}
 
 /* Allows or forbids the tokens from number `first` of the trie up to `end`. */
 static void set_all(const struct walk *w, size_t first, size_t end, bool allowed)
@@ -287,7 +315,7 @@ static weft_status decide(struct walk *w, const struct tokenizer *tokenizer, str
 static weft_status make_first(struct walk *w, const struct tokenizer *tokenizer, weft_error *err)
 {
     struct trigger *t = w->t;
-    TRY(make_masks(t, w->trie->n_vocab / 64 + 1, err));
+    TRY(make_masks(t, err));
     memset(t->first, 0xff, t->n_words * sizeof *t->first);
     w->mask = t->first;
     weft_status status = decide(w, tokenizer, (struct search_at){ 0 }, true, err);

@@ -31,10 +31,13 @@ struct trigger {
     /* A trigger has come; the grammar holds. */
     bool pulled;
     struct bytes piece; /* the text of one token */
+    size_t n_words;     /* of a bit for each token */
+    /* [2, n_words] The tokens that trigger_goes_on() has looked at where nothing of a trigger had
+     * begun; and those of them that go on. The same few tokens come up again and again. */
+    uint64_t *known;
     /* The tokens allowed at the beginning of free text, and those allowed here: [n_words] each;
      * NULL = not made yet. */
     uint64_t *first, *here;
-    size_t n_words;
     struct trigger_place *path; /* [cap_path], by depth in the trie */
     size_t cap_path;
 };
