@@ -780,12 +780,12 @@ typedef struct weft_trigger {
  * the vocabulary. The text that is complete first is the trigger, so "<tool_call>" beside "<tool"
  * never is. One of the trigger tokens is a trigger as a whole, whatever its text. In free text
  * every token may be drawn, except one that completes a trigger text and goes on with bytes that
- * the grammar does not allow at its beginning, or where finding this out takes too long. So nothing
- * is ever taken back, and the remaining tokens have the probabilities that they have without those.
- * From the byte behind the trigger on, the rules of weft_seq_set_grammar() hold until the turn
- * ends: text that is to follow the first call of a tool must be part of the grammar. An end token
- * in free text ends the turn as usual. After an append, a rewind to before the trigger or
- * weft_seq_load(), the text is free again.
+ * the grammar does not allow at its beginning, or whose bytes it would take too long to follow. So
+ * nothing is ever taken back. The other tokens are drawn as if there were only them. From the byte
+ * behind the trigger on, the rules of weft_seq_set_grammar() hold until the turn ends: text that is
+ * to follow the first call of a tool must be part of the grammar. An end token in free text ends
+ * the turn as usual. After an append, a rewind to before the trigger or weft_seq_load(), the text
+ * is free again.
  *
  * While the text is free, it is generated as fast as without a trigger, and tokens are computed
  * ahead. Errors: WEFT_E_ARG (too many texts or tokens, an empty or a too long text, a token outside

@@ -304,7 +304,7 @@ static void check_draws(const char *preset, bool ahead, uint64_t seed, size_t n_
                   preset, ahead ? ", ahead" : "", w.n_free, w.n_forbidden, w.n_on, w.n_grammar,
                   w.n_ends, w.top.n_ahead);
     assert_true(w.n_free > 5 * n_rounds && w.n_grammar > n_rounds && w.n_forbidden > n_rounds);
-    assert_true(w.n_on > n_rounds / 2 && w.n_ends > n_rounds / 10);
+    assert_true(w.n_on > n_rounds / 4 && w.n_ends > n_rounds / 10);
     assert_int_equal(w.top.n_ahead > 0, ahead);
     close_truth(&w);
 }
@@ -312,7 +312,7 @@ static void check_draws(const char *preset, bool ahead, uint64_t seed, size_t n_
 static void test_draws(void **state)
 {
     (void)state;
-    size_t n = level_all("five of six random sequences with triggers") ? 60 : 10;
+    size_t n = level_all("two of three random sequences with triggers") ? 60 : 20;
     check_draws("tiny-qwen2", false, 1, n);
     check_draws("tiny-qwen2", true, 2, n);
     check_draws("tiny-phi3", false, 3, n);
