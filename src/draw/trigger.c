@@ -178,13 +178,10 @@ weft_status trigger_read(struct trigger *t, struct matcher *m, const struct toke
     struct search_at at = t->at;
     size_t n;
     TRY(follow(t, tokenizer, token, &at, &n, err));
-    if (n != SIZE_MAX) {
-        matcher_restart(m);
-        if (n < t->piece.n) {
-            TRY(matcher_read(m, t->piece.data + n, t->piece.n - n, err));
-        }
-        t->pulled = true;
+    if (n != SIZE_MAX && n < t->piece.n) {
+        TRY(matcher_read(m, t->piece.data + n, t->piece.n - n, err));
     }
+    t->pulled = n != SIZE_MAX;
     t->at = at;
     return WEFT_OK;
 }
@@ -236,14 +233,13 @@ static size_t tokens_end(const struct token_trie *trie, const struct trie_node *
     return node->skip < trie->n_nodes ? trie->nodes[node->skip].first : trie->n_tokens;
 }
 
-/* Decides on the tokens at node i, where a trigger is complete, and below it. */
+/* Decides on the tokens below node i, where a trigger is complete. */
 static weft_status walk_behind(const struct walk *w, uint32_t i, weft_error *err)
 {
     const struct token_trie *trie = w->trie;
     const struct trie_node *top = &trie->nodes[i];
     struct trigger_place *path = w->t->path;
     path[top->depth].behind = w->start;
-    set_all(w, top->first, top->first + top->n_tokens, true);
     for (i++; i < top->skip;) {
         const struct trie_node *node = &trie->nodes[i];
         struct matcher_place *to = &path[node->depth].behind;

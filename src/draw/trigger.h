@@ -53,8 +53,8 @@ size_t trigger_bytes(const struct trigger *t);
 
 /* Free text begins. */
 void trigger_restart(struct trigger *t);
-/* Reads a token of free text that does not end it. If a trigger is complete, the matcher has read
- * what the token holds behind it. WEFT_E_NOMEM: nothing was read. */
+/* Reads a token of free text that does not end it. If it completes a trigger, the matcher, which is
+ * at its beginning, reads what the token holds behind that. WEFT_E_NOMEM: nothing was read. */
 weft_status trigger_read(struct trigger *t, struct matcher *m, const struct tokenizer *tokenizer,
                          int32_t token, weft_error *err);
 /* *on is true if the token, as the next one of free text, would complete a trigger text and go on

@@ -304,6 +304,90 @@ static void test_random(void **state)
     assert_true(w.n_on > n / 200 && w.n_forbidden > n / 2);
 }
 
+/* ---------------------------------------------------------------- work */
+
+enum { N_LONG = '~' - '!' + 1 };
+
+/* A vocabulary with "<" before each printable character, and a grammar in which each of them has
+ * very many ways. */
+static struct tokenizer *open_wide(void)
+{
+    static char texts[N_LONG][3];
+    static struct entry wide[N_LONG + 1];
+    struct spec s = spec;
+    for (size_t i = 0; i < N_LONG; i++) {
+        texts[i][0] = '<';
+        texts[i][1] = (char)('!' + i);
+        wide[i] = (struct entry){ texts[i], 1, 0 };
+    }
+    s.entries = wide;
+    s.merges = (const char *const[]){ NULL };
+    s.bos = s.eos = 0;
+    return open_spec(&s);
+}
+
+static struct matcher *open_laborious(void)
+{
+    struct bytes b = { 0 };
+    struct grammar *g = NULL;
+    struct matcher *m = NULL;
+    assert_true(bytes_add(&b, "root ::= (\"~\"", 13));
+    for (int i = 0; i < 9000; i++) {
+        char text[16];
+        int n = snprintf(text, sizeof text, "|[\\x%02x]", (unsigned)('!' + i % N_LONG));
+        assert_true(bytes_add(&b, text, (size_t)n));
+    }
+    assert_true(bytes_add(&b, ")*", 2));
+    OK(grammar_parse(b.data, b.n, &g, E));
+    OK(matcher_open(g, &m, E));
+    grammar_release(g);
+    free(b.data);
+    return m;
+}
+
+/* Returns how many of the tokens "<!" to "<~" a new trigger allows; the first ones are. */
+static size_t count_allowed(const struct tokenizer *t, const struct token_trie *trie,
+                            struct matcher *m)
+{
+    const weft_trigger p = { .size = sizeof p,
+                             .texts = (const char *const[]){ "<" },
+                             .n_texts = 1 };
+    struct trigger *trigger = NULL;
+    const uint64_t *mask = NULL;
+    size_t n = 0;
+    OK(trigger_open(&p, t, &trigger, E));
+    OK(trigger_mask(trigger, m, t, trie, &mask, E));
+    assert_non_null(mask);
+    for (size_t i = 0; i < N_LONG; i++) {
+        bool allowed = mask[(FIRST_BPE + i) / 64] >> (FIRST_BPE + i) % 64 & 1;
+        assert_true(!allowed || n == i);
+        n += allowed;
+    }
+    trigger_close(trigger);
+    return n;
+}
+
+/* Beyond the limit of work, tokens that go on behind a trigger are forbidden. How much was done
+ * before makes no difference. */
+static void test_work(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_wide();
+    struct token_trie *trie = NULL;
+    const uint64_t *mask = NULL;
+    OK(token_trie_open(t, &trie, E));
+    struct matcher *m = open_laborious();
+    const size_t n = count_allowed(t, trie, m);
+    print_message("%zu of %d tokens within the limit\n", n, N_LONG);
+    assert_in_range(n, 1, N_LONG - 1);
+    assert_int_equal(count_allowed(t, trie, m), n);
+    OK(matcher_mask(m, trie, &mask, E));
+    assert_int_equal(count_allowed(t, trie, m), n);
+    matcher_close(m);
+    token_trie_close(trie);
+    tokenizer_close(t);
+}
+
 /* ---------------------------------------------------------------- single cases */
 
 /* Reads a text of tokens, and expects the trigger's place in it: `rest` is the text behind it, NULL
@@ -409,6 +493,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_work),
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_refusals),
     };

@@ -451,49 +451,65 @@ static void test_every_position(void **state)
     rig_close(&r);
 }
 
+/* Draws greedily n_free tokens, then a text which these tokens trigger, then behind an append some
+ * more. Returns the number of tokens. In free text nothing but the best logits and tokens computed
+ * ahead is used, and behind the trigger nothing is computed ahead. */
+static size_t draw_triggered(const struct rig *r, const struct top_backend *top, size_t n_free,
+                             int32_t *tokens)
+{
+    char text[4000];
+    size_t n;
+    const int32_t one = 300;
+    weft_sampling greedy = sampled(0, 0);
+    greedy.ignore_end = true;
+    weft_seq *seq = prompted(r, &greedy, 7);
+    set_text(seq, "no such text", "root ::= [a-z]*");
+    rig_generate(r, seq, N_PROMPT + n_free, text, sizeof text);
+    OK(weft_seq_rewind(seq, N_PROMPT, E));
+    set_text(seq, text, "root ::= [a-z]{40}");
+    draw(r, seq, n_free);
+    const size_t n_ahead = top->n_ahead, n_read = top->n_read;
+    draw(r, seq, 100);
+    assert_int_equal(top->n_ahead, n_ahead);
+    OK(weft_seq_tokens(seq, tokens, 400, &n, E));
+    assert_true(n > N_PROMPT + n_free + 10);
+    assert_int_equal(top->n_read > n_read, top->cpu != NULL);
+    const size_t n_read_after = top->n_read;
+    OK(weft_seq_append(seq, &one, 1, E));
+    draw(r, seq, n_free);
+    assert_int_equal(top->n_read, n_read_after);
+    OK(weft_seq_tokens(seq, tokens, 400, &n, E));
+    weft_seq_release(&seq);
+    return n;
+}
+
+/* In free text tokens are computed ahead, and they are the same as without. Those that were
+ * computed behind a trigger are dropped. */
 static void test_ahead(void **state)
 {
     (void)state;
     static struct top_backend top;
     weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
-    weft_sampling greedy = sampled(0, 0);
     int32_t tokens[2][400];
     size_t n[2];
     params.n_threads = 1;
     params.device = "cpu";
-    greedy.ignore_end = true;
-    for (int ahead = 0; ahead < 2; ahead++) {
-        params.n_ahead = ahead ? 8 : 0;
-        struct rig r = rig_open(model_file("tiny-qwen2"), &params);
-        weft_logit_bias bias = { 0, 0 };
-        if (ahead) {
-            top_backend_wrap(&top, r.engine, TOP_BEST | TOP_AHEAD, 1);
+    /* The trigger comes at each place among the tokens computed ahead. */
+    for (size_t n_free = 9; n_free < 18; n_free++) {
+        top = (struct top_backend){ 0 };
+        for (int ahead = 0; ahead < 2; ahead++) {
+            params.n_ahead = ahead ? 8 : 0;
+            struct rig r = rig_open(model_file("tiny-qwen2"), &params);
+            if (ahead) {
+                top_backend_wrap(&top, r.engine, TOP_BEST | TOP_AHEAD, 1);
+            }
+            n[ahead] = draw_triggered(&r, &top, n_free, tokens[ahead]);
+            assert_int_equal(top.n_ahead > 0, ahead);
+            rig_close(&r);
         }
-        weft_seq *seq = prompted(&r, &greedy, 7);
-        set_text(seq, "no such text", "root ::= [a-z]*");
-        draw(&r, seq, 20);
-        assert_int_equal(top.n_ahead > 0, ahead);
-        /* The 21st token is the trigger: what was computed behind it is dropped. */
-        weft_seq *copy;
-        OK(weft_seq_fork(seq, &copy, E));
-        draw(&r, copy, 1);
-        int32_t list[400];
-        OK(weft_seq_tokens(copy, list, 400, &n[ahead], E));
-        bias.token = list[n[ahead] - 1];
-        const weft_trigger p = { .size = sizeof p, .tokens = &bias.token, .n_tokens = 1 };
-        OK(weft_seq_rewind(seq, 10, E));
-        OK(weft_seq_set_trigger(seq, &p, "root ::= [a-z]{20}", 18, E));
-        draw(&r, seq, 30);
-        size_t before = top.n_ahead;
-        draw(&r, seq, 30);
-        assert_int_equal(top.n_ahead, before);
-        OK(weft_seq_tokens(seq, tokens[ahead], 400, &n[ahead], E));
-        weft_seq_release(&seq);
-        weft_seq_release(&copy);
-        rig_close(&r);
+        assert_int_equal(n[0], n[1]);
+        assert_memory_equal(tokens[0], tokens[1], n[0] * sizeof **tokens);
     }
-    assert_int_equal(n[0], n[1]);
-    assert_memory_equal(tokens[0], tokens[1], n[0] * sizeof **tokens);
 }
 
 /* Draws this token, which free text allows. */
