@@ -840,6 +840,40 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
                                           weft_error *err);
 
+/* Where weft_seq_set_trigger() begins a grammar: behind the first of these texts that is complete,
+ * or behind one of these tokens. At most 16 texts of 1 to 256 bytes, and 16 tokens that do not end
+ * a text. */
+typedef struct weft_trigger {
+    size_t size;
+    const char *const *texts;
+    size_t n_texts;
+    const int32_t *tokens;
+    size_t n_tokens;
+} weft_trigger;
+#define WEFT_TRIGGER_INIT WEFT_INIT(weft_trigger)
+/* From now on text is generated freely up to a trigger; behind it, only text that the grammar
+ * gbnf[n] allows. All is copied. A call replaces an earlier one and weft_seq_set_grammar(), and is
+ * replaced by it. trigger = NULL, one without texts and tokens, or n = 0 removes both trigger and
+ * grammar.
+ *
+ * A text begins as under weft_seq_set_grammar(), and is free at its beginning. It is searched for
+ * the trigger texts across borders of tokens; control tokens count as the texts that they have in
+ * the vocabulary. The text that is complete first is the trigger, so "<tool_call>" beside "<tool"
+ * never is. One of the trigger tokens is a trigger as a whole, whatever its text. In free text
+ * every token may be drawn, except one that completes a trigger text and goes on with bytes that
+ * the grammar does not allow at its beginning, or whose bytes it would take too long to follow. So
+ * nothing is ever taken back. The other tokens are drawn as if there were only them. From the byte
+ * behind the trigger on, the rules of weft_seq_set_grammar() hold until the turn ends: text that is
+ * to follow the first call of a tool must be part of the grammar. An end token in free text ends
+ * the turn as usual. After an append, a rewind to before the trigger or weft_seq_load(), the text
+ * is free again.
+ *
+ * While the text is free, it is generated as fast as without a trigger, and tokens are computed
+ * ahead. Errors: WEFT_E_ARG (too many texts or tokens, an empty or a too long text, a token outside
+ * the vocabulary or one that ends a text), WEFT_E_FORMAT as from weft_seq_set_grammar(). */
+WEFT_API weft_status weft_seq_set_trigger(weft_seq *seq, const weft_trigger *trigger,
+                                          const char *gbnf, size_t n, weft_error *err);
+
 /* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
  * accepts. schema[n] is JSON; n = 0 means any JSON value. flags is 0. The grammar is narrower than
  * the schema: properties come in the schema's order, and others are allowed only with

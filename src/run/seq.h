@@ -86,11 +86,12 @@ void seq_set_rope(struct weft_seq *seq);
  * what a grammar has seen beyond these tokens are dropped. */
 void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
 
-/* Returns true if the next draw looks at no more than the *k best logits. */
+/* Returns true if the next draw looks at no more than the *k best logits, as long as no grammar
+ * forbids one of their tokens. */
 bool seq_top(const struct weft_seq *seq, size_t *k);
 /* Returns true if each of the next draws takes the best token, so that tokens can be computed
- * ahead. The sequence is then greedy, without grammar and log-probabilities, and the last draw has
- * banned no end token. */
+ * ahead. The sequence is then greedy, in free text and without log-probabilities, and the last draw
+ * has banned no end token. A grammar may still forbid one of the tokens, see constraint_lets(). */
 bool seq_greedy(const struct weft_seq *seq);
 
 /* ---------------------------------------------------------------- entering and leaving */

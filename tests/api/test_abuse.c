@@ -84,6 +84,7 @@ CALL(seq_fork, a->handle, a->out, a->err)
 CALL(seq_set_sampling, a->handle, a->params, a->err)
 CALL(seq_set_stops, a->handle, a->in, a->n, a->err)
 CALL(seq_set_grammar, a->handle, a->in, a->n, a->err)
+CALL(seq_set_trigger, a->handle, a->params, a->in, a->n, a->err)
 CALL(seq_set_logprobs, a->handle, 2, a->err)
 CALL(seq_append, a->handle, a->in, a->n, a->err)
 CALL(seq_reserve, a->handle, a->n, a->err)
@@ -109,6 +110,9 @@ static const weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
 static const weft_chat_params chat_params = WEFT_CHAT_PARAMS_INIT;
 static const weft_embed_params embed_params = WEFT_EMBED_PARAMS_INIT;
 static const weft_sampling sampling = WEFT_SAMPLING_INIT;
+static const weft_trigger trigger = {
+    .size = sizeof trigger, .texts = stops_in, .n_texts = 2, .tokens = ids_in, .n_tokens = 3
+};
 
 struct row {
     const char *name;
@@ -172,6 +176,8 @@ static const struct row rows[] = {
     { ROW(seq_set_stops), .kind = SEQ, .takes = IN, INPUT(stops_in, 2) },
     { ROW(seq_set_grammar), .kind = SEQ, .takes = IN, INPUT(grammar_in, sizeof grammar_in - 1),
       .beyond = WEFT_E_FORMAT },
+    { ROW(seq_set_trigger), .kind = SEQ, .takes = IN | PARAMS,
+      INPUT(grammar_in, sizeof grammar_in - 1), STRUCT(trigger), .beyond = WEFT_E_FORMAT },
     { ROW(seq_set_logprobs), .kind = SEQ },
     { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3),
       .beyond = WEFT_E_CTX_FULL },
