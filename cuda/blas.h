@@ -1,6 +1,6 @@
-/* The few functions of cuBLAS that prompts need. A thread looks for cuBLAS at run time, beside the
- * upload of the weights, and the first long prompt waits for that thread. So everything runs on a
- * machine without cuBLAS too, and a program that only generates never waits for the thread. */
+/* The few functions of cuBLAS that steps of many rows need. A thread looks for cuBLAS at run time,
+ * beside the upload of the weights, and the first step of many rows waits for that thread. So
+ * everything runs on a machine without cuBLAS too, and steps of few rows need not wait. */
 #ifndef WEFT_CUDA_BLAS_H
 #define WEFT_CUDA_BLAS_H
 

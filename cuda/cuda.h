@@ -1,6 +1,6 @@
 /* The state of the CUDA backend, and what its files do for one another. This is plain C: the
- * kernels are behind kernels.h. There is one stream per engine; an error poisons the engine and
- * nothing else. */
+ * kernels are behind kernels.h. Each engine computes on a stream of its own. An error poisons only
+ * its engine, unless a kernel has failed: then CUDA is lost for the whole process. */
 #ifndef WEFT_CUDA_H
 #define WEFT_CUDA_H
 
@@ -120,8 +120,9 @@ struct cuda {
     size_t slab_bytes, halves_bytes;
     /* Bytes of the longest row of a matrix in the file. UPLOAD_PARTS of them fit into the slab. */
     size_t row_bytes;
-    struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
-    int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
+    /* ids and values [n_out, BACKEND_TOP], and the scratch of kernel_top(). */
+    struct dptr top_ids, top_values, top_scratch;
+    int32_t *host_ids; /* pinned [n_out, BACKEND_TOP] */
     float *host_values;
     struct dptr history, count; /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
     size_t n_out;               /* wanted rows of the last step */

@@ -4,7 +4,8 @@
 #include "cuda.h"
 
 enum {
-    /* Room for a piece of a matrix that is uploaded. Products use it too if memory is short. */
+    /* The weights are uploaded through a slab that has at most this size, unless rows are very
+     * long. If memory is short, products turn matrices into halves in pieces of this size, too. */
     SLAB_BYTES = 32 << 20,
     /* Left for the driver: code of the kernels, cuBLAS. */
     RESERVE_BYTES = 256 << 20,
@@ -75,7 +76,7 @@ static void scratch(struct cuda *c, struct dptr *at, size_t n, size_t size)
     memory_want(&c->memory, MEMORY_SCRATCH, at, n, size);
 }
 
-/* Returns the forms that products with a matrix of this type read. */
+/* Returns the forms (ACT_*) in which products with this matrix read their activations. */
 static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
 {
     bool is_float = t->type->block == 1;
@@ -362,9 +363,9 @@ static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
     return status;
 }
 
-/* Places k and v. With tensor cores their memory is that of qkv: steps of many rows write q, k and
- * v there side by side. Steps of few rows put k and v there one behind the other, with room for
- * n_batch rows, because without cuBLAS every step runs like a step of few rows. */
+/* Places k and v. With tensor cores they lie in the memory of qkv. Steps of many rows write q, k
+ * and v there side by side. Steps of few rows write all of k, then all of v. This second layout has
+ * room for n_batch rows, too, because without cuBLAS large steps use it as well. */
 static void place_kv(struct cuda *c)
 {
     if (c->tensor_cores) {

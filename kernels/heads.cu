@@ -200,7 +200,7 @@ __device__ __forceinline__ const double *turns_of(const struct heads &job, const
 __global__ void __launch_bounds__(WARPS *WARP)
     k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
-    // The heads with their elements in order, for blocks of 32.
+    // Each warp puts its head here in order, for the rotation and the blocks of q8_0.
     SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads);
     grid_dependency_release();
     const uint32_t lane = threadIdx.x % WARP, i = blockIdx.y * WARPS + threadIdx.x / WARP;

@@ -13,7 +13,7 @@ enum {
     N_WORDS = READ_BYTES / sizeof(uint64_t),
     READ_PASSES = 12,
     MAC_PASSES = 4,
-    BURST = 4096 /* about 10 us of work, so the clock is read seldom enough */
+    BURST = 4096 /* about 50 us of work with AVX2, so the clock is read seldom enough */
 };
 #define READ_SECONDS 0.5
 #define MAC_PASS_SECONDS 0.05

@@ -1,5 +1,6 @@
-/* Matrix products. The threads claim groups of tiles, and multiply each tile with a few rows of
- * activations after the other. The results of a tile are used while they are still in the cache. */
+/* Matrix products. The threads claim tasks: a run of neighbouring tiles, and up to MATMUL_ROWS rows
+ * of activations that each of these tiles is multiplied with. The results of gate and up are
+ * combined and quantised while they are still in the cache. */
 #include <string.h>
 
 #include "cpu/job.h"

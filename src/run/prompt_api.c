@@ -44,7 +44,7 @@ const char *weft_chat_template_name(size_t i)
     return b != NULL ? b->name : NULL;
 }
 
-/* Says which template a call uses. It closes *owned, if that is not NULL, behind the call. */
+/* Says which template a call uses. If *owned is not NULL, the caller closes it after use. */
 static weft_status choose(const weft_model *model, const char *name, bool tools,
                           const struct chat_template **out, struct chat_template **owned,
                           weft_error *err)

@@ -1,4 +1,5 @@
-/* The functions that change the tokens of a sequence: append, end, rewind, cancel. */
+/* The functions that add tokens to a sequence, set room aside for them or drop them, and those that
+ * end or cancel a sequence. */
 #include <string.h>
 
 #include "run/ahead.h"

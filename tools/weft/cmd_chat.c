@@ -1,5 +1,6 @@
 /* weft chat: a conversation on the terminal or, without a terminal, one message per line. Answers
- * go to standard output, everything else to standard error. */
+ * go to standard output, as does what the line editor (edit.c) shows on a terminal. Everything else
+ * goes to standard error. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -325,7 +326,7 @@ static enum next read_message(struct chat *c, struct bytes *text, bool *is_comma
     return add(text, line, n);
 }
 
-/* Handles one message or command. Returns its exit code; EXIT_OK means to go on. */
+/* Handles one message or command. Returns its exit code; only EXIT_INTERRUPTED ends the chat. */
 static int serve(struct chat *c, const struct bytes *text, bool is_command, bool terminal)
 {
     if (text->n == 0) {
