@@ -303,7 +303,7 @@ static void test_contradictions(void **state)
                      0);
     assert_contradiction(CMD_RUN, "--repeat-last-n is 0");
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "--chat", "--chat-template", "no-such"), 0);
-    assert_contradiction(CMD_RUN, "'no-such' is neither Jinja source nor a name");
+    assert_contradiction(CMD_RUN, "'no-such' is unknown");
     /* every built-in template is accepted */
     for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
         opt.chat_template = weft_chat_template_name(i);

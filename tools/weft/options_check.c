@@ -13,8 +13,8 @@ bool options_is_source(const char *value)
 static bool known_template(const char *value, struct arg_error *err)
 {
     size_t n = (size_t)snprintf(err->text, sizeof err->text,
-                                "option --chat-template: '%.60s' is neither Jinja source nor a "
-                                "name; names are",
+                                "option --chat-template: '%.60s' is unknown; give Jinja source or "
+                                "one of",
                                 value);
     for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
         if (strcmp(weft_chat_template_name(i), value) == 0) {
