@@ -231,7 +231,7 @@ class JinjaReference(unittest.TestCase):
     def test_kinds_of_faults(self):
         for source, fault in {
             "{{ raise_exception('a\\nb') }}": "raised", "{{ x.y }}": "undefined", "{{ 1 + 'a' }}": "runtime",
-            "{{ 1 / 0 }}": "runtime", "{% if %}": "syntax", "{{ [].append(1) }}": "runtime",
+            "{{ 1 / 0 }}": "runtime", "{% if %}": "syntax", "{{ [].insert(0, 1) }}": "runtime",
             "{{ namespace(_a=1) }}": "runtime", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}": "runtime",
         }.items():
             self.assertEqual(self.outcome(source).fault, fault, source)
@@ -302,8 +302,8 @@ class JinjaComparison(unittest.TestCase):
         for runs in ([[2, 0], [1, 1]], [[1, 0]], [[1, 1], [2, 1]], [[1, 0], [0, 1], [2, 0]]):
             self.assertIsInstance(provenance.authors(runs, "aé"), str)
         escape = '"\\ua000"'
-        self.assertIsNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 1, 0]))
-        self.assertIsNotNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 0, 0]))
+        self.assertIsNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 1, 0], {}, ""))
+        self.assertIsNotNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 0, 0], {}, ""))
 
     def test_conversations(self):
         source = (ROOT / "tests/data/chat/qwen3.jinja").read_text()

@@ -118,6 +118,11 @@ static void set_variables(struct jmachine *m, const struct jinja_params *p)
             m->root[id] = jvalue_of(&m->w, v->value, v->who, p);
         }
     }
+    for (size_t i = 0; i < m->t->hidden.n; i++) {
+        uint32_t id = m->t->hides[m->t->hidden.from + i];
+        struct jval name = m->t->names->pairs[id].key;
+        m->root[id] = jundefined(name.s, name.n, J_MISSING);
+    }
 }
 
 /* Returns true if the rendering came to its end. */

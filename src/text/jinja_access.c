@@ -152,36 +152,35 @@ static int64_t bound_of(struct jwork *w, struct jval v, int64_t n, int64_t low, 
     return i < low ? low : i > high ? high : i;
 }
 
-size_t jslice_bounds(struct jwork *w, size_t n, const struct jval bounds[3], int64_t *at,
-                     int64_t *step)
+size_t jslice_bounds(struct jwork *w, size_t n, const struct jval bounds[3], int64_t at[3])
 {
-    int64_t len = (int64_t)n, end;
-    *step = bounds[2].kind == J_NONE ? 1 : number_of(w, bounds[2]);
-    *step = *step < -INT32_MAX ? -INT32_MAX : *step > INT32_MAX ? INT32_MAX : *step;
-    if (*step == 0) {
+    int64_t len = (int64_t)n, step = bounds[2].kind == J_NONE ? 1 : number_of(w, bounds[2]);
+    step = step < -INT32_MAX ? -INT32_MAX : step > INT32_MAX ? INT32_MAX : step;
+    if (step == 0) {
         jfail(w, JINJA_RUNTIME, "the step of a slice is zero");
     }
-    bool back = *step < 0;
+    bool back = step < 0;
     int64_t low = back ? -1 : 0, high = back ? len - 1 : len;
-    *at = bounds[0].kind == J_NONE ? (back ? high : low) : bound_of(w, bounds[0], len, low, high);
-    end = bounds[1].kind == J_NONE ? (back ? low : high) : bound_of(w, bounds[1], len, low, high);
-    int64_t far = back ? *at - end : end - *at;
-    return far <= 0 ? 0 : ceil_div((size_t)far, (size_t)(back ? -*step : *step));
+    at[0] = bounds[0].kind == J_NONE ? (back ? high : low) : bound_of(w, bounds[0], len, low, high);
+    at[1] = bounds[1].kind == J_NONE ? (back ? low : high) : bound_of(w, bounds[1], len, low, high);
+    at[2] = step;
+    int64_t far = back ? at[0] - at[1] : at[1] - at[0];
+    return far <= 0 ? 0 : ceil_div((size_t)far, (size_t)(back ? -step : step));
 }
 
 static struct jval slice_string(struct jwork *w, struct jval v, const struct jval bounds[3])
 {
-    int64_t at, step;
-    size_t n = jslice_bounds(w, jstr_chars(w, v), bounds, &at, &step);
+    int64_t at[3];
+    size_t n = jslice_bounds(w, jstr_chars(w, v), bounds, at);
     struct jbuf b = { .w = w };
-    if (step == 1) {
-        size_t from = jstr_at(w, v, (size_t)at);
+    if (at[2] == 1) {
+        size_t from = jstr_at(w, v, (size_t)at[0]);
         struct jval rest = jstr_part(v, from, v.n - from);
         return jstr_part(rest, 0, jstr_at(w, rest, n));
     }
     const struct jlist *chars = jiterate(w, v);
-    for (size_t i = 0; i < n; i++, at += step) {
-        jbuf_str(&b, chars->items[at]);
+    for (size_t i = 0; i < n; i++, at[0] += at[2]) {
+        jbuf_str(&b, chars->items[at[0]]);
     }
     struct jval out = jbuf_take(&b);
     out.safe = v.safe;
@@ -190,7 +189,7 @@ static struct jval slice_string(struct jwork *w, struct jval v, const struct jva
 
 struct jval jslice(struct jwork *w, struct jval v, const struct jval bounds[3])
 {
-    int64_t at, step;
+    int64_t at[3];
     if (v.kind == J_UNDEFINED) {
         jfail_undefined(w, v);
     }
@@ -200,10 +199,14 @@ struct jval jslice(struct jwork *w, struct jval v, const struct jval bounds[3])
     if (v.kind != J_LIST && v.kind != J_TUPLE && v.kind != J_RANGE) {
         jfail(w, JINJA_RUNTIME, "a value of type '%s' has no slices", jtype(v));
     }
-    size_t n = jslice_bounds(w, v.list->n, bounds, &at, &step);
-    struct jval out = jlist_new(w, v.kind == J_TUPLE ? J_TUPLE : J_LIST, n);
-    for (size_t i = 0; i < n; i++, at += step) {
-        jlist_add(w, out.list, v.list->items[at]);
+    size_t n = jslice_bounds(w, v.list->n, bounds, at);
+    struct jval out = jlist_new(w, v.kind, n);
+    const int64_t *of = v.list->range;
+    for (size_t i = 0; v.kind == J_RANGE && i < 3; i++) {
+        out.list->range[i] = at[i] * of[2] + (i < 2 ? of[0] : 0);
+    }
+    for (size_t i = 0; i < n; i++, at[0] += at[2]) {
+        jlist_add(w, out.list, v.list->items[at[0]]);
     }
     return out;
 }

@@ -4,7 +4,7 @@
 /* Reads the next parameter of a list like "old new count?". Returns its length; 0 = none. */
 static size_t next_parameter(const char **at, bool *optional)
 {
-    *at += **at == ' ' || **at == '!';
+    *at += **at == ' ';
     size_t n = strcspn(*at, " ?");
     *optional = (*at)[n] == '?';
     return n;
@@ -42,6 +42,7 @@ struct jval jcall_native(struct jwork *w, const struct jnative *f, struct jval s
     const char *at = f->params;
     size_t used = 0, n, i = 0;
     bool optional;
+    jsteps(w, 3);
     for (; i < JMAX_PARAMS; i++) {
         arg[i] = jmissing();
     }
@@ -142,7 +143,7 @@ struct jval jmethod(struct jwork *w, struct jval v, struct jval name)
     if (f == NULL) {
         return jmissing();
     }
-    if (f->call == NULL || (v.kind == J_LIST && v.list->fixed && f->params[0] == '!')) {
+    if (f->call == NULL) {
         struct jval none = jundefined(name.s, name.n, v.kind);
         none.safe = true;
         return none;

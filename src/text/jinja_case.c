@@ -182,7 +182,7 @@ struct jval jstr_case(struct jwork *w, struct jval s, enum jcase to)
     struct jbuf b = { .w = w };
     bool inside = false;
     size_t len;
-    jsteps(w, s.n / 8);
+    jsteps(w, s.n);
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         uint32_t changed = change(c, to, inside);

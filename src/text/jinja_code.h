@@ -13,7 +13,8 @@ enum jop {
     JOP_CONST,      /* push constant a */
     JOP_LOAD,       /* push the variable of name a */
     JOP_STORE,      /* pop into the variable of name a */
-    JOP_STORE_ATTR, /* pop into attribute (constant a) of the namespace named n */
+    JOP_STORE_ATTR, /* pop into attribute (constant a) of a namespace, whose name follows */
+    JOP_NAMESPACE,  /* the variable of name a must be a namespace */
     JOP_ATTR,       /* v -> v.constant a */
     JOP_ITEM,       /* v k -> v[k] */
     JOP_SLICE,      /* v from to step -> v[from:to:step] */
@@ -36,7 +37,7 @@ enum jop {
     JOP_TEST,
     JOP_ABSENT,      /* a filter (kw: test) that does not exist; constant a is its name; n: it
                         stands in a branch, so it is a fault only if it is reached */
-    JOP_FOR,         /* pop what to iterate over */
+    JOP_FOR,         /* pop what to iterate over; each item's scope hides hides[a..a + n] */
     JOP_FOR_NEXT,    /* push the next item in a scope of its own, or jump */
     JOP_FOR_KEEP,    /* item condition ->; keep the item if the condition holds */
     JOP_FOR_KEPT,    /* end the loop, push the list of the items that were kept */
@@ -44,7 +45,7 @@ enum jop {
     JOP_FOR_ROUND,   /* the body was run to its end: there is no else */
     JOP_FOR_END,     /* end the loop; jump (over else) if a body was run to its end */
     JOP_FOR_RESTART, /* leave all that began inside the loop's body, and jump */
-    JOP_SCOPE,
+    JOP_SCOPE,       /* hides hides[a..a + n] */
     JOP_SCOPE_END,
     JOP_CAPTURE,
     JOP_CAPTURE_END, /* push the text since JOP_CAPTURE */
@@ -63,12 +64,18 @@ struct jins {
     uint32_t pos; /* in the source, for messages */
 };
 
+/* Names that a part hides at its beginning: hides[from..from + n]. */
+struct jhidden {
+    size_t from, n;
+};
+
 struct jmacro {
     struct jval name;
     size_t entry;     /* index of the first instruction */
     uint32_t *params; /* [n_params] names */
     size_t n_params;
-    const struct jdict *names;    /* of the template */
+    const struct jdict *names; /* of the template */
+    struct jhidden hidden;
     bool varargs, kwargs, caller; /* the body reads these variables */
 };
 
@@ -84,6 +91,9 @@ struct jinja {
     size_t n_natives, cap_natives;
     struct jmacro *macros;
     size_t n_macros, cap_macros;
+    uint32_t *hides; /* [n_hides] names */
+    size_t n_hides, cap_hides;
+    struct jhidden hidden; /* by the template itself */
 };
 
 /* Names that the compiler knows have these numbers. */
@@ -107,6 +117,7 @@ struct jloop {
     size_t at;            /* index of the next item */
     struct jval *changed; /* what changed() saw last; NULL = nothing */
     struct jscope *scope, *around;
+    struct jhidden hidden;
     size_t n_stack, n_captures;
     bool whole; /* a body was run to its end */
 };
@@ -125,8 +136,7 @@ struct jframe {
 
 /* A function in C. `params` names its parameters, separated by spaces: a ? behind the name if it
  * may be absent, a digit for one without a name, * as the last one if any further arguments are
- * taken. A ! in front of all marks a
- * method that changes its list. */
+ * taken. */
 struct jargs {
     const struct jval *pos; /* [n] */
     size_t n;

@@ -14,6 +14,7 @@ struct jcompiler {
     size_t at, depth;
     size_t n_soft;        /* branches in which a filter may be missing until it is used */
     struct jnest *macros; /* the macros around the place */
+    struct jnames *names, *all_names; /* the part of the template that is read; the newest one */
     /* Of the innermost loop: its first instruction, and the last break, which leads to the one
      * before; SIZE_MAX = none. */
     size_t loop, last_break;
@@ -23,6 +24,23 @@ struct jnest {
     struct jnest *outer;
     size_t macro; /* index */
 };
+
+/* The names that a part of the template mentions itself, not in parts inside of it. `at` is the
+ * macro, or the instruction JOP_FOR or JOP_SCOPE. */
+enum jpart_kind { JPART_ALL, JPART_BLOCK, JPART_MACRO };
+struct jnames {
+    struct jnames *outer, *before;
+    struct jdict *seen;
+    size_t n_branches; /* of if that stand around the place */
+    enum jpart_kind kind;
+    size_t at;
+};
+void jpart_begin(struct jcompiler *c, enum jpart_kind kind, size_t at);
+void jpart_end(struct jcompiler *c);
+void jnote_load(struct jcompiler *c, uint32_t name);
+void jnote_store(struct jcompiler *c, uint32_t name);
+/* Finds out what is hidden, once all parts were read. */
+void jnames_resolve(struct jcompiler *c);
 
 /* Instructions that were cut out. */
 struct jpart {
@@ -63,9 +81,10 @@ uint32_t jname(struct jcompiler *c, struct jval name);
 void jexpression(struct jcompiler *c);
 void jexpression_or(struct jcompiler *c); /* without a if b else c */
 /* One expression, or several with commas between them as a tuple. */
-void jtuple(struct jcompiler *c, void (*item)(struct jcompiler *), bool may_be_empty,
-            const char *end_word);
-struct jpart jtarget(struct jcompiler *c, const char *end_word);
+void jtuple(struct jcompiler *c, void (*item)(struct jcompiler *), bool may_be_empty);
+/* What is assigned to: a name or several; `spaces`: attributes of namespaces, too. Returns the
+ * instructions that take the value from the stack. */
+struct jpart jtarget(struct jcompiler *c, bool spaces);
 /* The filters behind an expression, or at the beginning of a filter block. */
 void jfilters(struct jcompiler *c, bool first);
 /* A call's arguments, for an instruction whose operand is a. Returns the index of the last

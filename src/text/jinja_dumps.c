@@ -31,7 +31,7 @@ static void put_escape(struct dumper *d, uint32_t c, uint8_t who)
 static void put_string(struct dumper *d, struct jval s)
 {
     size_t len, from = 0;
-    jbuf_text(&d->b, "\"", jstr_first(s));
+    jbuf_text(&d->b, "\"", jstr_quote(s, true));
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         bool plain = c >= 0x20 && c != '"' && c != '\\' && (c < 0x7f || !d->how->ascii);
@@ -42,7 +42,7 @@ static void put_string(struct dumper *d, struct jval s)
         }
     }
     jbuf_part(&d->b, s, from, s.n - from);
-    jbuf_text(&d->b, "\"", jstr_last(s));
+    jbuf_text(&d->b, "\"", jstr_quote(s, false));
 }
 
 static void put_float(struct dumper *d, struct jval v)
@@ -168,9 +168,8 @@ static struct jval indent_of(struct jwork *w, struct jval v)
     return jstr_repeat(w, jtext(" "), jarg_int(w, v, 0));
 }
 
-static struct jval tojson(JPARAMS)
+JFUNCTION(tojson)
 {
-    JUNUSED;
     struct jdumps how = { .ascii = jarg_bool(arg[0], false), .sort = jarg_bool(arg[3], false) };
     how.indent = indent_of(w, arg[1]);
     how.item = jtext(how.indent.kind == J_STR ? "," : ", ");
@@ -204,12 +203,11 @@ static bool too_deep(struct jval s)
 }
 
 /* All that comes out was written by the caller if it wrote a single byte of the text. */
-static struct jval from_json(JPARAMS)
+JFUNCTION(from_json)
 {
-    JUNUSED;
     json_error_t e;
     struct jval text = jarg_str(w, self, "");
-    jsteps(w, text.n);
+    jsteps(w, 2 * text.n);
     if (too_deep(text)) {
         jfail(w, JINJA_LIMIT, "from_json: nested deeper than %d", JINJA_MAX_DEPTH);
     }

@@ -105,15 +105,20 @@ static void slice(struct jmachine *m)
     *top(m) = jslice(&m->w, *top(m), top(m) + 1);
 }
 
-static void store_attribute(struct jmachine *m, const struct jins *i)
+static void need_namespace(struct jmachine *m, const struct jins *i)
 {
-    struct jval space = jload(m, (uint32_t)m->pc->a);
-    m->pc++;
+    struct jval space = jload(m, (uint32_t)i->a);
     if (space.kind != J_NAMESPACE) {
         jfail(&m->w, JINJA_RUNTIME, "attributes can be assigned to a namespace only, not to '%s'",
               jtype(space));
     }
-    jdict_set(&m->w, space.dict, m->t->consts[i->a], pop(m));
+}
+
+static void store_attribute(struct jmachine *m, const struct jins *i)
+{
+    const struct jins *name = m->pc++;
+    need_namespace(m, name); /* once more: what was evaluated since may have set the variable */
+    jdict_set(&m->w, jload(m, (uint32_t)name->a).dict, m->t->consts[i->a], pop(m));
 }
 
 /* Returns the arguments on top of the stack. */
@@ -241,11 +246,16 @@ static void for_kept(struct jmachine *m)
                          : jlist_new(&m->w, J_LIST, 0));
 }
 
+static struct jhidden hidden(const struct jins *i)
+{
+    return (struct jhidden){ (size_t)i->a, i->n };
+}
+
 /* Instructions of loops, scopes and macros. */
 static void control(struct jmachine *m, const struct jins *i)
 {
     switch (i->op) {
-    case JOP_FOR: jfor_begin(m, pop(m)); break;
+    case JOP_FOR: jfor_begin(m, pop(m), hidden(i)); break;
     case JOP_FOR_NEXT: for_next(m, i); break;
     case JOP_FOR_KEEP: for_keep(m); break;
     case JOP_FOR_KEPT: for_kept(m); break;
@@ -256,7 +266,7 @@ static void control(struct jmachine *m, const struct jins *i)
         jfor_unwind(m);
         m->pc += i->a;
         break;
-    case JOP_SCOPE: jscope_enter(m); break;
+    case JOP_SCOPE: jscope_enter(m, hidden(i)); break;
     case JOP_SCOPE_END: m->scope = m->scope->parent; break;
     case JOP_CAPTURE: capture(m); break;
     case JOP_CAPTURE_END: capture_end(m); break;
@@ -301,6 +311,7 @@ void jrun(struct jmachine *m)
         case JOP_LOAD: push(m, jload(m, (uint32_t)i->a)); break;
         case JOP_STORE: jstore(m, (uint32_t)i->a, pop(m)); break;
         case JOP_STORE_ATTR: store_attribute(m, i); break;
+        case JOP_NAMESPACE: need_namespace(m, i); break;
         case JOP_ATTR: *top(m) = jattribute(&m->w, *top(m), consts[i->a]); break;
         case JOP_ITEM: item(m); break;
         case JOP_SLICE: slice(m); break;

@@ -166,19 +166,17 @@ void jexpression(struct jcompiler *c)
 }
 
 /* Returns true where a tuple without brackets ends. */
-static bool tuple_ends(const struct jcompiler *c, const char *end_word)
+static bool tuple_ends(const struct jcompiler *c)
 {
     struct jtoken t = jpeek(c);
-    return t.type == JT_PRINT_END || t.type == JT_TAG_END || t.type == ')' ||
-           (end_word != NULL && jtoken_is(c, t, end_word));
+    return t.type == JT_PRINT_END || t.type == JT_TAG_END || t.type == ')';
 }
 
-void jtuple(struct jcompiler *c, void (*item)(struct jcompiler *), bool may_be_empty,
-            const char *end_word)
+void jtuple(struct jcompiler *c, void (*item)(struct jcompiler *), bool may_be_empty)
 {
     size_t n = 0;
     bool is_tuple = false;
-    while (!tuple_ends(c, end_word)) {
+    while (!tuple_ends(c)) {
         item(c);
         n++;
         if (!jaccept(c, ',')) {
@@ -277,6 +275,7 @@ static void name(struct jcompiler *c)
     }
     uint32_t id = jname(c, text);
     note_name(c, id);
+    jnote_load(c, id);
     jemit(c, JOP_LOAD, 0, id);
 }
 
@@ -290,7 +289,7 @@ static void primary(struct jcompiler *c)
     case JT_FLOAT: number(c); break;
     case '(':
         c->at++;
-        jtuple(c, jexpression, true, NULL);
+        jtuple(c, jexpression, true);
         jexpect(c, ')', "a comma or )");
         break;
     case '[':
@@ -319,29 +318,37 @@ static void bound(struct jcompiler *c)
     }
 }
 
+static void slice(struct jcompiler *c)
+{
+    bound(c);
+    if (jaccept(c, ':')) {
+        bound(c);
+    } else {
+        jemit_const(c, JOP_CONST, jnone());
+    }
+    jemit(c, JOP_SLICE, 0, 0);
+}
+
+/* What stands in [ ]: several values are a tuple. */
 static void subscript(struct jcompiler *c)
 {
-    if (jpeek(c).type == ']') {
-        jemit(c, JOP_TUPLE, 0, 0);
-        jemit(c, JOP_ITEM, 0, 0);
-    } else {
-        bound(c);
-        if (jaccept(c, ':')) {
-            bound(c);
-            if (jaccept(c, ':')) {
-                bound(c);
-            } else {
-                jemit_const(c, JOP_CONST, jnone());
-            }
-            jemit(c, JOP_SLICE, 0, 0);
-        } else {
-            jemit(c, JOP_ITEM, 0, 0);
+    size_t n = 0;
+    while (!jaccept(c, ']')) {
+        if (n > 0) {
+            jexpect(c, ',', "a comma or ]");
         }
+        bound(c);
+        if (n == 0 && jaccept(c, ':')) {
+            slice(c);
+            jexpect(c, ']', "]");
+            return;
+        }
+        n++;
     }
-    if (jpeek(c).type == ',') {
-        jsyntax(c, "several subscripts are not supported; write x[(a, b)]");
+    if (n != 1) {
+        jemit(c, JOP_TUPLE, n, 0);
     }
-    jexpect(c, ']', "]");
+    jemit(c, JOP_ITEM, 0, 0);
 }
 
 static void attribute(struct jcompiler *c)
@@ -486,8 +493,13 @@ static void unary(struct jcompiler *c, bool with_filters)
     if (jpeek(c).type == '-' || jpeek(c).type == '+') {
         int sign = jpeek(c).type == '-' ? -1 : 1;
         c->at++;
-        unary(c, false);
-        jemit(c, JOP_SIGN, 0, sign);
+        if (sign < 0 && jis(jtoken_text(c, jpeek(c)), "9223372036854775808")) {
+            c->at++;
+            jemit_const(c, JOP_CONST, jint(INT64_MIN));
+        } else {
+            unary(c, false);
+            jemit(c, JOP_SIGN, 0, sign);
+        }
     } else {
         primary(c);
     }
@@ -506,16 +518,16 @@ static void unary(struct jcompiler *c, bool with_filters)
     c->depth--;
 }
 
-static void target_item(struct jcompiler *c, const char *end_word);
+static void target_item(struct jcompiler *c, bool spaces);
 
 /* Emits the instructions that store what is on the stack; names are stored in the order in which
  * they stand. */
-static void target_tuple(struct jcompiler *c, const char *end_word)
+static void target_tuple(struct jcompiler *c, bool spaces)
 {
     size_t begin = c->t->n_code, n = 0;
     bool is_tuple = false;
-    while (!tuple_ends(c, end_word)) {
-        target_item(c, end_word);
+    while (!tuple_ends(c)) {
+        target_item(c, spaces);
         n++;
         if (!jaccept(c, ',')) {
             break;
@@ -532,11 +544,11 @@ static void target_tuple(struct jcompiler *c, const char *end_word)
     }
 }
 
-static void target_item(struct jcompiler *c, const char *end_word)
+static void target_item(struct jcompiler *c, bool spaces)
 {
     jenter(c);
     if (jaccept(c, '(')) {
-        target_tuple(c, end_word);
+        target_tuple(c, spaces);
         jexpect(c, ')', "a comma or )");
     } else {
         struct jval text = jexpect_name(c);
@@ -547,7 +559,7 @@ static void target_item(struct jcompiler *c, const char *end_word)
             }
         }
         uint32_t id = jname(c, text);
-        if (end_word == NULL && jaccept(c, '.')) {
+        if (spaces && jaccept(c, '.')) {
             struct jval attr = jexpect_name(c);
             size_t i = jemit_const(c, JOP_STORE_ATTR, attr);
             jemit(c, JOP_STORE, 0, id); /* the name of the namespace; it is never run */
@@ -559,9 +571,9 @@ static void target_item(struct jcompiler *c, const char *end_word)
     c->depth--;
 }
 
-struct jpart jtarget(struct jcompiler *c, const char *end_word)
+struct jpart jtarget(struct jcompiler *c, bool spaces)
 {
     size_t begin = c->t->n_code;
-    target_tuple(c, end_word);
+    target_tuple(c, spaces);
     return jcut(c, begin);
 }

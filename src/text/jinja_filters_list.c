@@ -26,9 +26,8 @@ static struct jval nothing(const char *message)
     return jundefined(message, strlen(message), J_UNDEFINED);
 }
 
-static struct jval first(JPARAMS)
+JFUNCTION(first)
 {
-    JUNUSED;
     if (self.kind == J_ITER && self.list->n > 0) {
         struct jval v = self.list->items[0];
         self.list->items++;
@@ -40,9 +39,8 @@ static struct jval first(JPARAMS)
     return list->n > 0 ? list->items[0] : nothing("the sequence has no first item");
 }
 
-static struct jval last(JPARAMS)
+JFUNCTION(last)
 {
-    JUNUSED;
     if (self.kind == J_ITER) {
         jfail(w, JINJA_RUNTIME, "last: a generator cannot be read from its end; use |list first");
     }
@@ -50,21 +48,11 @@ static struct jval last(JPARAMS)
     return list->n > 0 ? list->items[list->n - 1] : nothing("the sequence has no last item");
 }
 
-static struct jval length(JPARAMS)
-{
-    JUNUSED;
-    return jint((int64_t)jlength(w, self));
-}
+JFUNCTION(length) { return jint((int64_t)jlength(w, self)); }
+JFUNCTION(list_filter) { return jlist_copy(w, jiterate(w, self), J_LIST); }
 
-static struct jval list_filter(JPARAMS)
+JFUNCTION(reverse)
 {
-    JUNUSED;
-    return jlist_copy(w, jiterate(w, self), J_LIST);
-}
-
-static struct jval reverse(JPARAMS)
-{
-    JUNUSED;
     if (self.kind == J_STR) {
         return jslice(w, self, (struct jval[]){ jnone(), jnone(), jint(-1) });
     }
@@ -76,9 +64,8 @@ static struct jval reverse(JPARAMS)
     return out;
 }
 
-static struct jval join(JPARAMS)
+JFUNCTION(join)
 {
-    JUNUSED;
     const struct jlist *list = jiterate(w, self);
     if (arg[1].kind != J_MISSING && arg[1].kind != J_NONE) {
         struct jval picked = jlist_new(w, J_LIST, list->n);
@@ -90,9 +77,8 @@ static struct jval join(JPARAMS)
     return jstr_join(w, jstr(w, jarg(arg[0], jtext(""))), list);
 }
 
-static struct jval sum(JPARAMS)
+JFUNCTION(sum)
 {
-    JUNUSED;
     const struct jlist *list = jiterate(w, self);
     struct jval total = jarg(arg[1], jint(0)), path = jarg(arg[0], jnone());
     if (total.kind == J_STR) {
@@ -104,9 +90,8 @@ static struct jval sum(JPARAMS)
     return total;
 }
 
-static struct jval items(JPARAMS)
+JFUNCTION(items)
 {
-    JUNUSED;
     struct jval out = jlist_new(w, J_ITER, 0);
     if (self.kind == J_UNDEFINED) {
         return out;
@@ -120,9 +105,8 @@ static struct jval items(JPARAMS)
     return out;
 }
 
-static struct jval batch(JPARAMS)
+JFUNCTION(batch)
 {
-    JUNUSED;
     const struct jlist *from = jiterate(w, self);
     int64_t n = jarg_int(w, arg[0], 0);
     struct jval out = jlist_new(w, J_ITER, 0), row = jlist_new(w, J_LIST, 0);
@@ -143,9 +127,8 @@ static struct jval batch(JPARAMS)
     return out;
 }
 
-static struct jval slice(JPARAMS)
+JFUNCTION(slice)
 {
-    JUNUSED;
     const struct jlist *from = jiterate(w, self);
     int64_t n = jarg_int(w, arg[0], 0);
     struct jval out = jlist_new(w, J_ITER, 0), fill = jarg(arg[1], jnone());
@@ -167,17 +150,15 @@ static struct jval slice(JPARAMS)
     return out;
 }
 
-static struct jval default_filter(JPARAMS)
+JFUNCTION(default_filter)
 {
-    JUNUSED;
     bool use = self.kind == J_UNDEFINED || (jarg_bool(arg[1], false) && !jtruth(self));
     return use ? jarg(arg[0], jtext("")) : self;
 }
 
 /* Unlike v.name, the filter does not look for an item. */
-static struct jval attr(JPARAMS)
+JFUNCTION(attr)
 {
-    JUNUSED;
     struct jval name = jarg_str(w, arg[0], "");
     struct jval v = self.kind == J_DICT ? jmethod(w, self, name) : jattribute(w, self, name);
     return v.kind == J_MISSING ? jundefined(name.s, name.n, self.kind) : v;

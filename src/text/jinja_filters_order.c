@@ -71,18 +71,16 @@ static struct jval keys_of(struct jwork *w, const struct jlist *list, struct jva
     return keys;
 }
 
-static struct jval sort(JPARAMS)
+JFUNCTION(sort)
 {
-    JUNUSED;
     struct jval out = jlist_copy(w, jiterate(w, self), J_LIST);
     struct jval keys = keys_of(w, out.list, jarg(arg[2], jnone()), jarg_bool(arg[1], false));
     jsort(w, out.list, keys.list, jarg_bool(arg[0], false));
     return out;
 }
 
-static struct jval dictsort(JPARAMS)
+JFUNCTION(dictsort)
 {
-    JUNUSED;
     struct jval by = jarg_str(w, arg[1], "key");
     bool value = jis(by, "value"), sensitive = jarg_bool(arg[0], false);
     if (!value && !jis(by, "key")) {
@@ -105,9 +103,8 @@ static struct jval dictsort(JPARAMS)
     return out;
 }
 
-static struct jval unique(JPARAMS)
+JFUNCTION(unique)
 {
-    JUNUSED;
     const struct jlist *list = jiterate(w, self);
     struct jval out = jlist_new(w, J_ITER, 0), seen = jdict_new(w, J_DICT);
     for (size_t i = 0; i < list->n; i++) {
@@ -142,22 +139,12 @@ static struct jval extreme(struct jwork *w, struct jval self, const struct jval 
     return best;
 }
 
-static struct jval min(JPARAMS)
-{
-    JUNUSED;
-    return extreme(w, self, arg, -1);
-}
-
-static struct jval max(JPARAMS)
-{
-    JUNUSED;
-    return extreme(w, self, arg, 1);
-}
+JFUNCTION(min) { return extreme(w, self, arg, -1); }
+JFUNCTION(max) { return extreme(w, self, arg, 1); }
 
 /* Pairs of a key and the items that have it, in the order of the keys. */
-static struct jval groupby(JPARAMS)
+JFUNCTION(groupby)
 {
-    JUNUSED;
     struct jval items = jlist_copy(w, jiterate(w, self), J_LIST);
     struct jval keys = jlist_new(w, J_LIST, 0), out = jlist_new(w, J_LIST, 0), group = jnone();
     struct jval other = jarg(arg[1], jnone()).kind == J_NONE ? jmissing() : arg[1];

@@ -43,9 +43,8 @@ static struct jval map_attribute(struct jwork *w, struct jval self, const struct
     return out;
 }
 
-static struct jval map(JPARAMS)
+JFUNCTION(map)
 {
-    JUNUSED;
     struct jval out = jlist_new(w, J_ITER, 0);
     if (!jtruth(self)) {
         return out;
@@ -90,29 +89,10 @@ static struct jval pick(struct jwork *w, struct jval self, const struct jargs *a
     return out;
 }
 
-static struct jval select_filter(JPARAMS)
-{
-    JUNUSED;
-    return pick(w, self, all, false, true);
-}
-
-static struct jval reject(JPARAMS)
-{
-    JUNUSED;
-    return pick(w, self, all, false, false);
-}
-
-static struct jval select_attribute(JPARAMS)
-{
-    JUNUSED;
-    return pick(w, self, all, true, true);
-}
-
-static struct jval reject_attribute(JPARAMS)
-{
-    JUNUSED;
-    return pick(w, self, all, true, false);
-}
+JFUNCTION(select_filter) { return pick(w, self, all, false, true); }
+JFUNCTION(reject) { return pick(w, self, all, false, false); }
+JFUNCTION(select_attribute) { return pick(w, self, all, true, true); }
+JFUNCTION(reject_attribute) { return pick(w, self, all, true, false); }
 
 const struct jnative jpick_filters[] = {
     { "map", "*", map },

@@ -6,6 +6,9 @@
 
 int64_t jneed_int(struct jwork *w, struct jval v)
 {
+    if (v.kind == J_UNDEFINED) {
+        jfail_undefined(w, v);
+    }
     if (!jis_whole(v)) {
         jfail(w, JINJA_RUNTIME, "an argument of type '%s' where an integer is needed", jtype(v));
     }
@@ -28,33 +31,18 @@ struct jval jarg_str(struct jwork *w, struct jval v, const char *absent)
     return v;
 }
 
-static struct jval upper(JPARAMS)
-{
-    JUNUSED;
-    return jstr_case(w, jstr(w, self), JCASE_UPPER);
-}
-
-static struct jval lower(JPARAMS)
-{
-    JUNUSED;
-    return jstr_case(w, jstr(w, self), JCASE_LOWER);
-}
-
-static struct jval capitalize(JPARAMS)
-{
-    JUNUSED;
-    return jstr_case(w, jstr(w, self), JCASE_CAPITALIZE);
-}
+JFUNCTION(upper) { return jstr_case(w, jstr(w, self), JCASE_UPPER); }
+JFUNCTION(lower) { return jstr_case(w, jstr(w, self), JCASE_LOWER); }
+JFUNCTION(capitalize) { return jstr_case(w, jstr(w, self), JCASE_CAPITALIZE); }
 
 /* Words begin at the text's start and behind white space and ( { [ < -. */
-static struct jval title(JPARAMS)
+JFUNCTION(title)
 {
-    JUNUSED;
     struct jval s = jstr(w, self);
     struct jbuf b = { .w = w };
     bool begins = true;
     size_t len;
-    jsteps(w, s.n / 8);
+    jsteps(w, s.n);
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         jbuf_char(&b, begins ? jchar_upper(c) : jchar_lower(c), jstr_who(s, i));
@@ -65,55 +53,43 @@ static struct jval title(JPARAMS)
     return v;
 }
 
-static struct jval trim(JPARAMS)
+JFUNCTION(trim)
 {
-    JUNUSED;
     return jstr_strip(w, jstr(w, self), jarg(arg[0], jnone()), JSTRIP_LEFT | JSTRIP_RIGHT);
 }
 
-static struct jval replace(JPARAMS)
+JFUNCTION(replace)
 {
-    JUNUSED;
     return jstr_replace(w, jstr(w, self), jstr(w, arg[0]), jstr(w, arg[1]),
                         jarg_int(w, arg[2], -1));
 }
 
-static struct jval string(JPARAMS)
-{
-    JUNUSED;
-    return jstr(w, self);
-}
+JFUNCTION(string) { return jstr(w, self); }
 
-static struct jval safe(JPARAMS)
+JFUNCTION(safe)
 {
-    JUNUSED;
     struct jval v = jstr(w, self);
     v.safe = true;
     return v;
 }
 
-static struct jval escape(JPARAMS)
+JFUNCTION(escape)
 {
-    JUNUSED;
     struct jval s = jstr(w, self);
     return s.safe ? s : jstr_escape(w, s);
 }
 
-static struct jval force_escape(JPARAMS)
-{
-    JUNUSED;
-    return jstr_escape(w, jstr(w, self));
-}
+JFUNCTION(force_escape) { return jstr_escape(w, jstr(w, self)); }
 
 /* Lines are those of splitlines(); empty ones get no indentation unless `blank` is set. */
-static struct jval indent(JPARAMS)
+JFUNCTION(indent)
 {
-    JUNUSED;
-    struct jval s = jarg_str(w, self, ""), newline = jtext("\n");
-    struct jval width =
-        arg[0].kind == J_STR ? arg[0] : jstr_repeat(w, jtext(" "), jarg_int(w, arg[0], 4));
+    struct jval newline = jtext("\n"), width = arg[0];
+    if (width.kind != J_STR) {
+        width = jstr_repeat(w, jtext(" "), jarg_int(w, width, 4));
+    }
     bool first = jarg_bool(arg[1], false), blank = jarg_bool(arg[2], false);
-    const struct jlist *lines = jstr_lines(w, jadd(w, s, newline), false).list;
+    const struct jlist *lines = jstr_lines(w, jadd(w, self, newline), false).list;
     struct jbuf b = { .w = w };
     for (size_t i = 0; i < lines->n; i++) {
         if (i > 0) {
@@ -125,19 +101,14 @@ static struct jval indent(JPARAMS)
         jbuf_str(&b, lines->items[i]);
     }
     struct jval v = jbuf_take(&b);
-    v.safe = s.safe;
+    v.safe = self.safe;
     return v;
 }
 
-static struct jval center(JPARAMS)
-{
-    JUNUSED;
-    return jstr_pad(w, jstr(w, self), jarg_int(w, arg[0], 80), jtext(" "), 0);
-}
+JFUNCTION(center) { return jstr_pad(w, jstr(w, self), jarg_int(w, arg[0], 80), jtext(" "), 0); }
 
-static struct jval word_count(JPARAMS)
+JFUNCTION(word_count)
 {
-    JUNUSED;
     struct jval s = jstr(w, self);
     int64_t n = 0;
     bool inside = false;
@@ -152,9 +123,8 @@ static struct jval word_count(JPARAMS)
     return jint(n);
 }
 
-static struct jval truncate(JPARAMS)
+JFUNCTION(truncate)
 {
-    JUNUSED;
     struct jval s = jarg_str(w, self, ""), end = jarg_str(w, arg[2], "...");
     int64_t length = jarg_int(w, arg[0], 255), leeway = jarg_int(w, arg[3], 5);
     int64_t n_end = (int64_t)jstr_chars(w, end);
@@ -199,9 +169,8 @@ static bool to_int(struct jwork *w, struct jval v, int base, int64_t *out)
     return true;
 }
 
-static struct jval int_filter(JPARAMS)
+JFUNCTION(int_filter)
 {
-    JUNUSED;
     int64_t base = jarg_int(w, arg[1], 10), value;
     if (base != 0 && (base < 2 || base > 36)) {
         base = 10;
@@ -211,9 +180,8 @@ static struct jval int_filter(JPARAMS)
     return v;
 }
 
-static struct jval float_filter(JPARAMS)
+JFUNCTION(float_filter)
 {
-    JUNUSED;
     double f = 0;
     struct jval v = jarg(arg[0], jfloat(0));
     if (self.kind == J_UNDEFINED) {
@@ -226,11 +194,17 @@ static struct jval float_filter(JPARAMS)
     return v;
 }
 
-static struct jval abs_filter(JPARAMS)
+static void need_number(struct jwork *w, const char *what, struct jval v)
 {
-    JUNUSED;
-    bool minus = jis_number(self) && jdouble(self) < 0;
-    return jnegate(w, self, minus ? -1 : 1);
+    if (!jis_number(v)) {
+        jfail(w, JINJA_RUNTIME, "%s: '%s' is no number", what, jtype(v));
+    }
+}
+
+JFUNCTION(abs_filter)
+{
+    need_number(w, "abs", self);
+    return jnegate(w, self, jdouble(self) < 0 ? -1 : 1);
 }
 
 /* Rounds half to even at a digit, as Python does: from the decimal text of the number. */
@@ -248,9 +222,9 @@ static double round_to(double f, int64_t digits)
     return nearbyint(f / unit) * unit;
 }
 
-static struct jval round_filter(JPARAMS)
+JFUNCTION(round_filter)
 {
-    JUNUSED;
+    need_number(w, "round", self);
     int64_t digits = jarg_int(w, arg[0], 0);
     struct jval method = jarg_str(w, arg[1], "common"), v = jnegate(w, self, 1);
     double unit = pow(10, (double)digits), f = jdouble(v);
@@ -268,9 +242,8 @@ static struct jval round_filter(JPARAMS)
     return v;
 }
 
-static struct jval format(JPARAMS)
+JFUNCTION(format)
 {
-    JUNUSED;
     struct jval rest = jlist_new(w, J_TUPLE, all->n), named = jdict_new(w, J_DICT);
     for (size_t i = 0; i < all->n; i++) {
         jlist_add(w, rest.list, all->pos[i]);

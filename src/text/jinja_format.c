@@ -40,6 +40,7 @@ static struct spec read_spec(struct jwork *w, struct jval s)
 {
     struct spec f = { .fill = jtext(" "), .width = -1, .precision = -1 };
     size_t at = 0, len = 0;
+    jsteps(w, 4);
     if (s.n > 0) {
         jstr_char(s, 0, &len);
     }
@@ -105,6 +106,7 @@ static void float_digits(struct jwork *w, char *text, const struct spec *f, doub
         return;
     }
     format[3] = type;
+    jsteps(w, 20);
     snprintf(text, MAX_NUMBER - 1, format, precision, percent ? v * 100 : v);
     for (char *c = text; *c != '\0'; c++) {
         *c = *c == ',' ? '.' : *c; /* some locales */
@@ -396,7 +398,7 @@ struct jval jpercent(struct jwork *w, struct jval format, struct jval args)
     for (size_t i = 0; i < format.n;) {
         const char *sign = memchr(format.s + i, '%', format.n - i);
         size_t at = sign != NULL ? (size_t)(sign - format.s) : format.n;
-        jsteps(w, 1);
+        jsteps(w, 6);
         jbuf_part(&b, format, i, at - i);
         i = at < format.n ? percent_at(&b, &p, format, at + 1) : at;
     }

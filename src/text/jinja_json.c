@@ -41,7 +41,6 @@ static uint8_t writer_of(const struct reader *r, const json_t *string)
 static struct jval read_array(struct reader *r, const json_t *value)
 {
     struct jval out = jlist_new(r->w, J_LIST, json_array_size(value));
-    out.list->fixed = !r->copies;
     for (size_t i = 0; i < json_array_size(value); i++) {
         jlist_add(r->w, out.list, read_value(r, json_array_get(value, i)));
     }

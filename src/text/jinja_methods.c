@@ -31,11 +31,7 @@ bool jstr_is(struct jwork *w, struct jval s, enum jstr_class class)
 }
 
 #define METHOD_IS(name, class)                                                                     \
-    static struct jval name(JPARAMS)                                                               \
-    {                                                                                              \
-        JUNUSED;                                                                                   \
-        return jbool(jstr_is(w, self, class));                                                     \
-    }
+    JFUNCTION(name) { return jbool(jstr_is(w, self, class)); }
 METHOD_IS(is_lower, JSTR_LOWER)
 METHOD_IS(is_upper, JSTR_UPPER)
 METHOD_IS(is_space, JSTR_SPACE)
@@ -49,17 +45,16 @@ const struct jnative jstr_test_methods[] = {
     { "isdecimal", "", is_digit }, { "isnumeric", "", is_digit }, JEND,
 };
 
-/* Jinja2's sandbox forbids append() and pop(), but templates that other engines run use them. */
-static struct jval append(JPARAMS)
+/* Jinja2's sandbox forbids append() and pop(), but templates that other engines run use them. A
+ * rendering has its own copy of what the caller gave. */
+JFUNCTION(append)
 {
-    JUNUSED;
     jlist_add(w, self.list, arg[0]);
     return jnone();
 }
 
-static struct jval pop(JPARAMS)
+JFUNCTION(pop)
 {
-    JUNUSED;
     struct jlist *list = self.list;
     int64_t n = (int64_t)list->n, i = jarg_int(w, arg[0], -1);
     i += i < 0 ? n : 0;
@@ -73,9 +68,8 @@ static struct jval pop(JPARAMS)
     return v;
 }
 
-static struct jval list_index(JPARAMS)
+JFUNCTION(list_index)
 {
-    JUNUSED;
     for (size_t i = 0; i < self.list->n; i++) {
         if (jequal(w, self.list->items[i], arg[0])) {
             return jint((int64_t)i);
@@ -84,9 +78,8 @@ static struct jval list_index(JPARAMS)
     jfail(w, JINJA_RUNTIME, "index(): the value is not in the list");
 }
 
-static struct jval list_count(JPARAMS)
+JFUNCTION(list_count)
 {
-    JUNUSED;
     int64_t n = 0;
     for (size_t i = 0; i < self.list->n; i++) {
         n += jequal(w, self.list->items[i], arg[0]);
@@ -94,18 +87,14 @@ static struct jval list_count(JPARAMS)
     return jint(n);
 }
 
-static struct jval list_copy(JPARAMS)
-{
-    JUNUSED;
-    return jlist_copy(w, self.list, J_LIST);
-}
+JFUNCTION(list_copy) { return jlist_copy(w, self.list, J_LIST); }
 
 const struct jnative jlist_methods[] = {
-    { "append", "!1", append }, { "pop", "!1?", pop },
-    { "copy", "", list_copy },  { "insert", "", NULL },
-    { "extend", "", NULL },     { "remove", "", NULL },
-    { "clear", "", NULL },      { "sort", "", NULL },
-    { "reverse", "", NULL },    JEND,
+    { "append", "1", append }, { "pop", "1?", pop },
+    { "copy", "", list_copy }, { "insert", "", NULL },
+    { "extend", "", NULL },    { "remove", "", NULL },
+    { "clear", "", NULL },     { "sort", "", NULL },
+    { "reverse", "", NULL },   JEND,
 };
 
 const struct jnative jtuple_methods[] = {
@@ -114,9 +103,8 @@ const struct jnative jtuple_methods[] = {
     JEND,
 };
 
-static struct jval get(JPARAMS)
+JFUNCTION(get)
 {
-    JUNUSED;
     const struct jval *found = jdict_find(w, self.dict, arg[0]);
     return found != NULL ? *found : jarg(arg[1], jnone());
 }
@@ -138,23 +126,9 @@ static struct jval view_of(struct jwork *w, struct jval self, enum view what)
     return out;
 }
 
-static struct jval keys(JPARAMS)
-{
-    JUNUSED;
-    return view_of(w, self, KEYS);
-}
-
-static struct jval values(JPARAMS)
-{
-    JUNUSED;
-    return view_of(w, self, VALUES);
-}
-
-static struct jval items(JPARAMS)
-{
-    JUNUSED;
-    return view_of(w, self, ITEMS);
-}
+JFUNCTION(keys) { return view_of(w, self, KEYS); }
+JFUNCTION(values) { return view_of(w, self, VALUES); }
+JFUNCTION(items) { return view_of(w, self, ITEMS); }
 
 static void update(struct jwork *w, struct jdict *d, struct jval from)
 {
@@ -163,6 +137,9 @@ static void update(struct jwork *w, struct jdict *d, struct jval from)
             jdict_set(w, d, from.dict->pairs[i].key, from.dict->pairs[i].value);
         }
         return;
+    }
+    if (from.kind == J_UNDEFINED) {
+        jfail_undefined(w, from);
     }
     const struct jlist *pairs = jiterate(w, from);
     for (size_t i = 0; i < pairs->n; i++) {
@@ -175,9 +152,8 @@ static void update(struct jwork *w, struct jdict *d, struct jval from)
     }
 }
 
-static struct jval dict_copy(JPARAMS)
+JFUNCTION(dict_copy)
 {
-    JUNUSED;
     struct jval out = jdict_new(w, J_DICT);
     update(w, out.dict, self);
     return out;
@@ -190,18 +166,16 @@ const struct jnative jdict_methods[] = {
     { "update", "", NULL }, { "fromkeys", "", NULL },  JEND,
 };
 
-static struct jval cycle(JPARAMS)
+JFUNCTION(cycle)
 {
-    JUNUSED;
     if (all->n == 0) {
         jfail(w, JINJA_RUNTIME, "cycle() needs a value");
     }
     return all->pos[(self.loop->at - 1) % all->n];
 }
 
-static struct jval changed(JPARAMS)
+JFUNCTION(changed)
 {
-    JUNUSED;
     struct jval now = jlist_new(w, J_TUPLE, all->n);
     for (size_t i = 0; i < all->n; i++) {
         jlist_add(w, now.list, all->pos[i]);
@@ -236,22 +210,12 @@ static struct jval mapping(struct jwork *w, enum jkind kind, const struct jargs 
     return out;
 }
 
-static struct jval dict_function(JPARAMS)
-{
-    JUNUSED;
-    return mapping(w, J_DICT, all);
-}
-
-static struct jval namespace_function(JPARAMS)
-{
-    JUNUSED;
-    return mapping(w, J_NAMESPACE, all);
-}
+JFUNCTION(dict_function) { return mapping(w, J_DICT, all); }
+JFUNCTION(namespace_function) { return mapping(w, J_NAMESPACE, all); }
 
 /* As the sandbox does, range() refuses more than 100,000 numbers. */
-static struct jval range(JPARAMS)
+JFUNCTION(range)
 {
-    JUNUSED;
     enum { MAX_RANGE = 100000 };
     bool one = arg[1].kind == J_MISSING;
     int64_t from = one ? 0 : jneed_int(w, arg[0]), to = jneed_int(w, arg[!one]);
@@ -266,37 +230,22 @@ static struct jval range(JPARAMS)
         jfail(w, JINJA_RUNTIME, "range() gives at most %d numbers", MAX_RANGE);
     }
     struct jval out = jlist_new(w, J_RANGE, (size_t)n);
-    struct jbuf b = { .w = w };
-    jbuf_text(&b, "range(", 0);
-    jbuf_int(&b, from, 0);
-    jbuf_text(&b, ", ", 0);
-    jbuf_int(&b, to, 0);
-    if (step != 1) {
-        jbuf_text(&b, ", ", 0);
-        jbuf_int(&b, step, 0);
-    }
-    jbuf_text(&b, ")", 0);
-    out.list->shown = jstr_z(w, jbuf_take(&b));
+    memcpy(out.list->range, (int64_t[]){ from, to, step }, sizeof out.list->range);
     for (uint64_t i = 0; i < n; i++) {
         jlist_add(w, out.list, jint((int64_t)((uint64_t)from + i * (uint64_t)step)));
     }
     return out;
 }
 
-static struct jval raise_exception(JPARAMS)
+JFUNCTION(raise_exception)
 {
-    JUNUSED;
     struct jval text = jstr(w, arg[0]);
     w->words.s = text.s;
     w->words.n = text.n;
     jfail(w, JINJA_RAISED, "raise_exception()");
 }
 
-static struct jval strftime_now(JPARAMS)
-{
-    JUNUSED;
-    return jstrftime(w, jarg_str(w, arg[0], ""), w->now);
-}
+JFUNCTION(strftime_now) { return jstrftime(w, jarg_str(w, arg[0], ""), w->now); }
 
 const struct jnative jglobals[] = {
     { "namespace", "*", namespace_function },

@@ -2,23 +2,20 @@
 #include "text/jinja_tables.h"
 
 #define METHOD_CASE(name, to)                                                                      \
-    static struct jval name(JPARAMS)                                                               \
-    {                                                                                              \
-        JUNUSED;                                                                                   \
-        return jstr_case(w, self, to);                                                             \
-    }
+    JFUNCTION(name) { return jstr_case(w, self, to); }
 METHOD_CASE(upper, JCASE_UPPER)
 METHOD_CASE(lower, JCASE_LOWER)
 METHOD_CASE(title, JCASE_TITLE)
 METHOD_CASE(capitalize, JCASE_CAPITALIZE)
 METHOD_CASE(swapcase, JCASE_SWAP)
 
+JFUNCTION(casefold)
+{
+    return jstr_replace(w, jstr_case(w, self, JCASE_LOWER), jtext("\xc3\x9f"), jtext("ss"), -1);
+}
+
 #define METHOD_STRIP(name, sides)                                                                  \
-    static struct jval name(JPARAMS)                                                               \
-    {                                                                                              \
-        JUNUSED;                                                                                   \
-        return jstr_strip(w, self, strip_set(w, arg[0]), sides);                                   \
-    }
+    JFUNCTION(name) { return jstr_strip(w, self, strip_set(w, arg[0]), sides); }
 static struct jval strip_set(struct jwork *w, struct jval v)
 {
     return v.kind == J_MISSING || v.kind == J_NONE ? jnone() : jarg_str(w, v, NULL);
@@ -27,23 +24,17 @@ METHOD_STRIP(strip, JSTRIP_LEFT | JSTRIP_RIGHT)
 METHOD_STRIP(lstrip, JSTRIP_LEFT)
 METHOD_STRIP(rstrip, JSTRIP_RIGHT)
 
-static struct jval split(JPARAMS)
+JFUNCTION(split)
 {
-    JUNUSED;
     return jstr_split(w, self, strip_set(w, arg[0]), jarg_int(w, arg[1], -1), false);
 }
 
-static struct jval rsplit(JPARAMS)
+JFUNCTION(rsplit)
 {
-    JUNUSED;
     return jstr_split(w, self, strip_set(w, arg[0]), jarg_int(w, arg[1], -1), true);
 }
 
-static struct jval splitlines(JPARAMS)
-{
-    JUNUSED;
-    return jstr_lines(w, self, jarg_bool(arg[0], false));
-}
+JFUNCTION(splitlines) { return jstr_lines(w, self, jarg_bool(arg[0], false)); }
 
 /* Splits at the first or last separator; parts that do not exist are empty. */
 static struct jval partition_at(struct jwork *w, struct jval self, struct jval sep, bool last)
@@ -66,21 +57,11 @@ static struct jval partition_at(struct jwork *w, struct jval self, struct jval s
     return out;
 }
 
-static struct jval partition(JPARAMS)
-{
-    JUNUSED;
-    return partition_at(w, self, arg[0], false);
-}
+JFUNCTION(partition) { return partition_at(w, self, arg[0], false); }
+JFUNCTION(rpartition) { return partition_at(w, self, arg[0], true); }
 
-static struct jval rpartition(JPARAMS)
+JFUNCTION(join)
 {
-    JUNUSED;
-    return partition_at(w, self, arg[0], true);
-}
-
-static struct jval join(JPARAMS)
-{
-    JUNUSED;
     const struct jlist *list = jiterate(w, arg[0]);
     for (size_t i = 0; i < list->n; i++) {
         if (list->items[i].kind != J_STR) {
@@ -91,9 +72,8 @@ static struct jval join(JPARAMS)
     return jstr_join(w, self, list);
 }
 
-static struct jval replace(JPARAMS)
+JFUNCTION(replace)
 {
-    JUNUSED;
     return jstr_replace(w, self, jarg_str(w, arg[0], NULL), jarg_str(w, arg[1], NULL),
                         jarg_int(w, arg[2], -1));
 }
@@ -102,9 +82,10 @@ static struct jval replace(JPARAMS)
 static struct jval window(struct jwork *w, struct jval self, const struct jval *from,
                           int64_t *begin)
 {
-    int64_t step;
+    int64_t at[3];
     struct jval bounds[3] = { jarg(from[0], jnone()), jarg(from[1], jnone()), jnone() };
-    jslice_bounds(w, jstr_chars(w, self), bounds, begin, &step);
+    jslice_bounds(w, jstr_chars(w, self), bounds, at);
+    *begin = at[0];
     return jslice(w, self, bounds);
 }
 
@@ -128,17 +109,15 @@ static bool has_end(struct jwork *w, struct jval self, struct jval part, bool ta
     return part.n <= self.n && jstr_has(self, tail ? self.n - part.n : 0, part);
 }
 
-static struct jval startswith(JPARAMS)
+JFUNCTION(startswith)
 {
-    JUNUSED;
     int64_t begin;
     struct jval part = window(w, self, arg + 1, &begin);
     return jbool(!beyond(w, self, arg[1]) && has_end(w, part, arg[0], false));
 }
 
-static struct jval endswith(JPARAMS)
+JFUNCTION(endswith)
 {
-    JUNUSED;
     int64_t begin;
     struct jval part = window(w, self, arg + 1, &begin);
     return jbool(!beyond(w, self, arg[1]) && has_end(w, part, arg[0], true));
@@ -156,17 +135,8 @@ static int64_t find_in(struct jwork *w, struct jval self, const struct jval *arg
     return begin + (int64_t)jstr_chars(w, jstr_part(part, 0, at));
 }
 
-static struct jval find(JPARAMS)
-{
-    JUNUSED;
-    return jint(find_in(w, self, arg, false));
-}
-
-static struct jval rfind(JPARAMS)
-{
-    JUNUSED;
-    return jint(find_in(w, self, arg, true));
-}
+JFUNCTION(find) { return jint(find_in(w, self, arg, false)); }
+JFUNCTION(rfind) { return jint(find_in(w, self, arg, true)); }
 
 static struct jval index_in(struct jwork *w, struct jval self, const struct jval *arg, bool last)
 {
@@ -177,21 +147,11 @@ static struct jval index_in(struct jwork *w, struct jval self, const struct jval
     return jint(at);
 }
 
-static struct jval str_index(JPARAMS)
-{
-    JUNUSED;
-    return index_in(w, self, arg, false);
-}
+JFUNCTION(str_index) { return index_in(w, self, arg, false); }
+JFUNCTION(rindex_) { return index_in(w, self, arg, true); }
 
-static struct jval rindex_(JPARAMS)
+JFUNCTION(count)
 {
-    JUNUSED;
-    return index_in(w, self, arg, true);
-}
-
-static struct jval count(JPARAMS)
-{
-    JUNUSED;
     int64_t begin, n = 0;
     struct jval part = window(w, self, arg + 1, &begin), what = jarg_str(w, arg[0], NULL);
     if (what.n == 0) {
@@ -213,58 +173,38 @@ static struct jval padded(struct jwork *w, struct jval self, const struct jval *
     return jstr_pad(w, self, jarg_int(w, arg[0], 0), fill, side);
 }
 
-static struct jval center(JPARAMS)
-{
-    JUNUSED;
-    return padded(w, self, arg, 0);
-}
-
-static struct jval ljust(JPARAMS)
-{
-    JUNUSED;
-    return padded(w, self, arg, -1);
-}
-
-static struct jval rjust(JPARAMS)
-{
-    JUNUSED;
-    return padded(w, self, arg, 1);
-}
+JFUNCTION(center) { return padded(w, self, arg, 0); }
+JFUNCTION(ljust) { return padded(w, self, arg, -1); }
+JFUNCTION(rjust) { return padded(w, self, arg, 1); }
 
 /* Zeros go between a sign and the digits. */
-static struct jval zfill(JPARAMS)
+JFUNCTION(zfill)
 {
-    JUNUSED;
     size_t sign = self.n > 0 && (self.s[0] == '-' || self.s[0] == '+');
     struct jval digits = jstr_part(self, sign, self.n - sign);
     int64_t width = jarg_int(w, arg[0], 0) - (int64_t)sign;
     return jadd(w, jstr_part(self, 0, sign), jstr_pad(w, digits, width, jtext("0"), 1));
 }
 
-static struct jval removeprefix(JPARAMS)
+JFUNCTION(removeprefix)
 {
-    JUNUSED;
     struct jval part = jarg_str(w, arg[0], NULL);
     return jstr_has(self, 0, part) ? jstr_part(self, part.n, self.n - part.n) : self;
 }
 
-static struct jval removesuffix(JPARAMS)
+JFUNCTION(removesuffix)
 {
-    JUNUSED;
     struct jval part = jarg_str(w, arg[0], NULL);
     bool has = part.n <= self.n && jstr_has(self, self.n - part.n, part);
     return has ? jstr_part(self, 0, self.n - part.n) : self;
 }
 
-static struct jval format(JPARAMS)
-{
-    JUNUSED;
-    return jformat(w, self, all);
-}
+JFUNCTION(format) { return jformat(w, self, all); }
 
 const struct jnative jstr_methods[] = {
     { "upper", "", upper },
     { "lower", "", lower },
+    { "casefold", "", casefold },
     { "title", "", title },
     { "capitalize", "", capitalize },
     { "swapcase", "", swapcase },

@@ -1,10 +1,14 @@
 /* Numbers: arithmetic, reading and printing as Python does it, on integers of 64 bits. */
 #include "text/jinja_tables.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
+
+/* Steps that the shortest digits of a float cost: they are found by trying. */
+enum { COST_FLOAT = 96 };
 
 static noreturn void overflow(struct jwork *w)
 {
@@ -185,6 +189,7 @@ struct jval jnegate(struct jwork *w, struct jval v, int sign)
 void jbuf_int(struct jbuf *b, int64_t i, uint8_t who)
 {
     char text[24];
+    jsteps(b->w, 2);
     snprintf(text, sizeof text, "%" PRId64, i);
     jbuf_text(b, text, who);
 }
@@ -209,7 +214,9 @@ static void put_digits(struct jbuf *b, const char *digits, int n, int point, uin
 void jbuf_float(struct jbuf *b, double f, uint8_t who)
 {
     char text[40], digits[24];
-    int n = 0, precision = 0;
+    /* Up to 15 digits survive a double that is normal. */
+    int n = 0, precision = fabs(f) < DBL_MIN ? 0 : 14;
+    jsteps(b->w, COST_FLOAT);
     if (!isfinite(f)) {
         jbuf_text(b, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf", who);
         return;
@@ -222,6 +229,9 @@ void jbuf_float(struct jbuf *b, double f, uint8_t who)
         if (*c >= '0' && *c <= '9') {
             digits[n++] = *c;
         }
+    }
+    while (n > 1 && digits[n - 1] == '0') {
+        n--;
     }
     int exponent = atoi(e + 1);
     jbuf_text(b, signbit(f) ? "-" : "", who);

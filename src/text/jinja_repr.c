@@ -2,6 +2,7 @@
 #include "text/jinja_code.h"
 #include "text/jinja_string.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static void put(struct jbuf *b, struct jval v, size_t depth);
@@ -12,8 +13,9 @@ static bool hidden(uint32_t c)
     return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || (c >= 0x600 && c <= 0x605) ||
            c == 0x61c || c == 0x6dd || c == 0x70f || c == 0x180e || (c > 0x7f && jchar_space(c)) ||
            (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || (c >= 0xe000 && c <= 0xf8ff) || c == 0xfeff ||
-           (c >= 0xfff0 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe || c >= 0xe0000;
+           (c >= 0x2060 && c <= 0x206f) || (c >= 0xe000 && c <= 0xf8ff) ||
+           (c >= 0xfdd0 && c <= 0xfdef) || c == 0xfeff || (c >= 0xfff0 && c <= 0xfffb) ||
+           (c & 0xfffe) == 0xfffe || c >= 0xe0000;
 }
 
 static void put_escape(struct jbuf *b, uint32_t c, uint8_t who)
@@ -31,7 +33,7 @@ static void put_string(struct jbuf *b, struct jval s)
     char quote = single && memchr(s.s, '"', s.n) == NULL ? '"' : '\'';
     size_t len, from = 0;
     jbuf_text(b, s.safe ? "Markup(" : "", s.who);
-    jbuf_add(b, &quote, 1, jstr_first(s));
+    jbuf_add(b, &quote, 1, jstr_quote(s, true));
     for (size_t i = 0; i < s.n; i += len) {
         uint32_t c = jstr_char(s, i, &len);
         bool slash = c == '\\' || c == (uint32_t)quote;
@@ -46,7 +48,7 @@ static void put_string(struct jbuf *b, struct jval s)
         }
     }
     jbuf_part(b, s, from, s.n - from);
-    jbuf_add(b, &quote, 1, jstr_last(s));
+    jbuf_add(b, &quote, 1, jstr_quote(s, false));
     jbuf_text(b, s.safe ? ")" : "", s.who);
 }
 
@@ -72,6 +74,15 @@ static void put_dict(struct jbuf *b, const struct jdict *d, size_t depth)
         put(b, d->pairs[i].value, depth + 1);
     }
     jbuf_text(b, "}", 0);
+}
+
+static void put_range(struct jbuf *b, const int64_t *range)
+{
+    char text[80];
+    const char *format = range[2] == 1 ? "range(%" PRId64 ", %" PRId64 ")"
+                                       : "range(%" PRId64 ", %" PRId64 ", %" PRId64 ")";
+    snprintf(text, sizeof text, format, range[0], range[1], range[2]);
+    jbuf_text(b, text, 0);
 }
 
 /* A type of which Python prints its name and an address; the address is left out. */
@@ -104,7 +115,7 @@ static void put_container(struct jbuf *b, struct jval v, size_t depth)
         put_dict(b, v.dict, depth);
         jbuf_text(b, ">", 0);
         break;
-    case J_RANGE: jbuf_text(b, v.list->shown, 0); break;
+    case J_RANGE: put_range(b, v.list->range); break;
     case J_VIEW:
         jbuf_text(b, v.list->shown, 0);
         jbuf_text(b, "(", 0);

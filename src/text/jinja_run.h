@@ -31,11 +31,11 @@ void jrun(struct jmachine *m);
 /* Variables. */
 struct jval jload(struct jmachine *m, uint32_t name);
 void jstore(struct jmachine *m, uint32_t name, struct jval v);
-void jscope_enter(struct jmachine *m);
+void jscope_enter(struct jmachine *m, struct jhidden hidden);
 /* Returns a closure over the current scope. */
 struct jval jclose_over(struct jmachine *m, const struct jmacro *macro);
 /* Loops. */
-void jfor_begin(struct jmachine *m, struct jval over);
+void jfor_begin(struct jmachine *m, struct jval over, struct jhidden hidden);
 bool jfor_next(struct jmachine *m, struct jval *item);
 void jfor_body(struct jmachine *m);
 void jfor_unwind(struct jmachine *m);

@@ -63,7 +63,19 @@ static struct jscope *new_scope(struct jmachine *m, struct jscope *parent)
     return s;
 }
 
-void jscope_enter(struct jmachine *m) { m->scope = new_scope(m, m->scope); }
+/* Makes variables undefined in a new scope. */
+static void hide(struct jmachine *m, struct jscope *s, struct jhidden hidden)
+{
+    for (size_t i = 0; i < hidden.n; i++) {
+        set(m, s, m->t->hides[hidden.from + i], jmissing());
+    }
+}
+
+void jscope_enter(struct jmachine *m, struct jhidden hidden)
+{
+    m->scope = new_scope(m, m->scope);
+    hide(m, m->scope, hidden);
+}
 
 struct jval jclose_over(struct jmachine *m, const struct jmacro *macro)
 {
@@ -76,11 +88,12 @@ struct jval jclose_over(struct jmachine *m, const struct jmacro *macro)
     return (struct jval){ .kind = J_MACRO, .macro = f };
 }
 
-void jfor_begin(struct jmachine *m, struct jval over)
+void jfor_begin(struct jmachine *m, struct jval over, struct jhidden hidden)
 {
     struct jloop *l = jalloc(&m->w, sizeof *l);
     *l = (struct jloop){ .outer = m->loop,
                          .around = m->scope,
+                         .hidden = hidden,
 
                          .n_stack = m->n,
                          .n_captures = m->n_captures };
@@ -99,6 +112,7 @@ bool jfor_next(struct jmachine *m, struct jval *item)
         l->scope = new_scope(m, l->around);
     }
     l->scope->n = 0;
+    hide(m, l->scope, l->hidden);
     m->scope = l->scope;
     *item = l->list->items[l->at++];
     return true;
@@ -175,5 +189,6 @@ void jmacro_begin(struct jmachine *m, const struct jclosure *f, const struct jar
     if (of->caller) {
         set(m, m->scope, JNAME_CALLER, named(args, jtext("caller"), used));
     }
+    hide(m, m->scope, of->hidden);
     extra(m, of, args, used);
 }

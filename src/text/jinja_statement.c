@@ -25,13 +25,25 @@ static void show(struct jcompiler *c, struct hidden h)
     c->last_break = h.last_break;
 }
 
+static void scope_begin(struct jcompiler *c)
+{
+    jpart_begin(c, JPART_BLOCK, jemit(c, JOP_SCOPE, 0, 0));
+}
+
+static void scope_end(struct jcompiler *c)
+{
+    jpart_end(c);
+    jemit(c, JOP_SCOPE_END, 0, 0);
+}
+
 static void if_statement(struct jcompiler *c)
 {
     size_t end = SIZE_MAX;
     const char *word = "elif";
     c->n_soft++;
+    c->names->n_branches++;
     while (strcmp(word, "elif") == 0) {
-        jtuple(c, jexpression_or, false, NULL);
+        jtuple(c, jexpression_or, false);
         size_t skip = jemit(c, JOP_JUMP_FALSE, 0, 0);
         word = BODY(c, "elif", "else", "endif");
         /* The jumps to the end are linked until it is known. */
@@ -47,6 +59,7 @@ static void if_statement(struct jcompiler *c)
         end = before < 0 ? SIZE_MAX : (size_t)before;
     }
     c->n_soft--;
+    c->names->n_branches--;
 }
 
 /* Returns true if the name `loop` stands between here and the end of this loop. */
@@ -66,13 +79,33 @@ static bool reads_loop(const struct jcompiler *c)
     return false;
 }
 
+/* Pastes what stores into names; they are mentioned here, as parameters or as set. */
+static void paste_target(struct jcompiler *c, struct jpart target, bool set)
+{
+    for (size_t i = 0; i < target.n; i++) {
+        bool space = i > 0 && target.code[i - 1].op == JOP_STORE_ATTR;
+        if (target.code[i].op == JOP_STORE) {
+            (set && !space ? jnote_store : jnote_load)(c, (uint32_t)target.code[i].a);
+        }
+    }
+    jpaste(c, target);
+}
+
+/* The condition of a loop, in a part of its own. */
+static void test_item(struct jcompiler *c, struct jpart target)
+{
+    jpart_begin(c, JPART_BLOCK, 0);
+    paste_target(c, target, false);
+    jexpression(c);
+    jpart_end(c);
+}
+
 /* A loop that only finds out which items pass the filter: `loop` must know them all. */
 static void filter_first(struct jcompiler *c, struct jpart target)
 {
     jemit(c, JOP_FOR, 0, 0);
     size_t next = jemit(c, JOP_FOR_NEXT, 0, 0);
-    jpaste(c, target);
-    jexpression(c);
+    test_item(c, target);
     jemit(c, JOP_FOR_KEEP, 0, 0);
     jemit_to(c, JOP_JUMP, next);
     jland(c, next);
@@ -81,13 +114,18 @@ static void filter_first(struct jcompiler *c, struct jpart target)
 
 static void for_body(struct jcompiler *c, struct jpart target, bool filter, bool loop)
 {
-    jemit(c, JOP_FOR, 0, 0);
+    size_t begin = jemit(c, JOP_FOR, 0, 0);
     size_t next = jemit(c, JOP_FOR_NEXT, 0, 0);
-    jpaste(c, target);
     if (filter) {
-        jexpression(c);
+        test_item(c, target);
         jemit_to(c, JOP_JUMP_FALSE, next);
     }
+    jpart_begin(c, JPART_BLOCK, begin);
+    if (filter) {
+        target.n = 0; /* it has been stored */
+    }
+    paste_target(c, target, false);
+    jnote_load(c, JNAME_LOOP);
     if (jtoken_is(c, jpeek(c), "recursive")) {
         jsyntax(c, "recursive loops are not supported; use a macro that calls itself");
     }
@@ -107,23 +145,24 @@ static void for_body(struct jcompiler *c, struct jpart target, bool filter, bool
         c->last_break = before < 0 ? SIZE_MAX : (size_t)before;
     }
     show(c, h);
+    jpart_end(c);
     size_t end = jemit(c, JOP_FOR_END, 0, 0);
     if (strcmp(word, "else") == 0) {
-        jemit(c, JOP_SCOPE, 0, 0);
+        scope_begin(c);
         BODY(c, "endfor");
-        jemit(c, JOP_SCOPE_END, 0, 0);
+        scope_end(c);
     }
     jland(c, end);
 }
 
 static void for_statement(struct jcompiler *c)
 {
-    struct jpart target = jtarget(c, "in");
+    struct jpart target = jtarget(c, false);
     if (!jaccept_word(c, "in")) {
         jsyntax(c, "expected `in` behind the names of a for");
     }
     bool loop = reads_loop(c);
-    jtuple(c, jexpression_or, false, "recursive");
+    jtuple(c, jexpression_or, false);
     bool filter = jaccept_word(c, "if");
     if (filter && loop) {
         filter_first(c, target);
@@ -148,26 +187,33 @@ static void leave_loop(struct jcompiler *c, bool for_good)
 /* Statements whose text becomes a value on the stack. */
 static void captured(struct jcompiler *c, const char *end)
 {
-    jemit(c, JOP_SCOPE, 0, 0);
+    scope_begin(c);
     jemit(c, JOP_CAPTURE, 0, 0);
     BODY(c, end);
     jemit(c, JOP_CAPTURE_END, 0, 0);
-    jemit(c, JOP_SCOPE_END, 0, 0);
+    scope_end(c);
 }
 
 static void set_statement(struct jcompiler *c)
 {
-    struct jpart target = jtarget(c, NULL);
+    struct jpart target = jtarget(c, true);
+    for (size_t i = 1; i < target.n; i++) {
+        if (target.code[i - 1].op == JOP_STORE_ATTR) {
+            jemit(c, JOP_NAMESPACE, 0, target.code[i].a);
+        }
+    }
     if (jaccept(c, '=')) {
-        jtuple(c, jexpression, false, NULL);
+        jtuple(c, jexpression, false);
     } else {
         size_t begin = c->t->n_code;
+        paste_target(c, target, true); /* the block is inside of what sets the name */
+        jcut(c, begin);
         jfilters(c, false);
         struct jpart filters = jcut(c, begin);
         captured(c, "endset");
         jpaste(c, filters);
     }
-    jpaste(c, target);
+    paste_target(c, target, true);
 }
 
 static void filter_statement(struct jcompiler *c)
@@ -189,16 +235,16 @@ static void with_statement(struct jcompiler *c)
             jexpect(c, ',', "a comma");
         }
         JRESERVE(c->w, targets, cap, n + 1);
-        targets[n++] = jtarget(c, NULL);
+        targets[n++] = jtarget(c, false);
         jexpect(c, '=', "=");
         jexpression(c);
     }
-    jemit(c, JOP_SCOPE, 0, 0);
+    scope_begin(c);
     while (n > 0) {
-        jpaste(c, targets[--n]);
+        paste_target(c, targets[--n], false);
     }
     BODY(c, "endwith");
-    jemit(c, JOP_SCOPE_END, 0, 0);
+    scope_end(c);
 }
 
 /* The parameters of macro m, and instructions that set those that were not given. */
@@ -213,6 +259,7 @@ static void parameters(struct jcompiler *c, size_t m)
             jexpect(c, ',', "a comma or )");
         }
         uint32_t id = jname(c, jexpect_name(c));
+        jnote_load(c, id);
         JRESERVE(c->w, macro->params, cap, macro->n_params + 1);
         macro->params[macro->n_params++] = id;
         if (jaccept(c, '=')) {
@@ -244,6 +291,7 @@ static void macro_body(struct jcompiler *c, size_t m, const char *end)
     BODY(c, end);
     c->macros = nest.outer;
     show(c, h);
+    jpart_end(c);
     jemit(c, JOP_RETURN, 0, 0);
 }
 
@@ -252,10 +300,12 @@ static void macro_statement(struct jcompiler *c)
     struct jval name = jexpect_name(c);
     size_t m = new_macro(c, name), over = jemit(c, JOP_JUMP, 0, 0);
     c->t->macros[m].entry = c->t->n_code;
+    jpart_begin(c, JPART_MACRO, m);
     parameters(c, m);
     macro_body(c, m, "endmacro");
     jland(c, over);
     jemit(c, JOP_MACRO, 0, (int64_t)m);
+    jnote_store(c, jname(c, name));
     jemit(c, JOP_STORE, 0, jname(c, name));
 }
 
@@ -263,11 +313,16 @@ static void macro_statement(struct jcompiler *c)
 static void call_statement(struct jcompiler *c)
 {
     size_t m = new_macro(c, jtext("caller")), begin = c->t->n_code;
+    struct jnames *around = c->names;
+    jpart_begin(c, JPART_MACRO, m);
+    struct jnames *inside = c->names;
     if (jpeek(c).type == '(') {
         parameters(c, m);
     }
     struct jpart defaults = jcut(c, begin);
+    c->names = around;
     jexpression(c);
+    c->names = inside;
     struct jpart call = jcut(c, begin);
     if (call.code[call.n - 1].op != JOP_CALL) {
         jsyntax(c, "a call block needs the call of a macro");
@@ -290,9 +345,9 @@ static void call_statement(struct jcompiler *c)
 static void generation_statement(struct jcompiler *c)
 {
     struct hidden h = hide(c, SIZE_MAX);
-    jemit(c, JOP_SCOPE, 0, 0);
+    scope_begin(c);
     BODY(c, "endgeneration");
-    jemit(c, JOP_SCOPE_END, 0, 0);
+    scope_end(c);
     show(c, h);
 }
 
@@ -323,7 +378,7 @@ static void statement(struct jcompiler *c)
 
 static void print(struct jcompiler *c)
 {
-    jtuple(c, jexpression, false, NULL);
+    jtuple(c, jexpression, false);
     jexpect(c, JT_PRINT_END, "}}");
     jemit(c, JOP_PRINT, 0, 0);
 }
@@ -385,9 +440,11 @@ void jcompile(struct jinja *t)
         jname(&c, jtext(known[i]));
     }
     jlex(c.w, t->source, &c.tokens);
+    jpart_begin(&c, JPART_ALL, 0);
     statements(&c, (const char *const[]){ NULL });
     c.at = c.tokens.n - 1;
     jemit(&c, JOP_END, 0, 0);
+    jnames_resolve(&c);
     for (size_t i = 0; i < t->n_code; i++) {
         if (t->code[i].op == JOP_ABSENT && t->code[i].n == 0) {
             struct jval name = t->consts[t->code[i].a];

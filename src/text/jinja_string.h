@@ -30,9 +30,13 @@ static inline uint8_t jstr_who(struct jval s, size_t at)
 {
     return s.whos != NULL ? s.whos[at] : s.who;
 }
-/* The writers of the first and of the last byte; those of an empty string are `who`. */
-static inline uint8_t jstr_first(struct jval s) { return s.n > 0 ? jstr_who(s, 0) : s.who; }
-static inline uint8_t jstr_last(struct jval s) { return s.n > 0 ? jstr_who(s, s.n - 1u) : s.who; }
+/* Who writes the quotes around a string: who wrote its first or last byte, but a mark is not made
+ * longer. */
+static inline uint8_t jstr_quote(struct jval s, bool first)
+{
+    uint8_t who = s.n > 0 ? jstr_who(s, first ? 0 : s.n - 1u) : s.who;
+    return who == JINJA_MARKED ? JINJA_CALLER : who;
+}
 /* The caller, if it wrote any byte. */
 uint8_t jstr_most(struct jwork *w, struct jval s);
 

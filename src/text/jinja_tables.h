@@ -16,9 +16,11 @@ const struct jnative *jfind_in(const struct jnative *const *tables, struct jval 
 /* Returns true if the list of parameters has this name. */
 bool jkeyword_of(const char *params, struct jval name);
 
-/* The parameters of a function of a table. */
-#define JPARAMS struct jwork *w, struct jval self, const struct jval *arg, const struct jargs *all
-#define JUNUSED (void)w, (void)self, (void)arg, (void)all
+/* The head of a function of a table. */
+#define JUNUSED __attribute__((unused))
+#define JFUNCTION(name)                                                                            \
+    static struct jval name(JUNUSED struct jwork *w, JUNUSED struct jval self,                     \
+                            JUNUSED const struct jval *arg, JUNUSED const struct jargs *all)
 
 /* Arguments: the value, or what stands for an absent one. A value of another type is a fault. */
 int64_t jarg_int(struct jwork *w, struct jval v, int64_t absent);

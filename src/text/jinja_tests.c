@@ -7,11 +7,7 @@ static struct jval is_kind(struct jval self, unsigned kinds)
 }
 #define KIND(k) (1u << (k))
 #define TEST_OF_KIND(name, kinds)                                                                  \
-    static struct jval name(JPARAMS)                                                               \
-    {                                                                                              \
-        JUNUSED;                                                                                   \
-        return is_kind(self, kinds);                                                               \
-    }
+    JFUNCTION(name) { return is_kind(self, kinds); }
 
 TEST_OF_KIND(is_defined, ~KIND(J_UNDEFINED))
 TEST_OF_KIND(is_undefined, KIND(J_UNDEFINED))
@@ -29,52 +25,23 @@ TEST_OF_KIND(is_iterable, KIND(J_UNDEFINED) | KIND(J_STR) | KIND(J_LIST) | KIND(
 TEST_OF_KIND(is_sequence, KIND(J_UNDEFINED) | KIND(J_STR) | KIND(J_LIST) | KIND(J_TUPLE) |
                               KIND(J_RANGE) | KIND(J_DICT))
 
-static struct jval is_true(JPARAMS)
-{
-    JUNUSED;
-    return jbool(self.kind == J_BOOL && self.b);
-}
-
-static struct jval is_false(JPARAMS)
-{
-    JUNUSED;
-    return jbool(self.kind == J_BOOL && !self.b);
-}
-
-static struct jval is_escaped(JPARAMS)
-{
-    JUNUSED;
-    return jbool(self.kind == J_STR && self.safe);
-}
+JFUNCTION(is_true) { return jbool(self.kind == J_BOOL && self.b); }
+JFUNCTION(is_false) { return jbool(self.kind == J_BOOL && !self.b); }
+JFUNCTION(is_escaped) { return jbool(self.kind == J_STR && self.safe); }
 
 static struct jval remainder_is(struct jwork *w, struct jval self, struct jval by, int64_t rest)
 {
     return jbool(jequal(w, jarith(w, '%', self, by), jint(rest)));
 }
 
-static struct jval is_odd(JPARAMS)
-{
-    JUNUSED;
-    return remainder_is(w, self, jint(2), 1);
-}
-
-static struct jval is_even(JPARAMS)
-{
-    JUNUSED;
-    return remainder_is(w, self, jint(2), 0);
-}
-
-static struct jval is_divisible_by(JPARAMS)
-{
-    JUNUSED;
-    return remainder_is(w, self, arg[0], 0);
-}
+JFUNCTION(is_odd) { return remainder_is(w, self, jint(2), 1); }
+JFUNCTION(is_even) { return remainder_is(w, self, jint(2), 0); }
+JFUNCTION(is_divisible_by) { return remainder_is(w, self, arg[0], 0); }
 
 /* Values of Python are the same if they are one object; those without memory of their own are
  * compared by their kinds too. */
-static struct jval is_same_as(JPARAMS)
+JFUNCTION(is_same_as)
 {
-    JUNUSED;
     bool same = self.kind == arg[0].kind;
     if (same && self.kind >= J_LIST) {
         same = self.list == arg[0].list;
@@ -84,72 +51,23 @@ static struct jval is_same_as(JPARAMS)
     return jbool(same);
 }
 
-static struct jval is_in(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jcontains(w, arg[0], self));
-}
+JFUNCTION(is_in) { return jbool(jcontains(w, arg[0], self)); }
+JFUNCTION(is_equal) { return jbool(jequal(w, self, arg[0])); }
+JFUNCTION(is_unequal) { return jbool(!jequal(w, self, arg[0])); }
+JFUNCTION(is_less) { return jbool(jcompare(w, self, arg[0], "<") == -1); }
+JFUNCTION(is_greater) { return jbool(jcompare(w, self, arg[0], ">") == 1); }
+JFUNCTION(is_at_most) { return jbool(jcompare(w, self, arg[0], "<=") <= 0); }
 
-static struct jval is_equal(JPARAMS)
+JFUNCTION(is_at_least)
 {
-    JUNUSED;
-    return jbool(jequal(w, self, arg[0]));
-}
-
-static struct jval is_unequal(JPARAMS)
-{
-    JUNUSED;
-    return jbool(!jequal(w, self, arg[0]));
-}
-
-static struct jval is_less(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jcompare(w, self, arg[0], "<") == -1);
-}
-
-static struct jval is_greater(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jcompare(w, self, arg[0], ">") == 1);
-}
-
-static struct jval is_at_most(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jcompare(w, self, arg[0], "<=") <= 0);
-}
-
-static struct jval is_at_least(JPARAMS)
-{
-    JUNUSED;
     int r = jcompare(w, self, arg[0], ">=");
     return jbool(r == 0 || r == 1);
 }
 
-static struct jval is_lower(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jstr_is(w, jstr(w, self), JSTR_LOWER));
-}
-
-static struct jval is_upper(JPARAMS)
-{
-    JUNUSED;
-    return jbool(jstr_is(w, jstr(w, self), JSTR_UPPER));
-}
-
-static struct jval is_filter(JPARAMS)
-{
-    JUNUSED;
-    return jbool(self.kind == J_STR && jfind_filter(self) != NULL);
-}
-
-static struct jval is_test(JPARAMS)
-{
-    JUNUSED;
-    return jbool(self.kind == J_STR && jfind_test(self) != NULL);
-}
+JFUNCTION(is_lower) { return jbool(jstr_is(w, jstr(w, self), JSTR_LOWER)); }
+JFUNCTION(is_upper) { return jbool(jstr_is(w, jstr(w, self), JSTR_UPPER)); }
+JFUNCTION(is_filter) { return jbool(self.kind == J_STR && jfind_filter(self) != NULL); }
+JFUNCTION(is_test) { return jbool(self.kind == J_STR && jfind_test(self) != NULL); }
 
 const struct jnative jtests[] = {
     { "defined", "", is_defined },

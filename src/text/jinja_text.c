@@ -139,6 +139,7 @@ struct jval jstr_escape(struct jwork *w, struct jval s)
         { '&', "&amp;" }, { '<', "&lt;" }, { '>', "&gt;" }, { '"', "&#34;" }, { '\'', "&#39;" },
     };
     struct jbuf b = { .w = w };
+    jsteps(w, s.n / 2);
     for (size_t i = 0, from = 0; i <= s.n; i++) {
         const char *text = i == s.n ? "" : NULL;
         for (size_t k = 0; text == NULL && k < 5; k++) {

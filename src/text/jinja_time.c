@@ -121,6 +121,7 @@ static void put_date(struct jbuf *b, const struct date *d, int64_t now, char fla
 static void put_format(struct jbuf *b, const struct date *d, int64_t now, struct jval format)
 {
     for (size_t i = 0; i < format.n; i++) {
+        jsteps(b->w, 4);
         if (format.s[i] != '%' || i + 1 == format.n) {
             jbuf_part(b, format, i, 1);
             continue;

@@ -50,8 +50,8 @@ struct jval {
 struct jlist {
     struct jval *items;
     size_t n, cap;
-    const char *shown; /* what a view or a range is printed as; NULL = nothing special */
-    bool fixed;        /* a caller gave it: the template may not change it */
+    const char *shown; /* the name of a view; "" for a pair of groupby() */
+    int64_t range[3];  /* of a range: its beginning, end and step */
 };
 
 struct jpair {
@@ -136,10 +136,9 @@ size_t jlength(struct jwork *w, struct jval v);
 struct jval jattribute(struct jwork *w, struct jval v, struct jval name);
 struct jval jitem(struct jwork *w, struct jval v, struct jval key);
 struct jval jslice(struct jwork *w, struct jval v, const struct jval bounds[3]);
-/* Counts as Python does for s[from:to:step] of n items: *at is the first index. Returns how many
- * there are. */
-size_t jslice_bounds(struct jwork *w, size_t n, const struct jval bounds[3], int64_t *at,
-                     int64_t *step);
+/* Counts as Python does for s[from:to:step] of n items: at[] are the first index, the end and the
+ * step. Returns how many there are. */
+size_t jslice_bounds(struct jwork *w, size_t n, const struct jval bounds[3], int64_t at[3]);
 
 /* The operators of two values. */
 struct jval jadd(struct jwork *w, struct jval a, struct jval b);

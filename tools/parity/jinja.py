@@ -46,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "build/tests/jinja_cli"
 MESSAGE = 507  # bytes of a weft_error
 RANDOM = "random templates"
+ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Known:
     reason: str
 
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN: tuple[Known, ...] = (
+    Known("*", "RecursionError", "^limit: .* macros are inside each other", "both end it, with other words"),
+    Known("random templates", ".", "^runtime: .* has no slices", "jinja2 computes slices of constants beforehand"),
+)
 
 
 @dataclass
@@ -147,12 +151,14 @@ def cut(text: str, who: list[int]) -> str | None:
     return text[:places[-1] + 1] if places else None
 
 
-def problem_with_authors(template: Template, c: Conversation, text: str, runs) -> tuple[str | None, bool]:
+def problem_with_authors(source: str, template: Template, c: Conversation,
+                         answer: dict) -> tuple[str | None, bool]:
     """Returns what is wrong with the runs, and whether every author was known."""
-    who = provenance.authors(runs, text)
+    text = answer["text"]
+    who = provenance.authors(answer["runs"], text)
     if isinstance(who, str):
         return who, False
-    if problem := provenance.check_rare(text, who):
+    if problem := provenance.check_rare(text, who, c.variables, source):
         return problem, False
     second = template.render(provenance.replaced(c.variables) | c.template_variables, c.now).text
     decided = second is not None and provenance.put_back(second) == text
@@ -172,6 +178,8 @@ def problem_with_prefill(template: Template, c: Conversation, ours: str | None) 
 def difference(template: Template, c: Conversation, answer: dict) -> tuple[Outcome, Outcome] | None:
     """Returns what jinja2 and Weft say, if that is not the same."""
     theirs = template.render(c.all_variables, c.now)
+    if theirs.text is not None and ADDRESS.search(theirs.text):
+        return None  # it prints an object of Python, which is another text each time
     ours = Outcome(answer.get("text"), answer.get("fault"), answer.get("message", ""))
     if theirs.fault == "raised" and ours.fault == "raised":
         return None if same_words(theirs.message, ours.message) else (theirs, ours)
@@ -210,8 +218,8 @@ def show_smallest(cli: Cli, source: str, template: Template, c: Conversation, ki
 
 def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Template, c: Conversation,
                 answer: dict) -> None:
-    found = difference(template, c, answer)
     tally.n[name, "compared"] += 1
+    found = difference(template, c, answer)
     if found is not None:
         theirs, ours = found
         entry = next((i for i, known in enumerate(KNOWN) if fnmatch.fnmatchcase(name, known.source)
@@ -228,7 +236,7 @@ def compare_one(tally: Tally, cli: Cli, name: str, source: str, template: Templa
         tally.n[name, answer["fault"]] += 1
         return
     tally.n[name, "text"] += 1
-    problem, decided = problem_with_authors(template, c, answer["text"], answer["runs"])
+    problem, decided = problem_with_authors(source, template, c, answer)
     tally.n[name, "authors known"] += decided
     if problem:
         tally.n[name, "wrong authors"] += 1

@@ -1,5 +1,6 @@
 """jinja2 as Transformers calls it: the environment, and what a rendering comes to."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,10 +68,18 @@ class Namespace(jinja2.utils.Namespace):
             raise jinja2.exceptions.SecurityError(f"underscore-prefixed attribute {name!r}")
 
 
-def environment(strftime_now: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
+class GrowingLists(ImmutableSandboxedEnvironment):
+    """The sandbox as Weft has it: templates may change lists."""
+
+    def is_safe_attribute(self, obj, attr, value) -> bool:
+        return (isinstance(obj, list) and attr in ("append", "pop")
+                or super().is_safe_attribute(obj, attr, value))
+
+
+def environment(strftime_now: Callable[[str], str], sandbox: type) -> ImmutableSandboxedEnvironment:
     """from_json is none of Transformers, but templates of llama.cpp expect it."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                         extensions=[Generation, jinja2.ext.loopcontrols])
+    made = sandbox(trim_blocks=True, lstrip_blocks=True,
+                   extensions=[Generation, jinja2.ext.loopcontrols])
     made.filters["tojson"] = tojson
     made.filters["from_json"] = json.loads
     made.globals["raise_exception"] = raise_exception
@@ -108,9 +117,9 @@ def outcome(action: Callable[[], str]) -> Outcome:
 class Template:
     """A source, compiled once for all clocks: strftime_now() reads the one of the rendering."""
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, sandbox: type = GrowingLists):
         self.now = 0
-        self.environment = environment(self._strftime_now)
+        self.environment = environment(self._strftime_now, sandbox)
         self.refusal, self.compiled = None, None
         try:
             self.compiled = self.environment.from_string(source)
@@ -123,7 +132,8 @@ class Template:
 
     def render(self, variables: dict[str, Any], now: int) -> Outcome:
         self.now = now
-        return self.refusal or outcome(lambda: self.compiled.render(**variables))
+        # a template may change a list that it is given
+        return self.refusal or outcome(lambda: self.compiled.render(**copy.deepcopy(variables)))
 
     def render_to_continue(self, variables: dict[str, Any], now: int) -> str | None:
         """Returns the text that ends with the last message's content, as continue_final_message

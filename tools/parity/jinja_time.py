@@ -57,10 +57,10 @@ NEVER_ENDING = {
     "concatenation grows slowly": "{% set ns = namespace(s='') %}{% for i in range(100000) %}"
                                   "{% for j in range(100) %}{% set ns.s = ns.s + 'x' %}{% endfor %}{% endfor %}",
     "a dict that grows": "{% set ns = namespace(d={}) %}{% for i in range(100000) %}"
-                         "{% set ns.d = dict(ns.d, **{i | string: i}) %}{% endfor %}",
+                         "{% set ns.d = dict(ns.d.items() | list + [(i, i)]) %}{% endfor %}",
     "nested lists": "{% set ns = namespace(s=[]) %}{% for i in range(100000) %}{% set ns.s = [ns.s] %}"
                     "{% endfor %}{{ ns.s }}",
-    "strip": "{% set s = ' ' * 10000000 %}{% for i in range(100000) %}{% set t = s.strip('xy') %}{% endfor %}",
+    "strip": "{% set s = ' ' * 10000000 %}{% for i in range(100000) %}{% set t = s.strip(' ') %}{% endfor %}",
     "format": "{% set s = '{}' * 1000000 %}{% for i in range(1000) %}{{ s.replace('{}', s) }}{% endfor %}",
 }
 

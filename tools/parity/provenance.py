@@ -3,19 +3,22 @@
 A conversation is rendered a second time by jinja2, with every character of the callers' texts replaced
 by one of the private planes. Where the result, with the characters put back, is the first rendering,
 the replaced characters are those of callers, and all others are the template's, or of callers' texts
-that were left as they were: roles, types, keys with a meaning, numbers, and white space.
+that were left as they were: words that are roles, types and keys, numbers, and white space.
 """
 
 import re
 from typing import Any
 
 TEMPLATE, CALLER, MARKED = range(3)
-# By these a template decides; or their characters are escaped in JSON, or stripped.
+# By these a template decides, if they are words.
 MEANT = {"role", "type"}
 KEYED = {"arguments", "properties"}  # their keys are names that callers chose
+WORD = re.compile(r"\w+", re.ASCII)
+# These are escaped in JSON, or stripped.
 KEPT = re.compile(r"[\s\"\\\x00-\x1f\x7f-\x9f]")
 # What a caller's run may have of characters that were not replaced: words, numbers, escapes.
-UNREPLACED = re.compile(r"[\w\s.+\-\"\\\x00-\x1f\x7f-\x9f]")
+UNREPLACED = re.compile(r"[\w\s.+\-'\"\\\x00-\x1f\x7f-\x9f]")
+ESCAPE = re.compile(r"&(#\d+|\w+);")
 RARE = re.compile("[\ua000-\ua3ff]")
 BRACKETED = re.compile("[\ua000-\ua3ff]([^\ua000-\ua3ff\\s]{1,60})[\ua000-\ua3ff]")
 
@@ -43,13 +46,14 @@ def put_back(text: str) -> str:
 def replaced(value: Any, key: str = "") -> Any:
     """Returns the value with the characters of callers replaced; `key` is what it stands under."""
     if isinstance(value, str):
-        return value if key in MEANT else replace(value)
+        return value if key in MEANT and WORD.fullmatch(value) else replace(value)
     if isinstance(value, list):
         return [replaced(item, key if key in MEANT else "") for item in value]
     if isinstance(value, dict):
-        return {replace(name) if key in KEYED else name:
+        named = key in KEYED
+        return {replace(name) if named or not WORD.fullmatch(name) else name:
                 # the names of properties have no meaning themselves
-                replaced(item, "" if key in KEYED else name) for name, item in value.items()}
+                replaced(item, "" if named else name) for name, item in value.items()}
     return value
 
 
@@ -75,13 +79,29 @@ def shown(text: str, place: int) -> str:
     return f"{text[max(0, place - 30):place + 30]!a}"
 
 
-def check_rare(text: str, who: list[int]) -> str | None:
+def bracketed(value: Any) -> set[str]:
+    """Returns what stands between rare characters in a caller's texts, with these."""
+    if isinstance(value, dict):
+        return bracketed(list(value.keys())) | bracketed(list(value.values()))
+    if isinstance(value, list):
+        return set().union(*map(bracketed, value))
+    return {found[0] for found in BRACKETED.finditer(value)} if isinstance(value, str) else set()
+
+
+def takes_apart(source: str, found: re.Match) -> bool:
+    """Returns True if the template may write between the parts of a text what stood there before."""
+    return any(f"split({quote}{found[1]}" in source for quote in "'\"")
+
+
+def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str) -> str | None:
     """Characters that no template has, control tokens between such, and their escapes, are callers'."""
+    given = bracketed(variables)
     for found in RARE.finditer(text):
         if who[found.start()] == TEMPLATE:
             return f"the template wrote {found[0]!a} in {shown(text, found.start())}"
     for found in BRACKETED.finditer(text):
-        if TEMPLATE in who[found.start():found.end()]:
+        whole = found[0] in given and not takes_apart(source, found)
+        if whole and TEMPLATE in who[found.start():found.end()]:
             return f"the template wrote a part of {shown(text, found.start())}"
     for found in re.finditer(r"\\ua[0-3][0-9a-f]{2}", text):
         if TEMPLATE in who[found.start():found.end()]:
@@ -91,9 +111,11 @@ def check_rare(text: str, who: list[int]) -> str | None:
 
 def check_all(text: str, who: list[int], second: str) -> str | None:
     """Compares with the second rendering, which has replaced characters."""
+    escaped = {place for found in ESCAPE.finditer(text) for place in range(*found.span())}
     for place, (char, other) in enumerate(zip(text, second)):
         if char != other and who[place] == TEMPLATE:
             return f"the template wrote a caller's {char!a} in {shown(text, place)}"
-        if char == other and who[place] != TEMPLATE and not UNREPLACED.match(char):
+        known = UNREPLACED.match(char) or place in escaped
+        if char == other and who[place] != TEMPLATE and not known:
             return f"a caller wrote the template's {char!a} in {shown(text, place)}"
     return None

@@ -21,6 +21,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from jinja_reference import Outcome, Template
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests/text/jinja"
@@ -44,7 +46,8 @@ class Snippet:
         return "\n".join(line[1:] for line in self.lines if line.startswith("|"))
 
     def outcome(self) -> Outcome:
-        return Template(self.source).render(json.loads(self.line("vars") or "{}"), NOW)
+        template = Template(self.source, ImmutableSandboxedEnvironment)
+        return template.render(json.loads(self.line("vars") or "{}"), NOW)
 
 
 def result_line(outcome: Outcome) -> str:
