@@ -10,6 +10,8 @@ from chat_texts import Texts
 from tool_schemas import NUMBERS, Tools
 
 Message = dict[str, Any]
+# written by the template
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 IDS = string.ascii_letters + string.digits
 
 
@@ -245,7 +247,7 @@ class Maker:
             variables["add_generation_prompt"] = self.chance(0.7)
         for name in self.reads.variables:
             value = self.variable(name) if self.chance(0.4) else None
-            if value is not None and name not in ("messages", "tools", "add_generation_prompt"):
+            if value is not None and name not in ("messages", "tools", "add_generation_prompt", *TOKENS):
                 variables[name] = value
 
     # --- what only this template knows
@@ -310,6 +312,5 @@ class Maker:
         marked = self.prefill(messages) if kind == "talk" and self.chance(0.2) else None
         if marked and self.chance(0.9):
             variables["add_generation_prompt"] = False
-        names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-        template_variables = {name: text for name, text in names.items() if self.chance(0.93)}
+        template_variables = {name: text for name, text in TOKENS.items() if self.chance(0.93)}
         return Conversation(variables, template_variables, self.rng.randrange(0, 4_000_000_000), marked)

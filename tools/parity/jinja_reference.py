@@ -131,8 +131,8 @@ class Template:
         return datetime.fromtimestamp(self.now, UTC).replace(tzinfo=None).strftime(pattern)
 
     def render(self, variables: dict[str, Any], now: int) -> Outcome:
+        """Renders with a copy of the variables: some filters change a list."""
         self.now = now
-        # a template may change a list that it is given
         return self.refusal or outcome(lambda: self.compiled.render(**copy.deepcopy(variables)))
 
     def render_to_continue(self, variables: dict[str, Any], now: int) -> str | None:

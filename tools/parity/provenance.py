@@ -90,7 +90,7 @@ def bracketed(value: Any) -> set[str]:
 
 def takes_apart(source: str, found: re.Match) -> bool:
     """Returns True if the template may write between the parts of a text what stood there before."""
-    return any(f"split({quote}{found[1]}" in source for quote in "'\"")
+    return ".split(" in source and any(f"{quote}{found[1]}{quote}" in source for quote in "'\"")
 
 
 def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str) -> str | None:
