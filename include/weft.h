@@ -759,12 +759,22 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
                                           weft_error *err);
 
+/* For weft_schema_grammar(): what a grammar cannot hold is left out of it. */
+enum { WEFT_SCHEMA_WIDEN = 1 };
+
 /* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
- * accepts. schema[n] is JSON; NULL means any JSON value. flags is 0. The grammar is narrower than
- * the schema: properties come in the schema's order, and others are allowed only with
- * additionalProperties. What it cannot express is refused, never ignored. Any thread. Errors:
- * WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar cannot hold; the message begins
- * with the JSON pointer of the place), WEFT_E_NOMEM. */
+ * accepts. schema[n] is JSON; NULL means any JSON value. The grammar is narrower than the schema:
+ * properties come in the schema's order, and others are allowed only with additionalProperties.
+ *
+ * flags is 0 or WEFT_SCHEMA_WIDEN. With 0, what the grammar cannot express is refused, never
+ * ignored. With WEFT_SCHEMA_WIDEN it is left out, so that the grammar lets more through than the
+ * schema does: keywords and combinations that are not supported, patterns outside the subset,
+ * lengths above 2,000, references without end; of a schema that would take too much room, its
+ * lengths, ranges and patterns, and at last everything but its type. JSON that is no schema is
+ * taken for {}. The grammar then keeps the limits of weft_seq_set_grammar().
+ *
+ * Any thread. Errors: WEFT_E_FORMAT (the schema is no JSON or, with flags 0, asks for what a
+ * grammar cannot hold; the message begins with the JSON pointer of the place), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst,
                                          size_t cap, size_t *needed, weft_error *err);
 

@@ -66,6 +66,9 @@ bool schema_refuse(struct schema *c, const char *fmt, ...)
 {
     char what[200];
     va_list args;
+    if (c->level != SCHEMA_EXACT) {
+        return true;
+    }
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
@@ -220,8 +223,9 @@ static bool keys_from(struct schema *c, const char **names, size_t n, size_t at,
 {
     struct bytes b = { 0 }, others = { 0 };
     bool ends = false, ok = true;
-    if (c->out->n > SCHEMA_MAX_BYTES) {
-        return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
+    if (c->out->n > SCHEMA_MAX_BYTES &&
+        !schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES)) {
+        return false;
     }
     *rule = c->n_rules++;
     for (size_t i = 0; i < n && ok;) {
@@ -257,6 +261,7 @@ static int by_text(const void *a, const void *b)
 bool json_other_keys(struct schema *c, const char **names, size_t n, size_t *rule)
 {
     size_t kept = 0;
+    *rule = SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
         bool escaped = strpbrk(names[i], "\"\\\x7f") != NULL;
         for (const char *t = names[i]; *t != '\0' && !escaped; t++) {
