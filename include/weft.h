@@ -909,6 +909,58 @@ WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
  * and clears the cancel. weft_seq_rewind() does not clear it, and a fork is not cancelled. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
 
+/* ---------------------------------------------------------------- replies */
+
+/* Splits the answer to a prompt into content, reasoning and tool calls while it is generated, and
+ * sets the grammar that the answer must follow. How a model writes calls and reasoning is read off
+ * the chat template. A reply is for one answer; one thread at a time may use it. */
+typedef struct weft_reply weft_reply;
+
+typedef enum weft_tool_choice {
+    WEFT_TOOLS_AUTO = 0, /* the model decides; without tools this is WEFT_TOOLS_NONE */
+    WEFT_TOOLS_NONE,     /* no calls: what looks like one is content */
+    WEFT_TOOLS_REQUIRED, /* at least one call */
+    WEFT_TOOLS_NAMED     /* calls of the tool choice_name only */
+} weft_tool_choice;
+
+typedef struct weft_reply_params {
+    size_t size;
+    weft_tool_choice choice;
+    const char *choice_name; /* the tool of WEFT_TOOLS_NAMED, otherwise NULL */
+    bool no_parallel;        /* one call at most: text behind it is content */
+    bool keep_reasoning;     /* reasoning stays in the content, with its markers */
+    bool strict_schema;      /* refuse a schema that a grammar cannot hold, instead of widening it */
+    const char *schema;      /* JSON: the content follows this schema; NULL = any content */
+    size_t n_schema;
+    uint64_t seed; /* of the ids of calls; 0 = a random one. The same seed gives the same ids. */
+} weft_reply_params;
+#define WEFT_REPLY_PARAMS_INIT WEFT_INIT(weft_reply_params)
+
+typedef enum weft_reply_kind {
+    WEFT_REPLY_CONTENT = 0, /* text */
+    WEFT_REPLY_REASONING,   /* text */
+    WEFT_REPLY_CALL,        /* a call begins: index, id, name */
+    WEFT_REPLY_ARGUMENTS,   /* index, and text: a piece of its arguments, which are a JSON object */
+    WEFT_REPLY_CALL_END     /* index, complete */
+} weft_reply_kind;
+
+/* A piece of an answer. The pointers live until the next call of weft_reply_add(), weft_reply_end()
+ * or weft_reply_release(). */
+typedef struct weft_reply_event {
+    size_t size; /* set by the caller to sizeof(weft_reply_event) */
+    weft_reply_kind kind;
+    size_t index;     /* of the call, from 0 */
+    const char *id;   /* of a call: "call_" and 16 letters and digits, nine for Mistral's models */
+    const char *name; /* of the tool */
+    const char *text; /* [n_text] UTF-8 if the answer is; not terminated */
+    size_t n_text;
+    /* The texts of the arguments put together are a JSON object. It is false where the answer ended
+     * inside the call, or went on with what cannot be part of it: the arguments so far were given,
+     * and the rest is content. */
+    bool complete;
+} weft_reply_event;
+#define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
+
 #ifdef __cplusplus
 }
 

@@ -168,8 +168,8 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
 static bool other_member(struct schema *c, const json_t *s, struct object *o, size_t *value)
 {
     const json_t *additional = json_object_get(s, "additionalProperties");
-    bool allowed =
-        additional != NULL ? !json_is_false(additional) : json_object_get(s, "properties") == NULL;
+    bool allowed = additional != NULL ? !json_is_false(additional)
+                                      : !json_is_object(json_object_get(s, "properties"));
     const char **names = NULL;
     struct bytes b = { 0 };
     size_t key;

@@ -53,7 +53,8 @@ static void name_widest(struct schema *c, struct schema_item *item)
 static bool convert_item(struct schema_item *item, struct bytes *gbnf, struct schema_size *size)
 {
     size_t before = gbnf->n, rule;
-    struct schema c = { .out = gbnf, .n_rules = size->rules, .level = item->level };
+    struct schema_error none;
+    struct schema c = { .out = gbnf, .err = &none, .n_rules = size->rules, .level = item->level };
     bool ok = open_schema(&c, item->root);
     if (ok && (item->level == SCHEMA_ANY || (item->object && !schema_only_objects(&c, item->at)))) {
         name_widest(&c, item);
@@ -78,7 +79,7 @@ static bool convert_items(struct schema_item *items, size_t n, struct schema_siz
 {
     for (size_t i = 0; i < n; i++) {
         struct schema_size before = *all;
-        if (all->bytes / 4 > room.bytes) {
+        if (all->bytes / 4 > room.bytes && !items[i].exact) {
             items[i].level = SCHEMA_ANY;
         }
         if (!convert_item(&items[i], gbnf, all)) {
@@ -97,7 +98,7 @@ static bool widen_largest(struct schema_item *items, size_t n, struct schema_siz
     const struct schema_size share = { room.bytes / n, room.rules / n, room.elements / n };
     bool widened = false;
     for (size_t i = 0; i < n; i++) {
-        if (items[i].level < SCHEMA_ANY && !within(sizes[i], share)) {
+        if (items[i].level < SCHEMA_ANY && !items[i].exact && !within(sizes[i], share)) {
             items[i].level++;
             widened = true;
         }
@@ -116,7 +117,7 @@ bool json_schema_items(struct schema_item *items, size_t n, struct schema_size r
     size_t from = gbnf->n;
     bool ok = sizes != NULL && !shared.no_memory, again = ok;
     for (size_t i = 0; i < n; i++) {
-        items[i].level = SCHEMA_WIDE;
+        items[i].level = items[i].exact ? SCHEMA_EXACT : SCHEMA_WIDE;
     }
     while (again) {
         gbnf->n = from;
@@ -149,8 +150,9 @@ static bool is_beyond(const json_error_t *e)
            code == json_error_null_byte_in_key || code == json_error_duplicate_key;
 }
 
-static json_t *load(const char *text, size_t n, bool widen, struct schema_error *err)
+json_t *json_schema_load(const char *text, size_t n, bool widen, struct schema_error *err)
 {
+    err->text[0] = '\0';
     json_error_t e = { 0 };
     if (text == NULL || (json_too_deep(text, n, err) && widen)) {
         return json_true();
@@ -173,8 +175,7 @@ static json_t *load(const char *text, size_t n, bool widen, struct schema_error 
 bool json_schema_grammar(const char *text, size_t n, bool widen, struct bytes *gbnf,
                          struct schema_error *err)
 {
-    err->text[0] = '\0';
-    json_t *root = load(text, n, widen, err);
+    json_t *root = json_schema_load(text, n, widen, err);
     if (root == NULL) {
         return false;
     }

@@ -27,20 +27,22 @@ void schema_put(struct schema *c, struct bytes *b, const char *fmt, ...)
     b->n += (size_t)n;
 }
 
+bool json_gbnf_literal(struct bytes *b, const char *text, size_t n)
+{
+    bool ok = text_add(b, "\"", 1);
+    for (size_t i = 0; i < n && ok; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        char escape[8];
+        bool escaped = byte == '"' || byte == '\\' || byte < 0x20 || byte == 0x7f;
+        snprintf(escape, sizeof escape, byte < 0x20 || byte == 0x7f ? "\\x%02X" : "\\%c", byte);
+        ok = text_add(b, escaped ? escape : text + i, escaped ? strlen(escape) : 1);
+    }
+    return ok && text_add(b, "\"", 1);
+}
+
 void schema_literal(struct schema *c, struct bytes *b, const char *text, size_t n)
 {
-    schema_put(c, b, "\"");
-    for (size_t i = 0; i < n; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if (byte == '"' || byte == '\\') {
-            schema_put(c, b, "\\%c", byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            schema_put(c, b, "\\x%02X", byte);
-        } else if (!text_add(b, text + i, 1)) {
-            c->no_memory = true;
-        }
-    }
-    schema_put(c, b, "\"");
+    c->no_memory |= !json_gbnf_literal(b, text, n);
 }
 
 void schema_rule(struct schema *c, size_t rule, struct bytes *b)

@@ -36,9 +36,6 @@ void schema_rule(struct schema *c, size_t rule, struct bytes *b);
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
 
 enum {
-    /* The deepest brackets: a schema inside a schema takes two of them, up to MAX_NESTING
-     * schemas. */
-    SCHEMA_MAX_DEPTH = 512,
     /* The longest string or array that can be asked for. */
     SCHEMA_MAX_LENGTH = 10000,
     /* The same of a widened schema. A longer one has no bound. */
@@ -48,11 +45,6 @@ enum {
     /* The longest grammar, which is checked while rules are added. */
     SCHEMA_MAX_BYTES = 16 << 20
 };
-
-/* Returns true if the text has brackets nested deeper than any schema that can be converted; *err
- * says so. Such a text must not be given to functions that call themselves for each level: they
- * would need megabytes of stack. */
-bool json_too_deep(const char *text, size_t n, struct schema_error *err);
 
 /* Makes the rule of the schema s. s stands at `key` of the current schema or, if sub is not NULL,
  * at key or index `sub` of the value there. */

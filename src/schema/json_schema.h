@@ -44,10 +44,11 @@ enum schema_level {
 };
 
 /* A schema among others that share a grammar. `at` is the schema, `root` the document that $ref
- * looks into; both may be any JSON. With `object` only objects are allowed. */
+ * looks into; both may be any JSON, or NULL. With `object` only objects are allowed. An `exact`
+ * item is not widened; json_schema_grammar() must have accepted it as it is. */
 struct schema_item {
     const json_t *root, *at;
-    bool object;
+    bool object, exact;
     /* These are set: the name of its rule, and how much of the schema was kept. */
     char rule[24];
     enum schema_level level;
@@ -63,6 +64,21 @@ struct schema_size {
  * if memory is out. */
 bool json_schema_items(struct schema_item *items, size_t n, struct schema_size room,
                        struct bytes *gbnf);
+/* Parses the text of a schema; the caller drops the value. Widened, JSON that cannot be held is
+ * true. Returns NULL if the text is no JSON (*err says why) or if memory is out (*err is ""). */
+json_t *json_schema_load(const char *text, size_t n, bool widen, struct schema_error *err);
+
+enum {
+    /* The deepest brackets: a schema inside a schema takes two of them, up to 200 schemas. */
+    SCHEMA_MAX_DEPTH = 512
+};
+/* Returns true if the text has brackets nested deeper than any schema that can be converted; *err
+ * says so. Such a text must not be given to functions that call themselves for each level: they
+ * would need megabytes of stack. */
+bool json_too_deep(const char *text, size_t n, struct schema_error *err);
+
+/* Appends text as a literal of GBNF. Returns false if memory is out. */
+bool json_gbnf_literal(struct bytes *b, const char *text, size_t n);
 /* Adds what a text of GBNF takes, or more: numbers that are too large end at SIZE_MAX / 2. */
 void json_schema_measure(const char *gbnf, size_t n, struct schema_size *size);
 
