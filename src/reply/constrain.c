@@ -88,7 +88,12 @@ static bool is_text(const struct reply_tool *tool, const char *key)
     return (types & REPLY_STRING) != 0;
 }
 
-static bool in_tags(const struct reply *r) { return r->format->tags.key != NULL; }
+/* Calls are objects of JSON, or the arguments stand between tags, or behind a name alone. */
+static bool in_objects(const struct reply *r)
+{
+    return strncmp(r->format->shape.middle, "\", ", 3) == 0;
+}
+static bool in_tags(const struct reply *r) { return r->format->tags.key != NULL && !in_objects(r); }
 
 /* Appends the texts of an enum, if there is one whose texts can stand between tags. */
 static bool put_texts(struct maker *m, const json_t *schema)
@@ -208,13 +213,13 @@ static void put_tool(struct maker *m, size_t t)
     const struct reply_tool *tool = &m->r->tools.at[t];
     const struct reply_shape *shape = &m->r->format->shape;
     put(m, "tool-%zu ::= ", t);
-    if (*shape->middle == '"') { /* the name is a text of JSON */
+    if (in_objects(m->r)) {
         literal(m, tool->quoted + 1, strlen(tool->quoted) - 2);
     } else {
         quote(m, tool->name);
     }
     quote(m, shape->middle);
-    if (!in_tags(m->r) || *shape->middle == '"') {
+    if (!in_tags(m->r)) {
         put(m, "%s ", m->items[m->next++].rule);
     } else if (m->loose) {
         put(m, "tags ");
@@ -235,7 +240,7 @@ static void put_tools(struct maker *m)
         }
     }
     put(m, "\n");
-    bool tags = in_tags(m->r) && *m->r->format->shape.middle != '"';
+    bool tags = in_tags(m->r);
     for (size_t t = 0; t < m->r->tools.n; t++) {
         if (is_chosen(m->r, t)) {
             put_tool(m, t);
@@ -356,7 +361,7 @@ static void add_parameters(struct maker *m, const struct reply_tool *tool)
 
 static void collect(struct maker *m)
 {
-    bool tags = in_tags(m->r) && *m->r->format->shape.middle != '"';
+    bool tags = in_tags(m->r);
     m->n_items = 0;
     for (size_t t = 0; t < m->r->tools.n && m->r->choice != WEFT_TOOLS_NONE; t++) {
         const struct reply_tool *tool = &m->r->tools.at[t];

@@ -197,7 +197,10 @@ static bool fits(const struct reply_format *f, const char *source, size_t n)
 
 const struct reply_format *reply_format_of(const char *source, size_t n)
 {
-    const struct reply_format *f = formats;
+    const struct reply_format *f = formats, *last = f + sizeof formats / sizeof *formats - 1;
+    if (!has(source, n, "tools")) {
+        return last; /* the model is never told about tools */
+    }
     while (!fits(f, source, n)) {
         f++;
     }

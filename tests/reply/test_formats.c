@@ -9,9 +9,9 @@
 
 #include "reply_rig.h"
 
-#define HERMES "<tool_call></tool_call>"
-#define XML "<function=<parameter="
-#define LLAMA "ipython\"parameters\": "
+#define HERMES "tools<tool_call></tool_call>"
+#define XML "tools<function=<parameter="
+#define LLAMA "tools ipython\"parameters\": "
 
 static void test_hermes(void **state)
 {
@@ -160,20 +160,20 @@ static void test_xml(void **state)
         { .source = XML,
           .text = "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
           .events = "f{}" },
-        { .source = "<seed:tool_call><parameter=",
+        { .source = "tools<seed:tool_call><parameter=",
           .text = "<seed:tool_call>\n<function=f>\n<parameter=s>a\n</parameter>\n"
                   "<parameter=n>1</parameter>\n</function>\n</seed:tool_call>",
           .events = "f{\"s\": \"a\\n\", \"n\": 1}" },
-        { .source = "<minimax:tool_call><invoke name=",
+        { .source = "tools<minimax:tool_call><invoke name=",
           .text = "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"s\">a</parameter>\n"
                   "</invoke>\n<invoke name=\"get_time\">\n</invoke>\n</minimax:tool_call>",
           .events = "f{\"s\": \"a\"}get_time{}" },
-        { .source = "<tool_call><arg_key>",
+        { .source = "tools<tool_call><arg_key>",
           .text = "\n<tool_call>f\n<arg_key>s</arg_key>\n<arg_value>a</arg_value>\n"
                   "<arg_key>n</arg_key><arg_value>1</arg_value></tool_call>\n"
                   "<tool_call>get_time</tool_call>",
           .events = "f{\"s\": \"a\", \"n\": 1}get_time{}" },
-        { .source = "<function=</function>",
+        { .source = "tools<function=</function>",
           .text = "<function=f>{\"s\": \"</function>\"}</function><function=get_time>{}</function>",
           .events = "f{\"s\": \"</function>\"}get_time{}" },
     };
@@ -220,21 +220,21 @@ static void test_mistral(void **state)
 {
     (void)state;
     static const struct reply_case cases[] = {
-        { .source = "[TOOL_CALLS]",
+        { .source = "tools[TOOL_CALLS]",
           .text =
               "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"n\": 1}, \"id\": \"abcdefghi\"},"
               " {\"name\": \"get_time\", \"arguments\": {}}]",
           .events = "f{\"n\": 1}get_time{}" },
-        { .source = "[TOOL_CALLS]",
+        { .source = "tools[TOOL_CALLS]",
           .text = "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\"}]",
           .events = "f{}c(, {\"name\": \"g\"}])" },
-        { .source = "[TOOL_CALLS][ARGS]",
+        { .source = "tools[TOOL_CALLS][ARGS]",
           .text = "Hm.[TOOL_CALLS]f[ARGS]{\"n\": 1}[TOOL_CALLS]get_time[CALL_ID]abc123def[ARGS]{}",
           .events = "c(Hm.)f{\"n\": 1}get_time{}" },
-        { .source = "[TOOL_CALLS][ARGS]",
+        { .source = "tools[TOOL_CALLS][ARGS]",
           .text = "[TOOL_CALLS]g[ARGS]{\"n\": 1}",
           .events = "c([TOOL_CALLS]g[ARGS]{\"n\": 1})" },
-        { .source = "[TOOL_CALLS][ARGS]",
+        { .source = "tools[TOOL_CALLS][ARGS]",
           .text = "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]",
           .events = "f{}" },
     };
@@ -259,34 +259,36 @@ static void test_lists(void **state)
 {
     (void)state;
     static const struct reply_case cases[] = {
-        { .source = "<|tool|>",
+        { .source = "tools<|tool|>",
           .text = "functools[{\"name\": \"f\", \"arguments\": {\"n\": 1}},"
                   "{\"name\": \"get_time\", \"arguments\": {}}]",
           .events = "f{\"n\": 1}get_time{}" },
-        { .source = "<|tool|>",
+        { .source = "tools<|tool|>",
           .text = "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]<|/tool_call|>\nOK",
           .events = "f{}c(\nOK)" },
-        { .source = "<|tool|>", .text = "functools are nice", .events = "c(functools are nice)" },
-        { .source = "<|tool_call|>",
+        { .source = "tools<|tool|>",
+          .text = "functools are nice",
+          .events = "c(functools are nice)" },
+        { .source = "tools<|tool_call|>",
           .text = "<|tool_call|> [{\"name\": \"f\", \"arguments\": {}}]",
           .events = "f{}" },
-        { .source = "<TOOLCALL>",
+        { .source = "tools<TOOLCALL>",
           .text = "<TOOLCALL>[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"f\", "
                   "\"arguments\": {\"n\": 2}}]</TOOLCALL>",
           .events = "f{}f{\"n\": 2}" },
-        { .source = "<tool_calls>[",
+        { .source = "tools<tool_calls>[",
           .text = "<tool_calls>[{\"name\": \"f\", \"arguments\": {}, \"id\": 1}]</tool_calls>",
           .events = "f{}" },
-        { .source = "<tool_calls></tool_calls>",
+        { .source = "tools<tool_calls></tool_calls>",
           .text = "<tool_calls>\n{\"name\": \"f\", \"arguments\": {}}\n{\"name\": \"get_time\", "
                   "\"arguments\": {}}\n</tool_calls>",
           .events = "f{}get_time{}" },
-        { .source = ONE "```json",
+        { .source = "tools" ONE "```json",
           .text = CALLS ONE
           "function" DS("sep") "f\n```json\n{\"n\": 1}\n```" ONE_END "\n" ONE
                                "function" DS("sep") "get_time\n```json\n{}\n```" ONE_END CALLS_END,
           .events = "f{\"n\": 1}get_time{}" },
-        { .source = ONE DS("sep"),
+        { .source = "tools" ONE DS("sep"),
           .text = "a" CALLS ONE "f" DS("sep") "{\"n\": 1}" ONE_END ONE
                                               "get_time" DS("sep") "{}" ONE_END CALLS_END,
           .events = "c(a)f{\"n\": 1}get_time{}" },
@@ -347,8 +349,8 @@ static void test_reasoning(void **state)
           .params = { .choice = WEFT_TOOLS_NONE },
           .text = "a </think> b ",
           .events = "r(a)c(b )" },
-        { .source = "[THINK][/THINK]", .text = "[THINK]a[/THINK]b", .events = "r(a)c(b)" },
-        { .source = "<seed:think></seed:think>",
+        { .source = "tools[THINK][/THINK]", .text = "[THINK]a[/THINK]b", .events = "r(a)c(b)" },
+        { .source = "tools<seed:think></seed:think>",
           .text = "<seed:think>a</seed:think>b",
           .events = "r(a)c(b)" },
         { .source = HERMES, .text = "<think>a</think>b", .events = "c(<think>a</think>b)" },
