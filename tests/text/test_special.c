@@ -77,7 +77,7 @@ static void compare_split(const struct specials *s, const char *text, size_t n, 
     slow_split(s, text, n, all, owner);
     struct fragments f = { 0 };
     weft_error err;
-    assert_int_equal(specials_split(s, text, n, all, &f, &err), WEFT_OK);
+    assert_int_equal(specials_split(s, text, n, all, NULL, &f, &err), WEFT_OK);
     size_t at = 0;
     for (size_t i = 0; i < f.n; i++) {
         while (at < n && owner[at] == -2) {
@@ -189,7 +189,7 @@ static void test_special_time(void **state)
         }
         double start = cpu_seconds();
         f.n = 0;
-        assert_int_equal(specials_split(&s, text, LONG, true, &f, &err), WEFT_OK);
+        assert_int_equal(specials_split(&s, text, LONG, true, NULL, &f, &err), WEFT_OK);
         assert_true(cpu_seconds() - start < 1.0);
         /* The longest of the first 200 tokens has 201 bytes, and one piece may be left. */
         assert_true(p == 0 ? f.n <= LONG / 201 + 2 : p == 2 ? f.n >= LONG / 15 : f.n == 1);
@@ -205,7 +205,7 @@ static void expect_quick(const struct specials *s, const char *text, size_t n_mo
     struct fragments f = { 0 };
     weft_error err;
     double start = cpu_seconds();
-    assert_int_equal(specials_split(s, text, LONG, true, &f, &err), WEFT_OK);
+    assert_int_equal(specials_split(s, text, LONG, true, NULL, &f, &err), WEFT_OK);
     assert_true(cpu_seconds() - start < 1.0);
     assert_in_range(f.n, 1, n_most);
     free(f.at);
