@@ -73,7 +73,9 @@ static void put_until(struct maker *m, const char *name, const char *end)
             if (k == i || (end[k] != end[i] && memchr(end, end[k], k) == NULL)) {
                 put(m, " | ");
                 literal(m, &end[k], 1);
-                put(m, to < n ? "%s-%zu" : "", name, to);
+                if (to < n) {
+                    put(m, "%s-%zu", name, to);
+                }
             }
         }
         put(m, "\n");

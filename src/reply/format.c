@@ -26,7 +26,7 @@ static const struct reply_format formats[] = {
         .marks = { { "<seed:tool_call>", "<parameter=" } },
         .heads = { "<seed:tool_call>%s<function=%n>%s%x" },
         .tails = { "%s</seed:tool_call>" },
-        .tags = { "<parameter=", ">", "</parameter>", "</function>" },
+        .tags = { "<parameter=", ">", "</parameter>", "</function>", false },
         .shape = { "<seed:tool_call>", "\n<function=", "<seed:tool_call>\n<function=", ">\n",
                    "\n</seed:tool_call>", "\n<seed:tool_call>\n<function=", "" },
     },
@@ -52,7 +52,7 @@ static const struct reply_format formats[] = {
         .heads = { "<minimax:tool_call>%s<invoke name=\"%n\">%s%x" },
         .nexts = { "%s<invoke name=\"%n\">%s%x" },
         .tails = { "%s</minimax:tool_call>" },
-        .tags = { "<parameter name=\"", "\">", "</parameter>", "</invoke>" },
+        .tags = { "<parameter name=\"", "\">", "</parameter>", "</invoke>", false },
         .shape = { "<minimax:tool_call>", "\n<invoke name=\"",
                    "<minimax:tool_call>\n<invoke name=\"", "\">\n", "\n", "<invoke name=\"",
                    "</minimax:tool_call>" },
@@ -62,7 +62,7 @@ static const struct reply_format formats[] = {
         .marks = { { "<tool_call>", "<arg_key>" } },
         .heads = { "<tool_call>%s%n%s%x" },
         .tails = { 0 },
-        .tags = { "<arg_key>", "</arg_key>%s<arg_value>", "</arg_value>", "</tool_call>" },
+        .tags = { "<arg_key>", "</arg_key>%s<arg_value>", "</arg_value>", "</tool_call>", false },
         .shape = { "<tool_call>", "", "<tool_call>", "\n", "", "\n<tool_call>", "" },
     },
     {
@@ -186,9 +186,10 @@ static bool has(const char *source, size_t n, const char *text)
 
 static bool fits(const struct reply_format *f, const char *source, size_t n)
 {
-    for (size_t i = 0; i < sizeof f->marks / sizeof *f->marks && f->marks[i].has != NULL; i++) {
-        bool also = f->marks[i].also == NULL || has(source, n, f->marks[i].also);
-        if (also && has(source, n, f->marks[i].has) && !has(source, n, f->marks[i].lacks)) {
+    for (size_t i = 0; i < sizeof f->marks / sizeof *f->marks && f->marks[i][0] != NULL; i++) {
+        const char *const *marks = f->marks[i];
+        bool also = marks[1] == NULL || has(source, n, marks[1]);
+        if (also && has(source, n, marks[0]) && !has(source, n, marks[2])) {
             return true;
         }
     }

@@ -44,10 +44,8 @@ enum { REPLY_MAX_PATTERNS = 6 };
 
 struct reply_format {
     const char *name;
-    /* The template has both texts of a row and not the third, which may be NULL. */
-    struct {
-        const char *has, *also, *lacks;
-    } marks[3];
+    /* The template has the first two texts of a row, and not the third; each may be NULL. */
+    const char *marks[3][3];
     const char *heads[REPLY_MAX_PATTERNS]; /* how a call begins in free text */
     const char *nexts[REPLY_MAX_PATTERNS]; /* how another call begins behind a call */
     const char *tails[REPLY_MAX_PATTERNS]; /* what may stand behind a call */

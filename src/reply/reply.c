@@ -172,7 +172,13 @@ static bool step(struct reply *r)
         [REPLY_VALUE] = reply_step_value,       [REPLY_NAMED] = reply_step_named,
         [REPLY_NAMED_IN] = reply_step_named_in, [REPLY_BEHIND] = reply_step_behind,
     };
-    return steps[r->state](r);
+    if (r->in.n - r->at < r->again && !r->ended) {
+        return false;
+    }
+    bool more = steps[r->state](r);
+    size_t left = r->in.n - r->at;
+    r->again = more || left < r->seen ? 0 : left + (left - r->seen) / 16;
+    return more;
 }
 
 /* Makes room for all that n more bytes can lead to, so that reading them cannot fail: a byte

@@ -62,6 +62,9 @@ struct reply {
     struct bytes in; /* text that was added; it is read up to `at` */
     size_t at;
     size_t seen; /* bytes behind `at` that were searched or given to the scanner already */
+    /* The unread bytes that make it worth to look again at what was not certain: a sixteenth more.
+     * So the time is linear in the text even if each byte is added alone. */
+    size_t again;
     enum reply_state state;
     bool trim;     /* white space that comes now is left out */
     bool answered; /* there was content or a call */
