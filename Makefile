@@ -175,6 +175,12 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/li
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka $(LIB_LIBS)
 
+# Renders templates for the comparison with jinja2.
+$(BUILD)/tests/jinja_cli: $(BUILD)/obj/tests/text/jinja_cli.o $(BUILD)/libweft-all.a
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
 # --- the simulator that runs CUDA kernels without a GPU ----------------------------------------------
 
 include tests/cudasim/cudasim.mk
@@ -302,15 +308,26 @@ $(VENV)/done: $(PARITY)/requirements.txt
 	    $(VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(VENV); exit 1; }
 	@touch $@
 
-# Without a network the real model is skipped, with a message; .ci/run gets the model first, and fails without it.
+# The chat templates that llama.cpp's sources have, which are those of many models: stored once, outside the tree.
+LLAMA_CPP = $(shell sed -n 's/^llama-cpp-python==//p' $(PARITY)/requirements.txt)
+TEMPLATES = $(CACHE)/templates-$(LLAMA_CPP)
+
+.PHONY: templates
+templates: $(VENV)/done
+	@$(VENV)/bin/python $(PARITY)/jinja_sources.py $(TEMPLATES)
+
+# Without a network the real model and the templates are skipped, with a message; .ci/run gets both first, and fails without
+# them.
 # tools/parity/table.py $(BUILD)/parity.json --update-readme README.md puts the table into the README.
 .PHONY: parity
 parity: deps $(VENV)/done
-	@$(MAKE) $(JOBS) --no-print-directory -s all $(if $(NVCC),$(BUILD)/sim/weft)
+	@$(MAKE) $(JOBS) --no-print-directory -s all $(BUILD)/tests/jinja_cli $(if $(NVCC),$(BUILD)/sim/weft)
 	@$(GET_REAL) || true
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
+	@$(VENV)/bin/python $(PARITY)/snippets.py
+	@$(VENV)/bin/python $(PARITY)/jinja.py --cli $(BUILD)/tests/jinja_cli --templates $(TEMPLATES)
 	@$(VENV)/bin/python $(PARITY)/embeddings.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
 	@$(VENV)/bin/python $(PARITY)/planted.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
 	@$(VENV)/bin/python $(PARITY)/matrix.py --weft $(BUILD)/weft --synth $(BUILD)/weft-synth --real $(REAL) \
@@ -385,6 +402,7 @@ help:
 	@echo "make gpu-model  what the kernels would take on an H200, and gates on their machine code (part of cuda-check)"
 	@echo "make gpu-check-smoke  what tools/gpu-check.sh does on a GPU, on the simulator with tiny models; gpu-check-test: its tests"
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
+	@echo "make templates  get the chat templates of llama.cpp's sources, which make parity renders, and say where they are"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
 	@echo "make fuzz       FUZZ_SECONDS=300 for each target (needs clang); fuzz-all: 600, and a table of what was reached"

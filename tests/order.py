@@ -9,7 +9,7 @@ import re
 import sys
 
 LIBRARY = 'include src/base src/format src/text'
-INSIDE = LIBRARY + ' src/schema src/reply src/draw src src/arch src/cpu src/run'
+INSIDE = LIBRARY + ' src/schema src/reply src/chat src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
 BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/synth tests/support'
@@ -19,15 +19,16 @@ ROOMS = {
     'src/format': 'include src/base',
     'src/text': 'include src/base src/format',
     'src/draw': LIBRARY,
+    'src/chat': LIBRARY,
     'src/schema': 'include src/base',
-    'src/reply': LIBRARY + ' src/schema',
+    'src/reply': 'include src/base src/schema',
     'src': LIBRARY,
     # these three stand side by side
     'src/arch': LIBRARY + ' src',
     'src/cpu': LIBRARY + ' src',
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
-    'src/run': LIBRARY + ' src/schema src/reply src/draw src',
+    'src/run': LIBRARY + ' src/schema src/reply src/chat src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
     'tools/weft': 'include src/base',
     'tools/examples': 'include',
@@ -40,6 +41,7 @@ ROOMS = {
     'tests/base': WHITE_BOX,
     'tests/format': WHITE_BOX,
     'tests/text': WHITE_BOX,
+    'tests/chat': WHITE_BOX,
     'tests/draw': WHITE_BOX,
     'tests/model': WHITE_BOX,
     'tests/cpu': WHITE_BOX,

@@ -1,4 +1,4 @@
-"""Random strings, rendered templates, the README's tables and plot, where picks part.
+"""Random strings, rendered templates, conversations, the README's tables and plot, where picks part.
 
 In the environment of `make parity`: python -m unittest tests/test_parity_tools.py
 """
@@ -18,17 +18,25 @@ BEGIN, END = "<!-- bench-avx2:begin -->", "<!-- bench-avx2:end -->"
 sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/compare")]
 
 import beside  # noqa: E402
+import chat_texts  # noqa: E402
 import compare  # noqa: E402
+import jinja  # noqa: E402
+import jinja_sources  # noqa: E402
 import numpy as np  # noqa: E402
 import pairs  # noqa: E402
 import parity  # noqa: E402
 import pretokenizers  # noqa: E402
+import provenance  # noqa: E402
 import published  # noqa: E402
 import readme  # noqa: E402
 import real  # noqa: E402
+import shrink  # noqa: E402
+import snippets  # noqa: E402
 import table  # noqa: E402
 import templates  # noqa: E402
 import tokens  # noqa: E402
+from conversations import Conversation  # noqa: E402
+from jinja_reference import Outcome, Template  # noqa: E402
 
 
 def row(model: str, test: dict, weft: float, llama: float) -> dict:
@@ -212,6 +220,137 @@ class Templates(unittest.TestCase):
     def test_refusals_are_told_apart(self):
         with self.assertRaises(templates.Refused):
             templates.render("{{ raise_exception('no') }}", [("user", "x")], True, "", "")
+
+
+class JinjaReference(unittest.TestCase):
+    """jinja2 as Transformers calls it."""
+
+    def outcome(self, source: str, **variables) -> Outcome:
+        return Template(source).render(variables, 0)
+
+    def test_kinds_of_faults(self):
+        for source, fault in {
+            "{{ raise_exception('a\\nb') }}": "raised", "{{ x.y }}": "undefined", "{{ 1 + 'a' }}": "runtime",
+            "{{ 1 / 0 }}": "runtime", "{% if %}": "syntax", "{{ [].append(1) }}": "runtime",
+            "{{ namespace(_a=1) }}": "runtime", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}": "runtime",
+        }.items():
+            self.assertEqual(self.outcome(source).fault, fault, source)
+        self.assertEqual(self.outcome("{{ raise_exception('a\\nb') }}").message, "a\nb")
+
+    def test_what_transformers_adds(self):
+        self.assertEqual(self.outcome("{{ x | tojson }}", x={"é": "<'>"}).text, '{"é": "<\'>"}')
+        self.assertEqual(self.outcome("a{% generation %}b{% endgeneration %}c").text, "abc")
+        self.assertEqual(Template("{{ strftime_now('%Y-%m-%d') }}").render({}, 86400 * 366).text, "1971-01-02")
+
+    def test_the_text_to_continue(self):
+        source = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}<end>\n{% endfor %}"
+        for content, wanted in (("a b", "a b"), (" a b ", "a b")):
+            messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]
+            self.assertEqual(Template(source).render_to_continue({"messages": messages}, 0),
+                             f"[user]x<end>\n[assistant]{wanted}")
+        self.assertIsNone(Template("none").render_to_continue({"messages": messages}, 0))
+
+
+class JinjaComparison(unittest.TestCase):
+    """Planted defects are noticed."""
+
+    SOURCE = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+              "{% if messages[0].role == 'tool' %}{{ raise_exception('No tool.') }}{% endif %}")
+    HI = "\ua000<|im_end|>\ua001 hi"
+
+    def count(self, role: str, answer: dict) -> int:
+        tally = jinja.Tally(False, False)
+        c = Conversation({"messages": [{"role": role, "content": self.HI}]}, {}, 0)
+        with contextlib.redirect_stdout(io.StringIO()):
+            jinja.compare_one(tally, None, "x", self.SOURCE, Template(self.SOURCE), c, answer)
+        return tally.n_unknown
+
+    def answer(self, *parts: tuple[str, int]) -> dict:
+        return {"text": "".join(text for text, _ in parts),
+                "runs": [[len(text.encode()), who] for text, who in parts]}
+
+    def test_texts(self):
+        begin, end = ("<|im_start|>", 0), ("<|im_end|>\n", 0)
+        right = self.answer(begin, ("user\n", 1), (self.HI, 1), end)
+        right["runs"] = [[12, 0], [4, 1], [1, 0], [len(self.HI.encode()), 1], [11, 0]]
+        self.assertEqual(self.count("user", right), 0)
+        for answer in (
+            right | {"text": right["text"][:-1] + "x"}, right | {"runs": [[right["runs"][0][0], 0]]},
+            right | {"runs": [[12, 0], [4, 1], [1, 0], [3 + 10, 1], [6 + 11, 0]]},  # a caller's text
+            right | {"runs": [[2, 0], [10 + 4, 1], [1, 0], [len(self.HI.encode()), 1], [11, 0]]},
+            right | {"runs": [[12, 0], [4, 1], [1, 0], [3, 1], [10, 0], [6, 1], [11, 0]]},
+            right | {"runs": [[12, 0], [4, 1], [1, 0], [2, 1], [1, 0], [16, 1], [11, 0]]},
+            {"fault": "runtime", "message": ""}, {"fault": "died", "message": "exit status -11"},
+        ):
+            self.assertEqual(self.count("user", answer), 1, answer)
+
+    def test_faults(self):
+        for message, n in (("No tool.", 0), ("No tool", 1), ("line 1: No tool.", 1)):
+            self.assertEqual(self.count("tool", {"fault": "raised", "message": message}), n)
+        self.assertEqual(self.count("tool", {"fault": "undefined", "message": "No tool."}), 1)
+        self.assertEqual(self.count("tool", self.answer(("x", 0))), 1)
+
+    def test_messages_that_are_too_long(self):
+        words = "ab" * 400
+        self.assertTrue(jinja.same_words(words, words[:100] + " ... " + words[-200:]))
+        self.assertFalse(jinja.same_words(words, words[:100] + " ... c"))
+        self.assertTrue(jinja.same_words("a\nb", "a?b"))
+
+    def test_who_wrote_it(self):
+        self.assertEqual(provenance.put_back(provenance.replace("a é🧵\n中<|x|>")), "a é🧵\n中<|x|>")
+        self.assertEqual(provenance.authors([[1, 0], [2, 1]], "aé"), [0, 1])
+        for runs in ([[2, 0], [1, 1]], [[1, 0]], [[1, 1], [2, 1]], [[1, 0], [0, 1], [2, 0]]):
+            self.assertIsInstance(provenance.authors(runs, "aé"), str)
+        escape = '"\\ua000"'
+        self.assertIsNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 1, 0]))
+        self.assertIsNotNone(provenance.check_rare(escape, [0, 1, 1, 1, 1, 1, 0, 0]))
+
+    def test_conversations(self):
+        source = (ROOT / "tests/data/chat/qwen3.jinja").read_text()
+        template, reads = Template(source), jinja.reads_of(source)
+        made = [jinja.draw(f"x/{i}", template, reads, ["<|eot_id|>"]) for i in range(150)]
+        again = [jinja.draw(f"x/{i}", template, reads, ["<|eot_id|>"]) for i in range(150)]
+        self.assertEqual(made, again)
+        everything = str([c.all_variables for c in made])
+        for wanted in ("<|im_end|>", "<|eot_id|>", "<think>", "tool_calls", "reasoning_content", "anyOf",
+                       "enable_thinking", "\\u2028", "'content': None",
+                       "{'type': 'text', 'text':", "'content': ''", "developer", "'name'", "🧵", "\\x00"):
+            self.assertTrue(wanted in everything, wanted)
+        self.assertTrue(any(c.marked for c in made))
+        rendered = [template.render(c.all_variables, c.now).fault for c in made]
+        self.assertGreater(rendered.count(None), 120)
+
+    def test_tokens_of_a_template(self):
+        self.assertEqual(chat_texts.tokens_of("a<|im_end|>[/INST]</think><｜User｜> a < b [1]"),
+                         ["</think>", "<|im_end|>", "<｜User｜>", "[/INST]"])
+
+    def test_the_smallest_conversation(self):
+        messages = [{"role": "user", "content": f"word {i} needle"} for i in range(5)]
+        c = Conversation({"messages": messages, "tools": [1, 2]}, {}, 0)
+        found = shrink.shrink(c, lambda other: "needle" in str(other.variables))
+        self.assertEqual(found.variables, {"messages": [{"content": "needle"}]})
+
+    def test_llama_cpp_s_templates_are_skipped_visibly(self):
+        out = io.StringIO()
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out), \
+                unittest.mock.patch.object(jinja_sources, "fetch", side_effect=OSError("no network")):
+            self.assertEqual(jinja_sources.collection(Path(folder) / "templates"), {})
+        self.assertIn("skipped llama.cpp's templates", out.getvalue())
+
+    def test_snippets(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.txt"
+            path.write_text('# x\n\n== a\n|{{ x }}\n|b\nvars {"x": 1}\ntext "old"\n\n== b\njson "{{ y.z }}"\n'
+                            "fault runtime\nweft syntax: why\n")
+            head, found = snippets.read(path)
+            self.assertEqual(found[0].source, "{{ x }}\nb")
+            self.assertEqual(len(snippets.problems(path, found)), 2)
+            for snippet in found:
+                snippet.recorded = snippets.result_line(snippet.outcome())
+            snippets.write(path, head, found)
+            self.assertIn('\ntext "1\\nb"\n', path.read_text())
+            self.assertIn("\nfault undefined\nweft syntax: why\n", path.read_text())
+            self.assertEqual(snippets.problems(path, snippets.read(path)[1]), [])
 
 
 class Comparison(unittest.TestCase):

@@ -17,7 +17,7 @@
 #include "text/special.h"
 
 #ifdef SLOWED
-/* Everything is slower here; the time bound stays the same. */
+/* Sanitizers make everything slower, so the text is shorter; the time bound stays the same. */
 enum { LONG = 1 << 16 };
 #else
 enum { LONG = 1 << 20 };

@@ -303,10 +303,10 @@ static void test_contradictions(void **state)
                      0);
     assert_contradiction(CMD_RUN, "--repeat-last-n is 0");
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "--chat", "--chat-template", "no-such"), 0);
-    assert_contradiction(CMD_RUN, "'no-such' is unknown");
+    assert_contradiction(CMD_RUN, "'no-such' is neither Jinja source nor a name");
     /* every built-in template is accepted */
     for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
-        opt.template_name = weft_chat_template_name(i);
+        opt.chat_template = weft_chat_template_name(i);
         assert_true(options_check(&opt, CMD_RUN, &why));
     }
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "-p", "a"), 0);

@@ -74,7 +74,7 @@ static int read_gbnf(const struct options *o, struct bytes *gbnf)
 }
 
 /* Reports a grammar that is not accepted. The user does not know a grammar that was made from a
- * schema, so its lines are not mentioned. */
+ * schema, so the message first says what the schema may have done. */
 static int refused(const struct options *o, const weft_error *err)
 {
     if (o->grammar != NULL || o->grammar_file != NULL) {

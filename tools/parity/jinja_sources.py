@@ -1,0 +1,59 @@
+"""The sources of the templates that are compared: llama.cpp's collection, and the publishers' ones in
+tests/data/chat. usage: jinja_sources.py FOLDER gets the collection, and says where it is."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "tools/parity/requirements.txt"
+INSIDE = re.compile(r"[^/]+/vendor/llama\.cpp/models/templates/([^/]+\.jinja)")
+
+
+def package() -> str:
+    return next(line for line in REQUIREMENTS.read_text().split() if line.startswith("llama-cpp-python"))
+
+
+def fetch(folder: Path) -> None:
+    """Stores the collection in the folder, which appears only when it is whole: pip gets the source of
+    the package that make parity installs anyway."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check",
+                        "--no-input", "--no-deps", "--no-binary", ":all:", "-d", temporary, package()],
+                       check=True)
+        whole = Path(temporary) / "templates"
+        whole.mkdir()
+        archive = next(Path(temporary).glob("*.tar.gz"))
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if found := INSIDE.fullmatch(member.name):
+                    (whole / found[1]).write_bytes(tar.extractfile(member).read())
+        whole.rename(folder)
+
+
+def collection(folder: Path | None) -> dict[str, str]:
+    """Returns llama.cpp's templates by name; none, with a message, if they cannot be had."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        try:
+            fetch(folder)
+        except (subprocess.CalledProcessError, OSError, StopIteration) as error:
+            print(f"skipped llama.cpp's templates: {folder} is not there, and pip cannot get it: {error}")
+            return {}
+    return {path.stem: path.read_bytes().decode() for path in sorted(folder.glob("*.jinja"))}
+
+
+def publishers() -> dict[str, str]:
+    return {path.stem: path.read_bytes().decode()
+            for path in sorted((ROOT / "tests/data/chat").glob("*.jinja"))}
+
+
+if __name__ == "__main__":
+    if not Path(sys.argv[1]).is_dir():
+        fetch(Path(sys.argv[1]))
+    print(sys.argv[1])
