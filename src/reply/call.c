@@ -103,18 +103,23 @@ void reply_end_call(struct reply *r, bool complete)
     r->behind = complete;
 }
 
-/* Ends a call whose text goes on with something that cannot be part of it, or not at all. */
+/* Ends a call whose text goes on with something that cannot be part of it. */
 static bool break_call(struct reply *r)
 {
-    if (r->ended) {
-        take(r, n_unread(r));
-    }
     reply_end_call(r, false);
     return true;
 }
 
-/* Waits for more text, if there can be any. */
-static bool wait(struct reply *r) { return r->ended ? break_call(r) : false; }
+/* Waits for more text. At the end of the answer it ends the call; what was not certain yet is left
+ * out. */
+static bool wait(struct reply *r)
+{
+    if (r->ended) {
+        take(r, n_unread(r));
+        reply_end_call(r, false);
+    }
+    return r->ended;
+}
 
 /* ---------------------------------------------------------------- JSON */
 
@@ -300,7 +305,7 @@ bool reply_step_raw(struct reply *r)
     size_t at = find_end(r, 0, &whole), n = at;
     if (r->ended && !whole) {
         reply_emit_escaped(r, unread(r), n_unread(r));
-        return break_call(r);
+        return wait(r);
     }
     n -= lines && n > 0 && unread(r)[n - 1] == '\n';
     n -= whole || n < at ? 0 : utf8_partial(unread(r), n);
