@@ -294,6 +294,11 @@ $(BUILD)/soak $(BUILD)/between: $(BUILD)/%: $(BUILD)/obj/tests/soak/%.o $(SYNTH_
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
+# Draws calls of random tools for tools/parity/tool_calls.py.
+$(BUILD)/sample_calls: $(BUILD)/obj/tests/reply/sample_calls.o $(BUILD)/libweft.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
 # --- beside llama.cpp: Python tools, in an environment outside the tree, which is made once for each requirements.txt
 
 PARITY = tools/parity

@@ -1045,8 +1045,8 @@ typedef struct weft_reply_params {
     const char *choice_name; /* the tool of WEFT_TOOLS_NAMED, otherwise NULL */
     bool no_parallel;        /* one call at most: text behind it is content */
     bool keep_reasoning;     /* reasoning stays in the content, with its markers */
-    bool strict_schema;      /* refuse a schema that a grammar cannot hold, instead of widening it */
-    const char *schema;      /* JSON: the content follows this schema; NULL = any content */
+    bool strict_schema; /* refuse a schema that a grammar cannot hold, instead of widening it */
+    const char *schema; /* JSON: the content follows this schema; NULL = any content */
     size_t n_schema;
     uint64_t seed; /* of the ids of calls; 0 = a random one. The same seed gives the same ids. */
 } weft_reply_params;
@@ -1076,6 +1076,38 @@ typedef struct weft_reply_event {
     bool complete;
 } weft_reply_event;
 #define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
+
+/* Opens the reply to a prompt; the prompt may be released at once. Any thread. Errors: WEFT_E_ARG
+ * (the choice needs a tool that is not there, more than 512 tools, a tool without a usable name),
+ * WEFT_E_FORMAT (the schema is no JSON, or strict_schema and a grammar cannot hold it; the grammar
+ * exceeds the limits of weft_seq_set_grammar()), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply_params *params,
+                                     weft_reply **out, weft_error *err);
+/* Frees the reply and sets *reply to NULL. Both `reply` and *reply may be NULL. */
+WEFT_API void weft_reply_release(weft_reply **reply);
+/* Sets the grammar that the choice and the schema ask for, and where it begins, on a sequence that
+ * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call; calls
+ * that must come and the schema begin at once, but where the prompt has opened reasoning, behind
+ * its end. Schemas of tools are widened (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar
+ * that was set is removed. Errors: those of weft_seq_set_trigger(). */
+WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
+/* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their
+ * places. It may be cut anywhere. What is no call is content, so no text is an error. At most about
+ * 16 KiB are held back, besides a parameter of a call that is no text and stands between tags.
+ * Errors: WEFT_E_ARG (more than 256 MiB), WEFT_E_STATE (the answer has ended), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_add(weft_reply *reply, const char *text, size_t n, weft_error *err);
+/* The answer ends here: everything that was held back comes out. Calling it again does nothing.
+ * Errors: WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_end(weft_reply *reply, weft_error *err);
+/* Gives the next piece of the answer that no later text can change. Returns false if there is none
+ * so far, or if an argument is not usable.
+ *
+ * All content put together is the answer without reasoning, calls, and white space around them. A
+ * call is announced once the name of a tool of the request was read and its arguments begin; a name
+ * that is no tool's makes the text content. The arguments come as JSON whatever the model's form
+ * is. Reasoning is what stands between the markers of the template, if the answer begins with it or
+ * the prompt has opened it; without an end everything is reasoning. */
+WEFT_API bool weft_reply_next(weft_reply *reply, weft_reply_event *event);
 
 #ifdef __cplusplus
 }

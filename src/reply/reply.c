@@ -218,6 +218,10 @@ weft_status reply_add(struct reply *r, const char *text, size_t n, weft_error *e
     if (r->ended) {
         return error_set(err, WEFT_E_STATE, "weft_reply_end() was called for this answer");
     }
+    if (n > REPLY_MAX_PIECE) {
+        return error_set(err, WEFT_E_ARG, "%zu bytes of an answer at once, expected at most %d", n,
+                         REPLY_MAX_PIECE);
+    }
     return n > 0 ? run(r, text, n, err) : WEFT_OK;
 }
 

@@ -84,6 +84,7 @@ struct reply {
 };
 
 enum {
+    REPLY_MAX_PIECE = 1 << 28, /* bytes that are added at once */
     /* The text from where a call may begin to its arguments; what is longer is no call. */
     REPLY_MAX_HEAD = 16384,
     /* White space in front of a call or a marker, which is left out; of a longer one the end is. */
@@ -96,7 +97,8 @@ enum {
 weft_status reply_open(const struct reply_source *source, const weft_reply_params *params,
                        struct reply *r, weft_error *err);
 void reply_close(struct reply *r);
-/* Reads text[n]. WEFT_E_STATE: reply_end() was called; WEFT_E_NOMEM: nothing was read. */
+/* Reads text[n]. WEFT_E_STATE: reply_end() was called; WEFT_E_ARG: n is above
+ * REPLY_MAX_PIECE; WEFT_E_NOMEM: nothing was read. */
 weft_status reply_add(struct reply *r, const char *text, size_t n, weft_error *err);
 /* The answer ends here. */
 weft_status reply_end(struct reply *r, weft_error *err);
