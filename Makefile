@@ -329,6 +329,8 @@ parity: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all $(BUILD)/tests/jinja_cli $(if $(NVCC),$(BUILD)/sim/weft)
 	@$(GET_REAL) || true
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
+	@$(MAKE) --no-print-directory -s $(BUILD)/sample_calls
+	@$(VENV)/bin/python $(PARITY)/tool_calls.py --sampler $(BUILD)/sample_calls --model models/weft-demo-qwen2.gguf
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/snippets.py
