@@ -294,6 +294,11 @@ $(BUILD)/soak $(BUILD)/between: $(BUILD)/%: $(BUILD)/obj/tests/soak/%.o $(SYNTH_
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
+# Draws calls of random tools for tools/parity/tool_calls.py.
+$(BUILD)/sample_calls: $(BUILD)/obj/tests/reply/sample_calls.o $(BUILD)/libweft.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
 # --- beside llama.cpp: Python tools, in an environment outside the tree, which is made once for each requirements.txt
 
 PARITY = tools/parity
@@ -324,6 +329,8 @@ parity: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all $(BUILD)/tests/jinja_cli $(if $(NVCC),$(BUILD)/sim/weft)
 	@$(GET_REAL) || true
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
+	@$(MAKE) --no-print-directory -s $(BUILD)/sample_calls
+	@$(VENV)/bin/python $(PARITY)/tool_calls.py --sampler $(BUILD)/sample_calls --model models/weft-demo-qwen2.gguf
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/snippets.py

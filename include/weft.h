@@ -874,12 +874,23 @@ typedef struct weft_trigger {
 WEFT_API weft_status weft_seq_set_trigger(weft_seq *seq, const weft_trigger *trigger,
                                           const char *gbnf, size_t n, weft_error *err);
 
+/* For weft_schema_grammar(): what a grammar cannot hold is left out of it. */
+enum { WEFT_SCHEMA_WIDEN = 1 };
+
 /* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
- * accepts. schema[n] is JSON; n = 0 means any JSON value. flags is 0. The grammar is narrower than
- * the schema: properties come in the schema's order, and others are allowed only with
- * additionalProperties. What it cannot express is refused, never ignored. Any thread. Errors:
- * WEFT_E_ARG (more than 16 MiB), WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar
- * cannot hold; the message begins with the JSON pointer of the place), WEFT_E_NOMEM. */
+ * accepts. schema[n] is JSON; n = 0 means any JSON value. The grammar is narrower than the schema:
+ * properties come in the schema's order, and others are allowed only with additionalProperties.
+ *
+ * flags is 0 or WEFT_SCHEMA_WIDEN. With 0, what the grammar cannot express is refused, never
+ * ignored. With WEFT_SCHEMA_WIDEN it is left out, so that the grammar lets more through than the
+ * schema does: keywords and combinations that are not supported, patterns outside the subset,
+ * lengths above 2,000, references without end; of a schema that would take too much room, its
+ * lengths, ranges and patterns, and at last everything but its type. JSON that is no schema is
+ * taken for {}. The grammar then keeps the limits of weft_seq_set_grammar().
+ *
+ * Any thread. Errors: WEFT_E_ARG (more than 16 MiB), WEFT_E_FORMAT (the schema is no JSON or, with
+ * flags 0, asks for what a grammar cannot hold; the message begins with the JSON pointer of the
+ * place), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst,
                                          size_t cap, size_t *needed, weft_error *err);
 
@@ -1013,6 +1024,90 @@ WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
  * of weft_seq_next() or weft_seq_append(), also an append of no tokens, reports WEFT_E_CANCELLED
  * once and clears the cancel. weft_seq_rewind() does not clear it, and a fork is not cancelled. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
+
+/* ---------------------------------------------------------------- replies */
+
+/* Splits the answer to a prompt into content, reasoning and tool calls while it is generated, and
+ * sets the grammar that the answer must follow. How a model writes calls and reasoning is read off
+ * the chat template. A reply is for one answer; one thread at a time may use it. */
+typedef struct weft_reply weft_reply;
+
+typedef enum weft_tool_choice {
+    WEFT_TOOLS_AUTO = 0, /* the model decides; without tools this is WEFT_TOOLS_NONE */
+    WEFT_TOOLS_NONE,     /* no calls: what looks like one is content */
+    WEFT_TOOLS_REQUIRED, /* at least one call */
+    WEFT_TOOLS_NAMED     /* calls of the tool choice_name only */
+} weft_tool_choice;
+
+typedef struct weft_reply_params {
+    size_t size;
+    weft_tool_choice choice;
+    const char *choice_name; /* the tool of WEFT_TOOLS_NAMED, otherwise NULL */
+    bool no_parallel;        /* one call at most: text behind it is content */
+    bool keep_reasoning;     /* reasoning stays in the content, with its markers */
+    bool strict_schema; /* refuse a schema that a grammar cannot hold, instead of widening it */
+    const char *schema; /* JSON: the content follows this schema; NULL = any content */
+    size_t n_schema;
+    uint64_t seed; /* of the ids of calls; 0 = a random one. The same seed gives the same ids. */
+} weft_reply_params;
+#define WEFT_REPLY_PARAMS_INIT WEFT_INIT(weft_reply_params)
+
+typedef enum weft_reply_kind {
+    WEFT_REPLY_CONTENT = 0, /* text */
+    WEFT_REPLY_REASONING,   /* text */
+    WEFT_REPLY_CALL,        /* a call begins: index, id, name */
+    WEFT_REPLY_ARGUMENTS,   /* index, and text: a piece of its arguments, which are a JSON object */
+    WEFT_REPLY_CALL_END     /* index, complete */
+} weft_reply_kind;
+
+/* A piece of an answer. The pointers live until the next call of weft_reply_add(), weft_reply_end()
+ * or weft_reply_release(). */
+typedef struct weft_reply_event {
+    size_t size; /* set by the caller to sizeof(weft_reply_event) */
+    weft_reply_kind kind;
+    size_t index;     /* of the call, from 0 */
+    const char *id;   /* of a call: "call_" and 16 letters and digits, nine for Mistral's models */
+    const char *name; /* of the tool */
+    const char *text; /* [n_text] UTF-8 if the answer is; not terminated */
+    size_t n_text;
+    /* The texts of the arguments put together are a JSON object. It is false where the answer ended
+     * inside the call, or went on with what cannot be part of it: the arguments so far were given,
+     * and the rest is content. */
+    bool complete;
+} weft_reply_event;
+#define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
+
+/* Opens the reply to a prompt; the prompt may be released at once. Any thread. Errors: WEFT_E_ARG
+ * (the choice needs a tool that is not there, more than 512 tools, a tool without a usable name),
+ * WEFT_E_FORMAT (the schema is no JSON, or strict_schema and a grammar cannot hold it; the grammar
+ * exceeds the limits of weft_seq_set_grammar()), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply_params *params,
+                                     weft_reply **out, weft_error *err);
+/* Frees the reply and sets *reply to NULL. Both `reply` and *reply may be NULL. */
+WEFT_API void weft_reply_release(weft_reply **reply);
+/* Sets the grammar that the choice and the schema ask for, and where it begins, on a sequence that
+ * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call; calls
+ * that must come and the schema begin at once, but where the prompt has opened reasoning, behind
+ * its end. Schemas of tools are widened (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar
+ * that was set is removed. Errors: those of weft_seq_set_trigger(). */
+WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
+/* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their
+ * places. It may be cut anywhere. What is no call is content, so no text is an error. At most about
+ * 16 KiB are held back, besides a parameter of a call that is no text and stands between tags.
+ * Errors: WEFT_E_ARG (more than 256 MiB), WEFT_E_STATE (the answer has ended), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_add(weft_reply *reply, const char *text, size_t n, weft_error *err);
+/* The answer ends here: everything that was held back comes out. Calling it again does nothing.
+ * Errors: WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_end(weft_reply *reply, weft_error *err);
+/* Gives the next piece of the answer that no later text can change. Returns false if there is none
+ * so far, or if an argument is not usable.
+ *
+ * All content put together is the answer without reasoning, calls, and white space around them. A
+ * call is announced once the name of a tool of the request was read and its arguments begin; a name
+ * that is no tool's makes the text content. The arguments come as JSON whatever the model's form
+ * is. Reasoning is what stands between the markers of the template, if the answer begins with it or
+ * the prompt has opened it; without an end everything is reasoning. */
+WEFT_API bool weft_reply_next(weft_reply *reply, weft_reply_event *event);
 
 #ifdef __cplusplus
 }

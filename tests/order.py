@@ -9,7 +9,7 @@ import re
 import sys
 
 LIBRARY = 'include src/base src/format src/text'
-INSIDE = LIBRARY + ' src/schema src/chat src/draw src src/arch src/cpu src/run'
+INSIDE = LIBRARY + ' src/schema src/reply src/chat src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
 BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/synth tests/support'
@@ -21,13 +21,14 @@ ROOMS = {
     'src/draw': LIBRARY,
     'src/chat': LIBRARY,
     'src/schema': 'include src/base',
+    'src/reply': 'include src/base src/schema',
     'src': LIBRARY,
     # these three stand side by side
     'src/arch': LIBRARY + ' src',
     'src/cpu': LIBRARY + ' src',
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
-    'src/run': LIBRARY + ' src/schema src/chat src/draw src',
+    'src/run': LIBRARY + ' src/schema src/reply src/chat src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
     'tools/weft': 'include src/base',
     'tools/examples': 'include',
@@ -46,6 +47,7 @@ ROOMS = {
     'tests/cpu': WHITE_BOX,
     'tests/run': WHITE_BOX,
     'tests/schema': WHITE_BOX,
+    'tests/reply': WHITE_BOX,
     'tests/fuzz': WHITE_BOX + ' tools/weft',
     'tests/cuda': WHITE_BOX + ' cuda kernels tools/gpu-bench tests/cudasim',
     'tests/api': BLACK_BOX,

@@ -180,6 +180,10 @@ weft_status weft_prompt_open(const weft_model *model, const weft_prompt_params *
     weft_status status = read_given(&p, &g, err);
     status = status == WEFT_OK ? make(model, &p, &g, made, err) : status;
     given_free(&g);
+    if (status == WEFT_OK && !bytes_add(&made->tools, p.tools, p.tools != NULL ? p.n_tools : 0)) {
+        prompt_free(&made->prompt);
+        status = error_nomem(err, "the tools of a prompt", p.n_tools);
+    }
     if (status != WEFT_OK) {
         free(made);
         return status;
@@ -201,6 +205,7 @@ void weft_prompt_release(weft_prompt **prompt)
     if (prompt != NULL && prompt_check(*prompt, NULL) == WEFT_OK) {
         (*prompt)->magic = 0;
         prompt_free(&(*prompt)->prompt);
+        bytes_free(&(*prompt)->tools);
         weft_model_release(&(*prompt)->model);
         free(*prompt);
         *prompt = NULL;

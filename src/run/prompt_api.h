@@ -9,6 +9,7 @@ struct weft_prompt {
     uint32_t magic;
     weft_model *model; /* a reference */
     struct prompt prompt;
+    struct bytes tools; /* the JSON that it was made with; empty = none */
 };
 
 weft_status prompt_check(const weft_prompt *p, weft_error *err);

@@ -71,6 +71,10 @@ CALL(prompt_open, a->handle, a->params, a->out, a->err)
 CALL(prompt_tokens, a->handle, a->i, a->dst, a->cap, a->needed, a->err)
 CALL(prompt_text, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(prompt_runs, a->handle, a->dst, a->cap, a->needed, a->err)
+CALL(reply_open, a->handle, a->params, a->out, a->err)
+CALL(reply_constrain, a->handle, base, a->err)
+CALL(reply_add, a->handle, a->in, a->n, a->err)
+CALL(reply_end, a->handle, a->err)
 CALL(engine_open, a->handle, a->params, a->out, a->err)
 CALL(engine_get_info, a->handle, a->info, a->err)
 CALL(engine_get_stats, a->handle, a->info, a->err)
@@ -101,6 +105,11 @@ CALL(seq_load, a->handle, a->in, a->n, a->err)
 CALL(seq_save_file, a->handle, a->path, a->err)
 CALL(seq_load_file, a->handle, a->path, a->err)
 
+static weft_status constrain_a_sequence(const struct args *a)
+{
+    return weft_reply_constrain(fresh_reply(), a->handle, a->err);
+}
+
 static const char text_in[] = "the capital of the world";
 static const weft_message messages_in[] = { { "system", "Be short." }, { "user", "Hello" } };
 static const char *const stops_in[] = { "one", "two" };
@@ -108,6 +117,7 @@ static const char grammar_in[] = "root ::= [a-z ]*";
 static const char schema_in[] = "{\"type\": \"boolean\"}";
 static const weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
 static const weft_chat_params chat_params = WEFT_CHAT_PARAMS_INIT;
+static const weft_reply_params reply_params = WEFT_REPLY_PARAMS_INIT;
 static const weft_embed_params embed_params = WEFT_EMBED_PARAMS_INIT;
 static const weft_sampling sampling = WEFT_SAMPLING_INIT;
 static const weft_trigger trigger = {
@@ -159,6 +169,12 @@ static const struct row rows[] = {
     { ROW(prompt_tokens), .kind = PROMPT, .takes = INDEX | DST, .size = 4 },
     { ROW(prompt_text), .kind = PROMPT, .takes = DST, .size = 1 },
     { ROW(prompt_runs), .kind = PROMPT, .takes = DST, .size = sizeof(weft_run) },
+    { ROW(reply_open), .kind = PROMPT, .takes = PARAMS | OUT, .makes = REPLY,
+      STRUCT(reply_params) },
+    { ROW(reply_constrain), .kind = REPLY },
+    { .name = "reply_constrain", .call = constrain_a_sequence, .kind = SEQ },
+    { ROW(reply_add), .kind = REPLY, .takes = IN, INPUT(text_in, 24) },
+    { ROW(reply_end), .kind = REPLY },
     { ROW(engine_open), .kind = MODEL, .takes = PARAMS | OUT, .makes = ENGINE,
       STRUCT(engine_params) },
     { ROW(engine_get_info), .kind = ENGINE, .takes = INFO, .size = sizeof(weft_engine_info) },
@@ -310,8 +326,8 @@ static void abuse_nothing(const struct row *r)
 
 static void abuse_handle(const struct row *r)
 {
-    static const char *const names[] = { "",           "a model", "an engine",
-                                         "a sequence", "a file",  "a prompt" };
+    static const char *const names[] = { "",       "a model",  "an engine", "a sequence",
+                                         "a file", "a prompt", "a reply" };
     static uint64_t ones[1024];
     struct space s;
     struct args a;

@@ -10,13 +10,14 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, PROMPT, N_KINDS };
+enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, PROMPT, REPLY, N_KINDS };
 
 enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
 static weft_prompt *conversation;
+static weft_reply *answer;
 /* A computed sequence with text that nobody has taken yet and with log-probabilities. Every case
  * takes a fork of it. */
 static weft_seq *base;
@@ -94,10 +95,19 @@ static int teardown(void **state)
     (void)state;
     weft_seq_release(&base);
     weft_file_release(&file);
+    weft_reply_release(&answer);
     weft_prompt_release(&conversation);
     rig_close(&rig);
     print_message("abuse: %zu cases\n", n_cases);
     return 0;
+}
+
+/* Returns a reply that no text was added to. */
+static inline weft_reply *fresh_reply(void)
+{
+    weft_reply_release(&answer);
+    OK(weft_reply_open(conversation, NULL, &answer, E));
+    return answer;
 }
 
 static inline void *handle_of(enum kind kind, weft_seq *seq)
@@ -108,6 +118,7 @@ static inline void *handle_of(enum kind kind, weft_seq *seq)
     case SEQ: return seq;
     case FILE_HANDLE: return file;
     case PROMPT: return conversation;
+    case REPLY: return fresh_reply();
     default: return NULL;
     }
 }
@@ -120,6 +131,7 @@ static inline void release(enum kind kind, void *slot)
     case SEQ: weft_seq_release(slot); break;
     case FILE_HANDLE: weft_file_release(slot); break;
     case PROMPT: weft_prompt_release(slot); break;
+    case REPLY: weft_reply_release(slot); break;
     default: break;
     }
 }
@@ -132,6 +144,7 @@ static inline void *released(enum kind kind)
     weft_seq *seq = NULL;
     weft_file *f = NULL;
     weft_prompt *p = NULL;
+    weft_reply *r = NULL;
     switch (kind) {
     case MODEL:
         OK(weft_model_open(model_file("tiny-qwen2"), NULL, &model, E));
@@ -149,6 +162,10 @@ static inline void *released(enum kind kind)
         OK(weft_prompt_open(rig.model, &prompt_params, &p, E));
         weft_prompt_release(&p);
         return p;
+    case REPLY:
+        OK(weft_reply_open(conversation, NULL, &r, E));
+        weft_reply_release(&r);
+        return r;
     default:
         OK(weft_file_open(model_file("tiny-qwen2"), &f, E));
         weft_file_release(&f);
