@@ -68,6 +68,7 @@ weft_status jinja_parse(const char *source, size_t n, struct jinja **out, weft_e
     }
     jwork_init(&t->w, JINJA_MAX_BYTES, JINJA_MAX_STEPS);
     if (!compile(t, source, n)) {
+        t->w.fault = t->w.fault == JINJA_RUNTIME ? JINJA_SYNTAX : t->w.fault;
         weft_status s = report(&t->w, t->source, err);
         jinja_close(t);
         return s;
@@ -179,7 +180,7 @@ weft_status jinja_render(const struct jinja *t, const struct jinja_params *p,
     struct jmachine m = { .t = t };
     weft_status s = WEFT_OK;
     jinja_text_free(out);
-    jwork_init(&m.w, JINJA_MAX_BYTES, JINJA_MAX_STEPS);
+    jwork_init(&m.w, JINJA_MAX_BYTES, p->max_steps > 0 ? p->max_steps : JINJA_MAX_STEPS);
     m.w.now = p->now;
     m.out.w = &m.w;
     if (!run(&m, p)) {

@@ -68,6 +68,7 @@ struct jinja_params {
     size_t n_writers; /* a handful */
     /* strftime_now(): seconds since 1970 on the clock that the template shall see. */
     int64_t now;
+    size_t max_steps; /* what the rendering may do; 0 = JINJA_MAX_STEPS */
 };
 
 /* n bytes that `who` wrote. */

@@ -90,8 +90,6 @@ void jfilters(struct jcompiler *c, bool first);
 /* A call's arguments, for an instruction whose operand is a. Returns the index of the last
  * instruction. */
 void jcall(struct jcompiler *c, enum jop op, int64_t a, struct jtoken at);
-/* A value with its attributes, items and calls. */
-void jprimary_expression(struct jcompiler *c);
 
 /* Statements up to one of the words (the list ends with NULL), which is read and returned; what
  * stands behind it is not read. */

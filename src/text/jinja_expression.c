@@ -159,8 +159,8 @@ void jexpression(struct jcompiler *c)
     jenter(c);
     jexpression_or(c);
     while (jaccept_word(c, "if")) {
-        jenter(c);
         condition(c, begin);
+        jenter(c);
     }
     c->depth = depth;
 }
@@ -425,14 +425,6 @@ static void postfix(struct jcompiler *c)
     }
 }
 
-void jprimary_expression(struct jcompiler *c)
-{
-    jenter(c);
-    primary(c);
-    postfix(c);
-    c->depth--;
-}
-
 /* Appends the instruction of a filter or test, whose arguments come next. */
 static void apply(struct jcompiler *c, enum jop op, const struct jnative *f, struct jval text,
                   struct jtoken at)
@@ -478,7 +470,8 @@ static void test(struct jcompiler *c)
     }
     bool bare = bare_argument(c);
     if (bare) {
-        jprimary_expression(c);
+        primary(c);
+        postfix(c);
     }
     apply(c, JOP_TEST, jfind_test(text), text, at);
     c->t->code[c->t->n_code - 1].n += bare;
@@ -487,19 +480,25 @@ static void test(struct jcompiler *c)
     }
 }
 
+static void sign(struct jcompiler *c)
+{
+    int sign = jpeek(c).type == '-' ? -1 : 1;
+    c->at++;
+    if (sign < 0 && jis(jtoken_text(c, jpeek(c)), "9223372036854775808")) {
+        c->at++;
+        jemit_const(c, JOP_CONST, jint(INT64_MIN));
+        return;
+    }
+    jenter(c);
+    unary(c, false);
+    c->depth--;
+    jemit(c, JOP_SIGN, 0, sign);
+}
+
 static void unary(struct jcompiler *c, bool with_filters)
 {
-    jenter(c);
     if (jpeek(c).type == '-' || jpeek(c).type == '+') {
-        int sign = jpeek(c).type == '-' ? -1 : 1;
-        c->at++;
-        if (sign < 0 && jis(jtoken_text(c, jpeek(c)), "9223372036854775808")) {
-            c->at++;
-            jemit_const(c, JOP_CONST, jint(INT64_MIN));
-        } else {
-            unary(c, false);
-            jemit(c, JOP_SIGN, 0, sign);
-        }
+        sign(c);
     } else {
         primary(c);
     }
@@ -515,7 +514,6 @@ static void unary(struct jcompiler *c, bool with_filters)
             break;
         }
     }
-    c->depth--;
 }
 
 static void target_item(struct jcompiler *c, bool spaces);

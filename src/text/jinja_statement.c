@@ -424,8 +424,11 @@ const char *jbody(struct jcompiler *c, const char *const *ends)
     size_t begin = c->at;
     const char *word = statements(c, ends);
     if (word == NULL) {
+        while (ends[1] != NULL) {
+            ends++;
+        }
         c->at = begin - 1;
-        jsyntax(c, "this block has no {%% %s %%}", ends[0]);
+        jsyntax(c, "this block has no {%% %s %%}", *ends);
     }
     c->depth--;
     return word;

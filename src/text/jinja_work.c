@@ -16,7 +16,7 @@ void jwork_init(struct jwork *w, size_t bytes, size_t steps)
 {
     memset(w, 0, sizeof *w);
     w->bytes_left = bytes;
-    w->steps_left = steps;
+    w->steps_left = w->max_steps = steps;
     w->pos = JINJA_NOWHERE;
 }
 
@@ -44,7 +44,7 @@ noreturn void jfail(struct jwork *w, enum jinja_fault fault, const char *fmt, ..
 
 noreturn void jfail_steps(struct jwork *w)
 {
-    jfail(w, JINJA_LIMIT, "it takes more than %d steps; does a loop never end?", JINJA_MAX_STEPS);
+    jfail(w, JINJA_LIMIT, "it takes more than %zu steps; does a loop never end?", w->max_steps);
 }
 
 /* Takes a block of at least n bytes. The remainder of the block before is not used again. */

@@ -17,7 +17,7 @@ struct jwork {
     struct jblock *blocks;
     char *at; /* the free part of the newest block */
     size_t left;
-    size_t bytes_left, steps_left;
+    size_t bytes_left, steps_left, max_steps;
     json_t *json;  /* a value that is being read; NULL = none */
     size_t nested; /* filters that call filters */
     int64_t now;
