@@ -19,9 +19,9 @@ ROOMS = {
     'src/format': 'include src/base',
     'src/text': 'include src/base src/format',
     'src/draw': LIBRARY,
-    'src/chat': LIBRARY,
     'src/schema': 'include src/base',
     'src/reply': 'include src/base src/schema',
+    'src/chat': LIBRARY + ' src/schema src/reply',
     'src': LIBRARY,
     # these three stand side by side
     'src/arch': LIBRARY + ' src',

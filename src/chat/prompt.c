@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "chat/without_tools.h"
 #include "text/special.h"
 
 /* ---------------------------------------------------------------- variables */
@@ -127,7 +128,11 @@ static weft_status render(const struct render *r, size_t n, bool add_prompt, con
     }
     weft_status status = variables_make(r, n, add_prompt, &v, err);
     if (status == WEFT_OK) {
-        const struct jinja_params p = { v.at, v.n, writers, N_ROLES + 1, r->how->now };
+        const struct jinja_params p = { .vars = v.at,
+                                        .n_vars = v.n,
+                                        .writers = writers,
+                                        .n_writers = N_ROLES + 1,
+                                        .now = r->how->now };
         enum jinja_fault fault;
         status = jinja_render(r->c->jinja, &p, out, &fault, err);
         if (status != WEFT_OK && fault == JINJA_RAISED) {
@@ -306,7 +311,10 @@ weft_status prompt_make(const struct chat_template *c, const struct tokenizer *t
     struct messages m;
     TRY(messages_open(messages, &c->traits, how->continues, &m, err));
     const struct render r = { c, t, &m, how };
-    weft_status status = make_text(&r, out, err);
+    weft_status status = without_tools(&c->traits)
+                             ? without_tools_rewrite(&m, how->continues ? NULL : how->tools, err)
+                             : WEFT_OK;
+    status = status == WEFT_OK ? make_text(&r, out, err) : status;
     if (status == WEFT_OK) {
         status = make_ids(&r, out, err);
     }

@@ -20,6 +20,9 @@
     "{\"type\":\"object\",\"properties\":{\"" NEEDLE "\":{\"type\":\"string\",\"description\":"    \
     "\"d\"}},\"required\":[\"" NEEDLE "\"]}}}]"
 
+/* A trial takes a few thousand steps. A template that takes many more is not worth the time. */
+enum { TRIAL_STEPS = 1 << 18 };
+
 /* Renders a trial conversation. Returns true if the result contains `want`, and not `without`,
  * which may be NULL. */
 static bool writes(const struct jinja *t, const char *messages, const char *tools, const char *want,
@@ -35,7 +38,9 @@ static bool writes(const struct jinja *t, const char *messages, const char *tool
         { "eos_token", token, JINJA_TEMPLATE },
         { "add_generation_prompt", json_false(), JINJA_TEMPLATE },
     };
-    const struct jinja_params p = { .vars = vars, .n_vars = sizeof vars / sizeof vars[0] };
+    const struct jinja_params p = { .vars = vars,
+                                    .n_vars = sizeof vars / sizeof vars[0],
+                                    .max_steps = TRIAL_STEPS };
     bool found = m != NULL && list != NULL && token != NULL &&
                  jinja_render(t, &p, &out, NULL, NULL) == WEFT_OK && out.text.n > 0 &&
                  memmem(out.text.data, out.text.n, want, strlen(want)) != NULL;
@@ -65,7 +70,7 @@ static struct template_traits try_out(const struct chat_template *c)
                                : CALL_OF TEXT CALL_SAYS "null" CALL_END,
                      A_TOOL, NEEDLE, "None");
     r.developer = memmem(c->source, c->n, "developer", strlen("developer")) != NULL;
-    r.tools = writes(t, "[" USER "]", A_TOOL, NEEDLE, NULL);
+    r.tools = jinja_reads(t, "tools");
     return r;
 }
 

@@ -16,7 +16,7 @@ struct template_traits {
     bool nulls;
     /* It knows the roles. */
     bool developer;
-    /* It lists tools in the prompt. */
+    /* It reads the list of tools. */
     bool tools;
 };
 

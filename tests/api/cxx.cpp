@@ -9,6 +9,8 @@ int main()
     weft_model_params model = WEFT_MODEL_PARAMS_INIT;
     weft_chat_params chat = WEFT_CHAT_PARAMS_INIT;
     weft_prompt_params prompt = WEFT_PROMPT_PARAMS_INIT;
+    weft_reply_params reply = WEFT_REPLY_PARAMS_INIT;
+    weft_reply_event event = WEFT_REPLY_EVENT_INIT;
     const weft_engine_params engine = WEFT_ENGINE_PARAMS_INIT;
     weft_embed_params embed = WEFT_EMBED_PARAMS_INIT;
     weft_sampling s = WEFT_SAMPLING_INIT;
@@ -22,6 +24,7 @@ int main()
     bool plain = model.size == sizeof model && !model.no_mmap && model.log_user == NULL &&
                  chat.size == sizeof chat && chat.template_name == NULL && chat.last == NULL &&
                  prompt.size == sizeof prompt && prompt.messages == NULL &&
+                 reply.size == sizeof reply && event.size == sizeof event &&
                  engine.size == sizeof engine && engine.device == NULL && engine.n_ctx == 0 &&
                  engine.profile_user == NULL && !engine.pin_threads && embed.size == sizeof embed &&
                  embed.pooling == WEFT_POOL_MODEL && info.size == sizeof info && info.bos == 0;

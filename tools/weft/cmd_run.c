@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "weft/commands.h"
+#include "weft/constrain.h"
 #include "weft/generate.h"
 #include "weft/io.h"
 #include "weft/prompt.h"
@@ -16,9 +17,10 @@ struct run {
     const struct options *o;
     struct session session;
     struct bytes prompt;
-    struct ids ids;  /* of the prompt */
-    size_t n_loaded; /* tokens of the loaded state, which the prompt continues */
-    int32_t last;    /* the last of these tokens */
+    weft_prompt *chat; /* the prompt of a conversation with tools; NULL = none */
+    struct ids ids;    /* of the prompt */
+    size_t n_loaded;   /* tokens of the loaded state, which the prompt continues */
+    int32_t last;      /* the last of these tokens */
     struct generated *texts;
     size_t n_texts;
     struct figures figures;
@@ -82,6 +84,10 @@ static int chat_prompt(struct run *r)
     code = code == EXIT_OK && list != NULL ? make_messages(r, list) : code;
     code = code == EXIT_OK ? prompt_open(&r->session, &setup, list, &form, &prompt) : code;
     code = code == EXIT_OK ? prompt_ids(prompt, 0, &r->ids) : code;
+    if (setup.tools.n > 0) {
+        r->chat = prompt;
+        prompt = NULL;
+    }
     weft_prompt_release(&prompt);
     prompt_setup_free(&setup);
     json_decref(list);
@@ -206,6 +212,20 @@ static int open_texts(struct run *r)
     return code;
 }
 
+/* Tool calls follow the schemas of their tools, unless the user has given a grammar. */
+static int constrain_calls(const struct run *r)
+{
+    weft_error err = { 0 };
+    weft_reply *reply = NULL;
+    if (r->chat == NULL || constrains(r->o)) {
+        return EXIT_OK;
+    }
+    weft_status status = weft_reply_open(r->chat, NULL, &reply, &err);
+    status = status == WEFT_OK ? weft_reply_constrain(reply, r->texts[0].seq, &err) : status;
+    weft_reply_release(&reply);
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
 static int hand_in(struct run *r)
 {
     weft_error err = { 0 };
@@ -216,7 +236,7 @@ static int hand_in(struct run *r)
         return too_long(r);
     }
     weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
-    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+    return status == WEFT_OK ? constrain_calls(r) : term_status(status, &err);
 }
 
 /* Several texts are printed one after another. A line on standard error precedes each text, and a
@@ -355,6 +375,7 @@ int cmd_run(const struct options *given, int n_args, char **args)
     }
     free(r.texts);
     free(r.ids.at);
+    weft_prompt_release(&r.chat);
     bytes_free(&r.prompt);
     session_close(&r.session);
     return code;

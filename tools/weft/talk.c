@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weft/answer.h"
 #include "weft/term.h"
 
 static const struct turn_start unknown = { SIZE_MAX, SIZE_MAX };
@@ -165,15 +166,13 @@ static int hand_over(struct talk *t, const weft_prompt *prompt, bool *grew)
 }
 
 /* Hands the last message to the sequence. */
-static int hand_in(struct talk *t)
+static int hand_in(struct talk *t, weft_prompt **prompt)
 {
     const struct turn_start start = { weft_seq_len(t->answer.seq), t->text.n };
     const bool first = start.n_tokens == t->base;
-    weft_prompt *prompt = NULL;
     bool grew = false;
-    int code = render(t, true, &prompt);
-    code = code == EXIT_OK ? hand_over(t, prompt, &grew) : code;
-    weft_prompt_release(&prompt);
+    int code = render(t, true, prompt);
+    code = code == EXIT_OK ? hand_over(t, *prompt, &grew) : code;
     if (code == EXIT_OK && (grew || first)) {
         t->starts[t->n - 1] = start;
     }
@@ -208,6 +207,34 @@ static int answer(struct talk *t)
     return code;
 }
 
+/* Keeps the answer: what it thought is a member of its own, which templates show or leave out. */
+static int keep_answer(struct talk *t, const weft_prompt *prompt)
+{
+    struct answer_parts parts = { 0 };
+    int code = answer_split(t->session, prompt, &t->answer, &parts);
+    code = code == EXIT_OK ? push(t, "assistant", parts.content.data, parts.content.n) : code;
+    if (code == EXIT_OK && parts.reasoning.n > 0) {
+        json_t *text = json_stringn(parts.reasoning.data, parts.reasoning.n);
+        if (json_object_set_new(json_array_get(t->messages, t->n - 1), "reasoning_content", text) !=
+            0) {
+            code = no_memory();
+            pop(t);
+        }
+    }
+    answer_parts_free(&parts);
+    return code;
+}
+
+static int say(struct talk *t)
+{
+    weft_prompt *prompt = NULL;
+    int code = hand_in(t, &prompt);
+    code = code == EXIT_OK ? answer(t) : code;
+    code = code == EXIT_OK ? keep_answer(t, prompt) : code;
+    weft_prompt_release(&prompt);
+    return code;
+}
+
 int talk_say(struct talk *t, const char *text)
 {
     int code = push(t, "user", text, strlen(text));
@@ -217,12 +244,7 @@ int talk_say(struct talk *t, const char *text)
     if (t->figures.started == 0) {
         t->figures.started = term_seconds();
     }
-    code = hand_in(t);
-    if (code == EXIT_OK) {
-        code = answer(t);
-        const struct bytes *b = &t->answer.text;
-        code = code != EXIT_OK ? code : push(t, "assistant", b->n > 0 ? b->data : "", b->n);
-    }
+    code = say(t);
     if (code != EXIT_OK) {
         pop(t);
     }
