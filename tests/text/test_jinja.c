@@ -44,7 +44,10 @@ static void do_job(struct job *j)
         assert_true(p.n_vars < MAX_VARS);
         vars[p.n_vars++] = (struct jinja_var){ name, value, JINJA_CALLER };
     }
-    p.marked = j->mark != NULL ? json_object_get(all, j->mark) : NULL;
+    const struct jinja_writer marked = { j->mark != NULL ? json_object_get(all, j->mark) : NULL,
+                                         JINJA_MARKED };
+    p.writers = &marked;
+    p.n_writers = 1;
     j->fault = JINJA_SYNTAX;
     j->status = jinja_parse(j->source, j->n, &t, &j->err);
     if (j->status == WEFT_OK) {
