@@ -4,6 +4,7 @@
 
 #include "base/json_read.h"
 #include "base/json_text.h"
+#include "chat/without_tools.h"
 
 static const char *const role_names[N_ROLES] = { "system", "developer", "user", "assistant",
                                                  "tool" };
@@ -70,70 +71,67 @@ static weft_status set_role(struct messages *out, json_t *m, const struct templa
 
 /* ---------------------------------------------------------------- contents */
 
-/* Checks the parts of a content, and joins their texts with line breaks. */
-static weft_status join_parts(const json_t *parts, struct bytes *text, const struct place *at)
+/* Checks a content: a string, parts of text or, of an assistant, null. */
+static weft_status check_content(const json_t *m, const struct place *at)
 {
+    const json_t *content = json_object_get(m, "content"), *part;
     size_t i;
-    json_t *part;
-    json_array_foreach(parts, i, part)
+    if (json_is_string(content) || (role_of(json_object_get(m, "role")) == ROLE_ASSISTANT &&
+                                    (content == NULL || json_is_null(content)))) {
+        return WEFT_OK;
+    }
+    if (!json_is_array(content)) {
+        return wrong(at, "content", kind(content), "a string or an array of parts");
+    }
+    json_array_foreach(content, i, part)
     {
         const char *type = json_string_value(json_object_get(part, "type"));
-        const json_t *value = json_object_get(part, "text");
-        if (type == NULL || strcmp(type, "text") != 0 || !json_is_string(value)) {
+        if (type == NULL || strcmp(type, "text") != 0 ||
+            !json_is_string(json_object_get(part, "text"))) {
             return error_set(at->err, WEFT_E_ARG,
                              "message %zu: part %zu of the content is of type \"%.64s\", expected "
                              "{\"type\": \"text\", \"text\": ...}; only text can be read",
                              at->message, i, type != NULL ? type : "none");
         }
-        if ((i > 0 && !bytes_add(text, "\n", 1)) ||
-            !bytes_add(text, json_string_value(value), json_string_length(value))) {
-            return no_memory(at->err);
-        }
     }
     return WEFT_OK;
 }
 
-static json_t *a_string(const char *text, size_t n)
-{
-    return json_stringn_nocheck(n > 0 ? text : "", n);
-}
-
-static weft_status set_parts(json_t *m, const json_t *content, const struct template_traits *traits,
-                             const struct place *at)
+json_t *messages_join_parts(const json_t *parts)
 {
     struct bytes text = { 0 };
-    weft_status status = join_parts(content, &text, at);
-    if (status == WEFT_OK && !traits->parts &&
-        json_object_set_new(m, "content", a_string(text.data, text.n)) != 0) {
-        status = no_memory(at->err);
+    size_t i;
+    bool ok = true;
+    const json_t *part;
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *one = json_object_get(part, "text");
+        ok = ok && (i == 0 || bytes_add(&text, "\n", 1)) &&
+             bytes_add(&text, json_string_value(one), json_string_length(one));
     }
+    json_t *joined = ok ? json_stringn_nocheck(text.n > 0 ? text.data : "", text.n) : NULL;
     bytes_free(&text);
-    return status;
+    return joined;
 }
 
-static weft_status set_content(json_t *m, const struct template_traits *traits,
-                               const struct place *at)
+/* Returns the content in the form that the template writes, as a new reference. */
+static json_t *formed(const json_t *m, const struct template_traits *traits)
 {
-    const json_t *content = json_object_get(m, "content");
-    const bool calls = json_is_array(json_object_get(m, "tool_calls"));
+    json_t *content = json_object_get(m, "content");
+    const enum message_role role = role_of(json_object_get(m, "role"));
+    const bool calls = json_object_get(m, "tool_calls") != NULL;
+    const bool empty = content == NULL || json_is_null(content) ||
+                       (json_is_string(content) && json_string_length(content) == 0);
+    if (empty && calls && traits->nulls && (!json_is_string(content) || !traits->empties)) {
+        return json_null();
+    }
     if (json_is_array(content)) {
-        return set_parts(m, content, traits, at);
+        return traits->parts[role] ? json_incref(content) : messages_join_parts(content);
     }
-    if (content == NULL || json_is_null(content)) {
-        if (role_of(json_object_get(m, "role")) != ROLE_ASSISTANT) {
-            return wrong(at, "content", kind(content), "a string or an array of parts");
-        }
-        json_t *none = calls && traits->nulls ? json_null() : json_string("");
-        return json_object_set_new(m, "content", none) == 0 ? WEFT_OK : no_memory(at->err);
+    if (!traits->strings && traits->parts[role]) {
+        return json_pack("[{s:s, s:O?}]", "type", "text", "text", content);
     }
-    if (!json_is_string(content)) {
-        return wrong(at, "content", kind(content), "a string or an array of parts");
-    }
-    if (!traits->strings && traits->parts) {
-        json_t *parts = json_pack("[{s:s, s:O}]", "type", "text", "text", content);
-        return json_object_set_new(m, "content", parts) == 0 ? WEFT_OK : no_memory(at->err);
-    }
-    return WEFT_OK;
+    return json_is_string(content) ? json_incref(content) : json_string("");
 }
 
 /* ---------------------------------------------------------------- tool calls */
@@ -182,7 +180,7 @@ static weft_status set_call(json_t *call, const struct template_traits *traits,
         return wrong(at, "the arguments of a tool call", kind(arguments),
                      "an object or the text of one");
     }
-    const bool objects = traits->objects || !traits->texts;
+    const bool objects = traits->objects || !traits->texts || without_tools(traits);
     if (objects && json_is_string(arguments)) {
         return arguments_to_object(function, arguments, at);
     }
@@ -208,6 +206,7 @@ static weft_status set_calls(json_t *m, const struct template_traits *traits,
 
 /* ---------------------------------------------------------------- all */
 
+/* Checks all messages, and sets their roles and calls. */
 static weft_status set_all(struct messages *out, const struct template_traits *traits,
                            weft_error *err)
 {
@@ -221,7 +220,23 @@ static weft_status set_all(struct messages *out, const struct template_traits *t
         }
         TRY(set_role(out, m, traits, &at));
         TRY(set_calls(m, traits, &at));
-        TRY(set_content(m, traits, &at));
+        TRY(check_content(m, &at));
+    }
+    return WEFT_OK;
+}
+
+/* Gives all contents their form. */
+static weft_status set_contents(struct messages *out, const struct template_traits *traits,
+                                weft_error *err)
+{
+    size_t i;
+    json_t *m;
+    json_array_foreach(out->list, i, m)
+    {
+        json_t *content = formed(m, traits);
+        if (content == NULL || json_object_set_new(m, "content", content) != 0) {
+            return no_memory(err);
+        }
     }
     return WEFT_OK;
 }
@@ -239,8 +254,20 @@ static weft_status put_before(struct messages *out, weft_error *err)
     return WEFT_OK;
 }
 
-weft_status messages_open(const json_t *list, const struct template_traits *traits, bool continues,
-                          struct messages *out, weft_error *err)
+static weft_status make_ready(struct messages *out, const struct template_traits *traits,
+                              const json_t *tools, bool continues, weft_error *err)
+{
+    TRY(set_all(out, traits, err));
+    TRY(without_tools_rewrite(out, traits, tools, err));
+    if (continues) {
+        TRY(put_before(out, err));
+    }
+    return set_contents(out, traits, err);
+}
+
+weft_status messages_open(const json_t *list, const struct template_traits *traits,
+                          const json_t *tools, bool continues, struct messages *out,
+                          weft_error *err)
 {
     if (!json_is_array(list) || json_array_size(list) == 0) {
         return error_set(err, WEFT_E_ARG, "chat: %s, expected an array of at least one message",
@@ -252,8 +279,7 @@ weft_status messages_open(const json_t *list, const struct template_traits *trai
         out->roles[i] = json_string(role_names[i]);
         status = out->roles[i] != NULL ? status : no_memory(err);
     }
-    status = status == WEFT_OK ? set_all(out, traits, err) : status;
-    status = status == WEFT_OK && continues ? put_before(out, err) : status;
+    status = status == WEFT_OK ? make_ready(out, traits, tools, continues, err) : status;
     if (status != WEFT_OK) {
         messages_close(out);
     }

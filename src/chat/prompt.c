@@ -236,8 +236,18 @@ static weft_status make_text(const struct render *r, struct prompt *out, weft_er
     }
     out->opening =
         how->prefill || how->add_prompt ? find_opening(r, n, &out->text) : out->text.text.n;
+    if (!bytes_add(&out->own, r->c->own.data, r->c->own.n) ||
+        !template_add_own(&out->own, &out->text)) {
+        return error_nomem(err, "the texts of a template", r->c->own.n);
+    }
     if (how->continues) {
         const size_t from = end_of(&out->text, JINJA_MARKED);
+        if (from == 0) {
+            return error_set(
+                err, WEFT_E_UNSUPPORTED,
+                "a conversation cannot be continued with this chat template: it writes "
+                "nothing of an answer; render the whole conversation");
+        }
         drop_first(&out->text, from);
         out->opening = size_max(out->opening, from) - from;
     }
@@ -266,7 +276,7 @@ weft_status prompt_encode(const struct prompt *p, const struct tokenizer *t, siz
     if (foreign == NULL) {
         return error_nomem(err, "who wrote a prompt", n);
     }
-    const struct written by = { foreign + from, p->source, p->n_source };
+    const struct written by = { foreign + from, p->own.data, p->own.n };
     const char *text = n > 0 ? p->text.text.data : "";
     weft_status status = tokenizer_encode_written(t, text + from, n - from, &by, flags, out, err);
     free(foreign);
@@ -296,6 +306,7 @@ static weft_status make_ids(const struct render *r, struct prompt *out, weft_err
     }
     memcpy(out->source, r->c->source, r->c->n);
     out->n_source = r->c->n;
+    out->told = without_tools(&r->c->traits);
     const unsigned flags = r->how->continues ? WEFT_TOKENIZE_NO_PREFIX : WEFT_TOKENIZE_BOS;
     TRY(prompt_encode(out, r->t, 0, flags, &out->ids, err));
     if (r->how->continues) {
@@ -309,12 +320,10 @@ weft_status prompt_make(const struct chat_template *c, const struct tokenizer *t
                         weft_error *err)
 {
     struct messages m;
-    TRY(messages_open(messages, &c->traits, how->continues, &m, err));
+    const json_t *tools = how->continues ? NULL : how->tools;
+    TRY(messages_open(messages, &c->traits, tools, how->continues, &m, err));
     const struct render r = { c, t, &m, how };
-    weft_status status = without_tools(&c->traits)
-                             ? without_tools_rewrite(&m, how->continues ? NULL : how->tools, err)
-                             : WEFT_OK;
-    status = status == WEFT_OK ? make_text(&r, out, err) : status;
+    weft_status status = make_text(&r, out, err);
     if (status == WEFT_OK) {
         status = make_ids(&r, out, err);
     }
@@ -330,5 +339,6 @@ void prompt_free(struct prompt *p)
     jinja_text_free(&p->text);
     free(p->ids.data);
     free(p->source);
+    bytes_free(&p->own);
     memset(p, 0, sizeof *p);
 }

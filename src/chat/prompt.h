@@ -26,6 +26,8 @@ struct prompt {
     size_t opening; /* the assistant's turn begins at this byte of the text */
     char *source;   /* [n_source] the template */
     size_t n_source;
+    struct bytes own; /* texts of the template, as in struct chat_template */
+    bool told;        /* the tools are told in the way of without_tools.h */
 };
 
 /* Renders an array of messages in the shape of OpenAI's API. On failure *out is empty. Errors:

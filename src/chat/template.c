@@ -5,30 +5,32 @@
 
 /* Stands in trial conversations where a value is looked for in what was rendered. */
 #define NEEDLE "weftneedle"
-#define USER "{\"role\":\"user\",\"content\":\"x\"}"
-/* A tool call and its result; the arguments and the content of the call stand between the parts. */
-#define CALL_OF                                                                                    \
-    "[" USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"call00001\",\"type\":"            \
-    "\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
-#define CALL_SAYS "}}],\"content\":"
-#define CALL_END                                                                                   \
-    "},{\"role\":\"tool\",\"tool_call_id\":\"call00001\",\"name\":\"f\",\"content\":\"y\"}]"
+#define MESSAGE(role, content) "{\"role\":\"" role "\",\"content\":" content "}"
+#define USER MESSAGE("user", "\"x\"")
+#define ASSISTANT MESSAGE("assistant", "\"x\"")
+#define STRING "\"" NEEDLE "\""
+#define PARTS "[{\"type\":\"text\",\"text\":\"" NEEDLE "\"}]"
+/* An assistant's message with a call. */
+#define CALL(arguments, content)                                                                   \
+    "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"call00001\",\"type\":\"function\","         \
+    "\"function\":{\"name\":\"f\",\"arguments\":" arguments "}}],\"content\":" content "}"
+#define RESULT(content)                                                                            \
+    "{\"role\":\"tool\",\"tool_call_id\":\"call00001\",\"name\":\"f\",\"content\":" content "}"
 #define OBJECT "{\"" NEEDLE "\":\"z\"}"
 #define TEXT "\"{\\\"" NEEDLE "\\\": \\\"z\\\"}\""
+#define CALLS(arguments, content) "[" USER "," CALL(arguments, content) "," RESULT("\"y\"") "]"
 #define A_TOOL                                                                                     \
     "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":"   \
-    "{\"type\":\"object\",\"properties\":{\"" NEEDLE "\":{\"type\":\"string\",\"description\":"    \
-    "\"d\"}},\"required\":[\"" NEEDLE "\"]}}}]"
+    "{\"type\":\"object\",\"properties\":{\"p\":{\"type\":\"string\",\"description\":\"d\"}},"     \
+    "\"required\":[\"p\"]}}}]"
 
 /* A trial takes a few thousand steps. A template that takes many more is not worth the time. */
-enum { TRIAL_STEPS = 1 << 18 };
+enum { TRIAL_STEPS = 1 << 18, TRIAL_MESSAGES = 3 };
 
-/* Renders a trial conversation. Returns true if the result contains `want`, and not `without`,
- * which may be NULL. */
-static bool writes(const struct jinja *t, const char *messages, const char *tools, const char *want,
-                   const char *without)
+/* Renders a trial conversation. Returns false if the template refuses it. */
+static bool try_one(const struct jinja *t, const char *messages, const char *tools, bool prompt,
+                    struct jinja_text *out)
 {
-    struct jinja_text out = { 0 };
     json_t *m = json_loads(messages, 0, NULL), *list = json_loads(tools, JSON_DECODE_ANY, NULL);
     json_t *token = json_string("");
     const struct jinja_var vars[] = {
@@ -36,42 +38,126 @@ static bool writes(const struct jinja *t, const char *messages, const char *tool
         { "tools", list, JINJA_CALLER },
         { "bos_token", token, JINJA_TEMPLATE },
         { "eos_token", token, JINJA_TEMPLATE },
-        { "add_generation_prompt", json_false(), JINJA_TEMPLATE },
+        { "add_generation_prompt", json_boolean(prompt), JINJA_TEMPLATE },
     };
+    struct jinja_writer roles[TRIAL_MESSAGES];
+    for (size_t i = 0; i < TRIAL_MESSAGES; i++) {
+        const json_t *role = json_object_get(json_array_get(m, i), "role");
+        roles[i] = (struct jinja_writer){ role, JINJA_TEMPLATE };
+    }
     const struct jinja_params p = { .vars = vars,
                                     .n_vars = sizeof vars / sizeof vars[0],
+                                    .writers = roles,
+                                    .n_writers = TRIAL_MESSAGES,
                                     .max_steps = TRIAL_STEPS };
-    bool found = m != NULL && list != NULL && token != NULL &&
-                 jinja_render(t, &p, &out, NULL, NULL) == WEFT_OK && out.text.n > 0 &&
-                 memmem(out.text.data, out.text.n, want, strlen(want)) != NULL;
-    if (found && without != NULL) {
-        found = memmem(out.text.data, out.text.n, without, strlen(without)) == NULL;
-    }
-    jinja_text_free(&out);
+    bool ok = m != NULL && list != NULL && token != NULL &&
+              jinja_render(t, &p, out, NULL, NULL) == WEFT_OK;
     json_decref(m);
     json_decref(list);
     json_decref(token);
+    return ok;
+}
+
+static bool holds(const struct jinja_text *text, const char *part)
+{
+    return text->text.n > 0 && memmem(text->text.data, text->text.n, part, strlen(part)) != NULL;
+}
+
+/* Returns true if the template writes `want` of a trial conversation, but neither of the two texts
+ * that show a value printed as a whole; these may be NULL. */
+static bool writes(const struct jinja *t, const char *messages, const char *tools, const char *want,
+                   const char *bad, const char *worse)
+{
+    struct jinja_text out = { 0 };
+    bool found = try_one(t, messages, tools, false, &out) && holds(&out, want) &&
+                 (bad == NULL || !holds(&out, bad)) && (worse == NULL || !holds(&out, worse));
+    jinja_text_free(&out);
     return found;
+}
+
+static bool writes_parts(const struct jinja *t, const char *messages)
+{
+    return writes(t, messages, "null", NEEDLE, NEEDLE "'}", NEEDLE "\"}");
+}
+
+static void try_parts(const struct jinja *t, bool *parts)
+{
+    parts[ROLE_SYSTEM] = writes_parts(t, "[" MESSAGE("system", PARTS) "," USER "]");
+    parts[ROLE_DEVELOPER] = writes_parts(t, "[" MESSAGE("developer", PARTS) "," USER "]");
+    parts[ROLE_USER] = writes_parts(t, "[" MESSAGE("user", PARTS) "]");
+    parts[ROLE_ASSISTANT] = writes_parts(t, "[" USER "," MESSAGE("assistant", PARTS) "," USER "]");
+    parts[ROLE_TOOL] = writes_parts(t, "[" USER "," CALL("{}", "\"\"") "," RESULT(PARTS) "]");
+}
+
+static bool writes_object(const struct jinja *t, const char *messages)
+{
+    return writes(t, messages, A_TOOL, NEEDLE, "'" NEEDLE "'", "None");
+}
+
+static bool writes_text(const struct jinja *t, const char *messages)
+{
+    return writes(t, messages, A_TOOL, "\"" NEEDLE "\": \"z\"", "\\\"" NEEDLE, "None");
+}
+
+static void try_calls(const struct jinja *t, struct template_traits *r)
+{
+    const bool object_null = writes_object(t, CALLS(OBJECT, "null"));
+    const bool object_empty = writes_object(t, CALLS(OBJECT, "\"\""));
+    const bool text_null = writes_text(t, CALLS(TEXT, "null"));
+    const bool text_empty = writes_text(t, CALLS(TEXT, "\"\""));
+    r->objects = object_null || object_empty;
+    r->texts = text_null || text_empty;
+    r->nulls = r->objects ? object_null : text_null;
+    r->empties = r->objects ? object_empty : text_empty;
 }
 
 static struct template_traits try_out(const struct chat_template *c)
 {
     const struct jinja *t = c->jinja;
     struct template_traits r = { 0 };
-    r.strings = writes(t, "[{\"role\":\"user\",\"content\":\"" NEEDLE "\"}]", "null", NEEDLE, NULL);
-    r.parts =
-        writes(t, "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"" NEEDLE "\"}]}]",
-               "null", NEEDLE, "'type'");
-    r.objects = writes(t, CALL_OF OBJECT CALL_SAYS "\"\"" CALL_END, A_TOOL, NEEDLE, "'" NEEDLE "'");
-    r.texts = writes(t, CALL_OF TEXT CALL_SAYS "\"\"" CALL_END, A_TOOL, "\"" NEEDLE "\": \"z\"",
-                     "\\\"" NEEDLE);
-    r.nulls = writes(t,
-                     r.objects ? CALL_OF OBJECT CALL_SAYS "null" CALL_END
-                               : CALL_OF TEXT CALL_SAYS "null" CALL_END,
-                     A_TOOL, NEEDLE, "None");
-    r.developer = memmem(c->source, c->n, "developer", strlen("developer")) != NULL;
+    r.strings = writes(t, "[" MESSAGE("user", STRING) "]", "null", NEEDLE, NULL, NULL);
+    try_parts(t, r.parts);
+    try_calls(t, &r);
+    const char *form = r.strings ? "[" MESSAGE("system", STRING) "," USER "]"
+                                 : "[" MESSAGE("system", PARTS) "," USER "]";
+    r.system = writes(t, form, "null", NEEDLE, NULL, NULL);
+    r.developer =
+        memmem(c->source, c->n, "developer", strlen("developer")) != NULL &&
+        writes(t, "[" MESSAGE("developer", STRING) "," USER "]", "null", NEEDLE, NULL, NULL);
     r.tools = jinja_reads(t, "tools");
     return r;
+}
+
+bool template_add_own(struct bytes *own, const struct jinja_text *text)
+{
+    for (size_t i = 0, at = 0; i < text->n_runs; at += text->runs[i++].n) {
+        if (text->runs[i].who == JINJA_TEMPLATE &&
+            (!bytes_add(own, text->text.data + at, text->runs[i].n) || !bytes_add(own, "", 1))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Collects the texts of the template. */
+static bool collect_own(struct chat_template *c)
+{
+    static const char *const trials[] = {
+        "[" MESSAGE("system", "\"x\"") "," USER "]",
+        "[" MESSAGE("developer", "\"x\"") "," USER "]",
+        "[" USER "," ASSISTANT "," USER "]",
+        "[" USER "," CALL("{\"k\":1}", "null") "," RESULT("\"y\"") "]",
+        "[" USER "," CALL("{\"k\":1}", "\"\"") "," RESULT("\"y\"") "]",
+    };
+    bool ok = bytes_add(&c->own, c->source, c->n) && bytes_add(&c->own, "", 1);
+    for (size_t i = 0; i < 2 * (sizeof trials / sizeof trials[0]) && ok; i++) {
+        struct jinja_text out = { 0 };
+        if (try_one(c->jinja, trials[i / 2], i % 2 != 0 ? A_TOOL : "null", true, &out)) {
+            ok = template_add_own(&c->own, &out);
+        }
+        jinja_text_free(&out);
+    }
+    return ok;
 }
 
 weft_status template_open(const char *source, size_t n, struct chat_template **out, weft_error *err)
@@ -87,6 +173,10 @@ weft_status template_open(const char *source, size_t n, struct chat_template **o
     if (status != WEFT_OK) {
         template_close(c);
         return status;
+    }
+    if (!collect_own(c)) {
+        template_close(c);
+        return error_nomem(err, "a chat template", n);
     }
     c->traits = try_out(c);
     *out = c;
@@ -144,6 +234,7 @@ void template_close(struct chat_template *c)
     if (c != NULL) {
         jinja_close(c->jinja);
         free(c->source);
+        bytes_free(&c->own);
         free(c);
     }
 }

@@ -6,16 +6,18 @@
 #include "text/jinja.h"
 #include "text/tokenizer.h"
 
+enum message_role { ROLE_SYSTEM, ROLE_DEVELOPER, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL, N_ROLES };
+
 /* What a template does with the forms that a message may have, as trial renderings show. */
 struct template_traits {
-    /* It writes contents that are strings, and contents that are lists of parts. */
-    bool strings, parts;
+    /* It writes contents that are strings; and, for each role, contents that are lists of parts. */
+    bool strings, parts[N_ROLES];
     /* It writes the arguments of a tool call that are an object, and those that are a text. */
     bool objects, texts;
-    /* It renders an assistant's message with tool calls whose content is null. */
-    bool nulls;
+    /* It writes the calls of an assistant's message whose content is null, and "". */
+    bool nulls, empties;
     /* It knows the roles. */
-    bool developer;
+    bool system, developer;
     /* It reads the list of tools. */
     bool tools;
 };
@@ -24,9 +26,15 @@ struct chat_template {
     struct jinja *jinja;
     char *source; /* [n], a copy */
     size_t n;
+    /* Texts of the template: its source, and what it writes in trials with each role; a NUL stands
+     * behind each. The user-defined tokens in them are its own. */
+    struct bytes own;
     const struct builtin *builtin; /* NULL: the template is not built in */
     struct template_traits traits;
 };
+
+/* Appends what the template has written into a text to a list such as `own`. */
+bool template_add_own(struct bytes *own, const struct jinja_text *text);
 
 /* Parses source[n] and tries it out. Errors: those of jinja_parse(). */
 weft_status template_open(const char *source, size_t n, struct chat_template **out,

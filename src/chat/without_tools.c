@@ -5,10 +5,7 @@
 #include "base/json_text.h"
 #include "reply/reply.h"
 
-bool without_tools(const struct template_traits *traits)
-{
-    return !traits->tools && !traits->objects && !traits->texts;
-}
+bool without_tools(const struct template_traits *traits) { return !traits->tools; }
 
 /* Appends to a content, a string or an array of parts, another paragraph. */
 static bool append_text(json_t *message, const char *text, size_t n)
@@ -40,22 +37,42 @@ static bool append_json(json_t *message, json_t *value)
     return ok;
 }
 
+/* Returns the message that tells about tools: the system message, which is made if there is none,
+ * or the first of a user. NULL: memory is out. */
+static json_t *teller(struct messages *m, const struct template_traits *traits)
+{
+    const enum message_role first = messages_role(m, 0);
+    size_t i = 0;
+    if (first != ROLE_SYSTEM && first != ROLE_DEVELOPER) {
+        while (!traits->system && i < json_array_size(m->list) &&
+               messages_role(m, i) != ROLE_USER) {
+            i++;
+        }
+        const enum message_role role = traits->system ? ROLE_SYSTEM : ROLE_USER;
+        if (messages_role(m, i) != role) {
+            json_t *new = json_pack("{s:O, s:s}", "role", m->roles[role], "content", "");
+            i = 0;
+            if (json_array_insert_new(m->list, 0, new) != 0) {
+                return NULL;
+            }
+        }
+    }
+    return json_array_get(m->list, i);
+}
+
 /* Tells the model about the tools. */
-static weft_status tell(struct messages *m, const json_t *tools, weft_error *err)
+static weft_status tell(struct messages *m, const struct template_traits *traits,
+                        const json_t *tools, weft_error *err)
 {
     struct bytes text = { 0 };
     char *list = json_text(tools, 0);
     weft_status status = list != NULL ? reply_instruction(list, strlen(list), &text, err)
                                       : error_nomem(err, "tools", 0);
     if (status == WEFT_OK) {
-        bool ok = true;
-        const enum message_role first = messages_role(m, 0);
-        if (first != ROLE_SYSTEM && first != ROLE_DEVELOPER) {
-            json_t *system = json_pack("{s:O, s:s}", "role", m->roles[ROLE_SYSTEM], "content", "");
-            ok = json_array_insert_new(m->list, 0, system) == 0;
+        json_t *message = teller(m, traits);
+        if (message == NULL || !append_text(message, text.data, text.n)) {
+            status = error_nomem(err, "the instruction about tools", text.n);
         }
-        ok = ok && append_text(json_array_get(m->list, 0), text.data, text.n);
-        status = ok ? WEFT_OK : error_nomem(err, "the instruction about tools", text.n);
     }
     free(list);
     bytes_free(&text);
@@ -82,23 +99,27 @@ static bool write_calls(json_t *message)
 /* Makes a user's message of a tool's. */
 static bool write_result(const struct messages *m, json_t *message)
 {
-    json_t *content = json_incref(json_object_get(message, "content"));
-    bool ok = json_object_set(message, "role", m->roles[ROLE_USER]) == 0 &&
+    json_t *given = json_object_get(message, "content");
+    json_t *content = json_is_array(given) ? messages_join_parts(given) : json_incref(given);
+    bool ok = content != NULL && json_object_set(message, "role", m->roles[ROLE_USER]) == 0 &&
               json_object_set_new(message, "content", json_string("")) == 0 &&
               append_json(message, json_pack("{s:O}", "tool_response", content));
     json_decref(content);
     return ok;
 }
 
-weft_status without_tools_rewrite(struct messages *m, const json_t *tools, weft_error *err)
+weft_status without_tools_rewrite(struct messages *m, const struct template_traits *traits,
+                                  const json_t *tools, weft_error *err)
 {
+    const bool silent = without_tools(traits);
+    const bool no_calls = silent || (!traits->objects && !traits->texts);
     for (size_t i = 0; i < json_array_size(m->list); i++) {
         json_t *message = json_array_get(m->list, i);
         const enum message_role role = messages_role(m, i);
-        if ((role == ROLE_ASSISTANT && !write_calls(message)) ||
-            (role == ROLE_TOOL && !write_result(m, message))) {
+        if ((no_calls && role == ROLE_ASSISTANT && !write_calls(message)) ||
+            (silent && role == ROLE_TOOL && !write_result(m, message))) {
             return error_nomem(err, "a message about tools", 0);
         }
     }
-    return tools != NULL ? tell(m, tools, err) : WEFT_OK;
+    return silent && tools != NULL ? tell(m, traits, tools, err) : WEFT_OK;
 }

@@ -74,7 +74,9 @@ weft_status reply_open(const struct reply_source *source, const weft_reply_param
                        struct reply *r, weft_error *err)
 {
     *r = (struct reply){ .single = params->no_parallel, .keep_reasoning = params->keep_reasoning };
-    r->format = reply_format_of(source->template_source, source->n_template_source);
+    /* The instruction asks for the form of templates that do not know tools. */
+    r->format = reply_format_of(source->told ? "" : source->template_source,
+                                source->told ? 0 : source->n_template_source);
     r->marks = reply_marks_of(source->template_source, source->n_template_source);
     r->thinking = r->marks != NULL && is_open(source->opening, source->n_opening, r->marks);
     r->state = r->thinking ? REPLY_REASONING : r->marks != NULL ? REPLY_BEGIN : REPLY_TEXT;

@@ -15,6 +15,7 @@ struct reply_source {
     size_t n_opening;
     const char *tools; /* JSON; NULL = none */
     size_t n_tools;
+    bool told; /* reply_instruction() has told the model about the tools */
 };
 
 enum reply_state {

@@ -33,7 +33,8 @@ weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply_params *
                                          text->n > 0 ? text->data + made->opening : "",
                                          text->n - made->opening,
                                          prompt->tools.data,
-                                         prompt->tools.n };
+                                         prompt->tools.n,
+                                         made->told };
     weft_reply *r = mem_array(1, sizeof *r);
     if (r == NULL) {
         return error_nomem(err, "a reply", sizeof *r);

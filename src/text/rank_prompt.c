@@ -14,6 +14,8 @@ static const char *const texts[] = {
     "\n<Document>: ",
     "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
 };
+/* The special tokens of these texts. */
+#define OWN "<|im_start|> <|im_end|> <think> </think>"
 static const char *const controls[] = { "<|im_start|>", "<|im_end|>" };
 
 bool rank_prompt_known(const char *text, size_t n)
@@ -68,7 +70,7 @@ weft_status rank_prompt(const struct tokenizer *t, struct gguf_str query, struct
         put(&text, &foreign, texts[1], strlen(texts[1]), false) &&
         put(&text, &foreign, document.s, document.n, true) &&
         put(&text, &foreign, texts[2], strlen(texts[2]), false)) {
-        const struct written by = { (const uint8_t *)foreign.data, "", 0 };
+        const struct written by = { (const uint8_t *)foreign.data, OWN, sizeof OWN - 1 };
         status = tokenizer_encode_written(t, text.data, text.n, &by, 0, out, err);
     } else {
         status = error_nomem(err, "the prompt of a reranker", query.n + document.n);

@@ -214,21 +214,14 @@ static void mark_own(struct search *q, const char *text, size_t n)
     }
 }
 
-/* Finds the template's own tokens: in its source, and in what it wrote into the text. */
+/* Finds the template's own tokens. */
 static bool find_own(struct search *q)
 {
     q->own = mem_array(q->s->n / 64 + 1, sizeof *q->own);
     if (q->own == NULL) {
         return false;
     }
-    mark_own(q, q->by->source, q->by->n_source);
-    for (size_t at = 0, end; at < q->n; at = end) {
-        const uint8_t *next = memchr(q->by->foreign + at, !q->by->foreign[at], q->n - at);
-        end = next != NULL ? (size_t)(next - q->by->foreign) : q->n;
-        if (!q->by->foreign[at]) {
-            mark_own(q, q->text + at, end - at);
-        }
-    }
+    mark_own(q, q->by->own, q->by->n_own);
     return true;
 }
 

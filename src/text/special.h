@@ -49,9 +49,9 @@ void specials_close(struct specials *s);
 struct written {
     /* [n] 1 = a byte of a caller, 0 = a byte of the template. */
     const uint8_t *foreign;
-    /* The template. The tokens whose texts it contains are its own. */
-    const char *source;
-    size_t n_source;
+    /* Texts of the template. The tokens that they contain are its own. */
+    const char *own;
+    size_t n_own;
 };
 
 /* Divides text[n] as llama.cpp does: it takes the longest token first, wherever that stands, then
@@ -59,9 +59,9 @@ struct written {
  * user-defined ones. Appends to *out.
  *
  * `by`, if not NULL, says who wrote the text. Then a token with a caller's byte counts only if it
- * is user-defined and is none of the template's own, which are those that its source, or what it
- * wrote into this text, contains. A user-defined token that does not count for this reason is cut
- * behind its first character, so that a tokenizer does not put it together again. */
+ * is user-defined and is none of the template's own. A user-defined token that does not count for
+ * this reason is cut behind its first character, so that a tokenizer does not put it together
+ * again. */
 weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
                            const struct written *by, struct fragments *out, weft_error *err);
 

@@ -27,7 +27,7 @@ static inline void case_open(const struct reply_case *c, struct reply *r)
     const char *tools = c->tools != NULL ? c->tools : TOOLS;
     const char *opening = c->opening != NULL ? c->opening : "";
     struct reply_source source = { c->source, strlen(c->source), opening, strlen(opening),
-                                   tools,     strlen(tools) };
+                                   tools,     strlen(tools),     false };
     weft_reply_params params = c->params;
     params.seed = 1;
     OK(reply_open(&source, &params, r, E));

@@ -319,7 +319,9 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct reply r;
         weft_error err = { 0 };
-        struct reply_source source = { "", 0, "", 0, cases[i].tools, strlen(cases[i].tools) };
+        struct reply_source source = {
+            "", 0, "", 0, cases[i].tools, strlen(cases[i].tools), false
+        };
         assert_int_equal(reply_open(&source, &cases[i].params, &r, &err), cases[i].status);
         assert_true(cases[i].status == WEFT_OK || err.message[0] != '\0');
         reply_close(&r);
