@@ -17,6 +17,7 @@ struct special_token {
     /* Index of the longest other token that this token begins with; -1 if there is none. */
     int32_t shorter;
     bool always;    /* user-defined: found in any text */
+    bool blank;     /* only white space */
     uint8_t strips; /* enum special_strips */
 };
 
@@ -49,7 +50,7 @@ void specials_close(struct specials *s);
 struct written {
     /* [n] 1 = a byte of a caller, 0 = a byte of the template. */
     const uint8_t *foreign;
-    /* The template. The tokens whose texts it contains are its own. */
+    /* The template. The tokens whose texts it contains are its own, but for white space. */
     const char *source;
     size_t n_source;
 };
@@ -60,8 +61,9 @@ struct written {
  *
  * `by`, if not NULL, says who wrote the text. Then a token with a caller's byte counts only if it
  * is user-defined and is none of the template's own, which are those that its source, or what it
- * wrote into this text, contains. A user-defined token that does not count for this reason is cut
- * behind its first character, so that a tokenizer does not put it together again. */
+ * wrote into this text, contains, but for white space. A user-defined token that does not count for
+ * this reason is cut behind its first character, so that a tokenizer does not put it together
+ * again. */
 weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
                            const struct written *by, struct fragments *out, weft_error *err);
 

@@ -160,6 +160,11 @@ class Case:
         except libweft.WeftError as error:
             return str(error)
 
+    def fits(self) -> bool:
+        """Returns False if Weft says that the vocabulary lacks a token of a built-in template."""
+        answer = self.prompt([{"role": "user", "content": "x"}]) if self.source.built_in else ""
+        return not (isinstance(answer, str) and "which the model's vocabulary lacks" in answer)
+
     # --- what is compared
 
     def plain(self, tally: Tally, c: Conversation) -> None:
@@ -296,6 +301,9 @@ def compare(job: Job) -> Tally:
             made.append(Vocabulary(lib, str(path), stack, own=True))
         for v in (*made, *opened(job.weft, job.vocabularies)):
             case, share = Case(source, template, forms, v), 1 if v in made else REAL_SHARE
+            if not case.fits():
+                tally.n["unfit"] += 1
+                continue
             before = len(tally.problems)
             for c, other in zip(plain[::share], others[::share]):
                 case.plain(tally, c)
