@@ -332,7 +332,7 @@ parity: deps $(VENV)/done
 	@$(MAKE) --no-print-directory -s $(BUILD)/sample_calls
 	@$(VENV)/bin/python $(PARITY)/tool_calls.py --sampler $(BUILD)/sample_calls --model models/weft-demo-qwen2.gguf
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
-	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
+	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --templates $(TEMPLATES) --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/snippets.py
 	@$(VENV)/bin/python $(PARITY)/jinja.py --cli $(BUILD)/tests/jinja_cli --templates $(TEMPLATES)
 	@$(VENV)/bin/python $(PARITY)/embeddings.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth

@@ -330,9 +330,9 @@ WEFT_API bool weft_token_is_end(const weft_model *model, int32_t token);
  *
  * Every byte of the rendered text is known to come from the template or from the caller. Text
  * between control tokens is tokenized as one, whoever wrote it, but no control token, and no
- * user-defined token that the template's own text contains (<think>, <tool_call>), ever comes from
- * a caller's bytes: a text that looks like one is plain text. Transformers and llama.cpp make
- * control tokens of it. The names of roles count as the template's. */
+ * user-defined token that the template's own text contains (<think>, <tool_call>, but not white
+ * space), ever comes from a caller's bytes: a text that looks like one is plain text. Transformers
+ * and llama.cpp make control tokens of it. The names of roles count as the template's. */
 
 typedef struct weft_message {
     const char *role;    /* "system", "user" or "assistant" */

@@ -2,6 +2,7 @@
 #include "chat/chat.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "chat/prompt.h"
 
@@ -66,6 +67,7 @@ weft_status chat_encode(const struct chat_template *c, const struct tokenizer *t
         .add_prompt = !params->no_prompt,
         .continues = params->continues,
         .cut = params->last != NULL && !tokenizer_is_end(t, *params->last),
+        .now = (int64_t)time(NULL),
     };
     struct prompt p = { 0 };
     json_t *list = to_json(messages, n);

@@ -22,6 +22,17 @@ static int by_text(const void *a, const void *b)
     return compare(x->text, y->text);
 }
 
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static bool is_blank(struct gguf_str text)
+{
+    size_t n = 0;
+    while (n < text.n && is_space(text.s[n])) {
+        n++;
+    }
+    return n == text.n;
+}
+
 static bool is_special(const struct vocab *v, size_t i)
 {
     return v->type[i] == TOKEN_CONTROL || v->type[i] == TOKEN_UNKNOWN ||
@@ -62,8 +73,9 @@ static weft_status collect(const struct vocab *v, const uint8_t *strips, struct 
         }
         bool always = v->type[i] == TOKEN_USER_DEFINED;
         s->any_always = s->any_always || always;
-        s->tokens[s->n++] =
-            (struct special_token){ t, id, -1, always, strips != NULL ? strips[i] : 0 };
+        s->tokens[s->n++] = (struct special_token){ t,           id,
+                                                    -1,          always,
+                                                    is_blank(t), strips != NULL ? strips[i] : 0 };
     }
     return WEFT_OK;
 }
@@ -204,12 +216,13 @@ static int32_t longest_at(const struct specials *s, const char *text, size_t n)
     return i;
 }
 
-/* Marks every token that text[n] contains as one of the template's own. */
+/* Marks every token that text[n] contains as one of the template's own, but for white space: by a
+ * token for two line breaks no template tells its text from a caller's. */
 static void mark_own(struct search *q, const char *text, size_t n)
 {
     for (size_t at = 0; at < n; at++) {
         for (int32_t i = longest_at(q->s, text + at, n - at); i >= 0; i = q->s->tokens[i].shorter) {
-            q->own[i / 64] |= (uint64_t)1 << (i % 64);
+            q->own[i / 64] |= (uint64_t)!q->s->tokens[i].blank << (i % 64);
         }
     }
 }
@@ -271,8 +284,6 @@ static int by_token(const void *a, const void *b)
     }
     return (x->at > y->at) - (x->at < y->at);
 }
-
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Takes the text of a place for its token, unless a longer token has part of it; then the next
  * shorter token waits for its turn. If this token overlaps a token that is at least as long, its

@@ -17,6 +17,7 @@ struct special_token {
     /* Index of the longest other token that this token begins with; -1 if there is none. */
     int32_t shorter;
     bool always;    /* user-defined: found in any text */
+    bool blank;     /* only white space */
     uint8_t strips; /* enum special_strips */
 };
 
@@ -49,7 +50,7 @@ void specials_close(struct specials *s);
 struct written {
     /* [n] 1 = a byte of a caller, 0 = a byte of the template. */
     const uint8_t *foreign;
-    /* Texts of the template. The tokens that they contain are its own. */
+    /* Texts of the template. The tokens that they contain are its own, but for white space. */
     const char *own;
     size_t n_own;
 };

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "chat/chat.h"
@@ -419,6 +420,30 @@ static void test_start_of_a_conversation(void **state)
     }
 }
 
+/* A template that asks for the date sees today's. */
+static void test_date(void **state)
+{
+    (void)state;
+    static const char source[] = "{{ strftime_now('%s') }}";
+    const weft_message user = { "user", "U" };
+    const weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
+    struct tokenizer *t = chat_vocab(&chat_vocab_full);
+    struct chat_template *c = NULL;
+    struct tokens ids = { 0 };
+    struct bytes text = { 0 };
+    const long long before = (long long)time(NULL);
+    assert_int_equal(template_open(source, strlen(source), &c, NULL), WEFT_OK);
+    assert_int_equal(chat_encode(c, t, &user, 1, &p, &ids, NULL), WEFT_OK);
+    assert_int_equal(tokenizer_decode(t, ids.data, ids.n, 0, &text, NULL), WEFT_OK);
+    assert_true(bytes_add(&text, "", 1));
+    const long long seen = atoll(text.data);
+    assert_true(seen >= before && seen <= before + 60);
+    free(ids.data);
+    bytes_free(&text);
+    template_close(c);
+    tokenizer_close(t);
+}
+
 static void expect_error(const char *name, const struct tokenizer *t, const weft_message *m,
                          size_t n, bool continues, weft_status want, const char *part)
 {
@@ -491,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_contents_never_become_control_tokens),
         cmocka_unit_test(test_user_defined_control_tokens_in_contents),
         cmocka_unit_test(test_start_of_a_conversation),
+        cmocka_unit_test(test_date),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
