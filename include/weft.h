@@ -374,8 +374,9 @@ typedef struct weft_prompt_params {
     /* An array of messages in the shape of OpenAI's API. `role` is system, developer (system, where
      * the template does not know it), user, assistant or tool; `content` is a string or an array of
      * {"type": "text", "text": ...}; an assistant's may be null. An assistant's message may have
-     * `tool_calls` (arguments as an object or as the text of one) and `reasoning_content`, a
-     * tool's `tool_call_id` and `name`. What else is there reaches the template too. */
+     * `tool_calls` (arguments as an object or as the text of one; another text stays a text) and
+     * `reasoning_content`, a tool's `tool_call_id` and `name`. What else is there reaches the
+     * template too. */
     const char *messages;
     size_t n_messages;
     /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}.
@@ -389,14 +390,15 @@ typedef struct weft_prompt_params {
     const char *template_source; /* Jinja source, in place of the file's; not with a name */
     size_t n_template_source;
     bool no_prompt; /* do not open the assistant's turn at the end */
-    /* Continue the last message, which is an assistant's: the text ends with its content. */
+    /* Continue the last message, which is an assistant's: the text ends with its content, without
+     * the white space that the template trims. Not with `continues`. */
     bool prefill;
     /* As in weft_chat_params. The text begins behind the content of the preceding answer; the ids
      * begin behind the token that ends its turn or, if it was cut, with that token. */
     bool continues;
     const int32_t *last;
     /* What a template that asks for the date sees: seconds since 1970 on the caller's clock, in the
-     * caller's time zone. 0 = now, in UTC. */
+     * caller's time zone. 0 = now, in UTC; the first second of 1970 cannot be asked for. */
     int64_t now;
 } weft_prompt_params;
 #define WEFT_PROMPT_PARAMS_INIT WEFT_INIT(weft_prompt_params)
@@ -1077,10 +1079,15 @@ typedef struct weft_reply_event {
 } weft_reply_event;
 #define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
 
-/* Opens the reply to a prompt; the prompt may be released at once. Any thread. Errors: WEFT_E_ARG
- * (the choice needs a tool that is not there, more than 512 tools, a tool without a usable name),
- * WEFT_E_FORMAT (the schema is no JSON, or strict_schema and a grammar cannot hold it; the grammar
- * exceeds the limits of weft_seq_set_grammar()), WEFT_E_NOMEM. */
+/* Opens the reply to a prompt; the prompt may be released at once. The form of calls is that of the
+ * template: those of Hermes and Qwen, Qwen-Coder, Llama 3, Mistral, Phi-4-mini, GLM, DeepSeek and
+ * some others are known. A template that does not read the list of tools has weft_prompt_open()
+ * tell the model about them, and calls are JSON then. Templates that list tools for a form that is
+ * not known (gpt-oss, Gemma 4, Kimi, LFM2, Cohere) are rendered as they are: what the model writes
+ * is content, and a call that must come is JSON. Any thread. Errors: WEFT_E_ARG (the choice needs a
+ * tool that is not there, more than 512 tools, a tool without a usable name), WEFT_E_FORMAT (the
+ * schema is no JSON, or strict_schema and a grammar cannot hold it; the grammar exceeds the limits
+ * of weft_seq_set_grammar()), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply_params *params,
                                      weft_reply **out, weft_error *err);
 /* Frees the reply and sets *reply to NULL. Both `reply` and *reply may be NULL. */

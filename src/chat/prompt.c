@@ -227,6 +227,12 @@ static size_t find_opening(const struct render *r, size_t n, const struct jinja_
 static weft_status make_text(const struct render *r, struct prompt *out, weft_error *err)
 {
     const struct prompt_how *how = r->how;
+    if (how->prefill && how->continues) {
+        return error_set(
+            err, WEFT_E_ARG,
+            "prefill and continues contradict each other: the first continues the last "
+            "message, the second what the sequence holds");
+    }
     const size_t n = json_array_size(r->m->list);
     if (how->prefill) {
         TRY(render_prefill(r, n, &out->text, err));

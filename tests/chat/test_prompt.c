@@ -143,14 +143,14 @@ static void test_forms_of_content(void **state)
                                              "{\"role\":\"assistant\",\"content\":null}]",
                                  .no_prompt = true },
                 "<|im_start|>system\nd<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n");
-    expect_text(
-        r,
-        &(struct given){ OF("{% for m in messages %}{{ m.role == 'developer' }}{% endfor %}",
-                            "[{\"role\":\"developer\",\"content\":\"d\"}]") },
-        "True");
+    expect_text(r,
+                &(struct given){ OF(
+                    "{% for m in messages %}{{ m.role == 'developer' }}{{ m.content }}{% endfor %}",
+                    "[{\"role\":\"developer\",\"content\":\"d\"}]") },
+                "Trued");
 }
 
-#define CALLS "{% for m in messages %}{% for c in m.tool_calls %}"
+#define CALLS "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}"
 #define END_CALLS "{% endfor %}{% endfor %}"
 
 static void test_forms_of_arguments(void **state)
@@ -210,6 +210,64 @@ static void test_without_tools(void **state)
                 &(struct given){ OF("{{ tools | length }}{{ messages | length }}", system),
                                  .tools = tools },
                 "11");
+}
+
+/* A trait holds for a role, and for contents of calls that are null or "". */
+static void test_traits(void **state)
+{
+    static const struct {
+        const char *source, *messages, *want;
+    } rows[] = {
+        /* Parts are joined for the role that would print them as a value. */
+        { "{% for m in messages %}{% if m.role == 'user' and m.content is not string %}"
+          "{{ m.content[0].text }}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+          "[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"s\"}]},"
+          "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"u\"}]}]",
+          "su" },
+        { "{% for m in messages %}{{ m.content | tojson if m.content is not string else m.content "
+          "}}"
+          "{% endfor %}",
+          "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"u\"}]}]", "u" },
+        /* The word alone is no sign that a template knows the role. */
+        { "{# developer #}{% for m in messages %}{% if m.role != 'developer' %}{{ m.content }}"
+          "{% endif %}{% endfor %}",
+          "[{\"role\":\"developer\",\"content\":\"d\"}]", "d" },
+        /* Calls are written only where the content is null. */
+        { "{% if tools %}{% endif %}{% for m in messages %}{% if m.tool_calls and m.content is "
+          "none "
+          "%}{{ m.tool_calls[0].function.arguments | tojson }}{% endif %}{% endfor %}",
+          "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+          "\"arguments\":{\"a\":1}}}]}]",
+          "{\"a\": 1}" },
+        /* A template that lists tools and writes no calls does not lose them. */
+        { "{{ tools }}{% for m in messages %}{{ m.content }}{% endfor %}",
+          "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+          "\"arguments\":{}}}]}]",
+          "None{\"tool_call\": {\"name\": \"f\", \"arguments\": {}}}" },
+    };
+    struct rig *r = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        expect_text(r, &(struct given){ OF(rows[i].source, rows[i].messages) }, rows[i].want);
+    }
+}
+
+/* A template without a system message tells of tools in the first message of a user; one that
+ * writes parts only gets parts. */
+static void test_where_tools_are_told(void **state)
+{
+    static const char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
+    static const char user[] = "[{\"role\":\"user\",\"content\":\"u\"}]";
+    static const char strict[] =
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m.content }}{% endfor %}";
+    static const char parts[] =
+        "{% for m in messages %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}";
+    struct rig *r = *state;
+    assert_int_equal(make(r, &(struct given){ OF(strict, user), .tools = tools }), WEFT_OK);
+    assert_memory_equal(r->p.text.text.data, "u\n\nYou can call", 15);
+    assert_int_equal(make(r, &(struct given){ OF(parts, user), .tools = tools }), WEFT_OK);
+    assert_memory_equal(r->p.text.text.data, "[You can call", 13);
+    expect_text(r, &(struct given){ OF(parts, user), .continues = true }, "[u]");
 }
 
 /* ---------------------------------------------------------------- text and ids */
@@ -287,6 +345,19 @@ static void test_continues(void **state)
     g.cut = true;
     expect_text(r, &g, "<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n");
     expect_ids(r, &r->p.ids, "<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n");
+}
+
+static void test_continues_what(void **state)
+{
+    static const char user[] = "[{\"role\":\"user\",\"content\":\"u\"}]";
+    static const char talk[] = "[{\"role\":\"user\",\"content\":\"u\"},"
+                               "{\"role\":\"assistant\",\"content\":\"a\"}]";
+    struct rig *r = *state;
+    expect_refusal(r, &(struct given){ .messages = talk, .continues = true, .prefill = true },
+                   "contradict");
+    assert_int_equal(
+        make(r, &(struct given){ OF("{{ messages[-1].content }}", user), .continues = true }),
+        WEFT_E_UNSUPPORTED);
 }
 
 /* BOS stands once, whether the template writes it or the model wants it. */
@@ -398,6 +469,33 @@ static void test_user_defined_tokens(void **state)
     tokenizer_close(r.t);
 }
 
+/* A token that the template composes for another role, or before the rest of a text, is its own. */
+static void test_own_tokens_of_the_rest(void **state)
+{
+    static const char user[] = "[{\"role\":\"user\",\"content\":\"a<|system|>\"}]";
+    static const char composes[] =
+        "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' ~ m.content }}{% endfor %}";
+    (void)state;
+    struct vocab_options o = chat_vocab_full;
+    o.type = TOKEN_USER_DEFINED;
+    struct rig r = { .t = chat_vocab(&o) };
+    for (int continues = 0; continues < 2; continues++) {
+        struct tokens rest = { 0 };
+        assert_int_equal(make(&r, &(struct given){ OF(composes, user), .continues = continues }),
+                         WEFT_OK);
+        assert_int_equal(count(&r, "<|user|>"), 1);
+        assert_int_equal(count(&r, "<|system|>"), 0);
+        assert_int_equal(prompt_encode(&r.p, r.t, 1, WEFT_TOKENIZE_NO_PREFIX, &rest, NULL),
+                         WEFT_OK);
+        for (size_t i = 0; i < rest.n; i++) {
+            assert_int_not_equal(rest.data[i], tokenizer_find(r.t, "<|system|>", 10));
+        }
+        free(rest.data);
+    }
+    prompt_free(&r.p);
+    tokenizer_close(r.t);
+}
+
 static int open_rig(void **state)
 {
     static struct rig r;
@@ -421,6 +519,10 @@ int main(void)
         cmocka_unit_test(test_forms_of_content),
         cmocka_unit_test(test_forms_of_arguments),
         cmocka_unit_test(test_without_tools),
+        cmocka_unit_test(test_traits),
+        cmocka_unit_test(test_where_tools_are_told),
+        cmocka_unit_test(test_continues_what),
+        cmocka_unit_test(test_own_tokens_of_the_rest),
         cmocka_unit_test(test_variables),
         cmocka_unit_test(test_prefill),
         cmocka_unit_test(test_opening),

@@ -119,7 +119,7 @@ const struct arg_option option_table[] = {
       "do not open the assistant's turn at the end") },
     { NAMES("--now"), ROW(ARG_INT, CMDS_TEMPLATE, now, "SECONDS",
       "what a template that asks for the date sees: seconds since 1970"),
-      .otherwise = "the clock", .min = 0, .max = 253402300799.0 },
+      .otherwise = "the clock", .min = 1, .max = 253402300799.0 },
     { NAMES("--runs"), ROW(ARG_FLAG, CMD_TEMPLATE, runs, NULL,
       "a line of JSON for each stretch of text, with who wrote it: the template or the caller") },
     { NAMES("-np", "--parallel"), ROW(ARG_INT, CMD_RUN, parallel, "N",

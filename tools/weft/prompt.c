@@ -79,7 +79,7 @@ int prompt_add_message(json_t *list, const char *role, const char *content, size
     if (ok && bad > 0) {
         term_note("weft: %zu parts of the message are not UTF-8; they become U+FFFD", bad);
     }
-    json_t *string = json_stringn(text.n > 0 ? text.data : "", text.n);
+    json_t *string = ok ? json_stringn(text.n > 0 ? text.data : "", text.n) : NULL;
     json_t *m = ok ? json_pack("{s:s, s:o}", "role", role, "content", string) : NULL;
     ok = m != NULL && json_array_append_new(list, m) == 0;
     bytes_free(&text);

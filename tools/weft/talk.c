@@ -314,10 +314,26 @@ static int tidy(struct talk *t)
     return code;
 }
 
+/* Returns true if the sequence ends with a token that ends a turn, or with a loaded state. */
+static bool is_tidy(const struct talk *t)
+{
+    int32_t last = -1;
+    const size_t n = weft_seq_len(t->answer.seq);
+    return n == t->base || session_last(t->answer.seq, &last) != EXIT_OK ||
+           weft_token_is_end(t->session->model, last);
+}
+
+/* Returns true if the sequence has no room for the token that ends an answer. It is then saved as
+ * it is: whoever goes on with such a state ends the turn first. */
+static bool is_full(const struct talk *t)
+{
+    return weft_seq_len(t->answer.seq) + 1 + answer_room(t) > session_n_ctx(t->session, t->o);
+}
+
 int talk_save(struct talk *t, const char *path)
 {
-    const bool whole = t->n <= has_system(t) || t->answer.end == TEXT_END;
-    int code = whole && t->text.n > 0 ? EXIT_OK : tidy(t);
+    const bool known = t->text.n > 0 || t->n <= has_system(t);
+    int code = known && (is_tidy(t) || is_full(t)) ? EXIT_OK : tidy(t);
     return code != EXIT_OK ? code : session_save_state(t->answer.seq, path);
 }
 
