@@ -380,7 +380,7 @@ typedef struct weft_prompt_params {
     const char *messages;
     size_t n_messages;
     /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}.
-     */
+     * Tools of other types are refused. */
     const char *tools;
     size_t n_tools;
     /* An object: further variables of the template, such as {"enable_thinking": false}. */
@@ -1038,7 +1038,7 @@ typedef enum weft_tool_choice {
     WEFT_TOOLS_AUTO = 0, /* the model decides; without tools this is WEFT_TOOLS_NONE */
     WEFT_TOOLS_NONE,     /* no calls: what looks like one is content */
     WEFT_TOOLS_REQUIRED, /* at least one call */
-    WEFT_TOOLS_NAMED     /* calls of the tool choice_name only */
+    WEFT_TOOLS_NAMED     /* calls of the tool choice_name: what calls another one is content */
 } weft_tool_choice;
 
 typedef struct weft_reply_params {
@@ -1100,8 +1100,11 @@ WEFT_API void weft_reply_release(weft_reply **reply);
 WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
 /* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their
  * places. It may be cut anywhere. What is no call is content, so no text is an error. At most about
- * 16 KiB are held back, besides a parameter of a call that is no text and stands between tags.
- * Errors: WEFT_E_ARG (more than 256 MiB), WEFT_E_STATE (the answer has ended), WEFT_E_NOMEM. */
+ * 16 KiB are held back, besides a parameter of a call that is no text and stands between tags;
+ * longer white space inside a call ends it, incomplete. The memory of a reply grows with what is
+ * held back and with the pieces that were not taken yet, not with the length of the text. Errors:
+ * WEFT_E_ARG (more than 256 MiB), WEFT_E_STATE (the answer has ended), WEFT_E_NOMEM (nothing was
+ * read). */
 WEFT_API weft_status weft_reply_add(weft_reply *reply, const char *text, size_t n, weft_error *err);
 /* The answer ends here: everything that was held back comes out. Calling it again does nothing.
  * Errors: WEFT_E_NOMEM. */

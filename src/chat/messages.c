@@ -5,6 +5,7 @@
 #include "base/json_read.h"
 #include "base/json_text.h"
 #include "chat/without_tools.h"
+#include "reply/tools.h"
 
 static const char *const role_names[N_ROLES] = { "system", "developer", "user", "assistant",
                                                  "tool" };
@@ -304,6 +305,7 @@ weft_status messages_check_tools(const json_t *tools, weft_error *err)
     }
     json_array_foreach(tools, i, tool)
     {
+        TRY(reply_tool_check_type(tool, i, err));
         if (!json_is_string(json_object_get(json_object_get(tool, "function"), "name"))) {
             return error_set(err, WEFT_E_ARG,
                              "tool %zu has no function.name; expected {\"type\": \"function\", "

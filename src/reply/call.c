@@ -179,6 +179,9 @@ static void emit_key(struct reply *r, const char *key, size_t n)
 bool reply_step_named(struct reply *r)
 {
     size_t i = skip_space(r, 0), n = n_unread(r);
+    if (i > REPLY_MAX_HEAD) {
+        return break_call(r);
+    }
     if (i < n && unread(r)[i] == ')') {
         emit(r, "}");
         take(r, i + 1);
@@ -190,11 +193,11 @@ bool reply_step_named(struct reply *r)
     }
     size_t name = skip_space(r, i + (i < n && !r->first)), end = skip_name(r, name);
     size_t equals = skip_space(r, end);
-    if (equals >= n || end - name > REPLY_MAX_HEAD) {
-        return equals >= n && n <= REPLY_MAX_HEAD ? wait(r) : break_call(r);
-    }
-    if (unread(r)[equals] != '=' || end == name) {
+    if (equals > REPLY_MAX_HEAD || (equals < n && (unread(r)[equals] != '=' || end == name))) {
         return break_call(r);
+    }
+    if (equals == n) {
+        return wait(r);
     }
     emit_key(r, unread(r) + name, end - name);
     r->scan = (struct json_scan){ 0 };
@@ -244,11 +247,14 @@ static enum reply_match find_key(const struct reply *r, size_t at, size_t *end, 
         return n_unread(r) > REPLY_MAX_HEAD ? MATCH_NO : match;
     }
     *value = *end + found.n;
+    if (*value > REPLY_MAX_HEAD) {
+        return MATCH_NO;
+    }
     if (tags->lines && *value == n_unread(r)) {
         return MATCH_MORE;
     }
     *value += tags->lines && unread(r)[*value] == '\n';
-    return *end - at > REPLY_MAX_HEAD ? MATCH_NO : MATCH_YES;
+    return MATCH_YES;
 }
 
 static bool begin_value(struct reply *r, const char *key, size_t n, size_t value)
@@ -268,6 +274,9 @@ bool reply_step_tag(struct reply *r)
 {
     size_t at = skip_space(r, 0), end, value;
     const struct reply_tags *tags = &r->format->tags;
+    if (at > REPLY_MAX_HEAD) {
+        return break_call(r);
+    }
     enum reply_match match = begins(r, at, tags->close);
     if (match == MATCH_YES) {
         emit(r, "}");
@@ -385,12 +394,13 @@ static enum reply_match closing(struct reply *r, const char *pattern)
     struct reply_found found;
     size_t n = n_unread(r);
     enum reply_match match = reply_match(r->format, &r->tools, pattern, unread(r), n, &found);
-    if (match == MATCH_MORE && (r->ended ? n == 0 : n > REPLY_MAX_HEAD)) {
+    size_t taken = match == MATCH_YES ? found.n : n;
+    if (taken > REPLY_MAX_HEAD || (match == MATCH_MORE && r->ended && n == 0)) {
         return MATCH_NO;
     }
     bool rest = match == MATCH_MORE && r->ended;
     if (match == MATCH_YES || rest) {
-        take(r, rest ? n : found.n);
+        take(r, taken);
     }
     return rest ? MATCH_YES : match;
 }

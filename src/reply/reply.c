@@ -62,7 +62,7 @@ static weft_status open_choice(const weft_reply_params *p, struct reply *r, weft
         return error_set(err, WEFT_E_ARG, "a call is required, but there are no tools");
     }
     if (p->choice == WEFT_TOOLS_NAMED) {
-        r->named = reply_tool_named(&r->tools, p->choice_name, strlen(p->choice_name));
+        r->named = reply_tools_choose(&r->tools, p->choice_name);
         return r->named != NULL
                    ? WEFT_OK
                    : error_set(err, WEFT_E_ARG, "no tool has the name '%.128s'", p->choice_name);
@@ -183,36 +183,92 @@ static bool step(struct reply *r)
     return more;
 }
 
-/* Makes room for all that n more bytes can lead to, so that reading them cannot fail: a byte
- * becomes six at most, and a call, which has four events, takes more than eight bytes. */
-static bool reserve(struct reply *r, size_t n)
+/* Gives back most of a buffer that is large and nearly empty. */
+static void shrink(struct bytes *b)
 {
-    size_t unread = r->in.n - r->at, most, events;
-    if (r->next_event == r->n_events) {
-        r->n_events = r->next_event = r->out.n = 0;
+    if (b->cap > 8 * REPLY_SLICE && b->n < b->cap / 4) {
+        char *less = realloc(b->data, b->n + REPLY_SLICE);
+        b->cap = less != NULL ? b->n + REPLY_SLICE : b->cap;
+        b->data = less != NULL ? less : b->data;
     }
-    if (r->at > 0) {
-        memmove(r->in.data, r->in.data + r->at, unread);
-        r->in.n = unread;
-        r->at = 0;
-    }
-    if (!add_ok(unread + 128, n, &n) || !mul_ok(n, 8, &most) ||
-        !add_ok(n / 2, r->n_events, &events)) {
-        return false;
-    }
-    return text_reserve(&r->in, n) && text_reserve(&r->out, most) &&
-           mem_reserve(&r->events, &r->cap_events, events, sizeof *r->events);
 }
 
-static weft_status run(struct reply *r, const char *text, size_t n, weft_error *err)
+/* Drops the events that were taken. */
+static void drop_events(struct reply *r)
 {
-    if (!reserve(r, n)) {
+    if (r->next_event < r->n_events) {
+        return;
+    }
+    r->n_events = r->next_event = r->out.n = 0;
+    shrink(&r->out);
+    if (r->cap_events > REPLY_SLICE / sizeof *r->events) {
+        free(r->events);
+        r->events = NULL;
+        r->cap_events = 0;
+    }
+}
+
+/* Drops the text that was read, behind the bytes that are kept. */
+static void drop_read(struct reply *r)
+{
+    if (r->at > r->kept) {
+        size_t unread = r->in.n - r->at;
+        memmove(r->in.data + r->kept, r->in.data + r->at, unread);
+        r->in.n = r->kept + unread;
+        r->at = r->kept;
+    }
+}
+
+/* Makes *r what it was, apart from the room that was made. */
+static void restore(struct reply *r, const struct reply *old)
+{
+    const struct reply now = *r;
+    *r = *old;
+    r->in.data = now.in.data;
+    r->in.cap = now.in.cap;
+    r->out.data = now.out.data;
+    r->out.cap = now.out.cap;
+    r->events = now.events;
+    r->cap_events = now.cap_events;
+}
+
+static void read_slices(struct reply *r, const char *text, size_t n)
+{
+    for (size_t i = 0, len; i < n && !r->no_memory; i += len) {
+        len = size_min(n - i, REPLY_SLICE);
+        drop_read(r);
+        r->no_memory |= !bytes_add(&r->in, text + i, len);
+        while (!r->no_memory && step(r)) {
+        }
+    }
+}
+
+/* Reads text[n], or nothing of it. */
+static weft_status run(struct reply *r, const char *text, size_t n, bool ends, weft_error *err)
+{
+    drop_events(r);
+    r->kept = 0;
+    drop_read(r);
+    shrink(&r->in);
+    if (!text_reserve(&r->in, 0)) {
         return error_nomem(err, "an answer", n);
     }
-    bytes_add(&r->in, text, n);
-    while (step(r)) {
+    r->kept = r->in.n;
+    const struct reply old = *r;
+    const struct reply_event last =
+        r->n_events > 0 ? r->events[r->n_events - 1] : (struct reply_event){ 0 };
+    r->ended = ends;
+    read_slices(r, text, n);
+    while (ends && !r->no_memory && step(r)) {
     }
-    return r->no_memory ? error_nomem(err, "an answer", n) : WEFT_OK;
+    if (r->no_memory) {
+        restore(r, &old);
+        if (r->n_events > 0) {
+            r->events[r->n_events - 1] = last;
+        }
+        return error_nomem(err, "an answer", n);
+    }
+    return WEFT_OK;
 }
 
 weft_status reply_add(struct reply *r, const char *text, size_t n, weft_error *err)
@@ -224,19 +280,10 @@ weft_status reply_add(struct reply *r, const char *text, size_t n, weft_error *e
         return error_set(err, WEFT_E_ARG, "%zu bytes of an answer at once, expected at most %d", n,
                          REPLY_MAX_PIECE);
     }
-    return n > 0 ? run(r, text, n, err) : WEFT_OK;
+    return n > 0 ? run(r, text, n, false, err) : WEFT_OK;
 }
 
 weft_status reply_end(struct reply *r, weft_error *err)
 {
-    if (r->ended) {
-        return WEFT_OK;
-    }
-    if (!reserve(r, 0)) {
-        return error_nomem(err, "an answer", 0);
-    }
-    r->ended = true;
-    while (step(r)) {
-    }
-    return r->no_memory ? error_nomem(err, "an answer", 0) : WEFT_OK;
+    return r->ended ? WEFT_OK : run(r, "", 0, true, err);
 }

@@ -60,7 +60,10 @@ struct reply {
 
     struct reply_constraint constraint; /* of the choice of tools and of the schema */
 
-    struct bytes in; /* text that was added; it is read up to `at` */
+    /* Text that was added; it is read up to `at`. The first `kept` bytes, which were unread when
+     * reply_add() was called, stay there until it has read everything. */
+    struct bytes in;
+    size_t kept;
     size_t at;
     size_t seen; /* bytes behind `at` that were searched or given to the scanner already */
     /* The unread bytes that make it worth to look again at what was not certain: a sixteenth more.
@@ -86,8 +89,12 @@ struct reply {
 
 enum {
     REPLY_MAX_PIECE = 1 << 28, /* bytes that are added at once */
-    /* The text from where a call may begin to its arguments; what is longer is no call. */
+    /* The text from where a call may begin to its arguments, from a parameter of a call to the
+     * value of the next one, and what closes a call; what is longer is no part of a call. */
     REPLY_MAX_HEAD = 16384,
+    /* What is read behind a head to see that it is one: the beginning of a parameter. */
+    REPLY_MAX_AHEAD = 64,
+    REPLY_SLICE = 16384, /* bytes that are read at once */
     /* White space in front of a call or a marker, which is left out; of a longer one the end is. */
     REPLY_MAX_SPACE = 256
 };

@@ -105,7 +105,8 @@ enum reply_match reply_try(const struct reply *r, const char *pattern, size_t at
 {
     size_t n = n_unread(r) - at;
     enum reply_match match = reply_match(r->format, &r->tools, pattern, unread(r) + at, n, found);
-    bool over = match == MATCH_YES ? found->n > REPLY_MAX_HEAD : r->ended || n > REPLY_MAX_HEAD;
+    bool over = match == MATCH_YES ? found->n > REPLY_MAX_HEAD
+                                   : r->ended || n > REPLY_MAX_HEAD + REPLY_MAX_AHEAD;
     return over ? MATCH_NO : match;
 }
 

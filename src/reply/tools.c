@@ -22,6 +22,21 @@ static weft_status name_check(const json_t *name, size_t i, weft_error *err)
                              i, REPLY_MAX_NAME);
 }
 
+weft_status reply_tool_check_type(const json_t *tool, size_t i, weft_error *err)
+{
+    const json_t *type = json_object_get(tool, "type"), *function;
+    const char *text = json_string_value(type), *name;
+    if (type == NULL || (text != NULL && strcmp(text, "function") == 0)) {
+        return WEFT_OK;
+    }
+    function = json_object_get(tool, "function");
+    name = json_string_value(json_object_get(function != NULL ? function : tool, "name"));
+    return error_set(err, WEFT_E_ARG,
+                     "tool %zu, '%.128s', is of type \"%.64s\", expected \"function\"; tools of "
+                     "other types cannot be called, leave them out",
+                     i, name != NULL ? name : "without a name", text != NULL ? text : "no text");
+}
+
 static weft_status add_tool(struct reply_tools *t, const json_t *function, size_t i,
                             weft_error *err)
 {
@@ -47,10 +62,8 @@ static weft_status add_tools(struct reply_tools *t, weft_error *err)
     json_array_foreach(t->root, i, one)
     {
         const json_t *function = json_object_get(one, "function");
-        const char *type = json_string_value(json_object_get(one, "type"));
-        if (type == NULL || strcmp(type, "function") == 0) {
-            TRY(add_tool(t, function != NULL ? function : one, i, err));
-        }
+        TRY(reply_tool_check_type(one, i, err));
+        TRY(add_tool(t, function != NULL ? function : one, i, err));
     }
     return WEFT_OK;
 }
@@ -120,6 +133,23 @@ const struct reply_tool *reply_tool_named(const struct reply_tools *t, const cha
         }
     }
     return NULL;
+}
+
+const struct reply_tool *reply_tools_choose(struct reply_tools *t, const char *name)
+{
+    const struct reply_tool *found = reply_tool_named(t, name, strlen(name));
+    if (found == NULL) {
+        return NULL;
+    }
+    const struct reply_tool chosen = *found;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->at[i].quoted != chosen.quoted) {
+            free(t->at[i].quoted);
+        }
+    }
+    t->at[0] = chosen;
+    t->n = 1;
+    return t->at;
 }
 
 const struct reply_tool *reply_tool_quoted(const struct reply_tools *t, const char *quoted,

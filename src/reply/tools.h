@@ -21,12 +21,17 @@ struct reply_tools {
 };
 
 /* Reads text[n], a JSON array of tools: {"type": "function", "function": {"name", "description",
- * "parameters"}}, or the inner object alone. Tools of other types are left out; of two with the
- * same name the first counts. NULL means no tools. Errors: WEFT_E_ARG (this is no such array, a
- * name is missing, empty, longer than REPLY_MAX_NAME or has control characters, or there are more
- * than REPLY_MAX_TOOLS), WEFT_E_NOMEM. */
+ * "parameters"}}, or the inner object alone. Of two with the same name the
+ * first counts. NULL means no tools. Errors: WEFT_E_ARG (this is no such array, a tool is of
+ * another type, a name is missing, empty, longer than REPLY_MAX_NAME or has control characters, or
+ * there are more than REPLY_MAX_TOOLS), WEFT_E_NOMEM. */
 weft_status reply_tools_open(const char *text, size_t n, struct reply_tools *out, weft_error *err);
 void reply_tools_close(struct reply_tools *t);
+/* Refuses tool i of a list with WEFT_E_ARG if it has another type than "function". */
+weft_status reply_tool_check_type(const json_t *tool, size_t i, weft_error *err);
+/* Leaves out all tools but the one of this name, and returns it; NULL, and nothing has changed, if
+ * there is none. */
+const struct reply_tool *reply_tools_choose(struct reply_tools *t, const char *name);
 /* These return NULL if there is no such tool. `quoted` is JSON. */
 const struct reply_tool *reply_tool_named(const struct reply_tools *t, const char *name, size_t n);
 const struct reply_tool *reply_tool_quoted(const struct reply_tools *t, const char *quoted,

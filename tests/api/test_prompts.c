@@ -123,6 +123,8 @@ static void test_errors(void **state)
         { user, "{", NULL, NULL, NULL, WEFT_E_ARG, "tools: line 1" },
         { user, "{}", NULL, NULL, NULL, WEFT_E_ARG, "tools: an object, expected an array" },
         { user, "[{}]", NULL, NULL, NULL, WEFT_E_ARG, "tool 0 has no function.name" },
+        { user, "[{\"type\":\"custom\",\"name\":\"grep\"}]", NULL, NULL, NULL, WEFT_E_ARG,
+          "tool 0, 'grep', is of type \"custom\", expected \"function\"" },
         { user, NULL, "[]", NULL, NULL, WEFT_E_ARG, "variables: no object" },
         { user, NULL, "{\"tools\":1}", NULL, NULL, WEFT_E_ARG, "variable tools" },
         { user, NULL, NULL, "nonsense", NULL, WEFT_E_UNSUPPORTED, "chatml" },

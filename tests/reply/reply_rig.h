@@ -13,8 +13,7 @@
     "\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"},\"b\":{\"type\":"    \
     "\"boolean\"},\"o\":{\"type\":\"object\"},\"x\":{},\"q\":{\"type\":[\"string\",\"null\"]}}}}}" \
     ","                                                                                            \
-    "{\"type\":\"function\",\"function\":{\"name\":\"get_time\"}},"                                \
-    "{\"type\":\"web_search\"}]"
+    "{\"type\":\"function\",\"function\":{\"name\":\"get_time\"}}]"
 
 struct reply_case {
     const char *source, *opening, *tools;

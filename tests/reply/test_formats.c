@@ -84,6 +84,11 @@ static void test_hermes(void **state)
           .text = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>",
           .events = "c(<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>)" },
         { .source = HERMES,
+          .params = { .choice = WEFT_TOOLS_NAMED, .choice_name = "get_time" },
+          .text = "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>"
+                  "<tool_call>{\"name\":\"get_time\",\"arguments\":{}}</tool_call>",
+          .events = "c(<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>)get_time{}" },
+        { .source = HERMES,
           .params = { .no_parallel = true },
           .text = "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>"
                   "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
@@ -144,6 +149,10 @@ static void test_xml(void **state)
         { .source = XML,
           .text = "<function=get_time>\n</function>\n<function=get_time></function>",
           .events = "get_time{}get_time{}" },
+        { .source = XML,
+          .params = { .choice = WEFT_TOOLS_NAMED, .choice_name = "f" },
+          .text = "<function=get_time>\n</function>\n<function=f></function>",
+          .events = "c(<function=get_time>\n</function>)f{}" },
         { .source = XML,
           .text = "<function=get_time> is a function; <function=g>\n</function>",
           .events = "c(<function=get_time> is a function; <function=g>\n</function>)" },
