@@ -16,9 +16,11 @@ static const char tools[] =
     "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
     "\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":99}},\"required\":["
     "\"n\"]}}}]";
-static const char thinking[] = "{{ messages[0].content }}{# tools <tool_call></tool_call> #}"
-                               "{% if add_generation_prompt %}<think>\n{% endif %}{# </think> #}";
-static const char plain[] = "{{ messages[0].content }}{# tools <tool_call></tool_call> #}";
+#define PLAIN "{{ tools }}{{ messages[0].content }}{# <tool_call></tool_call> #}"
+static const char plain[] = PLAIN;
+static const char reasoning[] = PLAIN "{# <think></think> #}";
+static const char thinking[] = PLAIN "{% if add_generation_prompt %}<think>\n{% endif %}"
+                                     "{# </think> #}";
 
 static weft_model *model;
 
@@ -217,11 +219,9 @@ static void check_thoughts(weft_engine *engine, const char *source, const char *
 static void test_thoughts(void **state)
 {
     (void)state;
-    static const char closed[] = "{{ messages[0].content }}{# tools <tool_call></tool_call> #}"
-                                 "{# <think></think> #}";
     weft_engine *engine = open_engine();
     check_thoughts(engine, thinking, "");
-    check_thoughts(engine, closed, "<think>\n");
+    check_thoughts(engine, reasoning, "<think>\n");
     weft_engine_release(&engine);
 }
 
