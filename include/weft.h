@@ -851,6 +851,10 @@ typedef struct weft_trigger {
     size_t n_texts;
     const int32_t *tokens;
     size_t n_tokens;
+    /* Between these two texts, of 1 to 256 bytes, nothing is a trigger. hold_open = NULL: the text
+     * is held at most at its beginning; hold_close must not be NULL where it is or may be held. */
+    const char *hold_open, *hold_close;
+    bool held; /* every text begins between them, as where the prompt ends with hold_open */
 } weft_trigger;
 #define WEFT_TRIGGER_INIT WEFT_INIT(weft_trigger)
 /* From now on text is generated freely up to a trigger; behind it, only text that the grammar
@@ -861,7 +865,10 @@ typedef struct weft_trigger {
  * A text begins as under weft_seq_set_grammar(), and is free at its beginning. It is searched for
  * the trigger texts across borders of tokens; control tokens count as the texts that they have in
  * the vocabulary. The text that is complete first is the trigger, so "<tool_call>" beside "<tool"
- * never is. One of the trigger tokens is a trigger as a whole, whatever its text. In free text
+ * never is. One of the trigger tokens is a trigger as a whole, whatever its text. Behind hold_open
+ * only hold_close is searched for; behind that, the search begins again. A trigger that is complete
+ * at the same byte as hold_open is one. A trigger token that begins in held text is read like any
+ * other. In free text, held or not,
  * every token may be drawn, except one that completes a trigger text and goes on with bytes that
  * the grammar does not allow at its beginning, or whose bytes it would take too long to follow. So
  * nothing is ever taken back. The other tokens are drawn as if there were only them. From the byte
@@ -872,7 +879,8 @@ typedef struct weft_trigger {
  *
  * While the text is free, it is generated as fast as without a trigger, and tokens are computed
  * ahead. Errors: WEFT_E_ARG (too many texts or tokens, an empty or a too long text, a token outside
- * the vocabulary or one that ends a text), WEFT_E_FORMAT as from weft_seq_set_grammar(). */
+ * the vocabulary or one that ends a text, no hold_close), WEFT_E_FORMAT as from
+ * weft_seq_set_grammar(). */
 WEFT_API weft_status weft_seq_set_trigger(weft_seq *seq, const weft_trigger *trigger,
                                           const char *gbnf, size_t n, weft_error *err);
 
@@ -1093,9 +1101,9 @@ WEFT_API weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply
 /* Frees the reply and sets *reply to NULL. Both `reply` and *reply may be NULL. */
 WEFT_API void weft_reply_release(weft_reply **reply);
 /* Sets the grammar that the choice and the schema ask for, and where it begins, on a sequence that
- * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call; calls
- * that must come and the schema begin at once, but where the prompt has opened reasoning, behind
- * its end. Schemas of tools are widened (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar
+ * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call, but not
+ * between the markers of reasoning; calls that must come and the schema begin at once, but where
+ * the prompt has opened reasoning, behind its end. Schemas of tools are widened (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar
  * that was set is removed. Errors: those of weft_seq_set_trigger(). */
 WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
 /* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their

@@ -26,12 +26,31 @@ static weft_status check_tokens(const weft_trigger *p, const struct tokenizer *t
     return WEFT_OK;
 }
 
+static weft_status open_markers(struct trigger *t, const weft_trigger *p, weft_error *err)
+{
+    if (p->hold_close == NULL && (p->hold_open != NULL || p->held)) {
+        return error_set(err, WEFT_E_ARG, "hold_close is NULL, but %s; set the text that ends it",
+                         p->held ? "the text begins held" : "hold_open is set");
+    }
+    t->begins_held = t->at.held = p->held;
+    TRY(search_open(&t->markers[0], "hold_open", &p->hold_open, p->hold_open != NULL, err));
+    return search_open(&t->markers[1], "hold_close", &p->hold_close, p->hold_close != NULL, err);
+}
+
+/* How many kinds of places there are where nothing has begun. */
+static size_t n_starts(const struct trigger *t) { return t->markers[1].n > 0 ? 2 : 1; }
+
 static weft_status make_known(struct trigger *t, size_t n_words, weft_error *err)
 {
+    const size_t n = 2 * n_words;
     t->n_words = n_words;
-    t->known = mem_array(2 * n_words, sizeof *t->known);
-    return t->known != NULL ? WEFT_OK
-                            : error_nomem(err, "a trigger", 2 * n_words * sizeof *t->known);
+    for (size_t i = 0; i < n_starts(t); i++) {
+        t->starts[i].known = mem_array(n, sizeof *t->starts[i].known);
+        if (t->starts[i].known == NULL) {
+            return error_nomem(err, "a trigger", n * sizeof *t->starts[i].known);
+        }
+    }
+    return WEFT_OK;
 }
 
 weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struct trigger **out,
@@ -43,6 +62,7 @@ weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struc
         return error_nomem(err, "a trigger", sizeof *fresh);
     }
     weft_status status = search_open(&fresh->texts, "trigger text", p->texts, p->n_texts, err);
+    status = status == WEFT_OK ? open_markers(fresh, p, err) : status;
     status = status == WEFT_OK ? make_known(fresh, tokenizer_n_vocab(t) / 64 + 1, err) : status;
     if (status != WEFT_OK) {
         trigger_close(fresh);
@@ -56,22 +76,29 @@ weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struc
     return WEFT_OK;
 }
 
-static void drop_masks(struct trigger *t)
+/* Makes room for a mask unless there is one. */
+static weft_status make_mask(const struct trigger *t, uint64_t **mask, weft_error *err)
 {
-    free(t->first);
-    free(t->here);
-    t->first = t->here = NULL;
+    *mask = *mask != NULL ? *mask : mem_array(t->n_words, sizeof **mask);
+    return *mask != NULL
+               ? WEFT_OK
+               : error_nomem(err, "the tokens that a trigger allows", t->n_words * sizeof **mask);
 }
 
-/* Makes room for both masks. */
-static weft_status make_masks(struct trigger *t, weft_error *err)
+static weft_status copy_searches(struct trigger *copy, const struct trigger *t, weft_error *err)
 {
-    const size_t n_words = t->n_words;
-    t->first = mem_array(n_words, sizeof *t->first);
-    t->here = mem_array(n_words, sizeof *t->here);
-    if (t->first == NULL || t->here == NULL) {
-        drop_masks(t);
-        return error_nomem(err, "the tokens that a trigger allows", 2 * n_words * sizeof *t->first);
+    TRY(search_copy(&copy->texts, &t->texts, err));
+    TRY(search_copy(&copy->markers[0], &t->markers[0], err));
+    return search_copy(&copy->markers[1], &t->markers[1], err);
+}
+
+static weft_status copy_masks(struct trigger *copy, const struct trigger *t, weft_error *err)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (t->starts[i].mask != NULL) {
+            TRY(make_mask(copy, &copy->starts[i].mask, err));
+            memcpy(copy->starts[i].mask, t->starts[i].mask, t->n_words * sizeof *t->here);
+        }
     }
     return WEFT_OK;
 }
@@ -84,19 +111,15 @@ weft_status trigger_copy(const struct trigger *t, struct trigger **out, weft_err
     }
     copy->n_tokens = t->n_tokens;
     memcpy(copy->tokens, t->tokens, sizeof t->tokens);
+    copy->begins_held = t->begins_held;
     copy->at = t->at;
     copy->pulled = t->pulled;
-    weft_status status = search_copy(&copy->texts, &t->texts, err);
+    weft_status status = copy_searches(copy, t, err);
     status = status == WEFT_OK ? make_known(copy, t->n_words, err) : status;
-    if (status == WEFT_OK && t->first != NULL) {
-        status = make_masks(copy, err);
-    }
+    status = status == WEFT_OK ? copy_masks(copy, t, err) : status;
     if (status != WEFT_OK) {
         trigger_close(copy);
         return status;
-    }
-    if (t->first != NULL) {
-        memcpy(copy->first, t->first, t->n_words * sizeof *t->first);
     }
     *out = copy;
     return WEFT_OK;
@@ -104,14 +127,19 @@ weft_status trigger_copy(const struct trigger *t, struct trigger **out, weft_err
 
 void trigger_close(struct trigger *t)
 {
-    if (t != NULL) {
-        search_free(&t->texts);
-        free(t->piece.data);
-        free(t->known);
-        drop_masks(t);
-        free(t->path);
-        free(t);
+    if (t == NULL) {
+        return;
     }
+    search_free(&t->texts);
+    for (size_t i = 0; i < 2; i++) {
+        search_free(&t->markers[i]);
+        free(t->starts[i].known);
+        free(t->starts[i].mask);
+    }
+    free(t->here);
+    free(t->piece.data);
+    free(t->path);
+    free(t);
 }
 
 size_t trigger_bytes(const struct trigger *t)
@@ -119,16 +147,20 @@ size_t trigger_bytes(const struct trigger *t)
     if (t == NULL) {
         return 0;
     }
-    const size_t n_masks = t->first != NULL ? 4 : 2;
-    return sizeof *t + search_bytes(&t->texts) + t->piece.cap +
-           n_masks * t->n_words * sizeof *t->first + t->cap_path * sizeof *t->path;
+    size_t n_sets = 2 * n_starts(t) + (t->here != NULL);
+    size_t n = sizeof *t + search_bytes(&t->texts) + t->piece.cap + t->cap_path * sizeof *t->path;
+    for (size_t i = 0; i < 2; i++) {
+        n += search_bytes(&t->markers[i]);
+        n_sets += t->starts[i].mask != NULL;
+    }
+    return n + n_sets * t->n_words * sizeof *t->here;
 }
 
 /* ---------------------------------------------------------------- single tokens */
 
 void trigger_restart(struct trigger *t)
 {
-    t->at = (struct search_at){ 0 };
+    t->at = (struct trigger_at){ .held = t->begins_held };
     t->pulled = false;
 }
 
@@ -154,18 +186,37 @@ static bool is_trigger(const struct trigger *t, int32_t token)
     return false;
 }
 
+/* Takes one more byte of free text. Returns true if it completes a trigger. */
+static bool feed(const struct trigger *t, struct trigger_at *at, char byte)
+{
+    if (!at->held && search_feed(&t->texts, &at->texts, byte) > 0) {
+        return true;
+    }
+    if (search_feed(&t->markers[at->held], &at->marker, byte) > 0) {
+        *at = (struct trigger_at){ .held = !at->held };
+    }
+    return false;
+}
+
+/* Returns how many of the last bytes may still become a trigger or a marker. */
+static size_t begun(const struct trigger *t, const struct trigger_at *at)
+{
+    return size_max(search_held(&t->texts, &at->texts),
+                    search_held(&t->markers[at->held], &at->marker));
+}
+
 /* Follows a token from *at on. Its text is then in t->piece. *n is the number of its bytes up to
  * the end of the trigger that it completes; SIZE_MAX = it completes none. A token that is a trigger
- * is one as a whole, whatever its text. */
+ * is one as a whole, whatever its text, but not in held text. */
 static weft_status follow(struct trigger *t, const struct tokenizer *tokenizer, int32_t token,
-                          struct search_at *at, size_t *n, weft_error *err)
+                          struct trigger_at *at, size_t *n, weft_error *err)
 {
     struct bytes *piece = &t->piece;
     piece->n = 0;
     TRY(tokenizer_piece(tokenizer, token, WEFT_DETOKENIZE_SPECIAL, piece, err));
-    *n = is_trigger(t, token) ? piece->n : SIZE_MAX;
+    *n = !at->held && is_trigger(t, token) ? piece->n : SIZE_MAX;
     for (size_t i = 0; i < piece->n && *n == SIZE_MAX; i++) {
-        if (search_feed(&t->texts, at, piece->data[i]) > 0) {
+        if (feed(t, at, piece->data[i])) {
             *n = i + 1;
         }
     }
@@ -175,7 +226,7 @@ static weft_status follow(struct trigger *t, const struct tokenizer *tokenizer, 
 weft_status trigger_read(struct trigger *t, struct matcher *m, const struct tokenizer *tokenizer,
                          int32_t token, weft_error *err)
 {
-    struct search_at at = t->at;
+    struct trigger_at at = t->at;
     size_t n;
     TRY(follow(t, tokenizer, token, &at, &n, err));
     if (n != SIZE_MAX && n < t->piece.n) {
@@ -189,10 +240,10 @@ weft_status trigger_read(struct trigger *t, struct matcher *m, const struct toke
 weft_status trigger_goes_on(struct trigger *t, const struct tokenizer *tokenizer, int32_t token,
                             bool *on, weft_error *err)
 {
-    struct search_at at = t->at;
+    struct trigger_at at = t->at;
     size_t n = SIZE_MAX;
-    const bool first = search_held(&t->texts, &at) == 0;
-    uint64_t *known = t->known, *goes_on = t->known + t->n_words;
+    const bool first = begun(t, &at) == 0;
+    uint64_t *known = t->starts[at.held].known, *goes_on = known + t->n_words;
     if (first && has(known, token)) {
         *on = has(goes_on, token);
         return WEFT_OK;
@@ -252,24 +303,36 @@ static weft_status walk_behind(const struct walk *w, uint32_t i, weft_error *err
     return WEFT_OK;
 }
 
-/* Walks the tree of tokens from a place in free text, and decides on those that complete a trigger.
- * Below a node where all that may become a trigger has begun in the token itself, everything is as
- * at the beginning of free text, so the walk stops there unless `all` is set. */
-static weft_status walk_nodes(const struct walk *w, struct search_at from, bool all,
+/* Moves over the byte of a node. Returns true if it completes a trigger. */
+static bool walk_on(const struct trigger *t, const struct trie_node *node)
+{
+    struct trigger_place *to = &t->path[node->depth];
+    const struct trigger_place *from = to - 1;
+    to->at = from->at;
+    bool complete = feed(t, &to->at, (char)node->byte);
+    to->apart = from->apart ||
+                (to->at.held != from->at.held && t->markers[from->at.held].texts->n > node->depth);
+    return complete;
+}
+
+/* Walks the tree of tokens from a place in free text, and decides on those that complete a trigger
+ * or a marker. Below a node where all that may become one has begun in the token itself, everything
+ * is as where nothing has begun, so the walk stops there unless `all` is set. */
+static weft_status walk_nodes(const struct walk *w, struct trigger_at from, bool all,
                               weft_error *err)
 {
-    const struct search *texts = &w->t->texts;
     struct trigger_place *path = w->t->path;
     path[0].at = from;
+    path[0].apart = all;
     for (uint32_t i = 0; i < w->trie->n_nodes;) {
         const struct trie_node *node = &w->trie->nodes[i];
-        struct search_at *at = &path[node->depth].at;
-        *at = path[node->depth - 1].at;
-        bool complete = search_feed(texts, at, (char)node->byte) > 0;
+        const struct trigger_place *to = &path[node->depth];
+        bool complete = walk_on(w->t, node);
+        set_all(w, node->first, (size_t)node->first + node->n_tokens, true);
         if (complete) {
             TRY(walk_behind(w, i, err));
         }
-        bool done = complete || (!all && search_held(texts, at) <= node->depth);
+        bool done = complete || (!to->apart && begun(w->t, &to->at) <= node->depth);
         i = done ? node->skip : i + 1;
     }
     return WEFT_OK;
@@ -277,7 +340,7 @@ static weft_status walk_nodes(const struct walk *w, struct search_at from, bool 
 
 /* Decides on a token that is not in the tree. */
 static weft_status try_token(const struct walk *w, const struct tokenizer *tokenizer,
-                             struct search_at from, int32_t token, weft_error *err)
+                             struct trigger_at from, int32_t token, weft_error *err)
 {
     struct matcher_place at = w->start;
     bool allowed = true;
@@ -291,8 +354,8 @@ static weft_status try_token(const struct walk *w, const struct tokenizer *token
     return WEFT_OK;
 }
 
-/* Decides on the tokens that complete a trigger from this place on. */
-static weft_status decide(struct walk *w, const struct tokenizer *tokenizer, struct search_at from,
+/* Decides on the tokens that complete a trigger or a marker from this place on. */
+static weft_status decide(struct walk *w, const struct tokenizer *tokenizer, struct trigger_at from,
                           bool all, weft_error *err)
 {
     const struct trigger *t = w->t;
@@ -301,22 +364,25 @@ static weft_status decide(struct walk *w, const struct tokenizer *tokenizer, str
     for (size_t i = 0; i < w->trie->n_others; i++) {
         TRY(try_token(w, tokenizer, from, w->trie->others[i], err));
     }
-    for (size_t i = 0; i < t->n_tokens; i++) {
+    for (size_t i = 0; i < t->n_tokens && !from.held; i++) {
         set(w->mask, t->tokens[i], true);
     }
     return WEFT_OK;
 }
 
-/* Makes the mask of the beginning of free text. */
-static weft_status make_first(struct walk *w, const struct tokenizer *tokenizer, weft_error *err)
+/* Makes the mask of where nothing has begun. */
+static weft_status make_first(struct walk *w, const struct tokenizer *tokenizer, bool held,
+                              weft_error *err)
 {
     struct trigger *t = w->t;
-    TRY(make_masks(t, err));
-    memset(t->first, 0xff, t->n_words * sizeof *t->first);
-    w->mask = t->first;
-    weft_status status = decide(w, tokenizer, (struct search_at){ 0 }, true, err);
+    uint64_t **mask = &t->starts[held].mask;
+    TRY(make_mask(t, mask, err));
+    memset(*mask, 0xff, t->n_words * sizeof **mask);
+    w->mask = *mask;
+    weft_status status = decide(w, tokenizer, (struct trigger_at){ .held = held }, true, err);
     if (status != WEFT_OK) {
-        drop_masks(t);
+        free(*mask);
+        *mask = NULL;
     }
     return status;
 }
@@ -338,11 +404,12 @@ weft_status trigger_mask(struct trigger *t, struct matcher *m, const struct toke
         return error_nomem(err, "the tokens that a trigger allows",
                            (trie->depth + 1) * sizeof *t->path);
     }
-    if (t->first == NULL) {
-        TRY(make_first(&w, tokenizer, err));
+    TRY(make_mask(t, &t->here, err));
+    if (t->starts[t->at.held].mask == NULL) {
+        TRY(make_first(&w, tokenizer, t->at.held, err));
     }
-    memcpy(t->here, t->first, t->n_words * sizeof *t->here);
-    if (search_held(&t->texts, &t->at) > 0) {
+    memcpy(t->here, t->starts[t->at.held].mask, t->n_words * sizeof *t->here);
+    if (begun(t, &t->at) > 0) {
         w.mask = t->here;
         TRY(decide(&w, tokenizer, t->at, false, err));
     }

@@ -7,7 +7,11 @@
  * takes a mask, because what a sampler keeps depends on every candidate. The mask of the place
  * where nothing of a trigger has begun is made once, by a walk over all tokens. At other places
  * only the tokens that complete a trigger begun before them can differ, and they are few nodes of
- * the trie. */
+ * the trie.
+ *
+ * Between two markers the text is held: only the closing marker is looked for. There is a mask for
+ * the beginning of held text, too. A token that completes a marker begun before it leads to a place
+ * that neither of the two masks knows, so all tokens that go on behind it are decided anew. */
 #ifndef WEFT_TRIGGER_H
 #define WEFT_TRIGGER_H
 
@@ -16,34 +20,48 @@
 
 enum { TRIGGER_MAX_TOKENS = 16 };
 
+/* A place in free text. All zeros: nothing of a trigger or a marker has begun. */
+struct trigger_at {
+    struct search_at texts;  /* of the triggers; not in held text */
+    struct search_at marker; /* of the one that may come */
+    bool held;
+};
+
 /* A place in the trie while a mask is made: in free text, or behind a trigger. */
 struct trigger_place {
-    struct search_at at;
+    struct trigger_at at;
+    bool apart; /* a marker that had begun before the token is complete */
     struct matcher_place behind;
+};
+
+/* What is known of the tokens where nothing of a trigger or a marker has begun. */
+struct trigger_start {
+    /* [2, n_words] The tokens that trigger_goes_on() has looked at there; and those of them that go
+     * on. The same few tokens come up again and again. */
+    uint64_t *known;
+    uint64_t *mask; /* [n_words] the tokens allowed there; NULL = not made yet */
 };
 
 struct trigger {
     struct search texts;
+    struct search markers[2]; /* what opens a hold, and what closes it; of one text or of none */
+    bool begins_held;
     int32_t tokens[TRIGGER_MAX_TOKENS];
     size_t n_tokens;
     /* The free text up to here. */
-    struct search_at at;
+    struct trigger_at at;
     /* A trigger has come; the grammar holds. */
     bool pulled;
-    struct bytes piece; /* the text of one token */
-    size_t n_words;     /* of a bit for each token */
-    /* [2, n_words] The tokens that trigger_goes_on() has looked at where nothing of a trigger had
-     * begun; and those of them that go on. The same few tokens come up again and again. */
-    uint64_t *known;
-    /* The tokens allowed at the beginning of free text, and those allowed here: [n_words] each;
-     * NULL = not made yet. */
-    uint64_t *first, *here;
-    struct trigger_place *path; /* [cap_path], by depth in the trie */
+    struct bytes piece;             /* the text of one token */
+    size_t n_words;                 /* of a bit for each token */
+    struct trigger_start starts[2]; /* of text that is not held, and of held text if there is any */
+    uint64_t *here;                 /* [n_words] the tokens allowed here; NULL = not made yet */
+    struct trigger_place *path;     /* [cap_path], by depth in the trie */
     size_t cap_path;
 };
 
 /* Copies `p`. WEFT_E_ARG: too many texts or tokens; an empty or too long text; a token that is
- * outside the vocabulary or ends texts. */
+ * outside the vocabulary or ends texts; held text that nothing closes. */
 weft_status trigger_open(const weft_trigger *p, const struct tokenizer *t, struct trigger **out,
                          weft_error *err);
 weft_status trigger_copy(const struct trigger *t, struct trigger **out, weft_error *err);

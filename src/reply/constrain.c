@@ -450,6 +450,17 @@ static bool add_names(const struct reply *r, struct reply_constraint *c)
     return true;
 }
 
+/* Keeps triggers out of reasoning, where the parser knows no calls. If the prompt has opened it, it
+ * is not opened again. */
+static void add_hold(const struct reply *r, struct reply_constraint *c)
+{
+    if (r->marks != NULL) {
+        c->hold_open = r->thinking ? NULL : r->marks->open;
+        c->hold_close = r->marks->close;
+        c->held = r->thinking;
+    }
+}
+
 static bool add_triggers(const struct reply *r, struct reply_constraint *c)
 {
     if (!is_lazy(r)) {
@@ -457,6 +468,7 @@ static bool add_triggers(const struct reply *r, struct reply_constraint *c)
         c->n_triggers = r->thinking;
         return true;
     }
+    add_hold(r, c);
     c->triggers[0] = r->format->shape.trigger;
     c->n_triggers = 1;
     return !r->format->names_free || r->tools.n >= MAX_TRIGGERS || add_names(r, c);

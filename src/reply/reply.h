@@ -46,6 +46,9 @@ struct reply_constraint {
     const char *triggers[16];
     size_t n_triggers;
     struct bytes names; /* texts of triggers that were made */
+    /* Between these markers of reasoning there is no trigger; NULL as in weft_trigger. */
+    const char *hold_open, *hold_close;
+    bool held; /* the answer begins between them */
 };
 struct reply {
     const struct reply_format *format;

@@ -66,6 +66,9 @@ weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_er
     const struct reply_constraint *c = &reply->reply.constraint;
     trigger.texts = c->triggers;
     trigger.n_texts = c->n_triggers;
+    trigger.hold_open = c->hold_open;
+    trigger.hold_close = c->hold_close;
+    trigger.held = c->held;
     return c->n_triggers > 0 ? weft_seq_set_trigger(seq, &trigger, c->gbnf.data, c->gbnf.n, err)
                              : weft_seq_set_grammar(seq, c->gbnf.data, c->gbnf.n, err);
 }

@@ -16,9 +16,11 @@ static const char tools[] =
     "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
     "\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":99}},\"required\":["
     "\"n\"]}}}]";
-static const char thinking[] = "{{ messages[0].content }}{# tools <tool_call></tool_call> #}"
-                               "{% if add_generation_prompt %}<think>\n{% endif %}{# </think> #}";
-static const char plain[] = "{{ messages[0].content }}{# tools <tool_call></tool_call> #}";
+#define PLAIN "{{ tools }}{{ messages[0].content }}{# <tool_call></tool_call> #}"
+static const char plain[] = PLAIN;
+static const char reasoning[] = PLAIN "{# <think></think> #}";
+static const char thinking[] = PLAIN "{% if add_generation_prompt %}<think>\n{% endif %}"
+                                     "{# </think> #}";
 
 static weft_model *model;
 
@@ -116,21 +118,24 @@ static void test_event_sizes(void **state)
     weft_reply_release(NULL);
 }
 
-/* Generates until the answer ends, and returns whether it was one complete call of f. */
-static bool generates_call(weft_engine *engine, weft_reply *reply, uint64_t seed)
+static weft_engine *open_engine(void)
 {
-    weft_sampling s = WEFT_SAMPLING_INIT;
-    weft_seq *seq = NULL;
+    weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
+    weft_engine *engine = NULL;
+    params.device = "cpu";
+    params.n_ctx = 256;
+    params.n_threads = 1;
+    OK(weft_engine_open(model, &params, &engine, E));
+    return engine;
+}
+
+/* Generates until the answer ends, and returns whether what came was one complete call of f. */
+static bool writes_call(weft_engine *engine, weft_seq *seq, weft_reply *reply)
+{
     weft_reply_event e = WEFT_REPLY_EVENT_INIT;
-    const int32_t ids[] = { 300, 301 };
     char text[256];
     size_t n = 0, ready, calls = 0;
     int32_t token;
-    s.seed = seed;
-    s.temperature = 2;
-    OK(weft_seq_open(engine, &s, &seq, E));
-    OK(weft_seq_append(seq, ids, 2, E));
-    OK(weft_reply_constrain(reply, seq, E));
     while (weft_seq_finish(seq) == WEFT_RUNNING && weft_seq_len(seq) < 255) {
         while (weft_seq_pending(seq) > 0) {
             OK(weft_engine_step(engine, &ready, E));
@@ -145,23 +150,89 @@ static bool generates_call(weft_engine *engine, weft_reply *reply, uint64_t seed
         assert_true(e.kind != WEFT_REPLY_CONTENT && e.kind != WEFT_REPLY_REASONING);
         calls += e.kind == WEFT_REPLY_CALL_END && e.complete;
     }
-    weft_seq_release(&seq);
     return ended && calls == 1;
+}
+
+static bool generates_call(weft_engine *engine, weft_reply *reply, uint64_t seed)
+{
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    weft_seq *seq = NULL;
+    const int32_t ids[] = { 300, 301 };
+    s.seed = seed;
+    s.temperature = 2;
+    OK(weft_seq_open(engine, &s, &seq, E));
+    OK(weft_seq_append(seq, ids, 2, E));
+    OK(weft_reply_constrain(reply, seq, E));
+    bool call = writes_call(engine, seq, reply);
+    weft_seq_release(&seq);
+    return call;
+}
+
+/* Makes the sequence draw the tokens of a text, and gives them to the reply. */
+static void write_text(weft_engine *engine, weft_seq *seq, weft_reply *reply, const char *what)
+{
+    weft_logit_bias bias = { 0, 1e6f };
+    weft_sampling s = WEFT_SAMPLING_INIT;
+    int32_t ids[64], token;
+    char text[256];
+    size_t n_ids, n, ready;
+    s.bias = &bias;
+    s.n_bias = 1;
+    OK(weft_tokenize(model, what, strlen(what), 0, ids, 64, &n_ids, E));
+    for (size_t i = 0; i < n_ids; i++) {
+        bias.token = ids[i];
+        OK(weft_seq_set_sampling(seq, &s, E));
+        while (weft_seq_pending(seq) > 0) {
+            OK(weft_engine_step(engine, &ready, E));
+        }
+        OK(weft_seq_next(seq, &token, E));
+        assert_int_equal(token, ids[i]);
+        OK(weft_seq_text(seq, text, sizeof text, &n, E));
+        OK(weft_reply_add(reply, text, n, E));
+    }
+    s = (weft_sampling)WEFT_SAMPLING_INIT;
+    s.temperature = 2;
+    s.seed = 1;
+    OK(weft_seq_set_sampling(seq, &s, E));
+}
+
+/* Writes thoughts that name the beginning of a call, then a call of which the model chooses the
+ * rest. */
+static void check_thoughts(weft_engine *engine, const char *source, const char *open)
+{
+    const int32_t ids[] = { 300, 301 };
+    weft_reply *reply = open_reply(source, NULL);
+    weft_seq *seq = NULL;
+    OK(weft_seq_open(engine, NULL, &seq, E));
+    OK(weft_seq_append(seq, ids, 2, E));
+    OK(weft_reply_constrain(reply, seq, E));
+    write_text(engine, seq, reply, open);
+    write_text(engine, seq, reply, "Not <tool_call> x yet.</think>");
+    expect_event(reply, WEFT_REPLY_REASONING, "Not <tool_call> x yet.");
+    write_text(engine, seq, reply, "I look.<tool_call>");
+    expect_event(reply, WEFT_REPLY_CONTENT, "I look.");
+    assert_true(writes_call(engine, seq, reply));
+    weft_seq_release(&seq);
+    weft_reply_release(&reply);
+}
+
+static void test_thoughts(void **state)
+{
+    (void)state;
+    weft_engine *engine = open_engine();
+    check_thoughts(engine, thinking, "");
+    check_thoughts(engine, reasoning, "<think>\n");
+    weft_engine_release(&engine);
 }
 
 static void test_required(void **state)
 {
     (void)state;
     weft_reply_params p = WEFT_REPLY_PARAMS_INIT;
-    weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;
-    weft_engine *engine = NULL;
-    params.device = "cpu";
-    params.n_ctx = 256;
-    params.n_threads = 1;
+    weft_engine *engine = open_engine();
     p.choice = WEFT_TOOLS_NAMED;
     p.choice_name = "f";
     p.no_parallel = true;
-    OK(weft_engine_open(model, &params, &engine, E));
     for (uint64_t seed = 1; seed <= 3; seed++) {
         weft_reply *reply = open_reply(plain, &p);
         assert_true(generates_call(engine, reply, seed));
@@ -199,9 +270,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_event_sizes),
-        cmocka_unit_test(test_required),
+        cmocka_unit_test(test_events),   cmocka_unit_test(test_event_sizes),
+        cmocka_unit_test(test_thoughts), cmocka_unit_test(test_required),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

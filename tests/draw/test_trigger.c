@@ -87,7 +87,7 @@ struct world {
     struct tokens tokens; /* in `list` */
     bool written[MAX_TOKENS + 8];
     uint64_t seed;
-    size_t n_free, n_pulled, n_on, n_forbidden;
+    size_t n_free, n_held, n_pulled, n_on, n_forbidden;
 };
 
 static uint32_t below(struct world *w, uint32_t n) { return rig_random(&w->seed, n); }
@@ -98,6 +98,20 @@ static int32_t some_token(struct world *w)
     return what < 5 ? (int32_t) "abc"[below(w, 3)] : FIRST_ENTRY + (int32_t)below(w, N_ENTRIES);
 }
 
+static const char *some_word(struct world *w)
+{
+    return words[below(w, 3) == 0 ? below(w, N_WORDS) : 1 + below(w, N_WORDS - 1)];
+}
+
+static void choose_hold(struct world *w)
+{
+    if (below(w, 3) > 0) {
+        w->p.hold_close = some_word(w);
+        w->p.hold_open = below(w, 4) > 0 ? some_word(w) : NULL;
+        w->p.held = below(w, 2) == 0;
+    }
+}
+
 static void choose_trigger(struct world *w)
 {
     w->p = (weft_trigger)WEFT_TRIGGER_INIT;
@@ -106,13 +120,14 @@ static void choose_trigger(struct world *w)
     w->p.n_texts = below(w, 4);
     w->p.n_tokens = w->p.n_texts == 0 ? 1 : below(w, 2) * below(w, 3);
     for (size_t i = 0; i < w->p.n_texts; i++) {
-        w->texts[i] = words[below(w, 3) == 0 ? below(w, N_WORDS) : 1 + below(w, N_WORDS - 1)];
+        w->texts[i] = some_word(w);
     }
     for (size_t i = 0; i < w->p.n_tokens; i++) {
         do {
             w->ids[i] = some_token(w);
         } while (w->ids[i] == TOKEN_END);
     }
+    choose_hold(w);
 }
 
 static void open_world(struct world *w)
@@ -197,6 +212,7 @@ static void check(struct world *w, const char *what)
     }
     assert_int_equal(constraint_free(w->c), !w->model.pulled);
     w->n_free += !w->model.pulled;
+    w->n_held += !w->model.pulled && w->model.held;
     w->n_pulled += w->model.pulled;
     w->n_forbidden += w->model.pulled ? 0 : n_vocab - n;
 }
@@ -296,11 +312,11 @@ static void test_random(void **state)
     token_trie_close(w.trie);
     tokenizer_close(w.t);
     print_message(
-        "%zu masks of free text, %zu behind a trigger; %zu tokens went on behind one, %zu "
-        "were forbidden\n",
-        w.n_free, w.n_pulled, w.n_on, w.n_forbidden);
+        "%zu masks of free text, %zu of them held, %zu behind a trigger; %zu tokens went on behind "
+        "one, %zu were forbidden\n",
+        w.n_free, w.n_held, w.n_pulled, w.n_on, w.n_forbidden);
     const size_t n = 60 * (size_t)n_rounds;
-    assert_true(w.n_free > n / 10 && w.n_pulled > n / 10);
+    assert_true(w.n_free > n / 10 && w.n_pulled > n / 10 && w.n_held > n / 20);
     assert_true(w.n_on > n / 200 && w.n_forbidden > n / 2);
 }
 
@@ -482,6 +498,10 @@ static void test_refusals(void **state)
     refused(t, (weft_trigger){ .texts = (const char *const[]){ text }, .n_texts = 1 }, "too long");
     refused(t, (weft_trigger){ .tokens = ids, .n_tokens = 17 }, "17 trigger tokens");
     refused(t, (weft_trigger){ .n_tokens = 1 }, "NULL");
+    refused(t, (weft_trigger){ .hold_open = "a" }, "hold_close is NULL");
+    refused(t, (weft_trigger){ .held = true }, "hold_close is NULL");
+    refused(t, (weft_trigger){ .hold_open = "", .hold_close = "a" }, "empty");
+    refused(t, (weft_trigger){ .hold_close = text }, "too long");
     ids[1] = -1;
     refused(t, (weft_trigger){ .tokens = ids, .n_tokens = 2 }, "token 1 is -1");
     ids[1] = TOKEN_END;

@@ -119,7 +119,10 @@ static void call_trigger(struct world *w, size_t i)
                              .texts = texts + how % 4,
                              .n_texts = how % 4 == 0 ? how / 4 % 4 : 1,
                              .tokens = &token,
-                             .n_tokens = how / 32 % 2 };
+                             .n_tokens = how / 32 % 2,
+                             .hold_open = how / 16 % 2 == 0 ? NULL : texts[how / 2 % 4],
+                             .hold_close = texts[how / 4 % 4],
+                             .held = how % 2 == 0 };
     if (fuzz_may(weft_seq_set_trigger(w->seqs[i], &p, text, strlen(text), &err), &err) == WEFT_OK) {
         w->grammar[i] = p.n_texts + p.n_tokens > 0 ? text : NULL;
     }

@@ -201,6 +201,32 @@ static void test_reasoning(void **state)
     reply_close(&r);
 }
 
+/* Reasoning announces no calls. Where the prompt has opened it, it comes once. */
+static void test_hold(void **state)
+{
+    (void)state;
+    struct reply r;
+    weft_reply_params p = { .choice = WEFT_TOOLS_AUTO };
+    open_as(&r, THINK, "<think>\n", &p);
+    assert_string_equal(r.constraint.triggers[0], "<tool_call>");
+    assert_null(r.constraint.hold_open);
+    assert_string_equal(r.constraint.hold_close, "</think>");
+    assert_true(r.constraint.held);
+    reply_close(&r);
+    open_as(&r, THINK, "", &p);
+    assert_string_equal(r.constraint.hold_open, "<think>");
+    assert_string_equal(r.constraint.hold_close, "</think>");
+    assert_false(r.constraint.held);
+    reply_close(&r);
+    open_as(&r, "tools<tool_call></tool_call>", "", &p);
+    assert_null(r.constraint.hold_close);
+    reply_close(&r);
+    p.choice = WEFT_TOOLS_REQUIRED;
+    open_as(&r, THINK, "<think>\n", &p);
+    assert_null(r.constraint.hold_close);
+    reply_close(&r);
+}
+
 static void test_schema(void **state)
 {
     (void)state;
@@ -344,10 +370,11 @@ static void test_instruction(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),    cmocka_unit_test(test_reasoning),
-        cmocka_unit_test(test_schema),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_tags),     cmocka_unit_test(test_many),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_instruction),
+        cmocka_unit_test(test_hold),        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_reasoning),   cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,7 +183,9 @@ static weft_status write_freely(struct path *p)
 {
     static const char *const texts[] = { "e", "th" };
     static const char grammar[] = "root ::= [^ab]*";
-    const weft_trigger trigger = { .size = sizeof trigger, .texts = texts, .n_texts = 2 };
+    const weft_trigger trigger = {
+        .size = sizeof trigger, .texts = texts, .n_texts = 2, .hold_open = "o", .hold_close = "a"
+    };
     weft_sampling best = WEFT_SAMPLING_INIT;
     weft_seq *fork = NULL;
     best.ignore_end = true;

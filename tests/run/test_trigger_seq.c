@@ -38,7 +38,7 @@ struct truth {
     uint8_t *state; /* [MAX_STATE] a saved state, of n_saved tokens */
     int32_t saved[MAX_TOKENS + 1];
     uint64_t seed;
-    size_t n_free, n_on, n_grammar, n_forbidden, n_ends;
+    size_t n_free, n_held, n_on, n_grammar, n_forbidden, n_ends;
 };
 
 static uint32_t below(struct truth *w, uint32_t n) { return rig_random(&w->seed, n); }
@@ -73,6 +73,15 @@ static weft_sampling some_sampling(struct truth *w)
     return s;
 }
 
+static void choose_hold(struct truth *w)
+{
+    if (below(w, 2) == 0) {
+        w->p.hold_close = words[below(w, sizeof words / sizeof *words)];
+        w->p.hold_open = below(w, 4) > 0 ? words[below(w, sizeof words / sizeof *words)] : NULL;
+        w->p.held = below(w, 2) == 0;
+    }
+}
+
 static void set_trigger(struct truth *w)
 {
     const char *gbnf = grammars[below(w, sizeof grammars / sizeof *grammars)];
@@ -89,6 +98,7 @@ static void set_trigger(struct truth *w)
             w->ids[i] = (int32_t)below(w, (uint32_t)w->r.n_vocab);
         } while (weft_token_is_end(w->r.model, w->ids[i]));
     }
+    choose_hold(w);
     trigger_model_close(&w->model);
     w->model = trigger_model_open(tokenizer_of(&w->r), &w->p, gbnf);
     OK(weft_seq_set_trigger(w->seq, &w->p, gbnf, strlen(gbnf), E));
@@ -184,6 +194,7 @@ static void do_draw(struct truth *w)
         return;
     }
     w->n_free += !w->model.pulled;
+    w->n_held += !w->model.pulled && w->model.held;
     w->n_grammar += w->model.pulled;
     w->n_on += trigger_model_goes_on(&w->model, token);
     w->n_ends += w->model.pulled && weft_token_is_end(w->r.model, token);
@@ -299,12 +310,12 @@ static void check_draws(const char *preset, bool ahead, uint64_t seed, size_t n_
         }
         weft_seq_release(&w.seq);
     }
-    print_message("%s%s: %zu draws of free text, %zu of them with forbidden tokens, %zu went on "
-                  "behind a trigger; %zu under the grammar, %zu ends; %zu times ahead\n",
-                  preset, ahead ? ", ahead" : "", w.n_free, w.n_forbidden, w.n_on, w.n_grammar,
-                  w.n_ends, w.top.n_ahead);
+    print_message("%s%s: %zu draws of free text, %zu of them held, %zu with forbidden tokens, %zu "
+                  "went on behind a trigger; %zu under the grammar, %zu ends; %zu times ahead\n",
+                  preset, ahead ? ", ahead" : "", w.n_free, w.n_held, w.n_forbidden, w.n_on,
+                  w.n_grammar, w.n_ends, w.top.n_ahead);
     assert_true(w.n_free > 5 * n_rounds && w.n_grammar > n_rounds && w.n_forbidden > n_rounds);
-    assert_true(w.n_on > n_rounds / 4 && w.n_ends > n_rounds / 10);
+    assert_true(w.n_held > n_rounds && w.n_on > n_rounds / 4 && w.n_ends > n_rounds / 10);
     assert_int_equal(w.top.n_ahead > 0, ahead);
     close_truth(&w);
 }

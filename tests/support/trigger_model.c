@@ -36,28 +36,49 @@ static bool is_trigger(const struct trigger_model *m, int32_t token)
     return is;
 }
 
+static bool ends_with(const struct bytes *text, const char *end)
+{
+    size_t n = end != NULL ? strlen(end) : SIZE_MAX;
+    return n <= text->n && memcmp(text->data + text->n - n, end, n) == 0;
+}
+
 /* Returns true if the text ends with one of the trigger texts. */
 static bool ends_with_trigger(const struct trigger_model *m, const struct bytes *text)
 {
     for (size_t i = 0; i < m->trigger->n_texts; i++) {
-        size_t n = strlen(m->trigger->texts[i]);
-        if (n <= text->n && memcmp(text->data + text->n - n, m->trigger->texts[i], n) == 0) {
+        if (ends_with(text, m->trigger->texts[i])) {
             return true;
         }
     }
     return false;
 }
 
+/* Adds a byte to a free text; `text` then is what may become a trigger or a marker. */
+static void add_free(const struct trigger_model *m, char byte, struct bytes *text, bool *pulled,
+                     bool *held)
+{
+    assert_true(bytes_add(text, &byte, 1));
+    if (!*held && ends_with_trigger(m, text)) {
+        *pulled = true;
+        text->n = 0;
+    } else if (ends_with(text, *held ? m->trigger->hold_close : m->trigger->hold_open)) {
+        *held = !*held;
+        text->n = 0;
+    }
+}
+
 /* Adds a token to a text and what is known of it. */
-static void add(const struct trigger_model *m, int32_t token, struct bytes *text, bool *pulled)
+static void add(const struct trigger_model *m, int32_t token, struct bytes *text, bool *pulled,
+                bool *held)
 {
     struct bytes piece = { 0 };
     if (tokenizer_is_end(m->tokenizer, token)) {
         text->n = 0;
         *pulled = false;
+        *held = m->trigger->held;
         return;
     }
-    if (!*pulled && is_trigger(m, token)) {
+    if (!*pulled && !*held && is_trigger(m, token)) {
         text->n = 0;
         *pulled = true;
         return;
@@ -65,10 +86,10 @@ static void add(const struct trigger_model *m, int32_t token, struct bytes *text
     unsigned flags = *pulled ? 0 : WEFT_DETOKENIZE_SPECIAL;
     OK(tokenizer_piece(m->tokenizer, token, flags, &piece, E));
     for (size_t i = 0; i < piece.n; i++) {
-        assert_true(bytes_add(text, &piece.data[i], 1));
-        if (!*pulled && ends_with_trigger(m, text)) {
-            *pulled = true;
-            text->n = 0;
+        if (*pulled) {
+            assert_true(bytes_add(text, &piece.data[i], 1));
+        } else {
+            add_free(m, piece.data[i], text, pulled, held);
         }
     }
     free(piece.data);
@@ -78,8 +99,9 @@ void trigger_model_read(struct trigger_model *m, const int32_t *tokens, size_t s
 {
     m->text.n = 0;
     m->pulled = false;
+    m->held = m->trigger->held;
     for (size_t i = start; i < n; i++) {
-        add(m, tokens[i], &m->text, &m->pulled);
+        add(m, tokens[i], &m->text, &m->pulled, &m->held);
     }
 }
 
@@ -102,9 +124,10 @@ static bool has_text(enum token_type type)
 static struct bytes behind(const struct trigger_model *m, int32_t token, bool *pulled)
 {
     struct bytes text = { 0 };
+    bool held = m->held;
     *pulled = m->pulled;
     assert_true(bytes_add(&text, m->text.data, m->text.n));
-    add(m, token, &text, pulled);
+    add(m, token, &text, pulled, &held);
     return text;
 }
 

@@ -9,8 +9,9 @@ struct trigger_model {
     const struct tokenizer *tokenizer;
     const weft_trigger *trigger;
     struct matcher *matcher;
-    /* The text that the last token belongs to: free, or behind the trigger. */
-    bool pulled;
+    /* The text that the last token belongs to: free, from the last marker on, or behind the
+     * trigger. */
+    bool pulled, held;
     struct bytes text;
 };
 
