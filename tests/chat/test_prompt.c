@@ -267,7 +267,7 @@ static void test_where_tools_are_told(void **state)
     assert_memory_equal(r->p.text.text.data, "u\n\nYou can call", 15);
     assert_int_equal(make(r, &(struct given){ OF(parts, user), .tools = tools }), WEFT_OK);
     assert_memory_equal(r->p.text.text.data, "[You can call", 13);
-    expect_text(r, &(struct given){ OF(parts, user), .continues = true }, "[u]");
+    expect_text(r, &(struct given){ OF(parts, user), .continues = true }, "][u]");
 }
 
 /* ---------------------------------------------------------------- text and ids */
