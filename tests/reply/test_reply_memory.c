@@ -148,7 +148,9 @@ static char *line_of(const struct long_case *c, size_t n, const char *rest, size
 {
     size_t len = strlen(c->head) + n, all = len + strlen(rest);
     char *text = make(c->head, c->unit, all + 1);
-    memcpy(text + len, rest, strlen(rest) + 1);
+    for (size_t i = len; i <= all; i++) {
+        text[i] = rest[i - len];
+    }
     const struct reply_case run = { .source = c->source, .opening = c->opening, .text = text };
     char *line = log_run(&run, (size_t[]){ all - n_last, all });
     free(text);
