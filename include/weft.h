@@ -868,14 +868,13 @@ typedef struct weft_trigger {
  * never is. One of the trigger tokens is a trigger as a whole, whatever its text. Behind hold_open
  * only hold_close is searched for; behind that, the search begins again. A trigger that is complete
  * at the same byte as hold_open is one. A trigger token that begins in held text is read like any
- * other. In free text, held or not,
- * every token may be drawn, except one that completes a trigger text and goes on with bytes that
- * the grammar does not allow at its beginning, or whose bytes it would take too long to follow. So
- * nothing is ever taken back. The other tokens are drawn as if there were only them. From the byte
- * behind the trigger on, the rules of weft_seq_set_grammar() hold until the turn ends: text that is
- * to follow the first call of a tool must be part of the grammar. An end token in free text ends
- * the turn as usual. After an append, a rewind to before the trigger or weft_seq_load(), the text
- * is free again.
+ * other. In free text, held or not, every token may be drawn, except one that completes a trigger
+ * text and goes on with bytes that the grammar does not allow at its beginning, or whose bytes it
+ * would take too long to follow. So nothing is ever taken back. The other tokens are drawn as if
+ * there were only them. From the byte behind the trigger on, the rules of weft_seq_set_grammar()
+ * hold until the turn ends: text that is to follow the first call of a tool must be part of the
+ * grammar. An end token in free text ends the turn as usual. After an append, a rewind to before
+ * the trigger or weft_seq_load(), the text is free again.
  *
  * While the text is free, it is generated as fast as without a trigger, and tokens are computed
  * ahead. Errors: WEFT_E_ARG (too many texts or tokens, an empty or a too long text, a token outside
@@ -1103,8 +1102,9 @@ WEFT_API void weft_reply_release(weft_reply **reply);
 /* Sets the grammar that the choice and the schema ask for, and where it begins, on a sequence that
  * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call, but not
  * between the markers of reasoning; calls that must come and the schema begin at once, but where
- * the prompt has opened reasoning, behind its end. Schemas of tools are widened (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar
- * that was set is removed. Errors: those of weft_seq_set_trigger(). */
+ * the prompt has opened reasoning, behind its end. Schemas of tools are widened
+ * (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar that was set is removed. Errors: those of
+ * weft_seq_set_trigger(). */
 WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
 /* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their
  * places. It may be cut anywhere. What is no call is content, so no text is an error. At most about

@@ -470,6 +470,44 @@ static void test_cases(void **state)
     tokenizer_close(t);
 }
 
+static void test_holds(void **state)
+{
+    (void)state;
+    enum {
+        AAAB = FIRST_ENTRY + 2,
+        LESS_T = FIRST_ENTRY + 9,
+        OO = FIRST_ENTRY + 10,
+        AABCABC = FIRST_ENTRY + 23
+    };
+    struct tokenizer *t = open_spec(&spec);
+    const char *const oo[] = { "oo" }, *const ca[] = { "ca" }, *const ab[] = { "ab" },
+                      *const c[] = { "_c" };
+    const int32_t tool = TOKEN_TOOL_C;
+    weft_trigger p = {
+        .size = sizeof p, .texts = oo, .n_texts = 1, .hold_open = "aab", .hold_close = "<t"
+    };
+    expect_rest(t, &p, LIST(OO), "");
+    expect_rest(t, &p, LIST(AAAB, OO), NULL);
+    expect_rest(t, &p, LIST(AAAB, OO, LESS_T, OO), "");
+    expect_rest(t, &p, LIST(AAAB, LESS_T, AABCABC, OO), NULL);
+    /* The trigger is complete at the same byte. */
+    p.texts = ab;
+    expect_rest(t, &p, LIST(AAAB), "");
+    /* A token holds the end of the hold, a trigger, and what follows. */
+    p = (weft_trigger){
+        .size = sizeof p, .texts = ca, .n_texts = 1, .hold_close = "aab", .held = true
+    };
+    expect_rest(t, &p, LIST(OO, AABCABC), "bc");
+    /* A trigger token that begins in held text is a text. */
+    p = (weft_trigger){ .size = sizeof p, .tokens = &tool, .n_tokens = 1, .held = true };
+    p.hold_close = "<tool";
+    expect_rest(t, &p, LIST(TOKEN_TOOL_C), NULL);
+    p.texts = c;
+    p.n_texts = 1;
+    expect_rest(t, &p, LIST(TOKEN_TOOL_C), ">");
+    tokenizer_close(t);
+}
+
 static void refused(const struct tokenizer *t, weft_trigger p, const char *word)
 {
     struct trigger *trigger = NULL;
@@ -512,9 +550,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_work),
-        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_work),
+        cmocka_unit_test(test_cases),    cmocka_unit_test(test_holds),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
