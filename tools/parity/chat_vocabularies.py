@@ -12,6 +12,9 @@ TYPES = gguf.TokenType
 KINDS = ("bpe", "spm")
 BOUNDARIES = ("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>")
 TAG = re.compile(r"</?[A-Za-z_:]+>")
+# Some templates write such tags, and make them of the keys of schemas too, which are a caller's. No file has
+# a token for them.
+OF_SCHEMAS = re.compile(r"</?(?:default|enum|format|items|maximum|minimum|properties|required|title)>")
 # user-defined in every vocabulary, and in no template
 FREE = "<weft_free>"
 SPACES = ("\n\n", "\n\n\n", "  ", "    ", "\t\t")
@@ -37,7 +40,9 @@ def beginnings(tokens: list[str]) -> list[str]:
 
 def pieces(kind: str, tokens: list[str], rng: random.Random) -> dict[str, TYPES]:
     """Returns the tokens, in order, with their types."""
-    made = {"<unk>": TYPES.UNKNOWN, "<s>": TYPES.CONTROL, "</s>": TYPES.CONTROL}
+    made = {"<unk>": TYPES.UNKNOWN, "<s>": TYPES.CONTROL, "</s>": TYPES.CONTROL,
+            "<|endoftext|>": TYPES.CONTROL}  # llama.cpp expects it of Phi-3
+    tokens = [token for token in tokens if not OF_SCHEMAS.fullmatch(token)]
     for token in tokens:
         made.setdefault(token, type_of(token, rng))
     made[FREE] = TYPES.USER_DEFINED

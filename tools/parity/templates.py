@@ -27,6 +27,7 @@ import fnmatch
 import functools
 import os
 import random
+import re
 import sys
 import tempfile
 import warnings
@@ -37,7 +38,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gguf
 import llama_cpp
 
 import chat_texts
@@ -48,7 +48,6 @@ import llamacpp
 import provenance
 import real
 import shaped
-import tokens as tokenizers
 from conversations import Conversation
 from jinja import reads_of
 from jinja_reference import Template
@@ -60,6 +59,8 @@ REAL_SHARE = 5  # one conversation in so many goes through the real vocabularies
 MOST_SHOWN = 3  # for each template
 LEAST_RENDERED = 0.8
 ROLES = ("system", "user", "assistant")
+# tokens that no source has as one text
+OF_ROLES = re.compile(r"<\|(?:system|user|assistant|tool|end)\|>")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ class Vocabulary:
                       for i in range(llama_cpp.llama_vocab_n_tokens(vocab))]
         attributes = [llama_cpp.llama_vocab_get_attr(vocab, i) for i in range(len(self.texts))]
         control = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
-        self.ordinary = [] if own else tokenizers.made_control(self.llama, path)
+        eos = llama_cpp.llama_vocab_eos(vocab)
+        # HTML in Qwen's vocabulary, which only llama.cpp takes for a control token
+        html = llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_BPE and not own
+        self.ordinary = {"</s>"} if html and self.texts[eos] != "</s>" else set()
         self.control = {i for i, attribute in enumerate(attributes)
                         if attribute & control and self.texts[i] not in self.ordinary}
         self.user_defined = {i for i, attribute in enumerate(attributes)
@@ -93,7 +97,6 @@ class Vocabulary:
                              and not self.texts[i].isspace()}
         self.bos_id = llama_cpp.llama_vocab_bos(vocab)
         self.adds_bos = llama_cpp.llama_vocab_get_add_bos(vocab)
-        eos = llama_cpp.llama_vocab_eos(vocab)
         self.bos, self.eos = (self.texts[i] if i >= 0 else "" for i in (self.bos_id, eos))
 
     def encode(self, text: str) -> list[int]:
@@ -264,10 +267,10 @@ class Job:
 
 
 @functools.cache
-def opened(weft: str, paths: tuple[str, ...]) -> list[Vocabulary]:
+def opened(weft: str, paths: tuple[str, ...]) -> tuple[list[Vocabulary], ExitStack]:
     """Opens the vocabularies of models once in each process, which ends with them open."""
     lib, stack = libweft.load(weft), ExitStack()
-    return [Vocabulary(lib, path, stack, own=False) for path in paths]
+    return [Vocabulary(lib, path, stack, own=False) for path in paths], stack
 
 
 def drawn(job: Job) -> tuple[Template, shaped.Forms, list[str], list[list[Conversation]]]:
@@ -282,7 +285,7 @@ def drawn(job: Job) -> tuple[Template, shaped.Forms, list[str], list[list[Conver
     tokens = chat_texts.tokens_of(source.text)
     plain = draw(shaped.PlainTexts, tokens)
     texts = (template.render(shaped.rendered_with(c, forms, "<s>", "</s>"), c.now).text or "" for c in plain)
-    tokens = sorted({*tokens, *(token for text in texts for token in chat_texts.tokens_of(text))})
+    tokens = sorted({*tokens, *(token for text in texts for token in OF_ROLES.findall(text))})
     others = draw(shaped.LookAlikes, [*tokens, chat_vocabularies.FREE])
     return template, forms, tokens, [plain, others]
 
@@ -299,7 +302,7 @@ def compare(job: Job) -> Tally:
             chat_vocabularies.write(path, kind, source.name, source.text, tokens,
                                     random.Random(f"{source.name}/{kind}"))
             made.append(Vocabulary(lib, str(path), stack, own=True))
-        for v in (*made, *opened(job.weft, job.vocabularies)):
+        for v in (*made, *opened(job.weft, job.vocabularies)[0]):
             case, share = Case(source, template, forms, v), 1 if v in made else REAL_SHARE
             if not case.fits():
                 tally.n["unfit"] += 1
@@ -317,8 +320,9 @@ def compare(job: Job) -> Tally:
 
 
 def own_template(path: str) -> str | None:
-    found = gguf.GGUFReader(path).fields.get("tokenizer.chat_template")
-    return found and found.contents()
+    with llamacpp.load(path, vocab_only=True) as model:
+        found = llama_cpp.llama_model_chat_template(model, None)
+        return found and found.decode()
 
 
 def sources(models: list[str], all_of_them: bool, folder: Path | None) -> list[Source]:
