@@ -294,6 +294,11 @@ $(BUILD)/soak $(BUILD)/between: $(BUILD)/%: $(BUILD)/obj/tests/soak/%.o $(SYNTH_
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
+# Draws calls of random tools for tools/parity/tool_calls.py.
+$(BUILD)/sample_calls: $(BUILD)/obj/tests/reply/sample_calls.o $(BUILD)/libweft.a
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+
 # --- beside llama.cpp: Python tools, in an environment outside the tree, which is made once for each requirements.txt
 
 PARITY = tools/parity
@@ -324,8 +329,10 @@ parity: deps $(VENV)/done
 	@$(MAKE) $(JOBS) --no-print-directory -s all $(BUILD)/tests/jinja_cli $(if $(NVCC),$(BUILD)/sim/weft)
 	@$(GET_REAL) || true
 	@$(VENV)/bin/python -m unittest -q tests/test_parity_tools.py
+	@$(MAKE) --no-print-directory -s $(BUILD)/sample_calls
+	@$(VENV)/bin/python $(PARITY)/tool_calls.py --sampler $(BUILD)/sample_calls --model models/weft-demo-qwen2.gguf
 	@$(VENV)/bin/python $(PARITY)/tokens.py --weft $(BUILD)/libweft.so --per-pattern 200 --real $(REAL)
-	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --real $(REAL)
+	@$(VENV)/bin/python $(PARITY)/templates.py --weft $(BUILD)/libweft.so --templates $(TEMPLATES) --real $(REAL)
 	@$(VENV)/bin/python $(PARITY)/snippets.py
 	@$(VENV)/bin/python $(PARITY)/jinja.py --cli $(BUILD)/tests/jinja_cli --templates $(TEMPLATES)
 	@$(VENV)/bin/python $(PARITY)/embeddings.py --weft $(BUILD)/weft --lib $(BUILD)/libweft.so --synth $(BUILD)/weft-synth
@@ -429,6 +436,7 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
+$(BUILD)/tests/reply/test_reply_memory: TEST_LDFLAGS = -Wl,--wrap=realloc
 $(BUILD)/tests/text/test_jinja_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # The same is done for the whole program, whose main() the test calls. The test has LeakSanitizer if the compiler has it and

@@ -46,8 +46,8 @@ cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr worksp
         s = b->set_stream(b->handle, stream);
     }
     if (s == CUBLAS_STATUS_SUCCESS) {
-        /* The handle gets a workspace of its own: the same memory each time, so the same algorithms
-         * and the same bits. */
+        /* The handle gets a workspace of its own, so that equal calls always have the same memory,
+         * choose the same algorithm and give the same bits. */
         s = b->set_workspace(b->handle, (void *)workspace.at, workspace_bytes);
     }
     if (s == CUBLAS_STATUS_SUCCESS) {

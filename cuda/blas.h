@@ -1,6 +1,6 @@
-/* The few functions of cuBLAS that prompts need. A thread looks for cuBLAS at run time, beside the
- * upload of the weights, and the first long prompt waits for that thread. So a machine without
- * cuBLAS still runs everything, and a program that only generates never waits for it. */
+/* The few functions of cuBLAS that steps of many rows need. A thread looks for cuBLAS at run time,
+ * beside the upload of the weights, and the first step of many rows waits for that thread. So
+ * everything runs on a machine without cuBLAS too, and steps of few rows need not wait. */
 #ifndef WEFT_CUDA_BLAS_H
 #define WEFT_CUDA_BLAS_H
 
@@ -22,7 +22,7 @@ struct blas {
 enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes, what NVIDIA advises for Hopper */
 
 /* Fills the functions; returns false if there is no cuBLAS. A library that the process has already
- * loaded comes first. */
+ * loaded is preferred. */
 bool blas_find(struct blas *b);
 cublasStatus_t blas_open(struct blas *b, cudaStream_t stream, struct dptr workspace,
                          size_t workspace_bytes);

@@ -24,8 +24,8 @@ bool cuda_process_lost(cudaError_t e)
 static bool process_lost(const struct cuda *c, cudaError_t e)
 {
     if (c->queue.stream == NULL) {
-        /* There is no stream yet, and calling CUDA to find out could create a context on a device
-         * that is not needed. */
+        /* There is no stream yet. Asking CUDA could create a context on a device that is not
+         * needed. */
         return cuda_process_lost(e);
     }
     e = cudaStreamSynchronize(c->queue.stream);

@@ -1,6 +1,6 @@
 /* The state of the CUDA backend, and what its files do for one another. This is plain C: the
- * kernels are behind kernels.h. There is one stream per engine; an error poisons the engine and
- * nothing else. */
+ * kernels are behind kernels.h. Each engine computes on a stream of its own. An error poisons only
+ * its engine, unless a kernel has failed: then CUDA is lost for the whole process. */
 #ifndef WEFT_CUDA_H
 #define WEFT_CUDA_H
 
@@ -13,7 +13,7 @@
 #include "memory.h"
 
 enum {
-    /* The rows of one launch of attention by rows. This bounds its scratch. */
+    /* The most rows of one call of kernel_attend(). This bounds its scratch. */
     ATTEND_ROWS = 32,
     /* Steps of more rows go through cuBLAS. This limit has not been tuned on hardware yet. */
     GEMM_ROWS = 16,
@@ -45,7 +45,7 @@ struct dweights {
  * to. */
 struct image {
     char *host;                                       /* pinned */
-    struct dptr device;                               /* the same bytes */
+    struct dptr device;                               /* a copy of `host` */
     size_t rows, out_rows, list, tiles, pages, bytes; /* offsets, and the size of the whole */
     size_t page_stride;
     size_t n_list, n_tiles; /* of the step that was packed last */
@@ -91,7 +91,7 @@ struct cuda {
     struct dptr q; /* float [n, SIZE_Q] */
     /* float [n, SIZE_K], [n, SIZE_V]. With tensor cores both lie inside qkv. */
     struct dptr k, v;
-    /* These exist only with tensor cores. */
+    /* qkv, y, reach and blas_workspace exist only with tensor cores. */
     struct dptr qkv; /* float [n, SIZE_Q + SIZE_K + SIZE_V], q, k and v side by side */
     struct dptr y;   /* float [n, dim] */
     /* float [n_layers], kernel_reach() of gate and up; 0 where their products are floats. */
@@ -120,8 +120,9 @@ struct cuda {
     size_t slab_bytes, halves_bytes;
     /* Bytes of the longest row of a matrix in the file. UPLOAD_PARTS of them fit into the slab. */
     size_t row_bytes;
-    struct dptr top_ids, top_values, top_scratch; /* [n_out, BACKEND_TOP] */
-    int32_t *host_ids;                            /* pinned [n_out, BACKEND_TOP] */
+    /* ids and values [n_out, BACKEND_TOP], and the scratch of kernel_top(). */
+    struct dptr top_ids, top_values, top_scratch;
+    int32_t *host_ids; /* pinned [n_out, BACKEND_TOP] */
     float *host_values;
     struct dptr history, count; /* int32 [BACKEND_TOP, MATVEC_ROWS], uint32 */
     size_t n_out;               /* wanted rows of the last step */
@@ -152,10 +153,10 @@ static inline bool cuda_ffn_biased(const struct layer *l)
     return l->t[FFN_GATE_BIAS].name != NULL;
 }
 
-/* Returns true if the product of gate and up is stored as halves. Both must be quantised: beside
- * the error of such weights the rounding is small, while weights of F16 or BF16 have so little
- * error that it would show. There must be no biases: they are added after the product, and the
- * bound of the product, see cuda_reach(), would not bound the sum. */
+/* Returns true if the product of gate and up is stored as halves. Both must be quantised: the
+ * rounding to halves is small beside the error of quantised weights, but it would show beside the
+ * small error of F16 or BF16. There must be no biases: they are added after the product, so
+ * cuda_reach(), which bounds the product, would not bound the sum. */
 static inline bool cuda_halves_out(const struct layer *l)
 {
     return l->t[FFN_GATE].type->block > 1 && l->t[FFN_UP].type->block > 1 && !cuda_ffn_biased(l);
@@ -198,10 +199,10 @@ weft_status upload_weights(struct cuda *c, weft_error *err);
 /* Starts a thread that looks for cuBLAS and makes its handle, so that the upload hides the time
  * this takes. */
 void cuda_start_blas(struct cuda *c);
-/* Waits for that thread. Called before each step of many rows and before products are measured.
- * Without cuBLAS it writes a line to the log and sets tensor_cores to false. */
+/* Waits for the thread of cuda_start_blas(). Called before each step of many rows and before
+ * products are measured. Without cuBLAS it logs a line and sets tensor_cores to false. */
 weft_status cuda_open_blas(struct cuda *c, weft_error *err);
-/* Ends the thread. */
+/* Ends the thread of cuda_start_blas(). */
 void cuda_join_blas(struct cuda *c);
 
 /* --- image.c --- */

@@ -6,12 +6,12 @@
 #include "cuda.h"
 #include "platform.h"
 
-/* Compute capability: the kernels use mma.sync on halves, and cp.async. */
+/* The least compute capability: the kernels use mma.sync on halves, and cp.async. */
 enum { MIN_MAJOR = 8 };
 
 #define VERSION(v) (v) / 1000, (v) % 1000 / 10
 
-/* Explains that a kernel of any engine of this process has failed before. */
+/* Explains that a kernel of some engine of this process has failed before. */
 static void explain_lost(char *dst, size_t cap, cudaError_t e)
 {
     snprintf(dst, cap,

@@ -94,8 +94,8 @@ static weft_status make_graph(struct cuda *c, size_t n, bool ahead, cudaGraphExe
 /* Returns the graph of a step of n rows. Returns NULL if there is none, and the reason in *why if
  * making one has failed. The host application may wait for the device and so break a capture, and
  * the device may lack memory for a graph; then the stages run, and the next step tries again. After
- * several failures in a row, more and more steps go by between two attempts. A device that is lost
- * reports that when the stages run. */
+ * several failures in a row, more and more steps go by between two attempts. If the device is lost,
+ * the stages report that. */
 static cudaGraphExec_t graph_of(struct cuda *c, size_t n, bool ahead, weft_error *why)
 {
     enum { MOST_DOUBLINGS = 10 };

@@ -1,5 +1,5 @@
-/* A step as kernels see it. Its parts stand at fixed places, so that one captured graph finds those
- * of every step. */
+/* A step as kernels see it. Its parts stand at fixed places, so that one captured graph finds the
+ * parts of every step. */
 #include <string.h>
 
 #include "cuda.h"

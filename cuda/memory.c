@@ -8,7 +8,7 @@ enum { SMALL = 1 << 20, PAGE = 2 << 20 };
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size)
 {
     size_t bytes;
-    /* The sum of all, rounded up, must still be a valid size. */
+    /* The sum of all requests, rounded up, must still be a valid size. */
     if (!mul_ok(n, size, &bytes) || bytes > (uint64_t)INT64_MAX - memory_total(m)) {
         m->wrapped = true;
         return;

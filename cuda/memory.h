@@ -31,7 +31,8 @@ struct memory {
 };
 
 /* Asks for n elements of `size` bytes; memory_alloc() will set *at to their address, so `at` must
- * stay valid until then. A request for 0 bytes is ignored. Failures show in memory_alloc(). */
+ * stay valid until then. A request for 0 bytes is ignored. A failure sets `wrapped` or `nomem`,
+ * which the caller looks at before memory_alloc(). */
 void memory_want(struct memory *m, enum memory_use use, struct dptr *at, size_t n, size_t size);
 uint64_t memory_total(const struct memory *m);
 /* Returns by how many bytes the device's free memory will shrink: the driver gives memory in whole

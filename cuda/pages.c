@@ -71,8 +71,8 @@ static weft_status copy_heads(struct cuda *c, const struct part *p, size_t n, ui
     return WEFT_OK;
 }
 
-/* These two convert between blocks of GGUF, where a scale and its codes stand together, and planes,
- * where the codes of a head are followed by its scales. n_blocks is for one head. */
+/* These two functions convert between blocks of GGUF, where a scale and its codes stand together,
+ * and planes, where the codes of a head are followed by its scales. A head has n_blocks blocks. */
 static void split_blocks(uint8_t *planes, const uint8_t *blocks, size_t n_blocks)
 {
     for (size_t i = 0; i < n_blocks; i++) {

@@ -14,8 +14,8 @@ static weft_status multiply_floats(struct cuda *c, const struct dmatrix *m, cons
     return cuda_check_blas(c, blas_multiply(&c->blas, &p), "cublasGemmEx", err);
 }
 
-/* Writes rows [first, first + n) of the matrices as halves to the slab. The first row of w[1] is
- * numbered behind the last row of w[0], and so on. */
+/* Writes rows [first, first + n) of the matrices as halves to the slab. Rows are numbered through
+ * all matrices: the first row of w[1] follows the last row of w[0]. */
 static weft_status dequantise(struct cuda *c, const struct dmatrix *const *w, size_t first,
                               size_t n, size_t row_bytes, weft_error *err)
 {

@@ -51,7 +51,7 @@ static void *run_reader(void *arg)
     return NULL;
 }
 
-/* Returns false if the system refuses. */
+/* Returns false if the system refuses a lock. */
 static bool open_locks(struct readers *r)
 {
     if (pthread_mutex_init(&r->lock, NULL) != 0) {

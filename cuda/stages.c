@@ -155,7 +155,7 @@ static weft_status attend(struct cuda *c, const struct step *s, size_t layer, we
     return WEFT_OK;
 }
 
-/* Adds to x the bias of a product that has been added to x, if there is a bias. */
+/* Adds a bias to x, if there is one. The product that it belongs to has been added to x before. */
 static weft_status add_bias(struct cuda *c, struct dptr bias, size_t n, weft_error *err)
 {
     if (bias.at != 0) {
@@ -188,7 +188,8 @@ static weft_status attn_out(struct cuda *c, const struct step *s, size_t layer, 
 }
 
 /* Computes gate and up on tensor cores, then writes h = silu(gate) * up to `out`. If gate and up
- * are stored as halves, kernel_norm() takes a half_scale by their reach, so that none overflows. */
+ * are stored as halves, kernel_norm() chooses half_scale from their reach, so that no half
+ * overflows. */
 static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct dacts *out,
                            weft_error *err)
 {
@@ -215,7 +216,7 @@ static weft_status gate_up(struct cuda *c, size_t layer, size_t n, const struct 
 }
 
 /* Computes h of few rows if gate and up have biases. The mat-vec kernel, which otherwise combines
- * the two, then stores both. */
+ * the two, then stores them separately. */
 static weft_status few_biased(struct cuda *c, const struct dlayer *l, size_t n,
                               const struct dacts *out, weft_error *err)
 {

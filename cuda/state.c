@@ -4,7 +4,8 @@
 #include "cuda.h"
 
 enum {
-    /* Room for a piece of a matrix that is uploaded. Products use it too if memory is short. */
+    /* The weights are uploaded through a slab that has at most this size, unless rows are very
+     * long. If memory is short, products turn matrices into halves in pieces of this size, too. */
     SLAB_BYTES = 32 << 20,
     /* Left for the driver: code of the kernels, cuBLAS. */
     RESERVE_BYTES = 256 << 20,
@@ -60,7 +61,7 @@ static void want_weights(struct cuda *c)
 {
     const struct weights *w = &c->model->weights;
     want_matrix(c, &w->token_embd, &c->weights.token_embd);
-    if (w->output.data != w->token_embd.data) { /* else they are one matrix, see upload.c */
+    if (w->output.data != w->token_embd.data) { /* otherwise they are one matrix, see upload.c */
         want_matrix(c, &w->output, &c->weights.output);
     }
     want_vector(c, &w->output_norm, &c->weights.output_norm);
@@ -75,7 +76,7 @@ static void scratch(struct cuda *c, struct dptr *at, size_t n, size_t size)
     memory_want(&c->memory, MEMORY_SCRATCH, at, n, size);
 }
 
-/* Returns the forms that products with a matrix of this type read. */
+/* Returns the forms (ACT_*) in which products with this matrix read their activations. */
 static uint32_t forms_of(const struct cuda *c, const struct tensor *t)
 {
     bool is_float = t->type->block == 1;
@@ -119,8 +120,8 @@ static void want_halves(struct cuda *c, const struct layer *l, enum stage stage,
     c->halves_bytes = size_max(c->halves_bytes, bytes);
 }
 
-/* Lists what products of many rows need beside the activations. whole: there is room for the halves
- * of a whole product; else only for a piece of it, at least one row. */
+/* Lists what products of many rows need beside the activations. If `whole` is true, there is room
+ * for the halves of a whole product; otherwise for a piece of it, which is at least one row. */
 static void want_products(struct cuda *c, bool whole)
 {
     const struct maxima *max = &c->model->max;
@@ -139,8 +140,8 @@ static void want_products(struct cuda *c, bool whole)
     scratch(c, &c->blas_workspace, 1, BLAS_WORKSPACE);
 }
 
-/* Lists the memory for gate and up, where one kernel leaves them for the next. The element size is
- * that of the layer that needs the largest. */
+/* Lists the memory for gate and up, where one kernel leaves them for the next. Its elements are as
+ * large as the most demanding layer needs. */
 static void want_gate_up(struct cuda *c)
 {
     size_t element = c->tensor_cores ? sizeof(f16_bits) : 0;
@@ -179,7 +180,7 @@ static void want_activations(struct cuda *c)
     want_acts(c, &c->mid, n, max->o_dim, forms_of_stage(c, STAGE_ATTN_OUT) | values);
     want_acts(c, &c->ff, n, max->n_ff, forms_of_stage(c, STAGE_FFN_OUT) | values);
     want_acts(c, &c->head_norm, c->params.n_out, dim, values);
-    if (c->tensor_cores) { /* else a product normalises its rows itself */
+    if (c->tensor_cores) { /* otherwise a product normalises its rows itself */
         want_acts(c, &c->in, n, dim, in & (ACT_F16 | ACT_F32));
     } else { /* with tensor cores k and v lie inside qkv */
         scratch(c, &c->k, n, max->k_dim * sizeof(float));
@@ -218,8 +219,8 @@ static void want_attention(struct cuda *c)
     scratch(c, &c->counters, 1, c->counters_bytes);
 }
 
-/* Lists the pool and plans where its stores stand in it. If an offset wraps, so does the size of
- * the pool, which is then refused. */
+/* Lists the pool and plans where its stores stand in it. If an offset wraps, the size of the pool
+ * wraps too, and is refused. */
 static void want_kv(struct cuda *c)
 {
     for (size_t i = 0; i < 2; i++) {
@@ -281,7 +282,8 @@ static weft_status make_plan(struct cuda *c, size_t n_batch, bool whole, weft_er
 
 /* Chooses the first plan that fits. For each number of rows it first tries products of whole
  * matrices, then products in pieces, because pieces cost less speed than a step of fewer rows does.
- * At last it tries fewer rows with logits: more sequences than that then take turns. */
+ * At last it tries fewer rows with logits. If more sequences than that want logits, they take
+ * turns. */
 static weft_status choose_plan(struct cuda *c, weft_error *err)
 {
     const struct memory *m = &c->memory;
@@ -361,9 +363,9 @@ static weft_status send_turns(struct cuda *c, size_t at, weft_error *err)
     return status;
 }
 
-/* Places k and v. With tensor cores their memory is that of qkv: steps of many rows write q, k and
- * v there side by side. Steps of few rows put k and v there one behind the other, with room for
- * n_batch rows, because without cuBLAS all steps run like steps of few. */
+/* Places k and v. With tensor cores they lie in the memory of qkv. Steps of many rows write q, k
+ * and v there side by side. Steps of few rows write all of k, then all of v. This second layout has
+ * room for n_batch rows, too, because without cuBLAS large steps use it as well. */
 static void place_kv(struct cuda *c)
 {
     if (c->tensor_cores) {

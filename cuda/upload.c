@@ -8,14 +8,15 @@
 #include "platform.h"
 #include "readers.h"
 
-/* A core copies 6 to 10 GB/s out of the page cache, and the bus takes 55 (PCIe 5 x16), so several
- * threads read. Larger pieces would not make the copies faster (4 MiB take 80 us). But pinning
- * takes about half a millisecond per MiB, and a small ring stays in the processor's cache, which
- * saves memory bandwidth. */
+/* A core copies 6 to 10 GB/s out of the page cache, and the bus (PCIe 5 x16) takes 55 GB/s, so
+ * several threads read. Pieces are small, because pinning takes about half a millisecond per MiB,
+ * and because a small ring stays in the processor's cache, which saves memory bandwidth. Larger
+ * pieces would not be copied faster (4 MiB take 80 us). */
 enum { PIECE_BYTES = 4 << 20, COPY_STREAMS = 2 };
 
-/* Piece i is copied on stream i % COPY_STREAMS into part i % UPLOAD_PARTS of the slab. UPLOAD_PARTS
- * pieces are on their way, while each reader fills one more buffer. */
+/* Piece i is copied on stream i % COPY_STREAMS. Pieces of matrices go into part i % UPLOAD_PARTS of
+ * the slab, pieces of vectors to their place. UPLOAD_PARTS pieces are on their way, while each
+ * reader fills one more buffer. */
 struct upload {
     struct cuda *c;
     struct piece *pieces; /* [n] */
@@ -91,8 +92,8 @@ static weft_status add_matrices(struct upload *u, weft_error *err)
     return WEFT_OK;
 }
 
-/* Vectors come together at the end: among the matrices they would occupy buffers and keep the
- * readers idle. */
+/* All vectors come at the end. Between the matrices, each would occupy a whole buffer, and readers
+ * would wait. */
 static weft_status add_vectors(struct upload *u, weft_error *err)
 {
     struct cuda *c = u->c;
@@ -112,7 +113,8 @@ static weft_status add_vectors(struct upload *u, weft_error *err)
 
 /* --- sending --- */
 
-/* Waits until piece i has been read, then starts its copy and its repacking. */
+/* Waits until piece i has been read, then starts its copy and, if it is of a matrix, its
+ * repacking. */
 static weft_status start_piece(struct upload *u, size_t i, weft_error *err)
 {
     struct cuda *c = u->c;

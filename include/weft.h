@@ -84,12 +84,12 @@ typedef enum weft_status {
      * whether a faulty kernel has lost CUDA for the whole process. */
     WEFT_E_DEVICE_LOST,
     WEFT_E_INTERNAL, /* a bug in Weft */
-    /* This engine cannot do it. The message says how to open an engine that can. */
+    /* This engine cannot do what was asked. The message says how to open an engine that can. */
     WEFT_E_ENGINE
 } weft_status;
 
-/* A failing call fills it. `message` names the thing, what was found, what was expected, and the
- * remedy. */
+/* What went wrong in a call that failed. `message` names the thing, what was found, what was
+ * expected, and the remedy. */
 typedef struct weft_error {
     weft_status code;
     char message[508];
@@ -108,9 +108,9 @@ WEFT_API const char *weft_status_name(weft_status s); /* "WEFT_E_ARG"; never NUL
 
 typedef enum weft_log_level { WEFT_LOG_INFO = 0, WEFT_LOG_WARN = 1 } weft_log_level;
 
-/* The library calls it on the thread that is inside the library. It is not called for a problem
- * that the call returns as an error. `text` is one line without a newline and lives only during the
- * call. */
+/* Gets a line of the log. The library calls it on the thread that has called the library. It is not
+ * called for a problem that the call returns as an error. `text` is one line without a newline and
+ * lives only during the call. */
 typedef void (*weft_log_fn)(void *user, weft_log_level level, const char *text);
 
 /* ---------------------------------------------------------------- devices */
@@ -205,9 +205,9 @@ WEFT_API weft_status weft_file_tensor(const weft_file *file, size_t i, weft_tens
  * WEFT_E_ARG (there is no such key). */
 WEFT_API weft_status weft_file_key_use(const weft_file *file, size_t i, weft_key_use *out,
                                        weft_error *err);
-/* Writes element `j` of key `i` as text. A string is written as its bytes, which may be any, NUL
- * included, and is not terminated. Integers are decimal, floats have enough digits to round-trip,
- * bools are true or false. */
+/* Writes element `j` of key `i` as text. A string is written as its bytes; it may contain any byte,
+ * also NUL, and no NUL is added at its end. Integers are decimal, floats have enough digits to
+ * round-trip, bools are true or false. */
 WEFT_API weft_status weft_file_value(const weft_file *file, size_t i, size_t j, char *dst,
                                      size_t cap, size_t *needed, weft_error *err);
 
@@ -234,12 +234,12 @@ typedef struct weft_model_info {
     const char *architecture; /* "qwen2"; the strings live as long as the model */
     const char *name;         /* general.name, or "" */
     const char *type; /* the tensor type that holds most weights, "Q4_K"; "" without tensors */
-    const char *chat_template; /* name of the recognised template, or NULL */
+    const char *chat_template; /* "file": the file has a chat template that can be used; or NULL */
     size_t n_vocab;
-    /* These are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
-     * weft_model_get_layer() describes each layer. n_ctx_train is the longest context: what the
-     * model was trained for or, where the file asks for YaRN, what that stretches its original
-     * context to, if that is more. */
+    /* The sizes are 0 if vocab_only. Where layers differ, they are the largest values of any layer;
+     * weft_model_get_layer() describes each layer. n_ctx_train is the longest context. It is the
+     * length that the model was trained for or, where the file asks for YaRN, the length to which
+     * YaRN stretches the original context, if that is longer. */
     size_t n_ctx_train, n_layers, dim, n_heads, n_kv_heads, head_dim, n_ff;
     uint64_t n_params; /* elements of all tensors */
     uint64_t n_bytes;  /* bytes of all tensors */
@@ -249,8 +249,8 @@ typedef struct weft_model_info {
      * 0 = all positions up to its own. */
     size_t n_window;
     bool adds_eos; /* whether the model wants EOS at the end of a text that is embedded */
-    /* A sentence that says what the template named by `chat_template` may lack of the template in
-     * the file (Jinja source); NULL if both render conversations in the same way. */
+    /* Why the file's chat template cannot be used, such as "the file has no chat template"; NULL if
+     * it can. */
     const char *chat_remark;
     /* LongRoPE: texts of at most this many tokens are computed with the short RoPE factors of the
      * file, longer ones with the long factors; 0 = there is only one set of factors. When a
@@ -273,7 +273,8 @@ WEFT_API void weft_model_release(weft_model **model);
 WEFT_API weft_status weft_model_get_info(const weft_model *model, weft_model_info *info,
                                          weft_error *err);
 
-/* What a layer of the model is. A kind of layer that lacks one of these things has 0 there. */
+/* What a layer of the model is. A member is 0 if this kind of layer has nothing that the member
+ * counts. */
 typedef struct weft_layer_info {
     size_t size;         /* set by the caller to sizeof(weft_layer_info) */
     const char *mixer;   /* how positions see one another: "attention" */
@@ -322,6 +323,17 @@ WEFT_API bool weft_token_is_end(const weft_model *model, int32_t token);
 
 /* ---------------------------------------------------------------- chat */
 
+/* Conversations become token ids by the chat template in the model's file, which is Jinja source:
+ * the library interprets what the templates of models use of that language, with the result of
+ * jinja2 in the Transformers library. A template in the file called tool_use is used when there are
+ * tools. Built-in templates have names, and are for files that have none.
+ *
+ * Every byte of the rendered text is known to come from the template or from the caller. Text
+ * between control tokens is tokenized as one, whoever wrote it, but no control token, and no
+ * user-defined token that the template's own text contains (<think>, <tool_call>, but not white
+ * space), ever comes from a caller's bytes: a text that looks like one is plain text. Transformers
+ * and llama.cpp make control tokens of it. The names of roles count as the template's. */
+
 typedef struct weft_message {
     const char *role;    /* "system", "user" or "assistant" */
     const char *content; /* UTF-8; never parsed for control tokens */
@@ -329,7 +341,7 @@ typedef struct weft_message {
 
 typedef struct weft_chat_params {
     size_t size;
-    const char *template_name; /* NULL = the template that the model's file names */
+    const char *template_name; /* a built-in template; NULL = the template of the model's file */
     bool no_prompt;            /* do not open the assistant's turn at the end */
     /* The messages continue a conversation that is already in the sequence. BOS and the default
      * system prompt are left out, and the assistant's turn that precedes the messages is closed. */
@@ -342,14 +354,80 @@ typedef struct weft_chat_params {
 #define WEFT_CHAT_PARAMS_INIT WEFT_INIT(weft_chat_params)
 
 /* Converts messages[n] to ids: the template's own control tokens, BOS where the template or the
- * model wants it, and the contents as plain text. Errors: WEFT_E_UNSUPPORTED (the template is
- * unknown; the message lists the names), WEFT_E_ARG (a role is unknown, or the template cannot
- * express the order of the messages). */
+ * model wants it, and the contents as plain text. Any thread. Errors: WEFT_E_UNSUPPORTED (the file
+ * has no template, or one that cannot be used; the name is unknown; the vocabulary lacks what the
+ * built-in template needs), WEFT_E_ARG (a role is unknown, or the template refuses the messages:
+ * the message has its words), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages,
                                       size_t n, const weft_chat_params *params, int32_t *dst,
                                       size_t cap, size_t *needed, weft_error *err);
 /* Returns the name of the i-th built-in template, or NULL past the last. */
 WEFT_API const char *weft_chat_template_name(size_t i);
+
+/* A conversation that was rendered: its text, who wrote each byte, and its ids. It does not change,
+ * and holds a reference on the model. */
+typedef struct weft_prompt weft_prompt;
+
+/* Texts are JSON in UTF-8, nested at most 128 deep; NULL = none. Lengths are in bytes. */
+typedef struct weft_prompt_params {
+    size_t size;
+    /* An array of messages in the shape of OpenAI's API. `role` is system, developer (system, where
+     * the template does not know it), user, assistant or tool; `content` is a string or an array of
+     * {"type": "text", "text": ...}; an assistant's may be null. An assistant's message may have
+     * `tool_calls` (arguments as an object or as the text of one; another text stays a text) and
+     * `reasoning_content`, a tool's `tool_call_id` and `name`. What else is there reaches the
+     * template too. */
+    const char *messages;
+    size_t n_messages;
+    /* An array of tools: {"type": "function", "function": {"name", "description", "parameters"}}.
+     * Tools of other types are refused. */
+    const char *tools;
+    size_t n_tools;
+    /* An object: further variables of the template, such as {"enable_thinking": false}. */
+    const char *variables;
+    size_t n_variables;
+    const char *template_name;   /* a built-in template, in place of the file's */
+    const char *template_source; /* Jinja source, in place of the file's; not with a name */
+    size_t n_template_source;
+    bool no_prompt; /* do not open the assistant's turn at the end */
+    /* Continue the last message, which is an assistant's: the text ends with its content, without
+     * the white space that the template trims. Not with `continues`. */
+    bool prefill;
+    /* As in weft_chat_params. The text begins behind the content of the preceding answer; the ids
+     * begin behind the token that ends its turn or, if it was cut, with that token. */
+    bool continues;
+    const int32_t *last;
+    /* What a template that asks for the date sees: seconds since 1970 on the caller's clock, in the
+     * caller's time zone. 0 = now, in UTC; the first second of 1970 cannot be asked for. */
+    int64_t now;
+} weft_prompt_params;
+#define WEFT_PROMPT_PARAMS_INIT WEFT_INIT(weft_prompt_params)
+
+/* n bytes of a prompt's text that one writer wrote. */
+typedef struct weft_run {
+    size_t n;
+    bool caller; /* false: the template */
+} weft_run;
+
+/* Renders a conversation. Any thread. Errors: those of weft_chat_tokens(); WEFT_E_ARG also names
+ * the message and member that is wrong, or the line and column where the template failed;
+ * WEFT_E_UNSUPPORTED also for a template outside the language, with line and column, and for one
+ * that takes too many steps or too much memory. */
+WEFT_API weft_status weft_prompt_open(const weft_model *model, const weft_prompt_params *params,
+                                      weft_prompt **out, weft_error *err);
+/* Frees the prompt and sets *prompt to NULL. Both `prompt` and *prompt may be NULL. */
+WEFT_API void weft_prompt_release(weft_prompt **prompt);
+/* Copies the ids of the prompt. With `from` > 0, these are the ids of its text from that byte on,
+ * for a sequence that holds the text before it already. Any thread. Errors: WEFT_E_ARG (`from` is
+ * beyond the text). */
+WEFT_API weft_status weft_prompt_tokens(const weft_prompt *prompt, size_t from, int32_t *dst,
+                                        size_t cap, size_t *needed, weft_error *err);
+/* These copy the text of the prompt, in which a BOS that only the model wants does not stand; and
+ * the runs of the text, whose lengths add up to it. Any thread. */
+WEFT_API weft_status weft_prompt_text(const weft_prompt *prompt, char *dst, size_t cap,
+                                      size_t *needed, weft_error *err);
+WEFT_API weft_status weft_prompt_runs(const weft_prompt *prompt, weft_run *dst, size_t cap,
+                                      size_t *needed, weft_error *err);
 
 /* ---------------------------------------------------------------- engine */
 
@@ -447,9 +525,10 @@ typedef struct weft_engine_params {
      * `deterministic` the last bits of these K and V may differ from newly computed ones. */
     bool no_prefix_cache;
     /* If true, the CPU reads weights in the layout of the file. By default it repacks them when the
-     * first engine of a model opens. Repacking takes about a second for a gigabyte, and memory for
-     * the weights, about as much as in the file; after that, the system can drop the pages of a
-     * mapped file, so the weights are in memory once. Repacked weights are several times faster. */
+     * first engine of a model opens. That takes about a second for a gigabyte. The repacked weights
+     * need about as much memory as those in the file; the system can then drop the pages of a
+     * mapped file, so that the weights are in memory only once. Repacked weights are several times
+     * faster. */
     bool no_repack;
     weft_kv_type type_k, type_v; /* WEFT_KV_Q8_0 needs a head size that is a multiple of 32 */
     weft_progress_fn progress;   /* called while weights are uploaded or repacked; may be NULL */
@@ -461,9 +540,9 @@ typedef struct weft_engine_params {
     weft_profile_fn profile;
     void *profile_user;
     /* On the CPU, every thread of the engine stays on a core; each has its own core as long as
-     * there are enough. The first core is left to the thread that calls weft_engine_step(), which
-     * the system may move. This is for a machine that does nothing else: two engines would get the
-     * same cores. */
+     * there are enough. The first core is left to the thread that calls weft_engine_step(); the
+     * system may move that thread. This is for a machine that does nothing else: two engines would
+     * get the same cores. */
     bool pin_threads;
     /* For finding a fault on a GPU. All three cost speed, and none changes the text. no_graphs: the
      * kernels of a step are launched one by one, not as a CUDA graph. no_pdl: a kernel begins only
@@ -485,10 +564,10 @@ typedef struct weft_engine_info {
     uint64_t n_steps, n_rows; /* steps and rows computed since the engine was opened */
     uint64_t n_cached;        /* rows that did not have to be computed, see no_prefix_cache */
     /* The least work of a step. step_weight_bytes: the weights that a step of one row reads; where
-     * a row uses only some experts of a layer, only these are counted. row_macs: multiply-adds of
-     * one row with weights, the output matrix included. kv_position_bytes: the memory of
-     * K and V of one position, of all layers together; weft_engine_kv_read() says how much of it a
-     * row reads. */
+     * a row uses only some experts of a layer, only those experts are counted. row_macs:
+     * multiply-adds of one row with weights, the output matrix included. kv_position_bytes: the
+     * memory of K and V of one position, of all layers together; weft_engine_kv_read() says how
+     * much of it a row reads. */
     uint64_t step_weight_bytes, row_macs, kv_position_bytes;
     uint64_t most_weight_bytes; /* the most bytes of weights that a step of any size reads */
     size_t page; /* positions of a page of the KV pool, WEFT_KV_PAGE of the library in use */
@@ -533,8 +612,8 @@ typedef struct weft_engine_stats {
     /* Host memory of draws that look at all logits: for running draws, and up to 8 spare buffers
      * for later ones. */
     uint64_t draw_bytes;
-    /* Rows that had been computed when their sequence crossed n_rope_short of the model, and that
-     * were lost by that. */
+    /* Rows that were computed but could no longer be used once their sequence had crossed
+     * n_rope_short of the model. */
     uint64_t n_again;
 } weft_engine_stats;
 
@@ -558,14 +637,14 @@ WEFT_API weft_status weft_engine_open(weft_model *model, const weft_engine_param
 WEFT_API void weft_engine_release(weft_engine **engine);
 WEFT_API weft_status weft_engine_get_info(const weft_engine *engine, weft_engine_info *info,
                                           weft_error *err);
-/* Looks at every page number and every sequence once. A program can afford the call after every
- * step. */
+/* Fills *stats. The call looks once at every page number and at every sequence; a program can
+ * afford it after every step. */
 WEFT_API weft_status weft_engine_get_stats(const weft_engine *engine, weft_engine_stats *stats,
                                            weft_error *err);
 
-/* Returns the least number of bytes of K and V that a row at this position of a sequence reads: in
- * each layer, those of the positions that it sees there. Returns 0 if `engine` is no engine. Any
- * thread. */
+/* Returns the least number of bytes of K and V that a row at position `pos` of a sequence reads. In
+ * each layer these are the bytes of the positions that it sees there. Returns 0 if `engine` is no
+ * engine. Any thread. */
 WEFT_API uint64_t weft_engine_kv_read(const weft_engine *engine, size_t pos);
 
 /* Measures the limits of the device. Errors: WEFT_E_NOMEM, WEFT_E_DEVMEM, WEFT_E_DEVICE_LOST. */
@@ -573,9 +652,10 @@ WEFT_API weft_status weft_engine_measure(weft_engine *engine, weft_limits *limit
 
 /* Computes one step: the waiting tokens of all sequences, at most n_batch rows; a long prompt takes
  * several steps. *ready (may be NULL) is the number of sequences that now have logits, so that
- * weft_seq_next() can be called on them; those from which a thread draws just now are not counted.
- * If there is nothing to do, it returns WEFT_OK at once. Errors: WEFT_E_IO, WEFT_E_DEVICE_LOST,
- * WEFT_E_NOMEM (for the logits of an observer); nothing was computed then. */
+ * weft_seq_next() can be called on them; sequences from which another thread is drawing at this
+ * moment are not counted. If there is nothing to do, the call returns WEFT_OK at once. Errors:
+ * WEFT_E_IO, WEFT_E_DEVICE_LOST, WEFT_E_NOMEM (for the logits of an observer); nothing was computed
+ * then. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, size_t *ready, weft_error *err);
 
 /* Sleeps until a step would have rows. It is for a thread that steps an engine to which other
@@ -602,25 +682,27 @@ WEFT_API void weft_engine_wake(weft_engine *engine);
 
 /* How the states of a text's tokens are combined into one vector. */
 typedef enum weft_pooling {
-    /* As the file's pooling_type says. Without one, the labels of a reranker, else the mean. */
+    /* The pooling_type of the file. If the file has none: WEFT_POOL_RANK for a reranker,
+     * WEFT_POOL_MEAN for other models. */
     WEFT_POOL_MODEL = 0,
     WEFT_POOL_MEAN,
     WEFT_POOL_LAST, /* the state of the last token, which has seen all others */
     WEFT_POOL_CLS,  /* the first token's state; refused: in these models it has seen only itself */
-    /* Of a reranker: its classifier's labels, [n_labels] of weft_model_info, from the state of the
-     * last token. */
+    /* The labels of a reranker (n_labels of weft_model_info), which its classifier computes from
+     * the state of the last token. */
     WEFT_POOL_RANK
 } weft_pooling;
 
 typedef struct weft_embed_params {
     size_t size;
     weft_pooling pooling;
-    /* Do not scale the vector to length 1. Of labels: give the classifier's sums, not the
-     * probabilities that are made from them (softmax; of a single label 1 / (1 + exp(-sum))). */
+    /* Do not scale the vector to length 1. For labels: give the sums of the classifier, not the
+     * probabilities that are made from them (by softmax, or by 1 / (1 + exp(-sum)) for a single
+     * label). */
     bool raw;
-    /* Keep only the first values of the vector, and scale those to length 1: for models that were
-     * trained for it (Matryoshka), such as Qwen3-Embedding. At most `dim` of the model; 0 = all.
-     * Labels are not cut. */
+    /* The number of values to keep, at most `dim` of the model; 0 = all. The first values of the
+     * vector are kept and scaled to length 1. This is for models that were trained for it
+     * (Matryoshka), such as Qwen3-Embedding. For labels it must be 0, because they are not cut. */
     size_t dimensions;
 } weft_embed_params;
 #define WEFT_EMBED_PARAMS_INIT WEFT_INIT(weft_embed_params)
@@ -628,10 +710,10 @@ typedef struct weft_embed_params {
 /* Computes the vector dst[dim] of a text: the states behind the last layer and its norm, pooled and
  * scaled to length 1. With `dimensions` it is dst[dimensions], with WEFT_POOL_RANK dst[n_labels].
  * It computes in its own steps, between those of weft_engine_step(); its KV pages are free again
- * when it returns. Errors: WEFT_E_ARG (n is 0, an id outside the vocabulary, `dimensions` beyond
- * `dim` or beside labels), WEFT_E_UNSUPPORTED (a pooling that this model cannot do),
- * WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_STATE (a state is not finite, or all are zero), and those
- * of weft_engine_step(). */
+ * when it returns. Errors: WEFT_E_ARG (n is 0, an id is outside the vocabulary, `dimensions` is
+ * more than `dim`, or it is not 0 although the result is labels), WEFT_E_UNSUPPORTED (a pooling
+ * that this model cannot do), WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_STATE (a state is not finite,
+ * or all are zero), and those of weft_engine_step(). */
 WEFT_API weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size_t n,
                                 const weft_embed_params *params, float *dst, size_t cap,
                                 size_t *needed, weft_error *err);
@@ -639,9 +721,9 @@ WEFT_API weft_status weft_embed(weft_engine *engine, const int32_t *tokens, size
  * faster than one after the other. `tokens` holds the texts one behind the other, and lengths[i] is
  * the number of tokens of text i. dst[n_texts, values of a vector] gets the vectors in this order;
  * *needed and cap count values. On the CPU the bits are those of weft_embed(). Other threads that
- * use the engine wait for one step at most. Each step takes as many texts as have KV pages, so
- * WEFT_E_KV_FULL means that one text alone does not fit. The messages count texts from 0. Errors:
- * those of weft_embed(); nothing is written then. */
+ * use the engine wait for one step at most. Each step takes as many texts as there are free KV
+ * pages for, so WEFT_E_KV_FULL means that one text alone does not fit. Error messages number the
+ * texts from 0. Errors: those of weft_embed(); nothing is written then. */
 WEFT_API weft_status weft_embed_texts(weft_engine *engine, const int32_t *tokens,
                                       const size_t *lengths, size_t n_texts,
                                       const weft_embed_params *params, float *dst, size_t cap,
@@ -653,9 +735,10 @@ WEFT_API weft_status weft_embed_texts(weft_engine *engine, const int32_t *tokens
  * that Qwen3-Reranker was trained with. The beginning that the prompts share is computed once;
  * steps and pages are as in weft_embed_texts(). A file of Qwen3-Reranker that lacks the classifier
  * (cls.output.weight) gets it from the rows "yes" and "no" of its output matrix. Errors:
- * WEFT_E_UNSUPPORTED (the model is no reranker; its prompt is another one, by
- * tokenizer.chat_template.rerank or as that of Qwen3-VL-Reranker; its vocabulary lacks a control
- * token of the prompt), and those of weft_embed_texts(). */
+ * WEFT_E_UNSUPPORTED (the model is no reranker; it was trained with another prompt, because
+ * tokenizer.chat_template.rerank of its file is not that of Qwen3-Reranker, or because it is a
+ * Qwen3-VL-Reranker; its vocabulary lacks a control token of the prompt), and those of
+ * weft_embed_texts(). */
 WEFT_API weft_status weft_rank(weft_engine *engine, const char *query, size_t n_query,
                                const char *documents, const size_t *lengths, size_t n_documents,
                                float *dst, size_t cap, size_t *needed, weft_error *err);
@@ -725,9 +808,9 @@ typedef enum weft_finish {
  * means WEFT_SAMPLING_INIT. */
 WEFT_API weft_status weft_seq_open(weft_engine *engine, const weft_sampling *sampling,
                                    weft_seq **out, weft_error *err);
-/* Opens a second sequence with the same tokens, text state and logits. Both share full KV pages; a
- * page is copied before one of them writes to it. Errors: WEFT_E_KV_FULL (the copy needs pages of
- * its own for tokens that wait), WEFT_E_NOMEM, WEFT_E_DEVICE_LOST. */
+/* Opens a second sequence with the tokens, text state and logits of this one. The two share KV
+ * pages; a page is copied before one of them writes to it. Errors: WEFT_E_KV_FULL (the copy needs
+ * pages of its own for tokens that wait), WEFT_E_NOMEM, WEFT_E_DEVICE_LOST. */
 WEFT_API weft_status weft_seq_fork(weft_seq *seq, weft_seq **out, weft_error *err);
 WEFT_API void weft_seq_release(weft_seq **seq);
 /* Sets new sampling values, from the next token on. The random state restarts at the seed. */
@@ -759,12 +842,64 @@ WEFT_API weft_status weft_seq_set_stops(weft_seq *seq, const char *const *stops,
 WEFT_API weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n,
                                           weft_error *err);
 
+/* Where weft_seq_set_trigger() begins a grammar: behind the first of these texts that is complete,
+ * or behind one of these tokens. At most 16 texts of 1 to 256 bytes, and 16 tokens that do not end
+ * a text. */
+typedef struct weft_trigger {
+    size_t size;
+    const char *const *texts;
+    size_t n_texts;
+    const int32_t *tokens;
+    size_t n_tokens;
+    /* Between these two texts, of 1 to 256 bytes, nothing is a trigger. hold_open = NULL: the text
+     * is held at most at its beginning; hold_close must not be NULL where it is or may be held. */
+    const char *hold_open, *hold_close;
+    bool held; /* every text begins between them, as where the prompt ends with hold_open */
+} weft_trigger;
+#define WEFT_TRIGGER_INIT WEFT_INIT(weft_trigger)
+/* From now on text is generated freely up to a trigger; behind it, only text that the grammar
+ * gbnf[n] allows. All is copied. A call replaces an earlier one and weft_seq_set_grammar(), and is
+ * replaced by it. trigger = NULL, one without texts and tokens, or n = 0 removes both trigger and
+ * grammar.
+ *
+ * A text begins as under weft_seq_set_grammar(), and is free at its beginning. It is searched for
+ * the trigger texts across borders of tokens; control tokens count as the texts that they have in
+ * the vocabulary. The text that is complete first is the trigger, so "<tool_call>" beside "<tool"
+ * never is. One of the trigger tokens is a trigger as a whole, whatever its text. Behind hold_open
+ * only hold_close is searched for; behind that, the search begins again. A trigger that is complete
+ * at the same byte as hold_open is one. A trigger token that begins in held text is read like any
+ * other. In free text, held or not, every token may be drawn, except one that completes a trigger
+ * text and goes on with bytes that the grammar does not allow at its beginning, or whose bytes it
+ * would take too long to follow. So nothing is ever taken back. The other tokens are drawn as if
+ * there were only them. From the byte behind the trigger on, the rules of weft_seq_set_grammar()
+ * hold until the turn ends: text that is to follow the first call of a tool must be part of the
+ * grammar. An end token in free text ends the turn as usual. After an append, a rewind to before
+ * the trigger or weft_seq_load(), the text is free again.
+ *
+ * While the text is free, it is generated as fast as without a trigger, and tokens are computed
+ * ahead. Errors: WEFT_E_ARG (too many texts or tokens, an empty or a too long text, a token outside
+ * the vocabulary or one that ends a text, no hold_close), WEFT_E_FORMAT as from
+ * weft_seq_set_grammar(). */
+WEFT_API weft_status weft_seq_set_trigger(weft_seq *seq, const weft_trigger *trigger,
+                                          const char *gbnf, size_t n, weft_error *err);
+
+/* For weft_schema_grammar(): what a grammar cannot hold is left out of it. */
+enum { WEFT_SCHEMA_WIDEN = 1 };
+
 /* Writes the grammar, in GBNF, of a JSON schema: a text that it allows is JSON that the schema
- * accepts. schema[n] is JSON; NULL means any JSON value. flags is 0. The grammar is narrower than
- * the schema: properties come in the schema's order, and others are allowed only with
- * additionalProperties. What it cannot express is refused, never ignored. Any thread. Errors:
- * WEFT_E_FORMAT (the schema is no JSON, or asks for what a grammar cannot hold; the message begins
- * with the JSON pointer of the place), WEFT_E_NOMEM. */
+ * accepts. schema[n] is JSON; n = 0 means any JSON value. The grammar is narrower than the schema:
+ * properties come in the schema's order, and others are allowed only with additionalProperties.
+ *
+ * flags is 0 or WEFT_SCHEMA_WIDEN. With 0, what the grammar cannot express is refused, never
+ * ignored. With WEFT_SCHEMA_WIDEN it is left out, so that the grammar lets more through than the
+ * schema does: keywords and combinations that are not supported, patterns outside the subset,
+ * lengths above 2,000, references without end; of a schema that would take too much room, its
+ * lengths, ranges and patterns, and at last everything but its type. JSON that is no schema is
+ * taken for {}. The grammar then keeps the limits of weft_seq_set_grammar().
+ *
+ * Any thread. Errors: WEFT_E_ARG (more than 16 MiB), WEFT_E_FORMAT (the schema is no JSON or, with
+ * flags 0, asks for what a grammar cannot hold; the message begins with the JSON pointer of the
+ * place), WEFT_E_NOMEM. */
 WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned flags, char *dst,
                                          size_t cap, size_t *needed, weft_error *err);
 
@@ -774,30 +909,30 @@ WEFT_API weft_status weft_schema_grammar(const char *schema, size_t n, unsigned 
 WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n,
                                      weft_error *err);
 /* Sets memory aside for n more tokens than the sequence holds. Appending and drawing these tokens
- * then fails neither for WEFT_E_KV_FULL nor for WEFT_E_NOMEM of token lists, whatever other
+ * then fails neither with WEFT_E_KV_FULL nor with WEFT_E_NOMEM for token lists, whatever other
  * sequences do. A later call replaces this one. n = 0 gives the memory back, and so do
- * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside. A fork of a
- * sequence with such memory takes a free page for its own copy of the last page; if the tokens that
- * are to come cross n_rope_short, it takes copies of all pages. Errors: WEFT_E_CTX_FULL,
- * WEFT_E_KV_FULL, WEFT_E_NOMEM. */
+ * weft_seq_rewind(), weft_seq_load() and the release. A fork has no memory set aside. But the fork
+ * at once takes free pages of its own for what the forked sequence is going to write: for the last
+ * page, or for all pages if the tokens for which memory is set aside cross n_rope_short. Errors:
+ * WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_NOMEM. */
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
 /* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
  * for the next step, unless the engine has computed ahead. *token is -1 if a grammar allows none. A
- * draw that looks at all logits (a temperature with no top_k, or one above 64; a bias, penalties, a
- * grammar, log-probabilities) holds no lock while it lasts, so other threads can step the engine
- * and draw from other sequences meanwhile. Errors: WEFT_E_STATE (there are no fresh logits, or the
- * sequence has finished), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (there is no room for another token),
- * WEFT_E_CANCELLED (once after a cancel), WEFT_E_NOMEM, and WEFT_E_DEVICE_LOST and WEFT_E_IO as
- * from weft_engine_step(), because a draw may read logits from the device, or compute them again if
- * they were not kept. */
+ * draw that looks at all logits (one with a temperature and a top_k of 0 or above 64, or with a
+ * bias, penalties, a grammar or log-probabilities) holds no lock while it lasts, so other threads
+ * can step the engine and draw from other sequences meanwhile. Errors: WEFT_E_STATE (there are no
+ * fresh logits, or the sequence has finished), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (there is no room
+ * for another token), WEFT_E_CANCELLED (once after a cancel), WEFT_E_NOMEM, and WEFT_E_DEVICE_LOST
+ * and WEFT_E_IO as from weft_engine_step(), because a draw may read logits from the device, or
+ * compute them again if they were not kept. */
 WEFT_API weft_status weft_seq_next(weft_seq *seq, int32_t *token, weft_error *err);
 /* Takes the text generated since the last call: only whole UTF-8 characters, and nothing that may
- * still become a stop string. When the sequence has finished, all the remaining text comes out, a
- * broken character as U+FFFD; an incomplete character is left out if the text was ended neither by
- * an end token nor by a stop string. If the tokens before a text (appended, kept or loaded ones)
- * end inside a character, the text begins with that whole character. So when a sequence is cut and
- * goes on, also from a saved state, the texts put together are what an uninterrupted sequence
- * gives. Not NUL-terminated.
+ * still become a stop string. Bytes that are no character become U+FFFD. When the sequence has
+ * finished, all the remaining text comes out. If it ends inside a character, that character becomes
+ * U+FFFD after an end token or a stop string; otherwise it is left out, because the text may go on.
+ * If the tokens before a text (appended, kept or loaded ones) end inside a character, the text
+ * begins with that whole character. So when a sequence is cut and goes on, also from a saved state,
+ * the texts put together are what an uninterrupted sequence gives. Not NUL-terminated.
  *
  * Control tokens have no text here. A program that shows them (<think>, <tool_call>) asks for the
  * text of each token that weft_seq_next() gives. If weft_detokenize() of the token alone is empty,
@@ -812,7 +947,7 @@ WEFT_API weft_status weft_seq_text(weft_seq *seq, char *dst, size_t cap, size_t 
 WEFT_API weft_status weft_seq_end(weft_seq *seq, weft_error *err);
 /* Copies the logits dst[n_vocab] that weft_seq_next() would draw from, before any sampling step.
  * Errors: WEFT_E_STATE (the sequence is empty, tokens wait to be computed, or the next tokens were
- * computed ahead); those of weft_engine_step(), because logits that were not kept are computed
+ * computed ahead); and those of weft_engine_step(), because logits that were not kept are computed
  * again. Once a step has computed other sequences, the logits of a finished sequence are no longer
  * kept. */
 WEFT_API weft_status weft_seq_logits(weft_seq *seq, float *dst, size_t cap, size_t *needed,
@@ -848,9 +983,9 @@ WEFT_API weft_status weft_seq_tokens(weft_seq *seq, int32_t *dst, size_t cap, si
                                      weft_error *err);
 /* Keeps the first n tokens and forgets the rest. Text that was not taken yet is dropped, and a
  * finished sequence runs again. The last kept token is computed again, so that logits are ready
- * after the next step; so are all tokens if the sequence was longer than n_rope_short and no longer
- * is. Errors: WEFT_E_ARG, WEFT_E_KV_FULL (pages that will be computed again are shared, and there
- * are too few for copies; nothing has changed then). */
+ * after the next step; all tokens are computed again if the sequence had more than n_rope_short
+ * tokens and now has at most that many. Errors: WEFT_E_ARG, WEFT_E_KV_FULL (pages that will be
+ * computed again are shared, and there are too few for copies; nothing has changed then). */
 WEFT_API weft_status weft_seq_rewind(weft_seq *seq, size_t n, weft_error *err);
 
 /* A saved state holds the tokens of a sequence, how many of them are computed, and the K and V of
@@ -868,20 +1003,20 @@ WEFT_API weft_status weft_seq_save(weft_seq *seq, void *dst, size_t cap, size_t 
 /* Replaces the content of the sequence. As after weft_seq_rewind(), text that was not taken yet is
  * dropped, a finished sequence runs again, and the last token is computed again, so that logits are
  * ready after the next step. Of the other tokens, only those that waited when the state was saved
- * are computed; but all are if their K has the other RoPE factors than the text's length asks for
- * (n_rope_short), as version 0.1.0 could write it. The sequence keeps its own sampling, stop
- * strings and observer; the random state restarts at the seed. The first bytes and n are checked
- * before the rest is read. Errors: WEFT_E_FORMAT (`data` is no saved state, or is cut or damaged),
- * WEFT_E_UNSUPPORTED (another version of the format), WEFT_E_ARG (it is of another model),
- * WEFT_E_ENGINE (its K or V have other types than this engine's), WEFT_E_CTX_FULL and
- * WEFT_E_KV_FULL (it is too long; the pages of the sequence itself count as free),
- * WEFT_E_DEVICE_LOST (the sequence may now be empty). */
+ * are computed. But all tokens are computed again if their K was made with other RoPE factors than
+ * the length of the text asks for (n_rope_short); version 0.1.0 could save such states. The
+ * sequence keeps its own sampling, stop strings and observer; the random state restarts at the
+ * seed. The first bytes and n are checked before the rest is read. Errors: WEFT_E_FORMAT (`data` is
+ * no saved state, or is cut or damaged), WEFT_E_UNSUPPORTED (another version of the format),
+ * WEFT_E_ARG (it is of another model), WEFT_E_ENGINE (its K or V have other types than this
+ * engine's), WEFT_E_CTX_FULL and WEFT_E_KV_FULL (it is too long; the pages of the sequence itself
+ * count as free), WEFT_E_DEVICE_LOST (the sequence may now be empty). */
 WEFT_API weft_status weft_seq_load(weft_seq *seq, const void *data, size_t n, weft_error *err);
-/* Save and load a state as the two functions above do, with a file. Saving writes a new file beside
- * `path`, which only its owner can read, and which gets the name `path` when it is complete:
- * whatever fails (WEFT_E_IO), an old file stays whole. Both need host memory of the file's size
- * while they run; if the first bytes or the size of a file show that it must be refused, loading
- * reads no more of it. Only regular files are loaded. */
+/* Save a state to a file and load it from one, as weft_seq_save() and weft_seq_load() do with
+ * memory. Saving writes a new file beside `path`, which only its owner can read, and which gets the
+ * name `path` when it is complete: whatever fails (WEFT_E_IO), an old file stays whole. Both need
+ * host memory of the file's size while they run; if the first bytes or the size of a file show that
+ * it must be refused, loading reads no more of it. Only regular files are loaded. */
 WEFT_API weft_status weft_seq_save_file(weft_seq *seq, const char *path, weft_error *err);
 WEFT_API weft_status weft_seq_load_file(weft_seq *seq, const char *path, weft_error *err);
 
@@ -895,9 +1030,102 @@ WEFT_API size_t weft_seq_cached(weft_seq *seq);
 WEFT_API weft_finish weft_seq_finish(const weft_seq *seq);
 /* Takes the sequence out of the next step, and ends a running step if all its sequences are
  * cancelled. Any thread, also a signal handler. The sequence's waiting tokens stay. The next call
- * of weft_seq_next() or weft_seq_append(), also one with no tokens, reports WEFT_E_CANCELLED once
- * and clears the cancel. weft_seq_rewind() does not clear it, and a fork is not cancelled. */
+ * of weft_seq_next() or weft_seq_append(), also an append of no tokens, reports WEFT_E_CANCELLED
+ * once and clears the cancel. weft_seq_rewind() does not clear it, and a fork is not cancelled. */
 WEFT_API void weft_seq_cancel(weft_seq *seq);
+
+/* ---------------------------------------------------------------- replies */
+
+/* Splits the answer to a prompt into content, reasoning and tool calls while it is generated, and
+ * sets the grammar that the answer must follow. How a model writes calls and reasoning is read off
+ * the chat template. A reply is for one answer; one thread at a time may use it. */
+typedef struct weft_reply weft_reply;
+
+typedef enum weft_tool_choice {
+    WEFT_TOOLS_AUTO = 0, /* the model decides; without tools this is WEFT_TOOLS_NONE */
+    WEFT_TOOLS_NONE,     /* no calls: what looks like one is content */
+    WEFT_TOOLS_REQUIRED, /* at least one call */
+    WEFT_TOOLS_NAMED     /* calls of the tool choice_name: what calls another one is content */
+} weft_tool_choice;
+
+typedef struct weft_reply_params {
+    size_t size;
+    weft_tool_choice choice;
+    const char *choice_name; /* the tool of WEFT_TOOLS_NAMED, otherwise NULL */
+    bool no_parallel;        /* one call at most: text behind it is content */
+    bool keep_reasoning;     /* reasoning stays in the content, with its markers */
+    bool strict_schema; /* refuse a schema that a grammar cannot hold, instead of widening it */
+    const char *schema; /* JSON: the content follows this schema; NULL = any content */
+    size_t n_schema;
+    uint64_t seed; /* of the ids of calls; 0 = a random one. The same seed gives the same ids. */
+} weft_reply_params;
+#define WEFT_REPLY_PARAMS_INIT WEFT_INIT(weft_reply_params)
+
+typedef enum weft_reply_kind {
+    WEFT_REPLY_CONTENT = 0, /* text */
+    WEFT_REPLY_REASONING,   /* text */
+    WEFT_REPLY_CALL,        /* a call begins: index, id, name */
+    WEFT_REPLY_ARGUMENTS,   /* index, and text: a piece of its arguments, which are a JSON object */
+    WEFT_REPLY_CALL_END     /* index, complete */
+} weft_reply_kind;
+
+/* A piece of an answer. The pointers live until the next call of weft_reply_add(), weft_reply_end()
+ * or weft_reply_release(). */
+typedef struct weft_reply_event {
+    size_t size; /* set by the caller to sizeof(weft_reply_event) */
+    weft_reply_kind kind;
+    size_t index;     /* of the call, from 0 */
+    const char *id;   /* of a call: "call_" and 16 letters and digits, nine for Mistral's models */
+    const char *name; /* of the tool */
+    const char *text; /* [n_text] UTF-8 if the answer is; not terminated */
+    size_t n_text;
+    /* The texts of the arguments put together are a JSON object. It is false where the answer ended
+     * inside the call, or went on with what cannot be part of it: the arguments so far were given,
+     * and the rest is content. */
+    bool complete;
+} weft_reply_event;
+#define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
+
+/* Opens the reply to a prompt; the prompt may be released at once. The form of calls is that of the
+ * template: those of Hermes and Qwen, Qwen-Coder, Llama 3, Mistral, Phi-4-mini, GLM, DeepSeek and
+ * some others are known. A template that does not read the list of tools has weft_prompt_open()
+ * tell the model about them, and calls are JSON then. Templates that list tools for a form that is
+ * not known (gpt-oss, Gemma 4, Kimi, LFM2, Cohere) are rendered as they are: what the model writes
+ * is content, and a call that must come is JSON. Any thread. Errors: WEFT_E_ARG (the choice needs a
+ * tool that is not there, more than 512 tools, a tool without a usable name), WEFT_E_FORMAT (the
+ * schema is no JSON, or strict_schema and a grammar cannot hold it; the grammar exceeds the limits
+ * of weft_seq_set_grammar()), WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_open(const weft_prompt *prompt, const weft_reply_params *params,
+                                     weft_reply **out, weft_error *err);
+/* Frees the reply and sets *reply to NULL. Both `reply` and *reply may be NULL. */
+WEFT_API void weft_reply_release(weft_reply **reply);
+/* Sets the grammar that the choice and the schema ask for, and where it begins, on a sequence that
+ * holds the prompt: calls of WEFT_TOOLS_AUTO begin behind the text that announces a call, but not
+ * between the markers of reasoning; calls that must come and the schema begin at once, but where
+ * the prompt has opened reasoning, behind its end. Schemas of tools are widened
+ * (WEFT_SCHEMA_WIDEN). If nothing is asked for, a grammar that was set is removed. Errors: those of
+ * weft_seq_set_trigger(). */
+WEFT_API weft_status weft_reply_constrain(const weft_reply *reply, weft_seq *seq, weft_error *err);
+/* Adds text[n] of the answer: what weft_seq_text() gives, and the texts of control tokens in their
+ * places. It may be cut anywhere. What is no call is content, so no text is an error. At most about
+ * 16 KiB are held back, besides a parameter of a call that is no text and stands between tags;
+ * longer white space inside a call ends it, incomplete. The memory of a reply grows with what is
+ * held back and with the pieces that were not taken yet, not with the length of the text. Errors:
+ * WEFT_E_ARG (more than 256 MiB), WEFT_E_STATE (the answer has ended), WEFT_E_NOMEM (nothing was
+ * read). */
+WEFT_API weft_status weft_reply_add(weft_reply *reply, const char *text, size_t n, weft_error *err);
+/* The answer ends here: everything that was held back comes out. Calling it again does nothing.
+ * Errors: WEFT_E_NOMEM. */
+WEFT_API weft_status weft_reply_end(weft_reply *reply, weft_error *err);
+/* Gives the next piece of the answer that no later text can change. Returns false if there is none
+ * so far, or if an argument is not usable.
+ *
+ * All content put together is the answer without reasoning, calls, and white space around them. A
+ * call is announced once the name of a tool of the request was read and its arguments begin; a name
+ * that is no tool's makes the text content. The arguments come as JSON whatever the model's form
+ * is. Reasoning is what stands between the markers of the template, if the answer begins with it or
+ * the prompt has opened it; without an end everything is reasoning. */
+WEFT_API bool weft_reply_next(weft_reply *reply, weft_reply_event *event);
 
 #ifdef __cplusplus
 }

@@ -33,9 +33,9 @@ struct Deal {
     uint32_t blocks; // blocks of heads per KV head
     // Query heads of a block; the last block of a KV head may have fewer.
     uint32_t heads;
-    // Not 0 if a block of 32 columns that ACT_Q8 gives one scale may reach over heads of two thread
-    // blocks. Then one thread block, the last one of the row to arrive, combines the splits of all
-    // heads of the row.
+    // Not 0 if 32 columns that share a scale in ACT_Q8 may belong to heads of two thread blocks.
+    // Then one thread block, the last one of the row to arrive, combines the splits of all heads of
+    // the row.
     uint32_t whole_rows;
     // The most splits of a row.
     uint32_t splits;
@@ -148,8 +148,8 @@ struct Stats {
 };
 
 // Turns scores into p. fix[h] is the factor by which the values so far shrink because the maximum
-// has grown. Every page has a position that the row sees, so the new maximum is finite unless
-// scores are not.
+// has grown. Every page has a position that the row sees, so the new maximum is finite if the
+// scores are finite.
 template <int G>
 __device__ __forceinline__ void soften(Stats stats[(G + WARPS - 1) / WARPS], float *s, float *fix)
 {
@@ -341,8 +341,8 @@ __device__ __forceinline__ void attend_pages(const struct attend &job, const str
     }
 }
 
-// Adds up the sums of the warps, `sums` [WARPS, G, dim]. If `direct`, divides the results and writes
-// them to o; else leaves them at the split's place in `partial`.
+// Adds up the sums of the warps, `sums` [WARPS, G, dim]. If `direct`, divides the results and
+// writes them to o; else leaves them at the split's place in `partial`.
 template <int G>
 __device__ __forceinline__ void leave(const struct attend &job, const Task &t, bool direct,
                                       const Partial &partial, const float *sums,
@@ -473,8 +473,8 @@ static cudaError_t launch_attend(const struct attend *job, const struct dstep *s
     const bool k_q8 = job->kv.type[KV_K] == WEFT_KV_Q8_0, v_q8 = job->kv.type[KV_V] == WEFT_KV_Q8_0;
     const size_t shared =
         k_room(k_q8, job->kv.head_dim, G) + kv_block_bytes(v_q8, job->kv.head_dim);
-    // The limit is always that of f16 and the largest head size: other engines may launch the same
-    // kernel with another head size.
+    // The limit on dynamic shared memory is always that for f16 and the largest head size, because
+    // other engines may launch the same kernel with another head size.
     const uint32_t largest = D ? D : ATTEND_MAX_DIM;
     const size_t most = k_room(false, largest, G) + kv_block_bytes(false, largest);
     cudaError_t e = cudaSuccess;

@@ -42,8 +42,8 @@ struct SeenRows {
 };
 
 // Starts the copy of a page's rows into shared memory. A row has n elements, a multiple of 16
-// bytes; in shared memory the rows are `stride` elements apart. A position that is not among those
-// seen may never have been written: it is not read, and its row in shared memory becomes 0.
+// bytes; in shared memory the rows are `stride` elements apart. A position that is not seen may
+// never have been written: it is not read, and its row in shared memory becomes 0.
 template <class T>
 __device__ __forceinline__ void copy_rows(T *shared, uint32_t stride, const T *rows, uint32_t n,
                                           const SeenRows &seen)
@@ -134,8 +134,8 @@ struct Codes {
         const float d = half_bits(scale_bits(row, col));
         return { code(bytes, 0) * d, code(bytes, 1) * d };
     }
-    // Eight elements of a row, rounded to half. 0x64, the exponent of 2^10, as the high byte and a
-    // code + 128 as the low byte are the half 1024 + low byte.
+    // Eight elements of a row, rounded to half. A half whose high byte is 0x64, the exponent of
+    // 2^10, and whose low byte is a code + 128 has the value 1024 + low byte.
     __device__ __forceinline__ uint4 load8_halves(uint32_t row, uint32_t col) const
     {
         const uint2 v = *(const uint2 *)(block + row * dim + col);

@@ -23,7 +23,7 @@ __host__ __device__ __forceinline__ uint32_t split_count(uint32_t n_pages, uint3
 }
 
 // The results of the splits of all rows: values [rows, splits, n_heads, head_dim], not yet divided
-// by the sum of the weights; then stats [rows, splits, n_heads, 2]: the maximum and that sum.
+// by the sum of weights; then stats [rows, splits, n_heads, 2]: the maximum, the sum of weights.
 struct Partial {
     float *values, *stats;
     uint32_t splits, n_heads, dim;
@@ -114,7 +114,7 @@ enum { COMBINE_CHUNK = 4 * WARP };
 // The values of the splits that a lane reads: columns [col, col + 4) of the n_cols columns of the
 // heads, and the same columns of the chunks that follow.
 struct SplitColumns {
-    // The first split, from its first column on.
+    // The values of the first split, from column 0 on.
     const float *values;
     size_t step;         // floats from split to split
     const float *weight; // in shared memory, [heads, ATTEND_SPLITS]

@@ -222,7 +222,7 @@ __device__ __forceinline__ void write_rest(const struct dacts &out, const struct
     }
 }
 
-// The number of halves that K, or V, of a page takes in one stage.
+// The number of halves that K, or V, of a page takes in shared memory.
 template <int D> constexpr uint32_t HALVES = ATTEND_PAGE *(D + 8);
 
 // Converts a page of a head's K or V from q8_0 to rows of halves.
@@ -234,9 +234,9 @@ template <int D> __device__ __forceinline__ void unpack(__half *rows, const Code
     }
 }
 
-// The layout of shared memory: K and V of two stages. With f16 the pages use the stages in turn.
-// With q8_0 the first stage holds the halves, and the second the codes and scales that they are
-// made from.
+// The layout of shared memory: K and V of two stages (of copying, not of the model). With f16 the
+// pages use the stages in turn. With q8_0 the first stage holds the halves, and the second the
+// codes and scales that they are made from.
 template <int D, bool ANY> struct Stages {
     __half *shared; // [2 stages][K, V][64, D + 8]
 

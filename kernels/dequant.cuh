@@ -61,8 +61,8 @@ __device__ __forceinline__ void cols32(unsigned i, Piece &p)
 }
 
 // Bit j of `bits` is the fifth bit of code j. A product spreads four neighbouring bits over the
-// bytes of a word: the factor makes four copies of the four bits, and the copy that is moved up by
-// 7 k brings bit k to bit 8 k + 4. The mask keeps only these bits.
+// bytes of a word: it adds up four copies of them, each 7 places above the one before, so that the
+// k-th bit of copy k (k = 0..3) comes to bit 8 k + 4. The mask keeps only these bits.
 __device__ __forceinline__ void add_fifth_bits(uint32_t bits, Piece &p)
 {
 #pragma unroll
@@ -204,8 +204,8 @@ template <> struct Codes<QUANT_IQ4_NL> {
 // The product of a half float and a small integer is exact.
 __device__ __forceinline__ float times(float d, int q) { return __fmul_rn(d, (float)q); }
 
-// Q2_K and Q3_K: two neighbouring pieces share 16 bytes of two-bit codes, and each piece takes two
-// of the four pairs of bits: the codes of group two_bit_group() and of the group two after it.
+// Q2_K and Q3_K: two neighbouring pieces share 16 bytes, and each byte has two-bit codes of four
+// groups. Piece i takes the codes of groups g and g + 2, where g = two_bit_group(i).
 __device__ __forceinline__ unsigned two_bit_group(unsigned i)
 {
     return i / 4 * 8 + i / 2 % 2 + i % 2 * 4; // number of the group of 16 columns in the row
@@ -274,16 +274,16 @@ template <> struct Codes<QUANT_Q3_K> {
     }
 };
 
-// Q4_K and Q5_K: loads d, dmin, and the packed scales and minima of two groups of 32 columns, 2 j
-// and 2 j + 1. The low and the high nibbles of piece i are their codes.
+// Q4_K and Q5_K: computes the scales and minima of piece i. A block has eight of each. The low
+// nibbles of the piece use number 2 j, its high nibbles use number 2 j + 1.
 __device__ __forceinline__ void load_scales_k(const struct dmatrix &m, size_t row, unsigned i,
                                               Piece &p)
 {
     const unsigned j = i / 2 % 4;
     const uint4 s = load_weights<uint4>(unit<16>(m, PLANE_SCALES, row, m.n_cols / 256, i / 8));
-    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // the same half of two words
-    // The bytes of q are two scales and two minima. The first four groups of a block have whole
-    // bytes, the last four have each value in two parts.
+    const uint32_t pick = j % 2 ? 0x7632 : 0x5410; // the high or the low halves of two words
+    // The bytes of q are two scales and two minima. The first four scales and minima of a block
+    // are each in one byte, the last four in parts of two bytes.
     const uint32_t a = __byte_perm(s.y, s.z, pick), b = __byte_perm(s.w, s.w >> 4, pick);
     const uint32_t q = j < 2 ? a & 0x3f3f3f3fu : (b & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
     const float d = low_half(s.x), minus_dmin = -high_half(s.x);
@@ -464,8 +464,8 @@ __device__ __forceinline__ void by_type(uint32_t type, const Q &quantised, const
 
 // --- whole rows ----------------------------------------------------------------------------------
 
-// Weights 8 half .. 8 half + 7 of group g. scale * code is exact (a half float times at most 13
-// bits), so it makes no difference that quant.c rounds the product before it adds.
+// w gets the first (half = 0) or last (half = 1) eight weights of group g. scale * code is exact (a
+// half float times at most 13 bits), so it does not matter that quant.c rounds it before it adds.
 template <uint32_t TYPE>
 __device__ __forceinline__ void piece_values(const Piece &p, int g, int half, float w[8])
 {

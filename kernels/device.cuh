@@ -127,10 +127,10 @@ __device__ __forceinline__ void quantize32(float v, int8_t *q, struct act_block 
     }
 }
 
-// A warp quantises N times four blocks; v[.] in lane i is columns 4 i .. 4 i + 3 of 128. Eight
-// lanes share a block. This takes a third of the work of quantize32() per block, and the N groups
-// of four blocks are independent, so their instructions overlap. If store[.] is true, the lane's
-// codes go to place at[.] of q, a multiple of 4, and the block to place at[.] / 32 of `block`.
+// A warp quantises N groups of four blocks; v[i] in lane l is columns 4 l .. 4 l + 3 of group i, so
+// eight lanes share a block. This takes a third of the work of quantize32() per block, and the
+// groups are independent, so their instructions overlap. If store[i] is true, the lane's codes go
+// to q + at[i], and the block goes to block + at[i] / 32; at[i] is a multiple of 4.
 template <int N>
 __device__ __forceinline__ void quantize128(const float (&v)[N][4], const bool (&store)[N],
                                             const unsigned (&at)[N], int8_t *q,

@@ -23,8 +23,8 @@ struct DotInput {
 };
 
 // DOT_UNITS rows of a matrix, and part `part` of the `split` parts that their columns are cut into.
-// Rows past the last one are replaced by the last one. The addresses of the rows differ from the
-// first row's by less than 32 bits, so that each costs one instruction.
+// Rows past the last one are replaced by the last one. The distances of the rows from the first row
+// fit into 32 bits, so that each address costs one instruction.
 struct DotTask {
     struct dmatrix m; // begins at the first of the rows
     int part, split;

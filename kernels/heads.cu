@@ -148,8 +148,8 @@ __device__ __forceinline__ void store_q8(uint8_t *block, uint32_t row, uint32_t 
     }
 }
 
-// The kv_rotate() of kv_type.h, by a warp: multiplies x[dim] by the Walsh-Hadamard matrix in blocks
-// of n, the largest power of two that divides dim.
+// A warp does what kv_rotate() of kv_type.h does: it multiplies x[dim] by the Walsh-Hadamard matrix
+// in blocks of n, the largest power of two that divides dim.
 __device__ __forceinline__ void rotate(float *x, uint32_t dim)
 {
     const uint32_t lane = threadIdx.x % WARP;
@@ -188,8 +188,8 @@ __device__ __forceinline__ void load_pairs(Pair pair[LANE_PAIRS], uint32_t n, co
     }
 }
 
-// Returns the half turns for the row's set of RoPE factors. The set is read here: kept since the
-// rest of the row was read, it would need a register, and another value would be spilled.
+// Returns the half turns for the row's set of RoPE factors. The set is read here, not with the rest
+// of the row: keeping it would need a register, and another value would be spilled.
 __device__ __forceinline__ const double *turns_of(const struct heads &job, const struct dstep &step,
                                                   size_t row, uint32_t half)
 {
@@ -200,7 +200,7 @@ __device__ __forceinline__ const double *turns_of(const struct heads &job, const
 __global__ void __launch_bounds__(WARPS *WARP)
     k_heads(const __grid_constant__ struct heads job, const __grid_constant__ struct dstep step)
 {
-    // The heads with their elements in order, for blocks of 32.
+    // Each warp puts its head here in order, for the rotation and the blocks of q8_0.
     SHARED(cu_type<float[ATTEND_MAX_DIM]>[WARPS], heads);
     grid_dependency_release();
     const uint32_t lane = threadIdx.x % WARP, i = blockIdx.y * WARPS + threadIdx.x / WARP;

@@ -36,8 +36,8 @@ struct dqueue {
 };
 /* Makes the device current and fills all fields of *on but the stream. `programmatic` is true only
  * if the code that the driver has chosen for the device waits for the kernel before it, and if
- * graphs keep that dependency. Returns cudaErrorNoKernelImageForDevice or the like if this build
- * has no code for the device. */
+ * graphs keep that dependency. Returns an error such as cudaErrorNoKernelImageForDevice if this
+ * build has no code for the device. */
 cudaError_t kernel_queue(int device, struct dqueue *on);
 
 /* ---------------------------------------------------------------- weights */
@@ -202,7 +202,7 @@ struct matvec {
     struct dacts in;
 };
 /* Computes rows [0, n) for any n, up to MATVEC_ROWS in one pass. The bits of a row do not depend on
- * n. Returns cudaErrorInvalidConfiguration if not even one row that is to be normalised fits into
+ * n. Returns cudaErrorInvalidConfiguration if a row that is to be normalised does not fit into
  * shared_bytes, and cudaErrorInvalidValue if the kernels cannot read a type. */
 cudaError_t kernel_matvec(const struct matvec *job, size_t n, const struct dqueue *on);
 
@@ -244,7 +244,7 @@ struct heads {
 cudaError_t kernel_heads(const struct heads *job, const struct dstep *step, size_t n,
                          const struct dqueue *on);
 
-/* Row of o = softmax attention of the row's q over the positions of its sequence up to its own. */
+/* A row of o is softmax attention of the row's q over its sequence's positions up to its own. */
 struct attend {
     struct dptr q; /* float [., n_heads * head_dim] */
     struct dkv kv;

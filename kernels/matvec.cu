@@ -4,7 +4,7 @@
 //
 //   W [n_rows, n_cols] in planes (kernels.h); a [n, n_cols] int8 with a scale for each 32
 //   (quantised weights) or float (float weights); out [n, n_rows] float. The result of SWIGLU,
-//   silu(gate) * up, is quantised for ffn_down at once.
+//   h = silu(gate) * up, is quantised for ffn_down at once.
 //
 // Bytes: the weights are read once for each pass of up to MATVEC_ROWS rows; all else is small. At
 // the 4.3 TB/s of an H200 an SM needs some 30 KB of loads under way at any time: it has 16 warps
@@ -12,19 +12,19 @@
 //
 // Blocks of 256 threads loop over tiles; there are as many as can run at once. While a block
 // computes one tile, its next tile is brought from memory to the L2 cache, so that loads wait for
-// that cache only. A tile has 8 tasks, one for each warp. A task is four rows of weights, or a part of their
-// columns where rows are few and long; the warps then meet to add the parts. A tile of SWIGLU
-// has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of both, so
-// the block gets 32 values of h, which share one scale. A block asks for its first tile before it
-// waits for the previous kernel.
+// that cache only. A tile has 8 tasks, one for each warp. A task is four rows of weights, or a part
+// of their columns where rows are few and long; the warps then meet to add the parts. A tile of
+// SWIGLU has 32 rows of gate and the same 32 rows of up. Warp w computes rows 4 w .. 4 w + 3 of
+// both, so the block gets 32 values of h, which share one scale. A block asks for its first tile
+// before it waits for the previous kernel.
 //
-// Two blocks of an SM leave each thread 128 registers; the loop of none of the 15 types needs more.
-// Test: tests/cuda/test_matvec.c.
+// Two blocks of an SM leave each thread 128 registers, which is enough for the loops of all 15
+// types. Test: tests/cuda/test_matvec.c.
 #include "dot.cuh"
 #include "matvec_plan.h"
 #include "rows.cuh"
 
-enum { WARPS = ROW_WARPS, TILE_H = 32 /* rows of h in a tile of SWIGLU */ };
+enum { WARPS = ROW_WARPS, TILE_H = 32 /* values of h in a row of a tile */ };
 
 // Brings the first rows of a tile, up to `most` bytes of each plane, from memory to the L2
 // cache.
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(ROW_THREADS, RESIDENT)
     matvec_rows(const __grid_constant__ struct matvec job,
                 const __grid_constant__ struct matvec_plan plan)
 {
-    // Two of each, so that a tile need not wait until the tile before has been read.
+    // Two of each, so that warps can write for a tile while others still read for the tile before.
     SHARED(float[2][WARPS][WARP], parts);
     SHARED(float[2][ROWS][TILE_H], h);
     grid_dependency_release();
@@ -338,7 +338,7 @@ static cudaError_t launch_rows(const struct matvec *job, const struct matvec_pla
                                const struct dqueue *on)
 {
     const size_t shared = NORMED ? plan.n * prepared_bytes(plan.forms, plan.stride) : 0;
-    // The limit is always set to the same value, so that captured launches keep it.
+    // The limit on dynamic shared memory never changes, so launches in captured graphs stay valid.
     if (shared + SHARED_KEPT > 48 << 10) {
         const cudaError_t e = cudaFuncSetAttribute((const void *)matvec_rows<ROWS, NORMED>,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,

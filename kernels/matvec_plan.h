@@ -12,10 +12,10 @@ struct matvec_plan {
     /* log2 of the number of parts of the columns: 1, 2, 4 or 8 parts. */
     uint32_t log2_split;
     uint32_t units; /* rows of a tile */
-    /* The tiles of w[0], of w[0] and w[1] together, ... */
+    /* tile_end[i]: the number of tiles of w[0] to w[i] together. */
     uint32_t tile_end[3];
     uint32_t n_tiles;
-    /* So many bytes of each plane of a tile, at most, go to the L2 cache before they are needed. */
+    /* The most bytes of each plane of a tile that go to the L2 cache before they are needed. */
     uint32_t prefetch;
     uint32_t forms, stride; /* of the rows that a block prepares */
     uint32_t row_bytes[3][WEIGHT_PLANES];

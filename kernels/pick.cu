@@ -107,7 +107,7 @@ template <class Get> __device__ void select_keys(Select &s, uint32_t n, uint32_t
     for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) {
         const uint64_t key = get(i);
         if (key >= bound) {
-            // There are more than k only if KEY_NAN is among them more than once.
+            // More than k keys reach the bound only if KEY_NAN is among them more than once.
             const uint32_t at = atomicAdd(&s.n_found, 1u);
             if (at < k) {
                 s.found[at] = key;

@@ -102,7 +102,7 @@ __global__ void repack_blocks(struct dmatrix m, struct plane_layout layout, unsi
 #pragma unroll
         for (int p = 0; p < WEIGHT_PLANES; p++) {
             const struct plane_field f = layout.field[p];
-            if (at - f.at < f.bytes) { // unsigned: false for `at` below f.at too
+            if (at - f.at < f.bytes) { // also false for at < f.at: the difference is unsigned
                 ptr<uint16_t>(m.plane[p])[(block * f.bytes + at - f.at) / 2] = v;
             }
         }

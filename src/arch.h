@@ -8,8 +8,8 @@
 
 enum presence { ABSENT, OPTIONAL, REQUIRED };
 
-/* One tensor of the file that holds the rows of several: NAME.weight and, if the parts may have
- * biases, NAME.bias. */
+/* One tensor of the file that holds the rows of several tensors of a layer: NAME.weight and, if the
+ * parts may have biases, NAME.bias. */
 struct fused {
     const char *name; /* NULL ends a list */
     enum {

@@ -20,7 +20,7 @@ size_t backend_value_cols(const struct model *m, enum backend_value value, size_
         [VALUE_NORM] = SIZE_DIM,
     };
     const enum layer_size size = sizes[value];
-    /* Values of that size may belong to no layer. */
+    /* Values of SIZE_DIM may belong to no layer. */
     return size == SIZE_DIM ? m->config.dim : layer_size(m, &m->layers[layer], size);
 }
 

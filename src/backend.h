@@ -32,8 +32,8 @@ struct step_seq {
 };
 
 /* One pass of the transformer over the packed tokens of any number of sequences. A row attends to
- * the positions of its own sequence up to its own, as far as the layer's window reaches. Some of
- * them are in the pages from earlier steps, the others are in this step. */
+ * the positions of its sequence that lie in the layer's window, the last of which is its own.
+ * Earlier steps have stored some of these positions in pages; the others belong to this step. */
 struct step {
     size_t n_rows;         /* at most n_batch */
     const int32_t *tokens; /* [n_rows] */

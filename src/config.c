@@ -141,7 +141,7 @@ static weft_status read_yarn(const struct reader *r, struct config *c, float fac
 static weft_status read_scaling(const struct reader *r, struct config *c)
 {
     char key[128];
-    struct gguf_str type = { "linear", 6 }; /* the type of a factor that has none */
+    struct gguf_str type = { "linear", 6 }; /* taken if there is a factor without a type */
     float factor = 0.0f;
     TRY(gguf_opt_str(r->file, key_of(r, key, sizeof key, "rope.scaling.type"), &type, r->err));
     TRY(opt_float(r, "rope.scale_linear", &factor)); /* the name of the key before 2023-10 */

@@ -13,19 +13,19 @@ enum { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST, POOLING_RANK };
 
 struct config {
     size_t n_vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
-    /* The longest context: what the model was trained for or, if that is more, what YaRN stretches
-     * the original one to. */
+    /* The longest context: the length that the model was trained for, or the length to which YaRN
+     * stretches the original context, if that is longer. */
     size_t n_ctx_train;
     float norm_eps;
     size_t n_rot; /* leading values of a head that RoPE turns */
     float rope_base;
     float rope_scale;       /* positions are multiplied by it; 1 = none */
-    float rope_attn_factor; /* multiplies sine and cosine; it contains that of YaRN */
+    float rope_attn_factor; /* multiplies sine and cosine; includes the factor of YaRN */
     struct yarn yarn;
     bool longrope;     /* the file says that it carries long and short factors */
     size_t n_ctx_orig; /* longer texts use the long factors */
     size_t pooling;    /* pooling_type: POOLING_*, or a number that Weft does not know */
-    /* The number of positions that a position sees, its own included; 0 = all before it. */
+    /* The number of positions that a position sees, its own included; 0 = all up to its own. */
     size_t sliding_window;
 };
 

@@ -110,9 +110,9 @@ struct rope {
     float factor;     /* multiplies sine and cosine */
     struct yarn yarn; /* which pairs `scale` is for */
     /* [n_rot / 2]: the angles are divided by them. The length of a text says which set is for it,
-     * see model_rope_set(). Both may be absent, or the same. */
+     * see model_rope_set(). Both sets may be absent, or equal. */
     struct tensor factors[ROPE_SETS];
-    /* This is ropes[at] of the model; a backend finds its table of angles by it. */
+    /* This is ropes[at] of the model. A backend finds its table of angles by this number. */
     size_t at;
 };
 
@@ -124,7 +124,7 @@ enum act { ACT_SILU };
 struct attn {
     size_t n_heads;
     size_t kv; /* index into kv of the model */
-    /* The number of positions that a position sees, its own included; 0 = all before it. */
+    /* The number of positions that a position sees, its own included; 0 = all up to its own. */
     size_t window;
     /* Multiplies q . k. */
     float scale;

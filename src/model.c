@@ -21,16 +21,11 @@ static weft_status copy_str(struct gguf_str s, char **out, weft_error *err)
 
 static weft_status read_names(struct model *m, weft_error *err)
 {
-    struct gguf_str name = { "", 0 }, arch = { "", 0 }, tmpl = { "", 0 };
+    struct gguf_str name = { "", 0 }, arch = { "", 0 };
     TRY(gguf_opt_str(m->file, "general.name", &name, err));
     TRY(gguf_opt_str(m->file, "general.architecture", &arch, err));
-    TRY(gguf_opt_str(m->file, "tokenizer.chat_template", &tmpl, err));
     TRY(copy_str(name, &m->name, err));
-    TRY(copy_str(arch, &m->arch_name, err));
-    m->chat = tmpl.n > 0 ? chat_recognise(tmpl.s, tmpl.n) : NULL;
-    m->has_chat_source = tmpl.n > 0;
-    m->chat_exact = m->chat != NULL && chat_exact(tmpl.s, tmpl.n);
-    return WEFT_OK;
+    return copy_str(arch, &m->arch_name, err);
 }
 
 static weft_status collect_ends(struct model *m, weft_error *err)

@@ -8,7 +8,6 @@
 #include "config.h"
 #include "format/gguf.h"
 #include "layer.h"
-#include "text/chat.h"
 #include "text/tokenizer.h"
 
 /* The tensors that belong to no layer. */
@@ -28,7 +27,7 @@ struct weights {
 struct classifier {
     size_t n_labels; /* 0 = the model is no reranker */
     size_t yes;      /* the label whose probability is the score of a document */
-    /* The model's prompt for reranking is not the one of chat_rank(). */
+    /* The model's prompt for reranking is not that of rank_prompt(). */
     bool other_prompt;
     float *rows; /* [n_labels, dim] */
 };
@@ -44,17 +43,13 @@ struct maxima {
 enum {
     /* The kinds of rotary embedding in one model. */
     MAX_ROPES = 2,
-    /* The kinds of page numbers: so far all stores of K and V use the same. */
+    /* The kinds of page numbers. So far there is one, which all stores of K and V use. */
     MAX_POOLS = 1
 };
 
 struct model {
     struct gguf *file;
     struct tokenizer *tokenizer;
-    const struct chat_template *chat; /* NULL if unknown */
-    /* Whether the file has a template, and whether `chat` renders exactly what that template does.
-     */
-    bool has_chat_source, chat_exact;
     struct config config; /* zero when opened as vocabulary only */
     struct weights weights;
     struct layer *layers; /* [config.n_layers] */

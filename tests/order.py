@@ -9,7 +9,7 @@ import re
 import sys
 
 LIBRARY = 'include src/base src/format src/text'
-INSIDE = LIBRARY + ' src/schema src/draw src src/arch src/cpu src/run'
+INSIDE = LIBRARY + ' src/schema src/reply src/chat src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
 BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/synth tests/support'
@@ -20,13 +20,15 @@ ROOMS = {
     'src/text': 'include src/base src/format',
     'src/draw': LIBRARY,
     'src/schema': 'include src/base',
+    'src/reply': 'include src/base src/schema',
+    'src/chat': LIBRARY + ' src/schema src/reply',
     'src': LIBRARY,
     # these three stand side by side
     'src/arch': LIBRARY + ' src',
     'src/cpu': LIBRARY + ' src',
     'kernels': 'include src/format/quant.h src/format/quant_types.h',
     'cuda': LIBRARY + ' src kernels/kernels.h',
-    'src/run': LIBRARY + ' src/schema src/draw src',
+    'src/run': LIBRARY + ' src/schema src/reply src/chat src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
     'tools/weft': 'include src/base',
     'tools/examples': 'include',
@@ -39,11 +41,13 @@ ROOMS = {
     'tests/base': WHITE_BOX,
     'tests/format': WHITE_BOX,
     'tests/text': WHITE_BOX,
+    'tests/chat': WHITE_BOX,
     'tests/draw': WHITE_BOX,
     'tests/model': WHITE_BOX,
     'tests/cpu': WHITE_BOX,
     'tests/run': WHITE_BOX,
     'tests/schema': WHITE_BOX,
+    'tests/reply': WHITE_BOX,
     'tests/fuzz': WHITE_BOX + ' tools/weft',
     'tests/cuda': WHITE_BOX + ' cuda kernels tools/gpu-bench tests/cudasim',
     'tests/api': BLACK_BOX,

@@ -6,11 +6,13 @@ In the environment of `make parity`: python -m unittest tests/test_parity_tools.
 import argparse
 import contextlib
 import io
+import random
 import re
 import sys
 import tempfile
 import unittest
 import unittest.mock
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,9 +21,12 @@ sys.path[:0] = [str(ROOT / "tools/parity"), str(ROOT / "tools/compare")]
 
 import beside  # noqa: E402
 import chat_texts  # noqa: E402
+import chat_vocabularies  # noqa: E402
 import compare  # noqa: E402
 import jinja  # noqa: E402
 import jinja_sources  # noqa: E402
+import libweft  # noqa: E402
+import llamacpp  # noqa: E402
 import numpy as np  # noqa: E402
 import pairs  # noqa: E402
 import parity  # noqa: E402
@@ -30,6 +35,7 @@ import provenance  # noqa: E402
 import published  # noqa: E402
 import readme  # noqa: E402
 import real  # noqa: E402
+import shaped  # noqa: E402
 import shrink  # noqa: E402
 import snippets  # noqa: E402
 import table  # noqa: E402
@@ -210,16 +216,123 @@ class Pretokenizers(unittest.TestCase):
         self.assertLessEqual(set(pretokenizers.APPROXIMATED), {group[0] for group in pretokenizers.NAMES})
 
 
-class Templates(unittest.TestCase):
-    def test_rendered_as_transformers_does(self):
-        source = ("{% for m in messages %}\n    {% if true %}\n{{ m['role'] }}: {{ m.content }}\n"
-                  "    {% endif %}\n{% endfor %}")
-        rendered = templates.render(source, [("user", " x\n")], True, "<s>", "</s>")
-        self.assertEqual(rendered, "user:  x\n\n")
+class IdsOfConversations(unittest.TestCase):
+    """Planted defects are noticed."""
 
-    def test_refusals_are_told_apart(self):
-        with self.assertRaises(templates.Refused):
-            templates.render("{{ raise_exception('no') }}", [("user", "x")], True, "", "")
+    SOURCE = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<think><|im_end|>{% endfor %}"
+              "{% if messages[0].content == 'no' %}{{ raise_exception('no') }}{% endif %}")
+    TOKENS = ["<|im_start|>", "<|im_end|>", "<think>"]
+
+    def setUp(self):
+        self.template, self.reads = Template(self.SOURCE), jinja.reads_of(self.SOURCE)
+        self.forms = shaped.forms_of(self.SOURCE, self.template, self.reads)
+
+    def case(self, stack: contextlib.ExitStack, kind: str) -> templates.Case:
+        """A vocabulary that wants a BOS, with <think> as a user-defined token."""
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "x.gguf"
+        chat_vocabularies.write(path, kind, "x", self.SOURCE, self.TOKENS, AlwaysHalf())
+        stack.enter_context(unittest.mock.patch.multiple(templates.libweft, open_vocab=unittest.mock.DEFAULT,
+                                                         close=unittest.mock.DEFAULT))
+        v = templates.Vocabulary(None, str(path), stack, own=True)
+        self.assertTrue(v.adds_bos)
+        return templates.Case(templates.Source("x", self.SOURCE), self.template, self.forms, v)
+
+    def different(self, what: str, case: templates.Case, content: str, answer) -> int:
+        """Compares one conversation; `answer` makes Weft's ids, text and runs of the right ones."""
+        c = Conversation({"messages": [{"role": "user", "content": content}], "tools": None,
+                          "documents": None, "add_generation_prompt": False}, {}, 1)
+        text, tally = case.expected_text(c) or "", templates.Tally()
+        parts = re.split(f"({re.escape(content)})", text)
+        pieces = [piece for k, part in enumerate(parts) for piece in (part if k == 1 else [part])]
+        ids = [i for piece in pieces for i in llamacpp.tokenize(case.v.llama, piece.encode(), False, True)]
+        runs = [(len(part.encode()), k == 1) for k, part in enumerate(parts) if part]
+        right = libweft.Prompt(case.v.with_bos(ids), text, runs)
+        with unittest.mock.patch.object(libweft, "prompt", side_effect=lambda *_, **__: answer(right, case)):
+            getattr(case, what)(tally, c)
+        return tally.n["different"]
+
+    def test_plain_conversations(self):
+        def refuses(right, case):
+            raise libweft.WeftError("no")
+
+        for kind in chat_vocabularies.KINDS:
+            with contextlib.ExitStack() as stack:
+                case = self.case(stack, kind)
+                for n, answer in (
+                    (0, lambda right, case: replace(right, ids=case.v.encode(right.text))),
+                    (1, lambda right, case: replace(right, ids=[1, *case.v.encode(right.text)])),
+                    (1, lambda right, case: replace(right, ids=case.v.encode(right.text)[1:])),
+                    (1, lambda right, case: replace(right, ids=case.v.encode(right.text + "x"))),
+                    (1, refuses),
+                ):
+                    self.assertEqual(self.different("plain", case, " hi\n\nthere", answer), n)
+                self.assertEqual(self.different("plain", case, "no", refuses), 0)
+                self.assertEqual(self.different("plain", case, "no", lambda right, case: right), 1)
+
+    def test_look_alikes(self):
+        for content in ("\ua000<|im_end|>\ua001", "\ua000<think>\ua001"):
+            token = content[1:-1]
+            for kind in chat_vocabularies.KINDS:
+                with contextlib.ExitStack() as stack:
+                    case = self.case(stack, kind)
+                    id_ = case.v.texts.index(token)
+                    for n, answer in (
+                        (0, lambda right, case: right),
+                        (1, lambda right, case: replace(right, ids=case.v.encode(right.text))),
+                        (1, lambda right, case: replace(right, ids=[i for i in right.ids if i != id_])),
+                        (1, lambda right, case: replace(right, ids=[1, *right.ids])),
+                        (1, lambda right, case: replace(right, runs=[(len(right.text.encode()), False)])),
+                    ):
+                        self.assertEqual(self.different("look_alikes", case, content, answer), n, content)
+
+    def test_struct_form(self):
+        with contextlib.ExitStack() as stack:
+            case = self.case(stack, "bpe")
+            for n, ids in ((0, [1, 2]), (1, [1])):
+                with unittest.mock.patch.object(libweft, "chat_tokens", return_value=ids):
+                    self.assertEqual(self.different("struct_form", case, "hi", lambda right, case: replace(
+                        right, ids=[1, 2])), n)
+
+    def test_forms_of_messages(self):
+        call = {"role": "assistant", "content": None, "tool_calls": [
+            {"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]}
+        self.assertEqual(self.forms, shaped.Forms(strings=True, parts=False, objects=False, texts=False,
+                                                  nulls=False, developer=False, tools=False))
+        self.assertEqual(self.forms.message({"role": "developer", "content": [{"type": "text", "text": "a"},
+                                                                              {"type": "text", "text": "b"}]}),
+                         {"role": "system", "content": "a\nb"})
+        self.assertEqual(self.forms.message(call)["content"], "")
+        source = (ROOT / "tests/data/chat/qwen3.jinja").read_text()
+        forms = shaped.forms_of(source, Template(source), jinja.reads_of(source))
+        self.assertTrue(forms.tools and forms.objects and not forms.without_tools)
+        self.assertEqual(forms.message(call)["tool_calls"][0]["function"]["arguments"], {"a": 1})
+        self.assertEqual(call["tool_calls"][0]["function"]["arguments"], '{"a": 1}')
+
+    def test_conversations(self):
+        source = (ROOT / "tests/data/chat/qwen3.jinja").read_text()
+        template, reads = Template(source), jinja.reads_of(source)
+        forms = shaped.forms_of(source, template, reads)
+        tokens = ["<|im_start|>", "<|im_end|>", "<think>"]
+
+        def drawn(texts: type) -> list[Conversation]:
+            return [shaped.draw(f"x/{i}", template, reads, forms, texts, tokens) for i in range(60)]
+
+        plain, others = drawn(shaped.PlainTexts), drawn(shaped.LookAlikes)
+        self.assertEqual(plain, drawn(shaped.PlainTexts))
+        self.assertFalse(any(token in str(c.variables) for c in plain for token in tokens))
+        for token in tokens:
+            self.assertGreater(sum(token in str(c.variables) for c in others), 30)
+        for wanted in ("tool_calls", "reasoning_content", "{'type': 'text', 'text':", "'content': None"):
+            self.assertTrue(wanted in str(plain), wanted)
+        self.assertTrue(any(c.marked for c in plain))
+
+    def test_built_in_sources(self):
+        self.assertIn("<|im_start|>", jinja_sources.built_in()["chatml"])
+
+
+class AlwaysHalf(random.Random):
+    def random(self) -> float:
+        return 0.5
 
 
 class JinjaReference(unittest.TestCase):

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/rank_prompt.h"
 
-/* Returns true if the text is a name of Qwen3-Reranker, such as "Qwen3 Reranker 0.6B": in any case,
- * and with other marks for the hyphen. */
+/* Returns true if the text contains the name Qwen3-Reranker. Upper and lower case are equal, and
+ * instead of the hyphen there may be a space, '_' or '.': "Qwen3 Reranker 0.6B". */
 static bool names_reranker(struct gguf_str s)
 {
     static const char name[] = "qwen3-reranker";
@@ -83,7 +84,7 @@ static weft_status read_classifier(struct model *m, weft_error *err)
     return WEFT_OK;
 }
 
-/* Makes the classifier that the file lacks, if the vocabulary has both words. */
+/* Makes the classifier that the file lacks, if the vocabulary has the tokens "yes" and "no". */
 static weft_status take_rows(struct model *m, weft_error *err)
 {
     const int32_t yes = tokenizer_find(m->tokenizer, "yes", 3),
@@ -103,7 +104,7 @@ weft_status arch_classifier(const struct arch *arch, struct model *m, weft_error
     TRY(gguf_opt_str(m->file, "tokenizer.chat_template.rerank", &prompt, err));
     /* Rerankers that also read images were trained with another prompt than Qwen3-Reranker. */
     m->classifier.other_prompt =
-        prompt.n > 0 ? !chat_rank_known(prompt.s, prompt.n) : arch->unread != NULL;
+        prompt.n > 0 ? !rank_prompt_known(prompt.s, prompt.n) : arch->unread != NULL;
     if (m->weights.cls_output.name != NULL) {
         return read_classifier(m, err);
     }

@@ -18,8 +18,8 @@ extern const struct arch arch_llama, arch_phi3, arch_qwen2, arch_qwen2vl, arch_q
 #define ARCH_FFN_BIAS(presence)                                                                    \
     [FFN_GATE_BIAS] = presence, [FFN_UP_BIAS] = presence, [FFN_DOWN_BIAS] = presence
 
-/* An entry of `fused` in struct arch: q, k and v as one tensor. Models converted with --fuse-qkv
- * have it, and models whose makers publish them so. */
+/* An entry of `fused` in struct arch: q, k and v as one tensor. Models that were converted with
+ * --fuse-qkv have it, and models whose makers publish q, k and v in this form. */
 #define ARCH_FUSED_QKV(when)                                                                       \
     {                                                                                              \
         "attn_qkv", when, 3, { ATTN_Q, ATTN_K, ATTN_V }, true,                                     \

@@ -15,8 +15,8 @@ const struct arch arch_qwen2 = {
 };
 
 /* The text part of Qwen2-VL and Qwen2.5-VL, whose images are in a file of their own. A pair of a
- * head turns with the position in time, height or width; in a text these are the same, which leaves
- * the RoPE of Qwen2. */
+ * head turns with the position in time, height or width; in a text the three are equal, so RoPE is
+ * that of Qwen2. */
 const struct arch arch_qwen2vl = {
     .name = "qwen2vl",
     .tensors = { ARCH_DENSE, ARCH_QKV_BIAS(OPTIONAL) },

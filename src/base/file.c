@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 
-/* Tensor data in a file that was read is aligned as well as in a mapped file. */
+/* A file that is read gets the alignment of a mapped file, so that its tensor data is aligned. */
 #define READ_ALIGN 4096
 
 static const char *kind_of(mode_t mode)
@@ -270,7 +270,7 @@ static weft_status write_beside(const char *path, char *beside, const void *data
                          strerror(errno));
     }
     weft_status status = write_all(fd, path, data, n, err);
-    /* Even if it is interrupted, the file is closed, and the data is on the disk. */
+    /* Even if close() is interrupted, the file is closed, and the data is on the disk. */
     if (close(fd) != 0 && errno != EINTR && status == WEFT_OK) {
         status =
             error_set(err, WEFT_E_IO, "%s: closing the file failed: %s", path, strerror(errno));

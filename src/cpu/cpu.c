@@ -42,7 +42,7 @@ static void norm_rows(struct job *j, size_t counter, size_t thread, const float 
 
 /* ---------------------------------------------------------------- embed */
 
-/* Finds the position of each row, and the sine and cosine of its angles. Angles are computed in
+/* Finds the position of a row, and the sine and cosine of its angles. Angles are computed in
  * double: at position 100,000 a float angle may be wrong by 0.004. */
 static void place_row(struct cpu *c, size_t row, const struct step_seq *seq)
 {

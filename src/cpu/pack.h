@@ -11,8 +11,7 @@
  * A unit of scales is made of fields, each of which holds the values of the 16 rows in their order.
  * The form of the tensor type says which fields there are. Q4_K has 320 bytes:
  *
- *     | d: 32 | e: 32 | k of sub 0: 16 | of sub 1 | ... | of sub 7 | l of sub 0: 16 | ... | of sub
- * 7 |
+ *     | d: 32 | e: 32 | k of sub 0: 16 | of sub 1: 16 | ... | l of sub 0: 16 | of sub 1: 16 | ... |
  *
  * A block of codes holds 32 columns. Codes that are bytes, as those of Q8_0 are, fill 8 vectors of
  * 64 bytes, one for each group of 4 columns (c0 is the first column of the block):

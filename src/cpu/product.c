@@ -1,5 +1,6 @@
-/* Matrix products. The threads claim groups of tiles, and multiply each tile with a few rows of
- * activations after the other. The results of a tile are used while they are still in the cache. */
+/* Matrix products. The threads claim tasks: a run of neighbouring tiles, and up to MATMUL_ROWS rows
+ * of activations that each of these tiles is multiplied with. The results of gate and up are
+ * combined and quantised while they are still in the cache. */
 #include <string.h>
 
 #include "cpu/job.h"
@@ -9,14 +10,14 @@
  * long for the last one. */
 enum { TASK_TILES_MAX = 64, SHARES_PER_THREAD = 2 };
 
-/* How many bytes ahead of the multiplication memory is requested: as many as one core reads during
- * one access to memory, because a few rows of activations take less time for a line of weights than
- * an access. 25 GB/s times 300 ns is 7.5 KB. With 2 KiB, decode lost 8 to 24 %; there was no
- * measurable difference between 4 and 32 KiB. */
+/* How many bytes ahead of the multiplication memory is requested: as many as one core reads in the
+ * time of one access to memory. With a few rows of activations, multiplying a line of weights takes
+ * less time than that access. 25 GB/s times 300 ns is 7.5 KB. With 2 KiB, decode lost 8 to 24 %;
+ * there was no measurable difference between 4 and 32 KiB. */
 enum { PREFETCH_DISTANCE = 8192 };
 
-/* With a gate so many tiles are computed together, because their results are the columns of one
- * block of activations, which is quantised as a whole. */
+/* The number of tiles that are computed together if there is a gate. Their results are the columns
+ * of one block of activations, which is quantised as a whole. */
 enum { PAIR = GATED_COLS / TILE_ROWS };
 
 /* Products that threads compute together. */
@@ -94,8 +95,8 @@ static uintptr_t tile_at(const struct task *t, size_t i)
 }
 
 /* Returns the memory to request while the tile `tile` of n bytes is read: the bytes that are read
- * PREFETCH_DISTANCE bytes later. At the end of a task these are in the next task. It is claimed
- * only then, because other threads would wait for a task that is claimed too early. */
+ * PREFETCH_DISTANCE bytes later. At the end of a task they belong to the next task, which is
+ * claimed only at that moment: other threads would wait for a task that was claimed too early. */
 static struct prefetch prefetch_from(struct worker *k, const uint8_t *tile, size_t n)
 {
     const uintptr_t end = tile_at(&k->now, k->now.end), at = (uintptr_t)tile + PREFETCH_DISTANCE;

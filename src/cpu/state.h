@@ -6,8 +6,8 @@
 #include "cpu/kernels/ops.h"
 #include "cpu/weights.h"
 
-/* The number of queries that a task of attention takes, unless more query heads than that share a
- * KV head. */
+/* The most queries that a task of attention takes, unless more query heads than that share a KV
+ * head. */
 enum { ATTEND_QUERIES = 128 };
 
 /* Columns of the feed-forward network that are computed together: one block of struct acts. */
@@ -37,7 +37,7 @@ struct cpu {
     size_t n_threads;
     struct backend_params params;
     struct turns turns[MAX_ROPES];
-    /* The activations of a step, n = n_batch rows. Rows have the length of the current layer's. */
+    /* The activations of a step, n = n_batch rows. A row is as long as the current layer needs. */
     float *x;                        /* [n, dim] residual stream */
     float *q, *k, *v, *o;            /* [n, SIZE_Q], [n, SIZE_K], [n, SIZE_V], [n, SIZE_O] */
     float *norm;                     /* [n_out, dim] results of HEAD_NORM */
@@ -48,7 +48,7 @@ struct cpu {
     const struct step_seq **row_seq; /* [n] */
     struct acts in, mid, ff;         /* quantised x, o and h */
     struct scratch *scratch;         /* [n_threads] */
-    /* The memory of everything above, except the angles. */
+    /* The memory of the arrays above, from x to scratch, and of cos and sin in `turns`. */
     void *arena;
     size_t arena_bytes;
     /* K and V: n_pages pages. A page holds the blocks (kv_block.h) of all KV heads of all

@@ -13,8 +13,8 @@
 #include "cpu/quota.h"
 #include "platform.h"
 
-/* 10 to 40 us, depending on the length of a pause. A longer spin would take the core from a thread
- * that was preempted. */
+/* How often a thread looks before it sleeps. This takes 10 to 40 us, depending on the length of a
+ * pause. A longer spin would take the core from a thread that was preempted. */
 enum { SPINS = 1000 };
 
 /* A counter. Threads wait until it changes. */

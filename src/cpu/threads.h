@@ -6,11 +6,12 @@
 
 struct threads;
 
-/* Opens a pool of n threads, the calling thread included. n == 0: one thread for each physical core
- * that this process may use. pin: every thread except the calling one stays on a processor; first
- * one processor of each core is used. The first processor is left to the calling thread. With more
- * threads than processors, they begin with it again. Errors: WEFT_E_NOMEM (the system refuses a
- * thread), WEFT_E_UNSUPPORTED (it refuses the processor of a thread). */
+/* Opens a pool of n threads, the calling thread included. n == 0: as many threads as
+ * cpu_default_threads() says. pin: every thread except the calling one stays on a processor; first
+ * one processor of each core is used. The first processor is left to the calling thread. If there
+ * are more threads than processors, all processors are used again, beginning with the first.
+ * Errors: WEFT_E_NOMEM (the system refuses a thread), WEFT_E_UNSUPPORTED (it refuses the processor
+ * of a thread). */
 weft_status threads_open(size_t n, bool pin, struct threads **out, weft_error *err);
 void threads_close(struct threads *t); /* accepts NULL */
 size_t threads_count(const struct threads *t);

@@ -53,7 +53,6 @@ static bool any_above(const float *x, size_t n, float least)
     return any != 0;
 }
 
-/* Searches logits [first, end) of a row. */
 static void search_range(struct best *b, size_t k, const float *logits, size_t first, size_t end)
 {
     for (size_t at = first; at < end; at += BLOCK) {

@@ -268,7 +268,7 @@ uint32_t grammar_class(const struct grammar *g, uint32_t c)
 {
     size_t low = 0, n = g->n_classes;
     if (c >= g->class_first[n - 1]) {
-        return (uint32_t)n - 1; /* nearly always everything that is not ASCII */
+        return (uint32_t)n - 1; /* in most grammars the class of all that is not ASCII */
     }
     while (n > 1) {
         size_t half = n / 2;

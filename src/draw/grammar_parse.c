@@ -101,7 +101,6 @@ weft_status parser_emit(struct grammar_parser *p, enum grammar_kind kind, size_t
     return WEFT_OK;
 }
 
-/* Emits a jump to operation `to`. */
 static weft_status emit_jump(struct grammar_parser *p, enum grammar_kind kind, size_t to)
 {
     return parser_emit(p, kind, (size_t)(int64_t)((int64_t)to - (int64_t)p->g->n_ops), 0);
@@ -308,7 +307,7 @@ static weft_status call(struct grammar_parser *p)
     return parser_emit(p, GRAMMAR_CALL, rule, 0);
 }
 
-/* Reads elements up to something else. */
+/* Reads elements until something else follows. */
 static weft_status sequence(struct grammar_parser *p, bool nested)
 {
     for (;;) {

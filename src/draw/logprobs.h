@@ -8,7 +8,7 @@
 struct logprobs {
     bool on;
     size_t n_top; /* at most SAMPLER_TOP */
-    size_t n;     /* in `list`; 0 = no token was drawn since it was switched on */
+    size_t n;     /* in `list`; 0 = no token was drawn since `on` was set */
     /* The token that was drawn, then the best tokens, the best one first. */
     weft_logprob list[1 + SAMPLER_TOP];
 };

@@ -253,8 +253,8 @@ static void allow(uint64_t *mask, int32_t token)
     mask[(size_t)token / 64] |= (uint64_t)1 << (size_t)token % 64;
 }
 
-/* Finds where a plain character leads from a set if all plain characters lead to the same set, else
- * MATCHER_DEAD. */
+/* Writes to *to the set to which every plain character leads from `set`, or MATCHER_DEAD if plain
+ * characters lead to different sets. */
 static weft_status plain_move(struct matcher *m, uint32_t set, uint32_t *to, weft_error *err)
 {
     const struct grammar *g = m->g;
@@ -358,6 +358,13 @@ static weft_status make_room(struct matcher *m, const struct token_trie *trie, w
     return WEFT_OK;
 }
 
+/* The work is counted from here on. */
+static void count_anew(struct matcher *m)
+{
+    m->mask_number++;
+    m->mask_steps = 0;
+}
+
 weft_status matcher_mask(struct matcher *m, const struct token_trie *trie, const uint64_t **mask,
                          weft_error *err)
 {
@@ -373,8 +380,7 @@ weft_status matcher_mask(struct matcher *m, const struct token_trie *trie, const
     uint64_t *fresh = m->masks + slot * m->n_words;
     memset(fresh, 0, m->n_words * sizeof *fresh);
     m->masked[slot].set = MATCHER_DEAD;
-    m->mask_number++;
-    m->mask_steps = 0;
+    count_anew(m);
     if (m->at.set != MATCHER_DEAD) {
         m->masking = true;
         weft_status status = walk(m, trie, fresh, err);
@@ -390,4 +396,26 @@ weft_status matcher_mask(struct matcher *m, const struct token_trie *trie, const
     m->masked[slot] = m->at;
     *mask = fresh;
     return WEFT_OK;
+}
+
+/* ---------------------------------------------------------------- tries */
+
+weft_status matcher_try_start(struct matcher *m, struct matcher_place *at, weft_error *err)
+{
+    TRY(trim(m, err));
+    count_anew(m);
+    *at = (struct matcher_place){ .set = m->start };
+    return WEFT_OK;
+}
+
+weft_status matcher_try(struct matcher *m, struct matcher_place from, uint8_t byte,
+                        struct matcher_place *to, weft_error *err)
+{
+    m->masking = true;
+    weft_status status = read_byte(m, from, byte, to, err);
+    m->masking = false;
+    if (status == WEFT_OK && m->mask_steps > MATCHER_MASK_STEPS) {
+        to->set = MATCHER_DEAD;
+    }
+    return status;
 }

@@ -125,6 +125,14 @@ bool matcher_alive(const struct matcher *m);
 weft_status matcher_mask(struct matcher *m, const struct token_trie *trie, const uint64_t **mask,
                          weft_error *err);
 
+/* Begins to try bytes at the beginning of a text, where *at then is; the text that was read stays
+ * as it is. Its places are valid until another function than matcher_try() is called. */
+weft_status matcher_try_start(struct matcher *m, struct matcher_place *at, weft_error *err);
+/* Computes the place behind one more byte. It allows nothing if all tries since the start together
+ * take more than MATCHER_MASK_STEPS. */
+weft_status matcher_try(struct matcher *m, struct matcher_place from, uint8_t byte,
+                        struct matcher_place *to, weft_error *err);
+
 /* The rest is private to the files of the matcher. */
 
 /* Fills a new matcher: the bottom of the stacks, the set that allows nothing, and `start`. */

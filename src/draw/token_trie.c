@@ -23,6 +23,7 @@ void token_trie_close(struct token_trie *trie)
         free(trie->nodes);
         free(trie->tokens);
         free(trie->ends);
+        free(trie->others);
         free(trie);
     }
 }
@@ -43,36 +44,51 @@ static bool has_text(enum token_type type)
     return type == TOKEN_NORMAL || type == TOKEN_USER_DEFINED || type == TOKEN_BYTE;
 }
 
+/* Appends a token to a list that is in the trie. */
+static weft_status keep(int32_t **list, size_t *n, size_t *cap, int32_t token, weft_error *err)
+{
+    if (!mem_reserve(list, cap, *n + 1, sizeof **list)) {
+        return error_nomem(err, "the tokens of a grammar", (*n + 1) * sizeof **list);
+    }
+    (*list)[(*n)++] = token;
+    return WEFT_OK;
+}
+
+/* Adds the text of a token, unless the nodes leave the token out. */
+static weft_status add_piece(struct builder *b, int32_t token, bool *added, weft_error *err)
+{
+    size_t before = b->text.n;
+    if (has_text(tokenizer_type(b->t, token))) {
+        TRY(tokenizer_piece(b->t, token, 0, &b->text, err));
+    }
+    size_t n = b->text.n - before;
+    *added = n > 0 && n <= UINT16_MAX;
+    if (*added) {
+        b->pieces[b->n++] = (struct piece){ .n = n, .token = token };
+    } else {
+        b->text.n = before;
+    }
+    return WEFT_OK;
+}
+
 static weft_status collect(struct builder *b, struct token_trie *trie, weft_error *err)
 {
-    struct tokens ends = { 0 };
-    size_t n_vocab = tokenizer_n_vocab(b->t);
+    size_t n_vocab = tokenizer_n_vocab(b->t), cap_ends = 0, cap_others = 0;
     b->pieces = mem_array(n_vocab, sizeof *b->pieces);
     if (b->pieces == NULL) {
         return error_nomem(err, "the tokens of a grammar", n_vocab * sizeof *b->pieces);
     }
     for (size_t i = 0; i < n_vocab; i++) {
         int32_t token = (int32_t)i;
-        size_t before = b->text.n;
+        bool added = false;
         if (tokenizer_is_end(b->t, token)) {
-            bool added = tokens_add(&ends, token);
-            trie->ends = ends.data;
-            trie->n_ends = ends.n;
-            if (!added) {
-                return error_nomem(err, "the tokens of a grammar", ends.n * sizeof *ends.data);
-            }
+            TRY(keep(&trie->ends, &trie->n_ends, &cap_ends, token, err));
             continue;
         }
-        if (!has_text(tokenizer_type(b->t, token))) {
-            continue;
+        TRY(add_piece(b, token, &added, err));
+        if (!added) {
+            TRY(keep(&trie->others, &trie->n_others, &cap_others, token, err));
         }
-        TRY(tokenizer_piece(b->t, token, 0, &b->text, err));
-        size_t n = b->text.n - before;
-        if (n == 0 || n > UINT16_MAX) {
-            b->text.n = before;
-            continue;
-        }
-        b->pieces[b->n++] = (struct piece){ .n = n, .token = token };
     }
     const char *at = b->text.data;
     for (size_t i = 0; i < b->n; i++) {

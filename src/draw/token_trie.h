@@ -36,9 +36,12 @@ struct token_trie {
     /* [n_ends] The tokens that end a text; they are in no node. */
     int32_t *ends;
     size_t n_ends, n_vocab;
+    /* [n_others] The other tokens that are in no node. */
+    int32_t *others;
+    size_t n_others;
 };
 
-/* The trie leaves out control tokens, unknown and unused ones, tokens without bytes, and tokens
+/* The nodes leave out control tokens, unknown and unused ones, tokens without bytes, and tokens
  * longer than 65,535 bytes. */
 weft_status token_trie_open(const struct tokenizer *t, struct token_trie **out, weft_error *err);
 /* Accepts NULL. */

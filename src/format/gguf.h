@@ -114,7 +114,7 @@ int32_t gguf_i32_at(const struct gguf_kv *kv, size_t i);
 bool gguf_number_at(const struct gguf_kv *kv, size_t i, double *out);
 
 bool gguf_str_is(struct gguf_str s, const char *text);
-/* Returns "u32", "arr" and the like. */
+/* Returns the name of a type, such as "u32" or "arr". */
 const char *gguf_type_name(enum gguf_type t);
 
 /* Returns WEFT_E_IO if any part has shrunk since it was opened. */

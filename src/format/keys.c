@@ -154,19 +154,19 @@ static const struct key_rule table[] = {
     OBEYED(".rope.scaling.attn_factor"),
     OBEYED(".rope.scaling.original_context_length"),
     HARMLESS(".rope.scaling.finetuned"),
-    /* These matter only with the type yarn. llama.cpp obeys them in files of some architectures and
-       ignores them in the others; they mean the same in all. */
+    /* The next three keys matter only with the type yarn. llama.cpp obeys them in files of some
+       architectures and ignores them in others; their meaning is the same in all files. */
     OBEYED(".rope.scaling.yarn_beta_fast"),
     OBEYED(".rope.scaling.yarn_beta_slow"),
     OBEYED(".rope.scaling.yarn_ext_factor"),
-    /* llama.cpp ignores it and writes 1. The converter copies attention_factor of the model's config
-       to it, which is instead of YaRN's own factor, or attn_factor, which is besides. */
+    /* llama.cpp ignores this key and writes 1. Its converter copies a factor of the model's config
+       to it: attention_factor, which replaces YaRN's own, or attn_factor, which comes on top. */
     OF_YARN(".rope.scaling.yarn_attn_factor", KEY_YARN_FACTOR, 1, "a factor of sine and cosine besides YaRN's own, or instead of it"),
-    /* another factor of sine and cosine, of which llama.cpp has two readings */
+    /* another factor of sine and cosine, which llama.cpp reads in two ways */
     OF_YARN(".rope.scaling.yarn_log_multiplier", KEY_NUMBER, 0, "a factor of sine and cosine that differs from YaRN's own"),
     NUMBER(".rope.scaling.alpha", 0, 1, "a scale of the base of RoPE"),
-    /* The first three are of time, height and width, which are the same in a text. Positions of the
-       fourth are 0 in a text, so that its pairs would not turn. */
+    /* The first three numbers are for positions in time, height and width, which are equal in a
+       text. Positions of the fourth are 0 in a text, so that its pairs would not turn. */
     LIKE(".rope.dimension_sections", KEY_SECTIONS, "pairs that do not turn with the position"),
     WINDOWED(".rope.dimension_count_swa", KEY_N_ROT, "another RoPE where there is a window"),
     WINDOWED(".rope.freq_base_swa", KEY_ROPE_BASE, "another RoPE where there is a window"),

@@ -55,8 +55,8 @@ uint16_t f32_to_bf16(float f)
 {
     const uint32_t u = bits_of(f);
     if ((u & 0x7fffffff) > 0x7f800000) {
-        /* The payload may be in the low half only; without the quiet bit the result would become
-         * Inf. */
+        /* The payload of a NaN may be in the low half only. Without the quiet bit the result would
+         * then become Inf. */
         return (uint16_t)(u >> 16 | 0x40);
     }
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);

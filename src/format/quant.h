@@ -29,6 +29,7 @@ enum quant_id {
 
 typedef uint16_t f16_bits; /* IEEE half precision, as stored */
 
+/* Behind each block: the number of its elements and, for blocks of 32, the value of an element. */
 struct block_q4_0 {
     f16_bits d;
     uint8_t qs[16];

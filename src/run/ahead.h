@@ -9,7 +9,7 @@
 /* Returns how many steps the backend may take in one call, the packed step included; 1 = only the
  * packed step. If the result is more than 1, the pages for the further steps are reserved. */
 size_t ahead_plan(struct weft_engine *e);
-/* Gives the packed sequences the tokens that these k > 1 steps left in e->ids. */
+/* Gives the packed sequences the tokens that k > 1 steps have left in e->ids. */
 void ahead_take(struct weft_engine *e, size_t k);
 /* Gives the reserved pages back, because the steps failed. */
 void ahead_undo(struct weft_engine *e);

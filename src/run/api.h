@@ -28,7 +28,7 @@ weft_status array_check(const void *data, size_t n, size_t size, const char *wha
 /* Applies the (dst, cap, needed) convention of weft.h to n elements: sets *needed, and returns
  * WEFT_OK if dst has room for the elements. */
 weft_status copy_check(size_t n, const void *dst, size_t cap, size_t *needed, weft_error *err);
-/* Applies the same convention, and then copies the n elements of `size` bytes each. */
+/* Does what copy_check() does, and then copies the n elements of `size` bytes each. */
 weft_status copy_out(const void *src, size_t n, size_t size, void *dst, size_t cap, size_t *needed,
                      weft_error *err);
 

@@ -11,8 +11,8 @@
 #include "run/room.h"
 #include "run/step.h"
 
-/* If all texts begin with at least so many equal tokens, these are computed once. Below that, a
- * copy of the page in which the texts part takes as long as computing the tokens again. */
+/* If all texts begin with at least so many equal tokens, these tokens are computed once. For fewer
+ * tokens, copying the page in which the texts part takes as long as computing them again. */
 enum { MIN_SHARED = 16 };
 
 struct batch {
@@ -72,8 +72,8 @@ static void drop_shared(struct batch *m)
     m->n_shared = 0;
 }
 
-/* Returns how many tokens of a text are in the pages of the common beginning: all of it, unless the
- * text has the other set of RoPE factors. */
+/* Returns how many tokens of a text are in the pages of the common beginning: all tokens of the
+ * beginning, or none if the text has the other set of RoPE factors. */
 static size_t shared_by(const struct batch *m, size_t text)
 {
     const uint8_t set = model_rope_set(m->engine->model, m->texts->lengths[text]);
@@ -157,8 +157,8 @@ static weft_status hold_first(struct batch *m, weft_error *err)
     return in_text(m, m->text, status, err);
 }
 
-/* Packs rows of the texts from `text` on: as many as the step and the pool have room for, but of
- * the first text in any case. */
+/* Packs rows of the texts from `text` on: as many as the step and the pool have room for, and
+ * always some of the first text. */
 static weft_status pack(struct batch *m, struct step *s, weft_error *err)
 {
     const int32_t *at = m->at;
@@ -192,7 +192,7 @@ static bool ends(const struct batch *m, size_t i)
 }
 
 /* Computes a step, and gives back the pages of the texts that end with it. Only the last text of a
- * step can go on in the next one; its pages become those of the first. */
+ * step can go on in the next one; its pages then become the pages of the first text there. */
 static weft_status compute(struct batch *m, struct step *s, weft_error *err)
 {
     struct weft_engine *e = m->engine;

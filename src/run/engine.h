@@ -68,8 +68,8 @@ weft_status engine_note(struct weft_engine *e, weft_status status);
 void engine_unlock(struct weft_engine *e);
 
 /* Takes memory for one draw from all logits, or makes it, and gives it back; the caller holds the
- * engine's lock in both calls. The memory may grow in between: engine_give_scratch() counts what it
- * has more than `n_bytes`, its size when it was taken. */
+ * engine's lock in both calls. The memory may grow while it is used. `n_bytes` is its size when it
+ * was taken; engine_give_scratch() counts what it has grown by since then. */
 weft_status engine_take_scratch(struct weft_engine *e, struct sampler_scratch **out,
                                 size_t *n_bytes, weft_error *err);
 void engine_give_scratch(struct weft_engine *e, struct sampler_scratch *m, size_t n_bytes);

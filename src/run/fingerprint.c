@@ -14,8 +14,8 @@ static uint64_t add_config(uint64_t h, const struct config *c)
                                c->longrope,   c->n_ctx_orig, c->sliding_window };
     const float floats[] = { c->norm_eps, c->rope_base, c->rope_scale, c->rope_attn_factor };
     h = hash64(hash64(h, sizes, sizeof sizes), floats, sizeof floats);
-    /* K depends on these, for which the fields of a saved state have no place. Models without YaRN
-     * keep the fingerprint that their states have. */
+    /* K depends on the numbers of YaRN too, for which a saved state has no fields. Without YaRN
+     * they are left out, so that the fingerprint stays the one that saved states have. */
     const float yarn[] = { c->yarn.mix, c->yarn.beta_fast, c->yarn.beta_slow };
     return c->yarn.mix != 0.0f ? hash64(h, yarn, sizeof yarn) : h;
 }

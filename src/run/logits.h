@@ -10,8 +10,8 @@ enum logits_place {
     LOGITS_NONE, /* there are no logits */
     /* The logits were not kept, but the tokens drawn from them were. */
     LOGITS_AHEAD,
-    /* The logits were overwritten during a draw that then failed; step_again() computes them once
-     * more. */
+    /* A later step has overwritten the logits. They were not copied to the host before, because
+     * nobody seemed to need them or memory was out. step_again() computes them once more. */
     LOGITS_LOST,
     /* The backend holds them until its next step. */
     LOGITS_DEVICE,
@@ -32,7 +32,7 @@ struct logits {
     size_t n;
     int32_t ids[BACKEND_TOP];
     float values[BACKEND_TOP];
-    /* True if the best token of the last draw was an end token, which is never drawn. */
+    /* True if the best token of the last draw was an end token that sampler_bans(). */
     bool banned;
 };
 

@@ -76,7 +76,7 @@ void kv_close(struct kv_pool *pool)
 
 /* ---------------------------------------------------------------- page tables */
 
-/* Returns how many of the pages [first, end) of the table other sequences use too. */
+/* Returns how many of the table's pages [first, end) are used by other sequences too. */
 static size_t count_shared(const struct kv_pool *pool, const struct kv_table *t, size_t first,
                            size_t end)
 {

@@ -16,7 +16,7 @@ struct kv_pool {
     size_t n_pages, n_free;
     /* [n_pages + 1] The last entry is the ring's beginning and end. */
     struct kv_links *links;
-    /* [n_pages] The number of sequences that use the page. */
+    /* [n_pages] The number of tables that hold the page. */
     uint32_t *refs;
     uint8_t *marks;    /* [n_pages] marks of kv_mark() */
     uint64_t n_copies; /* shared pages copied since the pool was opened */
@@ -31,8 +31,8 @@ struct kv_table {
     /* The set of RoPE factors with which the K of all its positions is computed. */
     uint8_t rope_set;
     /* True if some K and V were not computed here but come from a saved state, which may hold
-     * anything. Then only this sequence may use the pages. It stays true until all pages are given
-     * back. */
+     * anything. Then no other text may find the pages. It stays true until all pages are given
+     * back, or all positions are to be computed again. */
     bool given;
 };
 

@@ -1,4 +1,4 @@
-/* The public functions on a model: open, release, information, tokens, chat. */
+/* The public functions on a model: open, release, information, tokens. */
 #include "run/model_api.h"
 
 #include <string.h>
@@ -6,6 +6,14 @@
 #include "draw/recommended.h"
 #include "format/keys.h"
 #include "run/remarks.h"
+
+static void close_all(struct weft_model *h)
+{
+    template_close(h->chat);
+    template_close(h->chat_tools);
+    model_close(h->model);
+    free(h);
+}
 
 weft_status weft_model_open(const char *path, const weft_model_params *params, weft_model **out,
                             weft_error *err)
@@ -20,8 +28,11 @@ weft_status weft_model_open(const char *path, const weft_model_params *params, w
         return error_nomem(err, "the model handle", sizeof *h);
     }
     weft_status status = model_open(path, &p, &h->model, err);
+    if (status == WEFT_OK) {
+        status = model_open_chat(h, err);
+    }
     if (status != WEFT_OK) {
-        free(h);
+        close_all(h);
         return status;
     }
     h->magic = MODEL_MAGIC;
@@ -54,8 +65,7 @@ void weft_model_release(weft_model **model)
     *model = NULL;
     if (atomic_fetch_sub(&h->refs, 1) == 1) {
         h->magic = 0;
-        model_close(h->model);
-        free(h);
+        close_all(h);
     }
 }
 
@@ -75,19 +85,6 @@ static const char *main_type(const struct gguf *g)
         }
     }
     return best;
-}
-
-static const char *chat_remark(const struct model *m)
-{
-    if (m->chat_exact) {
-        return NULL;
-    }
-    return m->chat != NULL
-               ? "the file's own template is not interpreted; what it has beyond this one, such as "
-                 "a default system prompt, a date or the removal of old thoughts, is left out"
-           : m->has_chat_source ? "the file's own template is not interpreted, and resembles no "
-                                  "built-in one"
-                                : "the file has no template";
 }
 
 /* Returns the widest window of a layer, or 0 if a layer sees all positions. */
@@ -113,7 +110,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .architecture = m->arch_name,
         .name = m->name,
         .type = main_type(m->file),
-        .chat_template = m->chat != NULL ? chat_name(m->chat) : NULL,
+        .chat_template = model->chat != NULL ? "file" : NULL,
         .n_vocab = tokenizer_n_vocab(m->tokenizer),
         .n_ctx_train = c->n_ctx_train,
         .n_layers = c->n_layers,
@@ -129,7 +126,7 @@ weft_status weft_model_get_info(const weft_model *model, weft_model_info *info, 
         .adds_bos = tokenizer_adds_bos(m->tokenizer),
         .n_window = widest_window(m),
         .adds_eos = tokenizer_adds_eos(m->tokenizer),
-        .chat_remark = chat_remark(m),
+        .chat_remark = model->chat != NULL ? NULL : model->no_chat.message,
         .n_rope_short = m->rope_border < m->config.n_ctx_train ? m->rope_border : 0,
         .n_labels = m->classifier.n_labels,
     };
@@ -223,29 +220,4 @@ weft_status weft_token_text(const weft_model *model, int32_t token, char *dst, s
 bool weft_token_is_end(const weft_model *model, int32_t token)
 {
     return model_check(model, NULL) == WEFT_OK && tokenizer_is_end(model->model->tokenizer, token);
-}
-
-weft_status weft_chat_tokens(const weft_model *model, const weft_message *messages, size_t n,
-                             const weft_chat_params *params, int32_t *dst, size_t cap,
-                             size_t *needed, weft_error *err)
-{
-    weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
-    TRY(model_check(model, err));
-    TRY(array_check(messages, n, sizeof *messages, "messages", err));
-    TRY(params_copy(&p, sizeof p, params, "weft_chat_params", err));
-    TRY(tokenizer_check(model->model->tokenizer, p.last, p.last != NULL ? 1 : 0, err));
-    const struct chat_template *c =
-        p.template_name != NULL ? chat_find(p.template_name) : model->model->chat;
-    if (c == NULL && p.template_name == NULL && !model->model->has_chat_source) {
-        return error_set(err, WEFT_E_UNSUPPORTED,
-                         "the model's file has no chat template (tokenizer.chat_template); choose "
-                         "the one that it was trained with, such as chatml");
-    }
-    struct tokens t = { 0 };
-    weft_status status = chat_encode(c, model->model->tokenizer, messages, n, &p, &t, err);
-    if (status == WEFT_OK) {
-        status = copy_out(t.data, t.n, sizeof *dst, dst, cap, needed, err);
-    }
-    free(t.data);
-    return status;
 }

@@ -20,7 +20,7 @@ weft_status pool_open(struct pool_state *s, const struct model *m, weft_error *e
 void pool_close(struct pool_state *s);
 /* Takes the sum of another state of the same model. */
 void pool_copy(struct pool_state *s, const struct pool_state *from);
-/* Adds the state that a row x[dim] of the residual stream is behind the model's last norm. */
+/* Adds the state of a token: x[dim] of the residual stream, taken through the model's last norm. */
 void pool_add(struct pool_state *s, const float *x);
 /* Makes dst[n_values] from the sum, and empties it. WEFT_E_STATE: the values are not finite, or
  * cannot be scaled. */

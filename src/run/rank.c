@@ -1,7 +1,7 @@
 /* weft_rank() scores documents by a query. Each document becomes a prompt for the reranker, and the
  * score is the probability of one label of its classifier. */
 #include "run/embed.h"
-#include "text/chat.h"
+#include "text/rank_prompt.h"
 
 struct ranking {
     const struct model *model;
@@ -52,7 +52,7 @@ static weft_status make_prompts(struct ranking *r, struct gguf_str query, const 
     for (size_t i = 0; i < r->n; i++) {
         const struct gguf_str document = { documents != NULL ? documents : "", lengths[i] };
         const size_t before = r->prompts.n;
-        TRY(chat_rank(r->model->tokenizer, query, document, &r->prompts, err));
+        TRY(rank_prompt(r->model->tokenizer, query, document, &r->prompts, err));
         r->lengths[i] = r->prompts.n - before;
         documents = documents != NULL ? documents + lengths[i] : NULL;
     }

@@ -55,7 +55,7 @@ void room_restore(struct weft_seq *seq, size_t n)
     struct kv_pool *pool = &seq->engine->pool;
     kv_trim(pool, &seq->sched.kv, n);
     if (seq->n_room > n) {
-        /* This cannot fail: the pages are free, and the table has been as long before. */
+        /* This cannot fail: the pages are free, and the table has had this length before. */
         kv_reserve(pool, &seq->sched.kv, n, seq->n_room, NULL);
     }
 }

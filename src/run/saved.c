@@ -66,7 +66,7 @@ static uint32_t bits_of(float f)
 
 /* ---------------------------------------------------------------- writing */
 
-/* The number of the RoPE factors for a text of n tokens. */
+/* Returns SAVED_ROPE_FACTORS for a text of n tokens. */
 static uint32_t factors_for(const struct model *m, size_t n)
 {
     return m->rope_border != SIZE_MAX ? 1u + model_rope_set(m, n) : 0;
@@ -205,7 +205,8 @@ weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft
     return WEFT_OK;
 }
 
-/* Returns whether RoPE is the same in both, whichever of two sets of factors was taken. */
+/* Returns true if both have the same RoPE. Which of two sets of factors was used does not matter.
+ */
 static bool same_rope(const struct saved *found, const struct saved *expected)
 {
     for (size_t i = SAVED_ROPE_BASE; i < SAVED_ROPE_FACTORS; i++) {

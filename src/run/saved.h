@@ -30,7 +30,7 @@ enum saved_field {
     SAVED_ROPE_BASE,        /* f32 */
     SAVED_ROPE_SCALE,       /* f32 */
     SAVED_ROPE_ATTN_FACTOR, /* f32 */
-    SAVED_ROPE_FACTORS,     /* those of K: 0 = always the same or none, 1 = short, 2 = long */
+    SAVED_ROPE_FACTORS,     /* factors of K: 0 = always the same or none, 1 = short, 2 = long */
     SAVED_N_FIELDS
 };
 
@@ -52,7 +52,7 @@ struct saved_layout {
 struct saved saved_of(const struct model *m, uint64_t fingerprint, size_t n_tokens,
                       const weft_kv_type kv_type[2]);
 /* Returns true if the K of a state of this model was computed with the RoPE factors that its length
- * asks for. Version 0.1.0 took the factors by the n_ctx of the engine. */
+ * asks for. Version 0.1.0 chose the factors by the n_ctx of the engine. */
 bool saved_rope_fits(const struct saved *s, const struct model *m);
 /* Returns false if a size does not fit into size_t. */
 bool saved_layout(const struct saved *s, struct saved_layout *out);
@@ -69,8 +69,8 @@ weft_status saved_head(const uint8_t *head, size_t n, struct saved *s, struct sa
 /* Returns WEFT_E_FORMAT unless the checksum of data[l->n] is right. Its head was read before. */
 weft_status saved_intact(const uint8_t *data, const struct saved_layout *l, weft_error *err);
 /* Returns WEFT_E_ARG unless `found` is of the same model as `expected`, and WEFT_E_ENGINE unless
- * their K and V have the same types. Which of two sets of RoPE factors was used is for
- * saved_rope_fits(). */
+ * their K and V have the same types. saved_rope_fits() judges which of two sets of RoPE factors was
+ * used. */
 weft_status saved_check(const struct saved *found, const struct saved *expected, weft_error *err);
 
 #endif

@@ -97,7 +97,8 @@ static struct sched_seq *in_turn(const struct scheduler *s, size_t i)
     return s->seqs[(s->turn + i) % s->n_seqs];
 }
 
-/* At most max_rows rows, of which max_out want logits. */
+/* Packs sequences with one waiting token until the step has max_rows rows, or max_out rows that
+ * want logits. */
 static void pack_decode(struct scheduler *s, size_t max_rows, size_t max_out)
 {
     for (size_t i = 0; i < s->n_seqs && s->step.n_rows < max_rows && s->step.n_out < max_out; i++) {

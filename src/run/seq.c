@@ -34,10 +34,11 @@ void seq_set_rope(struct weft_seq *seq)
     e->n_cached += q->n_done;
 }
 
-/* Returns true if the next draw needs only the best logits. */
+/* Returns true if the next draw needs only the best logits, unless one of them is that of a token
+ * which a trigger forbids. */
 static bool best_only(const struct weft_seq *seq)
 {
-    return seq->constraint == NULL && !seq->logprobs.on;
+    return (seq->constraint == NULL || constraint_free(seq->constraint)) && !seq->logprobs.on;
 }
 
 bool seq_top(const struct weft_seq *seq, size_t *k)

@@ -26,7 +26,8 @@ struct weft_seq {
     size_t n_cached;
     /* The number of tokens up to the last one that was drawn; 0 = none was drawn since a rewind. */
     size_t drawn;
-    /* The token that a weft_seq_next() drew before it failed for memory; -1 = none. */
+    /* The token that a call of weft_seq_next() drew before it failed for lack of memory; -1 = none.
+     */
     int32_t picked;
     struct logits logits; /* logits of the last token, see seq_fresh() */
     /* True while a thread draws from all logits without the engine's lock. During the draw only
@@ -75,9 +76,9 @@ static inline bool seq_crosses(const struct weft_seq *seq, size_t n)
     const struct sched_seq *q = &seq->sched;
     return q->tokens.n > 0 && model_rope_set(seq->engine->model, n) != q->kv.rope_set;
 }
-/* Called after tokens were added or dropped, with pages for all of them that are the sequence's own
- * if seq_crosses() was true. Takes the RoPE factors for the new length. If they are others than
- * before, all positions wait to be computed again, except those that the pool knows. */
+/* Called after tokens were added or dropped. All tokens have pages; if seq_crosses() was true, the
+ * pages are the sequence's own. Takes the RoPE factors for the new length. If these differ from the
+ * factors before, all positions wait to be computed again, except those that the pool knows. */
 void seq_set_rope(struct weft_seq *seq);
 
 /* Makes the sequence run with n tokens, n_done of them computed and none of them drawn. The tokens
@@ -85,11 +86,12 @@ void seq_set_rope(struct weft_seq *seq);
  * what a grammar has seen beyond these tokens are dropped. */
 void seq_restart(struct weft_seq *seq, size_t n, size_t n_done);
 
-/* Returns true if the next draw looks at no more than the *k best logits. */
+/* Returns true if the next draw looks at no more than the *k best logits, as long as no grammar
+ * forbids one of their tokens. */
 bool seq_top(const struct weft_seq *seq, size_t *k);
 /* Returns true if each of the next draws takes the best token, so that tokens can be computed
- * ahead. The sequence is then greedy, without grammar and log-probabilities, and the last draw has
- * banned no end token. */
+ * ahead. The sequence is then greedy, in free text and without log-probabilities, and the last draw
+ * has banned no end token. A grammar may still forbid one of the tokens, see constraint_lets(). */
 bool seq_greedy(const struct weft_seq *seq);
 
 /* ---------------------------------------------------------------- entering and leaving */

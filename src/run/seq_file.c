@@ -153,8 +153,9 @@ static weft_status judge_file(void *judge, const uint8_t *head, size_t n, weft_e
     return status == WEFT_OK ? WEFT_OK : error_prefix(err, status, j->path);
 }
 
-/* Returns how many positions of a loaded state are not computed again. The last one is, because
- * logits are not saved; all are if their K was computed with other RoPE factors. */
+/* Returns how many positions of a loaded state need not be computed again. The last position is
+ * always computed again, because logits are not saved; all positions are, if their K was computed
+ * with other RoPE factors. */
 static size_t n_kept(const struct weft_seq *seq, const struct saved *s)
 {
     if (s->n_tokens == 0 || !saved_rope_fits(s, seq->engine->model)) {

@@ -9,13 +9,16 @@ _Static_assert((int)BACKEND_TOP == (int)SAMPLER_TOP, "what samplers ask for, bac
 
 /* ---------------------------------------------------------------- drawing */
 
-/* Returns true if the next draw can use the best logits that were kept, or a token computed
+/* *is becomes true if the next draw can use the best logits that were kept, or a token computed
  * ahead. */
-static bool enough(const struct weft_seq *seq)
+static weft_status enough(struct weft_seq *seq, bool *is, weft_error *err)
 {
     const struct logits *l = &seq->logits;
-    size_t k;
-    return l->place == LOGITS_AHEAD ? seq_greedy(seq) : seq_top(seq, &k) && k <= l->n;
+    size_t k = 1;
+    *is = l->place == LOGITS_AHEAD ? seq_greedy(seq) : seq_top(seq, &k) && k <= l->n;
+    return *is && seq->constraint != NULL
+               ? constraint_lets(seq->constraint, &seq->sched.tokens, l->ids, k, is, err)
+               : WEFT_OK;
 }
 
 /* Draws from all logits. It writes nothing that the engine's lock guards. */
@@ -81,8 +84,10 @@ static weft_status seq_draw(struct weft_seq *seq, int32_t *token, weft_error *er
 {
     struct logits *l = &seq->logits;
     const struct model *m = seq->engine->model;
+    bool best = false;
     l->banned = l->n > 0 && sampler_bans(seq->sampler, m->ends, m->n_ends, l->ids[0]);
-    if (!enough(seq)) {
+    TRY(enough(seq, &best, err));
+    if (!best) {
         return draw_aside(seq, token, err);
     }
     const size_t n = l->place == LOGITS_AHEAD ? 1 : l->n;
@@ -117,6 +122,8 @@ static void add_token(struct weft_seq *seq, weft_finish finish)
     q->tokens.data[q->tokens.n++] = seq->picked;
     seq->drawn = q->tokens.n;
     constraint_add(seq->constraint, 1, true);
+    /* The next step then knows whether it is still of use to compute ahead. */
+    constraint_look(seq->constraint, &q->tokens);
     seq->picked = -1;
     if (known) {
         q->n_done++;

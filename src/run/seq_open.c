@@ -87,9 +87,9 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     struct weft_engine *e = seq->engine;
     TRY(copy_state(copy, seq, err));
     TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
-    /* Both sequences will compute the waiting tokens, each into pages of its own. The copy must not
-     * share a page to which the sequence will write coming tokens, for which it has set memory
-     * aside, either. */
+    /* Both sequences will compute the waiting tokens, each into pages of its own. If the sequence
+     * has memory set aside for more tokens, the copy must not share the page to which it will write
+     * them either. */
     const size_t n = seq->sched.tokens.n, from = room_crosses(seq) ? 0 : seq->sched.n_done;
     weft_status status = WEFT_OK;
     if (from < n || (seq->n_room > n && n % KV_PAGE != 0)) {

@@ -55,8 +55,10 @@ weft_status weft_seq_observe(weft_seq *seq, weft_logits_fn fn, void *user, weft_
 
 /* ---------------------------------------------------------------- grammar */
 
-/* Sets the grammar of the matcher; NULL = no grammar. Takes over the matcher if it succeeds. */
-static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, weft_error *err)
+/* Sets the grammar of the matcher, which holds from the trigger on; no trigger = from the beginning
+ * on, no matcher = no grammar. Takes over both if it succeeds. */
+static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher,
+                              struct trigger *trigger, weft_error *err)
 {
     struct weft_engine *e = seq->engine;
     const struct tokenizer *t = e->model->tokenizer;
@@ -66,7 +68,8 @@ static weft_status set_locked(struct weft_seq *seq, struct matcher *matcher, wef
     }
     if (matcher != NULL) {
         const size_t n = seq->sched.tokens.n;
-        TRY(constraint_open(matcher, t, e->trie, n, size_max(seq->n_room, n) - n, &fresh, err));
+        TRY(constraint_open(matcher, trigger, t, e->trie, n, size_max(seq->n_room, n) - n, &fresh,
+                            err));
     }
     constraint_close(seq->constraint);
     seq->constraint = fresh;
@@ -84,19 +87,48 @@ static weft_status matcher_of(const char *gbnf, size_t n, struct matcher **out, 
     return status;
 }
 
-weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n, weft_error *err)
+/* Sets the grammar gbnf[n], n = 0 for none. p may be NULL: without a trigger. */
+static weft_status constrain(struct weft_seq *seq, const weft_trigger *p, const char *gbnf,
+                             size_t n, weft_error *err)
 {
-    if (gbnf == NULL && n > 0) {
-        return error_set(err, WEFT_E_ARG, "gbnf is NULL, but n is %zu", n);
+    struct matcher *matcher = NULL;
+    struct trigger *trigger = NULL;
+    TRY(seq_claim(seq, err));
+    weft_status status = WEFT_OK;
+    if (n > 0 && p != NULL) {
+        status = trigger_open(p, seq->engine->model->tokenizer, &trigger, err);
     }
     /* Reading a large grammar takes a while, so it is read before the lock is taken. */
-    struct matcher *matcher = NULL;
-    TRY(seq_claim(seq, err));
-    weft_status status = n > 0 ? matcher_of(gbnf, n, &matcher, err) : WEFT_OK;
+    if (n > 0 && status == WEFT_OK) {
+        status = matcher_of(gbnf, n, &matcher, err);
+    }
     lock_take(&seq->engine->lock);
-    status = status == WEFT_OK ? set_locked(seq, matcher, err) : status;
+    status = status == WEFT_OK ? set_locked(seq, matcher, trigger, err) : status;
     if (status != WEFT_OK) {
         matcher_close(matcher);
+        trigger_close(trigger);
     }
     return seq_leave(seq, status);
+}
+
+static weft_status check_gbnf(const char *gbnf, size_t n, weft_error *err)
+{
+    return gbnf != NULL || n == 0 ? WEFT_OK
+                                  : error_set(err, WEFT_E_ARG, "gbnf is NULL, but n is %zu", n);
+}
+
+weft_status weft_seq_set_grammar(weft_seq *seq, const char *gbnf, size_t n, weft_error *err)
+{
+    TRY(check_gbnf(gbnf, n, err));
+    return constrain(seq, NULL, gbnf, n, err);
+}
+
+weft_status weft_seq_set_trigger(weft_seq *seq, const weft_trigger *trigger, const char *gbnf,
+                                 size_t n, weft_error *err)
+{
+    weft_trigger p = WEFT_TRIGGER_INIT;
+    TRY(check_gbnf(gbnf, n, err));
+    TRY(params_copy(&p, sizeof p, trigger, "weft_trigger", err));
+    const bool any = p.n_texts > 0 || p.n_tokens > 0;
+    return constrain(seq, &p, gbnf, any ? n : 0, err);
 }

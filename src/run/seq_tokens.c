@@ -1,4 +1,5 @@
-/* The functions that change the tokens of a sequence: append, end, rewind, cancel. */
+/* The functions that add tokens to a sequence, set room aside for them or drop them, and those that
+ * end or cancel a sequence. */
 #include <string.h>
 
 #include "run/ahead.h"
@@ -104,8 +105,8 @@ static weft_status rewind_locked(struct weft_seq *seq, size_t n, weft_error *err
                          q->tokens.n);
     }
     const size_t done = n == 0 ? 0 : size_min(n - 1, q->n_done);
-    /* The last kept page may be shared, and the next step writes to it; with other RoPE factors the
-     * next steps write to all. */
+    /* The last kept page may be shared, and the next step writes to it; if other RoPE factors are
+     * needed, the next steps write to all pages. */
     TRY(room_rewind(seq->engine, &q->kv, seq_crosses(seq, n) ? 0 : done, n, err));
     seq_restart(seq, n, done);
     seq_set_rope(seq);

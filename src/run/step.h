@@ -1,6 +1,6 @@
-/* Everything that computes: weft_engine_step(), and a single step for embed.c and seq_next.c. A
- * step overwrites the logits in the backend, so logits that sequences still need are copied to the
- * host before. The caller holds the engine's lock. */
+/* Everything that computes: weft_engine_step(), and single steps for embed.c, seq_next.c and
+ * seq_read.c. A step overwrites the logits in the backend, so logits that sequences still need are
+ * copied to the host before. The caller holds the engine's lock. */
 #ifndef WEFT_STEP_H
 #define WEFT_STEP_H
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/json_rules.h"
 #include "base/json_text.h"
+#include "schema/json_rules.h"
 
 /* ---------------------------------------------------------------- arrays */
 
@@ -29,8 +29,7 @@ static bool more_items(struct schema *c, struct bytes *b, const json_t *prefix, 
             schema_put(c, b, "(ws \",\" ws %s)", item);
             schema_times(c, b, min > at ? min - at : 0, max == SIZE_MAX ? SIZE_MAX : max - at);
         }
-        return item != NULL || min <= at ? true
-                                         : schema_refuse(c, "minItems: more than items allow");
+        return item != NULL || min <= at || schema_refuse(c, "minItems: more than items allow");
     }
     if (!convert_prefix(c, prefix, at, &rule)) {
         return false;
@@ -43,22 +42,33 @@ static bool more_items(struct schema *c, struct bytes *b, const json_t *prefix, 
     return ok;
 }
 
+/* Widened, what cannot be held becomes NULL. */
+static bool check_items(struct schema *c, const json_t **items, const json_t **prefix)
+{
+    size_t n = json_array_size(*prefix);
+    if (*prefix != NULL && (n == 0 || n > 64)) {
+        if (!schema_refuse(c, "prefixItems: expected an array of 1 to 64 schemas")) {
+            return false;
+        }
+        *prefix = *items = NULL; /* `items` are only those behind the prefix */
+    }
+    if (json_is_array(*items)) {
+        *items = NULL;
+        return schema_refuse(c, "items: expected a schema; prefixItems has a list of them");
+    }
+    return true;
+}
+
 bool schema_array(struct schema *c, struct bytes *b, const json_t *s)
 {
     const json_t *items = json_object_get(s, "items"), *prefix = json_object_get(s, "prefixItems");
-    size_t min = 0, max = SIZE_MAX, n = json_array_size(prefix), rule;
+    size_t min = 0, max = SIZE_MAX, rule;
     char item[32] = "value", first[32];
     if (!schema_count(c, s, "minItems", &min) || !schema_count(c, s, "maxItems", &max)) {
         return false;
     }
-    if (max < min) {
-        return schema_refuse(c, "minItems is %zu and maxItems %zu", min, max);
-    }
-    if ((prefix != NULL && (n == 0 || n > 64)) || json_is_array(items)) {
-        return schema_refuse(c, "%s: expected %s",
-                             n > 64 || items == NULL ? "prefixItems" : "items",
-                             json_is_array(items) ? "a schema; prefixItems has a list of them"
-                                                  : "an array of 1 to 64 schemas");
+    if (!schema_ordered(c, "Items", &min, &max) || !check_items(c, &items, &prefix)) {
+        return false;
     }
     bool none = items != NULL ? json_is_false(items) : prefix != NULL;
     if (items != NULL && !none) {
@@ -76,7 +86,7 @@ bool schema_array(struct schema *c, struct bytes *b, const json_t *s)
     }
     if (max == 0 || (none && prefix == NULL)) {
         schema_put(c, b, "\"[\" ws \"]\"");
-        return min == 0 ? true : schema_refuse(c, "minItems: more than items allow");
+        return min == 0 || schema_refuse(c, "minItems: more than items allow");
     }
     schema_put(c, b, "\"[\" ws (%s ", first);
     bool ok = more_items(c, b, prefix, 1, none ? NULL : item, min, max);
@@ -109,12 +119,19 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
     size_t i;
     if ((properties != NULL && !json_is_object(properties)) ||
         (required != NULL && !json_is_array(required))) {
-        return schema_refuse(c, "expected an object of properties, and an array of required names");
+        if (!schema_refuse(c, "expected an object of properties, and an array of required names")) {
+            return false;
+        }
+        properties = json_is_object(properties) ? properties : NULL;
     }
     json_array_foreach(required, i, one)
     {
         if (!json_is_string(one)) {
-            return schema_refuse(c, "required: expected an array of names");
+            if (!schema_refuse(c, "required: expected an array of names")) {
+                return false;
+            }
+            required = NULL;
+            break;
         }
     }
     o->at = calloc(json_object_size(properties) + json_array_size(required) + 1, sizeof *o->at);
@@ -130,9 +147,10 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
     }
     json_object_foreach((json_t *)(uintptr_t)properties, name, schema)
     {
-        o->at[o->n++] = (struct property){ .name = name,
-                                           .schema = schema,
-                                           .required = json_object_get(names, name) != NULL };
+        bool needed = json_object_get(names, name) != NULL;
+        if (needed || !json_is_false(schema) || c->level == SCHEMA_EXACT) {
+            o->at[o->n++] = (struct property){ .name = name, .schema = schema, .required = needed };
+        }
     }
     json_array_foreach(required, i, one)
     {
@@ -150,8 +168,8 @@ static bool list_properties(struct schema *c, const json_t *s, struct object *o)
 static bool other_member(struct schema *c, const json_t *s, struct object *o, size_t *value)
 {
     const json_t *additional = json_object_get(s, "additionalProperties");
-    bool allowed =
-        additional != NULL ? !json_is_false(additional) : json_object_get(s, "properties") == NULL;
+    bool allowed = additional != NULL ? !json_is_false(additional)
+                                      : !json_is_object(json_object_get(s, "properties"));
     const char **names = NULL;
     struct bytes b = { 0 };
     size_t key;
@@ -173,6 +191,9 @@ static bool other_member(struct schema *c, const json_t *s, struct object *o, si
     }
     bool ok = o->n == 0 || json_other_keys(c, names, o->n, &key);
     free(names);
+    if (!ok || (o->n > 0 && key == SIZE_MAX)) {
+        return ok; /* Widened, other members are left out if their keys cannot be told apart. */
+    }
     if (o->n == 0) {
         schema_put(c, &b, "string");
     } else {
@@ -187,7 +208,7 @@ static bool other_member(struct schema *c, const json_t *s, struct object *o, si
     o->other = c->n_rules++;
     schema_rule(c, o->other, &b);
     bytes_free(&b);
-    return ok;
+    return true;
 }
 
 /* Appends "name": value. */
@@ -253,9 +274,10 @@ static bool add_object(struct schema *c, struct bytes *b, const json_t *s, struc
     }
     for (size_t i = 0; i < o->n; i++) {
         struct property *p = &o->at[i];
-        if (p->schema == NULL && o->other == SIZE_MAX) {
-            return schema_refuse(c, "required names '%.60s', and no other properties are allowed",
-                                 p->name);
+        if (p->schema == NULL && o->other == SIZE_MAX &&
+            !schema_refuse(c, "required names '%.60s', and no other properties are allowed",
+                           p->name)) {
+            return false;
         }
         if (p->schema == NULL && other != SIZE_MAX) {
             p->rule = other;

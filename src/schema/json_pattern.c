@@ -5,21 +5,23 @@
 #include "base/utf8.h"
 #include "schema/json_rules.h"
 
-enum { MAX_NESTING = 100 };
+enum { MAX_NESTING = 100, MOST_EXCLUDED = 1000000 };
 
 struct pattern {
     struct schema *c;
     struct bytes *b;
     const char *text, *at;
-    int depth;   /* of groups */
-    bool choice; /* there is a | outside of all groups */
-    bool end;    /* a $ at the end was read */
+    int depth;       /* of groups */
+    bool choice;     /* there is a | outside of all groups */
+    bool end;        /* a $ at the end was read */
+    size_t excluded; /* characters that the current class names, counted with each range */
 };
 
 static bool odd(const struct pattern *p, const char *what)
 {
-    return schema_refuse(p->c, "pattern: %s is not supported (byte %zu)", what,
-                         (size_t)(p->at - p->text) + 1);
+    schema_refuse(p->c, "pattern: %s is not supported (byte %zu)", what,
+                  (size_t)(p->at - p->text) + 1);
+    return false;
 }
 
 /* Takes the code point of the next character. It is valid UTF-8, because the text has been a JSON
@@ -83,6 +85,10 @@ static bool class_members(struct pattern *p, bool negated)
     if (!negated && ((first <= '"' && last >= '"') || (first <= '\\' && last >= '\\'))) {
         return odd(p, "a range that holds \" or \\");
     }
+    p->excluded += last - first + 1;
+    if (negated && p->excluded > MOST_EXCLUDED) {
+        return odd(p, "a class that excludes nearly all characters");
+    }
     schema_put(p->c, p->b, "\\U%08X-\\U%08X", (unsigned)first, (unsigned)last);
     return true;
 }
@@ -91,6 +97,7 @@ static bool class(struct pattern *p)
 {
     bool negated = *++p->at == '^';
     p->at += negated;
+    p->excluded = 0;
     schema_put(p->c, p->b, "%s", negated ? JSON_PLAIN : "[");
     do {
         if (*p->at == '\0' || *p->at == ']') {

@@ -27,20 +27,22 @@ void schema_put(struct schema *c, struct bytes *b, const char *fmt, ...)
     b->n += (size_t)n;
 }
 
+bool json_gbnf_literal(struct bytes *b, const char *text, size_t n)
+{
+    bool ok = text_add(b, "\"", 1);
+    for (size_t i = 0; i < n && ok; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        char escape[8];
+        bool escaped = byte == '"' || byte == '\\' || byte < 0x20 || byte == 0x7f;
+        snprintf(escape, sizeof escape, byte < 0x20 || byte == 0x7f ? "\\x%02X" : "\\%c", byte);
+        ok = text_add(b, escaped ? escape : text + i, escaped ? strlen(escape) : 1);
+    }
+    return ok && text_add(b, "\"", 1);
+}
+
 void schema_literal(struct schema *c, struct bytes *b, const char *text, size_t n)
 {
-    schema_put(c, b, "\"");
-    for (size_t i = 0; i < n; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if (byte == '"' || byte == '\\') {
-            schema_put(c, b, "\\%c", byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            schema_put(c, b, "\\x%02X", byte);
-        } else if (!text_add(b, text + i, 1)) {
-            c->no_memory = true;
-        }
-    }
-    schema_put(c, b, "\"");
+    c->no_memory |= !json_gbnf_literal(b, text, n);
 }
 
 void schema_rule(struct schema *c, size_t rule, struct bytes *b)
@@ -66,6 +68,9 @@ bool schema_refuse(struct schema *c, const char *fmt, ...)
 {
     char what[200];
     va_list args;
+    if (c->level != SCHEMA_EXACT) {
+        return true;
+    }
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
@@ -220,8 +225,9 @@ static bool keys_from(struct schema *c, const char **names, size_t n, size_t at,
 {
     struct bytes b = { 0 }, others = { 0 };
     bool ends = false, ok = true;
-    if (c->out->n > SCHEMA_MAX_BYTES) {
-        return schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES);
+    if (c->out->n > SCHEMA_MAX_BYTES &&
+        !schema_refuse(c, "the grammar has more than %d bytes", SCHEMA_MAX_BYTES)) {
+        return false;
     }
     *rule = c->n_rules++;
     for (size_t i = 0; i < n && ok;) {
@@ -257,6 +263,7 @@ static int by_text(const void *a, const void *b)
 bool json_other_keys(struct schema *c, const char **names, size_t n, size_t *rule)
 {
     size_t kept = 0;
+    *rule = SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
         bool escaped = strpbrk(names[i], "\"\\\x7f") != NULL;
         for (const char *t = names[i]; *t != '\0' && !escaped; t++) {

@@ -116,7 +116,7 @@ static void set_variables(struct jmachine *m, const struct jinja_params *p)
         const struct jinja_var *v = &p->vars[i];
         int64_t id = name_of(m->t, v->name);
         if (id >= 0) {
-            m->root[id] = jvalue_of(&m->w, v->value, v->who, p->marked);
+            m->root[id] = jvalue_of(&m->w, v->value, v->who, p);
         }
     }
     for (size_t i = 0; i < m->t->hidden.n; i++) {

@@ -42,9 +42,9 @@ enum {
     JINJA_MAX_CALLS = 256,      /* macros inside each other */
     JINJA_MAX_DEPTH = 128,      /* lists and dicts inside each other */
     /* What a rendering may do: a step is an operation or 64 bytes that are copied or compared. */
-    JINJA_MAX_STEPS = 20000000,
+    JINJA_MAX_STEPS = 10000000,
     /* The bytes that a rendering may take, values and text together. */
-    JINJA_MAX_BYTES = 512 << 20
+    JINJA_MAX_BYTES = 256 << 20
 };
 
 /* Parses source[n]; it is copied. Errors: WEFT_E_UNSUPPORTED (a syntax error or a construct outside
@@ -54,12 +54,18 @@ void jinja_close(struct jinja *t);
 /* Returns true if the template reads a variable of this name. */
 bool jinja_reads(const struct jinja *t, const char *name);
 
-/* Who wrote a byte. Callers of jinja_render() may use further numbers for values of their own. */
+/* Who wrote a byte. Those who call jinja_render() may use further numbers. */
 enum { JINJA_TEMPLATE = 0, JINJA_CALLER = 1, JINJA_MARKED = 2 };
 
+/* Says who wrote a string inside the values of variables, which is known by its address. */
+struct jinja_writer {
+    const json_t *string;
+    uint8_t who;
+};
+
 /* A variable of the template. Its value is copied before the rendering. All bytes of its strings
- * and keys, and the digits of its numbers, were written by `who`; a string value that is an element
- * of `marked` (by identity) was written by JINJA_MARKED. */
+ * and keys, and the digits of its numbers, were written by `who`, except for the strings that
+ * jinja_params.writers names. */
 struct jinja_var {
     const char *name;
     const json_t *value;
@@ -69,8 +75,8 @@ struct jinja_var {
 struct jinja_params {
     const struct jinja_var *vars;
     size_t n_vars;
-    /* A string inside the values of vars whose bytes are those of JINJA_MARKED; NULL = none. */
-    const json_t *marked;
+    const struct jinja_writer *writers;
+    size_t n_writers; /* a handful */
     /* strftime_now(): seconds since 1970 on the clock that the template shall see. */
     int64_t now;
     size_t max_steps; /* what the rendering may do; 0 = JINJA_MAX_STEPS */

@@ -4,7 +4,7 @@
 
 struct reader {
     struct jwork *w;
-    const json_t *marked;
+    const struct jinja_params *params; /* NULL: `who` wrote all strings */
     uint8_t who;
     bool copies; /* strings are copied */
     size_t depth;
@@ -25,6 +25,17 @@ static struct jval read_string(const struct reader *r, const char *s, size_t n, 
         v.who = who;
     }
     return v;
+}
+
+/* Returns who wrote a string. */
+static uint8_t writer_of(const struct reader *r, const json_t *string)
+{
+    for (size_t i = 0; r->params != NULL && i < r->params->n_writers; i++) {
+        if (r->params->writers[i].string == string) {
+            return r->params->writers[i].who;
+        }
+    }
+    return r->who;
 }
 
 static struct jval read_array(struct reader *r, const json_t *value)
@@ -70,16 +81,17 @@ static struct jval read_value(struct reader *r, const json_t *value)
     case JSON_REAL: v = jfloat(json_real_value(value)); break;
     case JSON_STRING:
         return read_string(r, json_string_value(value), json_string_length(value),
-                           value == r->marked ? JINJA_MARKED : r->who);
+                           writer_of(r, value));
     default: return read_nested(r, value);
     }
     v.who = r->who;
     return v;
 }
 
-struct jval jvalue_of(struct jwork *w, const json_t *value, uint8_t who, const json_t *marked)
+struct jval jvalue_of(struct jwork *w, const json_t *value, uint8_t who,
+                      const struct jinja_params *params)
 {
-    struct reader r = { .w = w, .marked = marked, .who = who };
+    struct reader r = { .w = w, .params = params, .who = who };
     return read_value(&r, value);
 }
 

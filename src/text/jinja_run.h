@@ -22,7 +22,8 @@ struct jmachine {
 };
 
 /* Makes the value of a caller's JSON. Strings are not copied. */
-struct jval jvalue_of(struct jwork *w, const json_t *value, uint8_t who, const json_t *marked);
+struct jval jvalue_of(struct jwork *w, const json_t *value, uint8_t who,
+                      const struct jinja_params *params);
 
 /* Runs the template to its end. */
 void jrun(struct jmachine *m);

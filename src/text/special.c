@@ -22,6 +22,17 @@ static int by_text(const void *a, const void *b)
     return compare(x->text, y->text);
 }
 
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static bool is_blank(struct gguf_str text)
+{
+    size_t n = 0;
+    while (n < text.n && is_space(text.s[n])) {
+        n++;
+    }
+    return n == text.n;
+}
+
 static bool is_special(const struct vocab *v, size_t i)
 {
     return v->type[i] == TOKEN_CONTROL || v->type[i] == TOKEN_UNKNOWN ||
@@ -62,8 +73,9 @@ static weft_status collect(const struct vocab *v, const uint8_t *strips, struct 
         }
         bool always = v->type[i] == TOKEN_USER_DEFINED;
         s->any_always = s->any_always || always;
-        s->tokens[s->n++] =
-            (struct special_token){ t, id, -1, always, strips != NULL ? strips[i] : 0 };
+        s->tokens[s->n++] = (struct special_token){ t,           id,
+                                                    -1,          always,
+                                                    is_blank(t), strips != NULL ? strips[i] : 0 };
     }
     return WEFT_OK;
 }
@@ -118,6 +130,7 @@ void specials_close(struct specials *s)
 /* A place where a special token may stand, and the longest token that is not yet ruled out. */
 struct place {
     size_t at;
+    size_t cut;    /* where the text is cut because a token does not count here; 0 = nowhere */
     int32_t token; /* index into tokens, -1 if none is left */
     int32_t next;  /* the next place in the same list */
     bool taken;
@@ -128,19 +141,42 @@ struct search {
     const char *text;
     size_t n;
     bool all;
-    struct place *places; /* in the order of the text */
+    const struct written *by; /* NULL: one writer */
+    uint64_t *own;            /* with `by`: a bit for each token, set for the template's own */
+    struct place *places;     /* in the order of the text */
     size_t n_places, cap;
     int32_t lists[SPECIAL_MAX + 1]; /* places whose token has this length */
     struct place **queue;           /* [n_places] the places of the list at work, sorted */
     uint8_t *used; /* [n] 1 = a byte of a token that was found, 2 = white space that it took */
 };
 
+static bool is_own(const struct search *q, int32_t token)
+{
+    return (q->own[token / 64] >> (token % 64) & 1) != 0;
+}
+
+/* Returns true if a caller wrote one of the bytes that the token takes at a place. */
+static bool is_foreign(const struct search *q, int32_t token, size_t at)
+{
+    return memchr(q->by->foreign + at, 1, q->s->tokens[token].text.n) != NULL;
+}
+
+/* Returns true if the token counts in this search where it stands. */
+static bool counts(const struct search *q, int32_t token, size_t at)
+{
+    const bool always = q->s->tokens[token].always;
+    if (q->by == NULL) {
+        return q->all || always;
+    }
+    return !is_foreign(q, token, at) || (always && !is_own(q, token));
+}
+
 /* Puts place i into the list of its token, or of the next shorter token that counts in this
  * search. */
 static void enlist(struct search *q, size_t i)
 {
     struct place *p = &q->places[i];
-    while (p->token >= 0 && !q->all && !q->s->tokens[p->token].always) {
+    while (p->token >= 0 && !counts(q, p->token, p->at)) {
         p->token = q->s->tokens[p->token].shorter;
     }
     if (p->token >= 0) {
@@ -180,6 +216,46 @@ static int32_t longest_at(const struct specials *s, const char *text, size_t n)
     return i;
 }
 
+/* Marks every token that text[n] contains as one of the template's own, but for white space: by a
+ * token for two line breaks no template tells its text from a caller's. */
+static void mark_own(struct search *q, const char *text, size_t n)
+{
+    for (size_t at = 0; at < n; at++) {
+        for (int32_t i = longest_at(q->s, text + at, n - at); i >= 0; i = q->s->tokens[i].shorter) {
+            q->own[i / 64] |= (uint64_t)!q->s->tokens[i].blank << (i % 64);
+        }
+    }
+}
+
+/* Finds the template's own tokens. */
+static bool find_own(struct search *q)
+{
+    q->own = mem_array(q->s->n / 64 + 1, sizeof *q->own);
+    if (q->own == NULL) {
+        return false;
+    }
+    mark_own(q, q->by->own, q->by->n_own);
+    return true;
+}
+
+/* Returns where to cut the text so that no tokenizer makes a user-defined token of it that does not
+ * count here: behind the first character of the token. Returns 0 if every such token counts. */
+static size_t cut_behind(const struct search *q, int32_t token, size_t at)
+{
+    size_t first = 1;
+    while (token >= 0 && (!q->s->tokens[token].always || counts(q, token, at))) {
+        token = q->s->tokens[token].shorter;
+    }
+    if (token < 0) {
+        return 0;
+    }
+    const struct gguf_str text = q->s->tokens[token].text;
+    while (first < text.n && ((uint8_t)text.s[first] & 0xc0) == 0x80) {
+        first++;
+    }
+    return at + (first < text.n ? first : 1);
+}
+
 static bool find_places(struct search *q)
 {
     for (size_t at = 0; at < q->n; at++) {
@@ -191,7 +267,7 @@ static bool find_places(struct search *q)
             !mem_reserve(&q->places, &q->cap, q->n_places + 1, sizeof *q->places)) {
             return false;
         }
-        q->places[q->n_places] = (struct place){ at, token, -1, false };
+        q->places[q->n_places] = (struct place){ at, cut_behind(q, token, at), token, -1, false };
         enlist(q, q->n_places++);
     }
     return true;
@@ -208,8 +284,6 @@ static int by_token(const void *a, const void *b)
     }
     return (x->at > y->at) - (x->at < y->at);
 }
-
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Takes the text of a place for its token, unless a longer token has part of it; then the next
  * shorter token waits for its turn. If this token overlaps a token that is at least as long, its
@@ -262,9 +336,26 @@ static bool add(struct fragments *out, size_t start, size_t n, int32_t id)
     return true;
 }
 
+/* Adds the plain text from `start` to `end`, cut where the places up to number `last` ask for it.
+ */
+static bool add_plain(const struct search *q, size_t start, size_t end, size_t *place, size_t last,
+                      struct fragments *out)
+{
+    for (; *place < last; ++*place) {
+        const size_t cut = q->places[*place].cut;
+        if (cut > start && cut < end) {
+            if (!add(out, start, cut - start, -1)) {
+                return false;
+            }
+            start = cut;
+        }
+    }
+    return start == end || add(out, start, end - start, -1);
+}
+
 static bool write_fragments(const struct search *q, struct fragments *out)
 {
-    size_t done = 0;
+    size_t done = 0, place = 0;
     for (size_t i = 0; i < q->n_places; i++) {
         const struct place *p = &q->places[i];
         if (!p->taken) {
@@ -275,7 +366,7 @@ static bool write_fragments(const struct search *q, struct fragments *out)
         while (end > done && q->used[end - 1] == 2) {
             end--;
         }
-        if ((end > done && !add(out, done, end - done, -1)) || !add(out, p->at, t->text.n, t->id)) {
+        if (!add_plain(q, done, end, &place, i, out) || !add(out, p->at, t->text.n, t->id)) {
             return false;
         }
         done = p->at + t->text.n;
@@ -283,18 +374,18 @@ static bool write_fragments(const struct search *q, struct fragments *out)
             done++;
         }
     }
-    return done == q->n || add(out, done, q->n - done, -1);
+    return add_plain(q, done, q->n, &place, q->n_places, out);
 }
 
 weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
-                           struct fragments *out, weft_error *err)
+                           const struct written *by, struct fragments *out, weft_error *err)
 {
     if (s->n == 0 || (!all && !s->any_always)) {
         return n == 0 || add(out, 0, n, -1) ? WEFT_OK : error_nomem(err, "fragments", n);
     }
-    struct search q = { .s = s, .text = text, .n = n, .all = all };
+    struct search q = { .s = s, .text = text, .n = n, .all = all, .by = by };
     memset(q.lists, 0xff, sizeof q.lists);
-    bool ok = find_places(&q);
+    bool ok = (by == NULL || find_own(&q)) && find_places(&q);
     if (ok && q.n_places > 0) {
         q.queue = mem_array(q.n_places, sizeof *q.queue);
         q.used = mem_array(n, 1);
@@ -304,6 +395,7 @@ weft_status specials_split(const struct specials *s, const char *text, size_t n,
         }
     }
     ok = ok && write_fragments(&q, out);
+    free(q.own);
     free(q.places);
     free(q.queue);
     free(q.used);

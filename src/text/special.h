@@ -17,6 +17,7 @@ struct special_token {
     /* Index of the longest other token that this token begins with; -1 if there is none. */
     int32_t shorter;
     bool always;    /* user-defined: found in any text */
+    bool blank;     /* only white space */
     uint8_t strips; /* enum special_strips */
 };
 
@@ -45,10 +46,24 @@ weft_status specials_open(const struct vocab *v, const uint8_t *strips, struct s
                           weft_error *err);
 void specials_close(struct specials *s);
 
+/* Who wrote the bytes of a text in which special tokens are searched. */
+struct written {
+    /* [n] 1 = a byte of a caller, 0 = a byte of the template. */
+    const uint8_t *foreign;
+    /* Texts of the template. The tokens that they contain are its own, but for white space. */
+    const char *own;
+    size_t n_own;
+};
+
 /* Divides text[n] as llama.cpp does: it takes the longest token first, wherever that stands, then
  * the next longest in the rest. If `all` is true every special token counts, otherwise only
- * user-defined ones. Appends to *out. */
+ * user-defined ones. Appends to *out.
+ *
+ * `by`, if not NULL, says who wrote the text. Then a token with a caller's byte counts only if it
+ * is user-defined and is none of the template's own. A user-defined token that does not count for
+ * this reason is cut behind its first character, so that a tokenizer does not put it together
+ * again. */
 weft_status specials_split(const struct specials *s, const char *text, size_t n, bool all,
-                           struct fragments *out, weft_error *err);
+                           const struct written *by, struct fragments *out, weft_error *err);
 
 #endif

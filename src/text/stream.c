@@ -1,7 +1,6 @@
-/* Bytes wait in `in` until they are certain to be text. One Knuth-Morris-Pratt state per stop
- * string says how many of the last bytes may still become that stop string; the UTF-8 table says
- * how many may still become a character. Both look at each byte once, so the time is linear in the
- * bytes pushed. */
+/* Bytes wait in `in` until they are certain to be text. The search for stop strings says how many
+ * of the last bytes may still become one; the UTF-8 table says how many may still become a
+ * character. Both look at each byte once, so the time is linear in the bytes pushed. */
 #include "text/stream.h"
 
 #include <string.h>
@@ -17,31 +16,23 @@ void stream_free(struct stream *s)
 {
     free(s->in.data);
     free(s->out.data);
-    free(s->stops);
+    search_free(&s->stops);
     *s = (struct stream){ 0 };
 }
 
 size_t stream_bytes(const struct stream *s)
 {
-    return s->in.cap + s->out.cap + s->n_stops * sizeof *s->stops;
+    return s->in.cap + s->out.cap + search_bytes(&s->stops);
 }
 
 weft_status stream_copy(struct stream *dst, const struct stream *src, weft_error *err)
 {
-    *dst = (struct stream){ .n_stops = src->n_stops, .stopped = src->stopped };
-    size_t stop_bytes = src->n_stops * sizeof *src->stops;
-    if (src->n_stops > 0) {
-        dst->stops = malloc(stop_bytes);
-    }
-    bool whole = src->n_stops == 0 || dst->stops != NULL;
-    whole = whole && bytes_add(&dst->in, src->in.data, src->in.n);
-    whole = whole && bytes_add(&dst->out, src->out.data, src->out.n);
-    if (!whole) {
+    *dst = (struct stream){ .at = src->at, .stopped = src->stopped };
+    TRY(search_copy(&dst->stops, &src->stops, err));
+    if (!bytes_add(&dst->in, src->in.data, src->in.n) ||
+        !bytes_add(&dst->out, src->out.data, src->out.n)) {
         stream_free(dst);
-        return error_nomem(err, "the copy of a text stream", src->in.n + src->out.n + stop_bytes);
-    }
-    if (src->n_stops > 0) {
-        memcpy(dst->stops, src->stops, stop_bytes);
+        return error_nomem(err, "the copy of a text stream", src->in.n + src->out.n);
     }
     return WEFT_OK;
 }
@@ -93,85 +84,22 @@ static void release(struct stream *s, size_t held, bool flush)
     }
 }
 
-static void stops_rewind(struct stream *s)
-{
-    for (size_t i = 0; i < s->n_stops; i++) {
-        s->stops[i].matched = 0;
-    }
-}
-
-static void stop_init(struct stop *stop, const char *text, size_t n)
-{
-    memcpy(stop->text, text, n);
-    stop->n = n;
-    size_t border = 0;
-    for (size_t i = 1; i < n; i++) {
-        while (border > 0 && text[i] != text[border]) {
-            border = stop->border[border - 1];
-        }
-        border += text[i] == text[border];
-        stop->border[i] = (uint16_t)border;
-    }
-}
+static void stops_rewind(struct stream *s) { s->at = (struct search_at){ 0 }; }
 
 weft_status stream_set_stops(struct stream *s, const char *const *stops, size_t n, weft_error *err)
 {
-    if (n > STREAM_MAX_STOPS) {
-        return error_set(err, WEFT_E_ARG, "%zu stop strings given, at most %d are possible", n,
-                         STREAM_MAX_STOPS);
-    }
-    if (n > 0 && stops == NULL) {
-        return error_set(err, WEFT_E_ARG, "stops is NULL, but n is %zu", n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        size_t len = stops[i] == NULL ? 0 : strlen(stops[i]);
-        if (len == 0 || len > STREAM_MAX_STOP) {
-            return error_set(err, WEFT_E_ARG,
-                             "stop string %zu is %s, expected 1 to %d bytes (it has %zu)", i,
-                             stops[i] == NULL ? "NULL"
-                             : len == 0       ? "empty"
-                                              : "too long",
-                             STREAM_MAX_STOP, len);
-        }
-    }
-    struct stop *fresh = NULL;
-    if (n > 0) {
-        fresh = mem_array(n, sizeof *fresh);
-        if (fresh == NULL) {
-            return error_nomem(err, "the stop strings", n * sizeof *fresh);
-        }
-    }
+    struct search fresh;
+    TRY(search_open(&fresh, "stop string", stops, n, err));
     weft_status status = reserve(s, 0, err);
     if (status != WEFT_OK) {
-        free(fresh);
+        search_free(&fresh);
         return status;
     }
-    for (size_t i = 0; i < n; i++) {
-        stop_init(&fresh[i], stops[i], strlen(stops[i]));
-    }
-    free(s->stops);
+    search_free(&s->stops);
     s->stops = fresh;
-    s->n_stops = n;
+    stops_rewind(s);
     release(s, 0, false);
     return WEFT_OK;
-}
-
-/* Advances every stop string by one byte. Returns the length of the longest one that is now
- * complete, 0 if there is none. */
-static size_t stops_feed(struct stream *s, char byte)
-{
-    size_t complete = 0;
-    for (size_t i = 0; i < s->n_stops; i++) {
-        struct stop *stop = &s->stops[i];
-        while (stop->matched > 0 && stop->text[stop->matched] != byte) {
-            stop->matched = stop->border[stop->matched - 1];
-        }
-        stop->matched += stop->text[stop->matched] == byte;
-        if (stop->matched == stop->n && stop->n > complete) {
-            complete = stop->n;
-        }
-    }
-    return complete;
 }
 
 weft_status stream_push(struct stream *s, const char *data, size_t n, weft_error *err)
@@ -182,7 +110,7 @@ weft_status stream_push(struct stream *s, const char *data, size_t n, weft_error
     TRY(reserve(s, n, err));
     for (size_t i = 0; i < n; i++) {
         s->in.data[s->in.n++] = data[i];
-        size_t complete = stops_feed(s, data[i]);
+        size_t complete = search_feed(&s->stops, &s->at, data[i]);
         if (complete > 0) {
             release(s, complete, true);
             s->in.n = 0;
@@ -191,11 +119,7 @@ weft_status stream_push(struct stream *s, const char *data, size_t n, weft_error
             return WEFT_OK;
         }
     }
-    size_t held = 0;
-    for (size_t i = 0; i < s->n_stops; i++) {
-        held = size_max(s->stops[i].matched, held);
-    }
-    release(s, held, false);
+    release(s, search_held(&s->stops, &s->at), false);
     return WEFT_OK;
 }
 

@@ -6,16 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-
-enum { STREAM_MAX_STOPS = 16, STREAM_MAX_STOP = 256 };
-
-/* A stop string and how many of its bytes the text ends with (Knuth, Morris and Pratt). border[i]
- * is the length of the longest proper prefix of text that text[0..i] ends with. */
-struct stop {
-    size_t n, matched;
-    char text[STREAM_MAX_STOP];
-    uint16_t border[STREAM_MAX_STOP];
-};
+#include "text/search.h"
 
 struct stream {
     /* Bytes that are not decided yet: an incomplete character, or the possible start of a stop
@@ -23,8 +14,8 @@ struct stream {
     struct bytes in;
     /* Text that can be taken: valid UTF-8. */
     struct bytes out;
-    struct stop *stops;
-    size_t n_stops;
+    struct search stops; /* the stop strings */
+    struct search_at at;
     /* A stop string was found; later bytes are ignored. */
     bool stopped;
 };

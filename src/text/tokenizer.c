@@ -397,22 +397,19 @@ struct work {
     struct fragments fragments;
 };
 
-static weft_status encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
-                          struct work *w, struct tokens *out, weft_error *err)
+static weft_status add_id(struct tokens *out, int32_t id, weft_error *err)
 {
-    size_t first = out->n;
-    if ((flags & WEFT_TOKENIZE_BOS) && t->adds_bos && !tokens_add(out, t->bos)) {
-        return error_nomem(err, "tokens", sizeof(int32_t));
-    }
-    TRY(specials_split(&t->specials, text, n, (flags & WEFT_TOKENIZE_SPECIAL) != 0, &w->fragments,
-                       err));
-    bool prefix = t->adds_prefix && !(flags & WEFT_TOKENIZE_NO_PREFIX);
+    return tokens_add(out, id) ? WEFT_OK : error_nomem(err, "tokens", out->n * sizeof id);
+}
+
+/* Appends the ids of the fragments of a text. */
+static weft_status encode_fragments(const struct tokenizer *t, const char *text, bool prefix,
+                                    struct work *w, struct tokens *out, weft_error *err)
+{
     for (size_t i = 0; i < w->fragments.n; i++) {
         const struct fragment *f = &w->fragments.at[i];
         if (f->id >= 0) {
-            if (!tokens_add(out, f->id)) {
-                return error_nomem(err, "tokens", out->n * sizeof(int32_t));
-            }
+            TRY(add_id(out, f->id, err));
             prefix = t->adds_prefix;
         } else if (t->is_spm) {
             TRY(spm_encode(&t->spm, &t->vocab, text + f->start, f->n, prefix, &w->bpe.merger,
@@ -422,11 +419,54 @@ static weft_status encode(const struct tokenizer *t, const char *text, size_t n,
             TRY(bpe_encode(&t->bpe, &t->vocab, text + f->start, f->n, &w->bpe, out, err));
         }
     }
-    bool ends = out->n > first && out->data[out->n - 1] == t->eos;
-    if ((flags & WEFT_TOKENIZE_EOS) && t->adds_eos && !ends && !tokens_add(out, t->eos)) {
-        return error_nomem(err, "tokens", out->n * sizeof(int32_t));
-    }
     return WEFT_OK;
+}
+
+static weft_status encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                          struct work *w, struct tokens *out, weft_error *err)
+{
+    size_t first = out->n;
+    if ((flags & WEFT_TOKENIZE_BOS) && t->adds_bos) {
+        TRY(add_id(out, t->bos, err));
+    }
+    TRY(specials_split(&t->specials, text, n, (flags & WEFT_TOKENIZE_SPECIAL) != 0, NULL,
+                       &w->fragments, err));
+    bool prefix = t->adds_prefix && !(flags & WEFT_TOKENIZE_NO_PREFIX);
+    TRY(encode_fragments(t, text, prefix, w, out, err));
+    bool ends = out->n > first && out->data[out->n - 1] == t->eos;
+    return (flags & WEFT_TOKENIZE_EOS) && t->adds_eos && !ends ? add_id(out, t->eos, err) : WEFT_OK;
+}
+
+static weft_status encode_written(const struct tokenizer *t, const char *text, size_t n,
+                                  const struct written *by, unsigned flags, struct work *w,
+                                  struct tokens *out, weft_error *err)
+{
+    TRY(specials_split(&t->specials, text, n, true, by, &w->fragments, err));
+    const bool has_bos = w->fragments.n > 0 && w->fragments.at[0].id == t->bos;
+    if ((flags & WEFT_TOKENIZE_BOS) && t->adds_bos && !has_bos) {
+        TRY(add_id(out, t->bos, err));
+    }
+    return encode_fragments(t, text, t->adds_prefix && !(flags & WEFT_TOKENIZE_NO_PREFIX), w, out,
+                            err);
+}
+
+static weft_status check_length(size_t n, weft_error *err)
+{
+    return n <= MAX_TEXT ? WEFT_OK
+                         : error_set(err, WEFT_E_ARG, "the text has %zu bytes, expected at most %d",
+                                     n, MAX_TEXT);
+}
+
+/* Frees the memory of a call, and takes back what a call that failed has appended. */
+static weft_status finish(struct work *w, size_t before, struct tokens *out, weft_status status)
+{
+    if (status != WEFT_OK) {
+        out->n = before;
+    }
+    bpe_work_free(&w->bpe);
+    free(w->escaped.data);
+    free(w->fragments.at);
+    return status;
 }
 
 weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
@@ -439,20 +479,20 @@ weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t
                          "flags are 0x%x, expected WEFT_TOKENIZE_* values, a combination of 0x%x",
                          flags, known);
     }
-    if (n > MAX_TEXT) {
-        return error_set(err, WEFT_E_ARG, "the text has %zu bytes, expected at most %d", n,
-                         MAX_TEXT);
-    }
+    TRY(check_length(n, err));
     struct work w = { 0 };
     size_t before = out->n;
-    weft_status status = encode(t, text, n, flags, &w, out, err);
-    if (status != WEFT_OK) {
-        out->n = before;
-    }
-    bpe_work_free(&w.bpe);
-    free(w.escaped.data);
-    free(w.fragments.at);
-    return status;
+    return finish(&w, before, out, encode(t, text, n, flags, &w, out, err));
+}
+
+weft_status tokenizer_encode_written(const struct tokenizer *t, const char *text, size_t n,
+                                     const struct written *by, unsigned flags, struct tokens *out,
+                                     weft_error *err)
+{
+    TRY(check_length(n, err));
+    struct work w = { 0 };
+    size_t before = out->n;
+    return finish(&w, before, out, encode_written(t, text, n, by, flags, &w, out, err));
 }
 
 weft_status tokenizer_check(const struct tokenizer *t, const int32_t *tokens, size_t n,

@@ -19,6 +19,7 @@ enum token_type {
 };
 
 struct tokenizer;
+struct written;
 
 /* Builds the tokenizer from the file's tokenizer.ggml.* keys. It copies what it keeps: `g` may be
  * closed afterwards. WEFT_E_UNSUPPORTED: the name of the tokenizer model or pre-tokenizer is
@@ -36,6 +37,13 @@ weft_status tokenizer_check(const struct tokenizer *t, const int32_t *tokens, si
  * once. On failure *out is unchanged. */
 weft_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                              struct tokens *out, weft_error *err);
+/* Appends the ids of a text that a template and its callers wrote together. Special tokens count as
+ * specials_split() says; text between them is tokenized as one, whoever wrote it. flags:
+ * WEFT_TOKENIZE_BOS puts BOS in front if the model wants it and the text does not begin with it;
+ * WEFT_TOKENIZE_NO_PREFIX. On failure *out is unchanged. */
+weft_status tokenizer_encode_written(const struct tokenizer *t, const char *text, size_t n,
+                                     const struct written *by, unsigned flags, struct tokens *out,
+                                     weft_error *err);
 /* Appends to *out the bytes that the tokens stand for. flags: WEFT_DETOKENIZE_*. */
 weft_status tokenizer_decode(const struct tokenizer *t, const int32_t *tokens, size_t n,
                              unsigned flags, struct bytes *out, weft_error *err);

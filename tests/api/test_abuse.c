@@ -66,6 +66,15 @@ CALL(tokenize, a->handle, a->in, a->n, a->flags, a->dst, a->cap, a->needed, a->e
 CALL(detokenize, a->handle, a->in, a->n, a->flags, a->dst, a->cap, a->needed, a->err)
 CALL(token_text, a->handle, a->token, a->dst, a->cap, a->needed, a->err)
 CALL(chat_tokens, a->handle, a->in, a->n, a->params, a->dst, a->cap, a->needed, a->err)
+CALL(schema_grammar, a->in, a->n, a->flags, a->dst, a->cap, a->needed, a->err)
+CALL(prompt_open, a->handle, a->params, a->out, a->err)
+CALL(prompt_tokens, a->handle, a->i, a->dst, a->cap, a->needed, a->err)
+CALL(prompt_text, a->handle, a->dst, a->cap, a->needed, a->err)
+CALL(prompt_runs, a->handle, a->dst, a->cap, a->needed, a->err)
+CALL(reply_open, a->handle, a->params, a->out, a->err)
+CALL(reply_constrain, a->handle, base, a->err)
+CALL(reply_add, a->handle, a->in, a->n, a->err)
+CALL(reply_end, a->handle, a->err)
 CALL(engine_open, a->handle, a->params, a->out, a->err)
 CALL(engine_get_info, a->handle, a->info, a->err)
 CALL(engine_get_stats, a->handle, a->info, a->err)
@@ -79,6 +88,7 @@ CALL(seq_fork, a->handle, a->out, a->err)
 CALL(seq_set_sampling, a->handle, a->params, a->err)
 CALL(seq_set_stops, a->handle, a->in, a->n, a->err)
 CALL(seq_set_grammar, a->handle, a->in, a->n, a->err)
+CALL(seq_set_trigger, a->handle, a->params, a->in, a->n, a->err)
 CALL(seq_set_logprobs, a->handle, 2, a->err)
 CALL(seq_append, a->handle, a->in, a->n, a->err)
 CALL(seq_reserve, a->handle, a->n, a->err)
@@ -95,14 +105,28 @@ CALL(seq_load, a->handle, a->in, a->n, a->err)
 CALL(seq_save_file, a->handle, a->path, a->err)
 CALL(seq_load_file, a->handle, a->path, a->err)
 
+static weft_status constrain_a_sequence(const struct args *a)
+{
+    weft_reply *reply = NULL;
+    OK(weft_reply_open(conversation, NULL, &reply, E));
+    weft_status status = weft_reply_constrain(reply, a->handle, a->err);
+    weft_reply_release(&reply);
+    return status;
+}
+
 static const char text_in[] = "the capital of the world";
 static const weft_message messages_in[] = { { "system", "Be short." }, { "user", "Hello" } };
 static const char *const stops_in[] = { "one", "two" };
 static const char grammar_in[] = "root ::= [a-z ]*";
+static const char schema_in[] = "{\"type\": \"boolean\"}";
 static const weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
 static const weft_chat_params chat_params = WEFT_CHAT_PARAMS_INIT;
+static const weft_reply_params reply_params = WEFT_REPLY_PARAMS_INIT;
 static const weft_embed_params embed_params = WEFT_EMBED_PARAMS_INIT;
 static const weft_sampling sampling = WEFT_SAMPLING_INIT;
+static const weft_trigger trigger = {
+    .size = sizeof trigger, .texts = stops_in, .n_texts = 2, .tokens = ids_in, .n_tokens = 3
+};
 
 struct row {
     const char *name;
@@ -116,6 +140,7 @@ struct row {
     const void *params;
     size_t params_size;
     weft_status beyond; /* the status for an n beyond all memory, if it is not WEFT_E_ARG */
+    weft_status bare;   /* the status for no params, and for params that hold only their size */
 };
 
 #define ROW(f) .name = #f, .call = call_##f
@@ -141,6 +166,19 @@ static const struct row rows[] = {
     { ROW(token_text), .kind = MODEL, .takes = TOKEN | DST, .size = 1 },
     { ROW(chat_tokens), .kind = MODEL, .takes = IN | NEEDS_IN | PARAMS | DST, INPUT(messages_in, 2),
       .size = 4, STRUCT(chat_params) },
+    { ROW(schema_grammar), .takes = IN | FLAGS | DST, INPUT(schema_in, sizeof schema_in - 1),
+      .size = 1 },
+    { ROW(prompt_open), .kind = MODEL, .takes = PARAMS | OUT, .makes = PROMPT,
+      STRUCT(prompt_params), .bare = WEFT_E_ARG },
+    { ROW(prompt_tokens), .kind = PROMPT, .takes = INDEX | DST, .size = 4 },
+    { ROW(prompt_text), .kind = PROMPT, .takes = DST, .size = 1 },
+    { ROW(prompt_runs), .kind = PROMPT, .takes = DST, .size = sizeof(weft_run) },
+    { ROW(reply_open), .kind = PROMPT, .takes = PARAMS | OUT, .makes = REPLY,
+      STRUCT(reply_params) },
+    { ROW(reply_constrain), .kind = REPLY },
+    { .name = "reply_constrain", .call = constrain_a_sequence, .kind = SEQ },
+    { ROW(reply_add), .kind = REPLY, .takes = IN, INPUT(text_in, 24) },
+    { ROW(reply_end), .kind = REPLY },
     { ROW(engine_open), .kind = MODEL, .takes = PARAMS | OUT, .makes = ENGINE,
       STRUCT(engine_params) },
     { ROW(engine_get_info), .kind = ENGINE, .takes = INFO, .size = sizeof(weft_engine_info) },
@@ -158,6 +196,8 @@ static const struct row rows[] = {
     { ROW(seq_set_stops), .kind = SEQ, .takes = IN, INPUT(stops_in, 2) },
     { ROW(seq_set_grammar), .kind = SEQ, .takes = IN, INPUT(grammar_in, sizeof grammar_in - 1),
       .beyond = WEFT_E_FORMAT },
+    { ROW(seq_set_trigger), .kind = SEQ, .takes = IN | PARAMS,
+      INPUT(grammar_in, sizeof grammar_in - 1), STRUCT(trigger), .beyond = WEFT_E_FORMAT },
     { ROW(seq_set_logprobs), .kind = SEQ },
     { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3),
       .beyond = WEFT_E_CTX_FULL },
@@ -290,7 +330,8 @@ static void abuse_nothing(const struct row *r)
 
 static void abuse_handle(const struct row *r)
 {
-    static const char *const names[] = { "", "a model", "an engine", "a sequence", "a file" };
+    static const char *const names[] = { "",       "a model",  "an engine", "a sequence",
+                                         "a file", "a prompt", "a reply" };
     static uint64_t ones[1024];
     struct space s;
     struct args a;
@@ -464,7 +505,7 @@ static void abuse_params(const struct row *r)
         { 4096, 0, WEFT_OK },
         { n + 8, 0, WEFT_OK },
         { n, n, WEFT_OK }, /* the byte that is set is no part of the struct: size ends before it */
-        { sizeof(size_t), 0, WEFT_OK },
+        { sizeof(size_t), 0, r->bare },
     };
     struct space s;
     struct args a;
@@ -480,7 +521,7 @@ static void abuse_params(const struct row *r)
     if (r->takes & PARAMS) {
         a = good(r, &s);
         a.params = NULL;
-        expect(r, a, &s, WEFT_OK, "params NULL");
+        expect(r, a, &s, r->bare, "params NULL");
     }
 }
 

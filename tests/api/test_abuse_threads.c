@@ -252,8 +252,10 @@ static weft_status intrude_once(struct intruder *t)
     weft_logprob logprobs[3];
     uint8_t state[1 << 16];
     weft_seq *copy = NULL;
+    static const char *const texts[] = { "the", "e " };
+    const weft_trigger trigger = { .size = sizeof trigger, .texts = texts, .n_texts = 2 };
     weft_status status;
-    switch (rig_random(&t->random, 14)) {
+    switch (rig_random(&t->random, 15)) {
     case 0:
         status = weft_seq_append(t->seq, ids_in, 1, NULL);
         t->n_appended += status == WEFT_OK;
@@ -270,7 +272,8 @@ static weft_status intrude_once(struct intruder *t)
     case 10: return weft_seq_set_logprobs(t->seq, 2, NULL);
     case 11: return weft_seq_logprobs(t->seq, logprobs, 3, NULL, NULL);
     case 12: return weft_seq_save(t->seq, state, sizeof state, NULL, NULL);
-    case 13: return consistent(t->engine) ? WEFT_OK : WEFT_E_INTERNAL;
+    case 13: return weft_seq_set_trigger(t->seq, &trigger, "root ::= [a-z]*", 15, NULL);
+    case 14: return consistent(t->engine) ? WEFT_OK : WEFT_E_INTERNAL;
     default:
         status = weft_seq_fork(t->seq, &copy, NULL);
         weft_seq_release(&copy);

@@ -32,7 +32,7 @@ static uint64_t s_cached(void *h)
 {
     bool works = weft_seq_append(h, ids_in, 1, NULL) == WEFT_OK;
     /* No earlier text begins with this token, so weft_seq_cached() returns 0 for a good handle,
-     * too; that the append works makes the difference. */
+     * too. The append, which works only with a good handle, makes the difference. */
     return weft_seq_cached(h) + works;
 }
 static uint64_t s_finish(void *h) { return weft_seq_finish(h) != WEFT_FINISH_END; }
@@ -337,6 +337,13 @@ static void test_others(void **state)
     for (size_t i = 0; i < sizeof grammars / sizeof grammars[0]; i++, n_cases++) {
         FAILS(WEFT_E_FORMAT, weft_seq_set_grammar(base, grammars[i], strlen(grammars[i]), E));
     }
+    for (size_t i = 0; i < 2; i++, n_cases += 2) {
+        const int32_t ids[] = { -1, (int32_t)rig.n_vocab };
+        const weft_trigger by_text = { .size = sizeof by_text, .texts = stops[i], .n_texts = 1 };
+        const weft_trigger by_id = { .size = sizeof by_id, .tokens = ids + i, .n_tokens = 1 };
+        FAILS(WEFT_E_ARG, weft_seq_set_trigger(base, &by_text, "root ::= .", 10, E));
+        FAILS(WEFT_E_ARG, weft_seq_set_trigger(base, &by_id, "root ::= .", 10, E));
+    }
     const weft_chat_params chat = { .size = sizeof chat, .template_name = "" };
     FAILS(WEFT_E_UNSUPPORTED, weft_chat_tokens(rig.model, &(weft_message){ "user", "x" }, 1, &chat,
                                                tokens, 64, NULL, E));
@@ -468,6 +475,13 @@ static weft_status do_load_cut(weft_seq *s)
 }
 static weft_status do_grammar(weft_seq *s) { return weft_seq_set_grammar(s, "root ::= .*", 11, E); }
 static weft_status do_no_grammar(weft_seq *s) { return weft_seq_set_grammar(s, NULL, 0, E); }
+static weft_status do_trigger(weft_seq *s)
+{
+    static const char *const text = "e";
+    const weft_trigger t = { .size = sizeof t, .texts = &text, .n_texts = 1 };
+    return weft_seq_set_trigger(s, &t, "root ::= .*", 11, E);
+}
+static weft_status do_no_trigger(weft_seq *s) { return weft_seq_set_trigger(s, NULL, NULL, 0, E); }
 static weft_status do_set_logprobs(weft_seq *s) { return weft_seq_set_logprobs(s, 64, E); }
 static weft_status do_logprobs(weft_seq *s)
 {
@@ -528,6 +542,8 @@ static const struct {
     { "load of a cut state", do_load_cut, EVER(FORMAT) },
     { "set_grammar", do_grammar, { 0 } },
     { "set_grammar to none", do_no_grammar, { 0 } },
+    { "set_trigger", do_trigger, { 0 } },
+    { "set_trigger to none", do_no_trigger, { 0 } },
     { "set_logprobs", do_set_logprobs, { 0 } },
     { "logprobs", do_logprobs, EVER(STATE) },
     { "stats", do_stats, { 0 } },

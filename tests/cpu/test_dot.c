@@ -134,7 +134,6 @@ struct matmul_case {
     float *out; /* [MAX_ROWS, N_W], computed by the variant under test */
 };
 
-/* Packs the weights from `rows`. */
 static struct packed pack_all(const struct quant_type *t, const uint8_t *rows, size_t n_cols)
 {
     struct packed w = pack_describe(t, rows, N_W, n_cols);

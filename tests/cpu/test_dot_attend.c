@@ -112,9 +112,9 @@ static void attend_all(const struct cpu_ops *ops, const struct attend_case *c, f
 
 /* Checks one head of one row. With values in (-1, 1) a score is off by at most (head_dim + 2) *
  * 2^-24 * sum |q k| / sqrt(head_dim), which is 5e-5 at 256 with a mean |q k| of 1/5. The logarithm
- * of a weight is off by as much, twice; the 1e-7 of the exponential and the n * 2^-24 of the sums
- * are small beside it. All roundings of a sum would have to go the same way for that; in fact they
- * differ in sign, and a tenth of it is allowed. */
+ * of a weight is the difference of two scores, so it is off by twice as much; the 1e-7 of the
+ * exponential and the n * 2^-24 of the sums are small beside it. All roundings of a sum would have
+ * to go the same way for that; in fact they differ in sign, and a tenth of it is allowed. */
 static void check_row(const struct attend_case *c, size_t r, size_t h)
 {
     const size_t end = c->n - c->n_rows + r + 1, at = (r * c->n_heads + h) * c->head_dim;
@@ -314,7 +314,8 @@ static void test_rotate(void **state)
     }
 }
 
-/* Every row of a block comes back as it was put, and so do the other rows. */
+/* A row that is put into a block comes back unchanged, and putting it there changes no other row.
+ */
 static void test_kv_block(void **state)
 {
     (void)state;

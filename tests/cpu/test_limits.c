@@ -64,9 +64,10 @@ static void assert_near(double a, double b, double factor)
     }
 }
 
-/* The lower bounds are a hundredth of what a slow machine does under a sanitizer; above the upper
- * bounds nothing can have been read or multiplied. The best of several passes is nearly the same
- * again, unless other programs take most of the processor for a whole second. */
+/* The lower bounds are a hundredth of what a slow machine does under a sanitizer; a figure above
+ * the upper bounds would show that not everything was read or multiplied. The best of several
+ * passes is nearly the same again, unless other programs take most of the processor for a whole
+ * second. */
 static void test_engine(void **state)
 {
     (void)state;

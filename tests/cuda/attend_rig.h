@@ -1,6 +1,6 @@
-/* What the tests of attention share: sequences in a pool, a reference in double on the same K and
- * V, as they are kept there, and rows of a step. Everything in the pool that belongs to no position
- * of a sequence is NaN, and pages that a row does not see have no number. */
+/* What the tests of attention share: sequences in a pool, a reference in double on K and V as the
+ * pool keeps them, and rows of a step. Everything in the pool that belongs to no position of a
+ * sequence is NaN, and pages that a row does not see have no number. */
 #ifndef TESTS_CUDA_ATTEND_RIG_H
 #define TESTS_CUDA_ATTEND_RIG_H
 

@@ -15,7 +15,7 @@ SIM_TESTS := $(SIM_TEST_SRC:tests/cuda/%.c=$(BUILD)/sim/%)
 GPU_TESTS := $(CUDA_TEST_SRC:tests/cuda/%.c=$(BUILD)/gpu/%)
 SIM_OBJ := $(KERNELS:%.cu=$(CUDASIM_OUT)/%.cu.o) $(CUDASIM_OUT)/libcudasim.a
 # The engine looks for cuBLAS at run time; here it has to find that of the simulator.
-SIM_LIBS = -Wl,-u,cublasCreate_v2 $(CUDASIM_LDFLAGS) -lpcre2-8 -lm
+SIM_LIBS = -Wl,-u,cublasCreate_v2 $(CUDASIM_LDFLAGS) -lpcre2-8 -ljansson -lm
 
 $(BUILD)/obj/tests/cuda/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
@@ -29,12 +29,12 @@ $(BUILD)/sim/sim_bench: $(BUILD)/obj/tools/gpu-bench/gpu_time.o
 $(BUILD)/sim/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(SIM_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(SIM_LIBS)
 
 $(BUILD)/gpu/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_OBJ) $(HOST_OBJ) $(KERNEL_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson $(LIB_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(LIB_LIBS)
 
 # These tests plan failures of the system, besides those of the device.
 $(BUILD)/sim/sim_load: SIM_LIBS += -Wl,--wrap=pread,--wrap=pthread_create,--wrap=dlsym
@@ -80,12 +80,12 @@ $(BUILD)/obj/tools/gpu-bench/%.o: CFLAGS += -isystem $(CUDA_DIR)/include
 
 $(BUILD)/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(KERNEL_OBJ)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(LIB_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
 $(BUILD)/sim/weft-gpu-bench: $(GPU_BENCH_OBJ) $(HOST_OBJ) $(SIM_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ljansson $(SIM_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(SIM_LIBS)
 
 # weft-launches records what the host's code launches for real models. It runs on the simulator, which computes nothing of
 # that.

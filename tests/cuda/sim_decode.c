@@ -1,5 +1,5 @@
 /* Decoding on the simulator, where kernels can be counted: how many kernels a token takes, and that
- * steps ahead give the same as single steps. */
+ * steps ahead give the tokens and logits of single steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,7 @@ static size_t count_kernels(struct decoder *r)
 }
 
 /* A step has at most six kernels for each layer, one for the embedding and one for the head. Biases
- * cost three more: that of attn_output, that of ffn_down, and a SwiGLU of its own. */
+ * cost three more: one for attn_output, one for ffn_down, and a SwiGLU of its own. */
 static void test_kernels_per_layer(void **state)
 {
     (void)state;

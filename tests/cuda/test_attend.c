@@ -204,8 +204,8 @@ static void test_beyond_32_bits(void **state)
     set_types(NULL);
 }
 
-/* A row has the same bits if it is computed alone, or with a longer context, as it has among the
- * others. */
+/* A row that is computed alone, or with a longer context, has the bits that it has among other
+ * rows. */
 static void test_bits_of_a_row(void **state)
 {
     (void)state;

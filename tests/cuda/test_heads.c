@@ -432,7 +432,7 @@ static void test_q8(void **state)
 
 /* The bytes equal those of the encoder of quant.c for these blocks: ties; zeros; values so small
  * that the inverse of the scale is infinite; values so large that a half cannot hold the scale. A
- * block with a NaN or an infinity gets such a scale. */
+ * block with a NaN or an infinity gets a scale that is NaN or infinite. */
 static void test_q8_bits(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* Pages of the CUDA backend with K and V in each of their types, bit by bit. The values read from a
- * page are those that a trace shows. Written to another page they read the same again, and
- * attention sees the same. This holds for whole pages, for parts and for copies. */
+ * page are those that a trace shows. Values that are written to another page are read back
+ * unchanged, and attention computes the same with them. This holds for whole pages, for parts and
+ * for copies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -239,7 +239,7 @@ static void test_capability(void **state)
     told_device(0, &d);
     SAYS(d.problem, "7.5", "8.0 or later");
     assert_true(d.total_bytes == 5000 && d.free_bytes == 0);
-    /* The device is not woken for nothing. */
+    /* A device that cannot be used anyway gets no context. */
     assert_false(machine.contexts[0]);
     machine.major = 8;
     machine.minor = 0;

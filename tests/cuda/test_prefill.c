@@ -120,8 +120,8 @@ static void check_model(const char *path, double bound, size_t rows, const char 
 static const char *const presets[] = { "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-llama" };
 enum { N_PRESETS = sizeof presets / sizeof presets[0] };
 
-/* Normalised rows of up to 3 * 2^16 are halved until halves hold them. Their weights are smaller by
- * as much, so that later values are as usual. */
+/* Normalised rows have values up to 3 * 2^16, beyond a half float, so they are scaled down. The
+ * matrices that multiply them are smaller by 2^16, so that later values are as usual. */
 static void test_large_norms(void **state)
 {
     (void)state;
@@ -174,8 +174,8 @@ static void test_large_biases(void **state)
     check_model(model_with(&s, gate, 2), HEAD_BOUND, 0, "large bias of gate");
 }
 
-/* Types take turns, so that neighbours differ in type, in a product of several matrices and in the
- * model. */
+/* Types take turns, so that neighbouring matrices have different types, both within one product
+ * and from one product to the next. */
 static void test_mixed_types(void **state)
 {
     (void)state;

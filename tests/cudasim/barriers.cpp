@@ -16,8 +16,8 @@ int block_barrier(BarrierOp op, int predicate, Site site)
     Barrier &bar = b->barrier;
     if (!bar.arrived)
         bar = { 0, 0, bar.uses + 1, op, 1, 0, 0, site };
-    // Two happens-before edges take turns: a thread that leaves this barrier late must not see one
-    // that arrives early at the next.
+    // Two happens-before edges take turns, so that a thread that leaves this barrier late does not
+    // take the edge of a thread that arrives early at the next one.
     void *edge = b->edge(EDGE_BARRIERS + (bar.uses & 1));
     if (bar.site.line != site.line ||
         (bar.site.file != site.file && strcmp(bar.site.file, site.file)))

@@ -10,7 +10,7 @@ static inline int lane() { return (int)self->lane; }
 
 template <class T> struct ShuffleSlot {
     T value, result;
-    int source; // lane, or -1: own value
+    int source; // lane that is read; -1 = the lane's own value
 };
 
 template <class T> CUDASIM_UNSEEN void shuffle_complete(void *const *slots, unsigned mask)

@@ -1,6 +1,5 @@
 // Shared by the parts of the stand-in for the CUDA runtime: the lock, errors and planned failures,
-// device memory, work on streams. CUstream_st and the like are NVIDIA's names for the structs
-// behind cudaStream_t and the like.
+// device memory, work on streams. Structs have NVIDIA's names: CUstream_st is behind cudaStream_t.
 #pragma once
 #include "cudasim.h"
 

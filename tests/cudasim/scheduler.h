@@ -63,7 +63,9 @@ struct Block {
     std::vector<void *> vars; // by SharedVar::id
     std::vector<const SharedVar *> var_info;
 
-    // Addresses for ThreadSanitizer's happens-before edges: new with every block's arena.
+    // Addresses that stand for ThreadSanitizer's happens-before edges. They lie in the arena, which
+    // under ThreadSanitizer is mapped anew for every block, so no edge is left from an earlier
+    // block.
     void *edge(unsigned i) { return arena + 8 * i; }
 };
 enum { EDGE_BARRIERS = 0, EDGE_START = 40, EDGE_WARPS = 64, EDGES_SIZE = 4096 };
@@ -78,7 +80,9 @@ struct Runner {
     Site grid_site = {};
     uint64_t spins = 0; // yields since anything else happened
     uint64_t rng = 1;
-    uint64_t priority = 0; // random order: 0, or a seed that ranks blocks and warps
+    // A seed that ranks blocks and warps in the random order; 0 = no ranks: any thread may run
+    // next.
+    uint64_t priority = 0;
 };
 extern Runner runner;
 
@@ -87,7 +91,7 @@ void make_ready(Fiber *f);
 void not_ready(Fiber *f, State s);
 void release_waiting(Block *b, State s, int named); // all fibers of b that wait in s
 void run_next();     // the current fiber cannot run on: switch to another one
-void may_run_next(); // random order: let another one go first
+void may_run_next(); // in random order: let another fiber go first
 [[noreturn]] void die_stuck(const char *what);
 
 void shared_setup(Block *b);

@@ -77,9 +77,10 @@ enum cudasim_work {
     CUDASIM_HOST_CALL,
     CUDASIM_GRAPH,     /* a replay begins; its nodes follow */
     CUDASIM_GRAPH_END, /* all nodes are done */
-    CUDASIM_MALLOC,    /* told at the call, like the next two */
+    /* All kinds above are reported when they run, all from here on when the host calls. */
+    CUDASIM_MALLOC,
     CUDASIM_PIN,
-    /* The host has waited for all work told before. */
+    /* The host has waited for all work reported before. */
     CUDASIM_WAIT
 };
 /* An operation of the device. Fields that do not concern its kind are 0. */
@@ -101,8 +102,8 @@ struct cudasim_entry {
     int m, n, k, types[3]; /* GEMM: enum cudaDataType of A, B, C */
     size_t n_nodes;        /* GRAPH */
 };
-/* From now on fn is told of all work, in the order in which it runs; NULL = nobody is told.
- * Pointers live during the call. fn must not call the runtime. */
+/* From now on all work is reported to fn, in the order in which it runs; NULL = nothing is
+ * reported. Pointers live during the call. fn must not call the runtime. */
 typedef void (*cudasim_record_fn)(void *user, const struct cudasim_entry *);
 void cudasim_record(cudasim_record_fn fn, void *user);
 

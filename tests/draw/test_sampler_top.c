@@ -23,8 +23,8 @@ static uint32_t below(uint32_t n)
 }
 static float unit(void) { return (float)below(1 << 24) * 0x1p-24f; }
 
-/* Makes a row of one of four kinds: smooth; full of ties, also of both zeros; full of infinities;
- * with a NaN. */
+/* Makes a row of one of four kinds: smooth; with many ties, also of both zeros; with infinities (a
+ * quarter of the row, three quarters, or all of it); with a NaN. */
 static void random_row(float *logits, size_t n)
 {
     uint32_t kind = below(8);

@@ -156,7 +156,7 @@ enum { FUZZ_FIXED_BYTES = 16 << 20, FUZZ_BYTES = 256 };
 
 /* Checks the time and memory that an input of n bytes took. Without sanitizers and counters of
  * coverage a second for each 64 KiB would be allowed; with them it is ten times as much. Memory may
- * be FUZZ_BYTES for each byte. Every input may take a fixed amount of both besides. */
+ * be FUZZ_BYTES for each byte. Besides, every input may take a fixed time and a fixed memory. */
 static inline void fuzz_end(struct fuzz_cost begin, size_t n)
 {
     MUST(fuzz_seconds() - begin.seconds <= 10 * (0.05 + (double)n / 65536));

@@ -107,6 +107,27 @@ static void call_grammar(struct world *w, size_t i)
     }
 }
 
+/* Draws under a trigger are checked only as draws under any grammar are. */
+static void call_trigger(struct world *w, size_t i)
+{
+    static const char *const texts[] = { "a", "the", "t", "aab" };
+    weft_error err = { 0 };
+    uint8_t how = fuzz_byte(&w->in);
+    const int32_t token = fuzz_byte(&w->in);
+    const char *text = grammars[1 + how / 64 % 2];
+    const weft_trigger p = { .size = sizeof p,
+                             .texts = texts + how % 4,
+                             .n_texts = how % 4 == 0 ? how / 4 % 4 : 1,
+                             .tokens = &token,
+                             .n_tokens = how / 32 % 2,
+                             .hold_open = how / 16 % 2 == 0 ? NULL : texts[how / 2 % 4],
+                             .hold_close = texts[how / 4 % 4],
+                             .held = how % 2 == 0 };
+    if (fuzz_may(weft_seq_set_trigger(w->seqs[i], &p, text, strlen(text), &err), &err) == WEFT_OK) {
+        w->grammar[i] = p.n_texts + p.n_tokens > 0 ? text : NULL;
+    }
+}
+
 static void call_save(struct world *w, size_t i)
 {
     struct bytes *state = &w->states[fuzz_byte(&w->in) % N_STATES];
@@ -219,7 +240,7 @@ static void call_seq(struct world *w, size_t i, uint8_t what)
     case 6: call_save(w, i); break;
     case 7: call_load(w, i); break;
     case 8: weft_seq_release(&w->seqs[i]); break;
-    case 9: call_grammar(w, i); break;
+    case 9: (fuzz_byte(&w->in) % 2 == 0 ? call_grammar : call_trigger)(w, i); break;
     case 10: check(w, i); break;
     case 11: call_text(w, i); break;
     case 12: weft_seq_cancel(seq); break;

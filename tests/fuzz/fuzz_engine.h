@@ -75,7 +75,8 @@ static inline weft_engine *fuzz_engine(weft_model *model, const weft_engine_para
     return engine;
 }
 
-/* Checks a call that may be refused, but not because of a bug, and not without a message. */
+/* Checks a call that may be refused: its status must not show a bug, and a refusal must have a
+ * message. */
 static inline weft_status fuzz_may(weft_status s, const weft_error *err)
 {
     MUST(s != WEFT_E_INTERNAL && s != WEFT_E_HANDLE && s != WEFT_E_NOMEM && s != WEFT_E_BUSY);

@@ -1,7 +1,7 @@
-/* Any bytes as a grammar, and any bytes as a text. The grammar is refused with a place, or a text
- * is followed in the same way however it is cut. Tokens are in the mask exactly if the text may go
- * on with them. Time and memory of parsing are bounded by the size of the grammar, those of a mask
- * by its limit. */
+/* Any bytes as a grammar, and any bytes as a text. The grammar is refused with line and column, or
+ * a text is followed in the same way however it is cut. Tokens are in the mask exactly if the text
+ * may go on with them. Time and memory of parsing are bounded by the size of the grammar, those of
+ * a mask by its limit. */
 #include "fuzz_models.h"
 #include "fuzz_walk.h"
 

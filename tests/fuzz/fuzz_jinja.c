@@ -88,7 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct jinja_var vars[] = { { "messages", conversation, JINJA_CALLER },
                                 { "x", value != NULL ? value : conversation, JINJA_CALLER } };
     struct jinja_params p = { .vars = vars, .n_vars = 2, .now = NOW, .max_steps = STEPS };
-    p.marked = json_object_get(json_array_get(conversation, 0), "content");
+    const struct jinja_writer marked = {
+        json_object_get(json_array_get(conversation, 0), "content"), JINJA_MARKED
+    };
+    p.writers = &marked;
+    p.n_writers = 1;
     struct fuzz_cost cost = fuzz_begin();
     weft_status s = jinja_parse(source, n, &t, &err);
     fuzz_end(cost, n);

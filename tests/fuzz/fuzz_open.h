@@ -5,7 +5,7 @@
 #include "fuzz.h"
 #include "weft.h"
 
-/* Reads everything that weft inspect reads of it. */
+/* Reads everything of the file that weft inspect reads. */
 static inline void fuzz_walk_file(const char *path)
 {
     weft_file *file = NULL;

@@ -178,8 +178,8 @@ static void case_observed(struct rig *rig)
     run_close(&run);
 }
 
-/* There is a hash for each name, so that a checkpoint that only one tree has is a case that only
- * this tree has. */
+/* Each name of a checkpoint has a hash and a line of its own. So a checkpoint that only one of two
+ * versions has changes no line of the others. */
 enum { MAX_CHECKPOINTS = 32 };
 struct checkpoints {
     size_t n;

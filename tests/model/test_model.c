@@ -595,7 +595,7 @@ static void test_info(void **state)
     assert_string_equal(info.architecture, "phi3");
     assert_string_equal(info.name, "Tiny Phi-3");
     assert_string_equal(info.type, "F32");
-    assert_string_equal(info.chat_template, "phi3");
+    assert_string_equal(info.chat_template, "file");
     assert_int_equal(info.n_vocab, 640);
     assert_int_equal(info.n_ctx_train, 256);
     assert_int_equal(info.n_layers, 2);

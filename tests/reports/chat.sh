@@ -33,21 +33,14 @@ code=$?
 code=$?
 [ $code -eq 1 ] && [ -e "$T/written" ] && ok '--commands obeys them, and tells of an unknown one' || bad '--commands' "code $code"
 
-# The program names a template that is not rendered exactly as the file says.
-check 'a template with more: run' 0 'chat template chatml: the file' run -m "$IN/chatml-default-system.gguf" --chat -p hi -n 0
-printf 'hi\n' >"$T/in"
-"$WEFT" chat -m "$IN/chatml-default-system.gguf" -n 1 --no-history <"$T/in" >"$T/out" 2>"$T/err"
-holds 'a template with more: chat' 'chat template chatml: the file' "$T/err"
-weft inspect "$IN/chatml-default-system.gguf"
-holds 'a template with more: inspect' 'not interpreted' "$T/out"
-check 'not if it was chosen' 0 '' run -m "$IN/chatml-default-system.gguf" --chat -p hi -n 0 --chat-template chatml
-if grep -q 'chat template' "$T/err"; then bad 'not if it was chosen: nothing is said' 'a line'; else ok 'not if it was chosen: nothing is said'; fi
-for m in "$BPE" "$SPM"; do
-    weft run -m "$m" --chat -p hi -n 0
-    if grep -q 'chat template' "$T/err"; then bad "an exact one: $m" 'a line'; else ok "an exact one: $m"; fi
-done
+# The file's own template is used, with its default system prompt; a built-in one only if it is named.
+m=$IN/chatml-default-system.gguf
+check "the file's own template" 0 '' run -m "$m" --chat -p hi -n 0 --display-prompt --special -q
+holds 'its default system prompt' 'You are' "$T/out"
+check 'a named template' 0 '' run -m "$m" --chat -p hi -n 0 --display-prompt --special -q --chat-template chatml
+if grep -q 'You are' "$T/out"; then bad 'without that prompt' "$(cat "$T/out")"; else ok 'without that prompt'; fi
 sed 's/tokenizer.chat_template/tokenizer.chat_nothing_/' "$IN/embed-causal.gguf" >"$T/none.gguf"
 check 'no template at all' 3 'has no chat template' run -m "$T/none.gguf" --chat -p hi -n 0
 check 'no template at all, but one is chosen' 0 '' run -m "$T/none.gguf" --chat -p hi -n 0 --chat-template zephyr
 check 'no template at all: inspect' 0 '' inspect "$T/none.gguf"
-holds 'it says so' 'the file has no template' "$T/out"
+holds 'it says so' 'the file has no chat template' "$T/out"

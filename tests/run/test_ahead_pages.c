@@ -154,7 +154,8 @@ static void test_failure_keeps_pages(void **state)
     rig_close(&r);
 }
 
-/* Draws n_new tokens behind n_fed with tokens computed ahead, and the same without. */
+/* Draws n_new tokens behind n_fed tokens, with tokens computed ahead and without: they must be
+ * equal. */
 static void same_tokens(const char *path, size_t n_fed, size_t n_new)
 {
     int32_t tokens[2][32], prompt[16 * PAGE];

@@ -32,6 +32,7 @@ static double seconds; /* the time that each test takes */
 struct story {
     weft_sampling sampling;
     const char *grammar; /* NULL = none */
+    const char *trigger; /* the grammar holds from this text on; NULL = from the beginning on */
     bool logprobs;
     int32_t prompt[MAX_PROMPT];
     size_t n;
@@ -143,6 +144,14 @@ static void tell(struct member *m, weft_seq *seq, const struct story *story, siz
     }
 }
 
+static weft_status set_grammar(weft_seq *seq, const struct story *s, weft_error *err)
+{
+    const size_t n = s->grammar != NULL ? strlen(s->grammar) : 0;
+    const weft_trigger t = { .size = sizeof t, .texts = &s->trigger, .n_texts = 1 };
+    return s->trigger != NULL ? weft_seq_set_trigger(seq, &t, s->grammar, n, err)
+                              : weft_seq_set_grammar(seq, s->grammar, n, err);
+}
+
 static void live(struct member *m)
 {
     const struct story *story = &m->crowd->stories[rig_random(&m->random, N_STORIES)];
@@ -150,8 +159,7 @@ static void live(struct member *m)
     weft_seq *seq = NULL;
     bool ok = good(m, weft_seq_open(m->crowd->r.engine, &story->sampling, &seq, &err), &err);
     if (ok && story->grammar != NULL) {
-        const size_t n = strlen(story->grammar);
-        ok = good(m, weft_seq_set_grammar(seq, story->grammar, n, &err), &err);
+        ok = good(m, set_grammar(seq, story, &err), &err);
     }
     if (ok && story->logprobs) {
         ok = good(m, weft_seq_set_logprobs(seq, 5, &err), &err);
@@ -187,9 +195,10 @@ static struct story story_of(struct crowd *c, size_t i)
     s.sampling.temperature = i % 3 == 0 ? 0 : 0.9f;
     s.sampling.top_k = i % 2 == 0 ? 40 : 0;
     s.sampling.repeat_penalty = i % 4 == 1 ? 1.2f : 1;
-    s.grammar = i % 5 == 4 ? grammars[i / 5] : NULL;
+    s.grammar = i % 5 == 4 ? grammars[i / 5] : i == 1 || i == 6 ? grammars[0] : NULL;
+    s.trigger = i == 1 ? "e" : i == 6 ? "no such text" : NULL;
     s.logprobs = i == 7;
-    /* Two stories begin alike. */
+    /* Stories 2 k and 2 k + 1 begin alike. */
     rig_tokens(&c->r, i / 2, s.prompt, s.n);
     return s;
 }
@@ -199,7 +208,7 @@ static void write_down(const struct rig *alone, struct story *s)
 {
     weft_seq *seq = rig_seq(alone, &s->sampling);
     if (s->grammar != NULL) {
-        OK(weft_seq_set_grammar(seq, s->grammar, strlen(s->grammar), E));
+        OK(set_grammar(seq, s, E));
     }
     OK(weft_seq_append(seq, s->prompt, s->n, E));
     for (size_t i = 0; i < N_NEW; i++) {

@@ -272,8 +272,8 @@ static void test_no_room(void **state)
     }
 }
 
-/* A kernel's fault has taken the GPU from this process. Then too "auto" does not take the CPU, and
- * says nothing about it. */
+/* A kernel's fault has taken the GPU from this process. Even then "auto" does not take the CPU, and
+ * logs nothing. */
 static void test_lost(void **state)
 {
     (void)state;

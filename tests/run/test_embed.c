@@ -216,8 +216,8 @@ static void test_refusals(void **state)
     rig_close(&r);
 }
 
-/* Mean and last state from the equations. With float weights what differs is float rounding, and K
- * and V in half precision, which the reference rounds too: see tests/model/test_forward.c. */
+/* Compares the last state and the mean with the reference, which also rounds K and V to half
+ * precision. With float weights only float rounding differs: see tests/model/test_forward.c. */
 static void test_reference(void **state)
 {
     (void)state;
@@ -249,7 +249,7 @@ static void test_reference(void **state)
     }
 }
 
-/* The first values of the whole vector, scaled. */
+/* The result is the first values of the whole vector, scaled to length 1. */
 static void test_dimensions(void **state)
 {
     (void)state;

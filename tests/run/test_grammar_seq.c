@@ -27,7 +27,7 @@ static void set_grammar(weft_seq *seq, const char *gbnf)
     OK(weft_seq_set_grammar(seq, gbnf, strlen(gbnf), E));
 }
 
-/* Opens a sequence and computes its prompt. */
+/* Opens a sequence with a prompt, which the next step computes, and a grammar. */
 static weft_seq *prompted(const struct rig *r, const weft_sampling *sampling, const char *gbnf)
 {
     int32_t prompt[N_PROMPT];
@@ -77,8 +77,8 @@ static void test_seeds(void **state)
     }
 }
 
-/* Greedy and sampled sequences, with and without grammars, give in the same steps what they give
- * alone. */
+/* Sequences that share their steps, greedy and sampled, with and without grammars, write the same
+ * texts as each of them alone. */
 static void test_together(void **state)
 {
     (void)state;
@@ -134,11 +134,28 @@ static size_t draw(const struct rig *r, weft_seq *seq, size_t n)
     return i;
 }
 
+/* Checks that the text behind the prompt, with the part that a rewind kept, is a whole list and has
+ * ended. */
+static void check_whole(const struct rig *r, weft_seq *seq)
+{
+    int32_t tokens[N_PROMPT + MAX_TOKENS];
+    char text[2000];
+    size_t n, n_text;
+    OK(weft_seq_tokens(seq, tokens, N_PROMPT + MAX_TOKENS, &n, E));
+    OK(weft_detokenize(r->model, tokens + N_PROMPT, n - N_PROMPT, 0, text, sizeof text - 1, &n_text,
+                       E));
+    text[n_text] = '\0';
+    check_list(text);
+    assert_int_equal(weft_seq_finish(seq), WEFT_FINISH_END);
+}
+
+/* A fork has the grammar at the same place and the same random numbers, so it draws the same rest
+ * as the forked sequence; with another seed its text may differ, but ends as the grammar wants. */
 static void test_fork(void **state)
 {
     (void)state;
     struct rig r = rig_open(model_file("tiny-qwen2"), NULL);
-    char begun[2000], rest[2000], text[2000];
+    char rest[2000], text[2000];
     for (uint64_t seed = 1; seed <= 20; seed++) {
         size_t n;
         weft_sampling s = sampled(1, seed);
@@ -152,20 +169,24 @@ static void test_fork(void **state)
         for (int i = 0; i < 3; i++) {
             rig_generate(&r, all[i], MAX_TOKENS, text, sizeof text);
             check_list(text);
+            check_whole(&r, all[i]);
             if (i == 0) {
                 strcpy(rest, text);
             } else if (i == 1) {
                 assert_string_equal(text, rest);
             }
         }
-        /* A fork of a finished sequence goes back into its text. */
+        /* A finished sequence is rewound into its text and forked there, before the grammar has
+         * read the kept tokens again. */
         n = weft_seq_len(copy) - N_PROMPT;
         OK(weft_seq_rewind(copy, N_PROMPT + n / 2, E));
         weft_seq_release(&other);
         OK(weft_seq_fork(copy, &other, E));
-        rig_generate(&r, copy, MAX_TOKENS, begun, sizeof begun);
+        rig_generate(&r, copy, MAX_TOKENS, rest, sizeof rest);
         rig_generate(&r, other, MAX_TOKENS, text, sizeof text);
-        assert_int_equal(weft_seq_finish(other), WEFT_FINISH_END);
+        assert_string_equal(text, rest);
+        check_whole(&r, copy);
+        check_whole(&r, other);
         weft_seq_release(&seq);
         weft_seq_release(&copy);
         weft_seq_release(&other);
@@ -173,8 +194,8 @@ static void test_fork(void **state)
     rig_close(&r);
 }
 
-/* After every rewind the rest is drawn as before, because the grammar is again where it was behind
- * the kept tokens. */
+/* After every rewind the rest is drawn as before, because the grammar is again in the state that it
+ * had after the last kept token. */
 static void test_rewind(void **state)
 {
     (void)state;
@@ -200,7 +221,8 @@ static void test_rewind(void **state)
     OK(weft_seq_rewind(seq, 2, E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);
-    /* A rewind that keeps the end token keeps the end of the text: the next text begins anew. */
+    /* After a rewind that keeps the end token, the old text stays ended, and what is drawn next is
+     * a new text. */
     OK(weft_seq_rewind(seq, weft_seq_len(seq), E));
     rig_generate(&r, seq, MAX_TOKENS, text, sizeof text);
     check_list(text);

@@ -177,6 +177,29 @@ static weft_status generate(struct path *p, weft_seq *seq, size_t n)
     return WEFT_OK;
 }
 
+/* Draws free text of the copy, which has a trigger, from all logits and from the best, and in a
+ * fork that takes the place of the copy. */
+static weft_status write_freely(struct path *p)
+{
+    static const char *const texts[] = { "e", "th" };
+    static const char grammar[] = "root ::= [^ab]*";
+    const weft_trigger trigger = {
+        .size = sizeof trigger, .texts = texts, .n_texts = 2, .hold_open = "o", .hold_close = "a"
+    };
+    weft_sampling best = WEFT_SAMPLING_INIT;
+    weft_seq *fork = NULL;
+    best.ignore_end = true;
+    best.top_k = 20;
+    RUN(p, weft_seq_set_trigger(p->copy, &trigger, grammar, sizeof grammar - 1, E));
+    TRY(generate(p, p->copy, 2));
+    RUN(p, weft_seq_fork(p->copy, &fork, E));
+    weft_seq_release(&p->copy);
+    p->copy = fork;
+    TRY(generate(p, p->copy, 2));
+    RUN(p, weft_seq_set_sampling(p->copy, &best, E));
+    return generate(p, p->copy, N_NEW);
+}
+
 /* Makes the copy what the sequence was, through memory and through a file. */
 static weft_status save_and_load(struct path *p)
 {
@@ -229,6 +252,7 @@ static weft_status walk(struct path *p, const char *file)
     TRY(generate(p, p->copy, N_NEW));
     RUN(p, weft_engine_wait(p->engine, 0, NULL, E));
     RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
+    TRY(write_freely(p));
     TRY(embed(p));
     return save_and_load(p);
 }

@@ -45,11 +45,12 @@ static void test_index(void **state)
     prefix_learn(&c, 1, prefix_serial(&c, 3), b);
     assert_true(prefix_find(&c, prefix_serial(&c, 3), b, &page) && page == 1);
     assert_false(prefix_find(&c, prefix_start(0), b, &page));
-    /* Nor is a page found for other RoPE factors; no page has such a start as its serial. */
+    /* No page is found for other RoPE factors either: no page has the serial with which their texts
+     * start. */
     assert_false(prefix_find(&c, prefix_start(1), a, &page));
     assert_true(prefix_serial(&c, 1) > prefix_start(1));
     assert_true(prefix_serial(&c, 3) > prefix_start(1));
-    /* The same content is known only once. A page whose parent is not known is not known. */
+    /* The same content is known only once. A page whose parent is unknown does not become known. */
     prefix_learn(&c, 4, prefix_start(0), a);
     assert_true(prefix_serial(&c, 4) == 0);
     prefix_learn(&c, 4, 0, b);

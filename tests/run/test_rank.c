@@ -75,8 +75,9 @@ static void sums_of(const char *path, const char *tensor, const size_t *rows, si
     gguf_close(g);
 }
 
-/* The labels are the classifier's sums, and the probabilities that these make: K and V round in
- * both, so that only float rounding differs, by far less than 1e-3 of a sum near 3. */
+/* Compares the labels, as sums of the classifier and as the probabilities that these make, with the
+ * reference. Both round K and V, so only float rounding differs, by far less than 1e-3 of a sum
+ * near 3. */
 static void test_labels(void **state)
 {
     (void)state;
@@ -275,14 +276,15 @@ static void test_rows_of_the_head(void **state)
     }
 }
 
-/* The score is that of the label "yes" wherever it stands, else of the first. */
+/* The score is that of the label "yes", wherever it stands. Without such a label it is that of the
+ * first label. */
 static void test_label_names(void **state)
 {
     (void)state;
     const char *path = model_path("labels.gguf");
     struct rig first = rig_open(reranker(2), NULL);
     float yes = score_of(&first, "q", 1, "d", 1), score;
-    /* both names are as long, so that they can be exchanged in the file */
+    /* the two names are equally long, so that they can be exchanged in the file */
     FILE *f = fopen(reranker(2), "rb"), *to = fopen(path, "wb");
     static char bytes[4 << 20];
     size_t n = fread(bytes, 1, sizeof bytes, f);

@@ -1,5 +1,5 @@
 /* weft_seq_reserve(): what is set aside is there when it is wanted, whatever others take, and is
- * nobody's when it is given back. Random schedules know it too (support/schedule_rig.h). */
+ * free again when it is given back. Random schedules call it too (support/schedule_rig.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

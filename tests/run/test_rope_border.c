@@ -66,8 +66,8 @@ static void expect(const struct bench *b, weft_seq *seq, size_t n, size_t n_wait
     free(want);
 }
 
-/* The border says something only if both sets of factors differ, and only for texts that are
- * longer. */
+/* The border matters only if the two sets of factors differ, and only for longer texts than it
+ * says. */
 static void test_context(void **state)
 {
     (void)state;
@@ -83,7 +83,8 @@ static void test_context(void **state)
     rig_tokens(&a, 5, tokens, SHORT);
     float *want = rig_expected(&a, tokens, SHORT), *got = rig_expected(&b, tokens, SHORT);
     rig_same(&a, got, want, "a short text in a long context");
-    /* The same weights, but one token longer than the short factors last. */
+    /* With the same weights and a lower border, this text is one token too long for the short
+     * factors. */
     float *longer = rig_expected(&c, tokens, SHORT);
     assert_true(memcmp(longer, want, a.n_vocab * sizeof *want) != 0);
     free(want);
@@ -107,7 +108,7 @@ static void test_append(void **state)
     expect(&b, seq, SHORT, 0 + SHORT - 100);
     OK(weft_seq_append(seq, b.tokens + SHORT, 1, E));
     assert_int_equal(n_again(&b), SHORT);
-    /* It crosses once. */
+    /* The text has crossed the border, so all its positions wait. */
     expect(&b, seq, SHORT + 1, SHORT + 1);
     OK(weft_seq_append(seq, b.tokens + SHORT + 1, 20, E));
     expect(&b, seq, SHORT + 21, 20);
@@ -176,8 +177,8 @@ static void test_fork(void **state)
     bench_close(&b);
 }
 
-/* A state goes on where it was. One whose K was computed with other factors than its length asks
- * for, as version 0.1.0 wrote them, is computed again. */
+/* A state goes on where it was. A state whose K was computed with other factors than its length
+ * asks for is computed again; version 0.1.0 wrote such states. */
 static void test_load(void **state)
 {
     (void)state;
@@ -204,8 +205,8 @@ static void test_load(void **state)
     bench_close(&b);
 }
 
-/* Pages are known by their factors too: a text finds those of its own kind, also while it
- * crosses. */
+/* Pages are known by their RoPE factors too: a text finds only pages with its own factors, also
+ * while it crosses the border. */
 static void test_known(void **state)
 {
     (void)state;
@@ -270,7 +271,8 @@ static void test_reserve(void **state)
     weft_seq_release(&greedy);
     weft_seq_release(&other);
     weft_seq_release(&copy);
-    /* A fork of a sequence with such memory needs all pages. */
+    /* A fork of a sequence that has memory set aside beyond the border needs pages of its own for
+     * all positions. */
     OK(weft_seq_rewind(seq, 2 * PAGE, E));
     OK(weft_seq_reserve(seq, PAGE, E));
     rig_compute(&b.r, seq);
@@ -288,7 +290,8 @@ static void test_reserve(void **state)
     bench_close(&b);
 }
 
-/* The same for a sequence that sets memory aside while it is empty, and then finds known pages. */
+/* Memory that was set aside lasts over the border too if the sequence was empty when it set the
+ * memory aside, and then finds known pages. */
 static void test_reserve_empty(void **state)
 {
     (void)state;

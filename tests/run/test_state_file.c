@@ -43,7 +43,6 @@ static int teardown(void **state)
     return scratch_close(state);
 }
 
-/* Expects that the file holds a state of n tokens. */
 static void expect_file(const char *path, size_t n)
 {
     weft_seq *seq = rig_seq(&rig, NULL);

@@ -271,12 +271,12 @@ static void test_rope_factors(void **state)
     }
 }
 
-/* Each number of YaRN changes K, or the fingerprint says that it is another model's. */
+/* A state is refused if one number of YaRN is another, because K depends on each of them. */
 static void test_yarn(void **state)
 {
     (void)state;
     static const char *const keys[] = {
-        "qwen2.rope.scaling.yarn_beta_fast=f32:32", /* as if it were not there */
+        "qwen2.rope.scaling.yarn_beta_fast=f32:32", /* the value that holds without the key */
         "qwen2.rope.scaling.yarn_beta_fast=f32:31",
         "qwen2.rope.scaling.yarn_beta_slow=f32:2",
         "qwen2.rope.scaling.yarn_ext_factor=f32:0.5",

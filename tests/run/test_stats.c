@@ -305,12 +305,12 @@ static void test_seq_bytes(void **state)
         assert_int_equal(stats_of(&r).seq_bytes - before, heap_bytes() - n);
     }
     weft_seq_release(&copy);
-    /* What is left of it: the logits of the first sequence, which had to be kept when the fork was
-     * computed. */
+    /* The fork leaves behind the logits of the first sequence, which had to be kept when the fork
+     * was computed. */
     assert_int_equal(stats_of(&r).seq_bytes - before, heap_bytes() - n);
     weft_seq_release(&seq);
     heap.on = false;
-    /* What is left now: the logits of `other`, and the memory of a draw. */
+    /* The logits of `other` and the memory of a draw are left. */
     EXACT();
     assert_true(stats_of(&r).draw_bytes > 0);
     weft_seq_release(&other);

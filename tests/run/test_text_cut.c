@@ -1,6 +1,6 @@
-/* A text may be cut anywhere and go on, in every way that there is: the two parts together are the
- * text without the cut, even inside a character. Tokens are forced by a bias, so the text is
- * known. */
+/* A text may be cut anywhere, even inside a character, and go on: after it was saved and loaded,
+ * after a rewind, in a fork, or as the prompt of a new sequence. The two parts together are the
+ * text without the cut. Tokens are forced by a bias, so the text is known. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -197,7 +197,7 @@ static void test_appended(void **state)
     rig_begin(presets[0]);
     char text[MAX_TEXT] = "";
     weft_seq *seq = begin();
-    /* The last two are two bytes of a character of four. */
+    /* ids[6] and ids[7] are the first two bytes of a character of four. */
     const int32_t other[] = { token_of('q'), ids[6], ids[7] };
     draw(seq, 0, 5);
     OK(weft_seq_append(seq, other, 3, E));

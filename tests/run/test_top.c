@@ -1,6 +1,6 @@
 /* What the engine asks of a backend that has `top` and `ahead`: how little it reads, when it goes
- * ahead and how far, and what happens if a call fails. test_ahead_pages.c tests the pages that this
- * takes, test_top_random.c that the results equal those of a backend without the two. */
+ * ahead and how far, and what happens if a call fails. test_ahead_pages.c tests the pages that
+ * steps ahead take, test_top_random.c that the results equal those of a backend without the two. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -17,7 +17,7 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-/* If nothing ends a wait, the time limit of the whole suite lets it fail. */
+/* If nothing ends a wait, the test fails by the time limit of the whole suite. */
 enum { LONG_MS = 60000 };
 
 static double now(void)

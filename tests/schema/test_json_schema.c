@@ -20,7 +20,7 @@ static struct matcher *open_schema(const char *schema)
     struct schema_error err;
     struct grammar *g = NULL;
     struct matcher *m = NULL;
-    if (!json_schema_grammar(schema, schema != NULL ? strlen(schema) : 0, &gbnf, &err)) {
+    if (!json_schema_grammar(schema, schema != NULL ? strlen(schema) : 0, false, &gbnf, &err)) {
         fail_msg("schema %s: %s", schema, err.text);
     }
     OK(grammar_parse(gbnf.data, gbnf.n, &g, E));
@@ -322,6 +322,180 @@ static void test_names(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- widened */
+
+static struct matcher *open_wide(const char *schema, size_t n)
+{
+    struct bytes gbnf = { 0 };
+    struct schema_error err;
+    struct grammar *g = NULL;
+    struct matcher *m = NULL;
+    if (!json_schema_grammar(schema, n, true, &gbnf, &err)) {
+        fail_msg("schema %s: %s", schema, err.text);
+    }
+    OK(grammar_parse(gbnf.data, gbnf.n, &g, E));
+    OK(matcher_open(g, &m, E));
+    grammar_release(g);
+    bytes_free(&gbnf);
+    return m;
+}
+
+/* What is refused becomes wider by no more than it must. */
+static void test_widened(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *good, *bad; /* NULL = nothing */
+    } cases[] = {
+        { "5", "[{}]", "x" },
+        { "false", "null", "x" },
+        { "[]", "1", "x" },
+        { "{\"a\":1e999}", "1", "x" },
+        { "{\"type\":\"integer\",\"multipleOf\":2}", "3", "\"3\"" },
+        { "{\"type\":\"strin\"}", "3", "x" },
+        { "{\"type\":[]}", "3", "x" },
+        { "{\"type\":[\"strin\",\"integer\"]}", "3", "x" },
+        { "{\"properties\":{\"a\":{\"not\":{}}}}", "{\"a\":3}", "{\"b\":3}" },
+        { "{\"properties\":{\"a\":false,\"b\":{}}}", "{\"b\":3}", "{\"a\":3}" },
+        { "{\"properties\":{\"a\":false},\"required\":[\"a\"]}", "{\"a\":3}", "{}" },
+        { "{\"enum\":[]}", "3", "x" },
+        { "{\"type\":\"string\",\"enum\":[1]}", "\"x\"", "1" },
+        { "{\"enum\":[1,3],\"minimum\":2}", "1", "2" },
+        { "{\"type\":[\"null\",\"string\"],\"const\":1}", "null", "1" },
+        { "{\"allOf\":[]}", "3", "x" },
+        { "{\"allOf\":[{\"allOf\":[{\"required\":[\"a\"]}]},{\"properties\":{\"a\":{}}}]}",
+          "{\"a\":3}", "{}" },
+        { "{\"type\":\"object\",\"allOf\":[3]}", "{\"q\":3}", "3" },
+        { "{\"allOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", "\"\"", "3" },
+        { "{\"allOf\":[{\"properties\":{\"a\":{\"const\":1}}},{\"properties\":{\"a\":{}}}]}",
+          "{\"a\":1}", "{\"a\":2}" },
+        { "{\"allOf\":[{\"additionalProperties\":false},{\"properties\":{\"a\":{}}}]}", "{\"a\":2}",
+          "3" },
+        { "{\"minItems\":3,\"maxItems\":2}", "[1]", "1" },
+        { "{\"pattern\":3}", "\"x\"", "1" },
+        { "{\"pattern\":\"a(?=b)\",\"maxLength\":2}", "\"xy\"", "\"xyz\"" },
+        { "{\"pattern\":\"^a$\",\"maxLength\":2}", "\"a\"", "\"b\"" },
+        { "{\"pattern\":\"^(a{9999}){9999}$\"}", "\"b\"", "3" },
+        { "{\"pattern\":\"^a{99999999999999999999}$\"}", "\"b\"", "3" },
+        { "{\"pattern\":\"[^ -\xf4\x8f\xbf\xbf]\"}", "\"b\"", "3" },
+        { "{\"format\":\"email\"}", "\"b\"", "3" },
+        { "{\"format\":\"uuid\",\"pattern\":\"(\"}", NULL, "\"b\"" },
+        { "{\"anyOf\":[{}],\"type\":\"null\"}", "3", "x" },
+        { "{\"anyOf\":[{\"required\":[\"a\"]}],\"properties\":{\"a\":{},\"b\":{}}}", "{\"b\":1}",
+          "{\"c\":1}" },
+        { "{\"anyOf\":{},\"type\":\"null\"}", "null", "3" },
+        { "{\"$ref\":\"other.json\"}", "3", "x" },
+        { "{\"$ref\":\"#\"}", "3", "x" },
+        { "{\"anyOf\":[{\"type\":\"null\"},{\"$ref\":\"#\"}]}", "null", "x" },
+        { "{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"required\":[\"b\"],\"properties\":{"
+          "\"b\":{\"$ref\":\"#/$defs/a\"}}}}}",
+          "3", "x" },
+        { "{\"type\":\"string\",\"minLength\":-1,\"maxLength\":1}", "\"\"", "\"ab\"" },
+        { "{\"type\":\"string\",\"minLength\":3,\"maxLength\":2}", "\"\"", "1" },
+        { "{\"type\":\"number\",\"minimum\":3,\"maximum\":3}", "4", "-1" },
+        { "{\"type\":\"number\",\"minimum\":-3}", "-4", "x" },
+        { "{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}", "-1", "1.5" },
+        { "{\"type\":\"integer\",\"maximum\":1e30}", "-1", "1.5" },
+        { "{\"items\":[{}]}", "[1]", "1" },
+        { "{\"prefixItems\":[]}", "[1]", "1" },
+        { "{\"prefixItems\":[{\"const\":1}],\"minItems\":2}", "[1]", "[2]" },
+        { "{\"properties\":3}", "{\"a\":1}", "1" },
+        { "{\"required\":[3]}", "{}", "1" },
+        { "{\"properties\":{},\"required\":[\"x\"]}", "{\"x\":1}", "{}" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct matcher *m = open_wide(cases[i].schema, strlen(cases[i].schema));
+        if ((cases[i].good != NULL && !accepts(m, cases[i].good)) || accepts(m, cases[i].bad)) {
+            fail_msg("schema %s", cases[i].schema);
+        }
+        matcher_close(m);
+    }
+    matcher_close(open_wide("\"\\u0000\"", 8));
+    struct bytes gbnf = { 0 };
+    struct schema_error err;
+    assert_false(json_schema_grammar("{", 1, true, &gbnf, &err));
+    assert_true(err.text[0] != '\0');
+}
+
+/* Lengths above 2,000 have no bound. Where a grammar would be too large, a bound goes. */
+static void test_widened_lengths(void **state)
+{
+    (void)state;
+    char text[2100] = "\"", schema[100];
+    memset(text + 1, 'x', sizeof text - 1);
+    for (size_t most = 2000; most <= 2001; most++) {
+        snprintf(schema, sizeof schema, "{\"type\":\"string\",\"maxLength\":%zu}", most);
+        struct matcher *m = open_wide(schema, strlen(schema));
+        memcpy(text + most + 1, "\"", 2);
+        assert_true(accepts(m, text));
+        text[most + 1] = 'x';
+        memcpy(text + most + 2, "\"", 2);
+        assert_int_equal(accepts(m, text), most > 2000);
+        text[most + 2] = 'x';
+        matcher_close(m);
+    }
+}
+
+/* Returns the grammar of n schemas {"a": string of maxLength} and one of {"b": null}. */
+static void check_several(size_t n, size_t max_length, enum schema_level expected)
+{
+    struct schema_item items[200];
+    struct bytes gbnf = { 0 };
+    struct grammar *g = NULL;
+    const struct schema_size room = { SCHEMA_TEXT / 2, SCHEMA_RULES / 2, SCHEMA_ELEMENTS / 2 };
+    json_t *a = json_pack("{s:{s:{s:s,s:i}}}", "properties", "a", "type", "string", "maxLength",
+                          (int)max_length);
+    json_t *b = json_pack("{s:{s:{s:s}}}", "properties", "b", "type", "null");
+    for (size_t i = 0; i < n; i++) {
+        items[i] = (struct schema_item){ .root = a, .at = a, .object = true };
+    }
+    items[n] = (struct schema_item){ .root = b, .at = b, .object = true };
+    assert_true(json_schema_items(items, n + 1, room, &gbnf));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(items[i].level, expected);
+    }
+    assert_int_equal(items[n].level, SCHEMA_WIDE);
+    char root[64];
+    int len = snprintf(root, sizeof root, "root ::= %s | %s\n", items[0].rule, items[n].rule);
+    assert_true(bytes_add(&gbnf, root, (size_t)len));
+    OK(grammar_parse(gbnf.data, gbnf.n, &g, E));
+    grammar_release(g);
+    bytes_free(&gbnf);
+    json_decref(a);
+    json_decref(b);
+}
+
+static void test_several(void **state)
+{
+    (void)state;
+    check_several(10, 10000, SCHEMA_WIDE);
+    check_several(20, 2000, SCHEMA_WIDE);
+    check_several(40, 2000, SCHEMA_PLAIN);
+    check_several(199, 10000, SCHEMA_WIDE);
+}
+
+/* A scalar, an array or an absent schema as the arguments of a tool: an object comes out. */
+static void test_only_objects(void **state)
+{
+    (void)state;
+    static const char *const schemas[] = { "3",
+                                           "true",
+                                           "{\"type\":\"string\"}",
+                                           "{}",
+                                           "{\"anyOf\":[{\"type\":\"object\"},{}]}",
+                                           "{\"$ref\":\"#\"}" };
+    for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
+        struct bytes gbnf = { 0 };
+        json_t *schema = json_loads(schemas[i], JSON_DECODE_ANY, NULL);
+        struct schema_item item = { .root = schema, .at = schema, .object = true };
+        const struct schema_size room = { SCHEMA_TEXT, SCHEMA_RULES, SCHEMA_ELEMENTS };
+        assert_true(json_schema_items(&item, 1, room, &gbnf));
+        assert_string_equal(item.rule, "object");
+        bytes_free(&gbnf);
+        json_decref(schema);
+    }
+}
+
 /* ---------------------------------------------------------------- refusals */
 
 static void test_refusals(void **state)
@@ -397,7 +571,7 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bytes gbnf = { 0 };
         struct schema_error err;
-        if (json_schema_grammar(cases[i].schema, strlen(cases[i].schema), &gbnf, &err)) {
+        if (json_schema_grammar(cases[i].schema, strlen(cases[i].schema), false, &gbnf, &err)) {
             fail_msg("schema %s is accepted", cases[i].schema);
         }
         if (strncmp(err.text, cases[i].place, strlen(cases[i].place)) != 0 ||
@@ -416,7 +590,7 @@ static void test_refusals(void **state)
     memset(deep + 1891, '}', 100);
     struct bytes gbnf = { 0 };
     struct schema_error err;
-    assert_false(json_schema_grammar(deep, strlen(deep), &gbnf, &err));
+    assert_false(json_schema_grammar(deep, strlen(deep), false, &gbnf, &err));
     bytes_free(&gbnf);
 }
 
@@ -428,6 +602,8 @@ int main(void)
         cmocka_unit_test(test_arrays),     cmocka_unit_test(test_objects),
         cmocka_unit_test(test_references), cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_names),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_widened),    cmocka_unit_test(test_widened_lengths),
+        cmocka_unit_test(test_several),    cmocka_unit_test(test_only_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

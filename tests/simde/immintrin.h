@@ -1,8 +1,8 @@
 /* Stands in for <immintrin.h> when src/cpu/kernels/dot_avx512.c is compiled for the tests without
- * AVX-512: with the instructions of AVX2, SIMDe computes what those of AVX-512 would, so
- * that the source is tested on every machine. What SIMDe 0.7.4 (Debian 12) lacks is below, lane by
- * lane; an intrinsic that both lack is a compile error ("target specific option mismatch") and
- * needs a line here.
+ * AVX-512: with the instructions of AVX2, SIMDe computes what those of AVX-512 would, so that the
+ * source is tested on every machine. What SIMDe 0.7.4 (Debian 12) lacks is below, lane by lane. An
+ * intrinsic that neither SIMDe nor this file has is a compile error ("target specific option
+ * mismatch") and needs a line here.
  *
  * The command line claims AVX-512, for the #if of the source; SIMDe must see the truth. */
 #ifndef WEFT_TESTS_SIMDE_IMMINTRIN_H
@@ -141,7 +141,6 @@ static inline __m512i emulated_join_i(__m256i low, __m256i high)
 {
     return (union emulated){ .i256 = { low, high } }.i;
 }
-/* Returns half 0 or 1. */
 static inline __m256 emulated_half(__m512 x, int half)
 {
     return (union emulated){ .v = x }.v256[half];

@@ -10,12 +10,14 @@
 #include "support/models.h"
 #include "support/rig.h"
 
-enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, N_KINDS };
+enum kind { NO_HANDLE, MODEL, ENGINE, SEQ, FILE_HANDLE, PROMPT, REPLY, N_KINDS };
 
 enum { N_REFERENCE = 24, MAX_STATE = 8192 };
 
 static struct rig rig;
 static weft_file *file;
+static weft_prompt *conversation;
+static weft_reply *answer;
 /* A computed sequence with text that nobody has taken yet and with log-probabilities. Every case
  * takes a fork of it. */
 static weft_seq *base;
@@ -31,6 +33,10 @@ static const weft_engine_params engine_params = {
     .size = sizeof engine_params, .device = "cpu", .n_ctx = 64, .n_threads = 1
 };
 static const uint64_t zeros[1024]; /* memory that is not a handle */
+static const char chat_in[] = "[{\"role\": \"user\", \"content\": \"Hello\"}]";
+static const weft_prompt_params prompt_params = { .size = sizeof prompt_params,
+                                                  .messages = chat_in,
+                                                  .n_messages = sizeof chat_in - 1 };
 
 /* Writes the ids that follow a fixed prompt. */
 static void write_ids(weft_engine *engine, int32_t *ids, size_t n)
@@ -70,6 +76,7 @@ static int setup(void **state)
     s.n_bias = 1;
     rig = rig_open(model_file("tiny-qwen2"), &engine_params);
     OK(weft_file_open(model_file("tiny-qwen2"), &file, E));
+    OK(weft_prompt_open(rig.model, &prompt_params, &conversation, E));
     rig_tokens(&rig, 1, tokens, 5);
     base = rig_fed(&rig, tokens, 5);
     OK(weft_seq_set_sampling(base, &s, E));
@@ -88,9 +95,19 @@ static int teardown(void **state)
     (void)state;
     weft_seq_release(&base);
     weft_file_release(&file);
+    weft_reply_release(&answer);
+    weft_prompt_release(&conversation);
     rig_close(&rig);
     print_message("abuse: %zu cases\n", n_cases);
     return 0;
+}
+
+/* Returns a reply that no text was added to. */
+static inline weft_reply *fresh_reply(void)
+{
+    weft_reply_release(&answer);
+    OK(weft_reply_open(conversation, NULL, &answer, E));
+    return answer;
 }
 
 static inline void *handle_of(enum kind kind, weft_seq *seq)
@@ -100,6 +117,8 @@ static inline void *handle_of(enum kind kind, weft_seq *seq)
     case ENGINE: return rig.engine;
     case SEQ: return seq;
     case FILE_HANDLE: return file;
+    case PROMPT: return conversation;
+    case REPLY: return fresh_reply();
     default: return NULL;
     }
 }
@@ -111,6 +130,8 @@ static inline void release(enum kind kind, void *slot)
     case ENGINE: weft_engine_release(slot); break;
     case SEQ: weft_seq_release(slot); break;
     case FILE_HANDLE: weft_file_release(slot); break;
+    case PROMPT: weft_prompt_release(slot); break;
+    case REPLY: weft_reply_release(slot); break;
     default: break;
     }
 }
@@ -122,6 +143,8 @@ static inline void *released(enum kind kind)
     weft_engine *engine = NULL;
     weft_seq *seq = NULL;
     weft_file *f = NULL;
+    weft_prompt *p = NULL;
+    weft_reply *r = NULL;
     switch (kind) {
     case MODEL:
         OK(weft_model_open(model_file("tiny-qwen2"), NULL, &model, E));
@@ -135,6 +158,14 @@ static inline void *released(enum kind kind)
         OK(weft_seq_fork(base, &seq, E));
         weft_seq_release(&seq);
         return seq;
+    case PROMPT:
+        OK(weft_prompt_open(rig.model, &prompt_params, &p, E));
+        weft_prompt_release(&p);
+        return p;
+    case REPLY:
+        OK(weft_reply_open(conversation, NULL, &r, E));
+        weft_reply_release(&r);
+        return r;
     default:
         OK(weft_file_open(model_file("tiny-qwen2"), &f, E));
         weft_file_release(&f);

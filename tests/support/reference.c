@@ -401,10 +401,10 @@ static void set_angles(struct reference *r, double base, double factor, const st
     }
 }
 
-/* Slows each pair as YaRN does: by nothing if it makes `fast` turns within the original context, by
- * the factor if it makes no more than `slow`, and in between as far along as its index lies between
- * the last pair of the former and the first of the latter. `ext` is the share of a pair's own angle
- * that the first kind keeps. */
+/* Slows the pairs as YaRN does. The pairs that make at least `fast` turns within the original
+ * context keep the share `ext` of their own angle; `ext` is mostly 1. The pairs that make at most
+ * `slow` turns are slowed by the factor. From the last pair of the first kind to the first pair of
+ * the second kind, the share falls linearly with the index. */
 static void stretch(struct reference *r, double base, double factor, double original)
 {
     double fast = key_float(r, "rope.scaling.yarn_beta_fast", 32.0);

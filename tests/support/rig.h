@@ -29,7 +29,7 @@ struct rig {
 bool rig_no_pdl(void);
 
 /* Opens with these parameters, but sets no_arena, so that an index beyond a buffer of a GPU is
- * noticed, and no_pdl as above. */
+ * noticed, and no_pdl if rig_no_pdl() is true. */
 struct rig rig_open_as(const char *path, const weft_engine_params *params);
 /* Opens with params; NULL means 1 thread and otherwise the defaults. It opens on the CPU unless
  * params say otherwise, and without the prefix cache. */

@@ -35,8 +35,8 @@ static void do_open(struct world *w)
 }
 
 /* Counts the positions that the engine found in other sequences' pages when n tokens were appended.
- * Only whole pages can be found, never the last token, whose logits are wanted, and nothing for a
- * sequence that is observed. */
+ * Only whole pages can be found. The last token is never found, because its logits are wanted. For
+ * an observed sequence nothing is found. */
 static void find_known(struct world *w, struct life *l, size_t n)
 {
     size_t found = l->n + n - l->n_done - weft_seq_pending(l->seq);
@@ -292,8 +292,9 @@ static void do_grammar(struct world *w)
         "root ::= \"x\" [0-9]{2}",
         "root ::= line+\nline ::= [^\\n]{3} \"\\n\"",
     };
+    static const char *const triggers[] = { "e", "th", "no such text" };
     struct life *l = some(w, false);
-    size_t i = below(w, 7);
+    size_t i = below(w, 7), from = below(w, 6);
     if (l == NULL) {
         return;
     }
@@ -302,7 +303,8 @@ static void do_grammar(struct world *w)
         return;
     }
     l->grammar = i < 5 ? grammars[i] : NULL;
-    OK(weft_seq_set_grammar(l->seq, l->grammar, l->grammar != NULL ? strlen(l->grammar) : 0, E));
+    l->trigger = from < 3 && l->grammar != NULL ? triggers[from] : NULL;
+    set_grammar(l->seq, l->trigger, l->grammar);
     memset(l->written, 0, sizeof l->written);
     weft_sampling greedy = l->sampling;
     greedy.temperature = 0;
@@ -517,7 +519,7 @@ static const struct {
     { "embed", do_embed, 2 },
     { "embed_texts", do_embed_texts, 1 },
     { "check", do_check, 6 },
-    { "set_grammar", do_grammar, 4 },
+    { "set_grammar or set_trigger", do_grammar, 4 },
     { "save", do_save, 4 },
     { "load", do_load, 4 },
     { "set_logprobs", do_logprobs, 1 },

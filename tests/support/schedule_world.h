@@ -28,6 +28,7 @@ struct life {
     bool observed;
     uint64_t seen[N_CTX]; /* hash of the logits that the observer got; 0 = none */
     const char *grammar;  /* NULL = none */
+    const char *trigger;  /* the grammar holds from this text on; NULL = from the beginning on */
     bool written[N_CTX];  /* tokens that were drawn under the grammar */
     /* The last token, if it was drawn and only draws came since. */
     size_t drawn;
@@ -74,7 +75,7 @@ static bool other_rope(const struct world *w, size_t n, size_t other)
 {
     return n > 0 && other > 0 && (n > w->border) != (other > w->border);
 }
-/* The sequence has set memory aside for tokens with which its RoPE factors change. */
+/* Returns true if the sequence has set memory aside for tokens that change its RoPE factors. */
 static bool room_crosses(const struct world *w, const struct life *l)
 {
     return l->n < l->room && other_rope(w, l->n, l->room);
@@ -147,8 +148,8 @@ static void forget(struct life *l, size_t n)
     l->drawn = NONE;
 }
 
-/* The sequence had `before` tokens and now has l->n. If these have other RoPE factors, all
- * positions wait to be computed again, but those of known pages. */
+/* The sequence had `before` tokens and now has l->n. If a text of this length has other RoPE
+ * factors, all positions wait to be computed again, except those of known pages. */
 static void cross(struct world *w, struct life *l, size_t before)
 {
     if (other_rope(w, before, l->n)) {
@@ -175,6 +176,14 @@ static size_t text_start(const struct world *w, const struct life *l)
     return n;
 }
 
+static void set_grammar(weft_seq *seq, const char *trigger, const char *grammar)
+{
+    const weft_trigger t = { .size = sizeof t, .texts = &trigger, .n_texts = 1 };
+    const size_t n = grammar != NULL ? strlen(grammar) : 0;
+    OK(trigger != NULL ? weft_seq_set_trigger(seq, &t, grammar, n, E)
+                       : weft_seq_set_grammar(seq, grammar, n, E));
+}
+
 /* Lets the twin draw this token, which its grammar allows. */
 static void draw_again(struct world *w, struct life *l, int32_t token)
 {
@@ -198,7 +207,7 @@ static void catch_up(struct world *w, struct life *l)
     OK(weft_seq_rewind(l->twin, 0, E));
     OK(weft_seq_append(l->twin, l->tokens, start, E));
     if (l->grammar != NULL) {
-        OK(weft_seq_set_grammar(l->twin, l->grammar, strlen(l->grammar), E));
+        set_grammar(l->twin, l->trigger, l->grammar);
         for (size_t i = start; i < l->n; i++) {
             draw_again(w, l, l->tokens[i]);
         }
@@ -208,7 +217,6 @@ static void catch_up(struct world *w, struct life *l)
     l->twin_behind = false;
 }
 
-/* Returns the id that the twin draws alone. */
 static int32_t draw_alone(struct world *w, struct life *l)
 {
     int32_t token;

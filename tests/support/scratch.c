@@ -1,4 +1,3 @@
-/* Scratch directory of a test program; see scratch.h. */
 #include "support/scratch.h"
 
 #include <ftw.h>

@@ -132,9 +132,11 @@ static json_t *answer_to(struct source *s, const json_t *line, int times)
     size_t n = add_vars(vars, 0, given, JINJA_CALLER);
     n = add_vars(vars, n, json_object_get(line, "template_vars"), JINJA_TEMPLATE);
     const json_t *way = json_object_get(line, "marked");
+    const struct jinja_writer marked = { way != NULL ? find(given, way) : NULL, JINJA_MARKED };
     const struct jinja_params p = { .vars = vars,
                                     .n_vars = n,
-                                    .marked = way ? find(given, way) : NULL,
+                                    .writers = &marked,
+                                    .n_writers = 1,
                                     .now = json_integer_value(json_object_get(line, "now")) };
     json_t *answer = render(s->parsed, &p, times);
     if (times) {

@@ -247,8 +247,9 @@ static void test_threes(void **state)
                  "12| |\xd9\xa1|\xd9\xa2\xd9\xa3\xd9\xa4");
     expect_words("tiny_aya", "1234567 1234x 1234_ 1234.",
                  "1|234|567| |123|4|x| |123|4|_| |1|234|.");
-    /* As in llama.cpp, the first digits stay together with characters that no other pattern
-     * separates from them. */
+    /* As in llama.cpp, whole groups of three are cut off from the end of a number. The digits in
+     * front of them stay in one word with characters before the number that no other pattern splits
+     * off, such as \x01. */
     expect_words("afmoe",
                  "1234567 1234x \x01"
                  "1234",
@@ -444,8 +445,8 @@ static void expect_fast(struct splitter *s, const char *pre, const char *unit, c
     assert_int_equal(ends[n - 1], total);
 }
 
-/* A long run of one kind of character, or of two kinds in turn, costs every pattern the same
- * time for each byte: a megabyte takes less than a second, and no more of the stack. */
+/* A long run of one kind of character, or of two kinds in turn, costs every pattern the same time
+ * for each byte: a megabyte takes less than a second. It needs no more stack than a short text. */
 static void test_long_runs(void **state)
 {
     (void)state;

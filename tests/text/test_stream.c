@@ -437,11 +437,11 @@ static void expect_refused(struct stream *s, const char *const *stops, size_t n,
 static void test_bad_stops_are_refused(void **state)
 {
     (void)state;
-    char longest[STREAM_MAX_STOP + 2];
+    char longest[SEARCH_MAX_TEXT + 2];
     memset(longest, 'a', sizeof longest);
-    longest[STREAM_MAX_STOP + 1] = '\0';
-    const char *many[STREAM_MAX_STOPS + 1];
-    for (size_t i = 0; i <= STREAM_MAX_STOPS; i++) {
+    longest[SEARCH_MAX_TEXT + 1] = '\0';
+    const char *many[SEARCH_MAX_TEXTS + 1];
+    for (size_t i = 0; i <= SEARCH_MAX_TEXTS; i++) {
         many[i] = longest + 1;
     }
     struct stream s;
@@ -452,17 +452,17 @@ static void test_bad_stops_are_refused(void **state)
     expect_refused(&s, (const char *const[]){ longest }, 1, "257");
     expect_refused(&s, (const char *const[]){ NULL }, 1, "NULL");
     expect_refused(&s, NULL, 1, "NULL");
-    expect_refused(&s, many, STREAM_MAX_STOPS + 1, "17 stop strings");
+    expect_refused(&s, many, SEARCH_MAX_TEXTS + 1, "17 stop strings");
     push(&s, "stop", 4);
     assert_true(s.stopped);
-    set_stops(&s, many, STREAM_MAX_STOPS);
+    set_stops(&s, many, SEARCH_MAX_TEXTS);
     stream_reset(&s);
-    push(&s, longest, STREAM_MAX_STOP - 1);
+    push(&s, longest, SEARCH_MAX_TEXT - 1);
     expect_text(&s, "");
     push(&s, "a", 1);
     assert_true(s.stopped);
     set_stops(&s, NULL, 0);
-    assert_int_equal(s.n_stops, 0);
+    assert_int_equal(s.stops.n, 0);
     stream_free(&s);
 }
 
@@ -524,17 +524,17 @@ static void test_copy_is_independent(void **state)
 static void test_worst_case_is_linear(void **state)
 {
     (void)state;
-    char text[STREAM_MAX_STOPS][STREAM_MAX_STOP + 1];
-    const char *stops[STREAM_MAX_STOPS];
-    for (size_t i = 0; i < STREAM_MAX_STOPS; i++) {
-        memset(text[i], 'a', STREAM_MAX_STOP);
-        text[i][STREAM_MAX_STOP - i - 1] = 'b';
-        text[i][STREAM_MAX_STOP - i] = '\0';
+    char text[SEARCH_MAX_TEXTS][SEARCH_MAX_TEXT + 1];
+    const char *stops[SEARCH_MAX_TEXTS];
+    for (size_t i = 0; i < SEARCH_MAX_TEXTS; i++) {
+        memset(text[i], 'a', SEARCH_MAX_TEXT);
+        text[i][SEARCH_MAX_TEXT - i - 1] = 'b';
+        text[i][SEARCH_MAX_TEXT - i] = '\0';
         stops[i] = text[i];
     }
     struct stream s;
     stream_init(&s);
-    set_stops(&s, stops, STREAM_MAX_STOPS);
+    set_stops(&s, stops, SEARCH_MAX_TEXTS);
     size_t n = 1 << 20;
     for (size_t i = 0; i < n; i++) {
         push(&s, i % 200 == 199 ? "b" : "a", 1);

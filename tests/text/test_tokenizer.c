@@ -19,7 +19,7 @@
 #include "support/tiny_vocab.h"
 
 #ifdef SLOWED
-/* Everything is slower here; the time bound stays the same. */
+/* Sanitizers make everything slower, so the text is shorter; the time bound stays the same. */
 enum { LONG = 1 << 16 };
 #else
 enum { LONG = 1 << 20 };

@@ -106,8 +106,8 @@ static struct tokenizer *opened(struct gguf_writer *w)
     return t;
 }
 
-/* Special tokens outside the vocabulary count as not named, as in llama.cpp: SPM then has its usual
- * special tokens, BPE has none, and none is added. */
+/* A special token outside the vocabulary counts as not named, as in llama.cpp. SPM then has its
+ * usual special tokens, BPE has none, and BOS is not added. */
 static void test_ids_out_of_range(void **state)
 {
     (void)state;
@@ -127,7 +127,8 @@ static void test_ids_out_of_range(void **state)
             tokenizer_close(t);
         }
     }
-    /* Tokens without a type are as good as any others. */
+    /* SPM: beside the usual special tokens there is one token. Its type is 0 (undefined), which
+     * counts as normal. */
     static const struct entry entries[] = { { "c", 0, 0 }, { NULL, 0, 0 } };
     struct gguf_writer w;
     struct spec s = spm_spec;
@@ -153,7 +154,7 @@ static void test_ids_out_of_range(void **state)
     tokenizer_close(t);
 }
 
-/* Tokenizers that need features that Weft does not have. */
+/* Files that lack a key that another one needs, and tokenizers that Weft does not have. */
 static void test_refused_keys(void **state)
 {
     (void)state;
@@ -277,8 +278,8 @@ static void test_long_token(void **state)
     free(text);
 }
 
-/* Vocabularies of 0 to 4 tokens. They may lack their default special tokens and the bytes
- * of a text; the unknown token stands for those bytes if there is one. */
+/* Vocabularies of 0 to 4 tokens. They may lack their default special tokens, the bytes of a text,
+ * and an unknown token that could stand for these bytes. */
 static void test_tiny(void **state)
 {
     (void)state;
@@ -311,7 +312,7 @@ static void test_tiny(void **state)
             struct tokens ids = { 0 };
             assert_int_equal(open_written(&w, &t, &err), WEFT_OK);
             assert_true(tokenizer_bos(t) < (int32_t)n && tokenizer_eos(t) < (int32_t)n);
-            /* SPM has to spell each byte; BPE leaves out bytes without a token. */
+            /* SPM refuses a text with a byte that has no token; BPE leaves the byte out. */
             bool spm = m == 0;
             assert_int_equal(tokenizer_encode(t, "a\n", 2, WEFT_TOKENIZE_NO_PREFIX, &ids, &err),
                              spm ? WEFT_E_UNSUPPORTED : WEFT_OK);

@@ -22,7 +22,7 @@ for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
     "$T/2" "$model" >"$T/out.txt" && grep -q Paris "$T/out.txt" && grep -q Tokyo "$T/out.txt"
     verdict "README program 2 knows Paris and Tokyo, $model" $?
 done
-for program in many fork stream search; do
+for program in many fork stream search tools; do
     source=tools/examples/$program.c
     [ "$(wc -l <"$source")" -le 60 ]
     verdict "example $program has at most 60 lines" $?
@@ -34,6 +34,8 @@ says() { # description, text that the last output must hold
     grep -qF "$2" "$T/out.txt"
     verdict "$1" $?
 }
+tools='[{"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"enum": ["Paris", "Rome"]}},
+    "required": ["city"]}}}]'
 for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
     printf 'The capital of France is\nThe capital of Italy is' | "$T/many" "$model" >"$T/out.txt"
     says "many, $model" 'The capital of France is Paris'
@@ -43,6 +45,8 @@ for model in models/weft-demo-qwen2.gguf models/weft-demo-phi3.gguf; do
     "$T/stream" "$model" 'What is the capital of France?' . >"$T/out.txt"
     says "stream, $model" 'Paris'
     says "stream stops, $model" '(a stop string)'
+    "$T/tools" "$model" '[{"role": "user", "content": "Weather?"}]' "$tools" >"$T/out.txt"
+    says "tools, $model" 'weather{'
     printf '3 + 4 = 7\nthe capital of France\n' | "$T/search" "$model" 'the capital of France' >"$T/out.txt"
     head -n 1 "$T/out.txt" >"$T/first.txt" && mv "$T/first.txt" "$T/out.txt"
     says "search, $model" 'the capital of France'

@@ -306,7 +306,7 @@ static void test_contradictions(void **state)
     assert_contradiction(CMD_RUN, "'no-such' is unknown");
     /* every built-in template is accepted */
     for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
-        opt.template_name = weft_chat_template_name(i);
+        opt.chat_template = weft_chat_template_name(i);
         assert_true(options_check(&opt, CMD_RUN, &why));
     }
     assert_int_equal(PARSE(CMD_RUN, "-m", "x", "-p", "a"), 0);

@@ -29,12 +29,14 @@ int main(int argc, char **argv)
     CHECK(weft_engine_open(model, NULL, &engine, &err));
     CHECK(weft_model_get_info(model, &info, &err));
     /* the first line is the question */
-    snprintf(lines[0].text, sizeof lines[0].text, "%s", argc > 2 ? argv[2] : "the capital of France");
+    snprintf(lines[0].text, sizeof lines[0].text, "%s",
+             argc > 2 ? argv[2] : "the capital of France");
     while (n < MAX_LINES && fgets(lines[n].text, sizeof lines[n].text, stdin) != NULL)
         n++;
     for (size_t i = 0; i < n; n_tokens += lengths[i++])
-        CHECK(weft_tokenize(model, lines[i].text, strlen(lines[i].text), WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_EOS,
-                            tokens + n_tokens, MAX_TOKENS, &lengths[i], &err));
+        CHECK(weft_tokenize(model, lines[i].text, strlen(lines[i].text),
+                            WEFT_TOKENIZE_BOS | WEFT_TOKENIZE_EOS, tokens + n_tokens, MAX_TOKENS,
+                            &lengths[i], &err));
     float *vectors = calloc(n * info.dim, sizeof *vectors);
     if (vectors == NULL)
         return 1;

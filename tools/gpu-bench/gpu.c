@@ -88,7 +88,7 @@ static bool parse_number(const char *text, double *out)
     return *text >= '0' && *text <= '9' && *end == '\0' && *out >= 1.0 && *out < 1e9;
 }
 
-/* Parses an option without a value. Returns false if it is none. */
+/* Parses an option without a value. Returns false if there is no such option. */
 static bool parse_flag(struct args *a, const char *option)
 {
     bool *flag = strcmp(option, "--smoke") == 0       ? &a->smoke
@@ -103,7 +103,7 @@ static bool parse_flag(struct args *a, const char *option)
     return flag != NULL;
 }
 
-/* Parses one option with its value. Returns false if it is no option or the value is wrong. */
+/* Parses one option with its value. Returns false if either is wrong. */
 static bool parse_option(struct args *a, const char *option, const char *value)
 {
     double n;

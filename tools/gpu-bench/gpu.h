@@ -130,7 +130,7 @@ extern weft_error bench_error;
 void engine_expect(weft_status status, const weft_error *err, const char *call);
 /* Makes n ordinary tokens; the same seed gives the same tokens. */
 void random_tokens(const weft_model *model, uint64_t seed, int32_t *dst, size_t n);
-/* Opens a greedy sequence that holds n such tokens, not computed yet. */
+/* Opens a greedy sequence that holds n tokens of random_tokens(), not computed yet. */
 weft_seq *random_text(const weft_model *model, weft_engine *engine, uint64_t seed, size_t n);
 
 #endif

@@ -40,7 +40,7 @@ static struct plan make_plan(const struct bench *b)
     return p;
 }
 
-/* The bits of `way` are the switches. */
+/* Each bit of `way` is a switch: tokens ahead, no programmatic launches, no graphs. */
 static weft_engine_params way_params(const struct plan *p, size_t way)
 {
     weft_engine_params params = WEFT_ENGINE_PARAMS_INIT;

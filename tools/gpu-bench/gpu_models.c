@@ -118,8 +118,8 @@ static double prefill_once(const struct load *l, uint64_t seed, size_t n)
     return seconds;
 }
 
-/* Returns the time of n_tokens for each sequence, from this depth on; < 0 if a text ended
- * before. */
+/* Rewinds n sequences to this depth and returns the seconds in which all of them together get
+ * n_tokens tokens each; < 0 if a text ends earlier. */
 static double decode_once(weft_engine *engine, weft_seq *const *seqs, size_t n, size_t depth,
                           size_t n_tokens)
 {
@@ -256,7 +256,8 @@ static void load_row(struct bench *b, struct load *l, const struct sizes *s, str
     table_row_end(&t);
 }
 
-/* The last depth leaves room for the text of both kinds of runs. */
+/* Behind every depth there is room for 2 n_tokens, so that neither the timed tokens nor tokens
+ * computed ahead of them meet the end of the context. */
 static struct sizes sizes_for(const struct bench *b, size_t n_ctx)
 {
     struct sizes s = { .n_tokens = 128, .prompts = { 512, 2048 }, .depths = { 0, 512, 4096 } };

@@ -1,5 +1,6 @@
-/* The kernels of a decode step that move few bytes, so that they cost as much as a phase: heads
- * (bias, RoPE, K and V into the pages) of a layer, and the choice of a token. */
+/* The kernels of a decode step that move few bytes, so that they cost about as much as a kernel
+ * that does nothing: heads (bias, RoPE, K and V into the pages) of a layer, and the choice of a
+ * token. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
 
     jinja.py [--conversations N] [--random N] [--templates FOLDER] [--only PATTERN] [--cli PATH] [-v]
 
-The templates are those of llama.cpp's collection, which pip gets into FOLDER, and the publishers' ones in
-tests/data/chat. Each renders N random conversations (conversations.py), seeded by the names, so that a
+The templates are those of llama.cpp's collection, which pip gets into FOLDER, the publishers' ones in
+tests/data/chat, and those that are built in. Each renders N random conversations (conversations.py), seeded by the names, so that a
 second run makes the same. Both must give the same text, or fail in the same way: raised with the same
 words, undefined, another runtime error. A text to continue ends where continue_final_message ends it.
 
@@ -294,9 +294,8 @@ def main() -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="show known differences too")
     args = parser.parse_args()
     warnings.simplefilter("ignore", SyntaxWarning)  # Python's, about the code that jinja2 makes
-    sources = {name: source for name, source in
-               (jinja_sources.publishers() | jinja_sources.collection(args.templates)).items()
-               if fnmatch.fnmatchcase(name, args.only)}
+    here, there = jinja_sources.without_collection(), jinja_sources.collection(args.templates)
+    sources = {name: source for name, source in (here | there).items() if fnmatch.fnmatchcase(name, args.only)}
     tokens = sorted({token for source in sources.values() for token in chat_texts.tokens_of(source)})
     tally, cli = Tally(args.verbose, args.reduce), Cli(args.cli)
     for name, source in sources.items():
@@ -307,7 +306,7 @@ def main() -> int:
             continue
         for c, answer in zip(conversations, cli.answers([(source, c) for c in conversations])):
             compare_one(tally, cli, name, source, template, c, answer)
-    whole = args.only == "*" and len(sources) > len(jinja_sources.publishers())
+    whole = args.only == "*" and bool(there)
     if not args.coverage:
         compare_random(tally, cli, args.random)
     return 0 if args.coverage or report(tally, list(sources), whole) else 1

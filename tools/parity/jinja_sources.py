@@ -1,6 +1,8 @@
-"""The sources of the templates that are compared: llama.cpp's collection, and the publishers' ones in
-tests/data/chat. usage: jinja_sources.py FOLDER gets the collection, and says where it is."""
+"""The sources of the templates that are compared: llama.cpp's collection, the publishers' ones in
+tests/data/chat, and those that are built in. usage: jinja_sources.py FOLDER gets the collection, and says where it is."""
 
+import ctypes
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +53,28 @@ def collection(folder: Path | None) -> dict[str, str]:
 def publishers() -> dict[str, str]:
     return {path.stem: path.read_bytes().decode()
             for path in sorted((ROOT / "tests/data/chat").glob("*.jinja"))}
+
+
+def built_in() -> dict[str, str]:
+    """Returns the built-in templates by name, out of the one file that has them, compiled alone."""
+    class Builtin(ctypes.Structure):
+        _fields_ = [("name", ctypes.c_char_p), ("source", ctypes.c_char_p)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "builtin.so"
+        subprocess.run([os.environ.get("CC", "gcc"), "-shared", "-fPIC", "-I", ROOT / "src", "-o", library,
+                        ROOT / "src/chat/builtin.c"], check=True)
+        builtin_at = ctypes.CDLL(str(library)).builtin_at
+        builtin_at.restype, builtin_at.argtypes = ctypes.POINTER(Builtin), [ctypes.c_size_t]
+        made, i = {}, 0
+        while found := builtin_at(i):
+            made[found[0].name.decode()] = found[0].source.decode()
+            i += 1
+    return made
+
+
+def without_collection() -> dict[str, str]:
+    return publishers() | {f"built-in {name}": text for name, text in built_in().items()}
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def main() -> int:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="templates of these names")
     args = parser.parse_args()
     good = check_limits(args.cli)
-    sources = jinja_sources.publishers() | jinja_sources.collection(args.templates)
+    sources = jinja_sources.without_collection() | jinja_sources.collection(args.templates)
     show_real(args.cli, {name: source for name, source in sources.items()
                          if fnmatch.fnmatchcase(name, args.only)})
     return 0 if good else 1

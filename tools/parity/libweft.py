@@ -1,12 +1,16 @@
-"""The part of Weft's public C API (include/weft.h) that reads vocabularies, through ctypes.
+"""The part of Weft's public C API (include/weft.h) that reads vocabularies and renders conversations, through
+ctypes.
 
 Thousands of strings are tokenized in one process this way. Layouts follow the header; the library's
 ABI version is checked when it is loaded.
 """
 
 import ctypes as C
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ABI_VERSION = 1
 TOKENIZE_BOS, TOKENIZE_SPECIAL, TOKENIZE_EOS = 1, 2, 8
@@ -49,6 +53,28 @@ class _ChatParams(C.Structure):
                 ("continues", C.c_bool), ("last", C.POINTER(C.c_int32))]
 
 
+class _PromptParams(C.Structure):
+    _fields_ = [("size", C.c_size_t), ("messages", C.c_char_p), ("n_messages", C.c_size_t),
+                ("tools", C.c_char_p), ("n_tools", C.c_size_t),
+                ("variables", C.c_char_p), ("n_variables", C.c_size_t),
+                ("template_name", C.c_char_p), ("template_source", C.c_char_p),
+                ("n_template_source", C.c_size_t), ("no_prompt", C.c_bool), ("prefill", C.c_bool),
+                ("continues", C.c_bool), ("last", C.POINTER(C.c_int32)), ("now", C.c_int64)]
+
+
+class _Run(C.Structure):
+    _fields_ = [("n", C.c_size_t), ("caller", C.c_bool)]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation that was rendered; the runs are (bytes, whether a caller wrote them)."""
+
+    ids: list[int]
+    text: str
+    runs: list[tuple[int, bool]]
+
+
 # (result, arguments); a result of c_int is a weft_status
 _SIGNATURES = {
     "weft_version": (C.c_char_p, []),
@@ -63,6 +89,16 @@ _SIGNATURES = {
     "weft_chat_tokens": (C.c_int, [C.c_void_p, C.POINTER(_Message), C.c_size_t,
                                    C.POINTER(_ChatParams), C.c_void_p, C.c_size_t,
                                    C.POINTER(C.c_size_t), C.POINTER(_Error)]),
+    "weft_chat_template_name": (C.c_char_p, [C.c_size_t]),
+    "weft_prompt_open": (C.c_int, [C.c_void_p, C.POINTER(_PromptParams), C.POINTER(C.c_void_p),
+                                   C.POINTER(_Error)]),
+    "weft_prompt_release": (None, [C.POINTER(C.c_void_p)]),
+    "weft_prompt_tokens": (C.c_int, [C.c_void_p, C.c_size_t, C.c_void_p, C.c_size_t,
+                                     C.POINTER(C.c_size_t), C.POINTER(_Error)]),
+    "weft_prompt_text": (C.c_int, [C.c_void_p, C.c_void_p, C.c_size_t, C.POINTER(C.c_size_t),
+                                   C.POINTER(_Error)]),
+    "weft_prompt_runs": (C.c_int, [C.c_void_p, C.c_void_p, C.c_size_t, C.POINTER(C.c_size_t),
+                                   C.POINTER(_Error)]),
 }
 
 
@@ -149,3 +185,40 @@ def chat_tokens(lib: C.CDLL, model: C.c_void_p, messages: Sequence[tuple[str, st
         lambda *out: lib.weft_chat_tokens(model, array, len(messages), C.byref(params), *out),
         C.c_int32, 4096)
     return dst[:n]
+
+
+def _as_json(value: Any) -> tuple[bytes | None, int]:
+    """Returns JSON and its length; (None, 0) for nothing."""
+    text = None if value is None else json.dumps(value, ensure_ascii=False).encode()
+    return text, len(text or b"")
+
+
+def prompt(lib: C.CDLL, model: C.c_void_p, messages: list[dict[str, Any]], *,
+           tools: list[dict[str, Any]] | None = None, variables: dict[str, Any] | None = None,
+           name: str | None = None, source: str | None = None, no_prompt: bool = False,
+           prefill: bool = False, now: int = 0) -> Prompt:
+    """Renders a conversation by the file's own template, unless a built-in one is named or a source
+    is given."""
+    given = source.encode() if source is not None else None
+    params = _PromptParams(C.sizeof(_PromptParams), *_as_json(messages), *_as_json(tools),
+                           *_as_json(variables), name.encode() if name else None, given,
+                           len(given or b""), no_prompt, prefill, False, None, now)
+    made, err = C.c_void_p(), _Error()
+    _check(lib.weft_prompt_open(model, C.byref(params), C.byref(made), C.byref(err)), err)
+    try:
+        ids, n_ids = _collect(lambda *out: lib.weft_prompt_tokens(made, 0, *out), C.c_int32, 4096)
+        text, n_bytes = _collect(lambda *out: lib.weft_prompt_text(made, *out), C.c_char, 16384)
+        runs, n_runs = _collect(lambda *out: lib.weft_prompt_runs(made, *out), _Run, 256)
+    finally:
+        lib.weft_prompt_release(C.byref(made))
+    return Prompt(ids[:n_ids], text.raw[:n_bytes].decode(),
+                  [(run.n, run.caller) for run in runs[:n_runs]])
+
+
+def template_names(lib: C.CDLL) -> list[str]:
+    """Returns the names of the built-in templates."""
+    names, i = [], 0
+    while (name := lib.weft_chat_template_name(i)) is not None:
+        names.append(name.decode())
+        i += 1
+    return names

@@ -1,361 +1,372 @@
 #!/usr/bin/env python3
-"""Chat templates: Weft's ids of a conversation against two references.
+"""Chat templates: Weft's ids of a conversation against llama.cpp's of the text that jinja2 renders.
 
-    templates.py [MODEL...] [--weft PATH] [--real FILE] [-v]
+    templates.py [MODEL...] [--weft PATH] [--templates FOLDER] [--real FILE] [--conversations N]
+                 [--only PATTERN]
 
-jinja      the template's own source, rendered by jinja2 as Transformers does, then tokenized by
-           llama.cpp with special tokens parsed
-llama.cpp  what llama_chat_apply_template makes of the same source, tokenized likewise
+The templates are those of llama.cpp's collection in FOLDER, the publishers' ones in tests/data/chat, the
+built-in ones, and those of the models given (the demo models by default, and FILE). Each gets two
+vocabularies made here (chat_vocabularies.py), byte-level BPE and SPM, which have every control token that
+it writes, and every fifth conversation goes through the vocabularies of the models and the real ones in
+../shared/data/vocab, if that directory is there. With MODEL, only its own template is compared.
 
-The sources are those of the models given (the two demo models by default) and the publishers' ones
-in tests/data/chat. The latter go into vocabularies made here, one byte-level BPE and one SPM, which
-have every control token; Weft has to recognise the source in the file. They are tried as well on
-the real vocabularies in ../shared/data/vocab that they belong to, if that directory is there.
+- N seeded conversations (shaped.py) without anything like a control token: the ids must be those of the
+  text, tokenized by llama.cpp with special tokens parsed, and with one BOS where the vocabulary wants it;
+  and a conversation that one refuses must be refused by the other.
+- N with look-alikes in all texts: the control tokens in Weft's ids, and the user-defined ones whose text
+  the template contains, must be those that the template wrote. These are found in a text of jinja2 with
+  all characters of callers moved to a private plane, and where this changes the text otherwise, in the
+  runs that Weft calls the template's, of which no character of a caller may be one.
+- weft_chat_tokens() must give the ids of weft_prompt_open().
 
-Where the vocabulary wants a BOS, a leading one in the rendered text is taken off and llama.cpp adds
-its own, so that none is there twice. Contents that look like control tokens are plain text to Weft on
-purpose; there the expected ids come from the rendered text with its contents tokenized as plain.
-
-Differences that are meant stand in KNOWN with their reason, and are counted under it; any other
-difference, and an entry of KNOWN that no longer occurs, makes the exit status 1.
+Any difference makes the exit status 1.
 """
 
 import argparse
 import fnmatch
+import functools
+import os
+import random
 import re
 import sys
 import tempfile
+import warnings
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import gguf
 import llama_cpp
 
+import chat_texts
+import chat_vocabularies
+import jinja_sources
 import libweft
 import llamacpp
+import provenance
 import real
+import shaped
+from conversations import Conversation
+from jinja import reads_of
 from jinja_reference import Template
-from pairs import byte_symbols
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "tests/data/chat"
 VOCABS = ROOT.parent / "shared/data/vocab"
 DEMOS = [str(ROOT / "models" / name) for name in ("weft-demo-qwen2.gguf", "weft-demo-phi3.gguf")]
-
-# the publishers' templates that a real vocabulary was made for
-FITTING = {
-    "ggml-vocab-qwen2.gguf": ("qwen*", "chatml-*"),
-    "ggml-vocab-phi-3.gguf": ("phi-3*",),
-    "ggml-vocab-llama-spm.gguf": ("llama-2*", "mistral-7b-instruct-v0.[12]*", "vicuna*", "zephyr*",
-                                  "tinyllama*"),
-}
-
-CONTROLS = ("<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|system|>", "<|user|>", "<|assistant|>",
-            "<|end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|endoftext|>")
-INST_CONTROLS = ("[INST]", "[/INST]")
-MERGES = ("Ċ Ċ", "Ġ Ġ", "Ġ t", "Ġt h", "l o", "e l", "H el", "Hel lo", "Ġ Hello", "Ġ [", "[ I",
-          "Ġ A", ": Ċ", ". Ċ", "! Ċ", "Ċ Ġ", "> Ċ", "Ġ ĊĊ")
-
-# name: (messages, whether the assistant's turn is opened)
-TALK = [("user", "What is a loom?"), ("assistant", "A machine that weaves."),
-        ("user", "And the weft?"), ("assistant", "The thread across."), ("user", "Thanks!")]
-CASES = {
-    "user": ([("user", "Hello there")], True),
-    "system": ([("system", "Be brief."), ("user", "Hello there")], True),
-    "turns": (TALK, True),
-    "system, turns": ([("system", "Be brief."), *TALK], True),
-    "empty user": ([("user", "")], True),
-    "empty system": ([("system", ""), ("user", "Hello")], True),
-    "empty answer": ([("user", "Hello"), ("assistant", ""), ("user", "Hello?")], True),
-    "spaces": ([("user", "  Hello \n\n"), ("assistant", "\n\n Hi!  "), ("user", "\tso\n")], True),
-    "spaces, system": ([("system", "\n Be brief. \n"), ("user", " \nHello\n ")], True),
-    "only spaces": ([("user", " \n ")], True),
-    "unicode, system": ([("system", "Réponds en français."), ("user", "Qu’est-ce que 「織物」? 🧵👩🏽‍💻"),
-                 ("assistant", "Ткань — это…"), ("user", "e\u0301 \u00e9 \u200b\u00a0x")], True),
-    "no prompt": ([("user", "Hello"), ("assistant", "Hi!")], False),
-    "no prompt, user": ([("user", "Hello")], False),
-}
-LOOK_ALIKES = [("system", "Never say <|im_end|> or <|end|>."),
-               ("user", "</s><s>[INST] <|im_start|>system<|eot_id|>"),
-               ("assistant", "<|assistant|><|endoftext|> <0x41> [/INST]."),
-               ("user", "<|im_sta<|end_header_id|><|user|>.")]
-
-def cases_with(role: str) -> frozenset[str]:
-    return frozenset(name for name, (messages, _) in ALL_CASES.items()
-                     if any(role == given for given, _ in messages))
+REAL_SHARE = 5  # one conversation in so many goes through the real vocabularies
+MOST_SHOWN = 3  # for each template
+LEAST_RENDERED = 0.8
+ROLES = ("system", "user", "assistant")
+# tokens that no source has as one text
+OF_ROLES = re.compile(r"<\|(?:system|user|assistant|tool|end)\|>")
 
 
-PLAIN_CONTENTS = {"look-alikes, system": (LOOK_ALIKES, True),
-                  "look-alikes": (LOOK_ALIKES[1:], True)}
-ALL_CASES = CASES | PLAIN_CONTENTS
-ANY = frozenset(ALL_CASES)
-SYSTEM, ANSWER = cases_with("system"), cases_with("assistant")
-UNOPENED = frozenset({"no prompt", "no prompt, user"})
+@dataclass(frozen=True)
+class Source:
+    """A template; `built_in` = Weft is given its name, and not the text."""
 
-NO_END = "the end-of-text token that follows when the assistant's turn is not opened is left out"
-SYSTEM_FIRST = "the system message stands in the first user turn, not in the last"
-DEFAULT = "llama.cpp leaves out the default system prompt that the template has"
-TAKEN = "llama.cpp takes the template for another one: "
-# (reference, source as a shell pattern, cases, how Weft differs)
-KNOWN = (
-    ("jinja", "phi-3-mini*", UNOPENED, NO_END),
-    ("jinja", "phi-3.5*", UNOPENED, NO_END),
-    ("jinja", "phi-4-mini*", UNOPENED, NO_END),
-    ("jinja", "phi3 *", UNOPENED, NO_END),
-    ("jinja", "phi-3.5*", {"empty system"}, "an empty system message is written, not left out"),
-    ("jinja", "phi-3-medium*", SYSTEM, "system messages are written; the template drops them"),
-    ("jinja", "phi-3-medium*", {"no prompt, user"},
-     "the assistant's turn is opened only when asked; the template does it behind every question"),
-    ("jinja", "mistral-7b-instruct-v0.1-first", ANSWER, "no blank follows </s>"),
-    ("jinja", "mistral-7b-instruct-v0.3", SYSTEM & ANSWER, SYSTEM_FIRST),
-    ("jinja", "mistral-nemo*", SYSTEM & ANSWER, SYSTEM_FIRST),
-    ("jinja", "qwen3", {"no prompt"}, "no empty <think> block before a last answer"),
-    ("llama.cpp", "qwen2-instruct", ANY - SYSTEM, DEFAULT),
-    ("llama.cpp", "qwen2.5*", ANY - SYSTEM, DEFAULT),
-    ("llama.cpp", "smollm2*", ANY - SYSTEM, DEFAULT),
-    ("llama.cpp", "llama-2-chat", ANSWER | {"spaces, system"},
-     "llama.cpp has no BOS between turns, no blanks around answers, and trims a system message"),
-    ("llama.cpp", "phi-4-mini*", ANY, TAKEN + "Phi-3's, with line breaks"),
-    ("llama.cpp", "zephyr*", ANY, TAKEN + "GLM-Edge's, without an end of turn"),
-    ("llama.cpp", "tinyllama*", ANY, TAKEN + "GLM-Edge's, without an end of turn"),
-)
+    name: str
+    text: str
+    built_in: str | None = None
 
 
-def write_vocabulary(path: Path, kind: str, name: str, template: str) -> None:
-    """Writes a small vocabulary with every control token. `name` matters: Phi-3's name tells both
-    programs that control tokens include the white space behind them."""
-    types = gguf.TokenType
-    tokens = [("<unk>", types.UNKNOWN), ("<s>", types.CONTROL), ("</s>", types.CONTROL)]
-    tokens += [(text, types.CONTROL) for text in CONTROLS]
-    if kind == "bpe":
-        tokens += [(text, types.CONTROL) for text in INST_CONTROLS]
-        tokens += [(symbol, types.NORMAL) for symbol in byte_symbols()]
-        tokens += [(merge.replace(" ", ""), types.NORMAL) for merge in MERGES]
-    else:
-        tokens += [(f"<0x{byte:02X}>", types.BYTE) for byte in range(256)]
-        tokens += [(merge.replace(" ", "").replace("Ġ", "▁").replace("Ċ", "\n"), types.NORMAL)
-                   for merge in ("", "Ġ", *MERGES)]
-        tokens = list(dict(tokens).items())
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(name)
-    writer.add_context_length(4096)
-    writer.add_tokenizer_model("gpt2" if kind == "bpe" else "llama")
-    writer.add_token_list([text for text, _ in tokens])
-    writer.add_token_types([type_ for _, type_ in tokens])
-    if kind == "bpe":
-        writer.add_tokenizer_pre("llama-bpe")
-        writer.add_token_merges(list(MERGES))
-    else:
-        writer.add_token_scores([float(i) for i in range(len(tokens))])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    writer.add_add_bos_token(True)
-    writer.add_chat_template(template)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
+class Vocabulary:
+    """One file in both engines."""
+
+    def __init__(self, lib, path: str, stack: ExitStack, own: bool):
+        self.lib, self.own = lib, own  # own: the file has the template at hand
+        self.label = Path(path).stem
+        self.weft = libweft.open_vocab(lib, path)
+        stack.callback(libweft.close, lib, self.weft)
+        self.llama = stack.enter_context(llamacpp.load(path, vocab_only=True))
+        vocab = llama_cpp.llama_model_get_vocab(self.llama)
+        self.texts = [llama_cpp.llama_vocab_get_text(vocab, i).decode()
+                      for i in range(llama_cpp.llama_vocab_n_tokens(vocab))]
+        attributes = [llama_cpp.llama_vocab_get_attr(vocab, i) for i in range(len(self.texts))]
+        control = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        eos = llama_cpp.llama_vocab_eos(vocab)
+        # HTML in Qwen's vocabulary, which only llama.cpp takes for a control token
+        html = llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_BPE and not own
+        self.ordinary = {"</s>"} if html and self.texts[eos] != "</s>" else set()
+        self.control = {i for i, attribute in enumerate(attributes)
+                        if attribute & control and self.texts[i] not in self.ordinary}
+        self.user_defined = {i for i, attribute in enumerate(attributes)
+                             if attribute & llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+                             and not self.texts[i].isspace()}
+        self.bos_id = llama_cpp.llama_vocab_bos(vocab)
+        self.adds_bos = llama_cpp.llama_vocab_get_add_bos(vocab)
+        self.bos, self.eos = (self.texts[i] if i >= 0 else "" for i in (self.bos_id, eos))
+
+    def encode(self, text: str) -> list[int]:
+        return self.with_bos(llamacpp.tokenize(self.llama, text.encode(), False, True))
+
+    def with_bos(self, ids: list[int]) -> list[int]:
+        """Puts BOS in front, where the vocabulary wants it, unless the template has written it."""
+        return [self.bos_id, *ids] if self.adds_bos and ids[:1] != [self.bos_id] else ids
+
+    def shown(self, ids: list[int]) -> str:
+        return ascii("|".join(self.texts[i] for i in ids))
+
+    def parting(self, ours: list[int], theirs: list[int]) -> str:
+        place = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b),
+                     min(len(ours), len(theirs)))
+        first = max(0, place - 6)
+        return (f"  Weft     ...{self.shown(ours[first:place + 12])}...\n"
+                f"  expected ...{self.shown(theirs[first:place + 12])}...")
 
 
-class Refused(Exception):
-    """The template refuses a conversation."""
-
-
-def render(template: str, messages, prompt: bool, bos: str, eos: str) -> str:
-    outcome = Template(template).render(
-        {"messages": [{"role": role, "content": content} for role, content in messages],
-         "add_generation_prompt": prompt, "bos_token": bos, "eos_token": eos}, now=0)
-    if outcome.text is None:
-        raise Refused(outcome.message)
-    return outcome.text
-
-
-def special_texts(model) -> dict[str, int]:
-    """Returns text and id of every control token of llama.cpp's vocabulary."""
-    vocab = llama_cpp.llama_model_get_vocab(model)
-    return {llama_cpp.llama_vocab_get_text(vocab, token).decode(): token
-            for token in range(llama_cpp.llama_vocab_n_tokens(vocab))
-            if llama_cpp.llama_vocab_is_control(vocab, token)}
-
-
-def boundary_texts(model) -> tuple[str, str]:
-    """Returns BOS and EOS as text, "" if the vocabulary has none."""
-    vocab = llama_cpp.llama_model_get_vocab(model)
-    ids = llama_cpp.llama_vocab_bos(vocab), llama_cpp.llama_vocab_eos(vocab)
-    texts = [llama_cpp.llama_vocab_get_text(vocab, id_).decode() if id_ >= 0 else "" for id_ in ids]
-    return texts[0], texts[1]
-
-
-def without_bos(model, text: str) -> str:
-    """Removes what llama.cpp adds. If the vocabulary wants no BOS, the token that it names may be
-    the template's own: <|im_start|> in SmolLM2."""
-    wanted = llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model))
-    return text.removeprefix(boundary_texts(model)[0]) if wanted else text
-
-
-def tokenize_chat(model, text: str) -> list[int]:
-    text = without_bos(model, text)
-    return llamacpp.tokenize(model, text.encode(), add_special=True, parse_special=True)
-
-
-def tokenize_plain_contents(model, template: str, messages, bos: str, eos: str) -> list[int] | None:
-    """Returns the ids of the rendered conversation where only the template's control tokens count;
-    None if it is refused."""
-    marked = [(role, f"\ue000{i}\ue001") for i, (role, _) in enumerate(messages)]
-    try:
-        text = render(template, marked, True, bos, eos)
-    except Refused:
-        return None
-    text = without_bos(model, text)
-    specials = special_texts(model)
-    pattern = "|".join(map(re.escape, sorted(specials, key=len, reverse=True)))
-    ids = llamacpp.tokenize(model, b"", add_special=True, parse_special=True)
-    strips = False
-    for piece in re.split(f"({pattern})", text):
-        if piece in specials:
-            ids.append(specials[piece])
-            alone = llamacpp.tokenize(model, piece.encode() + b"\n", False, True)
-            strips = alone == [specials[piece]]
-            continue
-        plain = re.sub("\ue000(\\d+)\ue001", lambda m: messages[int(m[1])][1], piece)
-        plain = plain.lstrip(" \t\n\v\f\r") if strips else plain
-        if plain:
-            ids += llamacpp.tokenize(model, plain.encode(), False, False)
-            strips = False
-    return ids
-
-
-def references(model, template: str, messages, prompt: bool) -> dict[str, list[int] | None]:
-    """Returns ids by reference; None where the reference refuses the conversation or the template."""
-    bos, eos = boundary_texts(model)
-    try:
-        ids = tokenize_chat(model, render(template, messages, prompt, bos, eos))
-    except Refused:
-        ids = None
-    chat = [{"role": role, "content": content} for role, content in messages]
-    applied = llamacpp.apply_template(template, chat, prompt)
-    return {"jinja": ids,
-            "llama.cpp": None if applied is None else tokenize_chat(model, applied.decode())}
-
-
+@dataclass
 class Tally:
-    """What was compared, and how it came out."""
+    """What was compared for one template, or for all."""
 
-    def __init__(self, verbose: bool):
-        self.verbose = verbose
-        self.same, self.refused = Counter(), Counter()
-        self.known, self.applied = Counter(), Counter()  # by index in KNOWN
-        self.n_unknown = 0
+    n: Counter = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
 
-    def add(self, where: str, key: tuple[str, str, str], ours: list[int] | str,
-            theirs: list[int] | None, texts) -> None:
-        reference, source, case = key
-        entry = next((i for i, (who, pattern, cases, _) in enumerate(KNOWN) if who == reference
-                      and fnmatch.fnmatchcase(source, pattern) and case in cases), None)
-        if theirs is None:
-            self.refused[reference] += 1
-            return
-        self.applied[entry] += 1
-        if ours == theirs:
-            self.same[reference] += 1
-            return
-        self.known[entry] += 1
-        self.n_unknown += entry is None
-        if entry is None or self.verbose:
-            shown = ours if isinstance(ours, str) else texts(ours)
-            print(f"{where}, {source}, {case}: {'' if entry is None else 'on purpose '}"
-                  f"not as {reference}\n  Weft      {shown!a}\n  {reference:9} {texts(theirs)!a}")
+    def add(self, what: str, problem: str | None) -> None:
+        self.n[what] += 1
+        if problem:
+            self.n["different"] += 1
+            self.problems.append(problem)
 
 
-def compare(tally: Tally, lib, weft_model, model, where: str, source: str, template: str,
-            name: str | None) -> None:
-    """Compares all conversations on one vocabulary; `name` None = the template that the file names."""
-    vocab = llama_cpp.llama_model_get_vocab(model)
-    bos, eos = boundary_texts(model)
+class Case:
+    """A template with a vocabulary."""
 
-    def texts(ids: list[int]) -> str:
-        return "|".join(llama_cpp.llama_vocab_get_text(vocab, i).decode() for i in ids)
+    def __init__(self, source: Source, template: Template, forms: shaped.Forms, vocabulary: Vocabulary):
+        self.source, self.template, self.forms, self.v = source, template, forms, vocabulary
+        bos = "" if source.built_in and not vocabulary.adds_bos else vocabulary.bos
+        self.boundaries = bos, vocabulary.eos
 
-    for case, (messages, prompt) in ALL_CASES.items():
+    def variables(self, c: Conversation) -> dict[str, Any]:
+        return shaped.rendered_with(c, self.forms, *self.boundaries)
+
+    def expected_text(self, c: Conversation) -> str | None:
+        if c.marked is not None:
+            return self.template.render_to_continue(self.variables(c), c.now)
+        return self.template.render(self.variables(c), c.now).text
+
+    def ask(self, c: Conversation) -> libweft.Prompt | str:
+        """Returns Weft's prompt, or its message."""
+        more = {name: value for name, value in c.variables.items()
+                if name not in ("messages", "tools", "add_generation_prompt")}
+        return self.prompt(c.variables["messages"], tools=c.variables["tools"], variables=more,
+                           no_prompt=not c.variables["add_generation_prompt"],
+                           prefill=c.marked is not None, now=c.now)
+
+    def prompt(self, messages: list[dict[str, Any]], **how) -> libweft.Prompt | str:
+        source = None if self.v.own or self.source.built_in else self.source.text
         try:
-            ours = libweft.chat_tokens(lib, weft_model, messages, name, prompt)
+            return libweft.prompt(self.v.lib, self.v.weft, messages, name=self.source.built_in, source=source,
+                                  **how)
+        except libweft.WeftError as error:
+            return str(error)
+
+    def fits(self) -> bool:
+        """Returns False if Weft says that the vocabulary lacks a token of a built-in template."""
+        answer = self.prompt([{"role": "user", "content": "x"}]) if self.source.built_in else ""
+        return not (isinstance(answer, str) and "which the model's vocabulary lacks" in answer)
+
+    # --- what is compared
+
+    def plain(self, tally: Tally, c: Conversation) -> None:
+        ours, text = self.ask(c), self.expected_text(c)
+        if text is None and (isinstance(ours, str) or c.marked is not None):
+            tally.n["refused"] += 1
+            return
+        if text is not None and any(other in text for other in self.v.ordinary):
+            tally.n["ordinary"] += 1
+            return
+        problem = None
+        if text is None or isinstance(ours, str):
+            problem = f"  Weft     {ours if isinstance(ours, str) else ours.text!a}\n  expected {text!a}"
+        elif ours.ids != (theirs := self.v.encode(text)):
+            problem = self.v.parting(ours.ids, theirs)
+        tally.add("plain", problem and f"other ids than llama.cpp's of jinja2's text\n{problem}")
+
+    def look_alikes(self, tally: Tally, c: Conversation) -> None:
+        ours = self.ask(c)
+        if isinstance(ours, str):
+            text = self.expected_text(c)
+            tally.n["refused"] += 1
+            if text is not None:
+                tally.add("look-alikes", f"Weft refuses what jinja2 renders: {ours}")
+            return
+        who = provenance.authors([[n, int(caller)] for n, caller in ours.runs], ours.text)
+        problem = (who if isinstance(who, str) else
+                   provenance.check_rare(ours.text, who, c.variables, self.source.text))
+        written = [] if problem else pieces(ours)
+        moved = self.moved_text(c, ours.text)
+        theirs = self.v.with_bos(self.specials_of([moved] if moved is not None else written))
+        found = self.own_specials(ours.ids, written)
+        if not problem and found != theirs:
+            problem = f"control tokens\n{self.v.parting(found, theirs)}\n  of {ours.text!a}"
+        tally.n["moved"] += moved is not None
+        tally.n["controls"] += len(found)
+        tally.add("look-alikes", problem)
+
+    def moved_text(self, c: Conversation, text: str) -> str | None:
+        """Returns the text with the characters of callers in a private plane, if it is else the same."""
+        if c.marked is not None:
+            return None
+        second = self.template.render(provenance.replaced(self.variables(c)) | dict(
+            zip(("bos_token", "eos_token"), self.boundaries)), c.now).text
+        return second if second is not None and provenance.put_back(second) == text else None
+
+    def specials_of(self, texts: list[str]) -> list[int]:
+        special = self.v.control | self.v.user_defined
+        return [i for text in texts for i in llamacpp.tokenize(self.v.llama, text.encode(), False, True)
+                if i in special]
+
+    def own_specials(self, ids: list[int], written: list[str]) -> list[int]:
+        """Returns the control tokens, and the user-defined ones that the template contains."""
+        texts = [self.source.text, *written]
+        return [i for i in ids if i in self.v.control or
+                (i in self.v.user_defined and any(self.v.texts[i] in text for text in texts))]
+
+    def struct_form(self, tally: Tally, c: Conversation) -> None:
+        messages = [(m["role"], m["content"]) for m in c.variables["messages"]
+                    if m["role"] in ROLES and isinstance(m.get("content"), str) and "\0" not in m["content"]]
+        opened = c.variables["add_generation_prompt"]
+        if not messages:
+            return
+        theirs = self.prompt([{"role": role, "content": content} for role, content in messages],
+                             no_prompt=not opened)
+        try:
+            ours = libweft.chat_tokens(self.v.lib, self.v.weft, messages, self.source.built_in, opened)
         except libweft.WeftError as error:
             ours = str(error)
-        if case in PLAIN_CONTENTS:
-            theirs = {"jinja": tokenize_plain_contents(model, template, messages, bos, eos)}
-        else:
-            theirs = references(model, template, messages, prompt)
-        for reference, ids in theirs.items():
-            tally.add(where, (reference, source, case), ours, ids, texts)
+        theirs = theirs if isinstance(theirs, str) else theirs.ids
+        problem = None
+        if ours != theirs:
+            both = isinstance(ours, list) and isinstance(theirs, list)
+            problem = self.v.parting(ours, theirs) if both else f"  {ours}\n  {theirs}"
+        tally.add("struct", problem and f"weft_chat_tokens() gives others than weft_prompt_open()\n{problem}")
 
 
-def compare_file(tally: Tally, lib, path: str, source: str | None = None,
-                 template: str | None = None, name: str | None = None) -> str | None:
-    """Uses the file's own template unless one is given. Returns Weft's name for the file's own."""
-    weft_model = libweft.open_vocab(lib, path)
-    recognised = libweft.info(lib, weft_model).chat_template
-    recognised = recognised.decode() if recognised else None
+def pieces(prompt: libweft.Prompt) -> list[str]:
+    """Returns what the template wrote, run by run."""
+    data, at, made = prompt.text.encode(), 0, []
+    for n, caller in prompt.runs:
+        if not caller:
+            made.append(data[at:at + n].decode())
+        at += n
+    return made
+
+
+# ---
+
+
+@dataclass(frozen=True)
+class Job:
+    source: Source
+    weft: str
+    n: int
+    vocabularies: tuple[str, ...]
+
+
+@functools.cache
+def opened(weft: str, paths: tuple[str, ...]) -> tuple[list[Vocabulary], ExitStack]:
+    """Opens the vocabularies of models once in each process, which ends with them open."""
+    lib, stack = libweft.load(weft), ExitStack()
+    return [Vocabulary(lib, path, stack, own=False) for path in paths], stack
+
+
+def drawn(job: Job) -> tuple[Template, shaped.Forms, list[str], list[list[Conversation]]]:
+    """Returns the template, the tokens that it writes, and plain conversations and those with look-alikes."""
+    source, template, reads = job.source, Template(job.source.text), reads_of(job.source.text)
+    forms = shaped.forms_of(source.text, template, reads)
+
+    def draw(texts: type, tokens: list[str]) -> list[Conversation]:
+        return [shaped.draw(f"{source.name}/{texts.__name__}/{i}", template, reads, forms, texts, tokens)
+                for i in range(job.n)]
+
+    tokens = chat_texts.tokens_of(source.text)
+    plain = draw(shaped.PlainTexts, tokens)
+    texts = (template.render(shaped.rendered_with(c, forms, "<s>", "</s>"), c.now).text or "" for c in plain)
+    tokens = sorted({*tokens, *(token for text in texts for token in OF_ROLES.findall(text))})
+    others = draw(shaped.LookAlikes, [*tokens, chat_vocabularies.FREE])
+    return template, forms, tokens, [plain, others]
+
+
+def compare(job: Job) -> Tally:
+    warnings.simplefilter("ignore", SyntaxWarning)  # Python's, about the code that jinja2 makes
+    tally, source = Tally(), job.source
+    template, forms, tokens, (plain, others) = drawn(job)
+    lib = libweft.load(job.weft)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        made = []
+        for kind in chat_vocabularies.KINDS:
+            path = Path(folder) / f"{kind}.gguf"
+            chat_vocabularies.write(path, kind, source.name, source.text, tokens,
+                                    random.Random(f"{source.name}/{kind}"))
+            made.append(Vocabulary(lib, str(path), stack, own=True))
+        for v in (*made, *opened(job.weft, job.vocabularies)[0]):
+            case, share = Case(source, template, forms, v), 1 if v in made else REAL_SHARE
+            if not case.fits():
+                tally.n["unfit"] += 1
+                continue
+            before = len(tally.problems)
+            for c, other in zip(plain[::share], others[::share]):
+                case.plain(tally, c)
+                case.look_alikes(tally, other)
+                if v in made:
+                    case.struct_form(tally, c)
+                    case.struct_form(tally, other)
+            for i in range(before, len(tally.problems)):
+                tally.problems[i] = f"{source.name}, {v.label}: {tally.problems[i]}"
+    return tally
+
+
+def own_template(path: str) -> str | None:
     with llamacpp.load(path, vocab_only=True) as model:
-        if template is None:
-            own = llama_cpp.llama_model_chat_template(model, None)
-            template = own.decode() if own else None
-        if template is None or (name or recognised) is None:
-            print(f"{path}: no chat template that Weft knows, so none is compared")
-        else:
-            source = source or f"{recognised} {Path(path).name}"
-            compare(tally, lib, weft_model, model, Path(path).name, source, template, name)
-    libweft.close(lib, weft_model)
-    return recognised
+        found = llama_cpp.llama_model_chat_template(model, None)
+        return found and found.decode()
 
 
-def compare_publishers(tally: Tally, lib) -> None:
-    names = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for file in sorted(SOURCES.glob("*.jinja")):
-            for kind in ("bpe", "spm"):
-                path = Path(folder) / f"{file.stem}-{kind}.gguf"
-                write_vocabulary(path, kind, file.stem, file.read_text())
-                names[file.stem] = compare_file(tally, lib, str(path), file.stem, file.read_text())
-    for vocab, patterns in FITTING.items():
-        if not (VOCABS / vocab).exists():
-            print(f"{vocab}: not there, its templates ran on the vocabularies made here only")
-            continue
-        for source, name in names.items():
-            if any(fnmatch.fnmatchcase(source, pattern) for pattern in patterns):
-                template = (SOURCES / f"{source}.jinja").read_text()
-                compare_file(tally, lib, str(VOCABS / vocab), source, template, name)
+def sources(models: list[str], all_of_them: bool, folder: Path | None) -> list[Source]:
+    made = [Source(Path(path).stem, text) for path in models if (text := own_template(path))]
+    if all_of_them:
+        texts = jinja_sources.publishers() | jinja_sources.collection(folder)
+        made += [Source(name, text) for name, text in texts.items()]
+        made += [Source(f"built-in {name}", text, name) for name, text in jinja_sources.built_in().items()]
+    return made
 
 
-def report(tally: Tally) -> bool:
-    stale = []
-    for i, (reference, source, _, reason) in enumerate(KNOWN):
-        if tally.known[i] > 0:
-            print(f"on purpose not as {reference}, {tally.known[i]:2} times, {source}: {reason}")
-        elif tally.applied[i] > 0:
-            stale.append(i)
-            print(f"listed as different from {reference}, but it is not: {source}: {reason}")
-    for reference in ("jinja", "llama.cpp"):
-        n_known = sum(n for i, n in tally.known.items() if i is not None
-                      and KNOWN[i][0] == reference)
-        print(f"chat templates against {reference}: {tally.same[reference]} conversations the "
-              f"same, {n_known} different on purpose, {tally.refused[reference]} that it refuses")
-    print(f"chat templates: {tally.n_unknown} unexplained differences")
-    return tally.n_unknown == 0 and not stale
+def report(tallies: list[Tally]) -> bool:
+    n = sum((tally.n for tally in tallies), Counter())
+    for tally in tallies:
+        for problem in tally.problems[:MOST_SHOWN]:
+            print(problem)
+    compared = n["plain"] + n["look-alikes"]
+    enough = compared >= LEAST_RENDERED * (compared + n["refused"])
+    print(f"ids of conversations: {len(tallies)} templates; {n['plain']} conversations against jinja2 and llama.cpp, "
+          f"{n['refused']} more that both refuse, {n['ordinary']} left out for a token that only llama.cpp makes "
+          f"special; {n['struct']} with weft_chat_tokens()")
+    print(f"look-alikes: {n['look-alikes']} conversations, {n['controls']} control tokens, all the template's but "
+          f"for the differences; in {n['moved']} every author was known without Weft's runs")
+    print(f"ids of conversations: {n['different']} differences"
+          f"{'' if enough else '; too many conversations are refused, which proves little'}", flush=True)
+    return n["different"] == 0 and enough
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Compares chat templates with two references.")
-    parser.add_argument("models", nargs="*", default=DEMOS, metavar="MODEL")
+    parser = argparse.ArgumentParser(description="Compares the ids of conversations with llama.cpp's of jinja2's text.")
+    parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--weft", default=str(ROOT / "build/libweft.so"), metavar="PATH")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show known differences too")
+    parser.add_argument("--templates", type=Path, metavar="FOLDER", help="llama.cpp's collection")
+    parser.add_argument("--conversations", type=int, default=20, metavar="N", help="of each kind, for each template")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="templates of these names")
     real.add_option(parser)
     args = parser.parse_args()
-    lib = libweft.load(args.weft)
-    tally = Tally(args.verbose)
-    for path in args.models + real.models(args.real):
-        compare_file(tally, lib, path)
-    compare_publishers(tally, lib)
-    return 0 if report(tally) else 1
+    models = (args.models or DEMOS) + real.models(args.real)
+    vocabularies = tuple(models if args.models else (*models, *map(str, sorted(VOCABS.glob("*.gguf")))))
+    jobs = [Job(source, args.weft, args.conversations, vocabularies)
+            for source in sources(models, not args.models, args.templates)
+            if fnmatch.fnmatchcase(source.name, args.only)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return 0 if report(list(pool.map(compare, jobs))) else 1
 
 
 if __name__ == "__main__":

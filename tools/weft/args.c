@@ -253,7 +253,8 @@ static bool store(const struct arg_option *o, const char *name, const char *valu
         if (!args_float(value, &d)) {
             return args_refuse(err, "option %s: '%.80s' is not a number", name, value);
         }
-        /* It is compared as the float that it will become, so that 1e-60 is not "more than 0". */
+        /* The value is compared as the float that it will become, so that 1e-60 is not "more than
+         * 0". */
         if ((double)(float)d < o->min || d > o->max ||
             (o->above_min && (double)(float)d <= o->min)) {
             return out_of_range(o, name, value, err);

@@ -1,5 +1,6 @@
 /* weft chat: a conversation on the terminal or, without a terminal, one message per line. Answers
- * go to standard output, everything else to standard error. */
+ * go to standard output, as does what the line editor (edit.c) shows on a terminal. Everything else
+ * goes to standard error. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,16 @@ static int do_system(struct chat *c, const char *argument)
     return started_over(c, talk_restart(&c->talk, argument));
 }
 
+static int do_think(struct chat *c, const char *argument)
+{
+    const bool on = strcmp(argument, "on") == 0;
+    if (!on && strcmp(argument, "off") != 0) {
+        term_note("/think on or /think off");
+        return EXIT_OK;
+    }
+    return talk_set_thinking(&c->talk, on);
+}
+
 static int do_set(struct chat *c, const char *argument)
 {
     static const char *const names[] = { "temp",           "top-k", "top-p", "min-p",
@@ -111,7 +122,7 @@ static int do_set(struct chat *c, const char *argument)
     return EXIT_OK;
 }
 
-/* Which RoPE factors the conversation has, where a file has two sets of them. */
+/* Tells the user which RoPE factors the conversation has, if the file has two sets of them. */
 static void note_rope(const struct chat *c, uint64_t n_again)
 {
     const size_t border = c->session.info.n_rope_short;
@@ -180,6 +191,7 @@ static const struct chat_command chat_commands[] = {
     { "/retry", NULL, "answer the last message again, with the next seed", do_retry },
     { "/system", "TEXT", "start over with this system prompt", do_system },
     { "/set", "NAME VALUE", "temp, top-k, top-p, min-p, repeat-penalty, seed or n", do_set },
+    { "/think", "on|off", "think before answers, or not, where the template knows how", do_think },
     { "/save", "FILE", "keep the conversation in a file", do_save },
     { "/load", "FILE", "go on with the conversation in a file, in place of this one", do_load },
     { "/stats", NULL, "tokens and speed so far", do_stats },
@@ -314,7 +326,7 @@ static enum next read_message(struct chat *c, struct bytes *text, bool *is_comma
     return add(text, line, n);
 }
 
-/* Handles one message or command. Returns its exit code; EXIT_OK means to go on. */
+/* Handles one message or command. Returns its exit code; only EXIT_INTERRUPTED ends the chat. */
 static int serve(struct chat *c, const struct bytes *text, bool is_command, bool terminal)
 {
     if (text->n == 0) {
@@ -363,7 +375,6 @@ static int chat(struct chat *c)
 {
     c->talk.session = &c->session;
     c->talk.o = &c->o;
-    session_chat_remark(&c->session, &c->o);
     int code = talk_open(&c->talk);
     if (code != EXIT_OK) {
         return code;

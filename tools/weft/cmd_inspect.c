@@ -217,11 +217,10 @@ static void check(struct inspection *in)
         snprintf(
             in->check_text, sizeof in->check_text,
             "%s, %zu layers, width %zu, %zu heads (%zu for k and v), vocabulary %zu, context %zu, "
-            "%" PRIu64 " weights, chat template %s%s%s",
+            "%" PRIu64 " weights, %s",
             info.architecture, info.n_layers, info.dim, info.n_heads, info.n_kv_heads, info.n_vocab,
             info.n_ctx_train, info.n_params,
-            info.chat_template != NULL ? info.chat_template : "unknown",
-            info.chat_remark != NULL ? ": " : "", info.chat_remark != NULL ? info.chat_remark : "");
+            info.chat_template != NULL ? "chat by the file's own template" : info.chat_remark);
     } else {
         snprintf(in->check_text, sizeof in->check_text, "%s", err.message);
         in->check_code = status == WEFT_E_NOMEM ? EXIT_MEMORY : EXIT_MODEL;

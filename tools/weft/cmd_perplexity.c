@@ -310,8 +310,8 @@ static int create_base(struct perplexity *p)
                                   .window = (uint32_t)p->window,
                                   .bos = p->bos,
                                   .tokens = p->ids };
-    /* The tokens that --chunks leaves out have no logits in the file, so they do not belong
-     * there. */
+    /* The tokens that --chunks leaves out have no logits in the file, so the file does not list
+     * them. */
     p->base.tokens.n = p->n_windows * p->window;
     int code = vocab_hash(&p->session, &p->base.vocab_hash);
     return code != EXIT_OK ? code : base_create(&p->base);

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "weft/commands.h"
+#include "weft/constrain.h"
 #include "weft/generate.h"
 #include "weft/io.h"
+#include "weft/prompt.h"
 #include "weft/session.h"
 #include "weft/term.h"
 
@@ -15,9 +17,10 @@ struct run {
     const struct options *o;
     struct session session;
     struct bytes prompt;
-    struct ids ids;  /* of the prompt */
-    size_t n_loaded; /* tokens of the loaded state, which the prompt continues */
-    int32_t last;    /* the last of these tokens */
+    weft_prompt *chat; /* the prompt of a conversation with tools; NULL = none */
+    struct ids ids;    /* of the prompt */
+    size_t n_loaded;   /* tokens of the loaded state, which the prompt continues */
+    int32_t last;      /* the last of these tokens */
     struct generated *texts;
     size_t n_texts;
     struct figures figures;
@@ -37,8 +40,11 @@ static int read_prompt(struct run *r, int n_args, char **args)
     if (dash && (o->prompt != NULL || o->file != NULL)) {
         return term_usage("run", "- (standard input) contradicts -p and -f; give one of them");
     }
+    if (dash && o->messages != NULL) {
+        return term_usage("run", "- (standard input) contradicts --messages; give one of them");
+    }
     if (!dash && o->prompt == NULL && o->file == NULL) {
-        if (o->load_state != NULL && !o->chat) {
+        if (o->messages != NULL || (o->load_state != NULL && !o->chat)) {
             return EXIT_OK;
         }
         return term_usage("run",
@@ -52,23 +58,40 @@ static int read_prompt(struct run *r, int n_args, char **args)
     return ok ? EXIT_OK : term_fail(EXIT_MEMORY, "not enough memory for the prompt");
 }
 
-static int chat_prompt(struct run *r)
+/* Makes messages of -sys and of the prompt. */
+static int make_messages(const struct run *r, json_t *list)
 {
-    weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
-    weft_message messages[2];
-    size_t n = 0;
-    session_chat_remark(&r->session, r->o);
-    p.template_name = r->o->template_name;
-    p.continues = r->n_loaded > 0;
-    p.last = p.continues ? &r->last : NULL;
-    if (r->o->system != NULL && *r->o->system != '\0') {
-        messages[n++] = (weft_message){ "system", r->o->system };
-    }
+    const char *system = r->o->system;
+    int code = EXIT_OK;
     if (r->prompt.n != 0 && memchr(r->prompt.data, '\0', r->prompt.n) != NULL) {
         return term_usage("run", "a chat message cannot hold a NUL byte");
     }
-    messages[n++] = (weft_message){ "user", r->prompt.n > 0 ? r->prompt.data : "" };
-    return session_chat_tokens(&r->session, messages, n, &p, &r->ids);
+    if (system != NULL && *system != '\0') {
+        code = prompt_add_message(list, "system", system, strlen(system));
+    }
+    return code == EXIT_OK ? prompt_add_message(list, "user", r->prompt.data, r->prompt.n) : code;
+}
+
+static int chat_prompt(struct run *r)
+{
+    struct prompt_setup setup;
+    const struct prompt_form form = { .prefill = r->o->prefill,
+                                      .continues = r->n_loaded > 0,
+                                      .last = r->last };
+    weft_prompt *prompt = NULL;
+    json_t *list = r->o->messages == NULL ? json_array() : NULL;
+    int code = prompt_setup(r->o, &setup);
+    code = code == EXIT_OK && list != NULL ? make_messages(r, list) : code;
+    code = code == EXIT_OK ? prompt_open(&r->session, &setup, list, &form, &prompt) : code;
+    code = code == EXIT_OK ? prompt_ids(prompt, 0, &r->ids) : code;
+    if (setup.tools.n > 0) {
+        r->chat = prompt;
+        prompt = NULL;
+    }
+    weft_prompt_release(&prompt);
+    prompt_setup_free(&setup);
+    json_decref(list);
+    return code;
 }
 
 static int tokenize_prompt(struct run *r)
@@ -189,6 +212,20 @@ static int open_texts(struct run *r)
     return code;
 }
 
+/* Tool calls follow the schemas of their tools, unless the user has given a grammar. */
+static int constrain_calls(const struct run *r)
+{
+    weft_error err = { 0 };
+    weft_reply *reply = NULL;
+    if (r->chat == NULL || constrains(r->o)) {
+        return EXIT_OK;
+    }
+    weft_status status = weft_reply_open(r->chat, NULL, &reply, &err);
+    status = status == WEFT_OK ? weft_reply_constrain(reply, r->texts[0].seq, &err) : status;
+    weft_reply_release(&reply);
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
 static int hand_in(struct run *r)
 {
     weft_error err = { 0 };
@@ -199,7 +236,7 @@ static int hand_in(struct run *r)
         return too_long(r);
     }
     weft_status status = weft_seq_append(r->texts[0].seq, r->ids.at, r->ids.n, &err);
-    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+    return status == WEFT_OK ? constrain_calls(r) : term_status(status, &err);
 }
 
 /* Several texts are printed one after another. A line on standard error precedes each text, and a
@@ -338,6 +375,7 @@ int cmd_run(const struct options *given, int n_args, char **args)
     }
     free(r.texts);
     free(r.ids.at);
+    weft_prompt_release(&r.chat);
     bytes_free(&r.prompt);
     session_close(&r.session);
     return code;

@@ -28,6 +28,7 @@ int command_unknown(const char *name);
 int cmd_run(const struct options *o, int n_args, char **args);
 int cmd_chat(const struct options *o, int n_args, char **args);
 int cmd_tokenize(const struct options *o, int n_args, char **args);
+int cmd_template(const struct options *o, int n_args, char **args);
 int cmd_detokenize(const struct options *o, int n_args, char **args);
 int cmd_inspect(const struct options *o, int n_args, char **args);
 int cmd_doctor(const struct options *o, int n_args, char **args);

@@ -12,7 +12,7 @@ enum offer { OFFER_NOTHING, OFFER_WORDS, OFFER_FILES, OFFER_MODELS };
 
 static enum offer offer_of(const struct arg_option *o)
 {
-    if (o->choices != NULL || o->offset == offsetof(struct options, template_name)) {
+    if (o->choices != NULL || o->offset == offsetof(struct options, chat_template)) {
         return OFFER_WORDS;
     }
     if (o->value == NULL || strcmp(o->value, "FILE") != 0) {

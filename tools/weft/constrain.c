@@ -74,7 +74,7 @@ static int read_gbnf(const struct options *o, struct bytes *gbnf)
 }
 
 /* Reports a grammar that is not accepted. The user does not know a grammar that was made from a
- * schema, so its lines are not mentioned. */
+ * schema, so the message first says what the schema may have done. */
 static int refused(const struct options *o, const weft_error *err)
 {
     if (o->grammar != NULL || o->grammar_file != NULL) {
@@ -87,12 +87,17 @@ static int refused(const struct options *o, const weft_error *err)
                      err->message);
 }
 
+bool constrains(const struct options *o)
+{
+    return o->grammar != NULL || o->grammar_file != NULL || o->schema != NULL ||
+           o->schema_file != NULL || o->any_json;
+}
+
 int constrain(weft_seq *seq, const struct options *o)
 {
     weft_error err = { 0 };
     struct bytes gbnf = { 0 };
-    bool grammar = o->grammar != NULL || o->grammar_file != NULL;
-    if (!grammar && o->schema == NULL && o->schema_file == NULL && !o->any_json) {
+    if (!constrains(o)) {
         return EXIT_OK;
     }
     int code = read_gbnf(o, &gbnf);

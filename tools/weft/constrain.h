@@ -4,6 +4,8 @@
 
 #include "weft/options.h"
 
+/* Returns true if one of these options is given. */
+bool constrains(const struct options *o);
 /* Gives the grammar to the sequence. Prints errors and returns the exit code. */
 int constrain(weft_seq *seq, const struct options *o);
 

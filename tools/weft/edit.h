@@ -7,8 +7,8 @@
 
 struct editor;
 
-/* Returns NULL if standard input or output is not a terminal, in a build without libedit, or
- * without memory. */
+/* Returns NULL if standard input or output is not a terminal, if the build has no libedit, or if
+ * memory is out. */
 struct editor *editor_open(bool history);
 void editor_close(struct editor *r);
 /* Appends a line with its newline. */

@@ -1,4 +1,4 @@
-/* The loop of every text: step, draw, show. Each of these has its function. */
+/* The loop of every text: a step, then a draw for each text that has logits; new text is shown. */
 #include "weft/generate.h"
 
 #include <inttypes.h>

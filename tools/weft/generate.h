@@ -52,7 +52,8 @@ struct figures {
     double prefill_s, first_s, decode_s;
 };
 
-/* Opens a sequence for one text; stop strings and sampling come from the options. */
+/* Opens a sequence for one text, with the sampling, the stop strings, the log-probabilities and the
+ * grammar that the options ask for. */
 int generated_open(struct generated *g, weft_engine *engine, const struct options *o);
 void generated_free(struct generated *g);
 /* Forgets the text and the ids but keeps the sequence. */

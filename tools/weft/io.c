@@ -17,7 +17,9 @@
 const struct io_limit io_text = { "a text", 256u << 20, "divide it" },
                       io_ids = { "a list of ids", 256u << 20, "divide it" },
                       io_grammar = { "a grammar", 1u << 20, "write it shorter" },
-                      io_schema = { "a JSON schema", 16u << 20, "write it shorter" };
+                      io_schema = { "a JSON schema", 16u << 20, "write it shorter" },
+                      io_template = { "a chat template", 1u << 20, "write it shorter" },
+                      io_messages = { "a list of messages or tools", 256u << 20, "divide it" };
 
 int io_check(const char *name, size_t n, const struct io_limit *limit)
 {

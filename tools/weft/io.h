@@ -15,7 +15,7 @@ struct io_limit {
     size_t max;
     const char *remedy;
 };
-extern const struct io_limit io_text, io_ids, io_grammar, io_schema;
+extern const struct io_limit io_text, io_ids, io_grammar, io_schema, io_template, io_messages;
 
 /* Returns EXIT_OK if n bytes of `name` are not too many. */
 int io_check(const char *name, size_t n, const struct io_limit *limit);

@@ -102,9 +102,26 @@ const struct arg_option option_table[] = {
       "the prompt is one message of a user, sent through the chat template") },
     { NAMES("-sys", "--system-prompt"), ROW(ARG_STRING, CMDS_GENERATE, system, "TEXT",
       "system prompt of the chat"), .otherwise = "the template's own" },
-    { NAMES("--chat-template"), ROW(ARG_STRING, CMDS_GENERATE, template_name, "NAME",
-      "chat template to use"),
+    { NAMES("--messages"), ROW(ARG_STRING, CMDS_MESSAGES, messages, "FILE",
+      "the conversation: a JSON array of messages as in OpenAI's API; - is standard input") },
+    { NAMES("--tools-file"), ROW(ARG_STRING, CMDS_MESSAGES, tools_file, "FILE",
+      "tools that the model may call: a JSON array as in OpenAI's API; - is standard input") },
+    { NAMES("--prefill"), ROW(ARG_FLAG, CMDS_MESSAGES, prefill, NULL,
+      "continue the last of the --messages, which is the assistant's") },
+    { NAMES("--chat-template"), ROW(ARG_STRING, CMDS_TEMPLATE, chat_template, "TEMPLATE",
+      "chat template: the name of a built-in one, or Jinja source"),
       .otherwise = "the one in the model" },
+    { NAMES("--chat-template-file"), ROW(ARG_STRING, CMDS_TEMPLATE, template_file, "FILE",
+      "read the Jinja source of the chat template from a file; - is standard input") },
+    { NAMES("--chat-template-kwargs"), ROW(ARG_STRING, CMDS_TEMPLATE, template_vars, "JSON",
+      "variables of the chat template, such as {\"enable_thinking\": false}") },
+    { NAMES("--no-generation-prompt"), ROW(ARG_FLAG, CMD_TEMPLATE, no_prompt, NULL,
+      "do not open the assistant's turn at the end") },
+    { NAMES("--now"), ROW(ARG_INT, CMDS_TEMPLATE, now, "SECONDS",
+      "what a template that asks for the date sees: seconds since 1970"),
+      .otherwise = "the clock", .min = 1, .max = 253402300799.0 },
+    { NAMES("--runs"), ROW(ARG_FLAG, CMD_TEMPLATE, runs, NULL,
+      "a line of JSON for each stretch of text, with who wrote it: the template or the caller") },
     { NAMES("-np", "--parallel"), ROW(ARG_INT, CMD_RUN, parallel, "N",
       "answer N times at once, with seeds S, S+1, ...; a newline ends each of several texts"),
       .min = 1, .max = 1024 },
@@ -231,7 +248,7 @@ const struct arg_option option_table[] = {
       .parse = options_parse_bias },
 
     /* tokenize, inspect, help */
-    { NAMES("--ids"), ROW(ARG_FLAG, CMD_TOKENIZE, ids, NULL, "only the ids, on one line") },
+    { NAMES("--ids"), ROW(ARG_FLAG, CMD_TOKENIZE | CMD_TEMPLATE, ids, NULL, "only the ids, on one line") },
     { NAMES("--count"), ROW(ARG_FLAG, CMD_TOKENIZE, count, NULL, "only the number of tokens") },
     { NAMES("--bos"), ROW(ARG_FLAG, CMD_TOKENIZE, bos, NULL,
       "start with BOS if the model wants it") },
@@ -299,6 +316,7 @@ void options_init(struct options *o)
     o->device = "auto";
     o->ctx = -1;
     o->logprobs = -1;
+    o->now = -1;
     o->n_predict = -1;
     o->parallel = 1;
     o->bench.n_prompt = (struct arg_list){ .at = { 512 }, .n = 1 };

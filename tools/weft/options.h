@@ -18,7 +18,8 @@ enum {
     CMD_BENCH = 256u,
     CMD_LOGITS = 512u,
     CMD_PERPLEXITY = 1024u,
-    CMD_EMBED = 2048u
+    CMD_EMBED = 2048u,
+    CMD_TEMPLATE = 4096u
 };
 
 /* Commands that share options. */
@@ -26,7 +27,9 @@ enum {
     CMDS_GENERATE = CMD_RUN | CMD_CHAT,
     CMDS_SCORE = CMD_LOGITS | CMD_PERPLEXITY,
     CMDS_ENGINE = CMDS_GENERATE | CMDS_SCORE | CMD_EMBED,
-    CMDS_TEXT = CMD_TOKENIZE | CMD_DETOKENIZE
+    CMDS_TEXT = CMD_TOKENIZE | CMD_DETOKENIZE | CMD_TEMPLATE,
+    CMDS_TEMPLATE = CMDS_GENERATE | CMD_TEMPLATE,
+    CMDS_MESSAGES = CMD_RUN | CMD_TEMPLATE
 };
 
 /* Remarks about options that were accepted and change nothing, although one might expect it. */
@@ -62,7 +65,12 @@ struct options {
     bool deterministic, no_graphs, no_pdl, no_arena;
     int64_t logprobs; /* -1: none */
     int64_t ahead;    /* 0: options_engine() chooses */
-    const char *prompt, *file, *system, *template_name, *log_logits;
+    const char *prompt, *file, *system, *log_logits;
+    /* The chat template: a name or Jinja source, or a file with such source; and its variables. */
+    const char *chat_template, *template_file, *template_vars;
+    const char *messages, *tools_file; /* files with JSON */
+    bool prefill, no_prompt, runs;
+    int64_t now; /* seconds since 1970 for templates with a date; -1 = the clock */
     const char *save_state, *load_state;                            /* for run */
     const char *tokens, *output, *full_logits, *trace, *full_trace; /* for logits */
     const char *save_base, *kl_base;                                /* for perplexity */
@@ -106,6 +114,8 @@ void options_init(struct options *o);
 /* Checks what no single option shows: contradictions, and values that the library must know
  * (template names). */
 bool options_check(const struct options *o, unsigned command, struct arg_error *err);
+/* Returns true if the value of --chat-template is Jinja source, not a name. */
+bool options_is_source(const char *value);
 /* Returns true if `path`, which may be NULL, leads to the model's file, under whatever name. */
 bool options_is_model(const struct options *o, const char *path);
 

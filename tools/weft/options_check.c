@@ -5,12 +5,19 @@
 
 #include "weft/options.h"
 
-static bool known_template(const char *name, struct arg_error *err)
+bool options_is_source(const char *value)
+{
+    return strstr(value, "{{") != NULL || strstr(value, "{%") != NULL;
+}
+
+static bool known_template(const char *value, struct arg_error *err)
 {
     size_t n = (size_t)snprintf(err->text, sizeof err->text,
-                                "option --chat-template: '%.60s' is unknown; known are", name);
+                                "option --chat-template: '%.60s' is unknown; give Jinja source or "
+                                "one of",
+                                value);
     for (size_t i = 0; weft_chat_template_name(i) != NULL; i++) {
-        if (strcmp(weft_chat_template_name(i), name) == 0) {
+        if (strcmp(weft_chat_template_name(i), value) == 0) {
             return true;
         }
         if (n < sizeof err->text) {
@@ -18,7 +25,46 @@ static bool known_template(const char *name, struct arg_error *err)
                                   weft_chat_template_name(i));
         }
     }
-    return false;
+    return options_is_source(value);
+}
+
+/* Checks the options of conversations. */
+static bool check_chat(const struct options *o, unsigned command, struct arg_error *err)
+{
+    const struct {
+        const char *option;
+        bool given;
+    } chat[] = { { "-sys", o->system != NULL },
+                 { "--messages", o->messages != NULL },
+                 { "--tools-file", o->tools_file != NULL },
+                 { "--prefill", o->prefill },
+                 { "--chat-template", o->chat_template != NULL },
+                 { "--chat-template-file", o->template_file != NULL },
+                 { "--chat-template-kwargs", o->template_vars != NULL },
+                 { "--now", o->now >= 0 } };
+    for (size_t i = 0; command == CMD_RUN && !o->chat && i < sizeof chat / sizeof *chat; i++) {
+        if (chat[i].given) {
+            return args_refuse(err, "%s needs --chat", chat[i].option);
+        }
+    }
+    if (o->messages != NULL && (o->prompt != NULL || o->file != NULL || o->system != NULL)) {
+        return args_refuse(err, "--messages holds the whole conversation; -p, -f and -sys "
+                                "contradict it");
+    }
+    if (command == CMD_TEMPLATE && o->messages == NULL) {
+        return args_refuse(err, "no conversation; name a file of messages with --messages FILE");
+    }
+    if (o->prefill && o->messages == NULL) {
+        return args_refuse(err, "--prefill continues the last of the --messages; give them");
+    }
+    if (o->chat_template != NULL && o->template_file != NULL) {
+        return args_refuse(err, "--chat-template and --chat-template-file contradict each other; "
+                                "give one of them");
+    }
+    if (o->runs && o->ids) {
+        return args_refuse(err, "--runs and --ids contradict each other; give one of them");
+    }
+    return o->chat_template == NULL || known_template(o->chat_template, err);
 }
 
 /* Checks the options of weft perplexity and weft embed. */
@@ -76,10 +122,6 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->prompt != NULL && o->file != NULL) {
         return args_refuse(err, "-p and -f contradict each other; give one of them");
     }
-    if (command == CMD_RUN && !o->chat && (o->system != NULL || o->template_name != NULL)) {
-        return args_refuse(err, o->system != NULL ? "-sys needs --chat"
-                                                  : "--chat-template needs --chat");
-    }
     if (o->escape && o->prompt == NULL) {
         return args_refuse(err, "-e needs -p; the bytes of a file are taken as they are");
     }
@@ -121,6 +163,5 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->kv > 0 && o->ctx > o->kv) {
         return args_refuse(err, "--kv is smaller than -c; one sequence could not hold its text");
     }
-    return check_scores(o, err) && keeps_model(o, err) &&
-           (o->template_name == NULL || known_template(o->template_name, err));
+    return check_chat(o, command, err) && check_scores(o, err) && keeps_model(o, err);
 }

@@ -165,6 +165,8 @@ REMARK(options_remark_main_gpu, "-mg is not obeyed: --device cuda:N chooses a GP
 REMARK(options_remark_threads, "-tb is not obeyed: -t is for prompts and generation")
 REMARK(options_remark_chat,
        "-cnv is not obeyed: weft chat is the conversation, --chat sends one message")
-REMARK(options_remark_templates, "--no-jinja changes nothing: templates are built in")
+REMARK(options_remark_templates,
+       "--no-jinja changes nothing: the template in the file is interpreted; --chat-template NAME "
+       "takes a built-in one")
 REMARK(options_remark_shift, "--context-shift is not obeyed: a text ends where the context is full")
 REMARK(options_remark_kv, "-nkvo is not obeyed: the KV cache is on the device")

@@ -19,7 +19,7 @@ int score_run(weft_engine *engine, weft_seq *seq);
 /* Returns log(sum(exp(logits[n]))), in double. */
 double score_lse(const float *logits, size_t n);
 /* Finds the ids of the k best logits: the greatest first, the lower id first among equals, NaNs
- * last. Returns how many there are, at most n. */
+ * last. Returns how many there are: k, or n if that is less. */
 size_t score_top(const float *logits, size_t n, size_t k, int32_t *ids);
 
 #endif

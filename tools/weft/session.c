@@ -236,15 +236,6 @@ int session_last(weft_seq *seq, int32_t *last)
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
-void session_chat_remark(const struct session *s, const struct options *o)
-{
-    const char *name = s->info.chat_template;
-    if (o->template_name == NULL && name != NULL && s->info.chat_remark != NULL && !o->quiet) {
-        term_note("weft: chat template %s: %s; --chat-template %s takes it without this line", name,
-                  s->info.chat_remark, name);
-    }
-}
-
 int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
                      struct ids *out)
 {
@@ -257,22 +248,6 @@ int session_tokenize(const struct session *s, const char *text, size_t n, unsign
             return no_memory("the tokens of the prompt");
         }
         status = weft_tokenize(s->model, text, n, flags, out->at, out->cap, &needed, &err);
-    }
-    out->n = status == WEFT_OK ? needed : 0;
-    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
-}
-
-int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
-                        const weft_chat_params *params, struct ids *out)
-{
-    weft_error err = { 0 };
-    size_t needed = 256;
-    weft_status status = WEFT_E_BUFFER;
-    while (status == WEFT_E_BUFFER) {
-        if (!ids_reserve(out, needed)) {
-            return no_memory("the tokens of the conversation");
-        }
-        status = weft_chat_tokens(s->model, messages, n, params, out->at, out->cap, &needed, &err);
     }
     out->n = status == WEFT_OK ? needed : 0;
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);

@@ -43,10 +43,6 @@ int ids_parse(const char *word, struct ids *ids);
 int ids_read(const char *path, struct ids *ids);
 int session_tokenize(const struct session *s, const char *text, size_t n, unsigned flags,
                      struct ids *out);
-int session_chat_tokens(const struct session *s, const weft_message *messages, size_t n,
-                        const weft_chat_params *params, struct ids *out);
-/* Prints on standard error what the chat template leaves out, unless the user chose a template. */
-void session_chat_remark(const struct session *s, const struct options *o);
 /* These load a saved state into the sequence, and save the sequence as one. */
 int session_load_state(weft_seq *seq, const char *path);
 int session_save_state(weft_seq *seq, const char *path);

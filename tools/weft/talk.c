@@ -1,12 +1,16 @@
-/* Conversations: this file decides which tokens have to be computed for the next turn. An answer
- * that ended by itself is simply continued. An answer that was cut has no end token, so the whole
- * conversation is tokenized again, and the sequence is rewound to the first difference. */
+/* Conversations: this file decides which tokens have to be computed for the next turn. The template
+ * renders the whole conversation each time. If the text only grew, its new part is appended to the
+ * sequence. If not (a template may leave out what the model thought in earlier turns), the sequence
+ * is rewound to the first token that differs. */
 #include "weft/talk.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "weft/answer.h"
 #include "weft/term.h"
+
+static const struct turn_start unknown = { SIZE_MAX, SIZE_MAX };
 
 static int no_memory(void)
 {
@@ -16,59 +20,57 @@ static int no_memory(void)
 static int push(struct talk *t, const char *role, const char *text, size_t n)
 {
     if (t->n == t->cap) {
-        struct turn_message *m = realloc(t->messages, (t->cap + 16) * sizeof *m);
-        if (m == NULL) {
+        struct turn_start *s = realloc(t->starts, (t->cap + 16) * sizeof *s);
+        if (s == NULL) {
             return no_memory();
         }
-        t->messages = m;
+        t->starts = s;
         t->cap += 16;
     }
-    char *copy = malloc(n + 1);
-    if (copy == NULL) {
-        return no_memory();
+    int code = prompt_add_message(t->messages, role, text, n);
+    if (code == EXIT_OK) {
+        t->starts[t->n++] = unknown;
     }
-    memcpy(copy, text, n);
-    copy[n] = '\0';
-    t->messages[t->n++] = (struct turn_message){ role, copy, UNKNOWN_START };
-    return EXIT_OK;
+    return code;
 }
 
-static void pop(struct talk *t) { free(t->messages[--t->n].content); }
+static void pop(struct talk *t) { json_array_remove(t->messages, --t->n); }
 
-static bool has_system(const struct talk *t) { return t->n > 0 && t->messages[0].role[0] == 's'; }
-
-/* Returns the index of the first message that goes into the sequence. After a loaded state, which
- * has a system prompt of its own, the system message is left out. */
-static size_t first_message(const struct talk *t) { return t->base > 0 && has_system(t) ? 1 : 0; }
-
-/* Makes the ids of the messages from `from` on. */
-static int render(const struct talk *t, size_t from, bool continues, bool answer, struct ids *ids)
+static bool is_role(const struct talk *t, size_t i, const char *role)
 {
-    weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
-    size_t n = t->n - from;
-    weft_message *list = calloc(n + 1, sizeof *list);
+    const char *name = json_string_value(json_object_get(json_array_get(t->messages, i), "role"));
+    return name != NULL && strcmp(name, role) == 0;
+}
+
+static bool has_system(const struct talk *t) { return is_role(t, 0, "system"); }
+
+/* Renders the conversation. After a loaded state, which has a system prompt of its own, the system
+ * message is left out. */
+static int render(const struct talk *t, bool answer, weft_prompt **prompt)
+{
+    const struct prompt_form form = { .no_prompt = !answer,
+                                      .continues = t->base > 0,
+                                      .last = t->base_last };
+    json_t *list = json_copy(t->messages);
     if (list == NULL) {
         return no_memory();
     }
-    for (size_t i = 0; i < n; i++) {
-        list[i] = (weft_message){ t->messages[from + i].role, t->messages[from + i].content };
+    if (t->base > 0 && has_system(t)) {
+        json_array_remove(list, 0);
     }
-    p.template_name = t->o->template_name;
-    p.continues = continues;
-    p.last = continues && from == first_message(t) && t->base > 0 ? &t->base_last : NULL;
-    p.no_prompt = !answer;
-    int code = session_chat_tokens(t->session, list, n, &p, ids);
-    free(list);
+    int code = prompt_open(t->session, &t->setup, list, &form, prompt);
+    json_decref(list);
     return code;
 }
 
 /* Returns how many tokens an answer needs at least. */
 static size_t answer_room(const struct talk *t) { return t->o->n_predict != 0; }
 
-static int append(struct talk *t, const int32_t *ids, size_t n)
+static int append(struct talk *t, const struct ids *ids, size_t from)
 {
     weft_error err = { 0 };
-    size_t n_ctx = session_n_ctx(t->session, t->o), left = n_ctx - weft_seq_len(t->answer.seq);
+    const size_t n = ids->n - from, n_ctx = session_n_ctx(t->session, t->o);
+    const size_t left = n_ctx - weft_seq_len(t->answer.seq);
     if (n + answer_room(t) > left) {
         return term_fail(EXIT_RUNTIME,
                          "the message has %zu tokens%s, and %zu of the context's %zu are left; "
@@ -76,7 +78,7 @@ static int append(struct talk *t, const int32_t *ids, size_t n)
                          "context",
                          n, n <= left ? ", the answer needs room" : "", left, n_ctx);
     }
-    weft_status status = weft_seq_append(t->answer.seq, ids, n, &err);
+    weft_status status = n > 0 ? weft_seq_append(t->answer.seq, ids->at + from, n, &err) : WEFT_OK;
     if (status == WEFT_OK) {
         return EXIT_OK;
     }
@@ -87,62 +89,104 @@ static int append(struct talk *t, const int32_t *ids, size_t n)
     return code;
 }
 
+/* Counts the tokens behind `base` with which both the sequence and the ids begin. */
+static int count_same(const struct talk *t, const struct ids *ids, size_t *same)
+{
+    weft_error err = { 0 };
+    size_t n = weft_seq_len(t->answer.seq);
+    int32_t *old = malloc((n + 1) * sizeof *old);
+    if (old == NULL) {
+        return no_memory();
+    }
+    weft_status status = weft_seq_tokens(t->answer.seq, old, n, &n, &err);
+    *same = 0;
+    while (status == WEFT_OK && t->base + *same < n && *same < ids->n &&
+           old[t->base + *same] == ids->at[*same]) {
+        ++*same;
+    }
+    free(old);
+    return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
+}
+
 /* Makes the sequence hold the loaded state, if any, and then ids; only what follows the common
  * beginning is computed. */
 static int replace(struct talk *t, const struct ids *ids)
 {
     weft_error err = { 0 };
-    weft_engine_info info = { .size = sizeof info };
-    size_t old_n = weft_seq_len(t->answer.seq), same = 0;
-    int32_t *old = malloc((old_n + 1) * sizeof *old);
-    if (old == NULL) {
-        return no_memory();
+    const size_t n_ctx = session_n_ctx(t->session, t->o);
+    size_t same;
+    int code = count_same(t, ids, &same);
+    if (code != EXIT_OK) {
+        return code;
     }
-    weft_status status = weft_seq_tokens(t->answer.seq, old, old_n, &old_n, &err);
-    while (status == WEFT_OK && t->base + same < old_n && same < ids->n &&
-           old[t->base + same] == ids->at[same]) {
-        same++;
-    }
-    free(old);
-    if (status == WEFT_OK) {
-        status = weft_engine_get_info(t->session->engine, &info, &err);
-    }
-    if (status == WEFT_OK && t->base + ids->n + answer_room(t) > info.n_ctx) {
+    if (t->base + ids->n + answer_room(t) > n_ctx) {
         term_note("weft: the conversation has %zu tokens%s, and the context holds %zu; /clear "
                   "starts over, -c sets the context",
-                  t->base + ids->n, t->base + ids->n <= info.n_ctx ? ", the answer needs room" : "",
-                  info.n_ctx);
+                  t->base + ids->n, t->base + ids->n <= n_ctx ? ", the answer needs room" : "",
+                  n_ctx);
         return EXIT_RUNTIME;
     }
-    if (status == WEFT_OK) {
-        status = weft_seq_rewind(t->answer.seq, t->base + same, &err);
-    }
+    weft_status status = weft_seq_rewind(t->answer.seq, t->base + same, &err);
     if (status != WEFT_OK) {
         return term_status(status, &err);
     }
-    t->rebuild = true;
-    return same < ids->n ? append(t, ids->at + same, ids->n - same) : EXIT_OK;
+    t->text.n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        t->starts[i] = unknown;
+    }
+    return append(t, ids, same);
+}
+
+static bool begins_with(const struct bytes *text, const struct bytes *beginning)
+{
+    return beginning->n > 0 && beginning->n <= text->n &&
+           memcmp(text->data, beginning->data, beginning->n) == 0;
+}
+
+/* Makes the sequence hold the rendered conversation, and keeps its text. *grew: nothing that the
+ * sequence held had to go. */
+static int hand_over(struct talk *t, const weft_prompt *prompt, bool *grew)
+{
+    struct ids ids = { 0 };
+    struct bytes text = { 0 };
+    int code = prompt_text(prompt, &text);
+    if (code == EXIT_OK) {
+        *grew = begins_with(&text, &t->text);
+        code = prompt_ids(prompt, *grew ? t->text.n : 0, &ids);
+        code = code != EXIT_OK ? code : *grew ? append(t, &ids, 0) : replace(t, &ids);
+    }
+    free(ids.at);
+    if (code != EXIT_OK) {
+        bytes_free(&text);
+        return code;
+    }
+    bytes_free(&t->text);
+    t->text = text;
+    return EXIT_OK;
 }
 
 /* Hands the last message to the sequence. */
-static int hand_in(struct talk *t)
+static int hand_in(struct talk *t, weft_prompt **prompt)
 {
-    struct ids ids = { 0 };
-    bool first = t->n == has_system(t) + 1u;
-    bool all = first || t->rebuild;
-    size_t start = first ? t->base : all ? UNKNOWN_START : weft_seq_len(t->answer.seq);
-    int code = render(t, all ? first_message(t) : t->n - 1, !all || t->base > 0, true, &ids);
-    if (code == EXIT_OK) {
-        code = all ? replace(t, &ids) : append(t, ids.at, ids.n);
-    }
-    free(ids.at);
-    if (code == EXIT_OK) {
-        for (size_t i = 0; all && i < t->n; i++) {
-            t->messages[i].start = UNKNOWN_START;
-        }
-        t->messages[t->n - 1].start = start;
+    const struct turn_start start = { weft_seq_len(t->answer.seq), t->text.n };
+    const bool first = start.n_tokens == t->base;
+    bool grew = false;
+    int code = render(t, true, prompt);
+    code = code == EXIT_OK ? hand_over(t, *prompt, &grew) : code;
+    if (code == EXIT_OK && (grew || first)) {
+        t->starts[t->n - 1] = start;
     }
     return code;
+}
+
+/* Adds the answer to the text of the sequence. Without its text, the next turn compares tokens. */
+static void keep_text(struct talk *t)
+{
+    const struct ids *ids = &t->answer.ids;
+    if (session_detokenize(t->session->model, ids->at, ids->n, WEFT_DETOKENIZE_SPECIAL, &t->text) !=
+        EXIT_OK) {
+        t->text.n = 0;
+    }
 }
 
 static int answer(struct talk *t)
@@ -159,7 +203,35 @@ static int answer(struct talk *t)
         code = code != EXIT_OK ? code : written;
     }
     t->hash = ids_hash(t->hash, g->ids.at, g->ids.n);
-    t->rebuild = g->end != TEXT_END;
+    keep_text(t);
+    return code;
+}
+
+/* Keeps the answer: what it thought is a member of its own, which templates show or leave out. */
+static int keep_answer(struct talk *t, const weft_prompt *prompt)
+{
+    struct answer_parts parts = { 0 };
+    int code = answer_split(t->session, prompt, &t->answer, &parts);
+    code = code == EXIT_OK ? push(t, "assistant", parts.content.data, parts.content.n) : code;
+    if (code == EXIT_OK && parts.reasoning.n > 0) {
+        json_t *text = json_stringn(parts.reasoning.data, parts.reasoning.n);
+        if (json_object_set_new(json_array_get(t->messages, t->n - 1), "reasoning_content", text) !=
+            0) {
+            code = no_memory();
+            pop(t);
+        }
+    }
+    answer_parts_free(&parts);
+    return code;
+}
+
+static int say(struct talk *t)
+{
+    weft_prompt *prompt = NULL;
+    int code = hand_in(t, &prompt);
+    code = code == EXIT_OK ? answer(t) : code;
+    code = code == EXIT_OK ? keep_answer(t, prompt) : code;
+    weft_prompt_release(&prompt);
     return code;
 }
 
@@ -172,14 +244,7 @@ int talk_say(struct talk *t, const char *text)
     if (t->figures.started == 0) {
         t->figures.started = term_seconds();
     }
-    code = hand_in(t);
-    if (code == EXIT_OK) {
-        code = answer(t);
-        const struct bytes *b = &t->answer.text;
-        code = code != EXIT_OK ? code : push(t, "assistant", b->n > 0 ? b->data : "", b->n);
-        /* Without a kept answer, the next turn compares the sequence with the messages. */
-        t->rebuild = t->rebuild || code != EXIT_OK;
-    }
+    code = say(t);
     if (code != EXIT_OK) {
         pop(t);
     }
@@ -192,15 +257,22 @@ int talk_say(struct talk *t, const char *text)
 
 char *talk_undo(struct talk *t)
 {
-    if (t->n < 2 || t->messages[t->n - 1].role[0] != 'a') {
+    if (t->n < 2 || !is_role(t, t->n - 1, "assistant")) {
         return NULL;
     }
+    const json_t *user = json_array_get(t->messages, t->n - 2);
+    char *text = strdup(json_string_value(json_object_get(user, "content")));
+    const struct turn_start start = t->starts[t->n - 2];
     pop(t);
-    struct turn_message *m = &t->messages[--t->n];
+    pop(t);
     /* At the beginning of the turn the sequence was sound, even if its answer was cut. */
-    t->rebuild =
-        m->start == UNKNOWN_START || weft_seq_rewind(t->answer.seq, m->start, NULL) != WEFT_OK;
-    return m->content;
+    if (start.n_tokens != SIZE_MAX &&
+        weft_seq_rewind(t->answer.seq, start.n_tokens, NULL) == WEFT_OK) {
+        t->text.n = start.n_bytes;
+    } else {
+        t->text.n = 0;
+    }
+    return text;
 }
 
 int talk_restart(struct talk *t, const char *system)
@@ -218,35 +290,50 @@ int talk_restart(struct talk *t, const char *system)
         pop(t);
     }
     t->base = 0;
-    t->rebuild = false;
+    t->text.n = 0;
     weft_status status = weft_seq_rewind(t->answer.seq, 0, &err);
     return status == WEFT_OK ? EXIT_OK : term_status(status, &err);
 }
 
-/* Makes the sequence hold exactly the messages. The last answer is ended even if it was cut,
- * because a text that continues the conversation expects that. */
+/* Makes the sequence end with the token that ends the last answer, even if that was cut, because a
+ * text that continues the conversation expects that. */
 static int tidy(struct talk *t)
 {
     struct ids ids = { 0 };
-    bool any = t->n > has_system(t);
-    int code = any ? render(t, first_message(t), t->base > 0, false, &ids) : EXIT_OK;
+    weft_prompt *prompt = NULL;
+    int code = t->n > has_system(t) ? render(t, false, &prompt) : EXIT_OK;
+    code = code == EXIT_OK && prompt != NULL ? prompt_ids(prompt, 0, &ids) : code;
     size_t n = ids.n;
     while (n > 0 && !weft_token_is_end(t->session->model, ids.at[n - 1])) {
         n--;
     }
     ids.n = n > 0 ? n : ids.n;
-    code = code != EXIT_OK ? code : replace(t, &ids);
+    code = code == EXIT_OK ? replace(t, &ids) : code;
+    weft_prompt_release(&prompt);
     free(ids.at);
-    for (size_t i = 0; code == EXIT_OK && i < t->n; i++) {
-        t->messages[i].start = UNKNOWN_START;
-    }
-    t->rebuild = code != EXIT_OK;
     return code;
+}
+
+/* Returns true if the sequence ends with a token that ends a turn, or with a loaded state. */
+static bool is_tidy(const struct talk *t)
+{
+    int32_t last = -1;
+    const size_t n = weft_seq_len(t->answer.seq);
+    return n == t->base || session_last(t->answer.seq, &last) != EXIT_OK ||
+           weft_token_is_end(t->session->model, last);
+}
+
+/* Returns true if the sequence has no room for the token that ends an answer. It is then saved as
+ * it is: whoever goes on with such a state ends the turn first. */
+static bool is_full(const struct talk *t)
+{
+    return weft_seq_len(t->answer.seq) + 1 + answer_room(t) > session_n_ctx(t->session, t->o);
 }
 
 int talk_save(struct talk *t, const char *path)
 {
-    int code = t->rebuild ? tidy(t) : EXIT_OK;
+    const bool known = t->text.n > 0 || t->n <= has_system(t);
+    int code = known && (is_tidy(t) || is_full(t)) ? EXIT_OK : tidy(t);
     return code != EXIT_OK ? code : session_save_state(t->answer.seq, path);
 }
 
@@ -261,10 +348,16 @@ int talk_load(struct talk *t, const char *path)
         pop(t);
     }
     t->base = weft_seq_len(seq);
+    t->text.n = 0;
     code = t->base > 0 ? session_last(seq, &t->base_last) : EXIT_OK;
     t->figures.n_state += t->base - weft_seq_pending(seq);
-    t->rebuild = false;
     return code;
+}
+
+int talk_set_thinking(struct talk *t, bool on)
+{
+    int code = prompt_set_flag(&t->setup, "enable_thinking", on);
+    return code == EXIT_OK ? prompt_set_flag(&t->setup, "thinking", on) : code;
 }
 
 int talk_set_sampling(struct talk *t)
@@ -277,29 +370,30 @@ int talk_set_sampling(struct talk *t)
 
 int talk_open(struct talk *t)
 {
-    struct ids ids = { 0 };
+    weft_prompt *prompt = NULL;
     t->hash = IDS_HASH_START;
-    int code = EXIT_OK;
-    if (t->o->system != NULL && *t->o->system != '\0') {
+    t->messages = json_array();
+    int code = t->messages != NULL ? prompt_setup(t->o, &t->setup) : no_memory();
+    if (code == EXIT_OK && t->o->system != NULL && *t->o->system != '\0') {
         code = push(t, "system", t->o->system, strlen(t->o->system));
     }
-    /* A template that is unknown, or has no system prompt, is refused now rather than after the
+    /* A template that cannot be used, or has no system prompt, is refused now rather than after the
      * first message. */
     code = code != EXIT_OK ? code : push(t, "user", "x", 1);
     if (code != EXIT_OK) {
         return code;
     }
-    code = render(t, 0, false, true, &ids);
-    free(ids.at);
+    code = render(t, true, &prompt);
+    weft_prompt_release(&prompt);
     pop(t);
     return code != EXIT_OK ? code : generated_open(&t->answer, t->session->engine, t->o);
 }
 
 void talk_close(struct talk *t)
 {
-    while (t->n > 0) {
-        pop(t);
-    }
-    free(t->messages);
+    json_decref(t->messages);
+    free(t->starts);
+    bytes_free(&t->text);
+    prompt_setup_free(&t->setup);
     generated_free(&t->answer);
 }

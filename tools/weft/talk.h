@@ -4,29 +4,27 @@
 #define WEFT_TALK_H
 
 #include "weft/generate.h"
-#include "weft/session.h"
+#include "weft/prompt.h"
 
-struct turn_message {
-    const char *role;
-    char *content;
-    /* For a user's message: the tokens in the sequence before it, or UNKNOWN_START after a
-     * rebuild. */
-    size_t start;
+/* For a user's message: the tokens and the bytes of text in the sequence before it. */
+struct turn_start {
+    size_t n_tokens, n_bytes;
 };
-#define UNKNOWN_START SIZE_MAX
 
 struct talk {
     struct session *session;
     /* Limit, template and sampling may change between turns. */
     struct options *o;
     struct generated answer;
-    struct turn_message *messages;
+    struct prompt_setup setup;
+    json_t *messages;
+    struct turn_start *starts; /* [n, cap] of each message */
     size_t n, cap;
+    /* The text of the sequence behind `base`, control tokens included, as far as it is known. */
+    struct bytes text;
     /* The tokens of a loaded state, which come before the messages; 0 = none. */
     size_t base;
     int32_t base_last; /* the last token of that state */
-    /* The sequence does not end where the last answer ends. */
-    bool rebuild;
     struct figures figures;
     uint32_t hash;
 };
@@ -45,9 +43,11 @@ int talk_restart(struct talk *t, const char *system);
 int talk_save(struct talk *t, const char *path);
 /* Replaces the conversation, system prompt included, by the one in a file. Its messages are not
  * known, so nothing can be taken back beyond this point. Only talk_restart() drops the loaded
- * conversation; the next one has the system prompt from before the load again, unless
+ * conversation; the next conversation then has the system prompt from before the load again, unless
  * talk_restart() gets another. */
 int talk_load(struct talk *t, const char *path);
+/* Sets whether a template that knows it lets the model think before it answers. */
+int talk_set_thinking(struct talk *t, bool on);
 /* Uses t->o's sampling from now on. */
 int talk_set_sampling(struct talk *t);
 

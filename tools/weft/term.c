@@ -60,8 +60,9 @@ static void on_sigbus(int signal_number)
 
 void term_open(void)
 {
-    /* A file that is opened later must not become standard output by chance. Writing to these
-     * descriptors fails, as it should. */
+    /* A file that is opened later must not become one of the standard descriptors by chance.
+     * Standard output is opened for reading only, so that writing to it fails, as it should;
+     * standard error swallows what is written to it. */
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) == -1) {
             (void)!open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
@@ -222,8 +223,8 @@ double term_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ru_maxrss is not used: it is inherited from the program that started this one if that was
- * larger. */
+/* Reads VmHWM. ru_maxrss is only the fallback: it is inherited from the program that started this
+ * one if that was larger. */
 uint64_t term_peak_bytes(void)
 {
     char line[256];

@@ -19,8 +19,8 @@ enum {
     EXIT_INTERRUPTED = 130
 };
 
-/* Call it before anything else. It fills standard descriptors that are closed, ignores SIGPIPE and
- * catches Ctrl-C. */
+/* Call it before anything else. It fills standard descriptors that are closed, ignores SIGPIPE, and
+ * catches Ctrl-C and SIGBUS, which comes if a mapped file was cut. */
 void term_open(void);
 
 /* Prints "weft: ..." on standard error, with control characters as '?'. Returns exit_code. */

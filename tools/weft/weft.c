@@ -25,7 +25,9 @@ const struct command command_table[] = {
       "Reads messages and answers them. The conversation stays in the KV cache. A message "
       "continues on the next line if a line ends with a backslash, and between two lines of "
       "\"\"\". Lines that are pasted at once on a terminal are one message, which Enter sends.\n\n"
-      "Commands: /help /clear /undo /retry /system TEXT /set NAME VALUE /stats /quit. Ctrl-C "
+      "Commands: /help /clear /undo /retry /system TEXT /set NAME VALUE /think on|off /save FILE "
+      "/load FILE /stats "
+      "/quit. Ctrl-C "
       "stops an answer; at an empty prompt it leaves, as Ctrl-D does.\n\n"
       "Sampling options that are not given take the value that the model's file recommends, as "
       "in weft run.\n\n"
@@ -43,6 +45,17 @@ const struct command command_table[] = {
       "turn token ids into text", "Writes exactly the bytes that the ids stand for.",
       "weft tokenize -m model.gguf --ids -f a.txt | weft detokenize -m model.gguf - | cmp - a.txt",
       cmd_detokenize, true },
+    { "template", CMD_TEMPLATE, "-m FILE --messages FILE [OPTION...]",
+      "show the prompt that a chat template makes of a conversation",
+      "Renders the messages with the template in the model's file, and prints the prompt byte by "
+      "byte and nothing else. A BOS that the model wants and the template does not write is part "
+      "of "
+      "the ids only. If the template refuses the conversation, its words are printed and the exit "
+      "code is 1. A file that holds only a vocabulary is enough.",
+      "weft template -m model.gguf --messages chat.json --tools-file tools.json\n"
+      "echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | weft template -m model.gguf --messages "
+      "-",
+      cmd_template, false },
     { "inspect", CMD_INSPECT, "FILE [OPTION...]", "show and validate a GGUF file",
       "Prints the metadata, the keys that Weft does not know and so does not obey, the tensors and "
       "their totals. Then it opens the file as a model, which checks all of it. The exit code is 3 "
@@ -96,9 +109,11 @@ const struct command command_table[] = {
       "turn texts into vectors, for search and comparison",
       "Writes a line of JSON for each text: its number, its tokens and its embedding. The "
       "embedding is the states of its tokens behind the last layer, pooled and scaled to length 1. "
-      "The product of two embeddings is the cosine of their angle. With --rerank, a reranker scores "
+      "The product of two embeddings is the cosine of their angle. With --rerank, a reranker "
+      "scores "
       "each text: its number, and the probability that it answers the query.",
-      "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > vectors.jsonl\n"
+      "weft embed -m model.gguf -p 'a text'\nweft embed -m model.gguf -f lines.txt > "
+      "vectors.jsonl\n"
       "weft embed -m reranker.gguf --rerank 'the capital of France' --sort -f lines.txt",
       cmd_embed, true },
     { "help", CMD_HELP, "[COMMAND] [--man | --completion SHELL]", "explain a command",

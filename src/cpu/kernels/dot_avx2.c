@@ -269,7 +269,7 @@ static inline __m256i four(const void *p)
 #include "cpu/kernels/dot_tile.inc"
 
 /* Works for codes up to NARROW_TOP. vpmaddubsw adds two products, at most 2 * 127 * top together,
- * in 16 bits. So many of these sums, `chain`, can be added in 16 bits before they are widened. */
+ * in 16 bits. `chain` such sums can be added in 16 bits before they are widened. */
 INLINE void dots_narrow(const uint8_t *block, struct codes codes, int g0, const int8_t *q,
                         size_t stride, size_t n, int n_groups, i32x16 *out)
 {
@@ -300,7 +300,8 @@ INLINE void dots_narrow(const uint8_t *block, struct codes codes, int g0, const 
     }
 }
 
-/* Works for any codes. It widens them to 16 bits: of a group the even ones, then the odd ones. */
+/* Works for any codes. It widens them to 16 bits: first the even codes of a group, then the odd
+ * ones. */
 INLINE void dots_wide(const uint8_t *block, struct codes codes, int g0, const int16_t *q,
                       size_t stride, size_t n, int n_groups, i32x16 *out)
 {

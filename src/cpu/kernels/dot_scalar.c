@@ -281,8 +281,8 @@ static inline void q_widen(const int8_t *q, size_t n, int16_t *q16)
 #include "cpu/kernels/dot_body.inc"
 
 /* The kernels do this for 16 rows of weights at a time. The dot product of the codes of 32 columns
- * is an exact integer; one fused product adds it to the sum. Another one adds the offsets,
- * multiplied with the sum of the activations, which was computed when these were quantised. */
+ * is an exact integer; one fused product adds it to the sum. Another one adds the offset times the
+ * sum of the activations; that sum was computed when the activations were quantised. */
 float dot_row_q4_k(const struct block_q4_k *w, const struct acts *a, size_t row)
 {
     float sum = 0.0f;

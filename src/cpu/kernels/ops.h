@@ -128,8 +128,8 @@ struct cpu_ops {
 
     /* For measuring the processor: reads p[n] as fast as it can, and returns the sum. */
     uint64_t (*read)(const uint64_t *p, size_t n);
-    /* For measuring the processor: multiplies the bytes ones[BURST_BYTES], which are all 1, and
-     * adds the products, n times. This is what the product of two matrices of 4-bit codes does,
+    /* For measuring the processor: multiplies bytes of ones[BURST_BYTES], which are all 1, and adds
+     * the products, in n rounds. This is what the product of two matrices of 4-bit codes does,
      * without unpacking and scaling, and with all bytes in the nearest cache. Returns the sum,
      * which is the number of multiply-adds. n <= BURST_MOST. */
     uint64_t (*mac_burst)(const uint8_t *ones, size_t n);

@@ -1,6 +1,6 @@
-// Runs every planted bug in a process of its own, in the configurations of this build. Those that
-// the bug lists must notice it; none may report a correct program. Usage: bugs [-v] [name]; -v
-// prints a table, and what the programs printed.
+// Runs every planted bug in a process of its own, in the configurations of this build. The
+// configurations that the bug lists must notice it, and no configuration may report a correct
+// program. Usage: bugs [-v] [name]; -v prints a table, and what the programs printed.
 #include "bugs.h"
 #include "child.h"
 #include "cudasim/sanitizers.h"
@@ -8,7 +8,7 @@
 #include <cstring>
 
 #if SAN_ADDRESS
-extern "C" const char *__asan_default_options() { return "detect_leaks=0"; } // Bench leaks
+extern "C" const char *__asan_default_options() { return "detect_leaks=0"; } // Bench frees nothing
 #endif
 
 enum { N_SEEDS = 5 };

@@ -96,8 +96,8 @@ template <bool BUG> static void blocks()
     b.expect(1, 1);
 }
 
-// The writers are the same thread of two blocks, and the values are equal: only the race is
-// wrong.
+// The writers are threads of the same number in two blocks, and the values are equal: only the race
+// is wrong.
 __global__ void k_blocks_same_thread(float *y) { y[threadIdx.x] = 1; }
 static void blocks_same_thread()
 {

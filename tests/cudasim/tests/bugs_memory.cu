@@ -54,7 +54,7 @@ static void freed_to_kernel()
     OK(cudaFree(z));
     write(z, 0);
 }
-static void freed_before_run() // right: cudaFree waits
+static void freed_before_run() // correct, because cudaFree waits
 {
     Bench b;
     float *z = ten_floats();

@@ -277,8 +277,8 @@ static int start(struct run *r, bool profile)
 
 /* ---------------------------------------------------------------- results */
 
-/* Keeps the ids of the last repetition. Returns true if they equal those of the repetition
- * before. */
+/* Keeps the hash of the ids of the last repetition. Returns true if it equals the hash of the
+ * repetition before. */
 static bool keep_ids(struct run *r)
 {
     uint32_t hash = IDS_HASH_START;

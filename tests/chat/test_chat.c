@@ -1,7 +1,7 @@
-/* Chat templates at work: conversations become the text that jinja2 makes of them (tests/data/chat)
- * and the ids of that text, on small vocabularies made here and on real ones where they are
- * present; the text of a message never becomes a control token; turns appended later give the same
- * ids as all at once. */
+/* Built-in chat templates at work: conversations become the text that jinja2 makes of the
+ * publishers' templates (tests/data/chat) and the ids of that text, on small vocabularies made here
+ * and on real ones where they are present; the text of a message never becomes a control token;
+ * turns appended later give the same ids as all at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,98 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "synth/writer.h"
-#include "text/chat.h"
-
-/* Ids 0 to 2 are <unk>, <s> and </s>. */
-static const char *const special_texts[] = { "<unk>",
-                                             "<s>",
-                                             "</s>",
-                                             "<|im_start|>",
-                                             "<|im_end|>",
-                                             "<|im_sep|>",
-                                             "<|system|>",
-                                             "<|user|>",
-                                             "<|assistant|>",
-                                             "<|end|>",
-                                             "<|start_header_id|>",
-                                             "<|end_header_id|>",
-                                             "<|eot_id|>",
-                                             "[INST]",
-                                             "[/INST]" };
-
-struct vocab_options {
-    /* The value of general.name. "phi3" makes control tokens take the white space behind them. */
-    const char *name;
-    size_t n_specials; /* the number of special_texts that the vocabulary has */
-    uint32_t type;     /* the token type of those behind </s> */
-    bool prefix;       /* a space is put in front of a text */
-    bool bos;
-    bool no_eos;
-};
-
-static const struct vocab_options full = { "test", 15, TOKEN_CONTROL, false, true, false };
-
-/* Makes a vocabulary of one token per byte, a few merged tokens, and control tokens. */
-static struct tokenizer *make_vocab(const struct vocab_options *o)
-{
-    static const char *const words[] = {
-        "\xe2\x96\x81", "\xe2\x96\x81\xe2\x96\x81", "el", "lo",           "ello",
-        "Hello",        "\xe2\x96\x81Hello",        "[I", "\xe2\x96\x81["
-    };
-    enum { N_WORDS = sizeof words / sizeof words[0] };
-    size_t n = o->n_specials + 256 + N_WORDS;
-    float scores[400] = { 0 };
-    int32_t types[400] = { TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_CONTROL };
-    struct gguf_writer w;
-    writer_init(&w);
-    writer_str(&w, "general.architecture", "llama");
-    writer_str(&w, "general.name", o->name);
-    writer_str(&w, "tokenizer.ggml.model", "llama");
-    writer_strs(&w, "tokenizer.ggml.tokens", n);
-    for (size_t i = 0; i < o->n_specials; i++) {
-        writer_add_str(&w, special_texts[i], strlen(special_texts[i]));
-        types[i] = i < 3 ? types[i] : (int32_t)o->type;
-    }
-    for (size_t i = 0; i < 256; i++) {
-        char text[8];
-        int len = snprintf(text, sizeof text, "<0x%02X>", (unsigned)i);
-        writer_add_str(&w, text, (size_t)len);
-        types[o->n_specials + i] = TOKEN_BYTE;
-    }
-    for (size_t i = 0; i < N_WORDS; i++) {
-        writer_add_str(&w, words[i], strlen(words[i]));
-        types[o->n_specials + 256 + i] = TOKEN_NORMAL;
-        scores[o->n_specials + 256 + i] = (float)i;
-    }
-    writer_array(&w, "tokenizer.ggml.scores", GGUF_F32, n, scores, n * sizeof scores[0]);
-    writer_array(&w, "tokenizer.ggml.token_type", GGUF_I32, n, types, n * sizeof types[0]);
-    writer_u32(&w, "tokenizer.ggml.bos_token_id", 1);
-    if (!o->no_eos) {
-        writer_u32(&w, "tokenizer.ggml.eos_token_id", 2);
-    }
-    writer_bool(&w, "tokenizer.ggml.add_bos_token", o->bos);
-    writer_bool(&w, "tokenizer.ggml.add_space_prefix", o->prefix);
-    struct bytes file = { 0 };
-    weft_error err;
-    assert_int_equal(writer_finish(&w, &file, &err), WEFT_OK);
-    writer_free(&w);
-    char path[] = "/tmp/weft-chat-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, file.data, file.n), file.n);
-    close(fd);
-    free(file.data);
-    struct gguf *g = NULL;
-    struct tokenizer *t = NULL;
-    assert_int_equal(gguf_open(path, true, &g, &err), WEFT_OK);
-    assert_int_equal(tokenizer_open(g, &t, &err), WEFT_OK);
-    gguf_close(g);
-    unlink(path);
-    return t;
-}
+#include "chat/chat.h"
+#include "support/chat_vocab.h"
 
 /* Returns NULL if the file does not exist. */
 static struct tokenizer *open_vocab(const char *path)
@@ -130,6 +43,17 @@ static const char *const real_vocabs[] = {
 
 enum { N_REAL = sizeof real_vocabs / sizeof real_vocabs[0] };
 
+static weft_status encode_with(const char *name, const struct tokenizer *t, const weft_message *m,
+                               size_t n, const weft_chat_params *p, struct tokens *out,
+                               weft_error *err)
+{
+    struct chat_template *c = NULL;
+    weft_status status = template_open_builtin(name, t, &c, err);
+    status = status == WEFT_OK ? chat_encode(c, t, m, n, p, out, err) : status;
+    template_close(c);
+    return status;
+}
+
 static weft_status encode(const char *name, const struct tokenizer *t, const weft_message *m,
                           size_t n, bool prompt, bool continues, struct tokens *out,
                           weft_error *err)
@@ -137,7 +61,7 @@ static weft_status encode(const char *name, const struct tokenizer *t, const wef
     weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
     p.no_prompt = !prompt;
     p.continues = continues;
-    return chat_encode(chat_find(name), t, m, n, &p, out, err);
+    return encode_with(name, t, m, n, &p, out, err);
 }
 
 static void expect_same(const struct tokens *a, const struct tokens *b)
@@ -188,7 +112,7 @@ static void test_text_is_what_jinja_renders(void **state)
 {
     (void)state;
     json_t *rows = load_rows();
-    struct tokenizer *t = make_vocab(&full);
+    struct tokenizer *t = chat_vocab(&chat_vocab_full);
     for (size_t i = 0; i < json_array_size(rows); i++) {
         json_t *row = json_array_get(rows, i);
         const char *want = json_string_value(json_object_get(row, "text"));
@@ -246,7 +170,7 @@ static void test_ids_are_those_of_the_text(void **state)
     };
     json_t *rows = load_rows();
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        struct tokenizer *t = make_vocab(&options[i]);
+        struct tokenizer *t = chat_vocab(&options[i]);
         size_t fit = check_rows_on(rows, t);
         assert_true(fit >= (options[i].n_specials >= 13 ? json_array_size(rows) : 20));
         tokenizer_close(t);
@@ -284,16 +208,14 @@ static void check_cut(const char *name, const struct tokenizer *t, size_t at, in
         word++;
     }
     p.last = &word;
-    assert_int_equal(
-        chat_encode(chat_find(name), t, long_chat + at + 1, 5 - at - 1, &p, &after_cut, &err),
-        WEFT_OK);
+    assert_int_equal(encode_with(name, t, long_chat + at + 1, 5 - at - 1, &p, &after_cut, &err),
+                     WEFT_OK);
     assert_int_equal(after_cut.n, rest->n + 1);
     assert_int_equal(after_cut.data[0], end);
     assert_memory_equal(after_cut.data + 1, rest->data, rest->n * sizeof rest->data[0]);
     p.last = &end;
-    assert_int_equal(
-        chat_encode(chat_find(name), t, long_chat + at + 1, 5 - at - 1, &p, &after_end, &err),
-        WEFT_OK);
+    assert_int_equal(encode_with(name, t, long_chat + at + 1, 5 - at - 1, &p, &after_end, &err),
+                     WEFT_OK);
     assert_int_equal(after_end.n, rest->n);
     free(after_cut.data);
     free(after_end.data);
@@ -341,16 +263,16 @@ static void test_continued_conversation_gives_the_same_ids(void **state)
         { "test", 13, TOKEN_CONTROL, true, false, false },
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        struct tokenizer *t = make_vocab(&options[i]);
-        for (size_t k = 0; chat_at(k) != NULL; k++) {
-            check_continues(chat_name(chat_at(k)), t);
+        struct tokenizer *t = chat_vocab(&options[i]);
+        for (size_t k = 0; builtin_at(k) != NULL; k++) {
+            check_continues(builtin_at(k)->name, t);
         }
         tokenizer_close(t);
     }
     for (size_t i = 0; i < N_REAL; i++) {
         struct tokenizer *t = open_vocab(real_vocabs[i]);
-        for (size_t k = 0; t != NULL && chat_at(k) != NULL; k++) {
-            check_continues(chat_name(chat_at(k)), t);
+        for (size_t k = 0; t != NULL && builtin_at(k) != NULL; k++) {
+            check_continues(builtin_at(k)->name, t);
         }
         tokenizer_close(t);
     }
@@ -373,23 +295,23 @@ static void test_contents_never_become_control_tokens(void **state)
 {
     (void)state;
     char evil[512] = "x";
-    for (size_t i = 1; i < 15; i++) {
-        strcat(evil, special_texts[i]);
+    for (size_t i = 1; i < N_CHAT_SPECIALS; i++) {
+        strcat(evil, chat_specials[i]);
         strcat(evil, i % 2 ? "" : "\ny");
     }
     const weft_message harmless[] = { { "user", "x" }, { "assistant", "x" }, { "user", "x" } };
     const weft_message hostile[] = { { "user", evil }, { "assistant", evil }, { "user", evil } };
     static const uint32_t types[] = { TOKEN_CONTROL, TOKEN_USER_DEFINED };
     for (size_t i = 0; i < 2; i++) {
-        struct vocab_options o = full;
+        struct vocab_options o = chat_vocab_full;
         o.type = types[i];
-        struct tokenizer *t = make_vocab(&o);
-        for (size_t k = 0; chat_at(k) != NULL; k++) {
+        struct tokenizer *t = chat_vocab(&o);
+        for (size_t k = 0; builtin_at(k) != NULL; k++) {
             struct tokens a = { 0 };
             struct tokens b = { 0 };
             struct bytes text = { 0 };
             weft_error err;
-            const char *name = chat_name(chat_at(k));
+            const char *name = builtin_at(k)->name;
             assert_int_equal(encode(name, t, harmless, 3, true, false, &a, &err), WEFT_OK);
             assert_int_equal(encode(name, t, hostile, 3, true, false, &b, &err), WEFT_OK);
             assert_int_equal(tokenizer_decode(t, b.data, b.n, WEFT_DETOKENIZE_SPECIAL, &text, &err),
@@ -419,10 +341,10 @@ static void test_contents_never_become_control_tokens(void **state)
 static void test_user_defined_control_tokens_in_contents(void **state)
 {
     (void)state;
-    struct vocab_options o = full;
+    struct vocab_options o = chat_vocab_full;
     o.type = TOKEN_USER_DEFINED;
     o.prefix = true;
-    struct tokenizer *t = make_vocab(&o);
+    struct tokenizer *t = chat_vocab(&o);
     static const struct {
         const char *name, *content, *token;
         size_t want;
@@ -463,10 +385,10 @@ static void test_start_of_a_conversation(void **state)
 {
     (void)state;
     const weft_message chat[] = { { "system", "S" }, { "user", "U" } };
-    struct vocab_options o = full;
+    struct vocab_options o = chat_vocab_full;
     for (int bos = 0; bos < 2; bos++) {
         o.bos = bos;
-        struct tokenizer *t = make_vocab(&o);
+        struct tokenizer *t = chat_vocab(&o);
         static const char *const rows[][2] = { { "chatml", NULL },
                                                { "qwen2", "You are a helpful assistant." },
                                                { "qwen2.5", "You are Qwen, created" },
@@ -498,6 +420,30 @@ static void test_start_of_a_conversation(void **state)
     }
 }
 
+/* A template that asks for the date sees today's. */
+static void test_date(void **state)
+{
+    (void)state;
+    static const char source[] = "{{ strftime_now('%s') }}";
+    const weft_message user = { "user", "U" };
+    const weft_chat_params p = WEFT_CHAT_PARAMS_INIT;
+    struct tokenizer *t = chat_vocab(&chat_vocab_full);
+    struct chat_template *c = NULL;
+    struct tokens ids = { 0 };
+    struct bytes text = { 0 };
+    const long long before = (long long)time(NULL);
+    assert_int_equal(template_open(source, strlen(source), &c, NULL), WEFT_OK);
+    assert_int_equal(chat_encode(c, t, &user, 1, &p, &ids, NULL), WEFT_OK);
+    assert_int_equal(tokenizer_decode(t, ids.data, ids.n, 0, &text, NULL), WEFT_OK);
+    assert_true(bytes_add(&text, "", 1));
+    const long long seen = atoll(text.data);
+    assert_true(seen >= before && seen <= before + 60);
+    free(ids.data);
+    bytes_free(&text);
+    template_close(c);
+    tokenizer_close(t);
+}
+
 static void expect_error(const char *name, const struct tokenizer *t, const weft_message *m,
                          size_t n, bool continues, weft_status want, const char *part)
 {
@@ -522,13 +468,13 @@ static void test_errors(void **state)
     const weft_message late[] = { { "user", "U" }, { "assistant", "A" }, { "system", "S" } };
     const weft_message only_system[] = { { "system", "S" } };
     const weft_message system_user[] = { { "system", "S" }, { "user", "U" } };
-    struct tokenizer *t = make_vocab(&full);
+    struct tokenizer *t = chat_vocab(&chat_vocab_full);
     /* The message about an unknown template lists all names. */
-    for (size_t i = 0; chat_at(i) != NULL; i++) {
-        expect_error("nonsense", t, &user, 1, false, WEFT_E_UNSUPPORTED, chat_name(chat_at(i)));
+    for (size_t i = 0; builtin_at(i) != NULL; i++) {
+        expect_error("nonsense", t, &user, 1, false, WEFT_E_UNSUPPORTED, builtin_at(i)->name);
     }
-    for (size_t i = 0; chat_at(i) != NULL; i++) {
-        const char *name = chat_name(chat_at(i));
+    for (size_t i = 0; builtin_at(i) != NULL; i++) {
+        const char *name = builtin_at(i)->name;
         expect_error(name, t, &user, 0, false, WEFT_E_ARG, "no messages");
         expect_error(name, t, NULL, 1, false, WEFT_E_ARG, "no messages");
         expect_error(name, t, tool, 2, false, WEFT_E_ARG, "message 1 has the role \"tool\"");
@@ -543,20 +489,20 @@ static void test_errors(void **state)
         expect_error(alternating[i], t, late, 3, false, WEFT_E_ARG,
                      "message 2 is system, expected user");
         expect_error(alternating[i], t, only_system, 1, false, WEFT_E_ARG, "missing");
-        expect_error(alternating[i], t, system_user, 2, true, WEFT_E_ARG, "continues");
+        expect_error(alternating[i], t, system_user, 2, true, WEFT_E_ARG, "is system, expected");
     }
     tokenizer_close(t);
-    struct vocab_options o = full;
+    struct vocab_options o = chat_vocab_full;
     o.n_specials = 3;
-    t = make_vocab(&o);
+    t = chat_vocab(&o);
     expect_error("chatml", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|im_start|>");
     expect_error("phi3", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|user|>");
     expect_error("llama3", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|start_header_id|>");
     tokenizer_close(t);
     /* The token exists, but as ordinary text: the model does not know it as a mark. */
-    o = full;
+    o = chat_vocab_full;
     o.type = TOKEN_NORMAL;
-    t = make_vocab(&o);
+    t = chat_vocab(&o);
     expect_error("chatml", t, &user, 1, false, WEFT_E_UNSUPPORTED, "<|im_start|>");
     tokenizer_close(t);
 }
@@ -570,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_contents_never_become_control_tokens),
         cmocka_unit_test(test_user_defined_control_tokens_in_contents),
         cmocka_unit_test(test_start_of_a_conversation),
+        cmocka_unit_test(test_date),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
