@@ -123,6 +123,11 @@ static void render(const struct snippet *s, struct outcome *o)
     }
 }
 
+static bool equal(const struct bytes *a, const char *data, size_t n)
+{
+    return a->n == n && (n == 0 || memcmp(a->data, data, n) == 0);
+}
+
 /* Messages lose their middle if they are too long, and control characters. */
 static bool same_words(const struct bytes *expected, const struct bytes *found)
 {
@@ -131,7 +136,7 @@ static bool same_words(const struct bytes *expected, const struct bytes *found)
     assert_true(text_add(&clean, expected->n ? expected->data : "", expected->n));
     error_set(&err, WEFT_E_ARG, "%s", clean.data ? clean.data : "");
     bytes_free(&clean);
-    return found->n == strlen(err.message) && memcmp(found->data, err.message, found->n) == 0;
+    return equal(found, err.message, strlen(err.message));
 }
 
 static bool same(const struct outcome *expected, const struct outcome *found)
@@ -142,9 +147,7 @@ static bool same(const struct outcome *expected, const struct outcome *found)
     if (*expected->fault != '\0') {
         return strcmp(expected->fault, "raised") != 0 || same_words(&expected->text, &found->text);
     }
-    return expected->text.n == found->text.n &&
-           (found->text.n == 0 ||
-            memcmp(expected->text.data, found->text.data, found->text.n) == 0);
+    return equal(&found->text, expected->text.data, expected->text.n);
 }
 
 static void print_outcome(const char *who, const struct outcome *o)
@@ -205,8 +208,8 @@ static void check_file(const char *file)
 
 #define FILES(X)                                                                                   \
     X(filters)                                                                                     \
-    X(formats) X(json) X(loops) X(macros) X(scopes) X(space) X(strings) X(tests) X(undefined)      \
-        X(values)
+    X(formats)                                                                                     \
+    X(json) X(loops) X(macros) X(scopes) X(space) X(strings) X(tests) X(undefined) X(values)
 
 #define TEST(name)                                                                                 \
     static void test_##name(void **state)                                                          \
