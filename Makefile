@@ -436,7 +436,7 @@ $(SIMDE_OBJ): src/cpu/kernels/dot_avx512.c Makefile
 $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign \
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
-$(BUILD)/tests/text/test_jinja_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+$(BUILD)/tests/text/test_jinja_memory $(BUILD)/tests/reply/test_reply_memory: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # The same is done for the whole program, whose main() the test calls. The test has LeakSanitizer if the compiler has it and
 # no sanitizer is used.

@@ -392,11 +392,12 @@ static void make(struct maker *m, struct schema_size room)
     collect(m);
     m->items = mem_array(m->n_items, sizeof *m->items);
     m->ok = m->items != NULL;
-    if (m->ok) {
-        collect(m);
-        m->ok = json_schema_items(m->items, m->n_items, room, m->out);
+    if (!m->ok) {
+        return; /* what follows mentions the items */
     }
-    if (m->ok && r->schema != NULL) {
+    collect(m);
+    m->ok = json_schema_items(m->items, m->n_items, room, m->out);
+    if (r->schema != NULL) {
         answer = m->items[m->n_items - 1].rule;
     }
     if (r->choice != WEFT_TOOLS_NONE) {

@@ -63,9 +63,12 @@ static bool convert_item(struct schema_item *item, struct bytes *gbnf, struct sc
         snprintf(item->rule, sizeof item->rule, "s%zu", rule);
     }
     close_schema(&c);
+    if (!ok || c.no_memory) {
+        return false; /* the text may have holes, and cannot be measured */
+    }
     json_schema_measure(gbnf->data + before, gbnf->n - before, size);
     size->rules = c.n_rules;
-    return ok && !c.no_memory;
+    return true;
 }
 
 static bool within(struct schema_size size, struct schema_size room)

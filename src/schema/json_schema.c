@@ -276,7 +276,7 @@ static bool convert_object(struct schema *c, const json_t *s, size_t *rule)
         return schema_convert_all_of(c, s, rule);
     }
     bool ok = add_schema(c, &b, s);
-    if (ok && c->level != SCHEMA_EXACT) {
+    if (ok && c->level != SCHEMA_EXACT && !c->no_memory) {
         keep_short(c, &b, s);
     }
     *rule = c->n_rules++;
