@@ -149,17 +149,19 @@ static void put_between(struct maker *m)
     quote(m, tags->lines ? "\n" : "");
 }
 
-static bool is_required(const json_t *parameters, const char *key)
+/* Returns the set of the names that a schema requires; json_decref() it. */
+static json_t *required_names(struct maker *m, const json_t *parameters)
 {
+    json_t *names = json_object(), *one;
     size_t i;
-    json_t *one;
+    m->ok = m->ok && names != NULL;
     json_array_foreach(json_object_get(parameters, "required"), i, one)
     {
-        if (json_is_string(one) && strcmp(json_string_value(one), key) == 0) {
-            return true;
+        if (m->ok && json_is_string(one)) {
+            m->ok = json_object_set_new(names, json_string_value(one), json_true()) == 0;
         }
     }
-    return false;
+    return names;
 }
 
 /* Makes the rules tags-T-0, tags-T-1 ...: the parameters from one on, in the schema's order. */
@@ -169,6 +171,7 @@ static void put_tags(struct maker *m, size_t t)
     const struct reply_tags *tags = &m->r->format->tags;
     const char *key;
     json_t *schema;
+    json_t *required = required_names(m, tool->parameters);
     size_t i = 0;
     json_object_foreach(json_object_get(tool->parameters, "properties"), key, schema)
     {
@@ -178,12 +181,13 @@ static void put_tags(struct maker *m, size_t t)
         put_between(m);
         put_value(m, tool, key, schema);
         put(m, "\"\\n\"? tags-%zu-%zu", t, i + 1);
-        if (!is_required(tool->parameters, key)) {
+        if (json_object_get(required, key) == NULL) {
             put(m, " | tags-%zu-%zu", t, i + 1);
         }
         put(m, "\n");
         i++;
     }
+    json_decref(required);
     put(m, "tags-%zu-%zu ::= ", t, i);
     quote(m, tags->close);
     put(m, "\n");
@@ -392,11 +396,12 @@ static void make(struct maker *m, struct schema_size room)
     collect(m);
     m->items = mem_array(m->n_items, sizeof *m->items);
     m->ok = m->items != NULL;
-    if (m->ok) {
-        collect(m);
-        m->ok = json_schema_items(m->items, m->n_items, room, m->out);
+    if (!m->ok) {
+        return; /* what follows mentions the items */
     }
-    if (m->ok && r->schema != NULL) {
+    collect(m);
+    m->ok = json_schema_items(m->items, m->n_items, room, m->out);
+    if (r->schema != NULL) {
         answer = m->items[m->n_items - 1].rule;
     }
     if (r->choice != WEFT_TOOLS_NONE) {
@@ -412,6 +417,16 @@ static bool within_limits(const struct bytes *gbnf)
     json_schema_measure(gbnf->data, gbnf->n, &size);
     return size.bytes <= SCHEMA_TEXT && size.rules <= SCHEMA_RULES &&
            size.elements <= SCHEMA_ELEMENTS;
+}
+
+weft_status reply_check_grammar(const struct bytes *gbnf, weft_error *err)
+{
+    return within_limits(gbnf)
+               ? WEFT_OK
+               : error_set(err, WEFT_E_FORMAT,
+                           "the grammar of the answer takes more than %d bytes, %d rules or %d "
+                           "elements; give fewer tools, or a schema that is not strict",
+                           SCHEMA_TEXT, SCHEMA_RULES, SCHEMA_ELEMENTS);
 }
 
 /* Makes the grammar with less and less room for schemas until it is within the limits. The names of
@@ -486,11 +501,8 @@ weft_status reply_constrain(const struct reply *r, struct reply_constraint *out,
     free(m.items);
     if (!m.ok || !add_triggers(r, out)) {
         status = error_nomem(err, "the grammar of an answer", out->gbnf.n);
-    } else if (!within_limits(&out->gbnf)) {
-        status = error_set(err, WEFT_E_FORMAT,
-                           "the grammar of the answer takes more than %d bytes, %d rules or %d "
-                           "elements; give fewer tools, or a schema that is not strict",
-                           SCHEMA_TEXT, SCHEMA_RULES, SCHEMA_ELEMENTS);
+    } else {
+        status = reply_check_grammar(&out->gbnf, err);
     }
     if (status != WEFT_OK) {
         reply_constraint_free(out);

@@ -28,20 +28,27 @@ static weft_status schema_error_of(const struct schema_error *e, weft_error *err
                               : error_set(err, WEFT_E_FORMAT, "schema: %s", e->text);
 }
 
+/* A strict schema must be held as it is; its grammar is made again with that of the calls. */
+static weft_status check_strict(const weft_reply_params *p, weft_error *err)
+{
+    struct schema_error e;
+    struct bytes gbnf = { 0 };
+    weft_status status = json_schema_grammar(p->schema, p->n_schema, false, &gbnf, &e)
+                             ? reply_check_grammar(&gbnf, err)
+                             : schema_error_of(&e, err);
+    bytes_free(&gbnf);
+    return status;
+}
+
 static weft_status open_schema(const weft_reply_params *p, struct reply *r, weft_error *err)
 {
     struct schema_error e;
-    struct bytes unused = { 0 };
     r->strict_schema = p->strict_schema;
     if (p->schema == NULL) {
         return WEFT_OK;
     }
     if (p->strict_schema) {
-        bool ok = json_schema_grammar(p->schema, p->n_schema, false, &unused, &e);
-        bytes_free(&unused);
-        if (!ok) {
-            return schema_error_of(&e, err);
-        }
+        TRY(check_strict(p, err));
     }
     r->schema = json_schema_load(p->schema, p->n_schema, !p->strict_schema, &e);
     return r->schema != NULL ? WEFT_OK : schema_error_of(&e, err);

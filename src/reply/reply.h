@@ -126,6 +126,8 @@ weft_status reply_instruction(const char *tools, size_t n, struct bytes *out, we
 /* Makes the grammar. Errors: WEFT_E_FORMAT (it is too large), WEFT_E_NOMEM. */
 weft_status reply_constrain(const struct reply *r, struct reply_constraint *out, weft_error *err);
 void reply_constraint_free(struct reply_constraint *c);
+/* Errors: WEFT_E_FORMAT (the grammar is larger than those that a sequence takes). */
+weft_status reply_check_grammar(const struct bytes *gbnf, weft_error *err);
 
 /* Each reads on from r->at; it returns false if nothing more can be read for now. */
 bool reply_step_begin(struct reply *r);

@@ -4,14 +4,14 @@
 
 #include "schema/json_rules.h"
 
-enum { MAX_STEPS = 20000, MAX_DEPTH = 256 };
+enum { MAX_DEPTH = 256 };
 
 /* A search through the schemas that a text of a schema needs. A schema that is met again on the way
  * to itself needs itself. */
 struct search {
     struct schema *c;
     const json_t *way[MAX_DEPTH];
-    size_t depth, steps;
+    size_t depth;
     bool direct; /* look only at schemas that begin where the text begins */
 };
 
@@ -88,7 +88,7 @@ static bool ends(struct search *s, const json_t *schema)
             return false;
         }
     }
-    if (s->depth == MAX_DEPTH || s->steps++ == MAX_STEPS) {
+    if (s->depth == MAX_DEPTH || !schema_spend(s->c, schema_flat(schema))) {
         return false;
     }
     s->way[s->depth++] = schema;
@@ -124,12 +124,13 @@ static bool all_objects(struct schema *c, const json_t *list, size_t depth)
     return json_array_size(list) > 0;
 }
 
-static bool objects(struct schema *c, const json_t *s, size_t depth)
+/* Looks at the schema alone, and at those that it stands for. */
+static bool is_object(struct schema *c, const json_t *s, size_t depth)
 {
     const json_t *type = json_object_get(s, "type"), *target = schema_target(c, s);
     const json_t *any = json_object_get(s, "anyOf");
     any = any != NULL ? any : json_object_get(s, "oneOf");
-    if (depth == 0 || json_object_get(s, "const") != NULL || json_object_get(s, "enum") != NULL ||
+    if (json_object_get(s, "const") != NULL || json_object_get(s, "enum") != NULL ||
         json_object_get(s, "allOf") != NULL) {
         return false;
     }
@@ -142,6 +143,21 @@ static bool objects(struct schema *c, const json_t *s, size_t depth)
     }
     about = type == NULL ? about : json_string_value(type);
     return about != NULL && strcmp(about, "object") == 0;
+}
+
+/* The first schema that lets something else through is the answer for the whole, so only the others
+ * have to be remembered. */
+static bool objects(struct schema *c, const json_t *s, size_t depth)
+{
+    size_t known;
+    if (schema_recall(c, 'o', s, &known)) {
+        return true;
+    }
+    if (depth == 0 || !schema_spend(c, schema_flat(s)) || !is_object(c, s, depth)) {
+        return false;
+    }
+    schema_remember(c, 'o', s, 0);
+    return true;
 }
 
 bool schema_only_objects(struct schema *c, const json_t *s) { return objects(c, s, 8); }

@@ -26,7 +26,7 @@ static void close_schema(struct schema *c)
 static bool exact(const json_t *root, struct bytes *gbnf, struct schema_error *err)
 {
     size_t rule = 0;
-    struct schema c = { .out = gbnf, .err = err };
+    struct schema c = { .out = gbnf, .err = err, .left = schema_effort(root) };
     bool ok = open_schema(&c, root) && schema_convert(&c, root, &rule);
     schema_put(&c, gbnf, "root ::= s%zu\n", rule);
     json_common_rules(&c);
@@ -49,12 +49,15 @@ static void name_widest(struct schema *c, struct schema_item *item)
     bytes_free(&b);
 }
 
-/* Appends the rules of an item, and adds what they take. */
-static bool convert_item(struct schema_item *item, struct bytes *gbnf, struct schema_size *size)
+/* Appends the rules of an item, adds what they take, and takes its effort from *left. */
+static bool convert_item(struct schema_item *item, struct bytes *gbnf, struct schema_size *size,
+                         size_t *left)
 {
     size_t before = gbnf->n, rule;
     struct schema_error none;
-    struct schema c = { .out = gbnf, .err = &none, .n_rules = size->rules, .level = item->level };
+    struct schema c = {
+        .out = gbnf, .err = &none, .n_rules = size->rules, .left = *left, .level = item->level
+    };
     bool ok = open_schema(&c, item->root);
     if (ok && (item->level == SCHEMA_ANY || (item->object && !schema_only_objects(&c, item->at)))) {
         name_widest(&c, item);
@@ -63,9 +66,13 @@ static bool convert_item(struct schema_item *item, struct bytes *gbnf, struct sc
         snprintf(item->rule, sizeof item->rule, "s%zu", rule);
     }
     close_schema(&c);
+    if (!ok || c.no_memory) {
+        return false; /* the text may have holes, and cannot be measured */
+    }
     json_schema_measure(gbnf->data + before, gbnf->n - before, size);
     size->rules = c.n_rules;
-    return ok && !c.no_memory;
+    *left = c.left;
+    return true;
 }
 
 static bool within(struct schema_size size, struct schema_size room)
@@ -73,16 +80,21 @@ static bool within(struct schema_size size, struct schema_size room)
     return size.bytes <= room.bytes && size.rules <= room.rules && size.elements <= room.elements;
 }
 
-/* Appends all items. Those behind a text that is far too long lose everything at once. */
+/* Appends all items. Those behind a text that is far too long lose everything at once. Items that
+ * stand together and have the same root share its effort: they may all refer to the same part. */
 static bool convert_items(struct schema_item *items, size_t n, struct schema_size room,
                           struct bytes *gbnf, struct schema_size *sizes, struct schema_size *all)
 {
+    size_t left = 0;
     for (size_t i = 0; i < n; i++) {
         struct schema_size before = *all;
+        if (i == 0 || items[i].root != items[i - 1].root) {
+            left = schema_effort(items[i].root);
+        }
         if (all->bytes / 4 > room.bytes && !items[i].exact) {
             items[i].level = SCHEMA_ANY;
         }
-        if (!convert_item(&items[i], gbnf, all)) {
+        if (!convert_item(&items[i], gbnf, all, &left)) {
             return false;
         }
         sizes[i] = (struct schema_size){ all->bytes - before.bytes, all->rules - before.rules,

@@ -85,7 +85,8 @@ static bool convert_target(struct schema *c, const json_t *target, size_t *rule)
     *rule = c->n_rules++;
     schema_remember(c, 'r', target, *rule);
     if (schema_endless(c, target)) {
-        if (!schema_refuse(c, "$ref leads back to the schema itself, without end")) {
+        if (!schema_refuse(c, c->left > 0 ? "$ref leads back to the schema itself, without end"
+                                          : "the schemas refer to each other too often")) {
             return false;
         }
         target = json_true();
@@ -115,14 +116,33 @@ struct merger {
     bool given_up; /* a part cannot be merged: the whole is widened */
 };
 
-/* Adds the properties that `into` does not have yet. */
-static bool merge_properties(struct schema *c, json_t *into, const json_t *from)
+static bool refuse_merge(struct merger *m)
 {
+    m->given_up = true;
+    return schema_refuse(m->c, "allOf: the schemas together are too large to be merged");
+}
+
+/* Takes what it costs to merge a value or, if there is an old one, to compare it. */
+static bool may_merge(struct schema *c, const json_t *old, const json_t *value)
+{
+    if (old == NULL || old == value) {
+        return schema_spend(c, 1 + json_object_size(value) + json_array_size(value));
+    }
+    return c->left > 0 && schema_spend(c, schema_weight(value));
+}
+
+/* Adds the properties that `into` does not have yet. */
+static bool merge_properties(struct merger *m, json_t *into, const json_t *from)
+{
+    struct schema *c = m->c;
     const char *name;
     json_t *property;
     json_object_foreach((json_t *)(uintptr_t)from, name, property)
     {
         json_t *same = json_object_get(into, name);
+        if (!may_merge(c, same, property)) {
+            return refuse_merge(m);
+        }
         if (same == NULL) {
             c->no_memory |= json_object_set(into, name, property) != 0;
         } else if (!json_equal(same, property) &&
@@ -145,32 +165,38 @@ static void merge_new(struct schema *c, json_t *into, const char *key, json_t *v
     c->no_memory |= json_object_set_new(into, key, own) != 0;
 }
 
-static bool merge_key(struct schema *c, json_t *into, const char *key, json_t *value)
+static bool merge_key(struct merger *m, const char *key, json_t *value)
 {
-    json_t *old = json_object_get(into, key);
+    struct schema *c = m->c;
+    json_t *old = json_object_get(m->whole, key);
+    bool lists = json_is_array(old) && json_is_array(value) && strcmp(key, "required") == 0;
+    bool objects = json_is_object(old) && json_is_object(value) && strcmp(key, "properties") == 0;
+    if (!may_merge(c, lists || objects ? NULL : old, value)) {
+        return refuse_merge(m);
+    }
     if (old == NULL) {
-        merge_new(c, into, key, value);
+        merge_new(c, m->whole, key, value);
         return true;
     }
-    if (strcmp(key, "properties") == 0 && json_is_object(old) && json_is_object(value)) {
-        return merge_properties(c, old, value);
+    if (objects) {
+        return merge_properties(m, old, value);
     }
-    if (strcmp(key, "required") == 0 && json_is_array(old) && json_is_array(value)) {
+    if (lists) {
         c->no_memory |= json_array_extend(old, value) != 0;
         return true;
     }
     return json_equal(old, value) || schema_refuse(c, "allOf: %s is there twice, and differs", key);
 }
 
-/* Adds what `from` says to `into`; both are about the same object. */
-static bool merge(struct schema *c, json_t *into, const json_t *from)
+/* Adds what `from` says to the whole; both are about the same object. */
+static bool merge(struct merger *m, const json_t *from)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)from, key, value)
     {
         if (strcmp(key, "allOf") != 0 && strcmp(key, "$ref") != 0 && !schema_remark(key) &&
-            !merge_key(c, into, key, value)) {
+            !m->given_up && !merge_key(m, key, value)) {
             return false;
         }
     }
@@ -197,6 +223,9 @@ static bool merge_list(struct merger *m, const json_t *list, size_t depth);
 
 static bool merge_part(struct merger *m, const json_t *part, size_t depth)
 {
+    if (!schema_spend(m->c, schema_flat(part))) {
+        return refuse_merge(m);
+    }
     if (json_object_get(part, "$ref") != NULL && !refer(m->c, part, &part)) {
         return false;
     }
@@ -210,7 +239,7 @@ static bool merge_part(struct merger *m, const json_t *part, size_t depth)
     if (json_object_get(part, "$ref") != NULL) {
         return merge_part(m, part, depth + 1);
     }
-    return merge(m->c, m->whole, part) && merge_list(m, json_object_get(part, "allOf"), depth + 1);
+    return merge(m, part) && merge_list(m, json_object_get(part, "allOf"), depth + 1);
 }
 
 static bool merge_list(struct merger *m, const json_t *list, size_t depth)
@@ -219,7 +248,10 @@ static bool merge_list(struct merger *m, const json_t *list, size_t depth)
     json_t *one;
     json_array_foreach(list, i, one)
     {
-        if (!m->given_up && !merge_part(m, one, depth)) {
+        if (m->given_up) {
+            return true;
+        }
+        if (!merge_part(m, one, depth)) {
             return false;
         }
     }
@@ -262,5 +294,5 @@ bool schema_convert_all_of(struct schema *c, const json_t *s, size_t *rule)
     if (json_array_size(list) == 1 && bare_all_of(s) && json_object_get(only, "$ref") != NULL) {
         return schema_convert_ref(c, only, rule); /* nothing has to be merged */
     }
-    return merge(c, m.whole, s) && merge_list(&m, list, 0) && convert_whole(&m, s, rule);
+    return merge(&m, s) && merge_list(&m, list, 0) && convert_whole(&m, s, rule);
 }

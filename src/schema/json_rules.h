@@ -15,6 +15,7 @@ struct schema {
     /* The rules of schemas by their address, so that each schema is converted once. */
     json_t *made;
     size_t n_rules, depth;
+    size_t left; /* the effort that may still be spent */
     enum schema_level level;
     bool no_memory;
     struct schema_error *err;
@@ -34,6 +35,14 @@ void schema_rule(struct schema *c, size_t rule, struct bytes *b);
 /* Says that a part of the schema at the current place cannot be held. Returns false and sets the
  * message; widened, it returns true, and the caller goes on without the part. */
 __attribute__((format(printf, 2, 3))) bool schema_refuse(struct schema *c, const char *fmt, ...);
+
+/* Returns what it takes to look at a schema without those inside it, and at a whole value. */
+size_t schema_flat(const json_t *s);
+size_t schema_weight(const json_t *value);
+/* Returns the effort that all parts of a document may take together. */
+size_t schema_effort(const json_t *root);
+/* Takes n from the effort that is left. Returns false if there is not so much; then nothing is. */
+bool schema_spend(struct schema *c, size_t n);
 
 enum {
     /* The longest string or array that can be asked for. */
@@ -57,7 +66,7 @@ bool schema_convert_ref(struct schema *c, const json_t *s, size_t *rule);
 bool schema_convert_all_of(struct schema *c, const json_t *s, size_t *rule);
 /* Recalls the rule of a schema by its address, or remembers it. Kind 'r' is its rule as a target of
  * $ref, which exists before the schema is converted; kind 'c' is its rule once the schema is
- * converted. */
+ * converted. json_ends.c has kinds of its own, whose rule is 0. */
 bool schema_recall(const struct schema *c, char kind, const json_t *s, size_t *rule);
 void schema_remember(struct schema *c, char kind, const json_t *s, size_t rule);
 /* Returns the schema that the $ref of a schema refers to; NULL if there is none. */

@@ -104,6 +104,10 @@ static bool add_pattern(struct schema *c, struct bytes *b, const json_t *pattern
     if (text == NULL || strlen(text) > SCHEMA_MAX_LENGTH) {
         return schema_refuse(c, "pattern: expected a regular expression");
     }
+    /* Each character is a literal or a class. */
+    if (!schema_spend(c, strlen(text) / 2)) {
+        return schema_refuse(c, "pattern: all patterns together are too long");
+    }
     if (json_pattern(c, b, text)) {
         return true;
     }

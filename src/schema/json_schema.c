@@ -229,29 +229,6 @@ static bool add_schema(struct schema *c, struct bytes *b, const json_t *s)
     return any != NULL && !left_out ? schema_any_of(c, b, s, any) : add_types(c, b, s);
 }
 
-static const char *const types[] = { "object",  "array",   "string", "number",
-                                     "integer", "boolean", "null" };
-
-bool schema_widest(struct schema *c, struct bytes *b, const json_t *s)
-{
-    const json_t *type = json_object_get(s, "type"), *one;
-    size_t n = 0;
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        bool listed = json_is_string(type) && strcmp(json_string_value(type), types[t]) == 0;
-        for (size_t i = 0; (one = json_array_get(type, i)) != NULL && !listed && i < 64; i++) {
-            listed = json_is_string(one) && strcmp(json_string_value(one), types[t]) == 0;
-        }
-        if (listed) {
-            schema_put(c, b, "%s%s", n++ > 0 ? " | " : "", types[t]);
-        }
-    }
-    if (n == 0) {
-        const char *about = schema_type_of(s);
-        schema_put(c, b, "%s", about != NULL ? about : "value");
-    }
-    return true;
-}
-
 /* Widens the rule of a schema that would be too long. */
 static void keep_short(struct schema *c, struct bytes *b, const json_t *s)
 {
@@ -276,7 +253,7 @@ static bool convert_object(struct schema *c, const json_t *s, size_t *rule)
         return schema_convert_all_of(c, s, rule);
     }
     bool ok = add_schema(c, &b, s);
-    if (ok && c->level != SCHEMA_EXACT) {
+    if (ok && c->level != SCHEMA_EXACT && !c->no_memory) {
         keep_short(c, &b, s);
     }
     *rule = c->n_rules++;
@@ -301,6 +278,10 @@ static bool convert_once(struct schema *c, const json_t *s, size_t *rule)
 {
     if (schema_recall(c, 'c', s, rule)) {
         return true;
+    }
+    if (!schema_spend(c, schema_flat(s))) {
+        return schema_refuse(c, "the schemas that refer to each other are too large together") &&
+               any_value(c, rule);
     }
     c->depth++;
     bool ok = convert_object(c, s, rule);

@@ -1,4 +1,4 @@
-/* Values that a schema lists: const, enum, anyOf and oneOf. */
+/* Types, and values that a schema lists: const, enum, anyOf and oneOf. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,77 @@
 
 #include "base/json_text.h"
 #include "schema/json_rules.h"
+
+/* ---------------------------------------------------------------- types */
+
+static const char *const types[] = { "object",  "array",   "string", "number",
+                                     "integer", "boolean", "null" };
+/* The same as bits. */
+enum {
+    TYPE_OBJECT = 1,
+    TYPE_ARRAY = 2,
+    TYPE_STRING = 4,
+    TYPE_NUMBER = 8,
+    TYPE_INTEGER = 16,
+    TYPE_BOOLEAN = 32,
+    TYPE_NULL = 64,
+    TYPE_ALL = 127,
+    N_TYPES = 7
+};
+
+static unsigned types_of(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return TYPE_OBJECT;
+    case JSON_ARRAY: return TYPE_ARRAY;
+    case JSON_STRING: return TYPE_STRING;
+    case JSON_INTEGER: return TYPE_NUMBER | TYPE_INTEGER;
+    case JSON_REAL:
+        return floor(json_real_value(value)) == json_real_value(value) ? TYPE_NUMBER | TYPE_INTEGER
+                                                                       : TYPE_NUMBER;
+    case JSON_NULL: return TYPE_NULL;
+    default: return TYPE_BOOLEAN;
+    }
+}
+
+static unsigned type_named(const json_t *name)
+{
+    for (size_t t = 0; t < N_TYPES && json_is_string(name); t++) {
+        if (strcmp(json_string_value(name), types[t]) == 0) {
+            return 1u << t;
+        }
+    }
+    return 0;
+}
+
+/* Returns the types that a schema allows: one is named, or a list, or all. */
+static unsigned types_allowed(const json_t *type)
+{
+    unsigned allowed = type != NULL ? type_named(type) : (unsigned)TYPE_ALL;
+    size_t i;
+    json_t *one;
+    json_array_foreach(type, i, one) { allowed |= type_named(one); }
+    return allowed;
+}
+
+bool schema_widest(struct schema *c, struct bytes *b, const json_t *s)
+{
+    const json_t *type = json_object_get(s, "type");
+    const unsigned allowed = type != NULL ? types_allowed(type) : 0;
+    const char *about = schema_type_of(s), * or = "";
+    for (size_t t = 0; t < N_TYPES; t++) {
+        if ((allowed >> t & 1) != 0) {
+            schema_put(c, b, "%s%s", or, types[t]);
+            or = " | ";
+        }
+    }
+    if (allowed == 0) {
+        schema_put(c, b, "%s", about != NULL ? about : "value");
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- values */
 
 /* Appends a value as it is written. */
 static bool add_constant(struct schema *c, struct bytes *b, const json_t *value)
@@ -30,52 +101,23 @@ static bool add_constant(struct schema *c, struct bytes *b, const json_t *value)
     return true;
 }
 
-static bool has_type(const json_t *value, const char *type)
-{
-    bool whole = json_is_integer(value) ||
-                 (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
-    return strcmp(type, "object") == 0    ? json_is_object(value)
-           : strcmp(type, "array") == 0   ? json_is_array(value)
-           : strcmp(type, "string") == 0  ? json_is_string(value)
-           : strcmp(type, "number") == 0  ? json_is_number(value)
-           : strcmp(type, "integer") == 0 ? whole
-           : strcmp(type, "boolean") == 0 ? json_is_boolean(value)
-                                          : strcmp(type, "null") == 0 && json_is_null(value);
-}
-
-/* Returns true if the type of a schema, which is one type or a list, allows the value. */
-static bool type_allows(const json_t *type, const json_t *value)
-{
-    size_t i;
-    json_t *one;
-    if (type == NULL || json_is_string(type)) {
-        return type == NULL || has_type(value, json_string_value(type));
-    }
-    json_array_foreach(type, i, one)
-    {
-        if (json_is_string(one) && has_type(value, json_string_value(one))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool schema_enum(struct schema *c, struct bytes *b, const json_t *s)
 {
-    const json_t *list = json_object_get(s, "enum"), *type = json_object_get(s, "type");
+    const json_t *list = json_object_get(s, "enum");
+    const unsigned allowed = types_allowed(json_object_get(s, "type"));
     json_t *constant = json_object_get(s, "const"), *value;
     size_t i, n = 0;
     if (!schema_only(c, s, constant != NULL ? "const" : "enum", "type")) {
         return false;
     }
     if (constant != NULL) {
-        return type_allows(type, constant)
+        return (allowed & types_of(constant)) != 0
                    ? add_constant(c, b, constant)
                    : schema_refuse(c, "const is of another type") && schema_widest(c, b, s);
     }
     json_array_foreach(list, i, value)
     {
-        if (type_allows(type, value)) {
+        if ((allowed & types_of(value)) != 0) {
             schema_put(c, b, "%s", n++ > 0 ? " | " : "");
             if (!add_constant(c, b, value)) {
                 return false;

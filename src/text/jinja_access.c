@@ -203,7 +203,8 @@ struct jval jslice(struct jwork *w, struct jval v, const struct jval bounds[3])
     struct jval out = jlist_new(w, v.kind, n);
     const int64_t *of = v.list->range;
     for (size_t i = 0; v.kind == J_RANGE && i < 3; i++) {
-        out.list->range[i] = at[i] * of[2] + (i < 2 ? of[0] : 0);
+        struct jval far = jarith(w, '*', jint(at[i]), jint(of[2]));
+        out.list->range[i] = jwhole(i < 2 ? jarith(w, '+', far, jint(of[0])) : far);
     }
     for (size_t i = 0; i < n; i++, at[0] += at[2]) {
         jlist_add(w, out.list, v.list->items[at[0]]);

@@ -222,6 +222,25 @@ static double round_to(double f, int64_t digits)
     return nearbyint(f / unit) * unit;
 }
 
+/* Rounds an integer half to even at a digit before the point: digits < 0. */
+static struct jval round_whole(struct jwork *w, int64_t i, int64_t digits)
+{
+    uint64_t unit = 1, n = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    if (digits < -19) {
+        return jint(0); /* the unit is more than twice as large as any integer */
+    }
+    for (; digits < 0; digits++) {
+        unit *= 10;
+    }
+    uint64_t rest = n % unit;
+    bool up = rest > unit / 2 || (rest == unit / 2 && (n / unit) % 2 == 1);
+    n = n - rest + (up ? unit : 0);
+    if (n > (uint64_t)INT64_MAX + (i < 0)) {
+        jfail(w, JINJA_RUNTIME, "round: an integer that needs more than 64 bits");
+    }
+    return jint(i < 0 ? (int64_t)(0 - n) : (int64_t)n);
+}
+
 JFUNCTION(round_filter)
 {
     need_number(w, "round", self);
@@ -236,7 +255,7 @@ JFUNCTION(round_filter)
     } else if (v.kind == J_FLOAT) {
         v = jfloat(round_to(f, digits));
     } else if (digits < 0) {
-        v = jint((int64_t)round_to(f, digits));
+        v = round_whole(w, jwhole(v), digits);
     }
     v.who = self.who;
     return v;

@@ -182,7 +182,8 @@ JFUNCTION(zfill)
 {
     size_t sign = self.n > 0 && (self.s[0] == '-' || self.s[0] == '+');
     struct jval digits = jstr_part(self, sign, self.n - sign);
-    int64_t width = jarg_int(w, arg[0], 0) - (int64_t)sign;
+    int64_t width = jarg_int(w, arg[0], 0);
+    width = width < 0 ? 0 : width - (int64_t)sign;
     return jadd(w, jstr_part(self, 0, sign), jstr_pad(w, digits, width, jtext("0"), 1));
 }
 

@@ -109,7 +109,7 @@ struct jval jstr_repeat(struct jwork *w, struct jval s, int64_t times)
 
 struct jval jstr_pad(struct jwork *w, struct jval s, int64_t width, struct jval fill, int side)
 {
-    int64_t pad = width - (int64_t)jstr_chars(w, s);
+    int64_t pad = (width < 0 ? 0 : width) - (int64_t)jstr_chars(w, s);
     int64_t left = side == 0 ? pad / 2 + (pad & width & 1) : side > 0 ? pad : 0;
     struct jbuf b = { .w = w };
     if (pad <= 0) {
@@ -265,6 +265,7 @@ struct jval jstr_split(struct jwork *w, struct jval s, struct jval separator, in
                        bool from_right)
 {
     struct jval out = jlist_new(w, J_LIST, 0);
+    most = most < 0 ? INT64_MAX : most;
     if (separator.kind == J_STR && separator.n == 0) {
         jfail(w, JINJA_RUNTIME, "split() with an empty separator");
     }

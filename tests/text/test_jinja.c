@@ -433,13 +433,69 @@ static void test_rest(void **state)
           NULL, "9");
 }
 
+/* Integers at the ends of their range, wherever a template may give one. */
+static void test_integers(void **state)
+{
+    static const char *const least[][2] = {
+        { "{{ 'x'.center(i) }}{{ 'x'.ljust(i) }}{{ 'x'.rjust(i) }}{{ 'x'|center(i) }}", "xxxx" },
+        { "{{ '-1'.zfill(i) }}{{ '1'.zfill(i) }}", "-11" },
+        { "{{ 'a b'.split(none, i) }}{{ 'a b'.rsplit(none, i) }}", "['a', 'b']['a', 'b']" },
+        { "{{ 'a-b'.split('-', i) }}{{ 'a-b'.rsplit('-', i) }}", "['a', 'b']['a', 'b']" },
+        { "{{ 'aa'.replace('a', 'b', i) }}{{ 'aa'.replace('', 'b', i) }}", "bbbabab" },
+        { "{{ 'abc'[i:] }}{{ 'abc'[:i] }}{{ 'abc'[::i] }}{{ [1, 2][i:] }}", "abcc[1, 2]" },
+        { "{{ 'abc'[i] }}{{ [1][i] }}{{ 'abc'.find('c', i) }}{{ 'abc'.count('c', 0, i) }}", "20" },
+        { "{{ 'x' * i }}{{ [1] * i }}{{ 'a\n'|indent(i) }}{{ 1 is divisibleby i }}", "[]a\nFalse" },
+        { "{{ i % -1 }}{{ i // 1 }}{{ i|int }}{{ i|string|int == i }}",
+          "0-9223372036854775808-9223372036854775808True" },
+        { "{{ 5|round(i) }}{{ 5.5|round(i) }}{{ i|round(-18) }}", "00.0-9000000000000000000" },
+        { "{{ [1]|batch(i)|list }}{{ [1]|slice(i)|list }}", "[[1]][]" },
+        { "{{ range(i, i) }}{{ range(5, i, i)|list }}{{ range(i, i + 2)|list|length }}",
+          "range(-9223372036854775808, -9223372036854775808)[5, -9223372036854775803]2" },
+        { "{{ '%d' % i }}{{ '{:d}'.format(i) }}{{ '{:x}'.format(i) }}",
+          "-9223372036854775808-9223372036854775808-8000000000000000" },
+        { "{{ {i: 1}[i] }}{{ i == i * 1.0 }}{{ i < 0.5 }}", "1TrueTrue" },
+    };
+    static const char *const faults[] = {
+        "{{ -i }}",
+        "{{ i|abs }}",
+        "{{ i - 1 }}",
+        "{{ i * 2 }}",
+        "{{ i // -1 }}",
+        "{{ i|round(-1) }}",
+        "{{ -(i + 1)|round(-1) }}",
+        "{{ (i + 1) * -1 + 1 }}",
+        "{{ i ** 3 }}",
+        "{{ [i, i]|sum }}",
+        "{{ (-(i + 1))|round(-1) }}",
+        "{{ (-(i + 1))|round(-19) }}",
+        "{{ range(i, -(i + 1), -(i + 1))[2:] }}",
+        "{{ range(i, 0, -(i + 1))[::3] }}",
+        "{{ 1e19|int }}",
+        "{{ '9223372036854775808'|int }}",
+    };
+    static const char vars[] = "{\"i\": -9223372036854775808}";
+    (void)state;
+    for (size_t i = 0; i < sizeof least / sizeof *least; i++) {
+        gives(least[i][0], vars, least[i][1]);
+    }
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        ends(faults[i], vars, JINJA_RUNTIME, "more than 64 bits");
+    }
+    gives("{{ 15|round(-1) }} {{ 25|round(-1) }} {{ 26|round(-1) }} {{ -15|round(-1) }} "
+          "{{ 9223372036854775807|round(-2) }} {{ true|round(-1) }} {{ 6|round(-19) }}",
+          NULL, "20 20 30 -20 9223372036854775800 0 0");
+    ends("{{ 'x'.center(9223372036854775807) }}", NULL, JINJA_LIMIT, "more than");
+    ends("{{ '+1'.zfill(9223372036854775807) }}", NULL, JINJA_LIMIT, "more than");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_raised), cmocka_unit_test(test_no_error),
-        cmocka_unit_test(test_who),    cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_time),   cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_syntax),   cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_raised),   cmocka_unit_test(test_no_error),
+        cmocka_unit_test(test_who),      cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_time),     cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_integers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

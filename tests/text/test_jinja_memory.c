@@ -12,55 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/failing.h"
 #include "support/rig.h"
 #include "text/jinja.h"
-
-static long countdown; /* the allocation that brings it to 0 fails; < 0 = none */
-static long n_live;    /* blocks */
-
-static bool fails(void)
-{
-    countdown -= countdown >= 0;
-    return countdown == 0;
-}
-
-static void *counted(void *block)
-{
-    n_live += block != NULL;
-    return block;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void __real_free(void *p);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void __wrap_free(void *p);
-
-void *__wrap_malloc(size_t n) { return fails() ? NULL : counted(__real_malloc(n)); }
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : counted(__real_calloc(n, size));
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    if (fails()) {
-        return NULL;
-    }
-    void *q = __real_realloc(p, n);
-    n_live += p == NULL && q != NULL;
-    return q;
-}
-
-void __wrap_free(void *p)
-{
-    n_live -= p != NULL;
-    __real_free(p);
-}
 
 static const char source[] =
     "{% macro m(a, b=[1, 2.5, none]) %}{{ a }}{{ b|tojson(indent=2) }}{% endmacro %}"
