@@ -65,7 +65,9 @@ enum { N_CASES = sizeof cases / sizeof *cases, MAX_ALLOCATIONS = 5000 };
 static weft_status open_case(const struct reply_case *c, struct reply *r)
 {
     const char *tools = c->tools != NULL ? c->tools : TOOLS;
-    struct reply_source source = { c->source, strlen(c->source), "", 0, tools, strlen(tools) };
+    struct reply_source source = {
+        c->source, strlen(c->source), "", 0, tools, strlen(tools), false
+    };
     weft_reply_params params = c->params;
     params.seed = 1;
     return reply_open(&source, &params, r, E);
