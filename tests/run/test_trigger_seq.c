@@ -323,7 +323,7 @@ static void check_draws(const char *preset, bool ahead, uint64_t seed, size_t n_
 static void test_draws(void **state)
 {
     (void)state;
-    size_t n = level_all("two of three random sequences with triggers") ? 60 : 20;
+    size_t n = level_all("half of the random sequences with triggers") ? 60 : 30;
     check_draws("tiny-qwen2", false, 1, n);
     check_draws("tiny-qwen2", true, 2, n);
     check_draws("tiny-phi3", false, 3, n);
