@@ -11,6 +11,8 @@ from pairs import byte_symbols
 TYPES = gguf.TokenType
 KINDS = ("bpe", "spm")
 BOUNDARIES = ("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>")
+# made of a role, so that no source has it as one text
+OF_ROLES = re.compile(r"<\|(?:system|user|assistant|tool)\|>")
 TAG = re.compile(r"</?[A-Za-z_:]+>")
 # Some templates write such tags, and make them of the keys of schemas too, which are a caller's. No file has
 # a token for them.
@@ -30,7 +32,7 @@ def type_of(token: str, rng: random.Random) -> TYPES:
         return TYPES.CONTROL
     if TAG.fullmatch(token):
         return TYPES.CONTROL if rng.random() < 0.2 else TYPES.USER_DEFINED
-    return TYPES.USER_DEFINED if rng.random() < 0.1 else TYPES.CONTROL
+    return TYPES.USER_DEFINED if rng.random() < (0.5 if OF_ROLES.fullmatch(token) else 0.1) else TYPES.CONTROL
 
 
 def beginnings(tokens: list[str]) -> list[str]:
