@@ -1,7 +1,18 @@
 /* Chat templates: the subset of Jinja that the templates of models use, with the behaviour of
- * jinja2 (trim_blocks and lstrip_blocks on) as the Transformers library calls it. Every byte of a
- * rendered text remembers whether the template or a caller wrote it, so that a caller's bytes never
- * become a control token. */
+ * jinja2 3.1.6 (sandboxed, immutable, with trim_blocks, lstrip_blocks and loop controls) as the
+ * Transformers library calls it. Every byte of a rendered text remembers whether the template or a
+ * caller wrote it, so that a caller's bytes never become a control token.
+ *
+ * The subset has if, for (not recursive), set, macro, call, filter, with, raw, generation, break
+ * and continue; all expressions, but no * and ** in calls; the filters, tests and methods of
+ * jinja_tables.h; namespace, dict, range, raise_exception and strftime_now. Other tags and filters
+ * are refused by name. What differs from jinja2 on purpose:
+ * - Lists have append() and pop(), which the sandbox forbids and some templates call. There is a
+ *   filter from_json.
+ * - Integers have 64 bits; a larger one is a fault.
+ * - Upper and lower cases, and what repr() escapes, are known for the characters that
+ *   jinja_string.h and jinja_repr.c name. Digits and numbers are those of ASCII.
+ * - Functions and generators print themselves without an address. */
 #ifndef WEFT_JINJA_H
 #define WEFT_JINJA_H
 
@@ -31,9 +42,9 @@ enum {
     JINJA_MAX_CALLS = 256,      /* macros inside each other */
     JINJA_MAX_DEPTH = 128,      /* lists and dicts inside each other */
     /* What a rendering may do: a step is an operation or 64 bytes that are copied or compared. */
-    JINJA_MAX_STEPS = 20000000,
+    JINJA_MAX_STEPS = 10000000,
     /* The bytes that a rendering may take, values and text together. */
-    JINJA_MAX_BYTES = 512 << 20
+    JINJA_MAX_BYTES = 256 << 20
 };
 
 /* Parses source[n]; it is copied. Errors: WEFT_E_UNSUPPORTED (a syntax error or a construct outside

@@ -1,5 +1,5 @@
 /* Dicts: pairs in the order of their insertion, and a table of slots once there are many. */
-#include "text/jinja_value.h"
+#include "text/jinja_code.h"
 
 #include "base/hash.h"
 
@@ -23,6 +23,7 @@ static uint64_t hash_of(struct jwork *w, struct jval key, size_t depth)
         return h;
     case J_LIST:
     case J_DICT: jfail(w, JINJA_RUNTIME, "'%s' cannot be the key of a dict", jtype(key));
+    case J_BOUND: return hash64(h, &key.bound->native, sizeof key.bound->native);
     default: return hash64(h, &key.list, sizeof key.list);
     }
 }

@@ -96,18 +96,22 @@ void jemit_to(struct jcompiler *c, enum jop op, size_t target)
 struct jpart jcut(struct jcompiler *c, size_t from)
 {
     struct jpart part = { NULL, c->t->n_code - from };
-    part.code = jalloc(c->w, part.n * sizeof *part.code);
-    memcpy(part.code, c->t->code + from, part.n * sizeof *part.code);
-    c->t->n_code = from;
+    if (part.n > 0) {
+        part.code = jalloc(c->w, part.n * sizeof *part.code);
+        memcpy(part.code, c->t->code + from, part.n * sizeof *part.code);
+        c->t->n_code = from;
+    }
     return part;
 }
 
 void jpaste(struct jcompiler *c, struct jpart part)
 {
     struct jinja *t = c->t;
-    JRESERVE(c->w, t->code, t->cap_code, t->n_code + part.n);
-    memcpy(t->code + t->n_code, part.code, part.n * sizeof *part.code);
-    t->n_code += part.n;
+    if (part.n > 0) {
+        JRESERVE(c->w, t->code, t->cap_code, t->n_code + part.n);
+        memcpy(t->code + t->n_code, part.code, part.n * sizeof *part.code);
+        t->n_code += part.n;
+    }
 }
 
 uint32_t jname(struct jcompiler *c, struct jval name)

@@ -81,11 +81,16 @@ static void make_dict(struct jmachine *m, size_t n)
 static void concat(struct jmachine *m, size_t n)
 {
     struct jbuf b = { .w = &m->w };
-    for (size_t i = m->n - n; i < m->n; i++) {
-        jbuf_value(&b, m->stack[i]);
+    const struct jval *first = &m->stack[m->n - n];
+    size_t i = 0;
+    if (first->kind == J_STR) {
+        jbuf_begin(&b, first[i++]);
+    }
+    for (; i < n; i++) {
+        jbuf_value(&b, first[i]);
     }
     m->n -= n;
-    push(m, jbuf_take(&b));
+    push(m, jbuf_join(&b));
 }
 
 static void unpack(struct jmachine *m, size_t n)

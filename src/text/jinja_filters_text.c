@@ -204,7 +204,7 @@ static void need_number(struct jwork *w, const char *what, struct jval v)
 JFUNCTION(abs_filter)
 {
     need_number(w, "abs", self);
-    return jnegate(w, self, jdouble(self) < 0 ? -1 : 1);
+    return jnegate(w, self, signbit(jdouble(self)) ? -1 : 1);
 }
 
 /* Rounds half to even at a digit, as Python does: from the decimal text of the number. */

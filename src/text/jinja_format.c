@@ -5,11 +5,11 @@
 #include <math.h>
 #include <stdio.h>
 
-/* A format: [[fill]align][sign][#][0][width][,][.precision][type] */
+/* A format: [[fill]align][sign][0][width][,][.precision][type] */
 struct spec {
     struct jval fill;       /* one character */
     char align, sign, type; /* NUL = not given */
-    bool alternate, comma;
+    bool comma;
     int64_t width, precision; /* < 0 = not given */
 };
 
@@ -40,27 +40,28 @@ static struct spec read_spec(struct jwork *w, struct jval s)
 {
     struct spec f = { .fill = jtext(" "), .width = -1, .precision = -1 };
     size_t at = 0, len = 0;
+    bool filled = false;
     jsteps(w, 4);
     if (s.n > 0) {
         jstr_char(s, 0, &len);
     }
     if (s.n > len && len > 0 && is_one_of(s.s[len], "<>=^")) {
         f.fill = jstr_part(s, 0, len);
+        filled = true;
         at = len;
     }
     f.align = take(s, &at, "<>=^");
     f.sign = take(s, &at, "+- ");
-    f.alternate = take(s, &at, "#") != '\0';
-    if (take(s, &at, "0") != '\0' && f.align == '\0') {
-        f.fill = jtext("0");
-        f.align = '=';
+    if (take(s, &at, "0") != '\0') {
+        f.fill = filled ? f.fill : jtext("0");
+        f.align = f.align == '\0' ? '=' : f.align;
     }
     f.width = read_number(s, &at);
     f.comma = take(s, &at, ",") != '\0';
     if (take(s, &at, ".") != '\0') {
         f.precision = read_number(s, &at);
     }
-    f.type = take(s, &at, "sdbcoxXneEfFgG%");
+    f.type = take(s, &at, "sdoxXeEfFgG%");
     if (at < s.n) {
         jfail(w, JINJA_RUNTIME, "the format '%.*s' is not supported", (int)size_min(s.n, 60), s.s);
     }
@@ -70,24 +71,11 @@ static struct spec read_spec(struct jwork *w, struct jval s)
 /* Writes the digits of a whole number to text[MAX_NUMBER]. */
 static void whole_digits(char *text, const struct spec *f, uint64_t n)
 {
-    const char *prefix = !f->alternate ? "" : f->type == 'o' ? "0o" : f->type == 'X' ? "0X" : "0x";
-    switch (f->type) {
-    case 'x': snprintf(text, MAX_NUMBER, "%s%" PRIx64, prefix, n); break;
-    case 'X': snprintf(text, MAX_NUMBER, "%s%" PRIX64, prefix, n); break;
-    case 'o': snprintf(text, MAX_NUMBER, "%s%" PRIo64, prefix, n); break;
-    case 'b': {
-        int bits = 1;
-        while (bits < 64 && n >> bits != 0) {
-            bits++;
-        }
-        snprintf(text, MAX_NUMBER, "%s", f->alternate ? "0b" : "");
-        for (char *at = text + strlen(text); bits > 0; *at = '\0') {
-            *at++ = (char)('0' + (n >> --bits & 1));
-        }
-        break;
-    }
-    default: snprintf(text, MAX_NUMBER, "%" PRIu64, n); break;
-    }
+    const char *format = f->type == 'x'   ? "%" PRIx64
+                         : f->type == 'X' ? "%" PRIX64
+                         : f->type == 'o' ? "%" PRIo64
+                                          : "%" PRIu64;
+    snprintf(text, MAX_NUMBER, format, n);
 }
 
 /* Writes the digits of |v| to text[MAX_NUMBER]. */
@@ -154,19 +142,11 @@ static void put_number(struct jbuf *b, struct jval v, struct spec f)
     char text[MAX_NUMBER];
     bool floats = v.kind == J_FLOAT || is_one_of(f.type, "eEfFgG%");
     bool minus = floats ? signbit(jdouble(v)) != 0 : jwhole(v) < 0;
-    if (floats && is_one_of(f.type, "dbcoxXn")) {
+    if (floats && is_one_of(f.type, "doxX")) {
         jfail(b->w, JINJA_RUNTIME, "the format '%c' needs an integer, not a float", f.type);
     }
     if (floats) {
         float_digits(b->w, text, &f, fabs(jdouble(v)));
-    } else if (f.type == 'c') {
-        struct jbuf one = { .w = b->w };
-        int64_t c = jwhole(v);
-        jbuf_char(&one,
-                  c >= 0 && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? (uint32_t)c : 0xfffd,
-                  v.who);
-        snprintf(text, sizeof text, "%s", jstr_z(b->w, jbuf_take(&one)));
-        minus = false;
     } else {
         uint64_t n = minus ? 0 - (uint64_t)jwhole(v) : (uint64_t)jwhole(v);
         whole_digits(text, &f, n);
@@ -192,11 +172,13 @@ static void put_text(struct jbuf *b, struct jval s, struct spec f)
 static void put_formatted(struct jbuf *b, struct jval v, struct jval text)
 {
     struct spec f = read_spec(b->w, text);
+    bool as_text = v.kind == J_STR && (f.type == '\0' || f.type == 's');
+    bool as_whole = jis_whole(v) && (f.type == '\0' || is_one_of(f.type, "doxX"));
     if (text.n == 0) {
         jbuf_value(b, v);
-    } else if (v.kind == J_STR && (f.type == '\0' || f.type == 's')) {
+    } else if (as_text && f.sign == '\0' && !f.comma) {
         put_text(b, v, f);
-    } else if (jis_number(v) && f.type != 's') {
+    } else if (jis_number(v) && f.type != 's' && !(as_whole && f.precision >= 0)) {
         put_number(b, v, f);
     } else {
         jfail(b->w, JINJA_RUNTIME, "the format '%.*s' does not fit a value of type '%s'",
@@ -328,7 +310,7 @@ static struct jval named_argument(struct jwork *w, struct percents *p, struct jv
 
 static void put_percent(struct jbuf *b, struct jval v, struct spec f)
 {
-    if (is_one_of(f.type, "sra")) {
+    if (is_one_of(f.type, "sr")) {
         struct jbuf text = { .w = b->w };
         if (f.type == 's') {
             jbuf_value(&text, v);
@@ -338,10 +320,6 @@ static void put_percent(struct jbuf *b, struct jval v, struct spec f)
         f.align = f.align == '<' ? '<' : '>';
         f.fill = jtext(" ");
         put_text(b, jbuf_take(&text), f);
-        return;
-    }
-    if (f.type == 'c' && v.kind == J_STR) {
-        put_text(b, v, f);
         return;
     }
     if (!jis_number(v)) {
@@ -362,19 +340,17 @@ static size_t percent_at(struct jbuf *b, struct percents *p, struct jval s, size
     if (at < s.n && s.s[at] == '(') {
         v = named_argument(b->w, p, s, &at);
     }
-    for (char c; (c = take(s, &at, "-+ 0#")) != '\0';) {
-        f.alternate |= c == '#';
+    for (char c; (c = take(s, &at, "-+ 0")) != '\0';) {
         f.sign = c == '+' || (c == ' ' && f.sign == '\0') ? c : f.sign;
         f.align = c == '-' ? '<' : c == '0' && f.align == '\0' ? '=' : f.align;
     }
     f.fill = f.align == '=' ? jtext("0") : f.fill;
-    f.width =
-        take(s, &at, "*") != '\0' ? jneed_int(b->w, next_argument(b->w, p)) : read_number(s, &at);
+    f.width = read_number(s, &at);
     if (take(s, &at, ".") != '\0') {
         f.precision = read_number(s, &at);
         f.precision = f.precision < 0 ? 0 : f.precision;
     }
-    f.type = take(s, &at, "diusracxXofFeEgG%");
+    f.type = take(s, &at, "diusrxXofFeEgG%");
     if (f.type == '%') {
         jbuf_text(b, "%", 0);
         return at;

@@ -156,9 +156,9 @@ struct jval jadd(struct jwork *w, struct jval a, struct jval b)
         struct jbuf buf = { .w = w };
         a = b.safe && !a.safe ? jstr_escape(w, a) : a;
         b = a.safe && !b.safe ? jstr_escape(w, b) : b;
-        jbuf_str(&buf, a);
+        jbuf_begin(&buf, a);
         jbuf_str(&buf, b);
-        struct jval v = jbuf_take(&buf);
+        struct jval v = jbuf_join(&buf);
         v.safe = a.safe;
         return v;
     }

@@ -92,6 +92,23 @@ void jbuf_str(struct jbuf *b, struct jval s) { jbuf_part(b, s, 0, s.n); }
 
 struct jval jbuf_take(struct jbuf *b) { return jbuf_cut(b, 0); }
 
+void jbuf_begin(struct jbuf *b, struct jval first)
+{
+    const struct jtail *t = &b->w->tail;
+    if (t->n > 0 && first.s == t->p && first.n == t->n && first.whos == t->whos &&
+        (first.whos != NULL || first.who == t->who)) {
+        *b = (struct jbuf){ b->w, t->p, t->whos, t->n, t->cap, t->who };
+    } else {
+        jbuf_str(b, first);
+    }
+}
+
+struct jval jbuf_join(struct jbuf *b)
+{
+    b->w->tail = (struct jtail){ b->p, b->whos, b->n, b->cap, b->who };
+    return jbuf_take(b);
+}
+
 struct jval jbuf_cut(struct jbuf *b, size_t from)
 {
     struct jval v = { .kind = J_STR, .who = b->who, .n = (uint32_t)(b->n - from) };

@@ -22,6 +22,11 @@ void jbuf_str(struct jbuf *b, struct jval s);
 void jbuf_part(struct jbuf *b, struct jval s, size_t from, size_t n);
 /* Returns the bytes behind `from` as a string; the builder is used up or continues at `from`. */
 struct jval jbuf_take(struct jbuf *b);
+/* These begin and end a builder that joins strings. If the first string is the one that was joined
+ * last, the others are appended in its place, which does not change it: a text that grows piece by
+ * piece is not copied for each piece. */
+void jbuf_begin(struct jbuf *b, struct jval first);
+struct jval jbuf_join(struct jbuf *b);
 struct jval jbuf_cut(struct jbuf *b, size_t from);
 
 /* Returns bytes from..from+n of a string, without copying them. */

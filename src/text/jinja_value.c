@@ -1,5 +1,5 @@
 /* What all kinds of values have in common. */
-#include "text/jinja_value.h"
+#include "text/jinja_code.h"
 
 #include <math.h>
 
@@ -174,6 +174,7 @@ static bool equal(struct jwork *w, struct jval a, struct jval b, size_t depth)
     case J_MISSING:
     case J_UNDEFINED:
     case J_NONE: return true;
+    case J_BOUND: return a.bound->native == b.bound->native && a.bound->self.s == b.bound->self.s;
     default: return a.list == b.list;
     }
 }

@@ -13,12 +13,21 @@
 
 struct jblock;
 
+/* The string that was joined last: its bytes, who wrote them, and the room that it stands in. */
+struct jtail {
+    char *p;
+    uint8_t *whos;
+    size_t n, cap;
+    uint8_t who;
+};
+
 struct jwork {
     struct jblock *blocks;
     char *at; /* the free part of the newest block */
     size_t left;
     size_t bytes_left, steps_left, max_steps;
-    json_t *json;  /* a value that is being read; NULL = none */
+    json_t *json; /* a value that is being read; NULL = none */
+    struct jtail tail;
     size_t nested; /* filters that call filters */
     int64_t now;
     enum jinja_fault fault;

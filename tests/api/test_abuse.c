@@ -107,7 +107,11 @@ CALL(seq_load_file, a->handle, a->path, a->err)
 
 static weft_status constrain_a_sequence(const struct args *a)
 {
-    return weft_reply_constrain(fresh_reply(), a->handle, a->err);
+    weft_reply *reply = NULL;
+    OK(weft_reply_open(conversation, NULL, &reply, E));
+    weft_status status = weft_reply_constrain(reply, a->handle, a->err);
+    weft_reply_release(&reply);
+    return status;
 }
 
 static const char text_in[] = "the capital of the world";

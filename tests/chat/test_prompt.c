@@ -175,6 +175,43 @@ static void test_forms_of_arguments(void **state)
     expect_text(r, &(struct given){ OF(dumps, broken) }, "\"{\\\"a\\\":\"");
 }
 
+/* A template that knows no tools tells of them by text. One that reads `tools` is left alone. */
+static void test_without_tools(void **state)
+{
+    static const char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
+    static const char talk[] =
+        "[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":\"c\","
+        "\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},"
+        "{\"role\":\"tool\",\"content\":\"r\"}]";
+    static const char *const parts[] = {
+        "<|im_start|>system\nYou can call these tools",
+        "{\"name\": \"f\"}\n",
+        "<|im_start|>assistant\nc\n\n{\"tool_call\": {\"name\": \"f\", \"arguments\": {\"a\": 1}}}"
+        "<|im_end|>\n",
+        "<|im_start|>user\n{\"tool_response\": \"r\"}<|im_end|>\n",
+    };
+    struct rig *r = *state;
+    assert_int_equal(make(r, &(struct given){ .messages = talk, .tools = tools }), WEFT_OK);
+    const struct bytes *text = &r->p.text.text;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (memmem(text->data, text->n, parts[i], strlen(parts[i])) == NULL) {
+            fail_msg("%.*s\nlacks %s", (int)text->n, text->data, parts[i]);
+        }
+    }
+    /* The system message that is there gets another paragraph. */
+    static const char system[] = "[{\"role\":\"system\",\"content\":\"s\"}]";
+    static const char begins[] = "<|im_start|>system\ns\n\nYou can call";
+    assert_int_equal(make(r, &(struct given){ .messages = system, .tools = tools }), WEFT_OK);
+    assert_memory_equal(r->p.text.text.data, begins, strlen(begins));
+    /* Without tools nothing is said. */
+    expect_text(r, &(struct given){ .messages = system, .no_prompt = true },
+                "<|im_start|>system\ns<|im_end|>\n");
+    expect_text(r,
+                &(struct given){ OF("{{ tools | length }}{{ messages | length }}", system),
+                                 .tools = tools },
+                "11");
+}
+
 /* ---------------------------------------------------------------- text and ids */
 
 static void test_variables(void **state)
@@ -383,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_wrong_messages),
         cmocka_unit_test(test_forms_of_content),
         cmocka_unit_test(test_forms_of_arguments),
+        cmocka_unit_test(test_without_tools),
         cmocka_unit_test(test_variables),
         cmocka_unit_test(test_prefill),
         cmocka_unit_test(test_opening),

@@ -221,6 +221,7 @@ static void test_faults(void **state)
         { "{{ 'a'|replace('b') }}", JINJA_RUNTIME, "replace(): there is no argument 'new'" },
         { "{{ 'a'|upper(1) }}", JINJA_RUNTIME, "upper() takes no more than 0 arguments, 1" },
         { "{{ 'a'|trim(x=1) }}", JINJA_RUNTIME, "trim(): there is no parameter 'x'" },
+        { "{{ 'a'|trim(chars='b', x=1) }}", JINJA_RUNTIME, "trim(): there is no parameter 'x'" },
         { "{{ 'a'|trim('b', chars='c') }}", JINJA_RUNTIME, "two values for 'chars'" },
         { "{{ 'a'.strip(1) }}", JINJA_RUNTIME, "of type 'int' where a string is needed" },
         { "{{ 'a'|center('b') }}", JINJA_RUNTIME, "of type 'str' where an integer is needed" },
@@ -401,6 +402,11 @@ static void test_depth(void **state)
     struct job j = run(deep, NULL, NULL);
     assert_int_not_equal(j.fault, JINJA_OK);
     free(deep);
+    deep = repeated("{% set n = namespace(a=[1]) %}{% for i in range(200) %}{% set n.a = [n.a] %}"
+                    "{% endfor %}{{ n.a|map('map'",
+                    ", 'map'", 199, ", 'string')|list }}", "", "");
+    ends(deep, NULL, JINJA_LIMIT, "filters that call filters are nested deeper than 128");
+    free(deep);
 }
 
 static void test_sizes(void **state)
@@ -419,6 +425,15 @@ static void test_sizes(void **state)
     assert_int_equal(j.status, WEFT_OK);
     assert_int_equal(j.text.text.n, JINJA_MAX_SOURCE);
     jinja_text_free(&j.text);
+    free(text);
+    char *names = malloc(300 * 8);
+    assert_non_null(names);
+    for (size_t i = 0; i < 300; i++) {
+        snprintf(names + 7 * i, 8, "a%03zu=1,", i);
+    }
+    text = repeated("{{ m(", names, 1, ") }}", "", "");
+    ends(text, NULL, JINJA_SYNTAX, "more than 254 arguments with names");
+    free(names);
     free(text);
     text = repeated("{{ m(", "1, ", 70000, ") }}", "", "");
     ends(text, NULL, JINJA_SYNTAX, "more than 65535 values");
@@ -475,7 +490,7 @@ static void test_steps(void **state)
     }
     ends("{% set n = namespace(s='a') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}"
          "{% endfor %}",
-         NULL, JINJA_LIMIT, "more than 512 MiB of memory");
+         NULL, JINJA_LIMIT, "more than 256 MiB of memory");
     ends("{{ 'a' * 9999999999 }}", NULL, JINJA_LIMIT, "more than");
     ends("{{ 'a'.center(9999999999999) }}", NULL, JINJA_LIMIT, "more than");
 }
@@ -715,6 +730,8 @@ static void test_rest(void **state)
     gives("{% set n = namespace(d={}) %}{% for i in range(40) %}{% set n.d = dict(n.d.items()|list"
           " + [(i, i * i)]) %}{% endfor %}{{ n.d[39] }} {{ n.d|length }}",
           NULL, "1521 40");
+    gives("{% set d = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, dict: 9} %}{{ d[dict] }}",
+          NULL, "9");
 }
 
 int main(void)

@@ -205,9 +205,8 @@ static void check_file(const char *file)
 
 #define FILES(X)                                                                                   \
     X(filters)                                                                                     \
-    X(json)                                                                                        \
-    X(loops)                                                                                       \
-    X(macros) X(scopes) X(space) X(strings) X(tests) X(undefined) X(values)
+    X(formats) X(json) X(loops) X(macros) X(scopes) X(space) X(strings) X(tests) X(undefined)      \
+        X(values)
 
 #define TEST(name)                                                                                 \
     static void test_##name(void **state)                                                          \

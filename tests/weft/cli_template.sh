@@ -82,6 +82,23 @@ END
 "$WEFT" run -m $QWEN --temp 0 -n 12 -q --chat --messages "$T/again" --chat-template-file "$T/forgets" >"$T/one" 2>"$T/err"
 sed -n 2p "$T/answers" | tr -d '\n' >"$T/two"
 same 'a conversation is what the template makes of it' "$T/one" "$T/two"
+
+# What an answer thought is a member of its own in the next rendering.
+cat >"$T/thinks" <<'END'
+{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.reasoning_content %}[{{ m.reasoning_content }}]{% endif %}{{ m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}
+END
+printf 'What is a loom?\nAnd the weft?\n/save %s\n' "$T/state" >"$T/in"
+"$WEFT" chat -m $QWEN --temp 0 -n 8 -q --no-history --commands --chat-template-file "$T/thinks" <"$T/in" >"$T/answers" 2>"$T/err"
+"$WEFT" run -m $QWEN --load-state "$T/state" --chat -p x -n 0 -q >"$T/out" 2>"$T/err"
+python3 - "$T/answers" >"$T/again" <<'END'
+import json, sys
+a, b = open(sys.argv[1]).read().split("\n")[:2]
+print(json.dumps([{"role": "user", "content": "What is a loom?"}, {"role": "assistant", "content": "", "reasoning_content": a.strip()},
+                  {"role": "user", "content": "And the weft?"}]))
+END
+"$WEFT" run -m $QWEN --temp 0 -n 8 -q --chat --messages "$T/again" --chat-template-file "$T/thinks" >"$T/one" 2>"$T/err"
+sed -n 2p "$T/answers" | tr -d '\n' >"$T/two"
+same 'thoughts are kept apart' "$T/one" "$T/two"
 printf '/think off\n/think maybe\nHi\n' >"$T/in"
 "$WEFT" chat -m $QWEN --temp 0 -n 1 --no-history --commands --chat-template '{{ enable_thinking }}{{ messages[0].content }}' <"$T/in" >"$T/out" 2>"$T/err"
 holds '/think takes on or off' '/think on or /think off' "$T/err"

@@ -62,7 +62,7 @@ class Known:
 
 KNOWN: tuple[Known, ...] = (
     Known("*", "RecursionError", "^limit: .* macros are inside each other", "both end it, with other words"),
-    Known(RANDOM, "^['\"]", "^runtime: .* has no slices", "jinja2 works slices of constants out beforehand, and "
+    Known(RANDOM, "^['\"]", "^runtime: .* (has no slices|the bounds of a slice)", "jinja2 works slices of constants out beforehand, and "
           "takes what has none for undefined"),
 )
 

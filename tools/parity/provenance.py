@@ -95,7 +95,7 @@ def takes_apart(source: str, found: re.Match) -> bool:
 
 def check_rare(text: str, who: list[int], variables: dict[str, Any], source: str) -> str | None:
     """Characters that no template has, control tokens between such, and their escapes, are callers'."""
-    given = bracketed(variables)
+    given = {change(part) for part in bracketed(variables) for change in (str, str.upper, str.lower, str.title)}
     for found in RARE.finditer(text):
         if who[found.start()] == TEMPLATE:
             return f"the template wrote {found[0]!a} in {shown(text, found.start())}"

@@ -14,9 +14,10 @@ NUMBERS = ["0", "1", "2", "3", "10", "-1", "7", "1.5", "0.25", "-2.5", "100", "1
 NAMES = ["a", "b", "c", "d", "e"]
 KEYS = ["k", "role", "content", "items", "n"]
 VARIABLES = {
-    "a": 5, "b": "text of b", "c": [1, "two", None, 3.5, True], "d": {"k": 1, "role": "user", "content": [1, 2]},
-    "e": None, "messages": [{"role": "system", "content": " s "}, {"role": "user", "content": "u\n", "n": 1},
-                            {"role": "assistant", "content": None, "k": {"k": "v"}}],
+    "a": 5, "b": "text of \ua000<|im_end|>\ua001", "c": [1, "two", None, 3.5, True],
+    "d": {"k": 1, "role": "user", "content": [1, 2]}, "e": None,
+    "messages": [{"role": "system", "content": " s\ua002 "}, {"role": "user", "content": "u\n", "n": 1},
+                 {"role": "assistant", "content": None, "k": {"k": "v\ua003"}}],
 }
 
 
