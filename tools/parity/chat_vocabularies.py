@@ -22,7 +22,7 @@ FREE = "<weft_free>"
 SPACES = ("\n\n", "\n\n\n", "  ", "    ", "\t\t")
 MERGES = ("Ċ Ċ", "Ġ Ġ", "Ġ t", "Ġt h", "Ġth e", "l o", "lo o", "loo m", "w e", "we f", "wef t", "Ġ weft", "Ġ [",
           "[ I", "Ġ A", ": Ċ", ". Ċ", "! Ċ", "Ċ Ġ", "> Ċ", "Ġ ĊĊ", "{ \"", "\" :", "\": Ġ", "} }", "u s", "us e", "use r")
-PRETOKENIZERS = ("llama-bpe", "qwen2", "gpt-2", "tekken", "smollm")
+PRETOKENIZERS = ("llama-bpe", "qwen2", "gpt-2", "smollm")  # llama.cpp has the patterns of these
 
 
 def type_of(token: str, rng: random.Random) -> TYPES:
