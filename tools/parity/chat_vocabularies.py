@@ -11,6 +11,8 @@ from pairs import byte_symbols
 TYPES = gguf.TokenType
 KINDS = ("bpe", "spm")
 BOUNDARIES = ("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>")
+# made of a role, so that no source has it as one text
+OF_ROLES = re.compile(r"<\|(?:system|user|assistant|tool)\|>")
 TAG = re.compile(r"</?[A-Za-z_:]+>")
 # Some templates write such tags, and make them of the keys of schemas too, which are a caller's. No file has
 # a token for them.
@@ -20,7 +22,7 @@ FREE = "<weft_free>"
 SPACES = ("\n\n", "\n\n\n", "  ", "    ", "\t\t")
 MERGES = ("Ċ Ċ", "Ġ Ġ", "Ġ t", "Ġt h", "Ġth e", "l o", "lo o", "loo m", "w e", "we f", "wef t", "Ġ weft", "Ġ [",
           "[ I", "Ġ A", ": Ċ", ". Ċ", "! Ċ", "Ċ Ġ", "> Ċ", "Ġ ĊĊ", "{ \"", "\" :", "\": Ġ", "} }", "u s", "us e", "use r")
-PRETOKENIZERS = ("llama-bpe", "qwen2", "gpt-2", "tekken", "smollm")
+PRETOKENIZERS = ("llama-bpe", "qwen2", "gpt-2", "smollm")  # llama.cpp has the patterns of these
 
 
 def type_of(token: str, rng: random.Random) -> TYPES:
@@ -30,7 +32,7 @@ def type_of(token: str, rng: random.Random) -> TYPES:
         return TYPES.CONTROL
     if TAG.fullmatch(token):
         return TYPES.CONTROL if rng.random() < 0.2 else TYPES.USER_DEFINED
-    return TYPES.USER_DEFINED if rng.random() < 0.1 else TYPES.CONTROL
+    return TYPES.USER_DEFINED if rng.random() < (0.5 if OF_ROLES.fullmatch(token) else 0.1) else TYPES.CONTROL
 
 
 def beginnings(tokens: list[str]) -> list[str]:

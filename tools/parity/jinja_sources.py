@@ -1,5 +1,6 @@
 """The sources of the templates that are compared: llama.cpp's collection, the publishers' ones in
-tests/data/chat, and those that are built in. usage: jinja_sources.py FOLDER gets the collection, and says where it is."""
+tests/data/chat, and those that are built in. usage: jinja_sources.py FOLDER gets the collection, and says
+where it is."""
 
 import ctypes
 import os

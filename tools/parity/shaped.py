@@ -10,11 +10,14 @@ from typing import Any
 import chat_texts
 from chat_texts import Texts
 from conversations import Conversation, Maker, Message, Reads
-from jinja_reference import Template
+from jinja_reference import Template, text_to_continue
 from tool_schemas import Tools
 
 BRACKETS = re.compile(r"[<>\[\]|｜]")
 NEEDLE = "weftneedle"
+# the names that every conversation with tools has
+FIELDS = {"role", "content", "tool_calls", "type", "function", "name", "description", "parameters", "arguments",
+          "object", "properties", "required", "string", "user", "assistant", "system", "tool"}
 
 
 class PlainTexts(Texts):
@@ -63,6 +66,14 @@ class Shaped(Maker):
         if not isinstance(message["content"], str):
             message["content"] = self.content()
         return message
+
+    def prefill(self, messages: list[Message]) -> list[str | int] | None:
+        """Weft refuses to continue a text that is empty."""
+        marked = super().prefill(messages)
+        if marked is not None:
+            holder, key = text_to_continue(messages)
+            holder[key] = holder[key] or "x"
+        return marked
 
     def conversation(self, kind: str) -> Conversation:
         """Without tools where the template does not know them: there Weft tells the model in its own
@@ -168,6 +179,13 @@ def strings_of(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+def has_token(c: Conversation, tokens: list[str]) -> bool:
+    """Returns True if a token stands in a text, or a tag would be made of a name."""
+    names = {token.strip("</>") for token in tokens} - FIELDS
+    return any(text in names or any(token in text for token in tokens)
+               for text in strings_of(list(c.variables.values())))
+
+
 def draw(seed: str, template: Template, reads: Reads, forms: Forms, texts: type[Texts],
          tokens: list[str]) -> Conversation:
     """Draws until the template renders the conversation and, of plain texts, none has a token; the last
@@ -176,8 +194,7 @@ def draw(seed: str, template: Template, reads: Reads, forms: Forms, texts: type[
     for attempt in range(12):
         c = Shaped(f"{seed}/{attempt}", reads, [*tokens, *chat_texts.TOKENS], texts,
                    forms).conversation(kind if attempt < 6 else "talk")
-        found = texts is PlainTexts and any(token in text for text in strings_of(c.variables)
-                                            for token in tokens)
+        found = texts is PlainTexts and has_token(c, tokens)
         if not found and template.render(rendered_with(c, forms, "<s>", "</s>"), c.now).fault is None:
             break
     return c

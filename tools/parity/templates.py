@@ -27,7 +27,6 @@ import fnmatch
 import functools
 import os
 import random
-import re
 import sys
 import tempfile
 import warnings
@@ -59,8 +58,6 @@ REAL_SHARE = 5  # one conversation in so many goes through the real vocabularies
 MOST_SHOWN = 3  # for each template
 LEAST_RENDERED = 0.8
 ROLES = ("system", "user", "assistant")
-# tokens that no source has as one text
-OF_ROLES = re.compile(r"<\|(?:system|user|assistant|tool|end)\|>")
 
 
 @dataclass(frozen=True)
@@ -285,7 +282,7 @@ def drawn(job: Job) -> tuple[Template, shaped.Forms, list[str], list[list[Conver
     tokens = chat_texts.tokens_of(source.text)
     plain = draw(shaped.PlainTexts, tokens)
     texts = (template.render(shaped.rendered_with(c, forms, "<s>", "</s>"), c.now).text or "" for c in plain)
-    tokens = sorted({*tokens, *(token for text in texts for token in OF_ROLES.findall(text))})
+    tokens = sorted({*tokens, *(token for text in texts for token in chat_vocabularies.OF_ROLES.findall(text))})
     others = draw(shaped.LookAlikes, [*tokens, chat_vocabularies.FREE])
     return template, forms, tokens, [plain, others]
 
@@ -341,9 +338,9 @@ def report(tallies: list[Tally]) -> bool:
             print(problem)
     compared = n["plain"] + n["look-alikes"]
     enough = compared >= LEAST_RENDERED * (compared + n["refused"])
-    print(f"ids of conversations: {len(tallies)} templates; {n['plain']} conversations against jinja2 and llama.cpp, "
-          f"{n['refused']} more that both refuse, {n['ordinary']} left out for a token that only llama.cpp makes "
-          f"special; {n['struct']} with weft_chat_tokens()")
+    print(f"ids of conversations: {len(tallies)} templates; {n['plain']} conversations against jinja2 and "
+          f"llama.cpp, {n['refused']} more that both refuse, {n['ordinary']} left out for a token that only "
+          f"llama.cpp makes special; {n['struct']} with weft_chat_tokens()")
     print(f"look-alikes: {n['look-alikes']} conversations, {n['controls']} control tokens, all the template's but "
           f"for the differences; in {n['moved']} every author was known without Weft's runs")
     print(f"ids of conversations: {n['different']} differences"
@@ -352,11 +349,12 @@ def report(tallies: list[Tally]) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Compares the ids of conversations with llama.cpp's of jinja2's text.")
+    parser = argparse.ArgumentParser(description="Compares ids of conversations with llama.cpp's of jinja2's text.")
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--weft", default=str(ROOT / "build/libweft.so"), metavar="PATH")
     parser.add_argument("--templates", type=Path, metavar="FOLDER", help="llama.cpp's collection")
-    parser.add_argument("--conversations", type=int, default=20, metavar="N", help="of each kind, for each template")
+    parser.add_argument("--conversations", type=int, default=20, metavar="N",
+                        help="of each kind, for each template")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="templates of these names")
     real.add_option(parser)
     args = parser.parse_args()
