@@ -296,8 +296,9 @@ class IdsOfConversations(unittest.TestCase):
     def test_forms_of_messages(self):
         call = {"role": "assistant", "content": None, "tool_calls": [
             {"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]}
-        self.assertEqual(self.forms, shaped.Forms(strings=True, parts=False, objects=False, texts=False,
-                                                  nulls=False, developer=False, tools=False))
+        parts = dict.fromkeys(("system", "developer", "user", "assistant", "tool"), False)
+        self.assertEqual(self.forms, shaped.Forms(strings=True, parts=parts, objects=False, texts=False, nulls=False,
+                                                  empties=False, developer=False, tools=False))
         self.assertEqual(self.forms.message({"role": "developer", "content": [{"type": "text", "text": "a"},
                                                                               {"type": "text", "text": "b"}]}),
                          {"role": "system", "content": "a\nb"})

@@ -95,21 +95,23 @@ class Shaped(Maker):
 
 @dataclass(frozen=True)
 class Forms:
-    """What a template writes of contents that are texts, and that are lists of parts; of arguments that
-    are objects, and that are texts; whether it takes calls with a content that is None, and knows the
-    role developer, and tools."""
+    """What a template writes of contents that are texts and, by role, that are lists of parts; of arguments
+    that are objects, and that are texts; whether it writes calls with a content that is None, and with one
+    that is empty; and whether it knows the role developer, and tools."""
 
     strings: bool
-    parts: bool
+    parts: dict[str, bool]
     objects: bool
     texts: bool
     nulls: bool
+    empties: bool
     developer: bool
     tools: bool
 
     @property
     def without_tools(self) -> bool:
-        return not (self.tools or self.objects or self.texts)
+        """Weft says with text what such a template leaves out."""
+        return not self.tools or not (self.objects or self.texts)
 
     def message(self, given: Message) -> Message:
         """Returns the message as the template takes it."""
@@ -120,52 +122,66 @@ class Forms:
             message.pop("tool_calls", None)
         for call in message.get("tool_calls", ()):
             self.set_arguments(call["function"])
-        message["content"] = self.content(message.get("content"), "tool_calls" in message)
+        message["content"] = self.content(message["role"], message.get("content"), "tool_calls" in message)
         return message
 
     def set_arguments(self, function: dict[str, Any]) -> None:
         if isinstance(function["arguments"], str) and (self.objects or not self.texts):
             function["arguments"] = json.loads(function["arguments"])
 
-    def content(self, content: Any, calls: bool) -> Any:
-        if content is None:
-            return None if calls and self.nulls else ""
+    def content(self, role: str, content: Any, calls: bool) -> Any:
+        if calls and self.nulls and (content is None or (content == "" and not self.empties)):
+            return None
         if isinstance(content, list):
-            return content if self.parts else "\n".join(part["text"] for part in content)
-        if self.parts and not self.strings:
-            return [{"type": "text", "text": content}]
-        return content
+            return content if self.parts[role] else "\n".join(part["text"] for part in content)
+        if self.parts[role] and not self.strings:
+            return [{"type": "text", "text": content or ""}]
+        return content or ""
 
 
 def forms_of(source: str, template: Template, reads: Reads) -> Forms:
     """Tries the template out on small conversations."""
     user = {"role": "user", "content": "x"}
-    parameters = {"type": "object", "properties": {NEEDLE: {"type": "string", "description": "d"}},
-                  "required": [NEEDLE]}
+    parameters = {"type": "object", "properties": {"p": {"type": "string", "description": "d"}}, "required": ["p"]}
     tools = [{"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}]
+    argument = {NEEDLE: "z"}
 
     def text_of(messages: list[Message], tools: list | None = None) -> str:
         return template.render({"messages": messages, "tools": tools, "bos_token": "", "eos_token": "",
                                 "add_generation_prompt": False}, 0).text or ""
 
-    def calling(arguments: Any, content: str | None) -> str:
+    def calling(arguments: Any, content: str | None, result: Any = "y") -> list[Message]:
         call = {"id": "call00001", "type": "function", "function": {"name": "f", "arguments": arguments}}
-        return text_of([user, {"role": "assistant", "tool_calls": [call], "content": content},
-                        {"role": "tool", "tool_call_id": "call00001", "name": "f", "content": "y"}], tools)
+        return [user, {"role": "assistant", "tool_calls": [call], "content": content},
+                {"role": "tool", "tool_call_id": "call00001", "name": "f", "content": result}]
 
-    parts = text_of([user | {"content": [{"type": "text", "text": NEEDLE}]}])
-    argument = {NEEDLE: "z"}
-    objects = calling(argument, "")
-    texts = calling(json.dumps(argument), "")
-    takes_objects = NEEDLE in objects and f"'{NEEDLE}'" not in objects
-    nulls = calling(argument if takes_objects else json.dumps(argument), None)
+    def writes_parts(messages: list[Message]) -> bool:
+        text = text_of(messages)
+        return NEEDLE in text and f"{NEEDLE}'}}" not in text and f'{NEEDLE}"}}' not in text
+
+    def writes_object(content: str | None) -> bool:
+        text = text_of(calling(argument, content), tools)
+        return NEEDLE in text and f"'{NEEDLE}'" not in text and "None" not in text
+
+    def writes_text(content: str | None) -> bool:
+        text = text_of(calling(json.dumps(argument), content), tools)
+        return f'"{NEEDLE}": "z"' in text and f'\\"{NEEDLE}' not in text and "None" not in text
+
+    parts = [{"type": "text", "text": NEEDLE}]
+    objects, texts = ([takes(None), takes("")] for takes in (writes_object, writes_text))
+    nulls, empties = objects if any(objects) else texts
     return Forms(
         strings=NEEDLE in text_of([user | {"content": NEEDLE}]),
-        parts=NEEDLE in parts and "'type'" not in parts,
-        objects=takes_objects,
-        texts=f'"{NEEDLE}": "z"' in texts and f'\\"{NEEDLE}' not in texts,
-        nulls=NEEDLE in nulls and "None" not in nulls,
-        developer="developer" in source,
+        parts={"system": writes_parts([{"role": "system", "content": parts}, user]),
+               "developer": writes_parts([{"role": "developer", "content": parts}, user]),
+               "user": writes_parts([user | {"content": parts}]),
+               "assistant": writes_parts([user, {"role": "assistant", "content": parts}, user]),
+               "tool": writes_parts(calling({}, "", parts))},
+        objects=any(objects),
+        texts=any(texts),
+        nulls=nulls,
+        empties=empties,
+        developer="developer" in source and NEEDLE in text_of([{"role": "developer", "content": NEEDLE}, user]),
         tools="tools" in reads.variables,
     )
 
