@@ -160,9 +160,10 @@ static const struct reply *open_once(size_t source, size_t how)
     static struct reply opened[N_SOURCES][16];
     struct reply *r = &opened[source][how];
     const char *opening = (how & 1) != 0 ? "<think><seed:think>[THINK]" : "";
-    const struct reply_source s = { sources[source], strlen(sources[source]),
-                                    opening,         strlen(opening),
-                                    tools,           sizeof tools - 1 };
+    const struct reply_source s = {
+        sources[source], strlen(sources[source]), opening, strlen(opening),
+        tools,           sizeof tools - 1,        false
+    };
     const weft_reply_params params = { .choice = (how & 8) != 0 ? WEFT_TOOLS_NONE : WEFT_TOOLS_AUTO,
                                        .no_parallel = (how & 2) != 0,
                                        .keep_reasoning = (how & 4) != 0,

@@ -253,7 +253,7 @@ enum { N_SCHEMAS = sizeof schemas / sizeof *schemas };
 static double time_of_tools(const char *form, size_t i, size_t n, size_t each)
 {
     struct bytes tools = make_tools(schemas[i].make, n, each);
-    struct reply_source source = { form, strlen(form), "", 0, tools.data, tools.n };
+    struct reply_source source = { form, strlen(form), "", 0, tools.data, tools.n, false };
     weft_reply_params params = WEFT_REPLY_PARAMS_INIT;
     double took = seconds(&source, &params);
     bytes_free(&tools);
@@ -287,7 +287,7 @@ static void test_many_tools(void **state)
 static double time_of_schema(size_t i, size_t n, bool strict)
 {
     struct bytes schema = { 0 };
-    struct reply_source source = { "", 0, "", 0, NULL, 0 };
+    struct reply_source source = { "", 0, "", 0, NULL, 0, false };
     weft_reply_params params = WEFT_REPLY_PARAMS_INIT;
     schemas[i].make(&schema, n);
     params.schema = schema.data;
