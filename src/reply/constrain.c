@@ -208,11 +208,6 @@ static void put_loose_tags(struct maker *m)
 
 /* ---------------------------------------------------------------- calls */
 
-static bool is_chosen(const struct reply *r, size_t t)
-{
-    return r->named == NULL || r->named == &r->tools.at[t];
-}
-
 /* Makes the rule tool-T: a call from the name on. */
 static void put_tool(struct maker *m, size_t t)
 {
@@ -240,18 +235,14 @@ static void put_tools(struct maker *m)
 {
     const char * or = "call ::= ";
     for (size_t t = 0; t < m->r->tools.n; t++) {
-        if (is_chosen(m->r, t)) {
-            put(m, "%stool-%zu ", or, t);
-            or = "| ";
-        }
+        put(m, "%stool-%zu ", or, t);
+        or = "| ";
     }
     put(m, "\n");
     bool tags = in_tags(m->r);
     for (size_t t = 0; t < m->r->tools.n; t++) {
-        if (is_chosen(m->r, t)) {
-            put_tool(m, t);
-        }
-        if (is_chosen(m->r, t) && tags && !m->loose) {
+        put_tool(m, t);
+        if (tags && !m->loose) {
             put_tags(m, t);
         }
     }
@@ -371,9 +362,9 @@ static void collect(struct maker *m)
     m->n_items = 0;
     for (size_t t = 0; t < m->r->tools.n && m->r->choice != WEFT_TOOLS_NONE; t++) {
         const struct reply_tool *tool = &m->r->tools.at[t];
-        if (is_chosen(m->r, t) && !tags) {
+        if (!tags) {
             add_item(m, tool->parameters, tool->parameters, true);
-        } else if (is_chosen(m->r, t) && !m->loose) {
+        } else if (!m->loose) {
             add_parameters(m, tool);
         }
     }

@@ -69,8 +69,7 @@ static weft_status open_choice(const weft_reply_params *p, struct reply *r, weft
         return error_set(err, WEFT_E_ARG, "a call is required, but there are no tools");
     }
     if (p->choice == WEFT_TOOLS_NAMED) {
-        r->named = reply_tools_choose(&r->tools, p->choice_name);
-        return r->named != NULL
+        return reply_tools_choose(&r->tools, p->choice_name) != NULL
                    ? WEFT_OK
                    : error_set(err, WEFT_E_ARG, "no tool has the name '%.128s'", p->choice_name);
     }

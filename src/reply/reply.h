@@ -56,7 +56,6 @@ struct reply {
     struct reply_tools tools;
     json_t *schema; /* of the content; NULL = none */
     weft_tool_choice choice;
-    const struct reply_tool *named;
     bool single, keep_reasoning, strict_schema;
     bool thinking; /* the answer begins inside reasoning */
     uint64_t seed; /* of the ids */
