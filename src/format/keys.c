@@ -285,6 +285,7 @@ static const struct key_rule table[] = {
     HARMLESS("tokenizer.rwkv.world"),
     OBEYED("tokenizer.chat_template"),
     OBEYED("tokenizer.chat_template.rerank"),
+    OBEYED("tokenizer.chat_template.tool_use"),
     HARMLESS("tokenizer.chat_template.*"),
     HARMLESS("tokenizer.chat_templates"),
 };

@@ -44,7 +44,7 @@ usage_tests() {
     check 'a schema that is no JSON' 2 '--json-schema: line 1' run -m $QWEN -p a --json-schema '{'
     check 'a keyword by name and place' 2 "#/properties/x: the keyword 'multipleOf'" run -m $QWEN -p a \
         --json-schema '{"properties":{"x":{"multipleOf":2}}}'
-    check 'a schema that never begins' 2 'left recursion' run -m $QWEN -p a --json-schema '{"$ref":"#"}'
+    check 'a schema that never begins' 2 'leads back to the schema itself' run -m $QWEN -p a --json-schema '{"$ref":"#"}'
     check 'no grammar for perplexity' 2 'unknown option' perplexity -m $QWEN -p a --json-schema '{}'
 }
 
