@@ -71,7 +71,8 @@ endif
 # --- what is built -------------------------------------------------------------------------------
 LIB_SRC := $(wildcard src/*.c src/*/*.c src/cpu/kernels/*.c) $(BACKEND_SRC)
 BASE_SRC := $(wildcard src/base/*.c)
-TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c)
+SERVE_SRC := $(wildcard tools/serve/*.c tools/serve/http/*.c)
+TOOL_SRC := $(wildcard tools/weft/*.c tools/weft/bench/*.c) $(SERVE_SRC)
 SYNTH_SRC := $(filter-out tools/synth/main.c,$(wildcard tools/synth/*.c))
 # Each folder is named after what its programs test. The programs in tests/cuda have their own rules.
 TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/test_*.c))
@@ -81,6 +82,7 @@ BASE_OBJ := $(BASE_SRC:%.c=$(BUILD)/obj/%.o)
 HOST_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(HOST_OBJ) $(KERNEL_OBJ)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+SERVE_OBJ := $(SERVE_SRC:%.c=$(BUILD)/obj/%.o)
 SYNTH_OBJ := $(SYNTH_SRC:%.c=$(BUILD)/obj/%.o)
 SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -111,7 +113,7 @@ ifneq ($(wildcard /usr/include/histedit.h /usr/local/include/histedit.h),)
 $(BUILD)/obj/tools/%.o: CFLAGS += -DHAVE_LIBEDIT
 TOOL_LIBS = -ledit
 endif
-TOOL_LIBS += -lnettle
+TOOL_LIBS += -lnettle -levent_core
 
 .PHONY: all
 all: $(BUILD)/backends.stamp $(BUILD)/weft $(BUILD)/weft-synth $(BUILD)/libweft.a $(BUILD)/libweft.so
@@ -174,6 +176,16 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/li
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD  $@')
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka $(LIB_LIBS)
+
+# The server, for its tests.
+$(BUILD)/serve.a: $(SERVE_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/tests/serve/%: $(BUILD)/obj/tests/serve/%.o $(SUPPORT_OBJ) $(SYNTH_OBJ) $(BUILD)/serve.a $(BUILD)/libweft-all.a
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LD  $@')
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TEST_LDFLAGS) -lcmocka -levent_core $(LIB_LIBS)
 
 # Renders templates for the comparison with jinja2.
 $(BUILD)/tests/jinja_cli: $(BUILD)/obj/tests/text/jinja_cli.o $(BUILD)/libweft-all.a

@@ -11,7 +11,7 @@ import sys
 LIBRARY = 'include src/base src/format src/text'
 INSIDE = LIBRARY + ' src/schema src/reply src/chat src/draw src src/arch src/cpu src/run'
 # the tests that know a program only from outside
-BLACK_BOX = 'include src/base tools/weft tools/synth tests/support'
+BLACK_BOX = 'include src/base tools/serve tools/serve/http tools/weft tools/synth tests/support'
 WHITE_BOX = INSIDE + ' tools/synth tests/support'
 ROOMS = {
     'include': '',
@@ -30,7 +30,10 @@ ROOMS = {
     'cuda': LIBRARY + ' src kernels/kernels.h',
     'src/run': LIBRARY + ' src/schema src/reply src/chat src/draw src',
     # tools: the library only by weft.h, and base; synth, gpu-bench and gpu-model look inside
-    'tools/weft': 'include src/base',
+    # the server: without sockets, and what puts HTTP around it
+    'tools/serve': 'include src/base',
+    'tools/serve/http': 'include src/base tools/serve',
+    'tools/weft': 'include src/base tools/serve tools/serve/http',
     'tools/examples': 'include',
     'tools/synth': LIBRARY,
     'tests/cudasim': 'include kernels src/format/quant.h src/format/quant_types.h',
@@ -48,10 +51,11 @@ ROOMS = {
     'tests/run': WHITE_BOX,
     'tests/schema': WHITE_BOX,
     'tests/reply': WHITE_BOX,
-    'tests/fuzz': WHITE_BOX + ' tools/weft',
+    'tests/fuzz': WHITE_BOX + ' tools/serve tools/serve/http tools/weft',
     'tests/cuda': WHITE_BOX + ' cuda kernels tools/gpu-bench tests/cudasim',
     'tests/api': BLACK_BOX,
     'tests/weft': BLACK_BOX,
+    'tests/serve': BLACK_BOX,
     'tests/reports': BLACK_BOX,
     'tests/soak': BLACK_BOX,
     'tests/manifest': 'include',

@@ -41,12 +41,13 @@ build_programs() { # where the sources are, where the programs go
 # For building on the GPU's machine: copies the headers, and the libraries under the names that the linker looks for.
 copy_headers() { # folder of the pack
     local f
-    for f in pcre2.h jansson.h jansson_config.h cmocka.h nettle/sha2.h nettle/nettle-types.h; do
+    for f in pcre2.h jansson.h jansson_config.h cmocka.h nettle/sha2.h nettle/nettle-types.h event2/event.h \
+        event2/event-config.h event2/visibility.h event2/util.h event2/buffer.h event2/bufferevent.h event2/listener.h; do
         mkdir -p "$1/include/$(dirname "$f")"
         cp "$(printf '#include <%s>\n' "$f" | gcc -DPCRE2_CODE_UNIT_WIDTH=8 -include stdarg.h -include stddef.h \
             -include stdint.h -include setjmp.h -M -xc - | tr ' ' '\n' | grep -m 1 "/$f\$")" "$1/include/$f" || return
     done
-    for f in pcre2-8 jansson cmocka nettle; do cp "$1"/lib/lib$f.so.* "$1/lib/lib$f.so" || return; done
+    for f in pcre2-8 jansson cmocka nettle event_core; do cp "$1"/lib/lib$f.so.* "$1/lib/lib$f.so" || return; done
 }
 
 # The order of the archive puts similar files next to each other.
