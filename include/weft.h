@@ -916,6 +916,18 @@ WEFT_API weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_
  * page, or for all pages if the tokens for which memory is set aside cross n_rope_short. Errors:
  * WEFT_E_CTX_FULL, WEFT_E_KV_FULL, WEFT_E_NOMEM. */
 WEFT_API weft_status weft_seq_reserve(weft_seq *seq, size_t n, weft_error *err);
+/* Gives the KV pages of the sequence to others. Everything else stays: tokens, text, finish, and
+ * the state of sampler, stop strings and grammar. So the text goes on after weft_seq_unpark() as if
+ * nothing had happened; on the CPU, and on a GPU with `deterministic`, it is the same text. While
+ * the sequence is parked, no step computes it, and calls that need its pages return WEFT_E_STATE:
+ * weft_seq_append() of tokens, weft_seq_reserve(), weft_seq_next() and weft_seq_logits(). Memory
+ * set aside is given back. weft_seq_rewind() and weft_seq_load() end the parking; a fork is parked
+ * too. Parking twice is allowed. */
+WEFT_API weft_status weft_seq_park(weft_seq *seq, weft_error *err);
+/* Takes pages again. Pages that still hold the beginning of the text are found; the tokens behind
+ * them wait to be computed once more. Does nothing if the sequence is not parked. Errors:
+ * WEFT_E_KV_FULL (it stays parked). */
+WEFT_API weft_status weft_seq_unpark(weft_seq *seq, weft_error *err);
 /* Samples the next token and accepts it, exactly once: the token is part of the sequence and waits
  * for the next step, unless the engine has computed ahead. *token is -1 if a grammar allows none. A
  * draw that looks at all logits (one with a temperature and a top_k of 0 or above 64, or with a

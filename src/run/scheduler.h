@@ -8,7 +8,7 @@
 #include "run/memory.h"
 
 /* What the scheduler knows of a sequence. Tokens [n_done, tokens.n) wait to be computed, and their
- * pages are reserved. */
+ * pages are reserved unless it is parked. */
 struct sched_seq {
     struct tokens tokens;
     size_t n_done;
@@ -18,14 +18,18 @@ struct sched_seq {
     bool observed;
     bool in_step; /* it has rows in the step that is being packed */
     atomic_bool cancelled;
+    /* It has given all its pages away, see weft_seq_park(). No token is computed, and none has a
+     * page. */
+    bool parked;
 };
 
-/* Returns false for a sequence that has finished or is cancelled. Its waiting tokens are computed
- * only after more tokens are appended, or after a call has reported the cancel. */
+/* Returns false for a sequence that has finished, is cancelled or is parked. Its waiting tokens are
+ * computed only after more tokens are appended, after a call has reported the cancel, or once it
+ * has pages again. */
 static inline bool sched_runs(const struct sched_seq *q)
 {
     return atomic_load_explicit(&q->finish, memory_order_relaxed) == WEFT_RUNNING &&
-           !atomic_load_explicit(&q->cancelled, memory_order_relaxed);
+           !atomic_load_explicit(&q->cancelled, memory_order_relaxed) && !q->parked;
 }
 
 /* How many tokens of the sequence wait for the next step. */

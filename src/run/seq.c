@@ -6,6 +6,7 @@ void seq_restart(struct weft_seq *seq, size_t n, size_t n_done)
 {
     seq->sched.tokens.n = n;
     seq->sched.n_done = n_done;
+    seq->sched.parked = false;
     constraint_rewind(seq->constraint, n);
     logits_drop(&seq->logits);
     seq->n_room = 0;
@@ -114,6 +115,14 @@ weft_status seq_fits(const struct weft_seq *seq, size_t n, weft_error *err)
                          n, n_tokens, n_ctx);
     }
     return WEFT_OK;
+}
+
+weft_status seq_has_pages(const struct weft_seq *seq, weft_error *err)
+{
+    return !seq->sched.parked
+               ? WEFT_OK
+               : error_set(err, WEFT_E_STATE,
+                           "the sequence is parked and has no pages; call weft_seq_unpark() first");
 }
 
 weft_status seq_grow(struct weft_seq *seq, size_t n, weft_error *err)

@@ -112,6 +112,8 @@ void seq_measure(struct weft_seq *seq);
 weft_status seq_take_cancel(struct weft_seq *seq, weft_error *err);
 /* Returns WEFT_E_CTX_FULL unless n more tokens fit into the context. */
 weft_status seq_fits(const struct weft_seq *seq, size_t n, weft_error *err);
+/* Returns WEFT_E_STATE if the sequence is parked. */
+weft_status seq_has_pages(const struct weft_seq *seq, weft_error *err);
 /* Makes the list of tokens long enough for n. */
 weft_status seq_grow(struct weft_seq *seq, size_t n, weft_error *err);
 

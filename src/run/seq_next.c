@@ -104,6 +104,7 @@ static weft_status check_ready(struct weft_seq *seq, weft_error *err)
         return error_set(err, WEFT_E_STATE,
                          "the sequence has finished; append tokens or rewind to go on");
     }
+    TRY(seq_has_pages(seq, err));
     if (!seq_fresh(seq)) {
         return error_set(
             err, WEFT_E_STATE,

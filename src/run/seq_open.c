@@ -69,6 +69,7 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     }
     dst->sched.tokens.n = t->n;
     dst->sched.n_done = src->sched.n_done;
+    dst->sched.parked = src->sched.parked;
     dst->picked = src->picked;
     dst->drawn = src->drawn;
     seq_set_finish(dst, (weft_finish)atomic_load(&src->sched.finish));
@@ -82,10 +83,14 @@ static weft_status copy_state(struct weft_seq *dst, const struct weft_seq *src, 
     return sampler_copy(src->sampler, &dst->sampler, err);
 }
 
-static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft_error *err)
+/* Gives the copy the pages of the sequence. */
+static weft_status share_pages(struct weft_seq *seq, struct weft_seq *copy, weft_error *err)
 {
     struct weft_engine *e = seq->engine;
-    TRY(copy_state(copy, seq, err));
+    if (seq->sched.parked) {
+        copy->sched.kv.rope_set = seq->sched.kv.rope_set;
+        return WEFT_OK;
+    }
     TRY(kv_share(&e->pool, &seq->sched.kv, seq->sched.tokens.n, &copy->sched.kv, err));
     /* Both sequences will compute the waiting tokens, each into pages of its own. If the sequence
      * has memory set aside for more tokens, the copy must not share the page to which it will write
@@ -95,6 +100,14 @@ static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft
     if (from < n || (seq->n_room > n && n % KV_PAGE != 0)) {
         status = room_reserve(e, &copy->sched.kv, from, n, err);
     }
+    return status;
+}
+
+static weft_status fork_locked(struct weft_seq *seq, struct weft_seq *copy, weft_error *err)
+{
+    struct weft_engine *e = seq->engine;
+    TRY(copy_state(copy, seq, err));
+    weft_status status = share_pages(seq, copy, err);
     if (status == WEFT_OK) {
         status = sched_add(&e->sched, &copy->sched, err);
     }

@@ -5,6 +5,7 @@ static weft_status logits_locked(struct weft_seq *seq, float *dst, size_t cap, s
                                  weft_error *err)
 {
     const size_t n_vocab = seq->engine->model->config.n_vocab;
+    TRY(seq_has_pages(seq, err));
     if (!seq_fresh(seq)) {
         return error_set(err, WEFT_E_STATE,
                          "no fresh logits; call weft_engine_step() until the sequence is ready");

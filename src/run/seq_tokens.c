@@ -29,6 +29,7 @@ static weft_status append_locked(struct weft_seq *seq, const int32_t *tokens, si
     if (n == 0) {
         return WEFT_OK;
     }
+    TRY(seq_has_pages(seq, err));
     struct tokens *t = &seq->sched.tokens;
     if (t->n == 0) {
         seq->sched.kv.rope_set = model_rope_set(seq->engine->model, n);
@@ -66,6 +67,7 @@ weft_status weft_seq_append(weft_seq *seq, const int32_t *tokens, size_t n, weft
 
 static weft_status reserve_locked(struct weft_seq *seq, size_t n, weft_error *err)
 {
+    TRY(seq_has_pages(seq, err));
     TRY(seq_fits(seq, n, err));
     const size_t before = seq->n_room;
     seq->n_room = n > 0 ? seq->sched.tokens.n + n : 0;

@@ -92,6 +92,8 @@ CALL(seq_set_trigger, a->handle, a->params, a->in, a->n, a->err)
 CALL(seq_set_logprobs, a->handle, 2, a->err)
 CALL(seq_append, a->handle, a->in, a->n, a->err)
 CALL(seq_reserve, a->handle, a->n, a->err)
+CALL(seq_park, a->handle, a->err)
+CALL(seq_unpark, a->handle, a->err)
 CALL(seq_next, a->handle, a->out, a->err)
 CALL(seq_text, a->handle, a->dst, a->cap, a->needed, a->err)
 CALL(seq_end, a->handle, a->err)
@@ -202,6 +204,8 @@ static const struct row rows[] = {
     { ROW(seq_append), .kind = SEQ, .takes = IN | VOCAB, INPUT(ids_in, 3),
       .beyond = WEFT_E_CTX_FULL },
     { ROW(seq_reserve), .kind = SEQ, .takes = LENGTH, .beyond = WEFT_E_CTX_FULL },
+    { ROW(seq_park), .kind = SEQ },
+    { ROW(seq_unpark), .kind = SEQ },
     { ROW(seq_next), .kind = SEQ, .takes = OUT },
     { ROW(seq_text), .kind = SEQ, .takes = DST, .size = 1 },
     { ROW(seq_end), .kind = SEQ },

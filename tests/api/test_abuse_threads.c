@@ -41,6 +41,8 @@ static void use(weft_seq *seq)
     OK(weft_seq_tokens(seq, tokens, 64, &n, E));
     OK(weft_seq_append(seq, ids_in, 1, E));
     OK(weft_seq_fork(seq, &copy, E));
+    OK(weft_seq_park(copy, E));
+    OK(weft_seq_unpark(copy, E));
     OK(weft_seq_rewind(copy, 1, E));
     weft_seq_release(&copy);
     OK(weft_seq_rewind(seq, n, E));

@@ -447,6 +447,17 @@ static weft_status do_tokens(weft_seq *s)
     int32_t tokens[64];
     return weft_seq_tokens(s, tokens, 64, NULL, E);
 }
+static weft_status do_unpark(weft_seq *s) { return weft_seq_unpark(s, E); }
+static weft_status do_park(weft_seq *s)
+{
+    OK(weft_seq_park(s, E));
+    assert_int_equal(weft_seq_len(s), weft_seq_pending(s));
+    FAILS(WEFT_E_STATE, weft_seq_reserve(s, 1, E));
+    if (weft_seq_finish(s) == WEFT_RUNNING) {
+        FAILS(WEFT_E_STATE, weft_seq_logits(s, NULL, 0, NULL, E));
+    }
+    return weft_seq_park(s, E);
+}
 static weft_status do_end(weft_seq *s) { return weft_seq_end(s, E); }
 static weft_status do_rewind(weft_seq *s) { return weft_seq_rewind(s, weft_seq_len(s) / 2, E); }
 static weft_status do_rewind_0(weft_seq *s) { return weft_seq_rewind(s, 0, E); }
@@ -530,6 +541,8 @@ static const struct {
     { "text", do_text, { 0 } },
     { "logits", do_logits, { STATE, STATE, 0, STATE, STATE, STATE, STATE, 0, 0, 0 } },
     { "tokens", do_tokens, { 0 } },
+    { "park", do_park, { 0 } },
+    { "unpark", do_unpark, { 0 } },
     { "end", do_end, { 0 } },
     { "rewind", do_rewind, { 0 } },
     { "rewind to nothing", do_rewind_0, { 0 } },

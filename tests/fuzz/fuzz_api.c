@@ -244,6 +244,12 @@ static void call_seq(struct world *w, size_t i, uint8_t what)
     case 10: check(w, i); break;
     case 11: call_text(w, i); break;
     case 12: weft_seq_cancel(seq); break;
+    case 13:
+        MUST(weft_seq_park(seq, NULL) == WEFT_OK);
+        if (fuzz_byte(&w->in) % 4 > 0) {
+            fuzz_may(weft_seq_unpark(seq, &err), &err);
+        }
+        break;
     default: MUST(weft_seq_end(seq, NULL) == WEFT_OK); break;
     }
 }

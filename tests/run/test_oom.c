@@ -249,6 +249,8 @@ static weft_status walk(struct path *p, const char *file)
     TRY(generate(p, p->seq, N_NEW));
     RUN(p, weft_seq_reserve(p->seq, 100, E));
     RUN(p, weft_seq_fork(p->seq, &p->copy, E));
+    RUN(p, weft_seq_park(p->copy, E));
+    RUN(p, weft_seq_unpark(p->copy, E));
     TRY(generate(p, p->copy, N_NEW));
     RUN(p, weft_engine_wait(p->engine, 0, NULL, E));
     RUN(p, weft_seq_text(p->copy, p->text, sizeof p->text, &p->n_text, E));
