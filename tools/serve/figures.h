@@ -56,4 +56,7 @@ struct core_figures {
         prompt_tokens, generated_tokens, max_tokens, step_tokens;
 };
 
+/* Sets all counters to 0, and the bounds of the histograms. Those of tokens end at n_ctx. */
+void figures_init(struct core_figures *figures, size_t n_ctx);
+
 #endif
