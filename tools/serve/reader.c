@@ -89,6 +89,7 @@ void *reader_run(void *arg)
 {
     struct core *core = arg;
     struct job *job;
+    pthread_setname_np(pthread_self(), "weft-read");
     while ((job = wait_for_job(core, &core->to_read, &core->n_to_read)) != NULL) {
         struct queue *next = job_gone(job) ? NULL : read_job(core, job);
         if (next == NULL) {
@@ -208,6 +209,7 @@ void *embedder_run(void *arg)
 {
     struct core *core = arg;
     struct job *job;
+    pthread_setname_np(pthread_self(), "weft-embed");
     while ((job = wait_for_job(core, &core->to_embed, &core->n_embedding)) != NULL) {
         job->figures.admitted = figures_now();
         if (!job_gone(job)) {

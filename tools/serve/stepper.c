@@ -219,6 +219,7 @@ static void serve(struct core *core)
 void *stepper_run(void *arg)
 {
     struct core *core = arg;
+    pthread_setname_np(pthread_self(), "weft-step");
     core->load_code = load(core);
     atomic_store(&core->state, core->load_code == 0 ? CORE_READY : CORE_FAILED);
     core_ring(core);
