@@ -17,7 +17,9 @@ static void open_chunk(struct answer *a, const struct choice *c)
 
 static void close_chunk(struct answer *a, const struct choice *c, bool timings)
 {
-    json_put(&a->out, ",'finish_reason':%s}]", c->done ? finish_name(c) : NULL);
+    json_put(&a->out, ",'finish_reason':");
+    json_put_text(&a->out, c->done ? finish_name(c) : NULL);
+    json_put(&a->out, "}]");
     if (timings) {
         json_put(&a->out, ",");
         put_timings(&a->out, &c->figures);
@@ -105,8 +107,12 @@ static void progress(struct answer *a, const struct job_figures *f, size_t n_don
 static void put_message(struct answer *a, struct choice *c)
 {
     const bool calls = c->n_calls > 0;
-    const char *content = c->content.n > 0 ? c->content.data : calls ? NULL : "";
-    json_put(&a->out, "'message':{'role':'assistant','content':%.*s", (int)c->content.n, content);
+    json_put(&a->out, "'message':{'role':'assistant','content':");
+    if (c->content.n > 0 || !calls) {
+        json_put_string(&a->out, c->content.data, c->content.n);
+    } else {
+        json_put(&a->out, "null");
+    }
     if (c->reasoning.n > 0) {
         json_put(&a->out, ",'reasoning_content':%.*s", (int)c->reasoning.n, c->reasoning.data);
     }

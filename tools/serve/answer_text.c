@@ -108,7 +108,9 @@ static void put_choice(struct answer *a, struct choice *c, const char *text, siz
 {
     json_put(&a->out, "{'index':%zu,'text':%.*s,'logprobs':", c->index, (int)n, text);
     put_logprobs(a, c);
-    json_put(&a->out, ",'finish_reason':%s}", finish);
+    json_put(&a->out, ",'finish_reason':");
+    json_put_text(&a->out, finish);
+    json_put(&a->out, "}");
 }
 
 static void put_chunk(struct answer *a, struct choice *c, const char *text, size_t n,

@@ -75,8 +75,9 @@ bool fault_library(struct fault *f, weft_status status, const weft_error *err)
 char *fault_json(const struct fault *f)
 {
     struct json_put p = { 0 };
-    json_put(&p, "{'error':{'message':%s,'type':%s,'code':%d,'param':%s", f->message, f->type,
-             f->status, f->param[0] != '\0' ? f->param : NULL);
+    json_put(&p, "{'error':{'message':%s,'type':%s,'code':%d,'param':", f->message, f->type,
+             f->status);
+    json_put_text(&p, f->param[0] != '\0' ? f->param : NULL);
     if (f->n_ctx > 0) {
         json_put(&p, ",'n_prompt_tokens':%zu,'n_ctx':%zu", f->n_prompt, f->n_ctx);
     }

@@ -119,12 +119,12 @@ static void put_size(struct json_put *p, size_t v)
 
 /* ---------------------------------------------------------------- formats */
 
-static void put_text(struct json_put *p, const char *text, size_t n)
+void json_put_text(struct json_put *p, const char *text)
 {
     if (text == NULL) {
         json_put_raw(p, "null", 4);
     } else {
-        json_put_string(p, text, n);
+        json_put_string(p, text, strlen(text));
     }
 }
 
@@ -134,12 +134,11 @@ static const char *put_argument(struct json_put *p, const char *fmt, va_list *ar
     const char kind = *fmt;
     if (kind == '.') {
         const int n = va_arg(*args, int);
-        put_text(p, va_arg(*args, const char *), (size_t)n);
+        json_put_string(p, va_arg(*args, const char *), (size_t)n);
         return fmt + 3;
     }
     if (kind == 's') {
-        const char *text = va_arg(*args, const char *);
-        put_text(p, text, text != NULL ? strlen(text) : 0);
+        json_put_text(p, va_arg(*args, const char *));
     } else if (kind == 'z') {
         put_size(p, va_arg(*args, size_t));
     } else if (kind == 'l') {

@@ -12,13 +12,15 @@ struct json_put {
 };
 
 /* Appends `fmt`, in which ' stands for ". The conversions take what those of printf() take: %s and
- * %.*s write a JSON string (NULL: null), %zu, %lld and %d an integer, %g a number, %c one byte as
+ * %.*s write a JSON string, %zu, %lld and %d an integer, %g a number, %c one byte as
  * it is, and %i is true or false. */
 __attribute__((format(printf, 2, 3))) void json_put(struct json_put *p, const char *fmt, ...);
 /* Appends text[n] as it is. */
 void json_put_raw(struct json_put *p, const char *text, size_t n);
 /* Appends text[n] as a JSON string; bytes that are no UTF-8 become U+FFFD. */
 void json_put_string(struct json_put *p, const char *text, size_t n);
+/* Appends a text as a JSON string; NULL is null. */
+void json_put_text(struct json_put *p, const char *text);
 /* Appends a number that is a float. JSON has no infinity: -9999 is written for its negative, as in
  * OpenAI's answers; 0 for what is no number. */
 void json_put_number(struct json_put *p, double v);
