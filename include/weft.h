@@ -1095,6 +1095,9 @@ typedef struct weft_reply_event {
      * inside the call, or went on with what cannot be part of it: the arguments so far were given,
      * and the rest is content. */
     bool complete;
+    /* Of content and reasoning: how many bytes of the answer stand before the text, which is part
+     * of it as it was added. So a program knows which tokens the text comes from. */
+    size_t from;
 } weft_reply_event;
 #define WEFT_REPLY_EVENT_INIT WEFT_INIT(weft_reply_event)
 

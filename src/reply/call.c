@@ -12,6 +12,7 @@ static size_t n_unread(const struct reply *r) { return r->in.n - r->at; }
 static void take(struct reply *r, size_t n)
 {
     r->at += n;
+    r->place += n;
     r->seen = 0;
 }
 

@@ -133,7 +133,8 @@ void reply_emitted(struct reply *r, weft_reply_kind kind, size_t before)
         return;
     }
     size_t call = kind == WEFT_REPLY_ARGUMENTS ? r->n_calls - 1 : 0;
-    reply_put_event(r, (struct reply_event){ .kind = kind, .call = call, .at = before, .n = n });
+    reply_put_event(r, (struct reply_event){
+                           .kind = kind, .call = call, .at = before, .n = n, .from = r->place });
 }
 
 void reply_emit(struct reply *r, weft_reply_kind kind, const char *text, size_t n)
@@ -165,7 +166,8 @@ bool reply_next(struct reply *r, weft_reply_event *event)
                                  .name = e->name,
                                  .text = call || e->n == 0 ? NULL : text,
                                  .n_text = call ? 0 : e->n,
-                                 .complete = e->complete };
+                                 .complete = e->complete,
+                                 .from = e->from };
     return true;
 }
 

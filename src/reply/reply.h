@@ -37,6 +37,7 @@ struct reply_event {
     size_t at, n;     /* its text in `out`; for a call its id */
     const char *name; /* of the tool */
     bool complete;
+    size_t from; /* where content or reasoning stands in the answer */
 };
 
 /* The grammar of an answer, and where it begins. */
@@ -67,7 +68,8 @@ struct reply {
     struct bytes in;
     size_t kept;
     size_t at;
-    size_t seen; /* bytes behind `at` that were searched or given to the scanner already */
+    size_t place; /* that of the unread text in the answer: bytes that were read */
+    size_t seen;  /* bytes behind `at` that were searched or given to the scanner already */
     /* The unread bytes that make it worth to look again at what was not certain: a sixteenth more.
      * So the time is linear in the text even if each byte is added alone. */
     size_t again;

@@ -10,6 +10,7 @@ static size_t n_unread(const struct reply *r) { return r->in.n - r->at; }
 static void take(struct reply *r, size_t n)
 {
     r->at += n;
+    r->place += n;
     r->seen = r->seen > n ? r->seen - n : 0;
 }
 

@@ -42,6 +42,8 @@ static const char tools[] =
 
 /* What a reply gave out so far. */
 struct log {
+    const char *text; /* the answer */
+    size_t n_text;
     struct bytes all;       /* content and reasoning */
     struct bytes events;    /* a byte for the kind of each event, and its text */
     struct bytes arguments; /* of the current call */
@@ -95,7 +97,8 @@ static void take_events(struct reply *r, struct log *log)
         log->last = e.kind;
         add(&log->events, e.text, e.n_text);
         if (text) {
-            MUST(!log->inside);
+            MUST(!log->inside && e.n_text <= log->n_text && e.from <= log->n_text - e.n_text);
+            MUST(memcmp(log->text + e.from, e.text, e.n_text) == 0);
             add(&log->all, e.text, e.n_text);
         } else {
             on_call(log, &e);
@@ -142,6 +145,8 @@ static void check(const struct reply *opened, const char *text, size_t n, uint64
                   struct log *log)
 {
     struct reply r = *opened;
+    log->text = text;
+    log->n_text = n;
     struct fuzz_cost cost = fuzz_begin();
     feed(&r, text, n, cuts, log);
     fuzz_end(cost, n);

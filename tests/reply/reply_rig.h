@@ -34,6 +34,7 @@ static inline void case_open(const struct reply_case *c, struct reply *r)
 
 /* The events of a reply so far. */
 struct reply_log {
+    const char *text; /* the answer; NULL = places are not checked */
     struct bytes line;
     char open; /* c r or ( for arguments: what the line is inside of */
     size_t n_calls;
@@ -80,6 +81,10 @@ static inline void log_event(struct reply_log *log, const weft_reply_event *e)
         log_put(log, "!", !e->complete);
     } else {
         assert_true(e->n_text > 0);
+        if (kind != 0 && log->text != NULL) {
+            assert_true(e->from + e->n_text <= strlen(log->text));
+            assert_memory_equal(log->text + e->from, e->text, e->n_text);
+        }
         log_put(log, e->text, e->n_text);
     }
 }
@@ -97,7 +102,7 @@ static inline void log_events(struct reply *r, struct reply_log *log)
 static inline char *log_run(const struct reply_case *c, const size_t *cuts)
 {
     struct reply r;
-    struct reply_log log = { 0 };
+    struct reply_log log = { .text = c->text };
     size_t at = 0, n = strlen(c->text);
     case_open(c, &r);
     do {

@@ -126,7 +126,7 @@ static void add(struct reply *r, const char *text, size_t n)
 static char *events_of(const struct reply_case *c, bool failing)
 {
     struct reply r;
-    struct reply_log log = { 0 };
+    struct reply_log log = { .text = c->text };
     size_t n = strlen(c->text);
     OK(open_case(c, &r));
     for (size_t at = 0; at < n; at += 7) {
