@@ -103,7 +103,7 @@ static void rig_event(void *user, const char *name, const char *data, size_t n)
         return;
     }
     json_error_t why;
-    json_t *j = json_loadb(data, n, 0, &why), *choice;
+    json_t *j = json_loadb(data, n, JSON_ALLOW_NUL, &why), *choice;
     size_t i;
     assert_non_null(j);
     json_array_foreach(json_object_get(j, "choices"), i, choice)

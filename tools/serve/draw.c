@@ -1,8 +1,8 @@
 /* Draws tokens, and tells the caller's thread of them. */
 #include <string.h>
 
+#include "serve/prompt_watch.h"
 #include "serve/stepper.h"
-#include "serve/watch.h"
 
 /* ---------------------------------------------------------------- text */
 

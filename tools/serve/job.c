@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve/watch.h"
+#include "serve/prompt_watch.h"
 
 static char *copy_of(const char *text, size_t n)
 {
@@ -19,7 +19,10 @@ static void job_free(struct job *job)
 {
     answer_close(job->answer);
     request_free(&job->request);
-    watch_free(job->watches);
+    for (struct prompt_watch *w = job->watches; w != NULL && w->at != NULL; w++) {
+        prompt_watch_free(w);
+    }
+    free(job->watches);
     free(job->choices);
     free(job->body);
     free(job->key);

@@ -5,8 +5,8 @@
 
 #include "base/mem.h"
 #include "serve/job.h"
+#include "serve/prompt_watch.h"
 #include "serve/sequence.h"
-#include "serve/watch.h"
 
 /* ---------------------------------------------------------------- taking jobs */
 
@@ -38,8 +38,8 @@ static bool watch_prompts(struct job *job)
     job->watches = mem_array(g->n_prompts + 1, sizeof *job->watches); /* the last one is empty */
     bool ok = job->watches != NULL;
     for (size_t i = 0; ok && i < g->n_prompts; i++) {
-        ok = watch_open(&job->watches[i], g->prompts[i].at, g->prompts[i].n,
-                        g->n_top > 0 ? (size_t)g->n_top : 0);
+        ok = prompt_watch_open(&job->watches[i], g->prompts[i].at, g->prompts[i].n,
+                               g->n_top > 0 ? (size_t)g->n_top : 0);
     }
     return ok;
 }
@@ -57,7 +57,8 @@ static bool make_choices(struct job *job)
     pthread_mutex_lock(&job->lock);
     job->choices = choices;
     pthread_mutex_unlock(&job->lock);
-    for (size_t i = 0; g->constrained && i < g->n_prompts; i++) {
+    const bool ruled = g->constrained || g->grammar != NULL;
+    for (size_t i = 0; ruled && i < g->n_prompts; i++) {
         if (!sequence_open(job, i * g->n_choices)) {
             return false;
         }

@@ -280,6 +280,8 @@ static bool open_replies(struct reading *r, const weft_prompt *prompt, const wef
 static bool make_prompt(struct reading *r, const struct chat *c, const weft_reply_params *p)
 {
     weft_prompt *prompt = NULL;
+    r->out->generation.constrained =
+        p->schema != NULL || (c->text[1] != NULL && p->choice != WEFT_TOOLS_NONE);
     const bool ok =
         open_prompt(r, c, &prompt) && take_tokens(r, prompt) && open_replies(r, prompt, p);
     weft_prompt_release(&prompt);

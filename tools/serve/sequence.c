@@ -1,7 +1,7 @@
 #include "serve/sequence.h"
 
 #include "base/mem.h"
-#include "serve/watch.h"
+#include "serve/prompt_watch.h"
 
 /* Choices differ by their seeds. */
 static weft_sampling sampling_of(const struct generation *g, size_t i)
@@ -13,11 +13,10 @@ static weft_sampling sampling_of(const struct generation *g, size_t i)
 
 static weft_status constrain(const struct generation *g, size_t i, weft_seq *seq, weft_error *err)
 {
-    if (!g->constrained) {
-        return WEFT_OK;
+    if (g->grammar != NULL) {
+        return weft_seq_set_grammar(seq, g->grammar, g->n_grammar, err);
     }
-    return g->grammar != NULL ? weft_seq_set_grammar(seq, g->grammar, g->n_grammar, err)
-                              : weft_reply_constrain(g->replies[i], seq, err);
+    return g->constrained ? weft_reply_constrain(g->replies[i], seq, err) : WEFT_OK;
 }
 
 static weft_status set_up(const struct generation *g, size_t i, weft_seq *seq, weft_error *err)
@@ -86,7 +85,7 @@ static weft_status feed(struct job *job, size_t p, weft_seq *seq, weft_error *er
     const struct token_list *prompt = &g->prompts[p];
     weft_status status = WEFT_OK;
     if (g->echo_logprobs) {
-        status = weft_seq_observe(seq, watch_see, &job->watches[p], err);
+        status = weft_seq_observe(seq, prompt_watch_see, &job->watches[p], err);
     }
     if (status == WEFT_OK) {
         status = weft_seq_append(seq, prompt->at, prompt->n, err);

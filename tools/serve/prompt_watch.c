@@ -1,10 +1,10 @@
-#include "serve/watch.h"
+#include "serve/prompt_watch.h"
 
 #include <math.h>
 
 #include "base/mem.h"
 
-bool watch_open(struct prompt_watch *w, const int32_t *tokens, size_t n, size_t n_top)
+bool prompt_watch_open(struct prompt_watch *w, const int32_t *tokens, size_t n, size_t n_top)
 {
     *w = (struct prompt_watch){ .tokens = tokens, .n = n, .n_top = n_top };
     size_t n_all;
@@ -15,7 +15,7 @@ bool watch_open(struct prompt_watch *w, const int32_t *tokens, size_t n, size_t 
     return w->at != NULL;
 }
 
-void watch_free(struct prompt_watch *w)
+void prompt_watch_free(struct prompt_watch *w)
 {
     free(w->at);
     w->at = NULL;
@@ -48,7 +48,7 @@ static void keep(weft_logprob *best, size_t n_top, int32_t token, float logit)
     best[i] = (weft_logprob){ token, logit };
 }
 
-void watch_see(void *watch, size_t pos, const float *logits, size_t n_vocab)
+void prompt_watch_see(void *watch, size_t pos, const float *logits, size_t n_vocab)
 {
     struct prompt_watch *w = watch;
     if (pos + 1 >= w->n) {

@@ -1,6 +1,6 @@
 /* Keeps the log-probabilities of a prompt while it is computed. */
-#ifndef WEFT_SERVE_WATCH_H
-#define WEFT_SERVE_WATCH_H
+#ifndef WEFT_SERVE_PROMPT_WATCH_H
+#define WEFT_SERVE_PROMPT_WATCH_H
 
 #include "weft.h"
 
@@ -11,9 +11,9 @@ struct prompt_watch {
 };
 
 /* Returns false if there is not enough memory. */
-bool watch_open(struct prompt_watch *w, const int32_t *tokens, size_t n, size_t n_top);
-void watch_free(struct prompt_watch *w);
+bool prompt_watch_open(struct prompt_watch *w, const int32_t *tokens, size_t n, size_t n_top);
+void prompt_watch_free(struct prompt_watch *w);
 /* A weft_logits_fn whose user is a struct prompt_watch. */
-void watch_see(void *watch, size_t pos, const float *logits, size_t n_vocab);
+void prompt_watch_see(void *watch, size_t pos, const float *logits, size_t n_vocab);
 
 #endif
