@@ -63,6 +63,17 @@ static void write_all(struct batch *b, const char *data, size_t n)
     }
 }
 
+static void count(struct batch_figures *f, const struct outcome *outcome)
+{
+    f->n_answered++;
+    f->n_failed += outcome == NULL || outcome->status != 200;
+    if (outcome != NULL) {
+        f->n_prompt += outcome->figures.n_prompt;
+        f->n_cached += outcome->figures.n_cached;
+        f->n_generated += outcome->figures.n_generated;
+    }
+}
+
 /* Writes the line of an outcome; NULL = that of the line's own fault. */
 static void answer(struct batch *b, const struct batch_line *line, const struct outcome *outcome)
 {
@@ -74,11 +85,10 @@ static void answer(struct batch *b, const struct batch_line *line, const struct 
     } else {
         write_all(b, out.data, out.n);
     }
-    if (ok && !b->broken) {
-        b->figures->n_answered++;
-        b->figures->n_failed += outcome == NULL || outcome->status != 200;
-    }
     bytes_free(&out);
+    if (ok && !b->broken) {
+        count(b->figures, outcome);
+    }
 }
 
 /* ---------------------------------------------------------------- requests */
@@ -105,9 +115,6 @@ static void on_end(void *user, const struct outcome *outcome)
         end_with(b, BATCH_LOST, 0);
     } else {
         answer(b, &item->line, outcome);
-        b->figures->n_prompt += outcome->figures.n_prompt;
-        b->figures->n_cached += outcome->figures.n_cached;
-        b->figures->n_generated += outcome->figures.n_generated;
     }
     item_free(item);
 }

@@ -233,9 +233,10 @@ static int say_failed(const struct batch_command *b)
     if (now + before == 0) {
         return EXIT_OK;
     }
-    return term_fail(
-        EXIT_RUNTIME, "%" PRIu64 " lines have failed%s; what is in %s for them says why",
-        now + before, before > 0 ? ", some of them in an earlier run" : "", output_name(b));
+    return term_fail(EXIT_RUNTIME,
+                     "%" PRIu64 " of %" PRIu64 " lines have failed%s; their answers in %s say why",
+                     now + before, b->figures.n_lines,
+                     before > 0 ? ", some of them in an earlier run" : "", output_name(b));
 }
 
 static int say_end(struct batch_command *b, enum batch_end end, int error)
