@@ -84,9 +84,9 @@ not JSON
 {"custom_id": "image", "method": "POST", "url": "/v1/images/generations", "body": {}}
 {"method": "POST", "url": "/v1/completions", "body": {}}
 {"custom_id": "wrong", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x", "temperature": "hot"}}
-{"custom_id": "long", "method": "POST", "url": "/v1/completions", "body": {"prompt": "one two three four five six seven eight", "max_tokens": 4}}
+{"custom_id": "long", "method": "POST", "url": "/v1/completions", "body": {"prompt": "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty", "max_tokens": 4}}
 END
-    check 'lines of all kinds' 1 '5 of 7 lines have failed' batch -m $QWEN -c 8 -a me -i "$T/mixed" -o "$T/kinds"
+    check 'lines of all kinds' 1 '5 of 7 lines have failed' batch -m $QWEN -c 32 -a me -i "$T/mixed" -o "$T/kinds"
     judge 'each has its own answer or error' '
 found = {one["id"]: one for one in lines("kinds")}
 assert len(found) == 7
@@ -112,7 +112,7 @@ resume_tests() {
     judge 'all are there once' '
 text = lambda name: {one["custom_id"]: one["response"]["body"]["choices"][0]["text"] for one in lines(name)}
 assert len(lines("resumed")) == 20 and text("resumed") == text("out20")'
-    check 'failures of an earlier run' 1 'in an earlier run' batch -m $QWEN -c 8 -i "$T/mixed" -o "$T/kinds"
+    check 'failures of an earlier run' 1 'in an earlier run' batch -m $QWEN -c 32 -i "$T/mixed" -o "$T/kinds"
     if command -v flock >/dev/null; then
         flock "$T/resumed" "$WEFT" batch -m $QWEN -i "$T/in" -o "$T/resumed" >"$T/out" 2>"$T/err"
         holds 'two batches with one output' 'another batch' "$T/err"
