@@ -256,8 +256,8 @@ static void test_bias(void **state)
 
 static void test_stops(void **state)
 {
-    static char too_long[MAX_STOP_BYTES + 2];
-    char *argv[2 * (MAX_STOPS + 1)];
+    static char too_long[MOST_STOP_BYTES + 2];
+    char *argv[2 * (MOST_STOPS + 1)];
     (void)state;
     assert_int_equal(PARSE(CMD_RUN, "-r", "a", "--stop=b", "--reverse-prompt", "c"), 0);
     assert_int_equal(opt.n_stops, 3);
@@ -265,7 +265,7 @@ static void test_stops(void **state)
     memset(too_long, 'x', sizeof too_long - 1);
     assert_refused(CMD_RUN, "-r", too_long, "1 to 256 bytes");
     assert_refused(CMD_RUN, "--stop=", NULL, "1 to 256 bytes");
-    const char *words[2 * (MAX_STOPS + 1)];
+    const char *words[2 * (MOST_STOPS + 1)];
     for (size_t i = 0; i < N_OF(words); i++) {
         words[i] = i % 2 == 0 ? "-r" : "x";
     }

@@ -19,14 +19,17 @@ enum {
     CMD_LOGITS = 512u,
     CMD_PERPLEXITY = 1024u,
     CMD_EMBED = 2048u,
-    CMD_TEMPLATE = 4096u
+    CMD_TEMPLATE = 4096u,
+    CMD_BATCH = 8192u
 };
 
 /* Commands that share options. */
 enum {
     CMDS_GENERATE = CMD_RUN | CMD_CHAT,
+    CMDS_REQUESTS = CMD_BATCH, /* they answer requests of OpenAI's API */
+    CMDS_SAMPLE = CMDS_GENERATE | CMDS_REQUESTS,
     CMDS_SCORE = CMD_LOGITS | CMD_PERPLEXITY,
-    CMDS_ENGINE = CMDS_GENERATE | CMDS_SCORE | CMD_EMBED,
+    CMDS_ENGINE = CMDS_SAMPLE | CMDS_SCORE | CMD_EMBED,
     CMDS_TEXT = CMD_TOKENIZE | CMD_DETOKENIZE | CMD_TEMPLATE,
     CMDS_TEMPLATE = CMDS_GENERATE | CMD_TEMPLATE,
     CMDS_MESSAGES = CMD_RUN | CMD_TEMPLATE
@@ -35,7 +38,7 @@ enum {
 /* Remarks about options that were accepted and change nothing, although one might expect it. */
 enum { MAX_REMARKS = 8 };
 
-enum { MAX_STOPS = 16, MAX_STOP_BYTES = 256, MAX_BIAS = 1024 };
+enum { MOST_STOPS = 16, MOST_STOP_BYTES = 256, MOST_BIAS = 1024 };
 
 enum { MAX_BENCH_MODELS = 32, MAX_BENCH_PAIRS = 16 };
 
@@ -93,11 +96,17 @@ struct options {
     unsigned given, followed;
     uint64_t seed;
     bool seed_given;
-    const char *stops[MAX_STOPS];
+    const char *stops[MOST_STOPS];
     size_t n_stops;
-    weft_logit_bias bias[MAX_BIAS];
+    weft_logit_bias bias[MOST_BIAS];
     size_t n_bias;
     bool no_history, commands; /* for chat */
+    /* For commands that answer requests. */
+    const char *alias;
+    size_t reasoning;        /* enum reasoning_format */
+    int64_t at_once;         /* requests; 0 = as the KV cache allows */
+    const char *input;       /* for batch */
+    int64_t shard, n_shards; /* for batch; n_shards 0: all lines */
     bool ids, bos, count;
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;

@@ -30,10 +30,10 @@ bool options_parse_seed(void *fields, const char *value, struct arg_error *err)
 bool options_parse_stop(void *fields, const char *value, struct arg_error *err)
 {
     struct options *o = fields;
-    if (*value == '\0' || strlen(value) > MAX_STOP_BYTES) {
+    if (*value == '\0' || strlen(value) > MOST_STOP_BYTES) {
         return args_refuse(err, "a stop string has 1 to 256 bytes");
     }
-    if (o->n_stops == MAX_STOPS) {
+    if (o->n_stops == MOST_STOPS) {
         return args_refuse(err, "at most 16 stop strings");
     }
     o->stops[o->n_stops++] = value;
@@ -88,7 +88,7 @@ bool options_parse_bias(void *fields, const char *value, struct arg_error *err)
         return args_refuse(
             err, "the bias is a number from -1000000 to 1000000, or -inf to ban the token");
     }
-    if (o->n_bias == MAX_BIAS) {
+    if (o->n_bias == MOST_BIAS) {
         return args_refuse(err, "at most 1024 tokens can be biased");
     }
     for (size_t i = 0; i < o->n_bias; i++) {
@@ -107,6 +107,29 @@ bool options_parse_model(void *fields, const char *value, struct arg_error *err)
         return args_refuse(err, "at most 32 models");
     }
     b->models[b->n_models++] = value;
+    return true;
+}
+
+/* Parses I/N. */
+bool options_parse_shard(void *fields, const char *value, struct arg_error *err)
+{
+    struct options *o = fields;
+    char first[24] = "";
+    int64_t i, n;
+    const size_t slash = strcspn(value, "/");
+    memcpy(first, value, slash < sizeof first ? slash : 0);
+    if (value[slash] != '/' || !args_int(first, &i) || !args_int(value + slash + 1, &n) || i < 0 ||
+        n < 1) {
+        return args_refuse(err, "expected I/N, such as 0/4 for the first of four shards");
+    }
+    if (i >= n) {
+        return args_refuse(err,
+                           "shards count from 0, so the last of %lld is %lld/%lld; a job array of "
+                           "Slurm is --array=0-%lld",
+                           (long long)n, (long long)n - 1, (long long)n, (long long)n - 1);
+    }
+    o->shard = i;
+    o->n_shards = n;
     return true;
 }
 

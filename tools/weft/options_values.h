@@ -12,6 +12,7 @@ bool options_parse_device(void *fields, const char *value, struct arg_error *err
 bool options_parse_shell(void *fields, const char *value, struct arg_error *err);
 bool options_parse_bias(void *fields, const char *value, struct arg_error *err);
 bool options_parse_model(void *fields, const char *value, struct arg_error *err);
+bool options_parse_shard(void *fields, const char *value, struct arg_error *err);
 bool options_parse_pair(void *fields, const char *value, struct arg_error *err);
 
 /* Options of llama.cpp that are taken and change nothing. These functions add a remark where a

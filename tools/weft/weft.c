@@ -116,6 +116,30 @@ const struct command command_table[] = {
       "vectors.jsonl\n"
       "weft embed -m reranker.gguf --rerank 'the capital of France' --sort -f lines.txt",
       cmd_embed, true },
+    { "batch", CMD_BATCH, "-m FILE -i FILE [-o FILE] [OPTION...]", "answer a file of requests",
+      "Reads requests in the format of OpenAI's batch files, a line of JSON for each: "
+      "{\"custom_id\": \"r1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": "
+      "{...}}. Other urls are /v1/completions, /v1/embeddings and /v1/rerank. Many requests are "
+      "computed at once, and each is answered by a line as soon as it is ready, in any order: "
+      "{\"id\": ..., \"custom_id\": \"r1\", \"response\": {\"status_code\": 200, \"request_id\": "
+      "..., "
+      "\"body\": {...}}, \"error\": null}. A line that cannot be read gets an error; a request "
+      "that "
+      "cannot be answered gets a status_code other than 200. The others go on, and the exit code "
+      "is 1. Answers are whole: stream in a request is not obeyed.\n\n"
+      "The input is read as it is needed, so its size does not matter. If the output exists, its "
+      "answers are kept, also those that are errors, and only the requests whose custom_id is not "
+      "in it are computed; a last line that is not whole is cut off. So a batch that was "
+      "interrupted goes on with the same command. Each custom_id must stand in the input only "
+      "once.\n\n"
+      "Several machines or GPUs share an input with --shard, each with an output of its own.\n\n"
+      "Sampling that a request does not ask for is that of the options, or else what the model's "
+      "file recommends. A request without a seed gets a random one.",
+      "weft batch -m model.gguf -i in.jsonl -o out.jsonl\n"
+      "weft batch -m model.gguf -np 32 -c 2048 -i in.jsonl -o out.jsonl\n"
+      "weft batch -m model.gguf -i in.jsonl -o out.$SLURM_ARRAY_TASK_ID.jsonl \\\n"
+      "    --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
+      cmd_batch, false },
     { "help", CMD_HELP, "[COMMAND] [--man | --completion SHELL]", "explain a command",
       "Prints the options of a command with their defaults.",
       "weft help run\nsource <(weft help --completion bash)", cmd_help, true },
