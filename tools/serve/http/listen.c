@@ -64,12 +64,13 @@ static void admit(struct server *s, int fd, const struct peer *peer)
 /* There are no descriptors: with the spare one, the client that waits gets an answer. */
 static void use_spare(struct server *s, int listening)
 {
+    /* Without a length: its end is the end of the connection. */
     static const char text[] =
-        "HTTP/1.1 503 Service Unavailable\r\nServer: weft/" WEFT_VERSION
-        "\r\nRetry-After: 2\r\nConnection: close\r\nContent-Type: "
-        "application/json\r\nContent-Length: 110\r\n\r\n"
+        "HTTP/1.1 503 Service Unavailable\r\nServer: weft/" WEFT_VERSION "\r\n"
+        "Retry-After: 2\r\nConnection: close\r\n"
+        "Content-Type: application/json; charset=utf-8\r\n\r\n"
         "{\"error\":{\"message\":\"there are too many connections\",\"type\":"
-        "\"unavailable_error\",\"code\":503,\"param\":null}}\n";
+        "\"unavailable_error\",\"code\":503,\"param\":null}}";
     char thrown_away[4096];
     if (s->spare < 0) {
         return;
@@ -129,7 +130,10 @@ void listen_close(struct server *s)
         if (l->event != NULL) {
             event_free(l->event);
             l->event = NULL;
+        }
+        if (l->fd >= 0) {
             close(l->fd);
+            l->fd = -1;
             if (l->path != NULL) {
                 unlink(l->path);
             }
@@ -258,6 +262,9 @@ static bool listen_unix(struct server *s, const char *path, char *why, size_t ca
     struct listener *l = bound ? add_listener(s, fd) : NULL;
     if (l == NULL || (l->path = strdup(path)) == NULL) {
         snprintf(why, cap, "cannot listen at '%s': %s", path, strerror(errno));
+        if (bound) {
+            unlink(path);
+        }
         if (l == NULL && fd >= 0) {
             close(fd);
         }
