@@ -6,7 +6,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
-#include "serve/http/keys.h"
+#include "serve/http/api_keys.h"
 #include "serve/http/parser.h"
 #include "serve/http/peer.h"
 #include "serve/http/routes.h"
@@ -26,8 +26,8 @@ struct exchange {
     const struct route_entry *entry; /* NULL: none, or not known yet */
     enum method method;
     char id[JOB_ID_MAX + 1];
-    const struct key *key; /* that the request brought, or NULL */
-    bool open;             /* there is a request that stands in no log yet */
+    const struct api_key *key; /* that the request brought, or NULL */
+    bool open;                 /* there is a request that stands in no log yet */
     bool streaming, continued;
     bool grants;     /* the page at `origin` may read the answer */
     double ping;     /* seconds of silence; < 0 = any */

@@ -55,7 +55,7 @@ static const char *given_key(const struct head *h)
 static bool check_key(struct connection *c, struct answer_now *now)
 {
     const char *given = given_key(&c->parser.head);
-    c->x.key = given != NULL ? keys_find(&c->server->params.keys, given) : NULL;
+    c->x.key = given != NULL ? api_keys_find(&c->server->params.keys, given) : NULL;
     if (c->x.key != NULL || is_open_to_all(c) || (c->x.entry != NULL && c->x.entry->is_public)) {
         return true;
     }

@@ -185,8 +185,7 @@ static bool open_events(struct server *s)
     s->terminate = evsignal_new(s->base, SIGTERM, on_signal, s);
     s->interrupt = evsignal_new(s->base, SIGINT, on_signal, s);
     return s->woken != NULL && s->sweep != NULL && s->pause != NULL && s->reap != NULL &&
-           s->terminate != NULL && s->interrupt != NULL && event_add(s->woken, NULL) == 0 &&
-           event_add(s->terminate, NULL) == 0 && event_add(s->interrupt, NULL) == 0;
+           s->terminate != NULL && s->interrupt != NULL && event_add(s->woken, NULL) == 0;
 }
 
 struct server *server_open(const struct server_params *params, char *why, size_t cap)
@@ -248,6 +247,8 @@ static void say_addresses(struct server *s)
 int server_run(struct server *s)
 {
     signal(SIGPIPE, SIG_IGN);
+    event_add(s->terminate, NULL);
+    event_add(s->interrupt, NULL);
     say_addresses(s);
     look_at_core(s);
     if (!s->stopping) {

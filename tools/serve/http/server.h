@@ -4,7 +4,7 @@
 #define WEFT_HTTP_SERVER_H
 
 #include "serve/core.h"
-#include "serve/http/keys.h"
+#include "serve/http/api_keys.h"
 
 struct server;
 
@@ -17,7 +17,7 @@ struct server_params {
     const char *prefix; /* in front of all paths, such as "/llm"; "" = none */
     /* Without keys everybody may ask, but then requests that a web page could have sent must name a
      * host and an origin that are known. */
-    struct keys keys;
+    struct api_keys keys;
     const char *const *names; /* [n_names] hosts besides addresses and local names */
     size_t n_names;
     const char *const *origins; /* [n_origins] besides local ones; "*" = all */

@@ -1,19 +1,19 @@
-#include "serve/http/keys.h"
+#include "serve/http/api_keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool keys_add(struct keys *keys, const char *name, const char *text)
+bool api_keys_add(struct api_keys *keys, const char *name, const char *text)
 {
     char number[32];
     snprintf(number, sizeof number, "key%zu", keys->n + 1);
-    struct key *at = realloc(keys->at, (keys->n + 1) * sizeof *at);
+    struct api_key *at = realloc(keys->at, (keys->n + 1) * sizeof *at);
     if (at == NULL) {
         return false;
     }
     keys->at = at;
-    struct key *key = &at[keys->n];
+    struct api_key *key = &at[keys->n];
     key->name = strdup(name != NULL ? name : number);
     key->text = strdup(text);
     if (key->name == NULL || key->text == NULL) {
@@ -25,7 +25,7 @@ bool keys_add(struct keys *keys, const char *name, const char *text)
     return true;
 }
 
-int keys_read(struct keys *keys, char *text)
+int api_keys_read(struct api_keys *keys, char *text)
 {
     static const char spaces[] = " \t\r";
     int number = 0;
@@ -39,21 +39,21 @@ int keys_read(struct keys *keys, char *text)
         if (second != NULL && strtok_r(NULL, spaces, &rest) != NULL) {
             return number;
         }
-        if (!keys_add(keys, second != NULL ? first : NULL, second != NULL ? second : first)) {
+        if (!api_keys_add(keys, second != NULL ? first : NULL, second != NULL ? second : first)) {
             return -1;
         }
     }
     return 0;
 }
 
-void keys_free(struct keys *keys)
+void api_keys_free(struct api_keys *keys)
 {
     for (size_t i = 0; i < keys->n; i++) {
         free(keys->at[i].name);
         free(keys->at[i].text);
     }
     free(keys->at);
-    *keys = (struct keys){ .n = 0 };
+    *keys = (struct api_keys){ .n = 0 };
 }
 
 /* Looks at all bytes of `text`, also behind the first difference. */
@@ -67,9 +67,9 @@ static bool equal(const char *key, const char *text, size_t n)
     return different == 0;
 }
 
-const struct key *keys_find(const struct keys *keys, const char *text)
+const struct api_key *api_keys_find(const struct api_keys *keys, const char *text)
 {
-    const struct key *found = NULL;
+    const struct api_key *found = NULL;
     size_t n = strlen(text);
     for (size_t i = 0; i < keys->n; i++) {
         found = equal(keys->at[i].text, text, n) ? &keys->at[i] : found;
