@@ -151,9 +151,10 @@ static char *read_authority(struct head *h, char *target, const char **why)
         *why = "the target names no host, or a user";
         return NULL;
     }
-    memmove(name - 2, name, n);
-    name[n - 2] = '\0';
-    h->authority = (uint32_t)(name - 2 - h->text);
+    char *to = name - 2;
+    memmove(to, name, n);
+    to[n] = '\0';
+    h->authority = (uint32_t)(to - h->text);
     return name + n;
 }
 
