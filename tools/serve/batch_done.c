@@ -113,15 +113,14 @@ static bool has_failed(const json_t *line)
 /* Returns 0, ENOMEM, or EINVAL if this is no line of an output. */
 static int add_line(struct batch_done *done, const char *text, size_t n)
 {
-    json_error_t why;
-    size_t row, column;
+    struct json_fault why;
     struct bytes name = { 0 };
-    if (!is_ours(text, n) || json_nested(text, n, JSON_READ_DEPTH, &row, &column)) {
+    if (!is_ours(text, n)) {
         return EINVAL;
     }
-    json_t *line = json_loadb(text, n, JSON_ALLOW_NUL, &why);
+    json_t *line = json_parse(text, n, JSON_READ_DEPTH, JSON_READ_NUL, &why);
     if (line == NULL) {
-        return json_error_code(&why) == json_error_out_of_memory ? ENOMEM : EINVAL;
+        return why.kind == JSON_FAULT_MEMORY ? ENOMEM : EINVAL;
     }
     const json_t *custom_id = json_object_get(line, "custom_id");
     const char *id = json_string_value(json_object_get(line, "id"));

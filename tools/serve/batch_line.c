@@ -113,16 +113,11 @@ static bool read_object(struct batch_line *line, const json_t *object)
 
 bool batch_line_read(struct batch_line *line, const char *text, size_t n)
 {
-    size_t row, column;
-    json_error_t why;
-    if (json_nested(text, n, MAX_JSON_DEPTH + 1, &row, &column)) {
-        return refuse(line, "invalid_json", "column %zu: brackets are nested more than %d deep",
-                      column, MAX_JSON_DEPTH + 1);
-    }
-    json_t *object = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    struct json_fault why;
+    json_t *object = json_parse(text, n, MAX_JSON_DEPTH + 1, JSON_READ_NUL | JSON_READ_ONCE, &why);
     if (object == NULL) {
-        return json_error_code(&why) != json_error_out_of_memory &&
-               refuse(line, "invalid_json", "column %d: %s", why.column, why.text);
+        return why.kind != JSON_FAULT_MEMORY &&
+               refuse(line, "invalid_json", "column %zu: %s", why.column, why.text);
     }
     const bool ok = json_is_object(object) ? read_object(line, object)
                                            : refuse(line, "invalid_json",

@@ -15,15 +15,7 @@ const struct scope *describe_scope(struct core *core)
     return state == CORE_READY || state == CORE_LOST ? core_scope(core) : NULL;
 }
 
-const char *describe_name(struct core *core)
-{
-    const struct scope *scope = core_scope(core);
-    if (scope->alias != NULL) {
-        return scope->alias;
-    }
-    const char *slash = strrchr(scope->path, '/');
-    return slash != NULL ? slash + 1 : scope->path;
-}
+const char *describe_name(struct core *core) { return core_scope(core)->alias; }
 
 /* Writes a value as text, and frees it. Settings are floats, and have no more digits. */
 static char *write_json(json_t *value)

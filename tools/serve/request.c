@@ -9,20 +9,17 @@
 
 static bool parse(struct reading *r, const char *body, size_t n)
 {
-    weft_error err;
-    size_t line, column;
+    struct json_fault why;
     if (n > MAX_BODY) {
         return fault_set(r->fault, 413, "invalid_request_error",
                          "the body has %zu bytes, expected at most %d", n, MAX_BODY);
     }
-    if (json_nested(body, n, MAX_JSON_DEPTH, &line, &column)) {
-        return fault_request(r->fault, NULL,
-                             "body: line %zu, column %zu: brackets nested more than %d deep", line,
-                             column, MAX_JSON_DEPTH);
-    }
-    const weft_status status = json_read("body", body, n, &r->body, &err);
-    if (status != WEFT_OK) {
-        return fault_library(r->fault, status, &err);
+    r->body = json_parse(body, n, MAX_JSON_DEPTH, JSON_READ_ONCE, &why);
+    if (r->body == NULL) {
+        return why.kind == JSON_FAULT_MEMORY
+                   ? fault_memory(r->fault)
+                   : fault_request(r->fault, NULL, "body: line %zu, column %zu: %s", why.line,
+                                   why.column, why.text);
     }
     return json_is_object(r->body) || field_wrong(r->fault, "body", r->body, "an object");
 }

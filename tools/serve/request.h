@@ -29,7 +29,7 @@ struct generation {
     size_t n_stops;
     char *grammar; /* [n_grammar] GBNF; NULL = none, or that of the replies */
     size_t n_grammar;
-    bool constrained; /* the replies set a grammar */
+    bool constrained;     /* the replies set a grammar */
     weft_reply **replies; /* [n_prompts * n_choices] for chat; otherwise NULL */
     int n_top;            /* log-probabilities of so many best tokens; -1 = none are wanted */
     bool echo_logprobs;   /* also those of the prompt */

@@ -45,7 +45,7 @@ static bool is_control(const weft_model *model, int32_t token)
     return special > 0 || weft_token_is_end(model, token);
 }
 
-static void set_name(struct scope *scope)
+void scope_set_name(struct scope *scope)
 {
     if (scope->alias == NULL) {
         const char *path = scope->path != NULL ? scope->path : "model";
@@ -64,7 +64,6 @@ bool scope_complete(struct scope *scope)
     for (size_t i = 0; i < n; i++) {
         scope->is_control[i] = is_control(scope->model, (int32_t)i);
     }
-    set_name(scope);
     set_sampling(scope);
     scope->n_ctx = scope->engine_info.n_ctx / size_max(scope->n_sequences, 1);
     scope->created = (int64_t)time(NULL);

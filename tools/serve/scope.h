@@ -60,6 +60,8 @@ enum {
     MAX_TOP_LOGPROBS = 20
 };
 
+/* Without an alias, the name of the file is one. */
+void scope_set_name(struct scope *scope);
 /* Fills in what the model says; model, engine and both infos are set. Returns false if there is not
  * enough memory. */
 bool scope_complete(struct scope *scope);

@@ -1,7 +1,5 @@
 #include "serve/stepper.h"
 
-#include <time.h>
-
 /* ---------------------------------------------------------------- jobs */
 
 void stepper_post(struct stepper *s, struct job *job, struct news *news)
@@ -191,13 +189,8 @@ static int load(struct core *core)
         weft_engine_get_info(scope->engine, &scope->engine_info, NULL) != WEFT_OK) {
         return -1;
     }
-    scope->n_ctx = scope->engine_info.n_ctx;
-    if (scope->n_sequences > 0) {
-        scope->n_ctx = size_max(1, scope->n_ctx / scope->n_sequences);
-    }
     scope->n_parallel = core->params.n_parallel > 0 ? core->params.n_parallel
                                                     : default_parallel(&scope->engine_info);
-    scope->created = (int64_t)time(NULL);
     return scope_complete(scope) ? 0 : -1;
 }
 
