@@ -224,6 +224,7 @@ static void other_templates(void **state)
     json_decref(all);
     fake.scope.template_name = NULL;
     fake.scope.path = "/nowhere/gone.gguf";
+    fake.scope.alias = NULL;
     fake.scope.info.bos = -1;
     all = parse(describe_props(NULL));
     assert_string_equal(text_of(all, "chat_template"), "");
