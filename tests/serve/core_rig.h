@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ struct core_setup {
     size_t n_ctx, n_kv, n_parallel, n_waiting, n_sequences;
     int wait_s;
     bool hold; /* load() waits until `go` */
-    volatile bool go;
+    atomic_bool go;
     int code;          /* load() fails with this code */
     weft_model *model; /* shared with lone runs */
 };
