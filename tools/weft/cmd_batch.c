@@ -165,7 +165,7 @@ static int open_core(struct batch_command *b)
                               .template_source = source ? b->setup.source.data : NULL,
                               .n_template_source = b->setup.source.n,
                               .template_vars = o->template_vars,
-                              .reasoning = (enum reasoning_format)o->reasoning,
+                              .reasoning = (enum reasoning_format)(o->reasoning % 3),
                               .pooling = (weft_pooling)o->pooling,
                               .sampling = options_sampling(o),
                               .sampling_given = o->given,

@@ -37,6 +37,7 @@ int cmd_perplexity(const struct options *o, int n_args, char **args);
 int cmd_bench(const struct options *o, int n_args, char **args);
 int cmd_batch(const struct options *o, int n_args, char **args);
 int cmd_embed(const struct options *o, int n_args, char **args);
+int cmd_serve(const struct options *o, int n_args, char **args);
 int cmd_help(const struct options *o, int n_args, char **args);
 int cmd_version(const struct options *o, int n_args, char **args);
 

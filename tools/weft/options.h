@@ -20,13 +20,14 @@ enum {
     CMD_PERPLEXITY = 1024u,
     CMD_EMBED = 2048u,
     CMD_TEMPLATE = 4096u,
-    CMD_BATCH = 8192u
+    CMD_BATCH = 8192u,
+    CMD_SERVE = 16384u
 };
 
 /* Commands that share options. */
 enum {
     CMDS_GENERATE = CMD_RUN | CMD_CHAT,
-    CMDS_REQUESTS = CMD_BATCH, /* they answer requests of OpenAI's API */
+    CMDS_REQUESTS = CMD_BATCH | CMD_SERVE, /* they answer requests of OpenAI's API */
     CMDS_SAMPLE = CMDS_GENERATE | CMDS_REQUESTS,
     CMDS_SCORE = CMD_LOGITS | CMD_PERPLEXITY,
     CMDS_ENGINE = CMDS_SAMPLE | CMDS_SCORE | CMD_EMBED,
@@ -56,6 +57,22 @@ struct bench_options {
     size_t format; /* an index into the choices of the table */
     bool profile;
     const char *prompt_ids;
+};
+
+/* Values of an option that may be given several times, each with commas between several. */
+enum { MAX_WORDS = 16 };
+struct word_list {
+    const char *at[MAX_WORDS];
+    size_t n;
+};
+
+/* The options of weft serve. */
+struct serve_options {
+    struct word_list hosts, names, origins, keys;
+    const char *prefix, *key_file;
+    int64_t port, threads, timeout, ping, max_connections, max_body, max_waiting, wait, drain_delay,
+        drain_timeout;
+    bool unified, metrics, no_slots, embeddings, strict_model, log_json, no_log;
 };
 
 struct options {
@@ -103,13 +120,14 @@ struct options {
     bool no_history, commands; /* for chat */
     /* For commands that answer requests. */
     const char *alias;
-    size_t reasoning;        /* enum reasoning_format */
+    size_t reasoning;        /* enum reasoning_format; 3 is auto too, by another name */
     int64_t at_once;         /* requests; 0 = as the KV cache allows */
     const char *input;       /* for batch */
     int64_t shard, n_shards; /* for batch; n_shards 0: all lines */
     bool ids, bos, count;
     bool json, keys, tensors, full, no_check;
     struct bench_options bench;
+    struct serve_options serve;
     bool man;
     const char *completion; /* a shell; NULL: none was named */
     const char *remarks[MAX_REMARKS];

@@ -113,6 +113,21 @@ static bool keeps_model(const struct options *o, struct arg_error *err)
     return true;
 }
 
+static bool check_serve(const struct options *o, struct arg_error *err)
+{
+    const char *prefix = o->serve.prefix;
+    size_t n = prefix != NULL ? strlen(prefix) : 0;
+    if (prefix != NULL && (n < 2 || prefix[0] != '/' || prefix[n - 1] == '/')) {
+        return args_refuse(err, "--api-prefix begins with a slash and does not end with one, such "
+                                "as /llm");
+    }
+    if (o->serve.unified && o->at_once == 0) {
+        return args_refuse(err, "-kvu says what each of -np N requests may use; without -np each "
+                                "may use all of the context anyway");
+    }
+    return true;
+}
+
 bool options_check(const struct options *o, unsigned command, struct arg_error *err)
 {
     bool runs = (command & CMDS_ENGINE) != 0;
@@ -163,5 +178,6 @@ bool options_check(const struct options *o, unsigned command, struct arg_error *
     if (o->kv > 0 && o->ctx > o->kv) {
         return args_refuse(err, "--kv is smaller than -c; one sequence could not hold its text");
     }
-    return check_chat(o, command, err) && check_scores(o, err) && keeps_model(o, err);
+    return check_chat(o, command, err) && check_scores(o, err) && check_serve(o, err) &&
+           keeps_model(o, err);
 }

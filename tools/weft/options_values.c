@@ -153,6 +153,40 @@ bool options_parse_pair(void *fields, const char *value, struct arg_error *err)
     return true;
 }
 
+/* --- lists of weft serve --- */
+
+static bool add_words(struct word_list *list, const char *value, struct arg_error *err)
+{
+    if (*value == '\0') {
+        return args_refuse(err, "the value is empty");
+    }
+    if (list->n == MAX_WORDS) {
+        return args_refuse(err, "it may be given 16 times; put commas between the values");
+    }
+    list->at[list->n++] = value;
+    return true;
+}
+
+bool options_parse_host(void *fields, const char *value, struct arg_error *err)
+{
+    return add_words(&((struct options *)fields)->serve.hosts, value, err);
+}
+
+bool options_parse_name(void *fields, const char *value, struct arg_error *err)
+{
+    return add_words(&((struct options *)fields)->serve.names, value, err);
+}
+
+bool options_parse_origin(void *fields, const char *value, struct arg_error *err)
+{
+    return add_words(&((struct options *)fields)->serve.origins, value, err);
+}
+
+bool options_parse_key(void *fields, const char *value, struct arg_error *err)
+{
+    return add_words(&((struct options *)fields)->serve.keys, value, err);
+}
+
 /* --- options of llama.cpp that are taken; a remark where something else may be expected --- */
 
 static bool remark(void *fields, const char *text)

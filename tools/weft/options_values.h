@@ -14,6 +14,10 @@ bool options_parse_bias(void *fields, const char *value, struct arg_error *err);
 bool options_parse_model(void *fields, const char *value, struct arg_error *err);
 bool options_parse_shard(void *fields, const char *value, struct arg_error *err);
 bool options_parse_pair(void *fields, const char *value, struct arg_error *err);
+bool options_parse_host(void *fields, const char *value, struct arg_error *err);
+bool options_parse_name(void *fields, const char *value, struct arg_error *err);
+bool options_parse_origin(void *fields, const char *value, struct arg_error *err);
+bool options_parse_key(void *fields, const char *value, struct arg_error *err);
 
 /* Options of llama.cpp that are taken and change nothing. These functions add a remark where a
  * user may expect something else. */

@@ -140,6 +140,22 @@ const struct command command_table[] = {
       "weft batch -m model.gguf -i in.jsonl -o out.$SLURM_ARRAY_TASK_ID.jsonl \\\n"
       "    --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
       cmd_batch, false },
+    { "serve", CMD_SERVE, "-m FILE [OPTION...]", "answer requests over HTTP",
+      "Serves the API of OpenAI (/v1/chat/completions, /v1/completions, /v1/embeddings, "
+      "/v1/models) and that of llama-server (/completion, /tokenize, /detokenize, /apply-template, "
+      "/rerank, /props, /slots, /metrics, /health). Requests run side by side and share what "
+      "their texts have in common. It listens before the model is loaded; until then /health "
+      "answers 503.\n\n"
+      "A request ends when its client leaves. SIGTERM and Ctrl-C let running requests finish; a "
+      "second one ends the server at once. Standard error gets a line for each request, without "
+      "its text.\n\n"
+      "Whoever reaches the address may use the server, unless there are keys. TLS is for a proxy "
+      "in front of it.",
+      "weft serve -m model.gguf\n"
+      "weft serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt -c 32768 --metrics\n"
+      "curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
+      "\"content\": \"Hi\"}]}'",
+      cmd_serve, false },
     { "help", CMD_HELP, "[COMMAND] [--man | --completion SHELL]", "explain a command",
       "Prints the options of a command with their defaults.",
       "weft help run\nsource <(weft help --completion bash)", cmd_help, true },
@@ -160,7 +176,7 @@ const struct command *command_find(const char *name)
 
 int command_unknown(const char *name)
 {
-    const char *names[16];
+    const char *names[24];
     size_t n = 0;
     for (const struct command *c = command_table; c->name != NULL; c++) {
         names[n++] = c->name;

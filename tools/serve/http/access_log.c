@@ -1,23 +1,10 @@
 /* A line for each request: who asked, for what, and how it went; never what was written. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/json_text.h"
 #include "serve/http/inside.h"
-
-void server_remark(struct server *s, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-    if (s->params.log == NULL) {
-        return;
-    }
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    s->params.log(s->params.log_user, false, text);
-}
 
 void server_count(struct server *s, const char *route, int status)
 {
@@ -56,6 +43,35 @@ struct access {
     double queued, first, whole;
 };
 
+/* Logs an object, whose reference it takes. */
+static void log_object(const struct server *s, bool is_access, json_t *line)
+{
+    char *text = line != NULL ? json_text(line, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(line);
+    if (text != NULL) {
+        s->params.log(s->params.log_user, is_access, text);
+    }
+    free(text);
+}
+
+void server_remark(struct server *s, const char *fmt, ...)
+{
+    char text[512], when[48];
+    va_list args;
+    if (s->params.log == NULL) {
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (s->params.log_json) {
+        write_time(when, sizeof when);
+        log_object(s, false, json_pack("{ss ss}", "time", when, "message", text));
+    } else {
+        s->params.log(s->params.log_user, false, text);
+    }
+}
+
 static void log_text(const struct connection *c, const struct access *a)
 {
     char text[640];
@@ -78,12 +94,7 @@ static void log_json(const struct connection *c, const struct access *a)
                   c->x.status, "prompt", (json_int_t)f->n_prompt, "cached", (json_int_t)f->n_cached,
                   "generated", (json_int_t)f->n_generated, "queue_ms", a->queued, "first_ms",
                   a->first, "total_ms", a->whole, "finish", c->x.finish, "key", a->key);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(line);
-    if (text != NULL) {
-        c->server->params.log(c->server->params.log_user, true, text);
-    }
-    free(text);
+    log_object(c->server, true, line);
 }
 
 void access_log(const struct connection *c)

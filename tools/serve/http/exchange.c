@@ -104,8 +104,7 @@ static void set_id(struct connection *c)
     }
     /* The seed differs between servers, the multiplication scatters the numbers of one server. */
     uint64_t mixed = (s->id_seed ^ ++s->n_ids) * 0x9e3779b97f4a7c15u;
-    snprintf(c->x.id, sizeof c->x.id, "req-%016" PRIx64 "%08" PRIx64, mixed,
-             s->n_ids & 0xffffffffu);
+    snprintf(c->x.id, sizeof c->x.id, "%016" PRIx64 "%08" PRIx64, mixed, s->n_ids & 0xffffffffu);
 }
 
 static bool has_body(const struct connection *c)
