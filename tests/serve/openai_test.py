@@ -45,7 +45,7 @@ def collect(stream):
 
 class Demo(unittest.TestCase):
     """The small model of the repository: what it writes does not matter."""
-    options = ['-c', '2048', '-np', '8', '-kvu', '-t', '2', '--metrics']
+    options = ['-c', '1024', '-np', '8', '-kvu', '-t', '2', '--metrics']
     model = DEMO
 
     @classmethod
@@ -69,9 +69,7 @@ class Demo(unittest.TestCase):
         models = self.client.models.list().data
         self.assertEqual(len(models), 1)
         self.assertEqual(self.client.models.retrieve(self.name).id, self.name)
-        self.assertEqual(models[0].max_model_len, 2048)
-        with self.assertRaises(openai.NotFoundError):
-            self.client.models.retrieve('another')
+        self.assertEqual(models[0].max_model_len, 1024)
 
     def test_chat(self):
         answer = self.chat()
@@ -203,7 +201,7 @@ class Demo(unittest.TestCase):
                  ({'top_logprobs': 3}, 'top_logprobs'), ({'stop': ['x'] * 40}, 'stop'),
                  ({'response_format': {'type': 'poem'}}, 'response_format'),
                  ({'extra_body': {'grammar': 'root ::= ('}}, 'grammar'),
-                 ({'tools': [{'type': 'function', 'function': {'name': 'no name!'}}]}, 'name')]
+                 ({'tools': [{'type': 'function', 'function': {'name': ''}}]}, 'name')]
         for options, word in cases:
             for stream in (False, True):
                 with self.subTest(options=options, stream=stream), self.assertRaises(openai.BadRequestError) as e:
@@ -212,12 +210,12 @@ class Demo(unittest.TestCase):
         with self.assertRaises(openai.BadRequestError) as e:
             self.chat([{'role': 'user', 'content': 'word ' * 9000}])
         self.assertIn('exceeds the available context size', str(e.exception))
-        self.assertEqual(e.exception.body['n_ctx'], 2048)
+        self.assertEqual(e.exception.body['n_ctx'], 1024)
         with self.assertRaises(openai.NotFoundError):
             self.client.post('/nowhere', body={}, cast_to=object)
 
     def test_close(self):
-        stream = self.chat(stream=True, max_tokens=1500, extra_body={'ignore_eos': True})
+        stream = self.chat(stream=True, max_tokens=900, extra_body={'ignore_eos': True})
         next(iter(stream))
         stream.close()
         end = time.monotonic() + 5
@@ -254,6 +252,15 @@ class Keys(unittest.TestCase):
                 client.models.list()
             with client_of(server, api_key='secret', max_retries=0) as client:
                 self.assertEqual(len(client.models.list().data), 1)
+
+    def test_strict_model(self):
+        with serving(WEFT, DEMO, '-c', '512', '-t', '1', '-a', 'mine', '--strict-model') as server:
+            with client_of(server, max_retries=0) as client:
+                self.assertEqual(client.models.retrieve('mine').id, 'mine')
+                with self.assertRaises(openai.NotFoundError):
+                    client.models.retrieve('another')
+                with self.assertRaises(openai.NotFoundError):
+                    client.chat.completions.create(model='another', messages=HELLO)
 
     def test_retries(self):
         """The queue is full: 503 with Retry-After, which the client obeys."""
