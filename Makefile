@@ -353,6 +353,21 @@ parity: deps $(VENV)/done
 	    $(if $(NVCC),--sim $(BUILD)/sim/weft) --json $(BUILD)/parity.json; \
 	    code=$$?; $(VENV)/bin/python $(PARITY)/table.py $(BUILD)/parity.json; exit $$code
 
+# The server: its suites, and the released openai package as a client of it.
+SERVE_VENV = $(CACHE)/serve-$(shell cksum tests/serve/requirements.txt 2>/dev/null | cut -d ' ' -f 1)
+SERVE_TESTS := $(filter $(BUILD)/tests/serve/%,$(TESTS))
+
+$(SERVE_VENV)/done: tests/serve/requirements.txt
+	@sh tools/deps.sh serve
+	@rm -rf $(SERVE_VENV) && mkdir -p $(SERVE_VENV) && python3 -m venv $(SERVE_VENV)
+	@$(SERVE_VENV)/bin/pip install -q --disable-pip-version-check -r $< || { rm -rf $(SERVE_VENV); exit 1; }
+	@touch $@
+
+.PHONY: serve-test
+serve-test: deps $(SERVE_VENV)/done
+	@$(MAKE) $(JOBS) --no-print-directory -s all $(SERVE_TESTS)
+	@sh tests/serve/run.sh $(BUILD) $(SERVE_VENV)/bin/python $(wildcard $(REAL))
+
 # The comparison in the README: the shape of qwen2.5-0.5b in three types.
 .PHONY: bench
 bench: deps $(VENV)/done
@@ -422,6 +437,7 @@ help:
 	@echo "make gpu-check-smoke  what tools/gpu-check.sh does on a GPU, on the simulator with tiny models; gpu-check-test: its tests"
 	@echo "make parity     the same tokens through Weft, llama.cpp and a reference in float32, with gates"
 	@echo "make templates  get the chat templates of llama.cpp's sources, which make parity renders, and say where they are"
+	@echo "make serve-test the server: its suites, clients that leave or lie, and the released openai package"
 	@echo "make bench      Weft beside llama.cpp, the same files in the same run; refreshes the README's table and plot"
 	@echo "make soak       SOAK_SECONDS=$(SOAK_SECONDS): thousands of generations and engines; ids, pages and memory must not drift"
 	@echo "make fuzz       FUZZ_SECONDS=300 for each target (needs clang); fuzz-all: 600, and a table of what was reached"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that everything is installed that the build and the tests need: by apt-get if that is possible without asking
-# (as root, or with sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "real",
+# (as root, or with sudo without a password), otherwise by printing the command. With "parity", "gpu-model", "serve", "real",
 # "coverage" or "ci", the packages for these are included.
 set -eu
 
@@ -26,7 +26,7 @@ if [ "${1:-}" = parity ]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     has_program g++ g++
 fi
-if [ "${1:-}" = gpu-model ]; then
+if [ "${1:-}" = gpu-model ] || [ "${1:-}" = serve ]; then
     has_program python3 "python3 python3-venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
