@@ -90,8 +90,8 @@ static void test_echo(void **state)
     (void)state;
     struct answer_rig a;
     answer_rig_open(&a, &rig, ROUTE_COMPLETIONS,
-                    "{'prompt':'ab','logprobs':1,'echo':true,'max_tokens':0}");
-    const int32_t first = a.request.generation.prompts[0].at[0], second = token_of(&a, "b");
+                    "{'prompt':'q,','logprobs':1,'echo':true,'max_tokens':0}");
+    const int32_t first = a.request.generation.prompts[0].at[0], second = token_of(&a, ",");
     assert_int_equal(a.request.generation.prompts[0].n, 2);
     const weft_logprob at[] = {
         { -1, 0 }, { first, -9 }, { second, -2 }, { token_of(&a, "z"), -1 }
@@ -101,7 +101,7 @@ static void test_echo(void **state)
     draw(&a, 0, NULL, "", WEFT_FINISH_LENGTH);
     whole_is(&a,
              "{" HEAD "'choices':[" CHOICE(
-                 "0", "ab", LISTS("'a','b'", "null,-2", "null,{'z':-1,'b':-2}", "0,1"),
+                 "0", "q,", LISTS("'q',','", "null,-2", "null,{'z':-1,',':-2}", "0,1"),
                  "'length'") "]," USAGE("0", "7") "}",
              "length");
 }
