@@ -465,7 +465,7 @@ $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wr
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 $(BUILD)/tests/reply/test_reply_memory: TEST_LDFLAGS = -Wl,--wrap=realloc
-$(patsubst %,$(BUILD)/tests/%,base/test_json_read text/test_jinja_memory reply/test_reply_failing): TEST_LDFLAGS = \
+$(patsubst %,$(BUILD)/tests/%,base/test_json_read text/test_jinja_memory reply/test_reply_failing serve/test_serve_memory): TEST_LDFLAGS = \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # The same is done for the whole program, whose main() the test calls. The test has LeakSanitizer if the compiler has it and

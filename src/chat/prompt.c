@@ -207,12 +207,17 @@ static weft_status render_prefill(const struct render *r, size_t n, struct jinja
 
 /* Finds where the assistant's turn begins: where the text departs from a text without this turn. If
  * the template refuses that text, the turn begins behind the last byte of a caller. */
-static size_t find_opening(const struct render *r, size_t n, const struct jinja_text *text)
+static weft_status find_opening(const struct render *r, size_t n, const struct jinja_text *text,
+                                size_t *at, weft_error *err)
 {
     struct jinja_text without = { 0 };
     size_t same = 0;
     n -= r->how->prefill ? 1 : 0;
-    if (n > 0 && render(r, n, false, NULL, &without, NULL) == WEFT_OK) {
+    const weft_status status = n > 0 ? render(r, n, false, NULL, &without, err) : WEFT_E_ARG;
+    if (status == WEFT_E_NOMEM) {
+        return status;
+    }
+    if (status == WEFT_OK) {
         const size_t most = size_min(text->text.n, without.text.n);
         while (same < most && text->text.data[same] == without.text.data[same]) {
             same++;
@@ -221,7 +226,8 @@ static size_t find_opening(const struct render *r, size_t n, const struct jinja_
         same = end_of(text, JINJA_CALLER);
     }
     jinja_text_free(&without);
-    return same;
+    *at = same;
+    return WEFT_OK;
 }
 
 static weft_status make_text(const struct render *r, struct prompt *out, weft_error *err)
@@ -240,8 +246,10 @@ static weft_status make_text(const struct render *r, struct prompt *out, weft_er
         const json_t *marked = how->continues ? last_text(r->m, MESSAGES_ANSWER) : NULL;
         TRY(render(r, n, how->add_prompt, marked, &out->text, err));
     }
-    out->opening =
-        how->prefill || how->add_prompt ? find_opening(r, n, &out->text) : out->text.text.n;
+    out->opening = out->text.text.n;
+    if (how->prefill || how->add_prompt) {
+        TRY(find_opening(r, n, &out->text, &out->opening, err));
+    }
     if (!bytes_add(&out->own, r->c->own.data, r->c->own.n) ||
         !template_add_own(&out->own, &out->text)) {
         return error_nomem(err, "the texts of a template", r->c->own.n);

@@ -182,7 +182,7 @@ static void put_prompt_token(struct answer *a, struct choice *c, const struct pr
     size_t n = size_min(a->piece.n, left);
     n = left > 0 && a->piece.n > 0 && *at == 0 && a->piece.data[0] != text[0] ? n - 1 : n;
     n = i + 1 == p->n ? left : n;
-    a->shape->token(a, c, any ? known : &nothing, any ? 1 + n_top : 0, &a->piece, text + *at, n);
+    answer_token(a, c, any ? known : &nothing, any ? 1 + n_top : 0, &a->piece, text + *at, n);
     *at += n;
 }
 

@@ -20,6 +20,15 @@ void answer_text(struct answer *a, struct choice *c, enum part part, const char 
 
 /* ---------------------------------------------------------------- tokens */
 
+void answer_token(struct answer *a, struct choice *c, const weft_logprob *logprobs,
+                  size_t n_logprobs, const struct bytes *bytes, const char *text, size_t n)
+{
+    a->shape->token(a, c, logprobs, n_logprobs, bytes, text, n);
+    for (size_t i = 0; i < N_LISTS; i++) {
+        a->failed |= c->lists[i].failed;
+    }
+}
+
 /* Writes the tokens whose text is there, and gives their text. */
 static void give_tokens(struct answer *a, struct choice *c, bool all)
 {
@@ -31,8 +40,8 @@ static void give_tokens(struct answer *a, struct choice *c, bool all)
         a->failed |=
             item.whole ? !piece_add(a->scope->model, item.entry.token, c->reply != NULL, &a->piece)
                        : !text_add(&a->piece, item.text, item.n);
-        a->shape->token(a, c, item.entry.logprobs, item.entry.n_logprobs, &a->piece, item.text,
-                        item.n);
+        answer_token(a, c, item.entry.logprobs, item.entry.n_logprobs, &a->piece, item.text,
+                     item.n);
         free(item.entry.logprobs);
     }
     const size_t to = all ? t->to : t->from;

@@ -79,6 +79,9 @@ void answer_event(struct answer *a);
 void answer_text(struct answer *a, struct choice *c, enum part part, const char *text, size_t n);
 /* Takes content that has come from place `from` of the text; it is given with its tokens. */
 void answer_content(struct answer *a, struct choice *c, const char *text, size_t n, size_t from);
+/* Writes a token with its log-probabilities, as the route does. */
+void answer_token(struct answer *a, struct choice *c, const weft_logprob *logprobs,
+                  size_t n_logprobs, const struct bytes *bytes, const char *text, size_t n);
 /* Gives all content that waits for its tokens. */
 void answer_flush(struct answer *a, struct choice *c);
 /* Adds text to the reply, and gives its events; the last time with `ends`. */

@@ -74,7 +74,10 @@ bool add_tokens_text(struct reading *r, const int32_t *tokens, size_t n, struct 
 
 /* Refuses a request for a text where the model cannot write any. */
 bool check_generates(struct reading *r);
-/* Takes the text of a value over. */
+/* Copies text[n], with a NUL behind it. Returns NULL, with a fault, if there is not enough memory.
+ */
+char *copy_text(struct reading *r, const char *text, size_t n);
+/* Ends a request whose answer is there; it owns the text. NULL: memory was out. */
 bool answer_ready(struct reading *r, char *text);
 
 #endif

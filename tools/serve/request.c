@@ -56,6 +56,18 @@ bool check_generates(struct reading *r)
                      "this server gives embeddings only (--embeddings)");
 }
 
+char *copy_text(struct reading *r, const char *text, size_t n)
+{
+    char *copy = malloc(n + 1);
+    if (copy == NULL) {
+        fault_memory(r->fault);
+        return NULL;
+    }
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    return copy;
+}
+
 bool answer_ready(struct reading *r, char *text)
 {
     if (text == NULL) {

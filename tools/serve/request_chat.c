@@ -247,7 +247,10 @@ static bool take_tokens(struct reading *r, const weft_prompt *prompt)
         return fault_memory(r->fault);
     }
     g->n_prompts = 1;
-    weft_prompt_tokens(prompt, 0, NULL, 0, &n, NULL);
+    weft_status status = weft_prompt_tokens(prompt, 0, NULL, 0, &n, &err);
+    if (status != WEFT_OK && status != WEFT_E_BUFFER) {
+        return fault_library(r->fault, status, &err);
+    }
     if (!check_context(r, n)) {
         return false;
     }
@@ -256,7 +259,7 @@ static bool take_tokens(struct reading *r, const weft_prompt *prompt)
         return fault_memory(r->fault);
     }
     g->prompts->n = n;
-    const weft_status status = weft_prompt_tokens(prompt, 0, g->prompts->at, n, &n, &err);
+    status = weft_prompt_tokens(prompt, 0, g->prompts->at, n, &n, &err);
     return status == WEFT_OK || fault_library(r->fault, status, &err);
 }
 

@@ -214,12 +214,9 @@ static bool take_grammar(struct reading *r)
     if (n == 0) {
         return true;
     }
-    g->grammar = strdup(json_string_value(gbnf));
-    if (g->grammar == NULL) {
-        return fault_memory(r->fault);
-    }
+    g->grammar = copy_text(r, json_string_value(gbnf), n);
     g->n_grammar = n;
-    return check_grammar(r, g->grammar, n);
+    return g->grammar != NULL && check_grammar(r, g->grammar, n);
 }
 
 bool read_grammar(struct reading *r)

@@ -25,8 +25,8 @@ static bool add_stop(struct reading *r, const json_t *stop)
     if (g->n_stops == MAX_STOPS) {
         return fault_request(r->fault, "stop", "more than %d stop strings", MAX_STOPS);
     }
-    g->stops[g->n_stops] = strdup(json_string_value(stop));
-    return g->stops[g->n_stops++] != NULL || fault_memory(r->fault);
+    g->stops[g->n_stops] = copy_text(r, json_string_value(stop), n);
+    return g->stops[g->n_stops++] != NULL;
 }
 
 bool read_stops(struct reading *r)

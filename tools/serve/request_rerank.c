@@ -79,11 +79,8 @@ static bool set_query(struct reading *r, const json_t *query)
         return field_wrong(r->fault, "query", NULL, "a string");
     }
     k->n_query = json_string_length(query);
-    k->query = strdup(json_string_value(query));
-    if (k->query == NULL) {
-        return fault_memory(r->fault);
-    }
-    const bool ok = count_tokens(r, k->query, k->n_query, &n_tokens);
+    k->query = copy_text(r, json_string_value(query), k->n_query);
+    const bool ok = k->query != NULL && count_tokens(r, k->query, k->n_query, &n_tokens);
     r->out->style->n_tokens += n_tokens * k->n_documents;
     return ok;
 }

@@ -198,10 +198,9 @@ static bool read_response_fields(struct reading *r, const json_t *list)
         if (!json_is_string(name)) {
             return field_wrong(r->fault, "response_fields", name, "a name");
         }
-        s->fields[i] = strdup(json_string_value(name));
-        s->n_fields++;
-        if (s->fields[i] == NULL) {
-            return fault_memory(r->fault);
+        s->fields[i] = copy_text(r, json_string_value(name), json_string_length(name));
+        if (s->fields[s->n_fields++] == NULL) {
+            return false;
         }
     }
     return true;
