@@ -110,5 +110,6 @@ if [ "$program" = llama-bench ]; then
 else
     kind="for the CPU of this machine"
 fi
-echo "$name, $kind" >"$cache/VERSION"
+commit=$(sed -n 's/.*ggml-org\/llama.cpp@\([0-9a-f]*\).*/\1/p' "$cache/$name/CHANGELOG.md" | head -n 1)
+echo "$name (llama.cpp ${commit:-of an unknown commit}), $kind" >"$cache/VERSION"
 echo "$program: $cache/$program, $(du -m "$cache/$program" | cut -f 1) MiB: $(cat "$cache/VERSION")"

@@ -6,8 +6,8 @@ from the prompt and the seed, and has the faults that those programs must find.
 
 Faults: mix (now and then a word of another answer), short (a token too few), error (every fourth
 answer breaks off with an error event), leak (keeps a descriptor for each client that leaves),
-running (never counts a client that leaves as gone), stuck (does not end on SIGTERM while a stream
-runs), code (ends with exit code 3), cut (says that a stream is done though it is not).
+running (never counts a client that leaves as gone), stuck (does not end on SIGTERM), code (ends
+with exit code 3), cut (says that a stream is done though it is not).
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Fake:
         rng = random.Random(f"{ask['messages']} {ask.get('seed')}")
         n = ask["max_tokens"] - (self.fault == "short")
         for i in range(n):
-            if self.draining.is_set() and self.fault != "stuck":
+            if self.draining.is_set():
                 raise InterruptedError("the server is shutting down")
             if self.fault == "error" and self.n_asked % 4 == 0 and i == n // 2:
                 raise InterruptedError("planted")
@@ -105,7 +105,7 @@ async def main(args) -> int:
     server = await asyncio.start_server(fake.serve, "127.0.0.1", args.port, backlog=2048)
     await fake.draining.wait()
     server.close()
-    while fake.n_running > 0:
+    while fake.n_running > 0 or args.fault == "stuck":
         await asyncio.sleep(0.01)
     return 3 if fake.fault == "code" else 0
 

@@ -21,6 +21,13 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def filled(word: str, **values) -> str:
+    """Puts values in the place of {their names}; other braces stay."""
+    for name, value in values.items():
+        word = word.replace("{" + name + "}", str(value))
+    return word
+
+
 class Server:
     """A server that has been started. Its output goes to a file without a name; the last of it is
     shown if the server fails."""
@@ -28,7 +35,7 @@ class Server:
     def __init__(self, name: str, command: str, **values):
         self.name, self.port = name, free_port()
         self.log = tempfile.TemporaryFile()
-        self.command = [word.format(port=self.port, **values) for word in shlex.split(command)]
+        self.command = [filled(word, port=self.port, **values) for word in shlex.split(command)]
         self.process = subprocess.Popen(self.command, stdout=self.log, stderr=subprocess.STDOUT,
                                         stdin=subprocess.DEVNULL)
 
@@ -37,10 +44,12 @@ class Server:
         return self.process.pid
 
     def said(self) -> str:
+        """Returns the last of the output. Not behind close()."""
         self.log.seek(max(0, os.fstat(self.log.fileno()).st_size - 2000))
         return self.log.read().decode(errors="replace")
 
     def wait_ready(self, seconds: float = 300) -> None:
+        """Ends the program if the server does not get ready; the server itself may go on."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.process.poll() is not None:
@@ -62,6 +71,10 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
         return self.process.wait()
+
+    def close(self) -> None:
+        self.stop()
+        self.log.close()
 
 
 # ---------------------------------------------------------------- /proc

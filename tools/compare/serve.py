@@ -57,21 +57,17 @@ import streams  # noqa: E402
 KINDS = ("shared", "separate")
 NAMES = {"weft": "Weft", "llama": "llama-server"}
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weft/llama-server"
-OPTIONS = {
-    "weft": "serve -m {model} --host 127.0.0.1 --port {port} -t {threads} -c {ctx} -np {slots} "
-            "--kv {pool}",
-    # continuous batching and the cache of prompts are on by default
-    "llama": "-m {model} --host 127.0.0.1 --port {port} -t {threads} -c {pool} -np {slots} "
-             "--no-webui",
-}
+# of both; llama-server has continuous batching and its cache of prompts on by default
+OPTIONS = "-m {model} --host 127.0.0.1 --port {port} -t {threads} -c {pool} -np {slots}"
+START = {"weft": f"serve {OPTIONS}", "llama": f"{OPTIONS} --no-webui"}
 MOST_SECONDS = 1800  # for one answer
 
 # ---------------------------------------------------------------- prompts
 
-WORDS = """about after animal answer autumn basket because before better between bridge brother butter
-camera candle carbon castle centre change circle cloud coffee colour corner cotton country damage
-dinner doctor dragon early engine evening family farmer father finger flower forest friend garden
-glass ground hammer harbour history honey hotel island jacket journey kitchen ladder language letter
+WORDS = """about after animal answer autumn basket because before better between bridge brother
+butter camera candle carbon castle centre change circle cloud coffee colour corner cotton country
+damage dinner doctor dragon early engine evening family farmer father finger flower forest friend
+garden glass ground hammer harbour history honey hotel island jacket journey kitchen ladder language letter
 library little machine market meadow minute mirror moment morning mother mountain music nature
 number office orange paper pencil people picture pocket pretty prince quiet rabbit record river
 school season second shadow silver simple sister spring station stone street summer sunday table
@@ -183,8 +179,8 @@ FIGURES = ("tok_s", "first_p50", "first_p99", "between_p50", "between_p99")
 
 
 def ratio(weft: list[dict], llama: list[dict], figure: str) -> dict:
-    """Returns Weft's figure by the other's, round by round: median, lowest, highest. Rounds in which
-    either has none do not count."""
+    """Returns Weft's figure by the other's, round by round: median, lowest, highest. Rounds in
+    which either has none do not count."""
     all_ = []
     for ours, theirs in zip(weft, llama, strict=True):
         a, b = summary([ours])[figure], summary([theirs])[figure]
@@ -220,7 +216,7 @@ def shares(turns: list[dict]) -> dict:
 
 
 def command_of(who: str, text: str) -> str:
-    return text if "{port}" in text else f"{shlex.quote(text)} {OPTIONS[who]}"
+    return text if "{port}" in text else f"{shlex.quote(text)} {START[who]}"
 
 
 def open_servers(args) -> dict[str, processes.Server]:
@@ -242,7 +238,7 @@ def open_servers(args) -> dict[str, processes.Server]:
 
 def close_servers(servers: dict[str, processes.Server]) -> None:
     for server in servers.values():
-        server.stop()
+        server.close()
 
 
 def one_round(args, servers: dict, round_: int, kinds, clients_list) -> dict:
@@ -373,15 +369,16 @@ def caption(result: dict) -> str:
     busy = f" (not idle: load average {load:.1f})" if load > compare.BUSY else ""
     n_prompt = statistics.mean(r[who]["n_prompt"] for r in result["rows"] for who in NAMES)
     memory = result["resident_mib"]
+    used = (f"the clients used {100 * result['load_share']:.1f} %, the server whose turn it was "
+            f"not {100 * result['idle_share']:.1f} %")
     return (f"{result['model']}, prompts of {n_prompt:.0f} tokens, answers of {s['tokens']}; "
             f"{machine['cpu']} ({machine['cores']} cores), {machine['kernel']}{busy}; "
             f"{result['date']}, commit {result['commit'][:10]}{changes}; "
             f"Weft {result['versions']['weft']}, llama-server of {result['versions']['llama']}; "
             f"{s['threads']} threads, {max(s['clients'])} places of {s['ctx']} tokens each; "
-            f"{s['rounds']} rounds in turns, {s['requests']} requests of a client in each; resident "
-            f"memory Weft {memory['weft']:,.0f} MiB, llama-server {memory['llama']:,.0f} MiB. Of the "
-            f"processors the clients used {100 * result['load_share']:.1f} %, the server whose turn "
-            f"it was not {100 * result['idle_share']:.1f} %.")
+            f"{s['rounds']} rounds in turns, {s['requests']} requests of a client in each; "
+            f"resident memory Weft {memory['weft']:,.0f} MiB, llama-server {memory['llama']:,.0f} "
+            f"MiB. Of the processors {used}.")
 
 
 def warnings(result: dict) -> list[str]:
