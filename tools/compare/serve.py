@@ -67,7 +67,8 @@ MOST_SECONDS = 1800  # for one answer
 WORDS = """about after animal answer autumn basket because before better between bridge brother
 butter camera candle carbon castle centre change circle cloud coffee colour corner cotton country
 damage dinner doctor dragon early engine evening family farmer father finger flower forest friend
-garden glass ground hammer harbour history honey hotel island jacket journey kitchen ladder language letter
+garden glass ground hammer harbour history honey hotel island jacket journey kitchen ladder language
+letter
 library little machine market meadow minute mirror moment morning mother mountain music nature
 number office orange paper pencil people picture pocket pretty prince quiet rabbit record river
 school season second shadow silver simple sister spring station stone street summer sunday table
