@@ -43,6 +43,7 @@ jobs() { # prints a line for each test, the long ones first: name, command
     [ -n "$(echo ${SAN:-})" ] || echo "install sh tests/install/install.sh"
     echo "cuda_arch sh tests/cuda_arch.sh"
     echo "real sh tests/real.sh"
+    echo "serve_tools sh tests/serve/tools.sh"
     echo "readme sh tests/weft/readme.sh $build ${SAN:-}"
 }
 long='test_dot|test_dot_attend|test_oom|test_grammar_random|test_tool_memory|cli_bench|cli_grammar|install|real'

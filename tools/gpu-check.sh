@@ -5,7 +5,7 @@
 #
 #   tools/gpu-check.sh --pack              on any machine with nvcc: builds for sm_90a and packs into build/gpu-pack what a
 #                                          bare machine with a GPU needs (programs, libraries, demo models, sources, and
-#                                          llama-bench, if tools/llama-bench.sh has built it)
+#                                          llama-bench, if tools/llama-cpp.sh has built it)
 #   build/gpu-pack/gpu-check.sh --call A   there, without a compiler: tests, then timings (430 s)
 #   build/gpu-pack/gpu-check.sh --call B   sanitizers, profile, lost memory last (230 s)
 #   tools/gpu-check.sh                     in a source tree on a machine with a GPU: builds, then both calls
@@ -18,7 +18,7 @@
 #   --seconds N          for a call, in place of the above; what does not fit is skipped, and counts as a failure
 #   --only 'A B'         of the tests only these: test_rows and the like, demo (generates a little text), ids (compares the
 #                        tokens of the large models)
-#   --llama DIR          DIR holds llama-bench built with CUDA (otherwise: the pack's, or what tools/llama-bench.sh built)
+#   --llama DIR          DIR holds llama-bench built with CUDA (otherwise: the pack's, or what tools/llama-cpp.sh built)
 #   --programs DIR       builds nothing: the programs are in DIR
 #   --plant              a test, the comparison of tokens and the search for lost memory get a fault that they must find,
 #                        so that the reruns of failed programs are seen

@@ -81,7 +81,7 @@ find_llama() {
         llama=$lib/fakes # a real llama-bench has nothing to run on
     fi
     llama_lib=$here/lib:${LD_LIBRARY_PATH:-}
-    [ -n "$llama" ] || { echo "llama-bench: none is here (tools/llama-bench.sh builds it)" && return; }
+    [ -n "$llama" ] || { echo "llama-bench: none is here (tools/llama-cpp.sh llama-bench builds it)" && return; }
     if ! LD_LIBRARY_PATH=$llama_lib timeout 20 "$llama/llama-bench" --help >"$work/llama.txt" 2>&1; then
         echo "llama-bench does not start: $(head -n 1 "$work/llama.txt")"
         llama=

@@ -78,7 +78,7 @@ make_pack() {
         cat "$llama_from/VERSION" >"$tree/llama/VERSION" 2>/dev/null || echo "of unknown version" >"$tree/llama/VERSION"
         strip --strip-unneeded "$tree/llama/llama-bench"
     else
-        echo "without llama-bench, which tools/llama-bench.sh builds: $llama_from has none"
+        echo "without llama-bench, which tools/llama-cpp.sh builds: $llama_from has none"
     fi
     linked=("${programs[@]}")
     [ ! -d "$tree/llama" ] || linked+=("$tree/llama/llama-bench")
