@@ -65,7 +65,8 @@ bool scope_complete(struct scope *scope)
         scope->is_control[i] = is_control(scope->model, (int32_t)i);
     }
     set_sampling(scope);
-    scope->n_ctx = scope->engine_info.n_ctx / size_max(scope->n_sequences, 1);
+    scope->n_ctx = size_min(scope->engine_info.n_ctx,
+                            scope->engine_info.n_kv / size_max(scope->n_sequences, 1));
     scope->created = (int64_t)time(NULL);
     return true;
 }

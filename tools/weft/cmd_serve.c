@@ -158,13 +158,27 @@ static struct scope scope_of(const struct serve *s)
 
 /* --- the model --- */
 
+/* The context of -c is that of all requests together; one of them has at most the model's. */
+static int open_engine(struct serve *s)
+{
+    struct options *o = malloc(sizeof *o);
+    if (o == NULL) {
+        return term_fail(EXIT_MEMORY, "not enough memory for the options");
+    }
+    *o = *s->o;
+    const size_t all = session_n_ctx(&s->session, o), most = s->session.info.n_ctx_train;
+    o->ctx = most > 0 && all > most ? (int64_t)most : o->ctx;
+    const int code = session_engine(&s->session, o, all);
+    free(o);
+    return code;
+}
+
 /* Runs on a thread of the core, which takes model and engine. */
 static int load(void *user, weft_model **model, weft_engine **engine)
 {
     struct serve *s = user;
     int code = session_model(&s->session, s->o, false);
-    code = code != EXIT_OK ? code
-                           : session_engine(&s->session, s->o, session_n_ctx(&s->session, s->o));
+    code = code != EXIT_OK ? code : open_engine(s);
     if (code != EXIT_OK) {
         session_close(&s->session);
         return code;
