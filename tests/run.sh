@@ -25,7 +25,7 @@ logs=$build/tests/log
 mkdir -p "$logs"
 jobs() { # prints a line for each test, the long ones first: name, command
     for t in run/test_top_random model/test_forward; do echo "${t#*/} $build/tests/$t"; done
-    for s in cli cli_template cli_state cli_score cli_bench cli_grammar cli_batch reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
+    for s in cli cli_template cli_state cli_score cli_bench cli_grammar cli_batch cli_serve reports; do echo "$s sh tests/weft/$s.sh $build/weft"; done
     echo "terminal sh tests/weft/terminal.sh $build/weft models/weft-demo-qwen2.gguf"
     echo "completion sh tests/weft/completion.sh $build/weft"
     for t in "$build"/tests/*/test_*; do

@@ -106,17 +106,21 @@ static void rig_stop(struct rig *r)
     rig_free(r);
 }
 
+static inline bool rig_has_logged(struct rig *r, const char *text)
+{
+    pthread_mutex_lock(&r->lock);
+    bool found = strstr(r->log, text) != NULL;
+    pthread_mutex_unlock(&r->lock);
+    return found;
+}
+
 /* Returns true once the log has the text. */
 static inline bool rig_logged(struct rig *r, const char *text)
 {
-    bool found = false;
-    for (int ms = 0; ms < 2000 && !found; ms++) {
-        pthread_mutex_lock(&r->lock);
-        found = strstr(r->log, text) != NULL;
-        pthread_mutex_unlock(&r->lock);
-        poll(NULL, 0, !found);
+    for (int ms = 0; ms < 2000 && !rig_has_logged(r, text); ms++) {
+        poll(NULL, 0, 1);
     }
-    return found;
+    return rig_has_logged(r, text);
 }
 
 /* --- clients --- */

@@ -433,7 +433,7 @@ static void test_many_streams(void **state)
         snprintf(text, sizeof text, "data: %zu\n\n", i);
         client_until(c[i], text);
     }
-    assert_int_equal(client_get(client_open(r), "/health"), 200);
+    assert_int_equal(ask(r, "/health"), 200);
     double begin = figures_now();
     for (size_t i = 0; i < MANY; i++) {
         client_close(c[i]);

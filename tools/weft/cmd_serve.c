@@ -122,6 +122,7 @@ static void set_server(struct serve *s)
     p->metrics = o->metrics;
     p->log_json = o->log_json;
     p->max_connections = (size_t)o->max_connections;
+    p->max_unfinished = (size_t)o->max_unfinished;
     p->max_body = (size_t)o->max_body << 20;
     p->max_bodies = size_max(p->max_bodies, 4 * p->max_body);
     p->body_timeout = p->write_timeout = (double)o->timeout;

@@ -213,6 +213,9 @@ const struct arg_option option_table[] = {
       .min = -1, .max = INT_MAX_F },
     { NAMES("--max-conns"), ROW(ARG_INT, CMD_SERVE, serve.max_connections, "N",
       "connections at once; more are refused with 503"), .min = 1, .max = 65536 },
+    { NAMES("--max-unfinished"), ROW(ARG_INT, CMD_SERVE, serve.max_unfinished, "N",
+      "requests of one address that arrive slowly, over more than a second; more are refused with "
+      "429"), .min = 1, .max = 65536 },
     { NAMES("--max-body"), ROW(ARG_INT, CMD_SERVE, serve.max_body, "MIB",
       "size of a request in MiB"), .min = 1, .max = 1024 },
     { NAMES("--drain-delay"), ROW(ARG_INT, CMD_SERVE, serve.drain_delay, "SECONDS",
@@ -414,6 +417,7 @@ void options_init(struct options *o)
                                        .timeout = 60,
                                        .ping = 5,
                                        .max_connections = 1024,
+                                       .max_unfinished = 64,
                                        .max_body = 16,
                                        .max_waiting = 256,
                                        .wait = 60,

@@ -70,8 +70,8 @@ struct word_list {
 struct serve_options {
     struct word_list hosts, names, origins, keys;
     const char *prefix, *key_file;
-    int64_t port, threads, timeout, ping, max_connections, max_body, max_waiting, wait, drain_delay,
-        drain_timeout;
+    int64_t port, threads, timeout, ping, max_connections, max_unfinished, max_body, max_waiting,
+        wait, drain_delay, drain_timeout;
     bool unified, metrics, no_slots, embeddings, strict_model, log_json, no_log;
 };
 

@@ -165,11 +165,24 @@ void exchange_fail(struct connection *c, const struct fault *f)
     }
 }
 
+/* Finds out, for the log, what a request wanted whose head was refused. */
+static void name_route(struct connection *c)
+{
+    const struct head *h = &c->parser.head;
+    const char *path =
+        h->path != 0 ? routes_behind(h->text + h->path, c->server->params.prefix) : NULL;
+    unsigned allowed;
+    if (h->method != 0) {
+        c->x.method = h->method;
+        c->x.entry = path != NULL ? routes_find(path, h->method, &allowed) : NULL;
+    }
+}
+
 void exchange_refuse(struct connection *c, const struct fault *f)
 {
     if (!c->x.open) {
         open_exchange(c);
-        c->x.method = c->parser.head.method != 0 ? c->parser.head.method : METHOD_GET;
+        name_route(c);
         set_id(c);
     }
     c->ends = c->lingers = true;

@@ -22,8 +22,14 @@ enum { MOST_ACCEPTS = 64, PAUSE_MS = 100, BACKLOG = 1024 };
 
 static void prepare(int fd)
 {
-    int on = 1, unsent = 256 << 10;
+    int on = 1, unsent = 256 << 10, idle = 30, between = 10, times = 3;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* A machine that has vanished says nothing, so it is asked: within a minute its requests end.
+     */
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof between);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
     /* Otherwise the kernel would take megabytes for a client that does not read. */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 }
