@@ -21,7 +21,6 @@ usage_tests() {
     echo 'a b c' >"$T/keys"
     check 'an odd file of keys' 2 'line 1' serve -m $QWEN --api-key-file "$T/keys"
     check 'no such model' 3 'No such file' serve -m "$T/none" --port 0
-    check 'a context that is too long' 2 '-c' serve -m $QWEN -c 1000000 --port 0
     check 'no such address' 1 'cannot listen' serve -m $QWEN --host 192.0.2.1 --port 0
     check 'a socket that cannot be made' 1 'cannot listen' serve -m $QWEN --host "$T/none/x.sock"
 }
