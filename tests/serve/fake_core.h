@@ -227,8 +227,11 @@ struct job *core_submit(struct core *core, const struct job_params *p)
     return job;
 }
 
-void core_cancel(struct core *core, struct job *job)
+void core_cancel(struct core *core, struct job *job, struct job_figures *figures)
 {
+    if (figures != NULL) {
+        *figures = (struct job_figures){ 0 };
+    }
     pthread_mutex_lock(&core->lock);
     if (job->cancelled || job->ended) {
         abort(); /* the handle was not valid any more */

@@ -87,8 +87,11 @@ static void job_free(struct job *job)
     free(job);
 }
 
-void core_cancel(struct core *core, struct job *job)
+void core_cancel(struct core *core, struct job *job, struct job_figures *figures)
 {
+    if (figures != NULL) {
+        *figures = (struct job_figures){ 0 };
+    }
     (void)core;
     size_t i = 0;
     while (i < fake.n && fake.jobs[i] != job) {

@@ -160,7 +160,7 @@ static void test_leave(void **state)
         while (n_left > N / 4) {
             const size_t i = rig_random(&random, N);
             if (clients[i].job != NULL) {
-                core_cancel(core, clients[i].job);
+                core_cancel(core, clients[i].job, NULL);
                 clients[i].job = NULL;
                 clients[i].done = true;
                 clients[i].status = -1;

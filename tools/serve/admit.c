@@ -84,6 +84,20 @@ static void begin(struct stepper *s, struct job *job)
     stepper_post(s, job, news_new(job, NEWS_BEGIN, 0));
 }
 
+/* Choice i has begun with a prompt of n tokens. */
+static void count_prompt(struct job *job, size_t i, size_t n)
+{
+    struct job_figures *f = &job->choices[i].figures;
+    *f = (struct job_figures){ .number = job->figures.number,
+                               .arrived = job->figures.arrived,
+                               .admitted = figures_now(),
+                               .n_max = job->figures.n_max,
+                               .n_prompt = n,
+                               .n_cached = weft_seq_cached(job->choices[i].seq) };
+    job->figures.n_prompt += f->n_prompt;
+    job->figures.n_cached += f->n_cached;
+}
+
 /* Starts the next prompt of a job, if there is room for it. */
 static bool start_next(struct stepper *s, struct job *job)
 {
@@ -102,10 +116,7 @@ static bool start_next(struct stepper *s, struct job *job)
         job->choices[i].started = true;
         job->n_started++;
         s->n_seqs++;
-        job->choices[i].figures.n_prompt = g->prompts[p].n;
-        job->choices[i].figures.n_cached = weft_seq_cached(job->choices[i].seq);
-        job->figures.n_prompt += g->prompts[p].n;
-        job->figures.n_cached += job->choices[i].figures.n_cached;
+        count_prompt(job, i, g->prompts[p].n);
     }
     return status == WEFT_OK;
 }

@@ -292,7 +292,7 @@ static void give_up(struct batch *b)
         core_drain(b->p->core);
     }
     while (b->items != NULL) {
-        core_cancel(b->p->core, b->items->job);
+        core_cancel(b->p->core, b->items->job, NULL);
         item_free(b->items);
     }
 }

@@ -100,7 +100,7 @@ void core_close(struct core *core)
     pthread_cond_broadcast(&core->more);
     pthread_mutex_unlock(&core->lock);
     while (core->jobs != NULL) {
-        core_cancel(core, core->jobs);
+        core_cancel(core, core->jobs, NULL);
     }
     core_wake(core);
     for (size_t i = 0; i < core->n_threads; i++) {
@@ -316,8 +316,12 @@ void core_abandon(struct core *core, struct job *job)
     core_wake(core);
 }
 
-void core_cancel(struct core *core, struct job *job)
+void core_cancel(struct core *core, struct job *job, struct job_figures *figures)
 {
+    if (figures != NULL) {
+        *figures = job->shown;
+        figures->done = figures_now();
+    }
     core->figures.finished[FINISH_ABORT]++;
     core_abandon(core, job);
     core_forget(core, job);

@@ -99,8 +99,9 @@ void core_drain(struct core *core);
  * Returns NULL if there is not enough memory. */
 struct job *core_submit(struct core *core, const struct job_params *params);
 /* The client is gone: the sink is not called any more, and the handle is no longer valid. The
- * sequences of the job are released before the next step. */
-void core_cancel(struct core *core, struct job *job);
+ * sequences of the job are released before the next step. *figures says how far it came; NULL is
+ * allowed. */
+void core_cancel(struct core *core, struct job *job, struct job_figures *figures);
 /* While a job is paused its sequences are not stepped. */
 void core_pause(struct core *core, struct job *job, bool paused);
 

@@ -154,7 +154,7 @@ void exchange_run(struct connection *c)
 void exchange_fail(struct connection *c, const struct fault *f)
 {
     if (c->x.job != NULL) {
-        core_cancel(c->server->core, c->x.job);
+        core_cancel(c->server->core, c->x.job, &c->x.figures);
         job_over(c);
         strcpy(c->x.finish, "error");
     }
@@ -192,7 +192,7 @@ void exchange_refuse(struct connection *c, const struct fault *f)
 void exchange_abandon(struct connection *c)
 {
     if (c->x.job != NULL) {
-        core_cancel(c->server->core, c->x.job);
+        core_cancel(c->server->core, c->x.job, &c->x.figures);
         job_over(c);
         strcpy(c->x.finish, "abort");
         c->x.status = 0;
