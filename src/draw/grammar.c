@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/utf8.h"
+#include "base/place.h"
 
 struct grammar *grammar_retain(struct grammar *g)
 {
@@ -30,17 +30,10 @@ void grammar_release(struct grammar *g)
 
 weft_status grammar_error(const struct grammar *g, size_t at, weft_error *err, const char *fmt, ...)
 {
-    size_t line = 1, column = 1;
-    for (size_t i = 0; i < at; i++) {
-        if (g->text[i] == '\n') {
-            line++;
-            column = 1;
-        } else {
-            column += !utf8_inside(g->text[i]);
-        }
-    }
+    size_t line, column;
     char what[400];
     va_list args;
+    place_of(g->text, at, &line, &column);
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);

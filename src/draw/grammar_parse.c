@@ -1,10 +1,9 @@
 /* Turns the text of a grammar into operations, in one pass by recursive descent. A rule ends at the
  * end of its line, but inside parentheses, behind ::= and around | line breaks do not matter. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/utf8.h"
+#include "base/place.h"
 #include "draw/grammar_parse.h"
 
 enum { REPEAT_MAX = GRAMMAR_MAX_ELEMENTS, ENDLESS = REPEAT_MAX + 1 };
@@ -13,31 +12,11 @@ static weft_status alternatives(struct grammar_parser *p, bool nested);
 
 /* ---------------------------------------------------------------- the text */
 
-/* Describes what stands at the current place, for messages. */
-static const char *found(const struct grammar_parser *p, char *dst, size_t cap)
-{
-    size_t len = 1;
-    int c = parser_peek(p);
-    if (c == -1) {
-        return "the end of the grammar";
-    }
-    if (c == '\n' || c == '\r') {
-        return "the end of the line";
-    }
-    bool whole = utf8_next(p->text + p->at, p->n - p->at, &len) == UTF8_CHAR;
-    if (c < 0x20 || c == 0x7f || !whole) {
-        snprintf(dst, cap, "the byte 0x%02X", (unsigned)c);
-    } else {
-        snprintf(dst, cap, "'%.*s'", (int)len, p->text + p->at);
-    }
-    return dst;
-}
-
 weft_status parser_expected(const struct grammar_parser *p, const char *what)
 {
-    char text[32];
-    return grammar_error(p->g, p->at, p->err, "found %s, expected %s", found(p, text, sizeof text),
-                         what);
+    char found[PLACE_FOUND];
+    return grammar_error(p->g, p->at, p->err, "found %s, expected %s",
+                         place_found(p->text, p->n, p->at, "grammar", found), what);
 }
 
 static void skip(struct grammar_parser *p, bool lines)

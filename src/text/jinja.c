@@ -1,5 +1,6 @@
 #include "text/jinja.h"
 
+#include "base/place.h"
 #include "text/jinja_run.h"
 
 /* Turns \r\n and \r into \n, and drops one line break at the end, as jinja2 does. */
@@ -13,17 +14,6 @@ static struct jval normal_source(struct jwork *w, const char *source, size_t n)
     }
     len -= len > 0 && to[len - 1] == '\n';
     return (struct jval){ .kind = J_STR, .s = to, .n = (uint32_t)len };
-}
-
-/* Returns line and column of a place, from 1; columns count characters. */
-static void place_of(struct jval source, size_t pos, size_t *line, size_t *column)
-{
-    *line = 1;
-    *column = 1;
-    for (size_t i = 0; i < pos && i < source.n; i++) {
-        *line += source.s[i] == '\n';
-        *column = source.s[i] == '\n' ? 1 : *column + ((source.s[i] & 0xc0) != 0x80);
-    }
 }
 
 /* Reports how the work ended. */
@@ -41,7 +31,7 @@ static weft_status report(const struct jwork *w, struct jval source, weft_error 
     if (w->pos == JINJA_NOWHERE) {
         return error_set(err, s, "chat template: %s", w->message);
     }
-    place_of(source, w->pos, &line, &column);
+    place_of(source.s, size_min(w->pos, source.n), &line, &column);
     return error_set(err, s, "chat template, line %zu, column %zu: %s", line, column, w->message);
 }
 

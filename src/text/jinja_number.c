@@ -3,9 +3,10 @@
 
 #include <float.h>
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
+
+#include "base/number.h"
 
 /* Steps that the shortest digits of a float cost: they are found by trying. */
 enum { COST_FLOAT = 96 };
@@ -274,12 +275,7 @@ bool jread_float(struct jwork *w, struct jval s, double *out)
     if (n == 0 || strpbrk(text, "xX(") != NULL) {
         return false;
     }
-    const struct lconv *l = localeconv();
-    char *point = strchr(text, '.');
-    if (point != NULL && strlen(l->decimal_point) == 1) {
-        *point = *l->decimal_point;
-    }
-    *out = strtod(text, &end);
+    *out = number_read(text, &end);
     return (size_t)(end - text) == n;
 }
 
