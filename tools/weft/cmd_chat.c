@@ -50,25 +50,29 @@ static int do_clear(struct chat *c, const char *argument)
 static int do_undo(struct chat *c, const char *argument)
 {
     (void)argument;
-    char *text = talk_undo(&c->talk);
-    if (text == NULL || !c->o.quiet) {
+    char *text;
+    int code = talk_undo(&c->talk, &text);
+    if (code == EXIT_OK && (text == NULL || !c->o.quiet)) {
         term_note(text != NULL ? "took back the last exchange" : "there is nothing to take back");
     }
     free(text);
-    return EXIT_OK;
+    return code;
 }
 
 static int do_retry(struct chat *c, const char *argument)
 {
     (void)argument;
-    char *text = talk_undo(&c->talk);
+    char *text;
+    int code = talk_undo(&c->talk, &text);
     if (text == NULL) {
-        term_note("there is nothing to try again");
-        return EXIT_OK;
+        if (code == EXIT_OK) {
+            term_note("there is nothing to try again");
+        }
+        return code;
     }
     /* The same seed might give the same answer again. */
     c->o.seed++;
-    int code = talk_set_sampling(&c->talk);
+    code = talk_set_sampling(&c->talk);
     code = code != EXIT_OK ? code : talk_say(&c->talk, text);
     free(text);
     return code;

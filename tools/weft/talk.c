@@ -255,13 +255,17 @@ int talk_say(struct talk *t, const char *text)
     return code;
 }
 
-char *talk_undo(struct talk *t)
+int talk_undo(struct talk *t, char **text)
 {
+    *text = NULL;
     if (t->n < 2 || !is_role(t, t->n - 1, "assistant")) {
-        return NULL;
+        return EXIT_OK;
     }
     const json_t *user = json_array_get(t->messages, t->n - 2);
-    char *text = strdup(json_string_value(json_object_get(user, "content")));
+    *text = strdup(json_string_value(json_object_get(user, "content")));
+    if (*text == NULL) {
+        return no_memory();
+    }
     const struct turn_start start = t->starts[t->n - 2];
     pop(t);
     pop(t);
@@ -272,7 +276,7 @@ char *talk_undo(struct talk *t)
     } else {
         t->text.n = 0;
     }
-    return text;
+    return EXIT_OK;
 }
 
 int talk_restart(struct talk *t, const char *system)

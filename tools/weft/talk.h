@@ -34,9 +34,9 @@ void talk_close(struct talk *t);
 /* Hands in a message, streams the answer to standard output and keeps both. If the message is
  * refused (with a printed error), the conversation is as before. */
 int talk_say(struct talk *t, const char *text);
-/* Takes back the last message and its answer. Returns the message, which the caller frees; NULL if
+/* Takes back the last message and its answer. *text is the message, which the caller frees; NULL if
  * there is none. */
-char *talk_undo(struct talk *t);
+int talk_undo(struct talk *t, char **text);
 /* Starts over. If `system` is NULL, the system prompt stays the same. */
 int talk_restart(struct talk *t, const char *system);
 /* Saves the conversation to a file; an answer that was cut is ended there. */
