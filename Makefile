@@ -449,7 +449,8 @@ $(BUILD)/tests/run/test_oom: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wr
     -Wl,--wrap=strdup,--wrap=free,--wrap=pthread_create
 
 $(BUILD)/tests/reply/test_reply_memory: TEST_LDFLAGS = -Wl,--wrap=realloc
-$(BUILD)/tests/text/test_jinja_memory $(BUILD)/tests/reply/test_reply_failing: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+$(patsubst %,$(BUILD)/tests/%,base/test_json_read text/test_jinja_memory reply/test_reply_failing): TEST_LDFLAGS = \
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # The same is done for the whole program, whose main() the test calls. The test has LeakSanitizer if the compiler has it and
 # no sanitizer is used.

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_read.h"
+
 /* Stands in trial conversations where a value is looked for in what was rendered. */
 #define NEEDLE "weftneedle"
 #define MESSAGE(role, content) "{\"role\":\"" role "\",\"content\":" content "}"
@@ -27,11 +29,16 @@
 /* A trial takes a few thousand steps. A template that takes many more is not worth the time. */
 enum { TRIAL_STEPS = 1 << 18, TRIAL_MESSAGES = 3 };
 
+/* The template that is tried out. What a trial shows is wrong once there was no memory. */
+struct trial {
+    const struct jinja *jinja;
+    bool no_memory;
+};
+
 /* Renders a trial conversation. Returns false if the template refuses it. */
-static bool try_one(const struct jinja *t, const char *messages, const char *tools, bool prompt,
-                    struct jinja_text *out)
+static bool render(struct trial *t, const json_t *m, const json_t *list, bool prompt,
+                   struct jinja_text *out)
 {
-    json_t *m = json_loads(messages, 0, NULL), *list = json_loads(tools, JSON_DECODE_ANY, NULL);
     json_t *token = json_string("");
     const struct jinja_var vars[] = {
         { "messages", m, JINJA_CALLER },
@@ -50,11 +57,23 @@ static bool try_one(const struct jinja *t, const char *messages, const char *too
                                     .writers = roles,
                                     .n_writers = TRIAL_MESSAGES,
                                     .max_steps = TRIAL_STEPS };
-    bool ok = m != NULL && list != NULL && token != NULL &&
-              jinja_render(t, &p, out, NULL, NULL) == WEFT_OK;
+    weft_status status = token != NULL ? jinja_render(t->jinja, &p, out, NULL, NULL) : WEFT_E_NOMEM;
+    t->no_memory |= status == WEFT_E_NOMEM;
+    json_decref(token);
+    return status == WEFT_OK;
+}
+
+/* Renders a trial conversation whose texts are JSON. */
+static bool try_one(struct trial *t, const char *messages, const char *tools, bool prompt,
+                    struct jinja_text *out)
+{
+    json_t *m = NULL, *list = NULL;
+    const bool read = json_read("", messages, strlen(messages), &m, NULL) == WEFT_OK &&
+                      json_read("", tools, strlen(tools), &list, NULL) == WEFT_OK;
+    t->no_memory |= !read;
+    const bool ok = read && render(t, m, list, prompt, out);
     json_decref(m);
     json_decref(list);
-    json_decref(token);
     return ok;
 }
 
@@ -65,7 +84,7 @@ static bool holds(const struct jinja_text *text, const char *part)
 
 /* Returns true if the template writes `want` of a trial conversation, but neither of the two texts
  * that show a value printed as a whole; these may be NULL. */
-static bool writes(const struct jinja *t, const char *messages, const char *tools, const char *want,
+static bool writes(struct trial *t, const char *messages, const char *tools, const char *want,
                    const char *bad, const char *worse)
 {
     struct jinja_text out = { 0 };
@@ -75,12 +94,12 @@ static bool writes(const struct jinja *t, const char *messages, const char *tool
     return found;
 }
 
-static bool writes_parts(const struct jinja *t, const char *messages)
+static bool writes_parts(struct trial *t, const char *messages)
 {
     return writes(t, messages, "null", NEEDLE, NEEDLE "'}", NEEDLE "\"}");
 }
 
-static void try_parts(const struct jinja *t, bool *parts)
+static void try_parts(struct trial *t, bool *parts)
 {
     parts[ROLE_SYSTEM] = writes_parts(t, "[" MESSAGE("system", PARTS) "," USER "]");
     parts[ROLE_DEVELOPER] = writes_parts(t, "[" MESSAGE("developer", PARTS) "," USER "]");
@@ -89,17 +108,17 @@ static void try_parts(const struct jinja *t, bool *parts)
     parts[ROLE_TOOL] = writes_parts(t, "[" USER "," CALL("{}", "\"\"") "," RESULT(PARTS) "]");
 }
 
-static bool writes_object(const struct jinja *t, const char *messages)
+static bool writes_object(struct trial *t, const char *messages)
 {
     return writes(t, messages, A_TOOL, NEEDLE, "'" NEEDLE "'", "None");
 }
 
-static bool writes_text(const struct jinja *t, const char *messages)
+static bool writes_text(struct trial *t, const char *messages)
 {
     return writes(t, messages, A_TOOL, "\"" NEEDLE "\": \"z\"", "\\\"" NEEDLE, "None");
 }
 
-static void try_calls(const struct jinja *t, struct template_traits *r)
+static void try_calls(struct trial *t, struct template_traits *r)
 {
     const bool object_null = writes_object(t, CALLS(OBJECT, "null"));
     const bool object_empty = writes_object(t, CALLS(OBJECT, "\"\""));
@@ -111,9 +130,8 @@ static void try_calls(const struct jinja *t, struct template_traits *r)
     r->empties = r->objects ? object_empty : text_empty;
 }
 
-static struct template_traits try_out(const struct chat_template *c)
+static struct template_traits try_out(const struct chat_template *c, struct trial *t)
 {
-    const struct jinja *t = c->jinja;
     struct template_traits r = { 0 };
     r.strings = writes(t, "[" MESSAGE("user", STRING) "]", "null", NEEDLE, NULL, NULL);
     try_parts(t, r.parts);
@@ -124,7 +142,7 @@ static struct template_traits try_out(const struct chat_template *c)
     r.developer =
         memmem(c->source, c->n, "developer", strlen("developer")) != NULL &&
         writes(t, "[" MESSAGE("developer", STRING) "," USER "]", "null", NEEDLE, NULL, NULL);
-    r.tools = jinja_reads(t, "tools");
+    r.tools = jinja_reads(t->jinja, "tools");
     return r;
 }
 
@@ -140,7 +158,7 @@ bool template_add_own(struct bytes *own, const struct jinja_text *text)
 }
 
 /* Collects the texts of the template. */
-static bool collect_own(struct chat_template *c)
+static bool collect_own(struct chat_template *c, struct trial *t)
 {
     static const char *const trials[] = {
         "[" MESSAGE("system", "\"x\"") "," USER "]",
@@ -152,7 +170,7 @@ static bool collect_own(struct chat_template *c)
     bool ok = bytes_add(&c->own, c->source, c->n) && bytes_add(&c->own, "", 1);
     for (size_t i = 0; i < 2 * (sizeof trials / sizeof trials[0]) && ok; i++) {
         struct jinja_text out = { 0 };
-        if (try_one(c->jinja, trials[i / 2], i % 2 != 0 ? A_TOOL : "null", true, &out)) {
+        if (try_one(t, trials[i / 2], i % 2 != 0 ? A_TOOL : "null", true, &out)) {
             ok = template_add_own(&c->own, &out);
         }
         jinja_text_free(&out);
@@ -174,11 +192,13 @@ weft_status template_open(const char *source, size_t n, struct chat_template **o
         template_close(c);
         return status;
     }
-    if (!collect_own(c)) {
+    struct trial t = { c->jinja, false };
+    const bool collected = collect_own(c, &t);
+    c->traits = try_out(c, &t);
+    if (!collected || t.no_memory) {
         template_close(c);
         return error_nomem(err, "a chat template", n);
     }
-    c->traits = try_out(c);
     *out = c;
     return WEFT_OK;
 }

@@ -70,20 +70,15 @@ static weft_status add_tools(struct reply_tools *t, weft_error *err)
 
 static weft_status parse(const char *text, size_t n, json_t **root, weft_error *err)
 {
-    json_error_t e = { 0 };
-    struct schema_error deep = { "" };
-    if (json_too_deep(text, n, &deep)) {
-        return error_set(err, WEFT_E_ARG, "tools: %s", deep.text);
+    struct json_fault fault;
+    struct schema_error e;
+    *root = json_parse(text, n, SCHEMA_MAX_DEPTH, 0, &fault);
+    if (*root != NULL) {
+        return WEFT_OK;
     }
-    *root = json_loadb(text, n, 0, &e);
-    if (*root == NULL && json_error_code(&e) == json_error_out_of_memory) {
-        return error_nomem(err, "the tools", n);
-    }
-    if (*root == NULL) {
-        return error_set(err, WEFT_E_ARG, "tools: line %d, column %d: %s", e.line, e.column,
-                         e.text);
-    }
-    return WEFT_OK;
+    json_schema_fault(&fault, &e);
+    return e.text[0] == '\0' ? error_nomem(err, "the tools", n)
+                             : error_set(err, WEFT_E_ARG, "tools: %s", e.text);
 }
 
 weft_status reply_tools_open(const char *text, size_t n, struct reply_tools *out, weft_error *err)

@@ -21,7 +21,7 @@ size_t schema_flat(const json_t *s)
     return n;
 }
 
-/* It calls itself for each level; json_too_deep() bounds them. */
+/* It calls itself for each level; json_schema_load() bounds them. */
 size_t schema_weight(const json_t *value)
 {
     const char *key;

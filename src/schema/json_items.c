@@ -154,34 +154,35 @@ static bool widened(const json_t *root, struct bytes *gbnf, struct schema_error 
 
 /* ---------------------------------------------------------------- texts */
 
-/* Returns true for a text that is JSON as far as it was read, but that cannot be held. */
-static bool is_beyond(const json_error_t *e)
+void json_schema_fault(const struct json_fault *fault, struct schema_error *err)
 {
-    enum json_error_code code = json_error_code(e);
-    return code == json_error_numeric_overflow || code == json_error_null_character ||
-           code == json_error_null_byte_in_key || code == json_error_duplicate_key;
+    err->text[0] = '\0';
+    if (fault->kind != JSON_FAULT_MEMORY) {
+        snprintf(err->text, sizeof err->text, "line %zu, column %zu: %s%s", fault->line,
+                 fault->column, fault->text,
+                 fault->kind == JSON_FAULT_DEPTH
+                     ? "; give what is nested a name in $defs, and refer to it"
+                     : "");
+    }
 }
 
 json_t *json_schema_load(const char *text, size_t n, bool widen, struct schema_error *err)
 {
+    struct json_fault fault;
     err->text[0] = '\0';
-    json_error_t e = { 0 };
-    if (text == NULL || (json_too_deep(text, n, err) && widen)) {
+    if (text == NULL) {
         return json_true();
     }
-    if (err->text[0] != '\0') {
-        return NULL;
+    const unsigned flags = widen ? JSON_READ_NUL : JSON_READ_ONCE;
+    json_t *root = json_parse(text, n, SCHEMA_MAX_DEPTH, flags, &fault);
+    if (root != NULL) {
+        return root;
     }
-    json_t *root = json_loadb(
-        text, n, JSON_DECODE_ANY | (widen ? JSON_ALLOW_NUL : JSON_REJECT_DUPLICATES), &e);
-    if (root == NULL && widen && is_beyond(&e)) {
+    if (widen && (fault.kind == JSON_FAULT_BEYOND || fault.kind == JSON_FAULT_DEPTH)) {
         return json_true();
     }
-    if (root == NULL && e.text[0] != '\0') {
-        snprintf(err->text, sizeof err->text, "line %d, column %d: %.200s", e.line, e.column,
-                 e.text);
-    }
-    return root;
+    json_schema_fault(&fault, err);
+    return NULL;
 }
 
 bool json_schema_grammar(const char *text, size_t n, bool widen, struct bytes *gbnf,

@@ -18,8 +18,7 @@
 #ifndef WEFT_JSON_SCHEMA_H
 #define WEFT_JSON_SCHEMA_H
 
-#include <jansson.h>
-
+#include "base/json_read.h"
 #include "base/mem.h"
 
 struct schema_error {
@@ -69,13 +68,13 @@ bool json_schema_items(struct schema_item *items, size_t n, struct schema_size r
 json_t *json_schema_load(const char *text, size_t n, bool widen, struct schema_error *err);
 
 enum {
-    /* The deepest brackets: a schema inside a schema takes two of them, up to 200 schemas. */
+    /* The deepest brackets: a schema inside a schema takes two of them, up to 200 schemas. Deeper
+     * ones must not be given to functions that call themselves for each level: they would need
+     * megabytes of stack. */
     SCHEMA_MAX_DEPTH = 512
 };
-/* Returns true if the text has brackets nested deeper than any schema that can be converted; *err
- * says so. Such a text must not be given to functions that call themselves for each level: they
- * would need megabytes of stack. */
-bool json_too_deep(const char *text, size_t n, struct schema_error *err);
+/* Says what is wrong with the text of a schema. */
+void json_schema_fault(const struct json_fault *fault, struct schema_error *err);
 
 /* Appends text as a literal of GBNF. Returns false if memory is out. */
 bool json_gbnf_literal(struct bytes *b, const char *text, size_t n);

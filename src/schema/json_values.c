@@ -78,22 +78,30 @@ bool schema_widest(struct schema *c, struct bytes *b, const json_t *s)
 
 /* ---------------------------------------------------------------- values */
 
+/* Returns true if the text spells the value; sets *no_memory if that cannot be told. */
+static bool spells(const char *text, const json_t *value, bool *no_memory)
+{
+    struct json_fault fault;
+    json_t *again = json_parse(text, strlen(text), SCHEMA_MAX_DEPTH, JSON_READ_NUL, &fault);
+    const bool same = again != NULL && json_equal(again, value);
+    *no_memory = again == NULL && fault.kind == JSON_FAULT_MEMORY;
+    json_decref(again);
+    return same;
+}
+
 /* Appends a value as it is written. */
 static bool add_constant(struct schema *c, struct bytes *b, const json_t *value)
 {
     char *text = NULL;
-    for (size_t digits = 15; digits <= 17; digits++) {
+    bool same = false;
+    for (size_t digits = 15; digits <= 17 && !same && !c->no_memory; digits++) {
         free(text);
         text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
-        json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-        bool same = again != NULL && json_equal(again, value);
-        json_decref(again);
-        if (same) {
-            break;
-        }
+        c->no_memory = text == NULL;
+        same = text != NULL && spells(text, value, &c->no_memory);
     }
-    if (text == NULL) {
-        c->no_memory = true;
+    if (c->no_memory) {
+        free(text);
         return false;
     }
     schema_literal(c, b, text, strlen(text));

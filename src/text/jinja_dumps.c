@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "base/json_read.h"
+
 struct dumper {
     struct jbuf b;
     const struct jdumps *how;
@@ -185,36 +187,23 @@ JFUNCTION(tojson)
     return jdumps(w, self, &how);
 }
 
-/* Returns true if brackets are nested deeper than values may be. */
-static bool too_deep(struct jval s)
+static noreturn void no_json(struct jwork *w, const struct json_fault *f)
 {
-    size_t depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.s[i];
-        i += quoted && c == '\\';
-        quoted ^= c == '"';
-        if (!quoted && (c == '[' || c == '{') && ++depth > JINJA_MAX_DEPTH) {
-            return true;
-        }
-        depth -= !quoted && (c == ']' || c == '}') && depth > 0;
-    }
-    return false;
+    const enum jinja_fault fault = f->kind == JSON_FAULT_MEMORY  ? JINJA_NO_MEMORY
+                                   : f->kind == JSON_FAULT_DEPTH ? JINJA_LIMIT
+                                                                 : JINJA_RUNTIME;
+    jfail(w, fault, "from_json: line %zu, column %zu: %s", f->line, f->column, f->text);
 }
 
 /* All that comes out was written by the caller if it wrote a single byte of the text. */
 JFUNCTION(from_json)
 {
-    json_error_t e;
+    struct json_fault fault;
     struct jval text = jarg_str(w, self, "");
     jsteps(w, 2 * text.n);
-    if (too_deep(text)) {
-        jfail(w, JINJA_LIMIT, "from_json: nested deeper than %d", JINJA_MAX_DEPTH);
-    }
-    w->json = json_loadb(text.s, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    w->json = json_parse(text.s, text.n, JINJA_MAX_DEPTH, JSON_READ_NUL, &fault);
     if (w->json == NULL) {
-        bool memory = json_error_code(&e) == json_error_out_of_memory;
-        jfail(w, memory ? JINJA_NO_MEMORY : JINJA_RUNTIME, "from_json: %s", e.text);
+        no_json(w, &fault);
     }
     struct jval v = jvalue_copy(w, w->json, jstr_most(w, text));
     json_decref(w->json);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json_read.h"
 #include "base/json_text.h"
 #include "weft/term.h"
 
@@ -27,18 +28,21 @@ static int read_source(const struct options *o, struct bytes *source)
 
 static int read_variables(const struct options *o, json_t **variables)
 {
-    json_error_t why;
-    *variables = o->template_vars != NULL ? json_loads(o->template_vars, 0, &why) : json_object();
-    if (*variables == NULL && o->template_vars == NULL) {
-        return no_memory();
+    static const char option[] = "option --chat-template-kwargs";
+    const char *text = o->template_vars != NULL ? o->template_vars : "{}";
+    weft_error why = { 0 };
+    weft_status status = json_read(option, text, strlen(text), variables, &why);
+    if (status == WEFT_OK && json_is_object(*variables)) {
+        return EXIT_OK;
     }
-    if (!json_is_object(*variables)) {
-        return term_fail(EXIT_USAGE,
-                         "option --chat-template-kwargs: %s; expected an object of JSON, such as "
-                         "{\"enable_thinking\": false}",
-                         *variables == NULL ? why.text : "this is no object");
+    if (status == WEFT_OK) {
+        error_set(&why, WEFT_E_ARG, "%s: this is no object", option);
     }
-    return EXIT_OK;
+    return status == WEFT_E_NOMEM
+               ? no_memory()
+               : term_fail(EXIT_USAGE,
+                           "%s; expected an object of JSON, such as {\"enable_thinking\": false}",
+                           why.message);
 }
 
 int prompt_setup(const struct options *o, struct prompt_setup *p)
