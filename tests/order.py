@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Who may include whom. Reads the #include "..." lines of the tree and refuses an arrow that runs up, a circle of headers, and
-a file that stands in no room; and a backend that asks the config what only a layer says. usage: tests/order.py [ROOT]
+a file that stands in no room; a backend that asks the config what only a layer says; and jansson's own parser. usage:
+tests/order.py [ROOT]
 
 The rooms stand here lowest first; a room is a folder with all below it, but `src` is only the files directly in it. A room sees
 itself and what is named beside it: rooms that stand before it, or single files."""
@@ -67,6 +68,9 @@ MOST_IN_SRC = 14
 BACKENDS = ('src/cpu', 'cuda')
 OF_THE_MODEL = {'n_vocab', 'dim', 'n_layers', 'norm_eps'}
 ASKED = re.compile(r'\bconfig(?:\.|->)(\w+)|\b(struct (?:config|arch))\b')
+# jansson's parser ends the process, or says that the text is wrong, if memory runs out inside a string.
+PARSER = re.compile(r'\bjson_load\w*(?=\()')
+PARSES = ('src', 'cuda', 'tools')
 FOLDERS = ('include', 'src', 'cuda', 'kernels', 'tools', 'tests')
 # The folders in which compilers look for headers; the folder of the including file comes before them.
 PATHS = ('include', 'src', 'tools', '', 'tests', 'tests/cudasim/include')
@@ -135,6 +139,16 @@ def questions(root, path):
                     yield f'{path}:{number} asks for {m[0]}: what a layer is stands in struct layer'
 
 
+def parsers(root, path):
+    """Returns the places where the library or a tool calls jansson's own parser."""
+    if path.split('/')[0] not in PARSES:
+        return
+    with open(os.path.join(root, path), encoding='utf-8') as f:
+        for number, line in enumerate(f, 1):
+            for m in PARSER.finditer(line):
+                yield f'{path}:{number} calls {m[0]}(): base/json_read.h reads JSON'
+
+
 def circles(graph):
     """Returns each circle of a graph {node: [nodes]} once, as a list from its least node back to
     it."""
@@ -169,6 +183,7 @@ def check(root):
             wrong.append(f'{path}: stands in no room: name its folder in tests/order.py')
             continue
         wrong += questions(root, path)
+        wrong += parsers(root, path)
         for number, name in includes(root, path):
             found = find(name, path, files)
             if found is None:

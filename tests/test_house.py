@@ -108,6 +108,12 @@ class House(unittest.TestCase):
         self.refused('cuda/stages.c', '\nconst struct config *c;\n',
                      'cuda/stages.c:2 asks for struct config: what a layer is stands in struct layer')
 
+    def test_parser(self):
+        for path, call in (('src/schema/json.h', 'json_loads(s, 0, NULL)'), ('tools/weft/weft.c', 'json_load_file(s, 0, NULL)')):
+            self.refused(path, f'\nx = {call};\n', f'{path}:2 calls {call.split("(", maxsplit=1)[0]}(): base/json_read.h reads JSON')
+        code, _ = self.run_on(order, **{'tests/api/test_api.c': 'x = json_loads(s, 0, NULL);\n'})
+        self.assertEqual(code, 0)
+
     def test_no_room(self):
         self.refused('src/attic/old.c', '', 'src/attic/old.c: stands in no room: name its folder in tests/order.py')
 
