@@ -94,7 +94,8 @@ static void test_depth(void **state)
     gives("{{ b }}", deep, ""); /* a is not read */
     free(deep);
     deep = repeated("{{ '", "[", 200, "", "]", "'|from_json }}");
-    ends(deep, NULL, JINJA_LIMIT, "brackets nested more than 128 deep");
+    ends(deep, NULL, JINJA_LIMIT,
+         "from_json: line 1, column 129: brackets nested more than 128 deep");
     free(deep);
     deep = repeated("{{ [1]|map('map'", ", 'map'", 200, ", 'string')|list }}", "", "");
     struct job j = run(deep, NULL, NULL);

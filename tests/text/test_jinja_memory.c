@@ -1,5 +1,5 @@
 /* Chat templates: every allocation fails once. A template that uses all kinds of values is parsed
- * and rendered again and again; the k-th allocation of the library (not of jansson) fails, for k =
+ * and rendered again and again; the k-th allocation of the library or of jansson fails, for k =
  * 1, 2, ... until the work is done without reaching it. Each time the answer must be WEFT_E_NOMEM,
  * nothing may be left behind, and the same call again must give the text. The program is linked
  * with --wrap for the allocator. */
@@ -93,5 +93,6 @@ int main(void)
         cmocka_unit_test(test_render),
     };
     countdown = -1;
+    json_set_alloc_funcs(__wrap_malloc, __wrap_free);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
