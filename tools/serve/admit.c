@@ -102,6 +102,7 @@ static bool start_next(struct stepper *s, struct job *job)
         job->choices[i].started = true;
         job->n_started++;
         s->n_seqs++;
+        job->choices[i].figures.admitted = job->figures.admitted;
         job->choices[i].figures.n_prompt = g->prompts[p].n;
         job->choices[i].figures.n_cached = weft_seq_cached(job->choices[i].seq);
         job->figures.n_prompt += g->prompts[p].n;
