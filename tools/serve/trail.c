@@ -55,11 +55,39 @@ static bool copy_logprobs(struct trail_entry *e, const weft_logprob *logprobs, s
     return true;
 }
 
+/* Puts an entry at a place in the list, which has room for it. */
+static void insert(struct trail *t, size_t at, const struct trail_entry *e)
+{
+    memmove(&t->at[at + 1], &t->at[at], (t->n - at) * sizeof *t->at);
+    t->at[at] = *e;
+    t->n++;
+}
+
+/* Divides a token of which some text has come already. */
+static bool divide(struct trail *t)
+{
+    if (t->n_filled == t->n || t->at[t->n_filled].from == t->at[t->n_filled].to) {
+        return true;
+    }
+    if (!mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at)) {
+        return false;
+    }
+    struct trail_entry *e = &t->at[t->n_filled++];
+    struct trail_entry rest = { .token = e->token, .n = e->n - (e->to - e->from), .part = true };
+    if (!copy_logprobs(&rest, e->logprobs, e->n_logprobs)) {
+        return false;
+    }
+    e->n -= rest.n;
+    e->part = true;
+    insert(t, t->n_filled, &rest);
+    return true;
+}
+
 bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
                  const weft_logprob *logprobs, size_t n_logprobs)
 {
     struct trail_entry e = { .token = token, .n = n_piece };
-    if (!mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
+    if ((control && !divide(t)) || !mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
         (!control && !bytes_add(&t->piece, piece, n_piece)) ||
         !copy_logprobs(&e, logprobs, n_logprobs)) {
         return false;
@@ -70,10 +98,7 @@ bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_pie
         t->piece.n -= taken;
         memmove(t->piece.data, t->piece.data + taken, t->piece.n);
     }
-    const size_t at = control ? t->n_filled : t->n;
-    memmove(&t->at[at + 1], &t->at[at], (t->n - at) * sizeof *t->at);
-    t->at[at] = e;
-    t->n++;
+    insert(t, control ? t->n_filled : t->n, &e);
     return true;
 }
 
@@ -174,7 +199,7 @@ static void give(struct trail *t, struct trail_item *item)
     *item = (struct trail_item){ .entry = *e,
                                  .text = any ? t->text.data + (from - t->begin) : "",
                                  .n = any ? to - from : 0 };
-    item->whole = item->n == e->n;
+    item->whole = item->n == e->n && !e->part;
     t->from = any ? to : t->from;
 }
 

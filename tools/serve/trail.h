@@ -13,6 +13,7 @@ struct trail_entry {
     size_t from, to; /* its text in the answer, as far as it has come */
     weft_logprob *logprobs; /* [n_logprobs] */
     size_t n_logprobs;
+    bool part; /* a control token stands inside the text of this token, which so has two entries */
 };
 
 /* Set it to zeros at first. */
