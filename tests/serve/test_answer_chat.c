@@ -334,6 +334,24 @@ static void test_control_token(void **state)
     answer_rig_close(&a);
 }
 
+/* It may even stand inside the text of another token. */
+static void test_control_token_inside(void **state)
+{
+    (void)state;
+    struct answer_rig a;
+    open_chat(&a, STREAM "'logprobs':true,'stop':'bx',");
+    draw(&a, 0, "bb", "b", WEFT_RUNNING);
+    draw(&a, 0, "<|im_start|>", "<|im_start|>", WEFT_RUNNING);
+    draw(&a, 0, "c", "bc", WEFT_RUNNING);
+    draw_end(&a, 0, "");
+    answer_rig_end(&a);
+    HEARD(&a.heard, ROLE("0"),
+          WITH("b<|im_start|>", ENTRY("b", "98") "," ENTRY(
+                                    "<|im_start|>", "60,124,105,109,95,115,116,97,114,116,124,62")),
+          WITH("bc", ENTRY("b", "98") "," ENTRY("c", "99")), LAST("0", "stop"), "[DONE]");
+    answer_rig_close(&a);
+}
+
 /* ---------------------------------------------------------------- errors */
 
 static void test_fail(void **state)
@@ -419,8 +437,8 @@ int main(void)
         cmocka_unit_test(test_calls_stream),  cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_held),          cmocka_unit_test(test_cut_token),
         cmocka_unit_test(test_characters),    cmocka_unit_test(test_logprobs_of_content),
-        cmocka_unit_test(test_control_token), cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_control_token), cmocka_unit_test(test_control_token_inside),
+        cmocka_unit_test(test_fail),          cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

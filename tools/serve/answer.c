@@ -88,7 +88,7 @@ static bool open_choices(struct answer *a)
         a->choices[i].index = i;
         a->choices[i].stop = "";
         a->choices[i].reply = g->replies != NULL ? g->replies[i] : NULL;
-        if (answer_wants_logprobs(a) && !begin_trail(a, &a->choices[i])) {
+        if (g->n_top >= 0 && !g->echo_logprobs && !begin_trail(a, &a->choices[i])) {
             return false;
         }
     }
@@ -162,44 +162,39 @@ bool answer_progress(struct answer *a, const struct job_figures *figures, size_t
 
 /* ---------------------------------------------------------------- the prompt */
 
-/* Gives token i of a prompt with its log-probabilities. BOS that was put in front has no text. */
-static void put_prompt_token(struct answer *a, struct choice *c, const struct prompt_logprobs *p,
-                             size_t i, const char *text, size_t *at)
+/* Adds token i of a prompt. BOS in front has no text; the first token has no space in front of it
+ * that the prompt has not. *begun: some text has come. */
+static void add_prompt_token(struct answer *a, struct choice *c, const struct prompt_logprobs *p,
+                             size_t i, bool *begun)
 {
-    const struct generation *g = &a->request->generation;
-    const int32_t token = g->prompts[p->prompt].at[i];
+    const struct scope *scope = a->scope;
+    const int32_t token = a->request->generation.prompts[p->prompt].at[i];
     const weft_logprob *known = &p->at[i * (1 + p->n_top)];
-    const weft_logprob nothing = { token, 0 };
-    const bool any = known->token >= 0;
-    size_t n_top = 0;
-    a->piece.n = 0;
-    a->failed |= !piece_add(a->scope->model, token, true, &a->piece);
-    while (any && n_top < p->n_top && known[1 + n_top].token >= 0) {
-        n_top++;
+    const bool bos = i == 0 && token == scope->info.bos && scope->info.adds_bos;
+    struct bytes *piece = &a->piece;
+    size_t n = 0;
+    piece->n = 0;
+    a->failed |= !bos && !piece_add(scope->model, token, true, piece);
+    const bool space =
+        !*begun && piece->n > 0 && piece->data[0] == ' ' && a->style->prompts[p->prompt][0] != ' ';
+    while (known->token >= 0 && n < 1 + p->n_top && known[n].token >= 0) {
+        n++;
     }
-    /* The text of the prompt may lack the space in front of its first token. */
-    const size_t left = strlen(text + *at);
-    size_t n = size_min(a->piece.n, left);
-    n = left > 0 && a->piece.n > 0 && *at == 0 && a->piece.data[0] != text[0] ? n - 1 : n;
-    n = i + 1 == p->n ? left : n;
-    answer_token(a, c, any ? known : &nothing, any ? 1 + n_top : 0, &a->piece, text + *at, n);
-    *at += n;
+    *begun |= piece->n > 0;
+    a->failed |= !trail_known(&c->trail, token, piece->n > 0 ? piece->data + space : "",
+                              piece->n - space, scope->is_control[token] != 0, known, n);
 }
 
 bool answer_prompt(struct answer *a, const struct prompt_logprobs *p)
 {
     const struct generation *g = &a->request->generation;
-    if (!g->echo_logprobs) {
-        return true;
-    }
-    const char *text = a->style->prompts[p->prompt];
-    for (size_t i = 0; i < g->n_choices; i++) {
+    for (size_t i = 0; i < g->n_choices && g->echo_logprobs; i++) {
         struct choice *c = &a->choices[p->prompt * g->n_choices + i];
-        size_t at = 0;
-        for (size_t k = 0; k < p->n; k++) {
-            put_prompt_token(a, c, p, k, text, &at);
+        bool begun = false;
+        for (size_t k = 0; k < p->n && !a->failed; k++) {
+            add_prompt_token(a, c, p, k, &begun);
         }
-        answer_text(a, c, PART_CONTENT, text, strlen(text));
+        answer_content(a, c, "", trail_end(&c->trail), 0);
     }
     return !a->failed;
 }
@@ -265,6 +260,7 @@ static void finish(struct answer *a, struct choice *c, const struct drawn *d)
     if (c->reply != NULL) {
         answer_reply(a, c, "", 0, true);
     }
+    c->trail.ended = c->reply == NULL;
     answer_flush(a, c);
     if (a->begun) {
         a->shape->last(a, c);

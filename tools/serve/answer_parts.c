@@ -33,7 +33,8 @@ void put_timings(struct json_put *p, const struct job_figures *f)
     const size_t n_prompt = f->n_prompt > f->n_cached ? f->n_prompt - f->n_cached : 0;
     const double n_steps = f->n_generated > 0 ? (double)(f->n_generated - 1) : 0;
     const double first = f->first > 0 ? f->first : f->done;
-    const double prompt_ms = first > f->admitted ? (first - f->admitted) * 1000 : 0;
+    const double prompt_ms =
+        f->admitted > 0 && first > f->admitted ? (first - f->admitted) * 1000 : 0;
     const double ms = f->first > 0 ? (f->last - f->first) * 1000 : 0;
     json_put(p, "'timings':{'cache_n':%zu,'prompt_n':%zu,'prompt_ms':%g", f->n_cached, n_prompt,
              prompt_ms);

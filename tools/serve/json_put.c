@@ -102,7 +102,11 @@ void json_put_number(struct json_put *p, double v)
 {
     char text[40];
     v = isfinite(v) ? v : v < 0 ? -9999 : 0;
-    json_put_raw(p, text, (size_t)snprintf(text, sizeof text, "%.9g", v));
+    int n = snprintf(text, sizeof text, "%.6g", v);
+    if (strtof(text, NULL) != (float)v) {
+        n = snprintf(text, sizeof text, "%.9g", v);
+    }
+    json_put_raw(p, text, (size_t)n);
 }
 
 static void put_integer(struct json_put *p, long long v)

@@ -21,8 +21,8 @@ void json_put_raw(struct json_put *p, const char *text, size_t n);
 void json_put_string(struct json_put *p, const char *text, size_t n);
 /* Appends a text as a JSON string; NULL is null. */
 void json_put_text(struct json_put *p, const char *text);
-/* Appends a number that is a float. JSON has no infinity: -9999 is written for its negative, as in
- * OpenAI's answers; 0 for what is no number. */
+/* Appends a number with the digits that a float has. JSON has no infinity: -9999 is written for its
+ * negative, as in OpenAI's answers; 0 for what is no number. */
 void json_put_number(struct json_put *p, double v);
 /* Appends a list of bytes: [104,105]. */
 void json_put_bytes(struct json_put *p, const char *text, size_t n);

@@ -145,7 +145,7 @@ bool read_completions(struct reading *r)
     g->n_top = (int)c.n_top;
     g->echo_logprobs = c.echo && c.n_top >= 0;
     r->out->style->echo = c.echo;
-    return !c.echo || keep_prompts(r, !g->echo_logprobs);
+    return !c.echo || keep_prompts(r, true);
 }
 
 /* ---------------------------------------------------------------- /completion */

@@ -22,21 +22,24 @@ bool trail_begin(struct trail *t, const char *partial, size_t n)
 
 /* ---------------------------------------------------------------- tokens */
 
-/* Takes whole characters out of the bytes; returns the length of their text. */
-static size_t decode(struct bytes *b)
+/* Returns how many of the bytes are characters, or can never become one; *n_text is the length of
+ * their text. Appends the text to `out`, unless that is NULL; *ok is false if memory was out. */
+static size_t decode(const struct bytes *b, size_t *n_text, struct bytes *out, bool *ok)
 {
-    size_t at = 0, n = 0, len;
+    size_t at = 0, len;
+    *n_text = 0;
     while (at < b->n) {
         const enum utf8_kind kind = utf8_next(b->data + at, b->n - at, &len);
         if (kind == UTF8_PARTIAL) {
             break;
         }
-        n += kind == UTF8_CHAR ? len : 3; /* U+FFFD has three bytes */
+        const bool known = kind == UTF8_CHAR;
+        const size_t n = known ? len : 3;
+        *ok = *ok && (out == NULL || bytes_add(out, known ? b->data + at : "\xef\xbf\xbd", n));
+        *n_text += n;
         at += len;
     }
-    b->n -= at;
-    memmove(b->data, b->data + at, b->n);
-    return n;
+    return at;
 }
 
 static bool copy_logprobs(struct trail_entry *e, const weft_logprob *logprobs, size_t n)
@@ -52,20 +55,50 @@ static bool copy_logprobs(struct trail_entry *e, const weft_logprob *logprobs, s
     return true;
 }
 
+/* Puts an entry at a place in the list, which has room for it. */
+static void insert(struct trail *t, size_t at, const struct trail_entry *e)
+{
+    memmove(&t->at[at + 1], &t->at[at], (t->n - at) * sizeof *t->at);
+    t->at[at] = *e;
+    t->n++;
+}
+
+/* Divides a token of which some text has come already. */
+static bool divide(struct trail *t)
+{
+    if (t->n_filled == t->n || t->at[t->n_filled].from == t->at[t->n_filled].to) {
+        return true;
+    }
+    if (!mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at)) {
+        return false;
+    }
+    struct trail_entry *e = &t->at[t->n_filled++];
+    struct trail_entry rest = { .token = e->token, .n = e->n - (e->to - e->from), .part = true };
+    if (!copy_logprobs(&rest, e->logprobs, e->n_logprobs)) {
+        return false;
+    }
+    e->n -= rest.n;
+    e->part = true;
+    insert(t, t->n_filled, &rest);
+    return true;
+}
+
 bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
                  const weft_logprob *logprobs, size_t n_logprobs)
 {
     struct trail_entry e = { .token = token, .n = n_piece };
-    if (!mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
+    if ((control && !divide(t)) || !mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
         (!control && !bytes_add(&t->piece, piece, n_piece)) ||
         !copy_logprobs(&e, logprobs, n_logprobs)) {
         return false;
     }
-    e.n = control ? n_piece : decode(&t->piece);
-    const size_t at = control ? t->n_filled : t->n;
-    memmove(&t->at[at + 1], &t->at[at], (t->n - at) * sizeof *t->at);
-    t->at[at] = e;
-    t->n++;
+    if (!control) {
+        bool ok = true;
+        const size_t taken = decode(&t->piece, &e.n, NULL, &ok);
+        t->piece.n -= taken;
+        memmove(t->piece.data, t->piece.data + taken, t->piece.n);
+    }
+    insert(t, control ? t->n_filled : t->n, &e);
     return true;
 }
 
@@ -112,6 +145,23 @@ void trail_content(struct trail *t, size_t from, size_t n)
 
 enum fate { WAITS, GIVEN, DROPPED };
 
+bool trail_known(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
+                 const weft_logprob *logprobs, size_t n_logprobs)
+{
+    struct bytes bytes = { 0 }, text = { 0 };
+    size_t n;
+    bool ok = bytes_add(&bytes, t->piece.data, control ? 0 : t->piece.n) &&
+              bytes_add(&bytes, piece, n_piece);
+    if (ok) {
+        decode(&bytes, &n, &text, &ok);
+    }
+    ok = ok && trail_token(t, token, piece, n_piece, control, logprobs, n_logprobs) &&
+         trail_text(t, text.data, text.n);
+    bytes_free(&bytes);
+    bytes_free(&text);
+    return ok;
+}
+
 /* Says what becomes of a token, now that the content reaches up to t->to. One without a text goes
  * with the token behind it, which completes the character. */
 static enum fate fate_of(const struct trail *t, size_t i, bool all)
@@ -120,7 +170,7 @@ static enum fate fate_of(const struct trail *t, size_t i, bool all)
         i++;
     }
     if (i == t->n) {
-        return WAITS;
+        return t->ended ? GIVEN : WAITS;
     }
     const struct trail_entry *e = &t->at[i];
     const size_t came = e->to - e->from;
@@ -149,7 +199,7 @@ static void give(struct trail *t, struct trail_item *item)
     *item = (struct trail_item){ .entry = *e,
                                  .text = any ? t->text.data + (from - t->begin) : "",
                                  .n = any ? to - from : 0 };
-    item->whole = item->n == e->n;
+    item->whole = item->n == e->n && !e->part;
     t->from = any ? to : t->from;
 }
 

@@ -13,6 +13,7 @@ struct trail_entry {
     size_t from, to; /* its text in the answer, as far as it has come */
     weft_logprob *logprobs; /* [n_logprobs] */
     size_t n_logprobs;
+    bool part; /* a control token stands inside the text of this token, which so has two entries */
 };
 
 /* Set it to zeros at first. */
@@ -24,6 +25,7 @@ struct trail {
     size_t begin;
     struct bytes piece; /* bytes of a character that later tokens complete */
     size_t from, to;    /* content that was not given yet */
+    bool ended;         /* no token follows: those of an incomplete character are given too */
 };
 
 void trail_free(struct trail *t);
@@ -34,6 +36,9 @@ bool trail_begin(struct trail *t, const char *partial, size_t n);
  * held back. Copies its log-probabilities. The functions that return bool return false if there is
  * not enough memory. */
 bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
+                 const weft_logprob *logprobs, size_t n_logprobs);
+/* The same for a token whose text is known to be its piece: its text comes at once. */
+bool trail_known(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
                  const weft_logprob *logprobs, size_t n_logprobs);
 /* Text has come. */
 bool trail_text(struct trail *t, const char *text, size_t n);
