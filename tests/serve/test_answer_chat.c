@@ -352,6 +352,26 @@ static void test_control_token_inside(void **state)
     answer_rig_close(&a);
 }
 
+/* Bytes of a character that stand before a control token come behind it, as their text does; and a
+ * character that nothing completes belongs to the token that has begun it. */
+static void test_incomplete(void **state)
+{
+    (void)state;
+    struct answer_rig a;
+    open_chat(&a, STREAM "'logprobs':true,");
+    draw(&a, 0, "\xe2", "", WEFT_RUNNING);
+    draw(&a, 0, "<|im_start|>", "<|im_start|>", WEFT_RUNNING);
+    draw(&a, 0, "\xe2", "\xef\xbf\xbd", WEFT_RUNNING);
+    draw_end(&a, 0, "\xef\xbf\xbd");
+    answer_rig_end(&a);
+    HEARD(
+        &a.heard, ROLE("0"),
+        WITH("<|im_start|>", ENTRY("<|im_start|>", "60,124,105,109,95,115,116,97,114,116,124,62")),
+        WITH("\xef\xbf\xbd", ENTRY("", "226") "," ENTRY("\xef\xbf\xbd", "226")),
+        WITH("\xef\xbf\xbd", ENTRY("\xef\xbf\xbd", "239,191,189")), LAST("0", "stop"), "[DONE]");
+    answer_rig_close(&a);
+}
+
 /* ---------------------------------------------------------------- errors */
 
 static void test_fail(void **state)
@@ -438,7 +458,8 @@ int main(void)
         cmocka_unit_test(test_held),          cmocka_unit_test(test_cut_token),
         cmocka_unit_test(test_characters),    cmocka_unit_test(test_logprobs_of_content),
         cmocka_unit_test(test_control_token), cmocka_unit_test(test_control_token_inside),
-        cmocka_unit_test(test_fail),          cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_incomplete),    cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

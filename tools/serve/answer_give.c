@@ -89,7 +89,7 @@ void answer_trail(struct answer *a, struct choice *c, const struct drawn *d)
          (!token || trail_token(&c->trail, d->token, a->piece.data, control ? n_own : a->piece.n,
                                 control, d->logprobs, d->n_logprobs));
     const size_t done = control ? d->n_text - n_own : 0;
-    ok = ok && trail_text(&c->trail, d->text + done, d->n_text - done);
+    ok = ok && (d->n_text == 0 || trail_text(&c->trail, d->text + done, d->n_text - done));
     a->failed |= !ok;
 }
 

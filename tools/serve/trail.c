@@ -10,6 +10,7 @@ void trail_free(struct trail *t)
         free(t->at[i].logprobs);
     }
     free(t->at);
+    free(t->last.logprobs);
     bytes_free(&t->text);
     bytes_free(&t->piece);
     *t = (struct trail){ 0 };
@@ -83,11 +84,37 @@ static bool divide(struct trail *t)
     return true;
 }
 
+/* Makes room for a control token: the tokens of an incomplete character come behind it, as their
+ * text does. */
+static bool part(struct trail *t)
+{
+    if (!divide(t)) {
+        return false;
+    }
+    while (t->n_filled > 0 && t->at[t->n_filled - 1].n == 0 &&
+           t->at[t->n_filled - 1].from == t->at[t->n_filled - 1].to) {
+        t->n_filled--;
+    }
+    return true;
+}
+
+/* Keeps a token that begins a character behind its text. */
+static bool keep_last(struct trail *t, const struct trail_entry *e)
+{
+    free(t->last.logprobs);
+    t->last = (struct trail_entry){ .token = -1 };
+    if (t->piece.n == 0 || e->n == 0) {
+        return true;
+    }
+    t->last = (struct trail_entry){ .token = e->token, .part = true };
+    return copy_logprobs(&t->last, e->logprobs, e->n_logprobs);
+}
+
 bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_piece, bool control,
                  const weft_logprob *logprobs, size_t n_logprobs)
 {
     struct trail_entry e = { .token = token, .n = n_piece };
-    if ((control && !divide(t)) || !mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
+    if ((control && !part(t)) || !mem_reserve(&t->at, &t->cap, t->n + 1, sizeof *t->at) ||
         (!control && !bytes_add(&t->piece, piece, n_piece)) ||
         !copy_logprobs(&e, logprobs, n_logprobs)) {
         return false;
@@ -95,11 +122,14 @@ bool trail_token(struct trail *t, int32_t token, const char *piece, size_t n_pie
     if (!control) {
         bool ok = true;
         const size_t taken = decode(&t->piece, &e.n, NULL, &ok);
-        t->piece.n -= taken;
-        memmove(t->piece.data, t->piece.data + taken, t->piece.n);
+        if (taken > 0) {
+            t->piece.n -= taken;
+            memmove(t->piece.data, t->piece.data + taken, t->piece.n);
+        }
     }
+    const bool kept = control || keep_last(t, &e);
     insert(t, control ? t->n_filled : t->n, &e);
-    return true;
+    return kept;
 }
 
 /* ---------------------------------------------------------------- text */
@@ -120,8 +150,16 @@ static void fill(struct trail *t, size_t place, size_t end)
             return;
         }
     }
+    /* The end of a text that was cut inside a character. */
+    if (end > place && t->n == 0 && t->last.n_logprobs > 0 && t->cap > 0) {
+        t->last.n = end - place;
+        t->last.from = place;
+        insert(t, 0, &t->last);
+        t->n_filled = 1;
+        t->last = (struct trail_entry){ .token = -1 };
+    }
     if (t->n > 0 && end > place) {
-        t->at[t->n - 1].to = end; /* the end of a text that was cut inside a character */
+        t->at[t->n - 1].to = end;
     }
 }
 

@@ -24,8 +24,10 @@ struct trail {
     struct bytes text; /* of the answer, from place `begin` on */
     size_t begin;
     struct bytes piece; /* bytes of a character that later tokens complete */
-    size_t from, to;    /* content that was not given yet */
-    bool ended;         /* no token follows: those of an incomplete character are given too */
+    /* The last token, if it has text and begins that character: nothing may complete it. */
+    struct trail_entry last;
+    size_t from, to; /* content that was not given yet */
+    bool ended;      /* no token follows: those of an incomplete character are given too */
 };
 
 void trail_free(struct trail *t);
