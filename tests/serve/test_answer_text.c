@@ -205,6 +205,23 @@ static void test_response_fields(void **state)
     answer_rig_close(&a);
 }
 
+/* Streams that asked for it show the progress of the prompt, and timings with each piece. */
+static void test_progress(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{'prompt':'q','stream':true,'return_progress':true,'timings_per_token':true}";
+    for (int route = ROUTE_COMPLETIONS; route <= ROUTE_COMPLETION; route++) {
+        struct answer_rig a;
+        answer_rig_open(&a, &rig, (enum route)route, body);
+        assert_true(answer_progress(a.answer, &a.figures, 5));
+        assert_non_null(strstr(a.heard.text.data, "{\"cache\":2,\"processed\":5,\"time_ms\":"));
+        draw(&a, 0, "a", "a", WEFT_RUNNING);
+        assert_int_equal(a.heard.n_events, 2);
+        answer_rig_close(&a);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -226,7 +243,7 @@ int main(void)
         cmocka_unit_test(test_logprobs),        cmocka_unit_test(test_echo),
         cmocka_unit_test(test_native),          cmocka_unit_test(test_native_list),
         cmocka_unit_test(test_native_stream),   cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_response_fields),
+        cmocka_unit_test(test_response_fields), cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -316,6 +316,37 @@ static void test_messages_refused(void **state)
     }
 }
 
+/* Lists that are too long are refused before anything is made of them. */
+static void test_too_many(void **state)
+{
+    (void)state;
+    enum { ROOM = 1 << 18 };
+    char *body = malloc(ROOM), *at = body;
+    assert_non_null(body);
+    at += sprintf(body, "{" HI ",'tools':[{}");
+    for (int i = 0; i < 256; i++) {
+        at += sprintf(at, ",{}");
+    }
+    strcpy(at, "]}");
+    read_refused(&rig, ROUTE_CHAT, body, 400, "257 tools, expected at most 256");
+    at = body + sprintf(body, "{'messages':[{}");
+    for (int i = 0; i < 4096; i++) {
+        at += sprintf(at, ",{}");
+    }
+    strcpy(at, "]}");
+    read_refused(&rig, ROUTE_CHAT, body, 400, "4097 messages, expected at most 4096");
+    at = body + sprintf(body, "{" HI ",'logit_bias':[[0,1]");
+    for (int i = 1; i < 1025; i++) {
+        at += sprintf(at, ",[%d,1]", i % 640);
+    }
+    strcpy(at, "],'stop':'");
+    at += strlen(at);
+    memset(at, 'x', 257);
+    strcpy(at + 257, "'}");
+    read_refused(&rig, ROUTE_CHAT, body, 400, "a stop string has 257 bytes, expected at most 256");
+    free(body);
+}
+
 static void test_bodies_refused(void **state)
 {
     (void)state;
@@ -378,13 +409,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_sampling),
-        cmocka_unit_test(test_samplers),       cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_lists),          cmocka_unit_test(test_logprobs),
-        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_prompts),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_messages_refused),
-        cmocka_unit_test(test_bodies_refused), cmocka_unit_test(test_context),
-        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_samplers), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_lists),    cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_accepted), cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_messages_refused),
+        cmocka_unit_test(test_too_many), cmocka_unit_test(test_bodies_refused),
+        cmocka_unit_test(test_context),  cmocka_unit_test(test_models),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

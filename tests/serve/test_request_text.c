@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include "request_rig.h"
+#include "serve/settings.h"
 #include "serve/style.h"
+#include "synth/synth.h"
 
 static struct request_rig rig;
 
@@ -226,6 +228,54 @@ static void test_tokenize(void **state)
     read_ready(&rig, ROUTE_DETOKENIZE, "{'tokens':[]}", "{'content':'','prompt':''}");
 }
 
+static void test_settings(void **state)
+{
+    (void)state;
+    char *text = settings_json(&rig.scope, NULL);
+    assert_non_null(text);
+    json_t *settings = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(settings);
+    assert_int_equal(json_integer_value(json_object_get(settings, "seed")), -1);
+    assert_int_equal(json_integer_value(json_object_get(settings, "n_predict")), -1);
+    assert_int_equal(json_integer_value(json_object_get(settings, "top_k")), 40);
+    json_decref(settings);
+    free(text);
+}
+
+/* The command line wins over the file, which wins over the defaults. */
+static void test_scope(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "general.sampling.temp=f32:0.25",
+                                        "general.sampling.top_k=i32:7" };
+    struct synth_spec spec;
+    assert_true(synth_preset("tiny-qwen2", &spec));
+    spec.keys = keys;
+    spec.n_keys = 2;
+    struct request_rig other;
+    request_rig_open(&other, model_file_of(&spec));
+    struct scope *s = &other.scope;
+    assert_true(s->sampling.temperature == 0.25f && s->sampling.top_k == 7);
+    assert_true(s->n_ctx == 256 && s->created > 0);
+    scope_free(s);
+    s->sampling.top_k = 3;
+    s->sampling_given = WEFT_SAMPLING_TOP_K;
+    s->n_sequences = 64;
+    assert_true(scope_complete(s));
+    assert_true(s->sampling.temperature == 0.25f && s->sampling.top_k == 3 && s->n_ctx == 64);
+    size_t n_control = 0;
+    for (size_t i = 0; i < s->info.n_vocab; i++) {
+        n_control += s->is_control[i];
+    }
+    assert_int_equal(n_control, 3);
+    scope_free(s);
+    s->ignore_file_sampling = true;
+    s->sampling_given = 0;
+    assert_true(scope_complete(s));
+    assert_true(s->sampling.temperature == 0.8f && s->sampling.top_k == 40);
+    request_rig_close(&other);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -247,7 +297,8 @@ int main(void)
         cmocka_unit_test(test_empty),        cmocka_unit_test(test_completions),
         cmocka_unit_test(test_completion),   cmocka_unit_test(test_refused),
         cmocka_unit_test(test_many_prompts), cmocka_unit_test(test_context),
-        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_tokenize),     cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_scope),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -33,16 +33,18 @@ static void set_sampling(struct scope *scope)
     scope->sampling.size = sizeof scope->sampling;
 }
 
-/* A control token has text in the vocabulary, but none in a text. */
-static bool is_control(const weft_model *model, int32_t token)
+/* A control token has text in the vocabulary, but none in a text. Returns false if there is not
+ * enough memory. */
+static bool find_control(const weft_model *model, int32_t token, uint8_t *is_control)
 {
     size_t plain = 0, special = 0;
-    weft_detokenize(model, &token, 1, 0, NULL, 0, &plain, NULL);
-    if (plain > 0) {
+    if (weft_detokenize(model, &token, 1, 0, NULL, 0, &plain, NULL) == WEFT_E_NOMEM ||
+        weft_detokenize(model, &token, 1, WEFT_DETOKENIZE_SPECIAL, NULL, 0, &special, NULL) ==
+            WEFT_E_NOMEM) {
         return false;
     }
-    weft_detokenize(model, &token, 1, WEFT_DETOKENIZE_SPECIAL, NULL, 0, &special, NULL);
-    return special > 0 || weft_token_is_end(model, token);
+    *is_control = plain == 0 && (special > 0 || weft_token_is_end(model, token));
+    return true;
 }
 
 void scope_set_name(struct scope *scope)
@@ -62,7 +64,10 @@ bool scope_complete(struct scope *scope)
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        scope->is_control[i] = is_control(scope->model, (int32_t)i);
+        if (!find_control(scope->model, (int32_t)i, &scope->is_control[i])) {
+            scope_free(scope);
+            return false;
+        }
     }
     set_sampling(scope);
     scope->n_ctx = size_min(scope->engine_info.n_ctx,
