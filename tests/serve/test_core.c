@@ -350,6 +350,26 @@ static void test_choices(void **state)
     core_close(core);
 }
 
+/* Several answers in a pool that has room for one of them: they take turns. */
+static void test_choices_in_turn(void **state)
+{
+    (void)state;
+    struct core_setup setup = { .n_ctx = WEFT_KV_PAGE, .n_kv = WEFT_KV_PAGE, .n_parallel = 4 };
+    struct core *core = rig_core(&setup);
+    struct client c;
+    rig_submit_as(core, &c, ROUTE_COMPLETIONS, "a",
+                  "{\"prompt\": [5, 6, 7], \"n\": 3, \"max_tokens\": 40, \"seed\": 11, "
+                  "\"temperature\": 1.1, \"stream\": true}");
+    rig_wait(core, &c, 1);
+    assert_int_equal(c.status, 200);
+    for (size_t i = 0; i < 3; i++) {
+        expect_text(&c, i, lone_text(core, (const int32_t[]){ 5, 6, 7 }, 3, 11 + i, 1.1, 40));
+    }
+    rig_forget(&c);
+    rig_clean(core);
+    core_close(core);
+}
+
 /* Embeddings and texts at the same time, in a pool that is too small for both at once. */
 static void test_embeddings(void **state)
 {
@@ -382,11 +402,12 @@ static void test_embeddings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many),    cmocka_unit_test(test_full_pool),
-        cmocka_unit_test(test_leave),   cmocka_unit_test(test_close),
-        cmocka_unit_test(test_loading), cmocka_unit_test(test_queue),
-        cmocka_unit_test(test_fair),    cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_choices), cmocka_unit_test(test_embeddings),
+        cmocka_unit_test(test_many),       cmocka_unit_test(test_full_pool),
+        cmocka_unit_test(test_leave),      cmocka_unit_test(test_close),
+        cmocka_unit_test(test_loading),    cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_fair),       cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_choices),    cmocka_unit_test(test_choices_in_turn),
+        cmocka_unit_test(test_embeddings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,6 +194,18 @@ static bool draw_one(struct stepper *s, struct job *job, size_t i)
     return !c->done;
 }
 
+/* A fork takes pages for what the forked choice has set aside. If there are none, it gives that up:
+ * it may be parked then, as the others. */
+static weft_status fork_choice(struct job *job, size_t from, size_t i)
+{
+    weft_status status = sequence_fork(job, from, i);
+    if (status == WEFT_E_KV_FULL) {
+        weft_seq_reserve(job->choices[from].seq, 0, NULL);
+        status = sequence_fork(job, from, i);
+    }
+    return status;
+}
+
 /* Forks a choice whose prompt has just been computed. Returns false if it must wait for pages. */
 static bool fork_choices(struct stepper *s, struct job *job, size_t first)
 {
@@ -202,7 +214,7 @@ static bool fork_choices(struct stepper *s, struct job *job, size_t first)
         if (job->choices[i].started) {
             continue;
         }
-        weft_status status = sequence_fork(job, first, i);
+        weft_status status = fork_choice(job, first, i);
         if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first)) {
             fault_set(&job->fault, 503, "unavailable_error",
                       "the KV pool has no room for %zu answers to this prompt", n);
