@@ -384,7 +384,7 @@ static void faults_are_of_their_line(void **state)
     check_fault(all, "batch_req_2", "invalid_json", "line 2: expected an object");
     check_fault(all, "batch_req_3", "missing_custom_id", "custom_id");
     check_fault(all, "batch_req_4", "missing_custom_id", "string");
-    check_fault(all, "batch_req_5", "invalid_method", "POST");
+    check_fault(all, "batch_req_5", "invalid_method", "method is GET");
     check_fault(all, "batch_req_6", "invalid_url", "/v1/images/");
     check_fault(all, "batch_req_7", "invalid_url", "missing");
     check_fault(all, "batch_req_8", "invalid_body", "object");

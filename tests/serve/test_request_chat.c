@@ -219,6 +219,7 @@ static void test_refused(void **state)
     } rows[] = {
         { "'temperature':'hot'", "temperature is 'hot', expected a number from 0 to 100" },
         { "'temperature':-0.5", "temperature is -0.5, expected a number from 0 to 100" },
+        { "'seed':1.5", "seed is 1.5, expected an integer of 64 bits" },
         { "'top_p':1.5", "top_p is 1.5, expected a number from 0 to 1" },
         { "'top_k':0.5", "top_k is 0.5, expected an integer from -1 to 2147483647" },
         { "'n':9", "n is 9, expected an integer from 1 to 8" },

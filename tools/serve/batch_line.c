@@ -97,7 +97,8 @@ static bool read_object(struct batch_line *line, const json_t *object)
         return refuse(line, "missing_custom_id", "there is no custom_id, which is a string");
     }
     if (method != NULL && (!json_is_string(method) || strcmp(json_string_value(method), "POST"))) {
-        return refuse(line, "invalid_method", "the method is \"POST\"");
+        return refuse(line, "invalid_method", "method is %.40s; expected POST",
+                      json_is_string(method) ? json_string_value(method) : "no string");
     }
     if (!json_is_string(url) || !find_route(line, json_string_value(url))) {
         return refuse(line, "invalid_url",

@@ -68,6 +68,8 @@ static void describe(const struct field *f, char *dst, size_t cap)
         snprintf(dst, cap, "what leaves it off: it is not supported");
     } else if (f->kind == FIELD_FLOAT) {
         snprintf(dst, cap, "a number from %g to %g", f->least, f->most);
+    } else if (f->kind == FIELD_INT64 && f->most > 9e18) {
+        snprintf(dst, cap, "an integer of 64 bits");
     } else if (f->kind == FIELD_INT32 || f->kind == FIELD_INT64) {
         snprintf(dst, cap, "an integer from %.0f to %.0f", f->least, f->most);
     } else {
