@@ -20,6 +20,7 @@ usage_tests() {
     check 'a file without keys' 2 'no key in it' serve -m $QWEN --api-key-file "$T/keys"
     echo 'a b c' >"$T/keys"
     check 'an odd file of keys' 2 'line 1' serve -m $QWEN --api-key-file "$T/keys"
+    check 'commas in place of keys' 2 "no key in ','" serve -m $QWEN --api-key ,
     check 'no such model' 3 'No such file' serve -m "$T/none" --port 0
     check 'no such address' 1 'cannot listen' serve -m $QWEN --host 192.0.2.1 --port 0
     check 'a socket that cannot be made' 1 'cannot listen' serve -m $QWEN --host "$T/none/x.sock"
@@ -100,9 +101,32 @@ assert json.loads(ask("POST", "/detokenize", {"tokens": tokens}, **key)[1])["con
     grep -q 'secret\|Bearer' "$T/err" && bad 'the log has no keys' 'it has' || ok 'the log has no keys'
 }
 
+# Standard error is a pipe that nobody reads while the server answers more requests than it has room for lines.
+unread_log_tests() {
+    weft_path=$(realpath "$WEFT") model_path=$(realpath $QWEN) port=0
+    judge 'a log that nobody reads stops nobody' "
+import subprocess
+p = subprocess.Popen(['$weft_path', 'serve', '-m', '$model_path', '--device', 'cpu', '-t', '1', '--port', '0'], stderr=subprocess.PIPE)
+address = p.stderr.readline().decode().split('http://')[1].strip()
+while b'ready' not in p.stderr.readline():
+    pass
+c = http.client.HTTPConnection(address, timeout=20)
+def health():
+    c.request('GET', '/health')
+    assert c.getresponse().read() == b'{\"status\":\"ok\"}'
+for _ in range(1500):
+    health()
+assert len(os.read(p.stderr.fileno(), 1 << 20)) > 30000
+health()
+p.send_signal(signal.SIGTERM)
+rest = p.stderr.read().decode()
+assert p.wait(10) == 0 and 'lines are missing here' in rest and 'shutting down' in rest, rest"
+}
+
 usage_tests
 if command -v python3 >/dev/null 2>&1; then
     answer_tests
+    unread_log_tests
     start --log-json --log-disable --host 127.0.0.1 --host "$T/weft.sock"
     judge 'a Unix socket' '
 s = socket.socket(socket.AF_UNIX)

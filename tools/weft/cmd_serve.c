@@ -1,5 +1,6 @@
 /* weft serve: the server's core with HTTP around it. This file turns options into their parameters,
  * and opens the model when the core asks for it. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ struct serve {
     struct core *core;
     struct core_params core_params;
     struct server_params params;
+    size_t n_unlogged; /* lines in a row */
 };
 
 static int no_memory(void) { return term_fail(EXIT_MEMORY, "not enough memory for the server"); }
@@ -88,6 +90,10 @@ static int read_key_file(struct serve *s)
 
 static int read_keys(struct serve *s)
 {
+    if (s->o->serve.keys.n > 0 && s->keys.n == 0) {
+        return term_fail(EXIT_USAGE, "option --api-key: there is no key in '%s'",
+                         s->o->serve.keys.at[0]);
+    }
     for (size_t i = 0; i < s->keys.n; i++) {
         if (!api_keys_add(&s->params.keys, NULL, s->keys.at[i])) {
             return no_memory();
@@ -96,12 +102,31 @@ static int read_keys(struct serve *s)
     return s->o->serve.key_file != NULL ? read_key_file(s) : EXIT_OK;
 }
 
+/* Returns false if a line would have to wait: nobody reads the pipe, or the terminal stands still.
+ */
+static bool log_has_room(void)
+{
+    struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+    return poll(&fd, 1, 0) != 0;
+}
+
+/* A server that waits for the reader of its log answers nobody, so the log has a gap instead. */
 static void log_line(void *user, bool is_access, const char *line)
 {
-    const struct options *o = user;
-    if (!o->quiet && !(is_access && o->serve.no_log)) {
-        fprintf(stderr, "%s\n", line);
+    struct serve *s = user;
+    if (s->o->quiet || (is_access && s->o->serve.no_log)) {
+        return;
     }
+    if (!log_has_room()) {
+        s->n_unlogged++;
+        return;
+    }
+    if (s->n_unlogged > 0) {
+        fprintf(stderr, s->params.log_json ? "{\"message\":\"%zu %s\"}\n" : "%zu %s\n",
+                s->n_unlogged, "lines are missing here: the log was not read");
+        s->n_unlogged = 0;
+    }
+    fprintf(stderr, "%s\n", line);
 }
 
 static void set_server(struct serve *s)
@@ -130,7 +155,7 @@ static void set_server(struct serve *s)
     p->drain_delay = (double)o->drain_delay;
     p->drain_timeout = (double)o->drain_timeout;
     p->log = log_line;
-    p->log_user = (void *)(uintptr_t)s->o;
+    p->log_user = s;
 }
 
 static struct scope scope_of(const struct serve *s)
