@@ -147,6 +147,7 @@ static void add_call(struct answer *a, struct choice *c, const weft_reply_event 
 static void on_call(struct answer *a, struct choice *c, const weft_reply_event *e)
 {
     answer_flush(a, c);
+    c->call_is_cut = e->kind == WEFT_REPLY_CALL_END && !e->complete;
     if (!a->begun) {
         add_call(a, c, e);
     } else if (e->kind != WEFT_REPLY_CALL_END) {
@@ -156,8 +157,19 @@ static void on_call(struct answer *a, struct choice *c, const weft_reply_event *
     c->n_calls += e->kind == WEFT_REPLY_CALL;
 }
 
+/* Returns true for the beginning of a call that was cut before its name was complete. Clients would
+ * show it as text. */
+static bool is_torn_call(const struct choice *c, const weft_reply_event *e)
+{
+    return c->ending && c->n_calls > 0 && c->finish != WEFT_FINISH_END &&
+           e->kind == WEFT_REPLY_CONTENT;
+}
+
 static void on_event(struct answer *a, struct choice *c, const weft_reply_event *e)
 {
+    if (is_torn_call(c, e)) {
+        return;
+    }
     if (e->kind == WEFT_REPLY_REASONING) {
         on_reasoning(a, c, e);
         return;
@@ -173,6 +185,7 @@ static void on_event(struct answer *a, struct choice *c, const weft_reply_event 
 void answer_reply(struct answer *a, struct choice *c, const char *text, size_t n, bool ends)
 {
     weft_reply_event e = WEFT_REPLY_EVENT_INIT;
+    c->ending = ends;
     const weft_status status =
         ends ? weft_reply_end(c->reply, NULL) : weft_reply_add(c->reply, text, n, NULL);
     a->failed |= status != WEFT_OK;

@@ -6,7 +6,9 @@
 
 const char *finish_name(const struct choice *c)
 {
-    return c->finish == WEFT_FINISH_LENGTH ? "length" : c->n_calls > 0 ? "tool_calls" : "stop";
+    return c->finish == WEFT_FINISH_LENGTH     ? "length"
+           : c->n_calls > 0 && !c->call_is_cut ? "tool_calls"
+                                               : "stop";
 }
 
 void put_head(struct answer *a, const char *object)

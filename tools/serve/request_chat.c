@@ -83,6 +83,7 @@ static bool read_named(struct reading *r, const json_t *choice, weft_reply_param
                              "{\"type\": \"function\", \"function\": {\"name\": ...}}");
     }
     p->choice = WEFT_TOOLS_NAMED;
+    p->no_parallel = true; /* this call, and no other */
     p->choice_name = json_string_value(name);
     return true;
 }
@@ -130,9 +131,24 @@ static bool is_assistant(const json_t *message)
     return role != NULL && strcmp(role, "assistant") == 0;
 }
 
+/* Clients that open the assistant's turn themselves do so with an empty message, which there is
+ * nothing to continue in. */
+static void drop_empty(struct chat *c)
+{
+    const size_t n = json_array_size(c->messages);
+    const json_t *last = json_array_get(c->messages, n - 1);
+    const json_t *content = field_get(last, "content");
+    if (n > 1 && is_assistant(last) && json_array_size(field_get(last, "tool_calls")) == 0 &&
+        (content == NULL || (json_is_string(content) && json_string_length(content) == 0))) {
+        json_array_remove(c->messages, n - 1);
+        c->continues = c->continues == 1 ? -1 : c->continues;
+    }
+}
+
 /* A last message of the assistant is continued, unless it is a call. */
 static bool read_messages(struct reading *r, struct chat *c)
 {
+    drop_empty(c);
     const size_t n = json_array_size(c->messages);
     const json_t *last = json_array_get(c->messages, n - 1);
     if (n == 0) {

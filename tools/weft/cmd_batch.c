@@ -136,6 +136,7 @@ static int load(void *user, weft_model **model, weft_engine **engine)
     struct batch_command *b = user;
     struct session *s = &b->session;
     int code = session_model(s, b->o, false);
+    code = code == EXIT_OK ? prompt_try(s, &b->setup) : code;
     if (code == EXIT_OK) {
         const bool from_parallel = b->o->kv == 0 && b->o->at_once > 0;
         const size_t n = from_parallel ? (size_t)b->o->at_once : 0;

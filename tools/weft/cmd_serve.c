@@ -184,6 +184,9 @@ static struct scope scope_of(const struct serve *s)
 
 /* --- the model --- */
 
+/* A chat with less than this many tokens is hardly possible. */
+enum { SHORT_CONTEXT = 256 };
+
 /* The context of -c is that of all requests together; one of them has at most the model's. */
 static int open_engine(struct serve *s)
 {
@@ -193,6 +196,18 @@ static int open_engine(struct serve *s)
     }
     *o = *s->o;
     const size_t all = session_n_ctx(&s->session, o), most = s->session.info.n_ctx_train;
+    const bool divided = o->at_once > 0 && !o->serve.unified;
+    const size_t each = divided ? all / (size_t)o->at_once : all;
+    if (all < WEFT_KV_PAGE) {
+        free(o);
+        return term_fail(EXIT_USAGE, "option -c: %zu tokens for all requests; expected at least %d",
+                         all, WEFT_KV_PAGE);
+    }
+    if (each < SHORT_CONTEXT) {
+        term_note("weft: a request may use no more than %zu tokens; a larger -c, a smaller -np or "
+                  "-kvu gives it more",
+                  each);
+    }
     o->ctx = most > 0 && all > most ? (int64_t)most : o->ctx;
     const int code = session_engine(&s->session, o, all);
     free(o);
@@ -204,7 +219,8 @@ static int load(void *user, weft_model **model, weft_engine **engine)
 {
     struct serve *s = user;
     int code = session_model(&s->session, s->o, false);
-    code = code != EXIT_OK ? code : open_engine(s);
+    code = code == EXIT_OK ? prompt_try(&s->session, &s->setup) : code;
+    code = code == EXIT_OK ? open_engine(s) : code;
     if (code != EXIT_OK) {
         session_close(&s->session);
         return code;

@@ -142,6 +142,25 @@ int prompt_open(const struct session *s, const struct prompt_setup *p, const jso
     return code;
 }
 
+int prompt_try(const struct session *s, const struct prompt_setup *p)
+{
+    static const char hello[] = "[{\"role\": \"user\", \"content\": \"Hello\"}]";
+    const struct prompt_form form = { 0 };
+    weft_prompt_params w = params_of(p, &form);
+    weft_prompt *prompt = NULL;
+    weft_error err = { 0 };
+    if (w.template_source == NULL && w.template_name == NULL) {
+        return EXIT_OK;
+    }
+    w.messages = hello;
+    w.n_messages = sizeof hello - 1;
+    const weft_status status = weft_prompt_open(s->model, &w, &prompt, &err);
+    weft_prompt_release(&prompt);
+    return status == WEFT_OK || status == WEFT_E_ARG ? EXIT_OK
+           : status == WEFT_E_UNSUPPORTED            ? term_fail(EXIT_USAGE, "%s", err.message)
+                                                     : term_status(status, &err);
+}
+
 int prompt_ids(const weft_prompt *prompt, size_t from, struct ids *out)
 {
     weft_error err = { 0 };

@@ -33,6 +33,9 @@ struct prompt_form {
     int32_t last;
 };
 /* Renders the messages, or those of --messages if `messages` is NULL. */
+/* Tries the template of the options on a short conversation, so that a mistake in it is told before
+ * the first message comes. A template that refuses this conversation may like others. */
+int prompt_try(const struct session *s, const struct prompt_setup *p);
 int prompt_open(const struct session *s, const struct prompt_setup *p, const json_t *messages,
                 const struct prompt_form *form, weft_prompt **out);
 /* Gets the ids of the text from byte `from` on. */

@@ -71,7 +71,9 @@ static bool check_route(const struct connection *c, unsigned allowed, struct ans
         return true;
     }
     if (allowed == 0) {
-        return fault_set(&now->fault, 404, "not_found_error", "there is no such path");
+        return fault_set(&now->fault, 404, "not_found_error",
+                         "there is no such path; paths are those of OpenAI, such as "
+                         "/v1/chat/completions, and of llama-server");
     }
     now->reply.allowed = allowed;
     return fault_set(&now->fault, 405, "invalid_request_error",

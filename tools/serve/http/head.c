@@ -332,6 +332,9 @@ int head_finish(struct head *h, const char **why)
             status = read_host(value, &n_hosts, why);
         } else if (strcmp(name, "expect") == 0) {
             status = read_expect(h, value, why);
+        } else if (strcmp(name, "content-encoding") == 0 && strcasecmp(value, "identity") != 0) {
+            status =
+                refuse(why, 415, "a body with a Content-Encoding is not read; send plain JSON");
         } else if (strcmp(name, "connection") == 0) {
             h->close = h->close || list_has(value, "close");
             stays = stays || list_has(value, "keep-alive");
