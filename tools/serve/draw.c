@@ -203,7 +203,8 @@ static bool fork_choices(struct stepper *s, struct job *job, size_t first)
             continue;
         }
         weft_status status = sequence_fork(job, first, i);
-        if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first)) {
+        if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first) &&
+            !core_embedding(s->core)) {
             fault_set(&job->fault, 503, "unavailable_error",
                       "the KV pool has no room for %zu answers to this prompt", n);
         }

@@ -31,8 +31,9 @@ void stepper_end(struct stepper *s, struct job *job);
 /* Starts what there is room for: first what was parked, then more prompts of running jobs, then
  * jobs that wait. */
 void stepper_admit(struct stepper *s);
-/* A sequence needs a page. Parks the youngest answer, perhaps this one itself. Returns false if no
- * other answer has pages that it could give away. */
+/* A sequence needs a page. Parks the youngest answer of a client that reads slowly, or else the
+ * youngest of all, perhaps this one itself. Returns false if no other answer has pages that it could
+ * give away. */
 bool stepper_make_room(struct stepper *s, struct job *job, size_t i);
 
 /* ---- draw.c */
