@@ -109,10 +109,15 @@ void *reader_run(void *arg)
 
 enum { TEXTS_AT_ONCE = 64 };
 
-/* Waits a moment for pages that generations hold. Returns false if the core closes. */
+/* Waits a moment for pages that generations hold. Returns false if nobody wants the vectors any
+ * more, or if the request has waited for too long. */
 static bool wait_for_pages(struct core *core, const struct job *job)
 {
+    const int wait_s = core->params.wait_s;
     struct timespec until;
+    if (wait_s > 0 && figures_now() - job->figures.arrived > wait_s) {
+        return false;
+    }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += 50 * 1000 * 1000;
     until.tv_sec += until.tv_nsec / 1000000000;
@@ -132,12 +137,15 @@ static weft_status embed_texts(struct core *core, struct job *job, float *dst, s
     const struct embedding *e = &job->request.embedding;
     const int32_t *tokens = e->tokens;
     weft_status status = WEFT_OK;
+    size_t most = TEXTS_AT_ONCE;
     for (size_t i = 0; i < e->n_texts && status == WEFT_OK && !job_gone(job);) {
-        const size_t n = size_min(e->n_texts - i, TEXTS_AT_ONCE);
+        const size_t n = size_min(e->n_texts - i, most);
         size_t needed;
         status = weft_embed_texts(core->scope.engine, tokens, e->lengths + i, n, &e->params,
                                   dst + i * dim, n * dim, &needed, err);
         if (status == WEFT_E_KV_FULL && wait_for_pages(core, job)) {
+            /* One by one they need the least room, and none is computed twice. */
+            most = 1;
             status = WEFT_OK;
             continue;
         }
@@ -157,6 +165,10 @@ static size_t vector_size(const struct scope *scope, const weft_embed_params *p)
 
 static bool has_result(struct job *job, weft_status status, const weft_error *err)
 {
+    if (status == WEFT_E_KV_FULL) {
+        core_refuse(job);
+        return false;
+    }
     if (status != WEFT_OK) {
         return fault_library(&job->fault, status, err);
     }
