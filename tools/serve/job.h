@@ -103,7 +103,7 @@ struct published {
     struct histogram step_tokens;
 };
 
-enum { MOST_THREADS = 16 };
+enum { MOST_THREADS = 64 + 2 }; /* those that prepare requests, one that steps, one that embeds */
 
 struct core {
     struct core_params params;

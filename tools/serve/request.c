@@ -10,10 +10,6 @@
 static bool parse(struct reading *r, const char *body, size_t n)
 {
     struct json_fault why;
-    if (n > MAX_BODY) {
-        return fault_set(r->fault, 413, "invalid_request_error",
-                         "the body has %zu bytes, expected at most %d", n, MAX_BODY);
-    }
     r->body = json_parse(body, n, MAX_JSON_DEPTH, JSON_READ_ONCE, &why);
     if (r->body == NULL) {
         return why.kind == JSON_FAULT_MEMORY

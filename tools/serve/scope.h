@@ -47,7 +47,7 @@ struct scope {
 
 /* Limits of requests. */
 enum {
-    MAX_BODY = 16 << 20,
+    MAX_BODY = 16 << 20, /* whoever submits requests may set another limit */
     MAX_JSON_DEPTH = 64,
     MAX_MESSAGES = 4096,
     MAX_TOOLS = 256,
