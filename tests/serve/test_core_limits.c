@@ -288,13 +288,36 @@ static void test_parallel(void **state)
     core_close(core);
 }
 
+/* A request with many prompts does not make another one wait for all of them. */
+static void test_many_prompts(void **state)
+{
+    (void)state;
+    struct core_setup setup = { .n_ctx = N_CTX, .n_parallel = 1 };
+    struct core *core = rig_core(&setup);
+    struct client many, one;
+    char body[2048] = "{\"max_tokens\": 200, \"ignore_eos\": true, \"prompt\": [[5]";
+    for (size_t i = 1; i < 20; i++) {
+        strcat(body, ",[6]");
+    }
+    rig_submit_as(core, &many, ROUTE_COMPLETIONS, "a", strcat(body, "]}"));
+    rig_submit_as(core, &one, ROUTE_COMPLETIONS, "b", slow);
+    rig_wait(core, &one, 1);
+    assert_false(many.done);
+    rig_wait(core, &many, 1);
+    assert_int_equal(many.figures.n_generated, 20 * 200);
+    rig_forget(&many);
+    rig_forget(&one);
+    rig_clean(core);
+    core_close(core);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_grammar),  cmocka_unit_test(test_close_waiting),
         cmocka_unit_test(test_cached_once),      cmocka_unit_test(test_paused_gives_room),
         cmocka_unit_test(test_longer_than_pool), cmocka_unit_test(test_parallel),
-        cmocka_unit_test(test_cancelling_sinks),
+        cmocka_unit_test(test_many_prompts),     cmocka_unit_test(test_cancelling_sinks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,19 +159,6 @@ static bool start_next(struct stepper *s, struct job *job)
     return status == WEFT_OK;
 }
 
-/* Further prompts of jobs that run. Returns false if some have to wait. */
-static bool start_more(struct stepper *s)
-{
-    for (struct job *job = s->oldest; job != NULL; job = job->newer) {
-        while (!job_failed(job) && job->n_started < job->request.generation.n_prompts) {
-            if (!start_next(s, job)) {
-                return job_failed(job);
-            }
-        }
-    }
-    return true;
-}
-
 /* Makes the job whose turn it is the next one, and returns it. */
 static struct job *next_job(struct stepper *s)
 {
@@ -220,12 +207,42 @@ static bool admit(struct stepper *s, struct job *job, bool room)
     return true;
 }
 
-void stepper_admit(struct stepper *s)
+enum start { NOTHING, STARTED, WAITS };
+
+/* Starts one more prompt of the jobs that run. */
+static enum start start_more(struct stepper *s)
 {
-    const bool room = unpark_all(s) && start_more(s);
-    while ((room ? next_job(s) : s->next) != NULL) {
-        if (!admit(s, s->next, room) || (room && !start_more(s))) {
-            return;
+    for (struct job *job = s->oldest; job != NULL; job = job->newer) {
+        if (!job_failed(job) && job->n_started < job->request.generation.n_prompts) {
+            return start_next(s, job) || job_failed(job) ? STARTED : WAITS;
         }
     }
+    return NOTHING;
+}
+
+/* Admits the next job. */
+static enum start start_job(struct stepper *s, bool room)
+{
+    struct job *job = room ? next_job(s) : s->next;
+    return job == NULL ? NOTHING : admit(s, job, room) ? STARTED : WAITS;
+}
+
+/* In turns, so that a request with many prompts does not make others wait for all of them. */
+static enum start start_one(struct stepper *s)
+{
+    enum start start = s->more ? start_more(s) : start_job(s, true);
+    if (start == NOTHING) {
+        start = s->more ? start_job(s, true) : start_more(s);
+    }
+    s->more = start == STARTED ? !s->more : s->more;
+    return start;
+}
+
+void stepper_admit(struct stepper *s)
+{
+    if (unpark_all(s)) {
+        while (start_one(s) == STARTED) {
+        }
+    }
+    start_job(s, false); /* it may have waited for too long */
 }

@@ -234,6 +234,7 @@ static bool is_ready(struct stepper *s, struct job *job, size_t i)
         if (g->echo_logprobs) {
             weft_seq_observe(c->seq, NULL, NULL, NULL);
             tell_prompt(s, job, i / g->n_choices);
+            prompt_watch_free(&job->watches[i / g->n_choices]);
         }
     }
     return true;

@@ -32,16 +32,11 @@ static void no_longer_busy(struct core *core, size_t *n_busy)
 
 /* ---------------------------------------------------------------- reading */
 
+/* The watches are opened when the prompts are started: they take much memory. */
 static bool watch_prompts(struct job *job)
 {
-    const struct generation *g = &job->request.generation;
-    job->watches = mem_array(g->n_prompts + 1, sizeof *job->watches); /* the last one is empty */
-    bool ok = job->watches != NULL;
-    for (size_t i = 0; ok && i < g->n_prompts; i++) {
-        ok = prompt_watch_open(&job->watches[i], g->prompts[i].at, g->prompts[i].n,
-                               g->n_top > 0 ? (size_t)g->n_top : 0);
-    }
-    return ok;
+    job->watches = mem_array(job->request.generation.n_prompts, sizeof *job->watches);
+    return job->watches != NULL;
 }
 
 /* Makes the answers that a request asks for. A grammar may take long to read, so the sequences that
