@@ -22,7 +22,7 @@
 #include "support/rig.h"
 
 struct core_setup {
-    size_t n_ctx, n_kv, n_parallel, n_waiting, n_sequences;
+    size_t n_ctx, n_kv, n_parallel, n_waiting, n_sequences, n_threads;
     int wait_s;
     bool hold; /* load() waits until `go` */
     atomic_bool go;
@@ -50,7 +50,7 @@ static int rig_load(void *user, weft_model **model, weft_engine **engine)
     p.device = "cpu";
     p.n_ctx = s->n_ctx;
     p.n_kv = s->n_kv;
-    p.n_threads = 1;
+    p.n_threads = s->n_threads > 0 ? s->n_threads : 1;
     p.n_batch = 32;
     while (s->hold && !s->go) {
         poll(NULL, 0, 1);

@@ -307,7 +307,19 @@ static void test_sizes(void **state)
     FAKE_WAIT(r->core, r->core->n_jobs == 2);
     assert_int_equal(strlen(r->core->jobs[0].body), 1000000);
     client_close(c);
+    /* The core has a copy of it until the request has an answer. */
+    c = client_open(r);
+    client_send(c, "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    client_send_bytes(c, big, 100000);
+    assert_int_equal(client_answer(c), 503);
+    client_close(c);
     client_close(d);
+    FAKE_WAIT(r->core, r->core->n_cancelled == 2);
+    c = client_open(r);
+    client_send(c, "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    client_send_bytes(c, big, 100000);
+    FAKE_WAIT(r->core, r->core->n_jobs == 3);
+    client_close(c);
     free(big);
     rig_stop(r);
 }

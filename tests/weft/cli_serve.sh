@@ -18,6 +18,7 @@ usage_tests() {
     check 'no file of keys' 1 'No such file' serve -m $QWEN --api-key-file "$T/none"
     echo '# nothing' >"$T/keys"
     check 'a file without keys' 2 'no key in it' serve -m $QWEN --api-key-file "$T/keys"
+    check 'keys that are only commas' 2 'no key between' serve -m $QWEN --api-key ,
     echo 'a b c' >"$T/keys"
     check 'an odd file of keys' 2 'line 1' serve -m $QWEN --api-key-file "$T/keys"
     check 'commas in place of keys' 2 "no key in ','" serve -m $QWEN --api-key ,

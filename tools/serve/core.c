@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "serve/job.h"
+#include "serve/sequence.h"
 
 enum { DEFAULT_READERS = 2 };
 
@@ -86,6 +87,7 @@ static void drop_news(struct core *core)
 static void drop_queue(struct queue *queue)
 {
     for (struct queued *q = queue_pop(queue); q != NULL; q = queue_pop(queue)) {
+        sequence_release_all(job_of(q));
         job_drop(job_of(q));
     }
 }
@@ -199,6 +201,7 @@ static bool expire_one(struct core *core, struct queue *queue, double now)
     pthread_mutex_unlock(&core->lock);
     if (job != NULL) {
         core_refuse(job);
+        sequence_release_all(job);
         core_end(job);
     }
     return job != NULL;

@@ -39,7 +39,8 @@ struct outcome {
 };
 
 /* Where the answer of a job goes. core_drain() calls these functions. A stream gets begin(), events
- * and end(); any other answer, and a stream that fails before it begins, only end(). */
+ * and end(); any other answer, and a stream that fails before it begins, only end(). begin() and
+ * event() may cancel the job. */
 struct sink {
     /* The job was admitted: a stream begins. `ping` is the number of seconds of silence after which
      * the client wants a sign of life; 0 = the server's default, -1 = never. */

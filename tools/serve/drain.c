@@ -52,7 +52,7 @@ void core_figures(struct core *core, struct core_figures *figures)
     *figures = core->figures;
     pthread_mutex_lock(&core->lock);
     const struct published *p = &core->published;
-    figures->n_waiting = core->to_read.n + core->n_to_read + core->to_step.n + core->to_embed.n;
+    figures->n_waiting = core_waiting(core);
     figures->engine = p->engine;
     figures->last_step = p->last_step;
     figures->n_parked = p->n_parked;
@@ -77,9 +77,24 @@ bool core_running(struct core *core, size_t i, struct job_figures *figures)
 
 /* ---------------------------------------------------------------- news */
 
+/* The events of an answer. A sink that has cancelled its job gets no more of them, even if the call
+ * in which it did so has more to tell. */
+static void relay_event(void *user, const char *name, const char *data, size_t n)
+{
+    const struct job *job = user;
+    if (job->sink != NULL) {
+        job->sink->event(job->user, name, data, n);
+    }
+}
+
+static const struct sink relay = { .event = relay_event };
+
 /* Hands the outcome to the sink; the job is forgotten. */
 static void finish(struct core *core, struct job *job, struct outcome *out)
 {
+    if (job->sink == NULL) {
+        return; /* it was cancelled with the last events */
+    }
     out->figures = job->shown;
     count(&core->figures, out);
     job->sink->end(job->user, out);
@@ -128,7 +143,7 @@ static void take_end(struct core *core, struct job *job)
 static bool take_begin(struct core *core, struct job *job)
 {
     job->begun = true;
-    job->answer = answer_open(&core->scope, &job->request, job->id, job->sink, job->user);
+    job->answer = answer_open(&core->scope, &job->request, job->id, &relay, job);
     if (job->answer == NULL) {
         return false;
     }
@@ -154,7 +169,6 @@ static bool take(struct core *core, struct job *job, const struct news *news)
 static void take_news(struct core *core, struct news *news)
 {
     struct job *job = news->job;
-    /* A sink may cancel its own job. */
     if (!job_gone(job) && !take(core, job, news) && !job_gone(job)) {
         core_abandon(core, job);
         finish_no_memory(core, job);

@@ -215,7 +215,8 @@ static bool fork_choices(struct stepper *s, struct job *job, size_t first)
             continue;
         }
         weft_status status = fork_choice(job, first, i);
-        if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first)) {
+        if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first) &&
+            !core_embedding(s->core)) {
             fault_set(&job->fault, 503, "unavailable_error",
                       "the KV pool has no room for %zu answers to this prompt", n);
         }
@@ -245,6 +246,7 @@ static bool is_ready(struct stepper *s, struct job *job, size_t i)
         if (g->echo_logprobs) {
             weft_seq_observe(c->seq, NULL, NULL, NULL);
             tell_prompt(s, job, i / g->n_choices);
+            prompt_watch_free(&job->watches[i / g->n_choices]);
         }
     }
     return true;

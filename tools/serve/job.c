@@ -18,10 +18,10 @@ static char *copy_of(const char *text, size_t n)
 static void job_free(struct job *job)
 {
     answer_close(job->answer);
-    request_free(&job->request);
-    for (struct prompt_watch *w = job->watches; w != NULL && w->at != NULL; w++) {
-        prompt_watch_free(w);
+    for (size_t p = 0; job->watches != NULL && p < job->request.generation.n_prompts; p++) {
+        prompt_watch_free(&job->watches[p]);
     }
+    request_free(&job->request);
     free(job->watches);
     free(job->choices);
     free(job->body);

@@ -72,7 +72,7 @@ struct job {
     struct job *older, *newer; /* the running jobs by their admission */
 
     /* Of the caller's thread. */
-    const struct sink *sink;
+    const struct sink *sink; /* NULL = it gets no more calls */
     void *user;
     struct answer *answer;
     struct job_figures shown; /* the latest figures that came with news */
@@ -103,7 +103,7 @@ struct published {
     struct histogram step_tokens;
 };
 
-enum { MOST_THREADS = 16 };
+enum { MOST_THREADS = 64 + 2 }; /* those that prepare requests, one that steps, one that embeds */
 
 struct core {
     struct core_params params;

@@ -32,16 +32,11 @@ static void no_longer_busy(struct core *core, size_t *n_busy)
 
 /* ---------------------------------------------------------------- reading */
 
+/* The watches are opened when the prompts are started: they take much memory. */
 static bool watch_prompts(struct job *job)
 {
-    const struct generation *g = &job->request.generation;
-    job->watches = mem_array(g->n_prompts + 1, sizeof *job->watches); /* the last one is empty */
-    bool ok = job->watches != NULL;
-    for (size_t i = 0; ok && i < g->n_prompts; i++) {
-        ok = prompt_watch_open(&job->watches[i], g->prompts[i].at, g->prompts[i].n,
-                               g->n_top > 0 ? (size_t)g->n_top : 0);
-    }
-    return ok;
+    job->watches = mem_array(job->request.generation.n_prompts, sizeof *job->watches);
+    return job->watches != NULL;
 }
 
 /* Makes the answers that a request asks for. A grammar may take long to read, so the sequences that
@@ -109,10 +104,15 @@ void *reader_run(void *arg)
 
 enum { TEXTS_AT_ONCE = 64 };
 
-/* Waits a moment for pages that generations hold. Returns false if the core closes. */
+/* Waits a moment for pages that generations hold. Returns false if nobody wants the vectors any
+ * more, or if the request has waited for too long. */
 static bool wait_for_pages(struct core *core, const struct job *job)
 {
+    const int wait_s = core->params.wait_s;
     struct timespec until;
+    if (wait_s > 0 && figures_now() - job->figures.arrived > wait_s) {
+        return false;
+    }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += 50 * 1000 * 1000;
     until.tv_sec += until.tv_nsec / 1000000000;
@@ -132,12 +132,15 @@ static weft_status embed_texts(struct core *core, struct job *job, float *dst, s
     const struct embedding *e = &job->request.embedding;
     const int32_t *tokens = e->tokens;
     weft_status status = WEFT_OK;
+    size_t most = TEXTS_AT_ONCE;
     for (size_t i = 0; i < e->n_texts && status == WEFT_OK && !job_gone(job);) {
-        const size_t n = size_min(e->n_texts - i, TEXTS_AT_ONCE);
+        const size_t n = size_min(e->n_texts - i, most);
         size_t needed;
         status = weft_embed_texts(core->scope.engine, tokens, e->lengths + i, n, &e->params,
                                   dst + i * dim, n * dim, &needed, err);
         if (status == WEFT_E_KV_FULL && wait_for_pages(core, job)) {
+            /* One by one they need the least room, and none is computed twice. */
+            most = 1;
             status = WEFT_OK;
             continue;
         }
@@ -157,6 +160,10 @@ static size_t vector_size(const struct scope *scope, const weft_embed_params *p)
 
 static bool has_result(struct job *job, weft_status status, const weft_error *err)
 {
+    if (status == WEFT_E_KV_FULL) {
+        core_refuse(job);
+        return false;
+    }
     if (status != WEFT_OK) {
         return fault_library(&job->fault, status, err);
     }

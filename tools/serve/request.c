@@ -10,10 +10,6 @@
 static bool parse(struct reading *r, const char *body, size_t n)
 {
     struct json_fault why;
-    if (n > MAX_BODY) {
-        return fault_set(r->fault, 413, "invalid_request_error",
-                         "the body has %zu bytes, expected at most %d", n, MAX_BODY);
-    }
     /* Some editors and shells put a byte order mark in front. */
     const size_t mark = n >= 3 && memcmp(body, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     r->body = json_parse(body + mark, n - mark, MAX_JSON_DEPTH, JSON_READ_ONCE, &why);

@@ -72,6 +72,42 @@ static json_t *functions_of(const json_t *tools)
     return ok ? list : NULL;
 }
 
+static const json_t *tool_name(const json_t *tools, size_t i)
+{
+    return json_object_get(json_object_get(json_array_get(tools, i), "function"), "name");
+}
+
+static bool is_tool_name(const char *name)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    const size_t n = strlen(name);
+    return n > 0 && n <= MAX_TOOL_NAME && strspn(name, allowed) == n;
+}
+
+/* A call says by a name which tool it means. A tool without a name is refused by the library. */
+static bool check_names(struct reading *r, const json_t *tools)
+{
+    char found[FOUND_MAX];
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        const json_t *name = tool_name(tools, i);
+        field_found(name, found);
+        if (json_is_string(name) && !is_tool_name(json_string_value(name))) {
+            return fault_request(
+                r->fault, "tools",
+                "a tool has the name %s, expected 1 to %d letters, digits, _ and -", found,
+                MAX_TOOL_NAME);
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (name != NULL && json_equal(name, tool_name(tools, k))) {
+                return fault_request(r->fault, "tools", "two tools have the name %s, expected one",
+                                     found);
+            }
+        }
+    }
+    return true;
+}
+
 /* {"type": "function", "function": {"name": ...}}, or with the name outside. */
 static bool read_named(struct reading *r, const json_t *choice, weft_reply_params *p)
 {
@@ -112,6 +148,10 @@ static bool read_tools(struct reading *r, struct chat *c, const weft_reply_param
         return fault_request(r->fault, "tools", "%zu tools, expected at most %d", n, MAX_TOOLS);
     }
     json_t *list = p->choice != WEFT_TOOLS_NONE ? functions_of(c->tools) : json_array();
+    if (list != NULL && !check_names(r, list)) {
+        json_decref(list);
+        return false;
+    }
     if (list != NULL && json_array_size(list) > 0) {
         c->text[1] = json_text(list, JSON_COMPACT);
         if (c->text[1] == NULL) {

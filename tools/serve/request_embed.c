@@ -74,7 +74,8 @@ static bool add_input(struct reading *r, const json_t *input, struct tokens *out
     if (!ok || !fill_empty(r, before, out)) {
         return false;
     }
-    const size_t n = out->n - before, n_ctx = r->scope->engine_info.n_ctx;
+    const weft_engine_info *engine = &r->scope->engine_info;
+    const size_t n = out->n - before, n_ctx = size_min(engine->n_ctx, engine->n_kv);
     e->lengths[e->n_texts++] = n;
     return n <= n_ctx || fault_request(r->fault, "input",
                                        "input %zu has %zu tokens, which is too large: expected at "

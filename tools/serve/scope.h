@@ -47,10 +47,11 @@ struct scope {
 
 /* Limits of requests. */
 enum {
-    MAX_BODY = 16 << 20,
+    MAX_BODY = 16 << 20, /* whoever submits requests may set another limit */
     MAX_JSON_DEPTH = 64,
     MAX_MESSAGES = 4096,
     MAX_TOOLS = 256,
+    MAX_TOOL_NAME = 64,
     MAX_CHOICES = 8,
     MAX_PROMPTS = 64,
     MAX_INPUTS = 2048, /* of an embeddings request */

@@ -79,13 +79,25 @@ void sequence_release_all(struct job *job)
 /* What a prompt needs besides its own pages, so that its first tokens find room. */
 static size_t room_for(const struct generation *g) { return size_min(g->n_max, WEFT_KV_PAGE); }
 
+/* Has the log-probabilities of prompt p noted. */
+static weft_status watch(struct job *job, size_t p, weft_seq *seq, weft_error *err)
+{
+    const struct generation *g = &job->request.generation;
+    struct prompt_watch *w = &job->watches[p];
+    if (w->at == NULL && !prompt_watch_open(w, g->prompts[p].at, g->prompts[p].n,
+                                            g->n_top > 0 ? (size_t)g->n_top : 0)) {
+        return WEFT_E_NOMEM;
+    }
+    return weft_seq_observe(seq, prompt_watch_see, w, err);
+}
+
 static weft_status feed(struct job *job, size_t p, weft_seq *seq, weft_error *err)
 {
     const struct generation *g = &job->request.generation;
     const struct token_list *prompt = &g->prompts[p];
     weft_status status = WEFT_OK;
     if (g->echo_logprobs) {
-        status = weft_seq_observe(seq, prompt_watch_see, &job->watches[p], err);
+        status = watch(job, p, seq, err);
     }
     if (status == WEFT_OK) {
         status = weft_seq_append(seq, prompt->at, prompt->n, err);

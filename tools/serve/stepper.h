@@ -10,6 +10,7 @@ struct stepper {
     struct core *core;
     struct job *oldest, *newest; /* the running jobs, by their admission */
     struct job *next;            /* the one that is to run next, when there is room for it */
+    bool more;                   /* the next prompt to start is one of a running job */
     size_t n_seqs;               /* answers with a sequence, without the parked ones */
     size_t n_parked;
     size_t n_max;    /* sequences that may run at once */
@@ -28,11 +29,12 @@ void stepper_end(struct stepper *s, struct job *job);
 
 /* ---- admit.c */
 
-/* Starts what there is room for: first what was parked, then more prompts of running jobs, then
- * jobs that wait. */
+/* Starts what there is room for: first what was parked, then jobs that wait and more prompts of
+ * running jobs, in turns. */
 void stepper_admit(struct stepper *s);
-/* A sequence needs a page. Parks the youngest answer, perhaps this one itself. Returns false if no
- * other answer has pages that it could give away. */
+/* A sequence needs a page. Parks the youngest answer of a client that reads slowly, or else the
+ * youngest of all, perhaps this one itself. Returns false if no other answer has pages that it
+ * could give away. */
 bool stepper_make_room(struct stepper *s, struct job *job, size_t i);
 
 /* ---- draw.c */

@@ -91,8 +91,7 @@ static int read_key_file(struct serve *s)
 static int read_keys(struct serve *s)
 {
     if (s->o->serve.keys.n > 0 && s->keys.n == 0) {
-        return term_fail(EXIT_USAGE, "option --api-key: there is no key in '%s'",
-                         s->o->serve.keys.at[0]);
+        return term_fail(EXIT_USAGE, "option --api-key: there is no key between the commas");
     }
     for (size_t i = 0; i < s->keys.n; i++) {
         if (!api_keys_add(&s->params.keys, NULL, s->keys.at[i])) {

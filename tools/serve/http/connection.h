@@ -32,6 +32,7 @@ struct exchange {
     bool grants;     /* the page at `origin` may read the answer */
     double ping;     /* seconds of silence; < 0 = any */
     struct job *job; /* NULL: the core has none */
+    size_t n_held;   /* bytes of the body, of which the core has a copy */
     bool paused;
     double began; /* figures_now() */
     int status;

@@ -32,6 +32,8 @@ static void job_over(struct connection *c)
 {
     c->x.job = NULL;
     c->server->n_jobs--;
+    c->server->n_bodies -= c->x.n_held;
+    c->x.n_held = 0;
     c->server->figures.n_paused -= c->x.paused;
     c->x.paused = false;
 }
@@ -77,6 +79,8 @@ static void submit(struct connection *c)
     }
     c->server->busy_since = c->server->n_jobs == 0 ? figures_now() : c->server->busy_since;
     c->server->n_jobs++;
+    x->n_held = c->n_body;
+    c->server->n_bodies += x->n_held;
     c->state = CONN_BUSY;
 }
 

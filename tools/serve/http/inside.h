@@ -32,7 +32,7 @@ struct server {
     struct event *woken, *sweep, *pause, *reap, *terminate, *interrupt;
     struct connection *connections, *dirty, *dead;
     size_t n_refused; /* of the connections, those that get 503 */
-    size_t n_bodies;  /* bytes that the bodies being received take */
+    size_t n_bodies;  /* bytes of bodies that are being received, or whose request has no end yet */
     size_t n_jobs;    /* that the core has */
     int spare;        /* a descriptor to close when there are no more */
     enum drain drain;

@@ -28,7 +28,7 @@ struct server_params {
     size_t max_connections;
     size_t max_unfinished; /* requests of one address that have been arriving for over a second */
     size_t max_body;       /* bytes */
-    size_t max_bodies;     /* bytes of all bodies that are being received */
+    size_t max_bodies;     /* bytes of all bodies, until their requests are answered */
     size_t max_unsent;     /* bytes for one client; beyond that its job pauses */
     /* In seconds. */
     double head_timeout;  /* for the head of a request */
