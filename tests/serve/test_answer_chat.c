@@ -207,6 +207,29 @@ static void test_calls(void **state)
     answer_rig_close(&a);
 }
 
+/* What a limit or a stop string has cut is no call, and its markup is no text. */
+static void test_torn_calls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        weft_finish finish;
+        const char *reason;
+    } cases[] = { { A_CALL "\n<tool_c", WEFT_FINISH_LENGTH, "length" },
+                  { A_CALL "\n<tool_c", WEFT_FINISH_STOP, "tool_calls" },
+                  { "Ok <tool_call>{\"name\":\"f\",\"arguments\":{", WEFT_FINISH_STOP, "stop" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer_rig a;
+        open_chat(&a, TOOLS);
+        draw_bytes(&a, cases[i].text);
+        draw(&a, 0, NULL, "", cases[i].finish);
+        struct outcome out = answer_rig_end(&a);
+        assert_string_equal(out.finish, cases[i].reason);
+        skip_to(out.body, "\"content\":\"Ok\",\"tool_calls\":[{\"id\":\"call_");
+        answer_rig_close(&a);
+    }
+}
+
 static void test_calls_stream(void **state)
 {
     (void)state;
@@ -450,15 +473,25 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),         cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_usage),         cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_progress),      cmocka_unit_test(test_timings),
-        cmocka_unit_test(test_reasoning),     cmocka_unit_test(test_calls),
-        cmocka_unit_test(test_calls_stream),  cmocka_unit_test(test_logprobs),
-        cmocka_unit_test(test_held),          cmocka_unit_test(test_cut_token),
-        cmocka_unit_test(test_characters),    cmocka_unit_test(test_logprobs_of_content),
-        cmocka_unit_test(test_control_token), cmocka_unit_test(test_control_token_inside),
-        cmocka_unit_test(test_incomplete),    cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_timings),
+        cmocka_unit_test(test_reasoning),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_calls_stream),
+        cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_torn_calls),
+        cmocka_unit_test(test_cut_token),
+        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_logprobs_of_content),
+        cmocka_unit_test(test_control_token),
+        cmocka_unit_test(test_control_token_inside),
+        cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_fail),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -213,6 +213,7 @@ static void test_refused(void **state)
         { "GET / HTTP/1.1\r\n" H "A: \x7f", 400 },
         { "GET / HTTP/1.1\r\n" H "(: b\r\n", 400 },
         { "GET / HTTP/1.1\r\n" H "Expect: a\r\n\r\n", 417 },
+        { "GET / HTTP/1.1\r\n" H "Content-Encoding: gzip\r\n\r\n", 415 },
     };
     (void)state;
     for (size_t i = 0; i < N_OF(cases); i++) {

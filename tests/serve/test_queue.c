@@ -19,22 +19,20 @@ static struct queued make(const char *key, double since)
 static void order_in_a_key(void **state)
 {
     (void)state;
-    struct queue q = { .max = 3 };
-    struct queued r[4];
+    struct queue q = { 0 };
+    struct queued r[3];
     assert_null(queue_pop(&q));
-    assert_null(queue_peek(&q));
-    for (size_t i = 0; i < 4; i++) {
-        r[i] = make("a", (double)i);
-        assert_int_equal(queue_push(&q, &r[i]), i < 3);
-    }
-    assert_int_equal(queue_count(&q), 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_ptr_equal(queue_peek(&q), &r[i]);
+        r[i] = make("a", (double)i);
+        queue_push(&q, &r[i]);
+    }
+    assert_int_equal(q.n, 3);
+    for (size_t i = 0; i < 3; i++) {
         assert_ptr_equal(queue_pop(&q), &r[i]);
-        assert_int_equal(r[i].place, QUEUED_NOWHERE);
+        assert_false(r[i].waits);
     }
     assert_null(queue_pop(&q));
-    assert_int_equal(queue_count(&q), 0);
+    assert_int_equal(q.n, 0);
 }
 
 /* The key's text counts, not its address. */
@@ -42,12 +40,12 @@ static void keys_have_turns(void **state)
 {
     (void)state;
     char again[] = "a";
-    struct queue q = { .max = 10 };
+    struct queue q = { 0 };
     struct queued r[] = { make("a", 0), make(again, 1), make("a", 2),
                           make("b", 3), make("b", 4),   make("c", 5) };
     const size_t want[] = { 0, 3, 5, 1, 4, 2 };
     for (size_t i = 0; i < 6; i++) {
-        assert_true(queue_push(&q, &r[i]));
+        queue_push(&q, &r[i]);
     }
     for (size_t i = 0; i < 6; i++) {
         assert_ptr_equal(queue_pop(&q), &r[want[i]]);
@@ -58,65 +56,43 @@ static void keys_have_turns(void **state)
 static void a_key_that_returns(void **state)
 {
     (void)state;
-    struct queue q = { .max = 10 };
+    struct queue q = { 0 };
     struct queued r[] = { make("a", 0), make("b", 1), make("c", 2), make("a", 3) };
     for (size_t i = 0; i < 3; i++) {
-        assert_true(queue_push(&q, &r[i]));
+        queue_push(&q, &r[i]);
     }
     assert_ptr_equal(queue_pop(&q), &r[0]);
-    assert_true(queue_push(&q, &r[3]));
+    queue_push(&q, &r[3]);
     for (size_t i = 1; i < 4; i++) {
         assert_ptr_equal(queue_pop(&q), &r[i]);
     }
 }
 
-static void parked_ones_come_first(void **state)
-{
-    (void)state;
-    struct queue q = { .max = 1 };
-    struct queued line = make("a", 0), younger = make("b", -10), older = make("c", -20);
-    assert_true(queue_push(&q, &line));
-    queue_push_front(&q, &younger);
-    queue_push_front(&q, &older);
-    assert_int_equal(queue_count(&q), 3);
-    assert_null(queue_expire(&q, 5, 10));
-    assert_ptr_equal(queue_expire(&q, 11, 10), &line);
-    assert_null(queue_expire(&q, 1e9, 10));
-    assert_ptr_equal(queue_pop(&q), &older);
-    assert_ptr_equal(queue_pop(&q), &younger);
-    assert_null(queue_pop(&q));
-}
-
 static void removing(void **state)
 {
     (void)state;
-    struct queue q = { .max = 10 };
+    struct queue q = { 0 };
     struct queued r[] = { make("a", 0), make("a", 1), make("b", 2), make("a", 3) };
     for (size_t i = 0; i < 4; i++) {
-        assert_true(queue_push(&q, &r[i]));
+        queue_push(&q, &r[i]);
     }
     queue_remove(&q, &r[0]);
     queue_remove(&q, &r[0]);
-    assert_int_equal(queue_count(&q), 3);
-    assert_ptr_equal(queue_peek(&q), &r[1]);
+    assert_int_equal(q.n, 3);
     queue_remove(&q, &r[2]);
     assert_ptr_equal(queue_pop(&q), &r[1]);
     assert_ptr_equal(queue_pop(&q), &r[3]);
-    queue_push_front(&q, &r[2]);
-    queue_push_front(&q, &r[1]);
-    queue_remove(&q, &r[2]);
-    assert_ptr_equal(queue_pop(&q), &r[1]);
-    assert_int_equal(queue_count(&q), 0);
+    assert_int_equal(q.n, 0);
 }
 
 static void the_oldest_expires_first(void **state)
 {
     (void)state;
-    struct queue q = { .max = 10 };
+    struct queue q = { 0 };
     struct queued r[] = { make("a", 1), make("b", 0), make("a", 2), make("c", 7) };
     const size_t want[] = { 1, 0, 2 };
     for (size_t i = 0; i < 4; i++) {
-        assert_true(queue_push(&q, &r[i]));
+        queue_push(&q, &r[i]);
     }
     assert_null(queue_expire(&q, 5, 5));
     for (size_t i = 0; i < 3; i++) {
@@ -128,7 +104,7 @@ static void the_oldest_expires_first(void **state)
 
 /* ---------------------------------------------------------------- the model */
 
-enum { N_REQUESTS = 64, N_KEYS = 6, MAX_WAITING = 40 };
+enum { N_REQUESTS = 64, N_KEYS = 6 };
 
 /* Lists of numbers of requests, in order. */
 struct list {
@@ -136,7 +112,7 @@ struct list {
 };
 
 struct model {
-    struct list front, lines[N_KEYS];
+    struct list lines[N_KEYS];
     struct list turns; /* of keys that are not empty */
     size_t n;
 };
@@ -152,23 +128,18 @@ static void list_take(struct list *l, size_t value)
     l->n = to;
 }
 
-static bool model_push(struct model *m, size_t request, size_t key)
+static void model_push(struct model *m, size_t request, size_t key)
 {
-    if (m->n >= MAX_WAITING) {
-        return false;
-    }
     if (m->lines[key].n == 0) {
         m->turns.at[m->turns.n++] = key;
     }
     m->lines[key].at[m->lines[key].n++] = request;
     m->n++;
-    return true;
 }
 
 static void model_remove(struct model *m, size_t request)
 {
-    list_take(&m->front, request);
-    m->n = m->front.n;
+    m->n = 0;
     for (size_t k = 0; k < N_KEYS; k++) {
         const size_t before = m->lines[k].n;
         list_take(&m->lines[k], request);
@@ -183,9 +154,7 @@ static void model_remove(struct model *m, size_t request)
 static size_t model_pop(struct model *m)
 {
     size_t request = SIZE_MAX;
-    if (m->front.n > 0) {
-        request = m->front.at[m->front.n - 1];
-    } else if (m->turns.n > 0) {
+    if (m->turns.n > 0) {
         const size_t key = m->turns.at[0];
         request = m->lines[key].at[0];
         list_take(&m->turns, key);
@@ -224,22 +193,14 @@ static void try_push(struct world *w, size_t i)
     const size_t key = (size_t)rand() % N_KEYS;
     w->r[i].key = keys[key];
     w->r[i].since = w->now;
-    assert_int_equal(queue_push(&w->q, &w->r[i]), model_push(&w->m, i, key));
-}
-
-static void try_push_front(struct world *w, size_t i)
-{
-    queue_push_front(&w->q, &w->r[i]);
-    w->m.front.at[w->m.front.n++] = i;
-    w->m.n++;
+    queue_push(&w->q, &w->r[i]);
+    model_push(&w->m, i, key);
 }
 
 static void try_pop(struct world *w)
 {
     const size_t want = model_pop(&w->m);
-    const struct queued *peeked = queue_peek(&w->q), *got = queue_pop(&w->q);
-    assert_ptr_equal(got, want == SIZE_MAX ? NULL : &w->r[want]);
-    assert_ptr_equal(got, peeked);
+    assert_ptr_equal(queue_pop(&w->q), want == SIZE_MAX ? NULL : &w->r[want]);
 }
 
 static void try_expire(struct world *w)
@@ -256,12 +217,10 @@ static void one_call(struct world *w)
 {
     const size_t i = (size_t)rand() % N_REQUESTS;
     const int what = rand() % 8;
-    const bool waits = w->r[i].place != QUEUED_NOWHERE;
+    const bool waits = w->r[i].waits;
     w->now += 1;
     if (what < 3 && !waits) {
         try_push(w, i);
-    } else if (what == 3 && !waits) {
-        try_push_front(w, i);
     } else if (what == 4) {
         queue_remove(&w->q, &w->r[i]);
         model_remove(&w->m, i);
@@ -270,7 +229,7 @@ static void one_call(struct world *w)
     } else if (what == 6) {
         try_pop(w);
     }
-    assert_int_equal(queue_count(&w->q), w->m.n);
+    assert_int_equal(w->q.n, w->m.n);
 }
 
 static void as_the_model(void **state)
@@ -280,7 +239,6 @@ static void as_the_model(void **state)
         struct world *w = calloc(1, sizeof *w);
         assert_non_null(w);
         srand(seed);
-        w->q.max = MAX_WAITING;
         for (size_t i = 0; i < 5000; i++) {
             one_call(w);
         }
@@ -295,10 +253,9 @@ static void as_the_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_in_a_key),     cmocka_unit_test(keys_have_turns),
-        cmocka_unit_test(a_key_that_returns), cmocka_unit_test(parked_ones_come_first),
-        cmocka_unit_test(removing),           cmocka_unit_test(the_oldest_expires_first),
-        cmocka_unit_test(as_the_model),
+        cmocka_unit_test(order_in_a_key),           cmocka_unit_test(keys_have_turns),
+        cmocka_unit_test(a_key_that_returns),       cmocka_unit_test(removing),
+        cmocka_unit_test(the_oldest_expires_first), cmocka_unit_test(as_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,6 +197,18 @@ static void test_prompts(void **state)
     prompt_is("{'messages':[{'role':'user','content':[{'type':'text','text':'a'},{'type':'text',"
               "'text':'b'}]},{'role':'assistant','content':'Wh'}]}",
               "<user>a\\nb<assistant>Wh");
+    /* An empty message of the assistant opens its turn, as no message does. */
+    struct request with, without;
+    read_ok(&rig, ROUTE_CHAT, "{" HI "}", &without);
+    read_ok(&rig, ROUTE_CHAT,
+            "\xef\xbb\xbf{'messages':[{'role':'user','content':'Hi'},{'role':'assistant','content':"
+            "''}]}",
+            &with);
+    assert_int_equal(with.generation.prompts[0].n, without.generation.prompts[0].n);
+    assert_memory_equal(with.generation.prompts[0].at, without.generation.prompts[0].at,
+                        with.generation.prompts[0].n * sizeof(int32_t));
+    request_free(&with);
+    request_free(&without);
     prompt_is("{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'Wh'}],"
               "'continue_final_message':true,'add_generation_prompt':false}",
               "<user>a<assistant>Wh");

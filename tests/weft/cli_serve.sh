@@ -7,6 +7,8 @@ QWEN=models/weft-demo-qwen2.gguf
 . "$(dirname "$0")/cli_lib.sh"
 
 usage_tests() {
+    check 'a template with a mistake' 2 'expected }}' serve -m $QWEN --port 0 --chat-template '{{ bad'
+    check 'a context of a few tokens' 2 'expected at least 64' serve -m $QWEN --port 0 -c 5
     check 'no model' 2 'no model' serve
     check 'a port out of range' 2 '65535' serve -m $QWEN --port 65536
     check 'an argument' 2 'unexpected argument' serve -m $QWEN 8080
@@ -21,7 +23,6 @@ usage_tests() {
     check 'keys that are only commas' 2 'no key between' serve -m $QWEN --api-key ,
     echo 'a b c' >"$T/keys"
     check 'an odd file of keys' 2 'line 1' serve -m $QWEN --api-key-file "$T/keys"
-    check 'commas in place of keys' 2 "no key in ','" serve -m $QWEN --api-key ,
     check 'no such model' 3 'No such file' serve -m "$T/none" --port 0
     check 'no such address' 1 'cannot listen' serve -m $QWEN --host 192.0.2.1 --port 0
     check 'a socket that cannot be made' 1 'cannot listen' serve -m $QWEN --host "$T/none/x.sock"

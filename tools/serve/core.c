@@ -20,7 +20,6 @@ static bool core_init(struct core *core, const struct core_params *p)
     core->scope = p->scope;
     scope_set_name(&core->scope);
     atomic_init(&core->state, CORE_LOADING);
-    core->to_read.max = core->to_step.max = core->to_embed.max = core->to_release.max = SIZE_MAX;
     core->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (core->fd == -1) {
         return false;

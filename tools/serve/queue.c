@@ -90,11 +90,8 @@ static struct queued *first_of(const struct queue *q, const char *key)
     return NULL;
 }
 
-bool queue_push(struct queue *q, struct queued *one)
+void queue_push(struct queue *q, struct queued *one)
 {
-    if (q->n >= q->max) {
-        return false;
-    }
     struct queued *first = first_of(q, one->key);
     one->left = one->right = NULL;
     line_add(first, one);
@@ -102,28 +99,15 @@ bool queue_push(struct queue *q, struct queued *one)
         turns_add(q, one);
     }
     age_add(q, one);
-    one->place = QUEUED_IN_LINE;
-    q->n++;
-    return true;
-}
-
-void queue_push_front(struct queue *q, struct queued *one)
-{
-    line_add(q->front, one);
-    q->front = one;
-    one->place = QUEUED_IN_FRONT;
+    one->waits = true;
     q->n++;
 }
-
-struct queued *queue_peek(const struct queue *q) { return q->front != NULL ? q->front : q->turn; }
 
 struct queued *queue_pop(struct queue *q)
 {
-    struct queued *one = queue_peek(q);
-    if (one != NULL && one->place == QUEUED_IN_LINE) {
-        q->turn = one->right;
-    }
+    struct queued *one = q->turn;
     if (one != NULL) {
+        q->turn = one->right;
         queue_remove(q, one);
     }
     return one;
@@ -142,16 +126,12 @@ static void leave_line(struct queue *q, struct queued *one)
 
 void queue_remove(struct queue *q, struct queued *one)
 {
-    if (one->place == QUEUED_NOWHERE) {
+    if (!one->waits) {
         return;
     }
-    if (one->place == QUEUED_IN_LINE) {
-        leave_line(q, one);
-    } else if (q->front == one) {
-        q->front = one->behind != one ? one->behind : NULL;
-    }
+    leave_line(q, one);
     line_leave(one);
-    one->place = QUEUED_NOWHERE;
+    one->waits = false;
     q->n--;
 }
 
