@@ -19,8 +19,8 @@ struct choice {
     struct json_put calls;  /* the items of tool_calls, the last one up to its arguments */
     struct bytes arguments; /* of the last call */
     size_t n_calls;
-    bool call_is_cut; /* the last call has no end, so its arguments are no JSON */
-    bool ending;      /* what was held back comes out */
+    bool call_is_cut;  /* the last call has no end, so its arguments are no JSON */
+    bool ending;       /* what was held back comes out */
     bool in_reasoning; /* the content has the marker that opens reasoning */
     /* Log-probabilities that were not given yet, as the items of up to four lists. */
     struct json_put lists[N_LISTS];

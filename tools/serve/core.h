@@ -86,7 +86,7 @@ struct core *core_open(const struct core_params *params);
 void core_close(struct core *core);
 
 enum core_state core_state(struct core *core);
-/* The exit code of load(), once the state is CORE_FAILED. */
+/* The exit code of load(), once the state is CORE_FAILED; -1 = memory was missing elsewhere. */
 int core_load_code(struct core *core);
 /* What the requests are read against. Complete once the state is CORE_READY. */
 const struct scope *core_scope(struct core *core);
@@ -103,7 +103,7 @@ struct job *core_submit(struct core *core, const struct job_params *params);
  * sequences of the job are released before the next step. *figures says how far it came; NULL is
  * allowed. */
 void core_cancel(struct core *core, struct job *job, struct job_figures *figures);
-/* While a job is paused its sequences are not stepped. */
+/* While a job is paused nothing is drawn for it; what was drawn before still comes. */
 void core_pause(struct core *core, struct job *job, bool paused);
 
 /* Writes the state of all counters. */

@@ -106,8 +106,10 @@ bool request_read(const struct scope *scope, enum route route, const char *body,
     json_decref(r.body);
     if (!ok) {
         request_free(out);
+        return false;
     }
-    return ok;
+    out->progress = out->stream && out->style->return_progress;
+    return true;
 }
 
 /* ---------------------------------------------------------------- freeing */

@@ -58,8 +58,9 @@ struct request {
     enum route route;
     enum task task;
     bool stream;
-    int ping;     /* as in struct sink */
-    char *answer; /* [n_answer] of TASK_READY */
+    bool progress; /* of its prompts is to be told */
+    int ping;      /* as in struct sink */
+    char *answer;  /* [n_answer] of TASK_READY */
     size_t n_answer;
     struct generation generation;
     struct embedding embedding;

@@ -78,14 +78,14 @@ static void tell_progress(struct stepper *s)
     for (struct job *job = s->oldest; job != NULL; job = job->newer) {
         size_t n_left = 0, n_all = 0;
         const struct generation *g = &job->request.generation;
-        for (size_t p = 0; p < g->n_prompts; p++) {
+        for (size_t p = 0; p < g->n_prompts && job->request.progress; p++) {
             const struct choice *c = &job->choices[p * g->n_choices];
             n_all += g->prompts[p].n;
             n_left += c->drawing || c->done ? 0
                       : c->started          ? weft_seq_pending(c->seq)
                                             : g->prompts[p].n;
         }
-        if (job->request.stream && job->n_told != n_all - n_left) {
+        if (job->n_told != n_all - n_left) {
             struct news *news = news_new(job, NEWS_PROGRESS, 0);
             job->n_told = n_all - n_left;
             if (news != NULL) {
@@ -129,7 +129,7 @@ static void step(struct stepper *s)
     if (status != WEFT_OK) {
         fail_all(s, status, &err);
     }
-    publish(s, rows);
+    publish(s, status == WEFT_OK && rows);
 }
 
 static bool closing(struct core *core)
@@ -194,30 +194,29 @@ static int load(struct core *core)
     return scope_complete(scope) ? 0 : -1;
 }
 
-static void serve(struct core *core)
+static void serve(struct core *core, struct stepper *s)
 {
     struct core_figures bounds;
-    struct stepper s = { .core = core, .n_max = core->scope.n_parallel };
+    s->n_max = core->scope.n_parallel;
     figures_init(&bounds, core->scope.n_ctx);
-    s.step_tokens = bounds.step_tokens;
-    s.logprobs = mem_array(1 + WEFT_TOP_MAX, sizeof *s.logprobs);
-    if (s.logprobs != NULL) {
-        publish(&s, false);
-        run(&s);
-    }
-    free(s.logprobs);
-    bytes_free(&s.text);
+    s->step_tokens = bounds.step_tokens;
+    publish(s, false);
+    run(s);
 }
 
 void *stepper_run(void *arg)
 {
     struct core *core = arg;
+    struct stepper s = { .core = core };
     pthread_setname_np(pthread_self(), "weft-step");
-    core->load_code = load(core);
+    s.logprobs = mem_array(1 + WEFT_TOP_MAX, sizeof *s.logprobs);
+    core->load_code = s.logprobs != NULL ? load(core) : -1;
     atomic_store(&core->state, core->load_code == 0 ? CORE_READY : CORE_FAILED);
     core_ring(core);
     if (core->load_code == 0) {
-        serve(core);
+        serve(core, &s);
     }
+    free(s.logprobs);
+    bytes_free(&s.text);
     return NULL;
 }

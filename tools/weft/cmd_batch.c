@@ -249,7 +249,10 @@ static int say_end(struct batch_command *b, enum batch_end end, int error)
     switch (end) {
     case BATCH_COMPLETE: return say_failed(b);
     case BATCH_STOPPED: return EXIT_INTERRUPTED;
-    case BATCH_NO_MODEL: return core_load_code(b->core);
+    case BATCH_NO_MODEL:
+        return core_load_code(b->core) >= 0
+                   ? core_load_code(b->core)
+                   : term_fail(EXIT_MEMORY, "not enough memory for the requests");
     case BATCH_LOST:
         return term_fail(EXIT_RUNTIME, "the device has failed; the same command goes on with what "
                                        "is missing");

@@ -276,7 +276,7 @@ static int serve(struct serve *s)
     }
     int code = server_run(server);
     server_close(server);
-    return code;
+    return code < 0 ? term_fail(EXIT_MEMORY, "not enough memory for the server") : code;
 }
 
 int cmd_serve(const struct options *o, int n_args, char **args)
