@@ -141,7 +141,7 @@ void core_wake(struct core *core)
 
 /* ---------------------------------------------------------------- queues */
 
-bool core_queue(struct core *core, struct queue *queue, struct job *job)
+bool core_queue(struct core *core, struct queue *queue, struct job *job, size_t *n_busy)
 {
     pthread_mutex_lock(&core->lock);
     const bool ok = !core->closing && !job_gone(job);
@@ -150,6 +150,9 @@ bool core_queue(struct core *core, struct queue *queue, struct job *job)
         job->queued.key = job->key;
         job->queued.since = job->figures.arrived;
         queue_push(queue, &job->queued);
+        if (n_busy != NULL) {
+            --*n_busy;
+        }
         pthread_cond_broadcast(&core->more);
     }
     pthread_mutex_unlock(&core->lock);
@@ -260,7 +263,7 @@ struct job *core_submit(struct core *core, const struct job_params *params)
     job_hold(job); /* for the threads */
     if (!may_come(core, job)) {
         core_end(job);
-    } else if (!core_queue(core, &core->to_read, job)) {
+    } else if (!core_queue(core, &core->to_read, job, NULL)) {
         job_drop(job);
     }
     return job;

@@ -130,9 +130,10 @@ struct core {
     struct core_figures figures;
 };
 
-/* Puts the job into one of the core's queues. Returns false if the core closes or the job is gone;
- * the caller still has it then. */
-bool core_queue(struct core *core, struct queue *queue, struct job *job);
+/* Puts the job into one of the core's queues. At the same moment it leaves the jobs that threads
+ * have, whose number is *n_busy, so that it is never counted twice; NULL = no thread had it.
+ * Returns false if the core closes or the job is gone; the caller still has it then. */
+bool core_queue(struct core *core, struct queue *queue, struct job *job, size_t *n_busy);
 /* Takes the next job out of a queue; the caller holds the core's lock. NULL = none waits. */
 struct job *core_unqueue(struct queue *queue);
 struct job *job_of(struct queued *queued); /* NULL gives NULL */

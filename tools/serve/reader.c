@@ -88,14 +88,16 @@ void *reader_run(void *arg)
     pthread_setname_np(pthread_self(), "weft-read");
     while ((job = wait_for_job(core, &core->to_read, &core->n_to_read)) != NULL) {
         struct queue *next = job_gone(job) ? NULL : read_job(core, job);
-        if (next == NULL) {
-            sequence_release_all(job);
-            core_end(job);
-        } else if (!core_queue(core, next, job)) {
-            sequence_release_all(job);
-            job_drop(job);
+        if (next != NULL && core_queue(core, next, job, &core->n_to_read)) {
+            continue;
         }
         no_longer_busy(core, &core->n_to_read);
+        sequence_release_all(job);
+        if (next == NULL) {
+            core_end(job);
+        } else {
+            job_drop(job);
+        }
     }
     return NULL;
 }
