@@ -201,9 +201,13 @@ static void test_close(void **state)
         for (int k = 0; k < i; k++) {
             rig_drain(core, 2);
         }
+        bool done[8];
+        for (size_t k = 0; k < 8; k++) {
+            done[k] = clients[k].done; /* some may have got all of their text */
+        }
         core_close(core);
         for (size_t k = 0; k < 8; k++) {
-            assert_false(clients[k].done);
+            assert_int_equal(clients[k].done, done[k]);
             rig_forget(&clients[k]);
         }
     }

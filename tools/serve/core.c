@@ -192,6 +192,25 @@ void core_refuse(struct job *job)
     job->fault.retry_after = 5;
 }
 
+struct job *core_take(struct core *core, struct queue *queue, size_t *n_busy)
+{
+    struct job *job = NULL;
+    pthread_mutex_lock(&core->lock);
+    while (!core->closing && (job = core_unqueue(queue)) == NULL) {
+        pthread_cond_wait(&core->more, &core->lock);
+    }
+    *n_busy += job != NULL;
+    pthread_mutex_unlock(&core->lock);
+    return job;
+}
+
+void core_done(struct core *core, size_t *n_busy)
+{
+    pthread_mutex_lock(&core->lock);
+    --*n_busy;
+    pthread_mutex_unlock(&core->lock);
+}
+
 /* Takes out of the queue one request that has waited for too long, and fails it. */
 static bool expire_one(struct core *core, struct queue *queue, double now)
 {

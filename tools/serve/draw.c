@@ -206,6 +206,17 @@ static weft_status fork_choice(struct job *job, size_t from, size_t i)
     return status;
 }
 
+/* The same, with the pages of younger answers if there are no others. */
+static weft_status fork_with_room(struct stepper *s, struct job *job, size_t from, size_t i)
+{
+    weft_status status;
+    do {
+        status = fork_choice(job, from, i);
+    } while (status == WEFT_E_KV_FULL && stepper_make_room(s, job, from) &&
+             !job->choices[from].parked);
+    return status;
+}
+
 /* Forks a choice whose prompt has just been computed. Returns false if it must wait for pages. */
 static bool fork_choices(struct stepper *s, struct job *job, size_t first)
 {
@@ -214,9 +225,8 @@ static bool fork_choices(struct stepper *s, struct job *job, size_t first)
         if (job->choices[i].started) {
             continue;
         }
-        weft_status status = fork_choice(job, first, i);
-        if (status == WEFT_E_KV_FULL && !stepper_make_room(s, job, first) &&
-            !core_embedding(s->core)) {
+        weft_status status = fork_with_room(s, job, first, i);
+        if (status == WEFT_E_KV_FULL && !job->choices[first].parked && !core_embedding(s->core)) {
             fault_set(&job->fault, 503, "unavailable_error",
                       "the KV pool has no room for %zu answers to this prompt", n);
         }

@@ -137,6 +137,10 @@ bool core_queue(struct core *core, struct queue *queue, struct job *job, size_t 
 /* Takes the next job out of a queue; the caller holds the core's lock. NULL = none waits. */
 struct job *core_unqueue(struct queue *queue);
 struct job *job_of(struct queued *queued); /* NULL gives NULL */
+/* Sleeps until there is a job in the queue, and takes it; *n_busy is one more then. Returns NULL
+ * once the core closes. core_done() takes the one back. */
+struct job *core_take(struct core *core, struct queue *queue, size_t *n_busy);
+void core_done(struct core *core, size_t *n_busy);
 /* Wakes the thread that steps. */
 void core_wake(struct core *core);
 /* Returns true while embeddings are computed, whose pages will be free again soon. */
