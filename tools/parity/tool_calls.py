@@ -26,6 +26,8 @@ FORMS = {
     "phi4-mini": "tools <|tool|>",
     "deepseek": "tools <｜tool▁call▁begin｜> ```json",
 }
+# It reads the tools, or the library would tell the model about them in a form of its own.
+TEMPLATE = "{%% if tools %%}{{ tools[0].function.name }}{%% endif %%}{{ messages[0].content }}{# %s #}"
 IN_TAGS = ("qwen-xml", "glm")
 WORDS = ["city", "unit", "path", "n", "deep_value", "größe", "a b", "x-y"]
 
@@ -125,8 +127,7 @@ def main() -> int:
     parser.add_argument("--temperature", default="2")
     args = parser.parse_args()
     cases = [case(seed) for seed in range(args.n)]
-    lines = [json.dumps({"source": "{{ messages[0].content }}{# " + FORMS[form] + " #}", "tools": tools, "max": args.max})
-             for form, tools in cases]
+    lines = [json.dumps({"source": TEMPLATE % FORMS[form], "tools": tools, "max": args.max}) for form, tools in cases]
     done = subprocess.run([args.sampler, args.model, args.temperature], input="\n".join(lines), capture_output=True,
                           text=True)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
