@@ -42,7 +42,7 @@ build_programs() { # where the sources are, where the programs go
 copy_headers() { # folder of the pack
     local f
     for f in pcre2.h jansson.h jansson_config.h cmocka.h nettle/sha2.h nettle/nettle-types.h event2/event.h \
-        event2/event-config.h event2/visibility.h event2/util.h event2/buffer.h event2/bufferevent.h event2/listener.h; do
+        event2/event-config.h event2/visibility.h event2/util.h event2/buffer.h; do
         mkdir -p "$1/include/$(dirname "$f")"
         cp "$(printf '#include <%s>\n' "$f" | gcc -DPCRE2_CODE_UNIT_WIDTH=8 -include stdarg.h -include stddef.h \
             -include stdint.h -include setjmp.h -M -xc - | tr ' ' '\n' | grep -m 1 "/$f\$")" "$1/include/$f" || return
