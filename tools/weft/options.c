@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve/http/server.h"
 #include "weft/options_values.h"
 
 #define NAMES(...) .names = { __VA_ARGS__ }
@@ -412,16 +413,16 @@ void options_init(struct options *o)
     o->bench.n_depth = (struct arg_list){ .at = { 0 }, .n = 1 };
     o->bench.n_parallel = (struct arg_list){ .at = { 1 }, .n = 1 };
     o->bench.reps = 5;
-    o->serve = (struct serve_options){ .port = 8080,
+    o->serve = (struct serve_options){ .port = SERVER_PORT,
                                        .threads = 2,
-                                       .timeout = 60,
-                                       .ping = 5,
-                                       .max_connections = 1024,
-                                       .max_unfinished = 64,
-                                       .max_body = 16,
+                                       .timeout = SERVER_TIMEOUT,
+                                       .ping = SERVER_PING,
+                                       .max_connections = SERVER_CONNECTIONS,
+                                       .max_unfinished = SERVER_UNFINISHED,
+                                       .max_body = MAX_BODY >> 20,
                                        .max_waiting = 256,
                                        .wait = 60,
-                                       .drain_timeout = 30 };
+                                       .drain_timeout = SERVER_DRAIN };
     /* These decimals are the shortest that give the same floats, so that the help shows 0.95 and
      * not 0.949999988. */
     char text[32];

@@ -20,20 +20,20 @@ void server_defaults(struct server_params *params)
     *params = (struct server_params){
         .hosts = hosts,
         .n_hosts = 1,
-        .port = 8080,
+        .port = SERVER_PORT,
         .prefix = "",
         .slots = true,
-        .max_connections = 1024,
-        .max_unfinished = 64,
+        .max_connections = SERVER_CONNECTIONS,
+        .max_unfinished = SERVER_UNFINISHED,
         .max_body = MAX_BODY,
         .max_bodies = (size_t)256 << 20,
         .max_unsent = 1 << 20,
         .head_timeout = 10,
         .body_timeout = 60,
         .idle_timeout = 75,
-        .write_timeout = 60,
-        .ping_interval = 5,
-        .drain_timeout = 30,
+        .write_timeout = SERVER_TIMEOUT,
+        .ping_interval = SERVER_PING,
+        .drain_timeout = SERVER_DRAIN,
     };
 }
 

@@ -44,6 +44,15 @@ struct server_params {
     void *log_user;
 };
 
+/* Defaults, which the options of weft serve have too; times are in seconds. */
+enum {
+    SERVER_PORT = 8080,
+    SERVER_CONNECTIONS = 1024,
+    SERVER_UNFINISHED = 64,
+    SERVER_TIMEOUT = 60,
+    SERVER_PING = 5,
+    SERVER_DRAIN = 30
+};
 /* Sets the defaults: 127.0.0.1:8080, no keys, and all limits. */
 void server_defaults(struct server_params *params);
 /* Listens, before there is a model. Returns NULL and writes the reason to why[cap] if it cannot.
