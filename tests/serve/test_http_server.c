@@ -131,6 +131,7 @@ static void test_loading(void **state)
     client_get(c, "/health");
     assert_error(c, 503, "unavailable_error", "\"Loading model\"");
     assert_int_equal(client_get(c, "/live"), 200);
+    assert_int_equal(client_get(c, "/metrics"), 200);
     client_post(c, "/v1/chat/completions", "");
     client_answer(c);
     assert_error(c, 503, "unavailable_error", "Loading model");

@@ -1,6 +1,7 @@
 /* What the server says about itself: models, props, slots and metrics. All functions return text
  * that is freed with free(), or NULL if there is not enough memory. While the model is being
- * loaded, they say only what the command line says. Only the thread that submits jobs calls them.
+ * loaded, /metrics is asked for too; the counters of the engine are 0 then. Only the thread that
+ * submits jobs calls them.
  */
 #ifndef WEFT_DESCRIBE_H
 #define WEFT_DESCRIBE_H

@@ -88,8 +88,10 @@ static bool check_ready(const struct connection *c, struct fault *f)
         f->retry_after = 1;
         return false;
     }
-    if (core_state(c->server->core) == CORE_LOADING && action != ACTION_LIVE &&
-        action != ACTION_HEALTH) {
+    /* What watches the server wants to see it while it loads too. */
+    const bool watches =
+        action == ACTION_LIVE || action == ACTION_HEALTH || action == ACTION_METRICS;
+    if (core_state(c->server->core) == CORE_LOADING && !watches) {
         fault_set(f, 503, "unavailable_error", "Loading model");
         f->retry_after = 2;
         return false;
